@@ -1,0 +1,86 @@
+"""One spelling per operator: every call that a rule knows becomes a call_function of the rule's canonical operator."""
+
+from __future__ import annotations
+
+import torch
+import torch.fx as fx
+
+from ..errors import UnsupportedOperator
+from ..ir import info, mark
+from ..rules import Rule, registry
+from ..trace import source_of
+from .writes import size_nodes
+
+_ATTRIBUTES = {"mT": (torch.transpose, (-2, -1)), "T": (torch.t, ()), "real": (torch.real, ()), "imag": (torch.imag, ())}
+
+
+def spell(gm: fx.GraphModule) -> None:
+    """Rewrite every call to its canonical spelling; calls that no rule knows stay as they are."""
+    graph = gm.graph
+    pending = list(graph.nodes)
+    while pending:
+        sizes = size_nodes(graph)
+        created: list[fx.Node] = []
+        for node in pending:
+            if node in sizes:
+                _spell_size(node)
+            elif node.op in ("call_function", "call_method"):
+                created += _spell_call(graph, node)
+        pending = created
+
+
+def rule_of(node: fx.Node) -> Rule | None:
+    """The rule that covers a canonical node."""
+    return registry().rules.get(info(node).rule)
+
+
+def bound(node: fx.Node) -> dict:
+    """{argument: value} of a canonical node."""
+    rule = rule_of(node)
+    return rule.bind(node.args, node.kwargs)
+
+
+def _spell_size(node: fx.Node) -> None:
+    if node.target is getattr and node.args[1] in ("shape", "ndim"):
+        node.op, node.target, node.args = "call_method", {"shape": "size", "ndim": "dim"}[node.args[1]], node.args[:1]
+
+
+def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
+    """Spell one call; returns the nodes that an expansion created, which need spelling themselves."""
+    if node.target is getattr and node.args[1] in _ATTRIBUTES:
+        node.target, extra = _ATTRIBUTES[node.args[1]]
+        node.args = (node.args[0], *extra)
+    rule = registry().of_function(node.target) if node.op == "call_function" else registry().methods.get(node.target)
+    if rule is None:
+        return []
+    try:
+        given = rule.given(node.args, node.kwargs)
+        full = rule.bind(node.args, node.kwargs)
+    except TypeError as error:
+        raise UnsupportedOperator(f"{rule.name} is called in a form its rule does not know ({error}) at {source_of(node)}", (rule.name,)) from error
+    if rule.expand is not None:
+        new = _expand(graph, node, rule, full)
+        if new is not None:
+            return new
+    required = [n for n, p in rule.signature.parameters.items() if p.default is p.empty]
+    node.op, node.target = "call_method" if isinstance(rule.target, str) else "call_function", rule.target
+    node.args = tuple(given[n] for n in required if n in given)
+    node.kwargs = {n: v for n, v in given.items() if n not in required}
+    mark(node, rule=rule.name)
+    return []
+
+
+def _expand(graph: fx.Graph, node: fx.Node, rule: Rule, full: dict) -> list[fx.Node] | None:
+    before = set(graph.nodes)
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    with graph.inserting_before(node):
+        result = rule.expand(**fx.node.map_arg(full, lambda n: fx.Proxy(n, tracer)))
+    if result is None:
+        return None
+    created = [n for n in graph.nodes if n not in before]
+    for new in created:
+        new.meta.update(node.meta)
+        mark(new, rule=None)
+    node.replace_all_uses_with(result.node)
+    graph.erase_node(node)
+    return created

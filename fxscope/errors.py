@@ -1,0 +1,75 @@
+"""Every error fxscope raises: what failed and where, got against expected, the user's own line, and the next step."""
+
+from __future__ import annotations
+
+__all__ = [
+    "FxscopeError",
+    "TraceFailure",
+    "HookedModel",
+    "UnsupportedOperator",
+    "NoLinearPath",
+    "UnknownRank",
+    "AliasingWrite",
+    "PolicyError",
+    "PlaceError",
+    "LawBroken",
+    "SavedFileDiffers",
+    "WeightsError",
+    "ImageError",
+]
+
+
+class FxscopeError(Exception):
+    """Base of every error that fxscope raises on purpose; catching it catches them all."""
+
+
+class TraceFailure(FxscopeError, RuntimeError):
+    """The model cannot be traced symbolically: its Python code branches on a value, or calls what torch.fx cannot record."""
+
+
+class HookedModel(FxscopeError, RuntimeError):
+    """The model carries hooks, which a traced graph would lose; remove them, or use parametrizations for weight and spectral norm."""
+
+
+class UnsupportedOperator(FxscopeError, NotImplementedError):
+    """Operators on the path of the probe that no rule covers; the message lists all of them at once."""
+
+    def __init__(self, message: str, operators: tuple[str, ...] = ()):
+        super().__init__(message)
+        self.operators = operators
+
+
+class NoLinearPath(FxscopeError, ValueError):
+    """No output depends linearly on the probe, so F would be zero everywhere (a final softmax or argmax, say)."""
+
+
+class UnknownRank(FxscopeError, ValueError):
+    """The number of dimensions of a tensor matters here and the graph alone does not tell it; example inputs do."""
+
+
+class AliasingWrite(FxscopeError, RuntimeError):
+    """An in-place write whose effect on other names of the same memory cannot be expressed in a functional graph."""
+
+
+class PolicyError(FxscopeError, ValueError):
+    """A policy names a rule, place or variant that does not exist."""
+
+
+class PlaceError(FxscopeError, ValueError):
+    """`inputs=` or `outputs=` names a place that the model does not have."""
+
+
+class LawBroken(FxscopeError, AssertionError):
+    """The traced graph does not compute what the untouched model computes; both numbers are in the message."""
+
+
+class SavedFileDiffers(FxscopeError, AssertionError):
+    """A saved file does not give what the graph in memory gives; the file is left in place for inspection."""
+
+
+class WeightsError(FxscopeError, ValueError):
+    """A weights file does not fit the network; the message lists missing and unexpected keys."""
+
+
+class ImageError(FxscopeError, ValueError):
+    """A file is not an image that can be read, or the image does not suit the network."""

@@ -1,0 +1,253 @@
+"""Rewrite: the canonical graph, extended by the frozen states, and the tape of its twins.
+
+The tape is a flat list of ``Record``: a twin, the values it reads, the node it stands for. Every graph fxscope emits comes
+from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an emitted graph.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import torch
+import torch.fx as fx
+
+from .canonicalize import bound, rule_of, size_nodes
+from .classify import is_structure
+from .errors import NoLinearPath
+from .facts import Facts, gather_facts
+from .ir import info, mark
+from .rules import Rule
+from .trace import source_of
+from .twins import Twin
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A tape value that comes from outside: the probe that replaces a tapped node of the original graph."""
+
+    name: str
+    node: fx.Node
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One twin of the tape: what it computes, from which values, for which node, and by which rule's variant."""
+
+    twin: Twin
+    inputs: tuple[Any, ...]
+    origin: fx.Node
+    rule: str
+    variant: str
+
+
+@dataclass
+class Program:
+    """The original graph with its frozen states, and the tape.
+
+    outputs   the model's output structure, over nodes of the graph
+    affine    {node: tape value}; a node of ``outputs`` that is not in it does not depend on the probe
+    """
+
+    gm: fx.GraphModule
+    probes: list[Probe]
+    tape: list[Record]
+    outputs: Any
+    affine: dict[fx.Node, Any]
+    facts: Facts
+
+
+class Call:
+    """One call of an operator, as a rule's variant sees it."""
+
+    def __init__(self, rewriter: "_Rewriter", node: fx.Node, arguments: dict, variant: str):
+        self._rewriter = rewriter
+        self.node = node
+        self.arguments = arguments
+        self.variant = variant
+        self.facts = rewriter.facts
+
+    def value(self, name: str) -> Any:
+        """The tape value of an argument; None where it does not depend on the probe."""
+        node = self.arguments[name]
+        return self._rewriter.values.get(node) if isinstance(node, fx.Node) else None
+
+    def values(self, name: str) -> list[Any]:
+        """The tape values of an argument that is a list of tensors; None for constants in it."""
+        return [self._rewriter.values.get(n) if isinstance(n, fx.Node) else None for n in self.arguments[name]]
+
+    def record(self, twin: Twin, inputs: list[Any]) -> Any:
+        """Put a twin on the tape and return its value, for rules that need more than one."""
+        return self._rewriter.record(twin, inputs, self)
+
+    def rank(self, name: str) -> int | None:
+        return self.facts.rank(self.arguments[name])
+
+    def need_rank(self, name: str) -> int:
+        value = self.arguments[name]
+        return self.facts.need_rank(value, info(self.node).rule) if isinstance(value, fx.Node) else self.facts.rank(value)
+
+    @property
+    def out_rank(self) -> int | None:
+        return self.facts.rank(self.node)
+
+    def lift(self, name: str, other: str) -> int:
+        """Dimensions that argument ``name`` lacks in front when it is broadcast with ``other``."""
+        return self.facts.lift(self.arguments[name], self.arguments[other])
+
+
+def rewrite(gm: fx.GraphModule, probes: list[Probe]) -> Program:
+    """The program of a classified graph; raises ``NoLinearPath`` where no output depends on a probe."""
+    rewriter = _Rewriter(gm, probes)
+    rewriter.run()
+    output = next(n for n in gm.graph.nodes if n.op == "output")
+    outputs = _structure(output.args[0])
+    tensors = leaves(outputs)
+    affine = {n: rewriter.values[n] for n in tensors if n in rewriter.values}
+    if not affine:
+        raise NoLinearPath(_why_no_path(tensors))
+    program = Program(gm, probes, rewriter.tape, outputs, affine, rewriter.facts)
+    program.tape = _live(program)
+    return program
+
+
+class _Rewriter:
+    def __init__(self, gm: fx.GraphModule, probes: list[Probe]):
+        self.gm, self.graph = gm, gm.graph
+        self.sizes = size_nodes(self.graph)
+        self.facts = gather_facts(gm, self.sizes)
+        self.values: dict[fx.Node, Any] = {p.node: p for p in probes}
+        self.tape: list[Record] = []
+        self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
+
+    def run(self) -> None:
+        for node in list(self.graph.nodes):
+            if node in self.values or info(node).role != "affine" or node.op == "output" or is_structure(node):
+                continue
+            self._node(node)
+
+    def _node(self, node: fx.Node) -> None:
+        rule, variant = rule_of(node), info(node).variant
+        arguments = node.meta.get("recognized") or bound(node)
+        call = Call(self, node, arguments, variant)
+        before = node.next
+        with self.graph.inserting_before(before):
+            result = self._run(rule.variants[variant], arguments, call)
+        self._tag(node, before, rule, variant)
+        if isinstance(result, tuple):
+            twin, inputs = result
+        else:
+            twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
+        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call)
+
+    def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
+        parameters = inspect.signature(function).parameters
+        extra = {"y": fx.Proxy(call.node, self.tracer), "call": call}
+        keyword = {n: extra[n] for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
+        given = {n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer)) for n, v in arguments.items() if n in parameters}
+        return function(**given, **keyword)
+
+    def record(self, twin: Twin, inputs: list[Any], call: Call) -> Record:
+        fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
+        rule = info(call.node).rule
+        record = Record(dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant)
+        self.tape.append(record)
+        return record
+
+    def _tag(self, node: fx.Node, end: fx.Node, rule: Rule, variant: str) -> None:
+        """Describe the frozen states that a rule inserted behind its node."""
+        state = node.next
+        while state is not end:
+            roles = {info(n).role for n in state.all_input_nodes}
+            role = "frozen" if roles & {"affine", "frozen"} else "sized" if roles & {"sized"} else "shape" if roles == {"shape"} else "const"
+            base = info(node)
+            mark(state, role=role, rule=rule.name, variant=variant, origin=node.name, place=base.place, module=base.module, source=base.source)
+            state = state.next
+
+
+def _nodes(value: Any) -> Any:
+    """Replace every proxy inside a nest by its node."""
+    if isinstance(value, fx.Proxy):
+        return value.node
+    if isinstance(value, (list, tuple)):
+        return type(value)(_nodes(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _nodes(v) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(_nodes(value.start), _nodes(value.stop), _nodes(value.step))
+    return value
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A dataclass or namedtuple among the outputs: its class and its fields."""
+
+    kind: type
+    args: tuple
+    kwargs: dict = field(default_factory=dict)
+
+
+def _structure(value: Any) -> Any:
+    """The output structure with constructor calls taken apart."""
+    if isinstance(value, fx.Node) and is_structure(value):
+        return Structure(value.target, tuple(_structure(v) for v in value.args), {k: _structure(v) for k, v in value.kwargs.items()})
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return Structure(type(value), tuple(_structure(v) for v in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_structure(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _structure(v) for k, v in value.items()}
+    return value
+
+
+def map_structure(function: Callable[[fx.Node], Any], value: Any) -> Any:
+    """Apply ``function`` to every node of an output structure."""
+    if isinstance(value, fx.Node):
+        return function(value)
+    if isinstance(value, Structure):
+        return Structure(value.kind, map_structure(function, value.args), map_structure(function, value.kwargs))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map_structure(function, v) for v in value)
+    if isinstance(value, dict):
+        return {k: map_structure(function, v) for k, v in value.items()}
+    return value
+
+
+def leaves(value: Any) -> list[fx.Node]:
+    """The nodes of an output structure, in order."""
+    found: list[fx.Node] = []
+    map_structure(found.append, value)
+    return found
+
+
+def _live(program: Program) -> list[Record]:
+    """The records that some output needs: a gate's own interpreter path is dead once the gate is frozen."""
+    live: set[int] = set()
+    stack = [v for v in program.affine.values() if isinstance(v, Record)]
+    while stack:
+        record = stack.pop()
+        if id(record) not in live:
+            live.add(id(record))
+            stack += [v for v in record.inputs if isinstance(v, Record)]
+    return [r for r in program.tape if id(r) in live]
+
+
+def _why_no_path(tensors: list[fx.Node]) -> str:
+    stops, seen, stack = [], set(), list(tensors)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if any(info(n).role == "affine" for n in node.all_input_nodes) and info(node).rule:
+            stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
+        else:
+            stack += node.all_input_nodes
+    reason = "the linear path ends at:\n" + "\n".join(stops) if stops else "nothing computed from the input reaches an output"
+    return (
+        f"no output depends linearly on the input, so F would be 0: {reason}\n"
+        "Tap the value before it with outputs=... (fxscope.places(model) lists the places), or give that operator a policy "
+        "under which it is linear, e.g. policy='taylor'"
+    )

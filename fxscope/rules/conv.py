@@ -1,0 +1,76 @@
+"""Convolutions and transposed convolutions in 1, 2 and 3 dimensions, every padding mode."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..twins import Conv
+from .declare import Sample, linear
+
+
+def _convolution(function, spatial):
+    def twin(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, call):
+        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
+
+    return twin
+
+
+def _transposed(function, spatial):
+    def twin(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, call):
+        options = dict(stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation)
+        return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
+
+    return twin
+
+
+def _module_arguments(module):
+    values = {n: getattr(module, n) for n in ("weight", "bias", "stride", "padding", "dilation", "groups")}
+    if module.padding_mode != "zeros":
+        pad, mode = list(module._reversed_padding_repeated_twice), module.padding_mode
+        values |= {"padding": (0,) * len(module.kernel_size), "input": lambda x: F.pad(x, pad, mode)}
+    return values
+
+
+def _transposed_arguments(module):
+    return {n: getattr(module, n) for n in ("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")}
+
+
+def _samples(spatial):
+    shape = (2, 4, 9, 8, 7)[: spatial + 2]
+    kernel = (3,) * spatial
+
+    def sample(weight, transposed=False, **kwargs):
+        bias = (weight[1] if transposed else weight[0]) * (kwargs.get("groups", 1) if transposed else 1)
+        return Sample(shape, kwargs, tensors={"weight": weight, "bias": (bias,)})
+
+    plain = (
+        sample((6, 4, *kernel)), sample((6, 4, *kernel), stride=2, padding=1), sample((6, 4, *kernel), dilation=2, padding="same"),
+        sample((4, 2, *kernel), groups=2, padding=1),
+    )
+    transposed = (
+        sample((4, 3, *kernel), True), sample((4, 3, *kernel), True, stride=2, padding=1, output_padding=1),
+        sample((4, 3, *kernel), True, groups=2, dilation=2),
+    )
+    return plain, transposed
+
+
+def _rules():
+    table = (
+        (1, F.conv1d, torch.ops.aten.conv1d.default, nn.Conv1d, F.conv_transpose1d, torch.ops.aten.conv_transpose1d.default, nn.ConvTranspose1d),
+        (2, F.conv2d, torch.ops.aten.conv2d.default, nn.Conv2d, F.conv_transpose2d, torch.ops.aten.conv_transpose2d.input, nn.ConvTranspose2d),
+        (3, F.conv3d, torch.ops.aten.conv3d.default, nn.Conv3d, F.conv_transpose3d, torch.ops.aten.conv_transpose3d.input, nn.ConvTranspose3d),
+    )
+    for n, conv, aten, module, conv_t, aten_t, module_t in table:
+        plain, transposed = _samples(n)
+        yield linear(
+            f"conv{n}d", conv, _convolution(conv, n), functions=(aten,), modules={module: _module_arguments}, input_rank=n + 2,
+            samples=plain, formula="y1 = W * x1 + b", source="the paper, eq. 7",
+        )
+        yield linear(
+            f"conv_transpose{n}d", conv_t, _transposed(conv_t, n), functions=(aten_t,), modules={module_t: _transposed_arguments},
+            input_rank=n + 2, samples=transposed, formula="y1 = W^T * x1 + b", source="the paper, eq. 7",
+        )
+
+
+CONV1D, CONV_TRANSPOSE1D, CONV2D, CONV_TRANSPOSE2D, CONV3D, CONV_TRANSPOSE3D = _rules()

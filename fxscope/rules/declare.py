@@ -1,0 +1,170 @@
+"""How a rule is declared: one ``Rule`` a nonlinearity, with everything about that operator in it.
+
+The verbs name the mathematics: ``mask``, ``select``, ``normalize``, ``gate``, ``constant``, ``linear``. A rule file holds
+
+    RULE = mask("silu", torch.nn.functional.silu, freeze, taylor=taylor, modules=(nn.SiLU,), ...)
+
+where ``freeze(x, ...)`` is ordinary PyTorch code over the values of x0. It has the operator's own signature (arguments
+are bound to it by name, so a module's attributes and a function's keywords need no table), is traced into the original
+branch, and returns the twin that goes into the interpreter branch. Two keyword-only parameters are filled in where a
+function asks for them: ``y``, the operator's output on x0, and ``call``, the ``Call`` itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable
+
+import torch
+
+Interval = tuple[float, float]
+UNBOUNDED: Interval = (float("-inf"), float("inf"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One way to call the operator in tests: input shape, keywords of the function, and of the module where they differ.
+
+    shape    of x (B first); tensors: {argument: shape} of further tensor arguments; positive: draw x from (0, inf)
+    kwargs   of the function; module: of the module's constructor (None: the same as kwargs)
+    """
+
+    shape: tuple[int, ...] = (2, 3, 6, 7)
+    kwargs: dict = field(default_factory=dict)
+    module: dict | None = None
+    tensors: dict = field(default_factory=dict)
+    positive: bool = False
+    modules: tuple[type, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One operator: its spellings, what it freezes, its variants, and how it is tested and shown.
+
+    name       the operator's name in policies, summaries and pictures
+    verb       mask | select | normalize | gate | constant | linear | product
+    target     the canonical function, or the name of a method where PyTorch has no function; its y0 is the one the original branch computes
+    arguments  a function with the canonical signature (usually the first variant)
+    variants   {name: function of the operator's arguments that returns a twin}; None is a frozen constant
+    presets    which variant each policy preset uses
+    functions, methods, modules   every other spelling; modules may map a class to a function module -> arguments
+    carries    the arguments that may depend on the probe
+    rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
+    interval   bounds of the output from those of the arguments (None: unbounded)
+    expand     rewrites the call into simpler operators before classification, or returns None to leave it
+    variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
+    yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
+    piecewise  piecewise linear: F must equal the Jacobian away from kinks
+    """
+
+    name: str
+    verb: str
+    target: Callable | str
+    arguments: Callable
+    variants: dict[str, Callable | None]
+    presets: dict[str, str]
+    functions: tuple = ()
+    methods: tuple[str, ...] = ()
+    modules: dict[type, Callable | None] = field(default_factory=dict)
+    carries: tuple[str, ...] = ("x",)
+    rank: Callable | None = None
+    input_rank: int | None = None
+    interval: Callable | None = None
+    piecewise: bool = False
+    expand: Callable | None = None
+    variadic: bool = False
+    yields: str = "tensor"
+    samples: tuple[Sample, ...] = ()
+    formula: str = ""
+    source: str = ""
+    file: str = ""
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The canonical signature, without what fxscope fills in."""
+        return _signature(self.arguments)
+
+    def bind(self, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """{argument: value} of a call, defaults filled in; raises TypeError where the call does not fit."""
+        bound = self._bound(args, kwargs)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
+        if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not _is_list_node(args[1]):
+            args = (args[0], list(args[1:]))
+        return self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace"})
+
+    def given(self, args: tuple, kwargs: dict) -> dict[str, Any]:
+        """{argument: value} of a call, only what differs from the defaults."""
+        defaults = {n: p.default for n, p in self.signature.parameters.items()}
+        bound = self._bound(args, kwargs)
+        return {n: v for n, v in bound.arguments.items() if not _same(v, defaults[n])}
+
+
+def _is_list_node(value) -> bool:
+    """Whether a node stands for a list of sizes: x.view(y.shape), x.view(y.shape[:2])."""
+    if not isinstance(value, torch.fx.Node):
+        return False
+    if value.target == "size" and len(value.args) == 1 and not value.kwargs or value.target is getattr and value.args[1] == "shape":
+        return True
+    return getattr(value.target, "__name__", "") == "getitem" and isinstance(value.args[1], slice)
+
+
+def _same(value, default) -> bool:
+    return value is default or (type(value) is type(default) and isinstance(value, (bool, int, float, str)) and value == default)
+
+
+def _signature(function: Callable) -> inspect.Signature:
+    signature = inspect.signature(function)
+    return signature.replace(parameters=[p for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY])
+
+
+def _rule(verb: str, name: str, target: Callable, arguments: Callable, variants: dict, presets: dict, modules=(), **fields) -> Rule:
+    if not isinstance(modules, dict):
+        modules = {m: None for m in modules}
+    fields.setdefault("carries", (next(iter(inspect.signature(arguments).parameters)),))
+    return Rule(name, verb, target, arguments, variants, presets, modules=modules, file=inspect.getsourcefile(arguments) or "", **fields)
+
+
+def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None = None, variants: dict | None = None, **fields) -> Rule:
+    """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
+    table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
+    presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
+    return _rule("mask", name, target, freeze, table, presets, **fields)
+
+
+def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
+    """A unit that freezes which entries it chose: y1 = x1 at the indices of x0 (paper, Fig. 2)."""
+    return _rule("select", name, target, freeze, {"freeze": freeze}, dict.fromkeys(("freeze", "detach", "taylor"), "freeze"), piecewise=True, **fields)
+
+
+def normalize(name: str, target: Callable, stats: Callable, scale: Callable | None, taylor: Callable | None, **fields) -> Rule:
+    """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
+    table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
+    presets = {"freeze": "stats", "detach": "scale" if scale else "stats", "taylor": "taylor" if taylor else "stats"}
+    return _rule("normalize", name, target, stats, table, presets, **fields)
+
+
+def constant(name: str, target: Callable, arguments: Callable, variants: dict | None = None, default: str = "constant", **fields) -> Rule:
+    """A unit whose output is frozen as a value: sign, round, comparisons, whatever only feeds a gate."""
+    presets = {"freeze": default, "detach": default, "taylor": "taylor" if "taylor" in (variants or {}) else "constant"}
+    return _rule("constant", name, target, arguments, {"constant": None, **(variants or {})}, presets, **fields)
+
+
+def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
+    """An operator that is linear already; ``twin`` is the same under every policy."""
+    return _rule("linear", name, target, twin, {"linear": twin}, dict.fromkeys(("freeze", "detach", "taylor"), "linear"), piecewise=True, **fields)
+
+
+def product(name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields) -> Rule:
+    """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
+    table = dict.fromkeys(("auto", *variants), build)
+    presets = {"freeze": "auto", "detach": "auto", "taylor": "taylor"}
+    return _rule("product", name, target, arguments, table, presets, **fields)
+
+
+def like(x, value: float):
+    """A tensor of x's shape and dtype filled with a value (a Python float in ``where`` would be float32)."""
+    return torch.full_like(x, value)

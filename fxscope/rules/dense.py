@@ -1,0 +1,19 @@
+"""Fully connected layers."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..twins import Dense
+from .declare import Sample, linear
+
+
+def twin(x, weight, bias=None):
+    return Dense(weight, bias)
+
+
+LINEAR = linear(
+    "linear", F.linear, twin, functions=(torch.ops.aten.linear.default,), modules=(nn.Linear,),
+    samples=(Sample((2, 5), tensors={"weight": (4, 5), "bias": (4,)}), Sample((2, 3, 5), tensors={"weight": (4, 5)})),
+    formula="y1 = x1 W^T + b", source="the paper, eq. 7",
+)

@@ -1,0 +1,31 @@
+"""Layer normalisation: freeze mean and standard deviation over the last dimensions, or the deviation alone."""
+
+import torch.nn.functional as F
+from torch import nn
+
+from ._norms import centred, frozen, tangent
+from .declare import Sample, normalize
+
+
+def _dims(normalized_shape):
+    return [-d for d in range(len(normalized_shape), 0, -1)]
+
+
+def stats(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    return frozen(x, _dims(normalized_shape), weight, bias, eps)
+
+
+def scale(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+    return centred(x, _dims(normalized_shape), weight, bias, eps)
+
+
+def taylor(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, y):
+    return tangent(x, y, _dims(normalized_shape), weight, eps)
+
+
+RULE = normalize(
+    "layer_norm", F.layer_norm, stats, scale, taylor, modules=(nn.LayerNorm,),
+    samples=(Sample((2, 5, 7), {"normalized_shape": (7,)}, tensors={"weight": (7,), "bias": (7,)}), Sample((2, 3, 4, 5), {"normalized_shape": (4, 5)})),
+    formula="h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 - mu(x1))/sigma0 + b",
+    source="the paper, Fig. 2",
+)

@@ -1,0 +1,40 @@
+"""Sums and means over dimensions: linear."""
+
+import torch
+
+from ..twins import Dims, shifted
+from ._ranks import shift
+from .declare import Sample, linear
+
+
+def _all(call, dim):
+    """The dimensions of a reduction, shifted; all of them where none is named."""
+    if dim is None or dim == [] or dim == ():
+        return shifted(list(range(call.need_rank("x"))))
+    return shifted(dim)
+
+
+def mean(x, dim=None, keepdim=False, *, call):
+    return Dims(torch.mean, (_all(call, dim), keepdim))
+
+
+def total(x, dim=None, keepdim=False, *, call):
+    return Dims(torch.sum, (_all(call, dim), keepdim))
+
+
+def cumsum(x, dim):
+    return Dims(torch.cumsum, (shifted(dim),))
+
+
+def reduced_rank(rank, a):
+    if a["keepdim"]:
+        return rank(a["x"])
+    if a["dim"] is None:
+        return 0
+    return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
+
+
+_SAMPLES = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": -1, "keepdim": True}), Sample(kwargs={"dim": 1}))
+MEAN = linear("mean", torch.mean, mean, functions=(torch.ops.aten.mean.dim,), methods=("mean",), rank=reduced_rank, interval=lambda bound, a: bound(a["x"]), samples=_SAMPLES, formula="y1 = mean of x1", source="the paper, eq. 7")
+SUM = linear("sum", torch.sum, total, functions=(torch.ops.aten.sum.dim_IntList,), methods=("sum",), rank=reduced_rank, samples=_SAMPLES, formula="y1 = sum of x1", source="the paper, eq. 7")
+CUMSUM = linear("cumsum", torch.cumsum, cumsum, methods=("cumsum",), samples=(Sample(kwargs={"dim": 2}),), formula="y1 = running sum of x1", source="the paper, eq. 7")

@@ -1,0 +1,132 @@
+"""Products and quotients of two tensors: one operand is frozen as the gate of the other, decided per edge.
+
+An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them), or if it
+was reduced to size one along a dimension in which the other operand varies. If both qualify the non-negative bounded one
+is frozen before the signed one; equal ranks, or neither: the product is read uniformly, (a1 b0 + a0 b1)/2, which gives
+a0 b0 at x1 = x0 and makes no residual. The only operand that carries the probe is never frozen.
+"""
+
+import math
+import operator
+
+import torch
+
+from ..twins import Average, Divide, Gate, TangentProduct
+from .arithmetic import broadcast_rank
+from .declare import Sample, product
+
+
+def gate_rank(facts, value, other):
+    """0: not a gate; higher: frozen first."""
+    low, high = facts.bound(value)
+    if math.isfinite(low) and math.isfinite(high):
+        return 3 if low >= 0 else 2
+    return 1 if facts.unit(value) - facts.unit(other) else 0
+
+
+def which_is_gate(call):
+    """"x" or "other" for the operand to freeze, None for a uniform reading."""
+    a, b = (call.arguments[n] for n in ("x", "other"))
+    first, second = gate_rank(call.facts, a, b), gate_rank(call.facts, b, a)
+    return None if first == second else ("x" if first > second else "other")
+
+
+def decide(call):
+    """"left" (x stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe."""
+    if call.variant in ("left", "right", "uniform", "taylor"):
+        return call.variant
+    gate = which_is_gate(call)
+    if gate is None and call.variant == "gate":
+        gate = _activated(call)
+    return {"x": "right", "other": "left", None: "uniform"}[gate]
+
+
+def _activated(call):
+    """The operand that comes out of a nonlinearity, where just one does (SwiGLU)."""
+    from ..canonicalize.spell import rule_of
+
+    verbs = {n: getattr(rule_of(call.arguments[n]), "verb", None) for n in ("x", "other")}
+    marked = [n for n, verb in verbs.items() if verb == "mask"]
+    return marked[0] if len(marked) == 1 else None
+
+
+def mul(x, other, *, call, y):
+    a, b = call.value("x"), call.value("other")
+    if b is None:
+        return Gate(factor=other, lift=call.lift("x", "other")), [a]
+    if a is None:
+        return Gate(factor=x, lift=call.lift("other", "x")), [b]
+    lifts = (call.lift("x", "other"), call.lift("other", "x"))
+    if call.arguments["x"] is call.arguments["other"]:
+        return (Gate(factor=x * 2, offset=-y), [a]) if call.variant == "taylor" else (Gate(factor=x), [a])
+    reading = decide(call)
+    if reading == "left":
+        return Gate(factor=other, lift=lifts[0]), [a]
+    if reading == "right":
+        return Gate(factor=x, lift=lifts[1]), [b]
+    if reading == "taylor":
+        return TangentProduct(x, other, offset=y, lifts=lifts), [a, b]
+    return Average(x, other, lifts=lifts), [a, b]
+
+
+def div(x, other, *, call, y):
+    a, b = call.value("x"), call.value("other")
+    if b is None:
+        return Divide(other, lift=call.lift("x", "other")), [a]
+    reciprocal = -y / other
+    if a is None:
+        # c/x: infinite at 0, so Taylor's slope -c/x0^2 and the constant 2c/x0
+        return Gate(factor=reciprocal, offset=y * 2, lift=call.lift("other", "x")), [b]
+    if call.variant in ("auto", "left", "gate"):
+        return Divide(other, lift=call.lift("x", "other")), [a]
+    linear_in_numerator = call.record(Divide(other, lift=call.lift("x", "other")), [a])
+    slope = call.record(Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x")), [b])
+    from ..twins import Add
+
+    return Add(1, (0, 0)), [linear_in_numerator, slope]
+
+
+def mul_bounds(bound, a):
+    corners = [p * q for p in bound(a["x"]) for q in bound(a["other"])]
+    return (min(corners), max(corners)) if not any(math.isnan(c) for c in corners) else (-math.inf, math.inf)
+
+
+def div_bounds(bound, a):
+    low, high = bound(a["other"])
+    if low <= 0 <= high:
+        return (-math.inf, math.inf)
+    corners = [p / q for p in bound(a["x"]) for q in (low, high)]
+    return (min(corners), max(corners)) if not any(math.isnan(c) for c in corners) else (-math.inf, math.inf)
+
+
+def div_rounding(x, other, rounding_mode=None):
+    raise AssertionError("expanded before it is rewritten")
+
+
+_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
+MUL = product(
+    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor),
+    methods=("mul", "multiply", "__mul__", "__rmul__"), interval=mul_bounds,
+    samples=(Sample(tensors={"other": (2, 3, 6, 7)}), Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)})),
+    formula="gate: y1 = g0 x1;  uniform: (a1 b0 + a0 b1)/2;  taylor: a1 b0 + a0 b1 - a0 b0", **_BOTH,
+)
+DIV = product(
+    "div", operator.truediv, div, div, ("left", "gate", "taylor"), functions=(torch.ops.aten.div.Tensor,), methods=("__truediv__",),
+    interval=div_bounds, samples=(Sample(kwargs={"other": 0.3}),),
+    formula="y1 = a1/b0;  taylor: a1/b0 - a0/b0^2 (b1 - b0)", **_BOTH,
+)
+DIV_MODE = product(
+    "div_mode", torch.div, div, div_rounding, (), functions=(torch.divide, torch.true_divide), methods=("div", "divide", "true_divide"),
+    expand=lambda x, other, rounding_mode=None: x / other if rounding_mode is None else _rounded(x / other, rounding_mode), formula="a1/b0", **_BOTH,
+)
+
+
+def _rounded(x, mode):
+    return torch.floor(x) if mode == "floor" else torch.trunc(x)
+
+
+def reciprocal(x, *, y):
+    return Gate(factor=-y * y, offset=y * 2)
+
+
+RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), methods=("reciprocal",), functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")

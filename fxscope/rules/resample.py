@@ -1,0 +1,123 @@
+"""Average pooling, interpolation, padding, pixel shuffles: linear, on the spatial dimensions."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..twins import Pad, Rearrange, Resample
+from .declare import Sample, linear
+
+
+def _batched(call, spatial):
+    return call.rank("x") != spatial + 1
+
+
+def _average(function, spatial):
+    if spatial == 1:
+        def twin(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, *, call):
+            options = dict(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+            return Resample(function, options, _batched(call, spatial))
+    else:
+        def twin(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None, *, call):
+            options = dict(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=padding, ceil_mode=ceil_mode, count_include_pad=count_include_pad, divisor_override=divisor_override)
+            return Resample(function, options, _batched(call, spatial))
+    return twin
+
+
+def _adaptive(function, spatial):
+    def twin(x, output_size, *, call):
+        return Resample(function, dict(output_size=output_size), _batched(call, spatial))
+
+    return twin
+
+
+def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False, *, call):
+    options = dict(size=size, scale_factor=floats(scale_factor, call), mode=mode, align_corners=align_corners, recompute_scale_factor=recompute_scale_factor, antialias=antialias)
+    return Resample(F.interpolate, options)
+
+
+def floats(scale, call):
+    """scale_factor as a list of floats, one a dimension: the only form that TorchScript takes."""
+    if isinstance(scale, (list, tuple)):
+        return [float(s) for s in scale]
+    rank = call.rank("x")
+    return scale if scale is None or rank is None else [float(scale)] * (rank - 2)
+
+
+def pad(x, pad, mode="constant", value=None, *, call):
+    length = len(pad) if isinstance(pad, (list, tuple)) else None
+    return Pad(list(pad) if length is not None else pad, mode, value, length is None or call.rank("x") != length // 2 + 1)
+
+
+def pixel_shuffle(x, upscale_factor):
+    return Rearrange(F.pixel_shuffle, {"upscale_factor": upscale_factor})
+
+
+def pixel_unshuffle(x, downscale_factor):
+    return Rearrange(F.pixel_unshuffle, {"downscale_factor": downscale_factor})
+
+
+def channel_shuffle(x, groups):
+    return Rearrange(F.channel_shuffle, {"groups": groups})
+
+
+def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
+    return Rearrange(F.unfold, dict(kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride))
+
+
+def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
+    return Rearrange(F.fold, dict(output_size=output_size, kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride))
+
+
+_KEEP = dict(interval=lambda bound, a: bound(a["x"]), source="the paper, eq. 7")
+_SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
+
+
+def _pools():
+    averages = {1: (F.avg_pool1d, nn.AvgPool1d), 2: (F.avg_pool2d, nn.AvgPool2d), 3: (F.avg_pool3d, nn.AvgPool3d)}
+    adaptives = {1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d), 2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d), 3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d)}
+    for n, (function, module) in averages.items():
+        samples = (
+            Sample(_SHAPES[n], {"kernel_size": 2}), Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+            Sample(_SHAPES[n], {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}),
+        )
+        yield linear(f"avg_pool{n}d", function, _average(function, n), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+    for n, (function, module) in adaptives.items():
+        samples = (Sample(_SHAPES[n], {"output_size": 1}), Sample(_SHAPES[n], {"output_size": (3,) * n if n > 1 else 3}))
+        yield linear(f"adaptive_avg_pool{n}d", function, _adaptive(function, n), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+
+
+AVG1, AVG2, AVG3, ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _pools()
+
+
+def _upsample_arguments(module):
+    return {n: getattr(module, n) for n in ("size", "scale_factor", "mode", "align_corners", "recompute_scale_factor")}
+
+
+INTERPOLATE = linear(
+    "interpolate", F.interpolate, interpolate, functions=(F.upsample,), modules={nn.Upsample: _upsample_arguments, nn.UpsamplingNearest2d: _upsample_arguments, nn.UpsamplingBilinear2d: _upsample_arguments},
+    samples=tuple(Sample(_SHAPES[2], k) for k in (
+        {"scale_factor": 2, "mode": "nearest"}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}, {"size": (7, 9), "mode": "bicubic", "align_corners": True},
+        {"scale_factor": 2, "mode": "nearest-exact"}, {"size": (5, 4), "mode": "area"},
+    )) + (Sample(_SHAPES[1], {"scale_factor": 2, "mode": "linear"}), Sample(_SHAPES[3], {"scale_factor": 2, "mode": "trilinear"})),
+    formula="y1 = x1 interpolated", **_KEEP,
+)
+PAD = linear(
+    "pad", F.pad, pad, functions=(torch.ops.aten.pad.default,),
+    samples=(
+        Sample(_SHAPES[2], {"pad": (1, 2, 0, 3)}), Sample(_SHAPES[2], {"pad": (1, 2), "value": 0.7}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "reflect"}),
+        Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "replicate"}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "circular"}), Sample(_SHAPES[1], {"pad": (1, 2), "mode": "reflect"}),
+        Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}),
+    ),
+    formula="y1 = x1 padded; a constant value is an additive constant", source="the paper, eq. 7",
+    modules={
+        cls: (lambda mode: lambda m: {"pad": m.padding, "mode": mode, "value": getattr(m, "value", 0) if mode == "constant" else None})(mode)
+        for mode, names in {"constant": "ConstantPad1d ConstantPad2d ConstantPad3d ZeroPad1d ZeroPad2d ZeroPad3d", "reflect": "ReflectionPad1d ReflectionPad2d ReflectionPad3d", "replicate": "ReplicationPad1d ReplicationPad2d ReplicationPad3d", "circular": "CircularPad1d CircularPad2d CircularPad3d"}.items()
+        for cls in [getattr(nn, name) for name in names.split()]
+    },
+)
+PIXEL_SHUFFLE = linear("pixel_shuffle", F.pixel_shuffle, pixel_shuffle, modules=(nn.PixelShuffle,), input_rank=4, samples=(Sample((2, 8, 3, 4), {"upscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, modules=(nn.PixelUnshuffle,), input_rank=4, samples=(Sample((2, 3, 4, 6), {"downscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
+UNFOLD = linear("unfold", F.unfold, unfold, modules=(nn.Unfold,), input_rank=4, rank=lambda rank, a: 3, samples=(Sample((2, 3, 6, 7), {"kernel_size": 3, "padding": 1, "stride": 2}),), formula="y1 = windows of x1", **_KEEP)
+FOLD = linear("fold", F.fold, fold, modules=(nn.Fold,), input_rank=3, rank=lambda rank, a: 4, samples=(Sample((2, 12, 20), {"output_size": (5, 6), "kernel_size": 2}),), formula="y1 = windows of x1 summed", source="the paper, eq. 7")

@@ -1,0 +1,201 @@
+"""Trace: a model becomes a ``torch.fx`` graph in which every node knows the user's own line and its module path.
+
+Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here record
+them as what they are, so that canonicalize can respect aliasing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import operator
+import os
+import sys
+import traceback
+from collections import Counter
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from .errors import HookedModel, TraceFailure
+from .ir import info, mark
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)
+
+
+class InPlaceProxy(fx.Proxy):
+    """A proxy that records augmented and item assignment as writes."""
+
+    def __setitem__(self, key, value):
+        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
+
+
+def _augmented(name: str):
+    function = getattr(operator, name)
+
+    def method(self, other):
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    return method
+
+
+for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor"):
+    setattr(InPlaceProxy, f"__{_name}__", _augmented(_name))
+
+
+class Tracer(fx.Tracer):
+    """A ``torch.fx.Tracer`` whose leaves are the modules that a rule spells, plus torch.nn's own."""
+
+    def __init__(self, leaves: tuple[type, ...] = ()):
+        super().__init__(autowrap_functions=())
+        self.leaves = leaves
+        self.places: Counter[str] = Counter()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return InPlaceProxy(node, self)
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        if isinstance(module, _CONTAINERS):
+            return isinstance(module, nn.Identity)
+        for leaf in self.leaves:
+            if isinstance(module, leaf) and type(module).forward is leaf.forward:
+                return True
+        return type(module).__module__.startswith("torch.nn.modules")
+
+    def create_node(self, kind, target, args, kwargs, name=None, type_expr=None):
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        path = "" if not self.module_stack else list(self.module_stack.values())[-1][0]
+        if kind == "call_module":
+            path = str(target)
+        mark(node, place=self._place(node, path), module=path, source=user_line(inspect.currentframe()))
+        return node
+
+    def _place(self, node: fx.Node, path: str) -> str:
+        if node.op in ("placeholder", "output", "get_attr"):
+            return str(node.target)
+        name = path
+        if node.op != "call_module":
+            function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+            name = f"{path}.{function}" if path else function
+        count = self.places[name]
+        self.places[name] += 1
+        return f"{name}_{count}" if count else name
+
+
+def is_user_file(filename: str) -> bool:
+    """Whether a source file belongs to the user (or a model library) rather than to torch or fxscope's own machinery."""
+    if filename.startswith(_HERE):
+        return os.path.relpath(filename, _HERE).startswith(("models" + os.sep, "testing" + os.sep))
+    return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
+
+
+def user_line(frame) -> str:
+    """'file.py:12: source text' of the innermost frame that is the user's."""
+    while frame is not None and not is_user_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return describe_line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def describe_line(filename: str, number: int) -> str:
+    return f"{os.path.basename(filename)}:{number}: {linecache.getline(filename, number).strip()}"
+
+
+def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = ()) -> fx.GraphModule:
+    """Trace ``model`` into a GraphModule that shares its parameters.
+
+    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
+    Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
+    """
+    if not isinstance(model, nn.Module):
+        raise TraceFailure(
+            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; "
+            "wrap a function in a Module whose forward calls it"
+        )
+    _refuse_hooks(model)
+    fixed = _fixed_arguments(model, concrete or {})
+    tracer = Tracer(leaves)
+    # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
+    try:
+        graph = tracer.trace(model, fixed or None)
+    except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
+        raise TraceFailure(_cannot_trace(model, error)) from error
+    _drop_fixed(graph, fixed)
+    graph.eliminate_dead_code(is_impure_node=_is_write)
+    return fx.GraphModule(model, graph, type(model).__name__)
+
+
+def _is_write(node: fx.Node) -> bool:
+    """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
+    if node.op in ("placeholder", "output", "call_module"):
+        return True
+    if node.op == "call_method":
+        return node.target.endswith("_") and not node.target.endswith("__")
+    if node.op == "call_function":
+        name = getattr(node.target, "__name__", "")
+        return name.startswith("i") and hasattr(operator, name) or name == "setitem" or name.endswith("_") or node.kwargs.get("inplace", False) or node.is_impure()
+    return False
+
+
+def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    star = [p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if star and len(star) == len(parameters):
+        raise TraceFailure(
+            f"{type(model).__name__}.forward takes {', '.join('*' + s for s in star)}: "
+            "a graph needs named inputs; wrap the model in a Module whose forward names them"
+        )
+    fixed = {p.name: p.default for p in parameters if p.default is not p.empty and len(parameters) > 1}
+    first = next((p.name for p in parameters), None)
+    fixed.pop(first, None)
+    for name, value in concrete.items():
+        if value is None or isinstance(value, (bool, int, float, str)):
+            fixed[name] = value
+        else:
+            fixed.pop(name, None)
+    return fixed
+
+
+def _drop_fixed(graph: fx.Graph, fixed: dict) -> None:
+    """Remove the placeholders of arguments that were fixed, and the assertions torch.fx writes about them."""
+    for node in [n for n in graph.nodes if n.op == "placeholder"]:
+        if str(node.target).startswith("*") or str(node.target).rsplit("_", 1)[0] in fixed or node.target in fixed:
+            _erase_with_users(graph, node)
+
+
+def _erase_with_users(graph: fx.Graph, node: fx.Node) -> None:
+    for user in list(node.users):
+        _erase_with_users(graph, user)
+    graph.erase_node(node)
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    found = [f"{path or type(model).__name__} ({kind.strip('_').replace('_', ' ')})" for path, module in model.named_modules() for kind in _HOOKS if getattr(module, kind)]
+    if found:
+        raise HookedModel(
+            f"{len(found)} modules carry hooks, which a graph would lose: {', '.join(found[:8])}"
+            f"{' ...' if len(found) > 8 else ''}. Remove them (handle.remove()); for weight or spectral norm use "
+            "torch.nn.utils.parametrizations, or fold it in with torch.nn.utils.remove_weight_norm / remove_spectral_norm"
+        )
+
+
+def _cannot_trace(model: nn.Module, error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(sys.exc_info()[2]) if is_user_file(f.filename)]
+    where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return (
+        f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\n"
+        "torch.fx records tensor operations, not Python decisions on tensor values or sizes. Fix the branch, or take the "
+        "part of the model that holds it out of the traced module; the torch.export frontend is the way for models that "
+        "must branch"
+    )
+
+
+def source_of(node: fx.Node) -> str:
+    """The user's own line of a node, or its place where none is known."""
+    return info(node).source or info(node).place or node.name

@@ -1,0 +1,173 @@
+"""``fxscope.transform``: from a model to its linear interpreter's graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from .canonicalize import canonicalize
+from .classify import classify
+from .emit import emit as emit_graph
+from .errors import LawBroken, PlaceError
+from .ir import info
+from .places import find_place, place_names
+from .policy import Policy
+from .rewrite import Probe, Program, rewrite
+from .rules import registry
+from .trace import trace
+
+FORMS = ("pair", "filter", "residual")
+PROBES = ("flat", "stacked")
+
+
+def transform(
+    model: nn.Module,
+    emit: str = "pair",
+    *,
+    policy: "str | dict | Policy | None" = None,
+    inputs: "str | list[str] | None" = None,
+    outputs: "str | list[str] | dict[str, str] | None" = None,
+    probes: str = "flat",
+    example_inputs: tuple | None = None,
+) -> fx.GraphModule:
+    """Rewrite a model into the graph of its linear interpreter.
+
+        scope = transform(model);   y0, y1 = scope(x0, x1);   y1 = F(x0) x1 + r(x0),   x1 = x0  =>  y1 = y0
+
+    emit            "pair": (x0, x1) -> (y0, y1);  "filter": (x0, x1) -> F x1;  "residual": x0 -> r
+    policy          which freezing rule where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a ``Policy``
+    inputs          the place that is probed (default: the model's first input), or several
+    outputs         the place that is read (default: the model's output), or several as a list or {name: place}
+    probes          "flat": x1 of shape (K*B, ...), probe-major;  "stacked": (K, B, ...), the form that exports with both dynamic
+    example_inputs  a tuple of the model's inputs: tells ranks where the graph alone does not, names which optional
+                    arguments are given, and checks the traced graph against the untouched model
+
+    x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is
+    not changed; the mode (train or eval) is the model's, baked in. The result is a plain ``torch.fx.GraphModule`` of
+    PyTorch operators, differentiable, scriptable and exportable.
+
+    Raises ``TraceFailure``, ``HookedModel``, ``UnsupportedOperator`` (all offenders at once), ``NoLinearPath``,
+    ``PolicyError``, ``PlaceError``, and ``LawBroken`` where the traced graph differs from the model on ``example_inputs``.
+
+    Source: "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 2, 3 and 5, Fig. 1 and 2.
+    """
+    if emit not in FORMS:
+        raise ValueError(f"emit={emit!r}; it is one of {', '.join(FORMS)}")
+    if probes not in PROBES:
+        raise ValueError(f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)")
+    gm = emit_graph(program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs), emit, probes)
+    gm.train(model.training)
+    return gm
+
+
+def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, example_inputs: tuple | None = None) -> Program:
+    """The program (original graph and tape) of a model: all stages up to rewrite."""
+    gm = canonical(model, example_inputs)
+    if outputs is not None:
+        _cut(gm, outputs)
+    taps = _taps(gm, inputs)
+    policy = Policy.of(policy)
+    policy.check(gm)
+    classify(gm, [p.node for p in taps], policy)
+    return rewrite(gm, taps)
+
+
+def canonical(model: nn.Module, example_inputs: tuple | None = None) -> fx.GraphModule:
+    """The traced and canonicalised graph of a model, checked against it where example inputs are at hand."""
+    gm = trace(model, _given(model, example_inputs), tuple(registry().modules))
+    gm = canonicalize(gm, model)
+    if example_inputs is not None:
+        check_trace(gm, model, tuple(example_inputs))
+    return gm
+
+
+def places(model: nn.Module) -> list[str]:
+    """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention)."""
+    return place_names(trace(model, None, tuple(registry().modules)))
+
+
+def check_trace(gm: fx.GraphModule, model: nn.Module, example_inputs: tuple) -> None:
+    """Law 1 against the untouched model; writes shapes on the nodes. In train mode the model is left alone: it would step twice."""
+    if any(m.training for m in model.modules()):
+        return
+    with torch.no_grad():
+        expected = model(*[_clone(x) for x in example_inputs])
+        recorder = _Recorder(gm)
+        got = recorder.run(*[_clone(x) for x in example_inputs if x is not None and not isinstance(x, (bool, int, float, str))])
+    for a, b in zip(tensors_of(got), tensors_of(expected), strict=True):
+        difference = (a - b).abs().max().item() if a.shape == b.shape and a.numel() else float(a.shape != b.shape)
+        scale = b.abs().max().item() if b.numel() else 1.0
+        if difference > 1e-4 * max(scale, 1e-30) and not (torch.isnan(a) == torch.isnan(b)).all() or difference > 1e-4 * max(scale, 1e-30):
+            raise LawBroken(
+                f"the traced graph of {type(model).__name__} does not compute what the model computes: outputs differ by {difference:.3g} "
+                f"where the largest is {scale:.3g}. An in-place write to a view, a Python-side state or a value-dependent branch is lost in tracing"
+            )
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the canonical graph once and leaves every tensor's meta form on its node."""
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor):
+            node.meta["val"] = torch.empty_like(value, device="meta")
+        return value
+
+
+def tensors_of(value: Any) -> list[torch.Tensor]:
+    """The floating tensors of an output structure (tuple, list, dict, dataclass), in order."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return [t for v in value.values() for t in tensors_of(v)]
+    if isinstance(value, (list, tuple)):
+        return [t for v in value for t in tensors_of(v)]
+    if hasattr(value, "__dataclass_fields__"):
+        return [t for name in value.__dataclass_fields__ for t in tensors_of(getattr(value, name))]
+    return []
+
+
+def _clone(x: Any) -> Any:
+    return x.clone() if isinstance(x, torch.Tensor) else x
+
+
+def _given(model: nn.Module, example_inputs: tuple | None) -> dict:
+    """{argument of forward: example} for the positional example inputs."""
+    if example_inputs is None:
+        return {}
+    import inspect
+
+    return dict(zip(inspect.signature(model.forward).parameters, example_inputs))
+
+
+def _taps(gm: fx.GraphModule, inputs: "str | list[str] | None") -> list[Probe]:
+    if inputs is None:
+        first = next((n for n in gm.graph.nodes if n.op == "placeholder"), None)
+        if first is None:
+            raise PlaceError("the model takes no input")
+        return [Probe("x1", first)]
+    names = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not names or len(set(names)) != len(names):
+        raise PlaceError(f"inputs={inputs!r} names no place, or one twice")
+    if len(names) == 1:
+        return [Probe("x1", find_place(gm, names[0]))]
+    return [Probe("x1_" + "".join(c if c.isalnum() else "_" for c in n), find_place(gm, n)) for n in names]
+
+
+def _cut(gm: fx.GraphModule, outputs: "str | list[str] | dict[str, str]") -> None:
+    """Make the graph end at the named places."""
+    output = next(n for n in gm.graph.nodes if n.op == "output")
+    if isinstance(outputs, str):
+        result: Any = find_place(gm, outputs)
+    elif isinstance(outputs, dict):
+        result = {name: find_place(gm, place) for name, place in outputs.items()}
+    else:
+        result = tuple(find_place(gm, place) for place in outputs)
+    output.args = (result,)
+    placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+    gm.graph.eliminate_dead_code()
+    if [n for n in gm.graph.nodes if n.op == "placeholder"] != placeholders:
+        raise PlaceError("internal: an input was lost")  # torch.fx keeps placeholders

@@ -1,0 +1,139 @@
+"""The twins of nonlinearities: mask, select, gate (normalisation is a gate with its statistics), average of products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .base import Probes, Twin, state
+
+
+@dataclass(frozen=True)
+class Mask(Twin):
+    """y1 = x1 where the unit was on, ``other`` (0) elsewhere; ``where`` and not a product, so NaN and inf pass through."""
+
+    keep: Any = state("mask")
+    other: Any = state("constant", default=None)
+    additive = ("other",)
+
+    def apply(self, k: Probes, x):
+        return torch.where(self.keep, x, 0.0 if self.other is None else self.other)
+
+
+@dataclass(frozen=True)
+class Slope(Twin):
+    """y1 = x1 where the unit was on, slope * x1 elsewhere (LeakyReLU, PReLU): the state is one bit an element."""
+
+    keep: Any = state("mask")
+    slope: Any = state("gate")
+
+    def apply(self, k: Probes, x):
+        return torch.where(self.keep, x, x * self.slope)
+
+
+@dataclass(frozen=True)
+class Gate(Twin):
+    """y1 = factor * x1 + offset: a frozen factor of a product, or an activation's ratio h(x0)/x0 with its c(x0)."""
+
+    factor: Any = state("gate")
+    offset: Any = state("constant", default=None)
+    lift: int = 0
+    additive = ("offset",)
+
+    def apply(self, k: Probes, x):
+        x = k.lift(x, self.lift)
+        if self.offset is None:
+            return x * self.factor
+        return torch.addcmul(self.offset, x, self.factor)
+
+
+@dataclass(frozen=True)
+class Normalize(Gate):
+    """y1 = g (x1 - mu0) / sigma0 + b with the statistics of x0: a gate g/sigma0 and an offset b - g mu0/sigma0."""
+
+    factor: Any = state("stats")
+    offset: Any = state("stats", default=None)
+    lift: int = 0
+    additive = ("offset",)
+
+
+@dataclass(frozen=True)
+class Divide(Twin):
+    """y1 = x1 / denominator0."""
+
+    denominator: Any = state("gate")
+    lift: int = 0
+
+    def apply(self, k: Probes, x):
+        return k.lift(x, self.lift) / self.denominator
+
+
+@dataclass(frozen=True)
+class Select(Twin):
+    """y1 = x1 gathered at the frozen indices along the last ``dims`` dimensions taken as one (max-pool, amax, topk).
+
+    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does.
+    """
+
+    index: Any = state("index")
+    dims: int = 2
+    rank: int | None = None
+
+    def apply(self, k: Probes, x):
+        if self.dims == 1:
+            return torch.gather(x, -1, k.spread(self.index, self.rank))
+        rank = None if self.rank is None else self.rank - self.dims + 1
+        picked = torch.gather(x.flatten(-self.dims), -1, k.spread(self.index.flatten(-self.dims), rank))
+        return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
+
+
+@dataclass(frozen=True)
+class Gather(Twin):
+    """y1 = x1 gathered along one dimension (counted from the end) at frozen indices of the output's shape."""
+
+    index: Any = state("index")
+    dim: int = -1
+    rank: int | None = None
+
+    def apply(self, k: Probes, x):
+        return torch.gather(x, self.dim, k.spread(self.index, self.rank))
+
+
+@dataclass(frozen=True)
+class Choose(Twin):
+    """y1 = a1 where the first operand won, b1 elsewhere (maximum, minimum, where): two inputs, one mask."""
+
+    keep: Any = state("mask")
+    lifts: tuple = (0, 0)
+
+    def apply(self, k: Probes, a, b):
+        return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
+
+
+@dataclass(frozen=True)
+class Average(Twin):
+    """y1 = (a1 b0 + a0 b1)/2: a product that neither operand gates, so that x1 = x0 gives a0 b0 and no residual is made."""
+
+    a: Any = state("gate")
+    b: Any = state("gate")
+    lifts: tuple = (0, 0)
+
+    def apply(self, k: Probes, a1, b1):
+        return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
+
+
+@dataclass(frozen=True)
+class TangentProduct(Twin):
+    """y1 = a1 b0 + a0 b1 - a0 b0: the Taylor reading of a product."""
+
+    a: Any = state("gate")
+    b: Any = state("gate")
+    offset: Any = state("constant", default=None)
+    lifts: tuple = (0, 0)
+    additive = ("offset",)
+
+    def apply(self, k: Probes, a1, b1):
+        y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a
+        return y if self.offset is None else y - self.offset

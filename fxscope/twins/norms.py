@@ -1,0 +1,52 @@
+"""Twins of normalisations that keep part of the statistics linear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Probes, Twin, state
+
+
+@dataclass(frozen=True)
+class Centred(Twin):
+    """y1 = factor (x1 - mean(x1)) + offset, the mean over ``dims`` of each probe (dimensions counted with K in front)."""
+
+    factor: Any = state("stats")
+    offset: Any = state("constant", default=None)
+    dims: tuple = (-1,)
+    additive = ("offset",)
+    kind = "normalize"
+
+    def apply(self, k: Probes, x):
+        y = (x - x.mean(self.dims, keepdim=True)) * self.factor
+        return y if self.offset is None else y + self.offset
+
+
+@dataclass(frozen=True)
+class Scaled(Twin):
+    """y1 = factor x1: root-mean-square norms, where nothing is centred."""
+
+    factor: Any = state("stats")
+    kind = "normalize"
+
+    def apply(self, k: Probes, x):
+        return x * self.factor
+
+
+@dataclass(frozen=True)
+class TangentNorm(Twin):
+    """y1 = factor (c1 - z0 mean(z0 c1)) + offset with c1 = x1 - mean(x1): the Jacobian of a normalisation."""
+
+    factor: Any = state("stats")
+    z: Any = state("stats")
+    offset: Any = state("constant", default=None)
+    dims: tuple = (-1,)
+    centre: bool = True
+    additive = ("offset",)
+    kind = "normalize"
+
+    def apply(self, k: Probes, x):
+        c = x - x.mean(self.dims, keepdim=True) if self.centre else x
+        y = (c - self.z * (self.z * c).mean(self.dims, keepdim=True)) * self.factor
+        return y if self.offset is None else y + self.offset
