@@ -78,6 +78,10 @@ class Call:
         """The tape values of an argument that is a list of tensors; None for constants in it."""
         return [self._rewriter.values.get(n) if isinstance(n, fx.Node) else None for n in self.arguments[name]]
 
+    def proxy(self, name: str) -> fx.Proxy:
+        """The value of an argument on x0."""
+        return fx.Proxy(self.arguments[name], self._rewriter.tracer)
+
     def record(self, twin: Twin, inputs: list[Any]) -> Any:
         """Put a twin on the tape and return its value, for rules that need more than one."""
         return self._rewriter.record(twin, inputs, self)

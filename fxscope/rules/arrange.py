@@ -159,8 +159,7 @@ def _scatter(call, function, args):
     inputs = []
     for name in ("x", "src"):
         value = call.value(name)
-        proxy = torch.fx.Proxy(call.arguments[name], torch.fx.proxy.GraphAppendingTracer(call.node.graph))
-        inputs.append(value if value is not None else call.record(ConstantTwin(proxy, call.rank(name)), []))
+        inputs.append(value if value is not None else call.record(ConstantTwin(call.proxy(name), call.rank(name)), []))
     return Dims(function, args), inputs
 
 

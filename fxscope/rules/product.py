@@ -11,7 +11,7 @@ import operator
 
 import torch
 
-from ..twins import Average, Divide, Gate, TangentProduct
+from ..twins import Add, Average, Divide, Gate, TangentProduct
 from .arithmetic import broadcast_rank
 from .declare import Sample, product
 
@@ -81,8 +81,6 @@ def div(x, other, *, call, y):
         return Divide(other, lift=call.lift("x", "other")), [a]
     linear_in_numerator = call.record(Divide(other, lift=call.lift("x", "other")), [a])
     slope = call.record(Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x")), [b])
-    from ..twins import Add
-
     return Add(1, (0, 0)), [linear_in_numerator, slope]
 
 

@@ -50,3 +50,49 @@ class TangentNorm(Twin):
         c = x - x.mean(self.dims, keepdim=True) if self.centre else x
         y = (c - self.z * (self.z * c).mean(self.dims, keepdim=True)) * self.factor
         return y if self.offset is None else y + self.offset
+
+
+@dataclass(frozen=True)
+class SoftmaxTangent(Twin):
+    """y1 = s0 (x1 - sum(s0 x1)) + offset: the Jacobian of softmax along ``dim`` (counted with K in front)."""
+
+    pattern: Any = state("gate")
+    offset: Any = state("constant", default=None)
+    dim: int = -1
+    additive = ("offset",)
+    kind = "gate"
+
+    def apply(self, k: Probes, x):
+        y = self.pattern * (x - (self.pattern * x).sum(self.dim, keepdim=True))
+        return y if self.offset is None else y + self.offset
+
+
+@dataclass(frozen=True)
+class LogSoftmaxTangent(Twin):
+    """y1 = x1 - sum(s0 x1) + offset: the Jacobian of log-softmax along ``dim`` (counted with K in front)."""
+
+    pattern: Any = state("gate")
+    offset: Any = state("constant", default=None)
+    dim: int = -1
+    additive = ("offset",)
+    kind = "gate"
+
+    def apply(self, k: Probes, x):
+        y = x - (self.pattern * x).sum(self.dim, keepdim=True)
+        return y if self.offset is None else y + self.offset
+
+
+@dataclass(frozen=True)
+class InnerProduct(Twin):
+    """y1 = sum(weight * x1) over ``dims`` (counted from the end) + offset: norms, variances, at frozen weights."""
+
+    weight: Any = state("stats")
+    offset: Any = state("constant", default=None)
+    dims: tuple = (-1,)
+    keepdim: bool = False
+    additive = ("offset",)
+    kind = "gate"
+
+    def apply(self, k: Probes, x):
+        y = (self.weight * x).sum(self.dims, keepdim=self.keepdim)
+        return y if self.offset is None else y + self.offset

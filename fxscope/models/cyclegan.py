@@ -1,0 +1,43 @@
+"""The ResNet generator of CycleGAN (Zhu et al., 2017), key-compatible with junyanz/pytorch-CycleGAN-and-pix2pix."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class ResnetBlock(nn.Module):
+    """x + norm(conv(pad(relu(norm(conv(pad(x)))))))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels), nn.ReLU(True),
+            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+class ResnetGenerator(nn.Module):
+    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, Tanh at the end."""
+
+    def __init__(self, blocks: int = 9, features: int = 64, channels: int = 3):
+        super().__init__()
+        f = features
+        layers = [nn.ReflectionPad2d(3), nn.Conv2d(channels, f, 7), nn.InstanceNorm2d(f), nn.ReLU(True)]
+        for c in (f, 2 * f):
+            layers += [nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.InstanceNorm2d(2 * c), nn.ReLU(True)]
+        layers += [ResnetBlock(4 * f) for _ in range(blocks)]
+        for c in (4 * f, 2 * f):
+            layers += [nn.ConvTranspose2d(c, c // 2, 3, stride=2, padding=1, output_padding=1), nn.InstanceNorm2d(c // 2), nn.ReLU(True)]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.model(x)
+
+
+def cyclegan(blocks: int = 9) -> ResnetGenerator:
+    """The generator with 9 (11,378,179 parameters) or 6 blocks."""
+    return ResnetGenerator(blocks)

@@ -1,0 +1,33 @@
+"""DnCNN (Zhang et al., 2017) and its bias-free form (Mohan et al., 2020)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class DnCNN(nn.Module):
+    """(B, C, H, W) noisy -> denoised: x minus the predicted noise. ``bias=False``: no additive constant, r = 0 exactly."""
+
+    def __init__(self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1, bias=bias), nn.ReLU(inplace=True)]
+        for _ in range(depth - 2):
+            layers.append(nn.Conv2d(features, features, 3, padding=1, bias=bias and not norm))
+            if norm and bias:
+                layers.append(nn.BatchNorm2d(features))
+            layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.Conv2d(features, channels, 3, padding=1, bias=bias))
+        self.dncnn = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return x - self.dncnn(x)
+
+
+def dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
+    """DnCNN with batch normalisation."""
+    return DnCNN(depth, channels=channels)
+
+
+def bias_free_dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
+    """DnCNN without biases and without batch normalisation: homogeneous, f(a x) = a f(x)."""
+    return DnCNN(depth, channels=channels, bias=False)

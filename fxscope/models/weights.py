@@ -1,0 +1,57 @@
+"""Loading checkpoints: safetensors or weights_only, never arbitrary code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..errors import WeightsError
+
+DATA = Path(__file__).parent / "data"
+
+
+def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
+    """Load a checkpoint into ``model`` and return it.
+
+    "module." prefixes and the running statistics that old CycleGAN files carry for instance norm are dropped. Raises
+    ``WeightsError`` with missing, unexpected and misshapen keys; the model is then unchanged.
+    """
+    state = {re.sub(r"^module\.", "", k): v for k, v in _read(Path(path)).items()}
+    wanted = model.state_dict()
+    state = {k: v for k, v in state.items() if k in wanted or not re.search(r"(running_mean|running_var|num_batches_tracked)$", k)}
+    missing = sorted(set(wanted) - set(state))
+    unexpected = sorted(set(state) - set(wanted))
+    shapes = [f"{k}: {tuple(state[k].shape)} for {tuple(wanted[k].shape)}" for k in wanted if k in state and state[k].shape != wanted[k].shape]
+    if missing or unexpected or shapes:
+        parts = [f"{name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
+        raise WeightsError(f"{path} does not fit {type(model).__name__}; {'; '.join(parts)}")
+    model.load_state_dict(state)
+    return model
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"no weights file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except ModuleNotFoundError as error:
+        raise WeightsError("reading .safetensors needs safetensors: pip install 'fxscope[images]'") from error
+    except Exception as error:  # every reader has its own errors for a damaged file
+        raise WeightsError(f"{path} is not a weights file: {str(error).splitlines()[0]}") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path} holds no dictionary of tensors")
+    return state
+
+
+def provenance(name: str) -> dict:
+    """Where bundled weights come from: script, data, seed, held-out figures."""
+    return json.loads((DATA / f"{name}.json").read_text())

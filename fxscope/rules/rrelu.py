@@ -1,0 +1,25 @@
+"""RReLU: in eval the mean slope; in train mode one draw of slopes, shared by both branches."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..twins import Slope
+from .declare import Sample, mask
+
+
+def freeze(x, lower=1 / 8, upper=1 / 3, training=False):
+    return Slope(keep=~(x <= 0), slope=(lower + upper) / 2)
+
+
+def expand(x, lower=1 / 8, upper=1 / 3, training=False):
+    if not training:
+        return None
+    slopes = torch.rand_like(x) * (upper - lower) + lower
+    return torch.where(x <= 0, x * slopes, x)
+
+
+RULE = mask(
+    "rrelu", F.rrelu, freeze, piecewise=True, expand=expand, modules=(nn.RReLU,), samples=(Sample(kwargs={"training": False}, module={}),),
+    formula="h(x) = max(x, 0) + a min(x, 0), a the mean slope;  train: a drawn once", source="the paper, eq. 2",
+)

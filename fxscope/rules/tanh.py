@@ -1,0 +1,25 @@
+"""Tanh: the factor tanh(x0)/x0, smooth and in (0, 1]."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..twins import Gate
+from ._stable import tanhc
+from .declare import Sample, mask
+
+
+def freeze(x):
+    return Gate(factor=tanhc(x))
+
+
+def taylor(x, *, y):
+    slope = 1 - y * y
+    return Gate(factor=slope, offset=y - slope * x)
+
+
+RULE = mask(
+    "tanh", torch.tanh, freeze, taylor=taylor, functions=(F.tanh, torch.ops.aten.tanh.default), methods=("tanh",), modules=(nn.Tanh,), samples=(Sample(),),
+    interval=lambda bound, a: (0.0 if bound(a["x"])[0] >= 0 else -1.0, 1.0),
+    formula="h(x) = tanh(x);  y1 = tanh(x0)/x0 x1, 1 at 0", source="READINGS 1 (the paper's CycleGAN ends in one)",
+)
