@@ -45,7 +45,7 @@ class _Emitter:
         for node in self.program.gm.graph.nodes:
             if node.op == "output":
                 break
-            if node.op != "placeholder" and (node in needed or _acts(node)):
+            if node.op != "placeholder" and node in needed:
                 self._copy(node)
             for probe in self.program.probes:
                 if probe.node is node:
@@ -63,7 +63,7 @@ class _Emitter:
         roots = [n for r in self.program.tape for n in r.twin.states()]
         roots += [p.node for p in self.program.probes]
         if self.form == "pair":
-            roots += leaves(self.program.outputs)
+            roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
             roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine]
         seen: set[fx.Node] = set()

@@ -94,7 +94,7 @@ class Rule:
     def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
         if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not _is_list_node(args[1]):
             args = (args[0], list(args[1:]))
-        return self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace"})
+        return self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)})
 
     def given(self, args: tuple, kwargs: dict) -> dict[str, Any]:
         """{argument: value} of a call, only what differs from the defaults."""
@@ -155,7 +155,7 @@ def constant(name: str, target: Callable, arguments: Callable, variants: dict | 
 
 def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
     """An operator that is linear already; ``twin`` is the same under every policy."""
-    return _rule("linear", name, target, twin, {"linear": twin}, dict.fromkeys(("freeze", "detach", "taylor"), "linear"), piecewise=True, **fields)
+    return _rule("linear", name, target, twin, {"linear": twin}, dict.fromkeys(("freeze", "detach", "taylor"), "linear"), **{"piecewise": True, **fields})
 
 
 def product(name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields) -> Rule:

@@ -16,7 +16,7 @@ def _is_draw(x):
     return x.node.op == "call_function" and x.node.target is torch.ones_like
 
 
-def _dropout(name, function, modules):
+def _dropout(name, function, modules, shape=(2, 3, 6, 7)):
     def twin(x, p=0.5, training=True):
         return Identity()
 
@@ -26,15 +26,15 @@ def _dropout(name, function, modules):
         return None if _is_draw(x) else x * function(torch.ones_like(x), p, True)
 
     return linear(
-        name, function, twin, modules=modules, expand=expand, samples=(Sample(kwargs={"training": False}, module={}),),
+        name, function, twin, modules=modules, expand=expand, samples=(Sample(shape, {"training": False}, {}),),
         formula="eval: y1 = x1;  train: y1 = m0 x1, m0 the draw of x0", source="the paper, eq. 2",
     )
 
 
 DROPOUT = _dropout("dropout", F.dropout, (nn.Dropout,))
-DROPOUT1D = _dropout("dropout1d", F.dropout1d, (nn.Dropout1d,))
+DROPOUT1D = _dropout("dropout1d", F.dropout1d, (nn.Dropout1d,), (2, 3, 7))
 DROPOUT2D = _dropout("dropout2d", F.dropout2d, (nn.Dropout2d,))
-DROPOUT3D = _dropout("dropout3d", F.dropout3d, (nn.Dropout3d,))
+DROPOUT3D = _dropout("dropout3d", F.dropout3d, (nn.Dropout3d,), (2, 3, 4, 5, 6))
 
 
 def depth(input, p, mode, training=True):

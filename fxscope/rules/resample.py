@@ -31,17 +31,19 @@ def _adaptive(function, spatial):
     return twin
 
 
-def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False, *, call):
-    options = dict(size=size, scale_factor=floats(scale_factor, call), mode=mode, align_corners=align_corners, recompute_scale_factor=recompute_scale_factor, antialias=antialias)
+def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
+    options = dict(size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners, recompute_scale_factor=recompute_scale_factor, antialias=antialias)
     return Resample(F.interpolate, options)
 
 
-def floats(scale, call):
-    """scale_factor as a list of floats, one a dimension: the only form that TorchScript takes."""
-    if isinstance(scale, (list, tuple)):
-        return [float(s) for s in scale]
-    rank = call.rank("x")
-    return scale if scale is None or rank is None else [float(scale)] * (rank - 2)
+def expand_interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
+    """Scale factors as floats, the only form that TorchScript takes."""
+    scales = scale_factor if isinstance(scale_factor, (list, tuple)) else [scale_factor]
+    if all(not isinstance(s, int) for s in scales):
+        return None
+    floats = [float(s) for s in scales]
+    factor = floats if isinstance(scale_factor, (list, tuple)) else floats[0]
+    return F.interpolate(x, size, factor, mode, align_corners, recompute_scale_factor, antialias)
 
 
 def pad(x, pad, mode="constant", value=None, *, call):
@@ -95,7 +97,7 @@ def _upsample_arguments(module):
 
 
 INTERPOLATE = linear(
-    "interpolate", F.interpolate, interpolate, functions=(F.upsample,), modules={nn.Upsample: _upsample_arguments, nn.UpsamplingNearest2d: _upsample_arguments, nn.UpsamplingBilinear2d: _upsample_arguments},
+    "interpolate", F.interpolate, interpolate, expand=expand_interpolate, functions=(F.upsample,), modules={nn.Upsample: _upsample_arguments, nn.UpsamplingNearest2d: _upsample_arguments, nn.UpsamplingBilinear2d: _upsample_arguments},
     samples=tuple(Sample(_SHAPES[2], k) for k in (
         {"scale_factor": 2, "mode": "nearest"}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}, {"size": (7, 9), "mode": "bicubic", "align_corners": True},
         {"scale_factor": 2, "mode": "nearest-exact"}, {"size": (5, 4), "mode": "area"},

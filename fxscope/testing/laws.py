@@ -1,0 +1,92 @@
+"""The laws as functions: each gives the largest relative error, for tests and for ``fxscope.verify``.
+
+K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed flat as (K*B, ...).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import torch
+import torch.fx as fx
+
+from ..ir import info
+from ..transform import tensors_of
+
+
+def distance(got: Any, expected: Any) -> float:
+    """Largest |got - expected| over the largest |expected|, over all tensors of the structures; inf where shapes or NaN places differ."""
+    pairs = list(zip(tensors_of(got), tensors_of(expected), strict=True))
+    return max((_distance(a, b) for a, b in pairs), default=float("inf"))
+
+
+def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
+        return float("inf")
+    finite = torch.isfinite(b)
+    if not finite.any():
+        return 0.0
+    scale = b[finite].abs().max().item()
+    return (a[finite] - b[finite]).abs().max().item() / (scale if scale > 0 else 1.0)
+
+
+def law_1(pair: Callable, model: Callable, x0: torch.Tensor) -> float:
+    """y0 is the untouched model's output."""
+    return distance(pair(x0, x0)[0], model(x0.clone()))
+
+
+def law_2(pair: Callable, x0: torch.Tensor) -> float:
+    """x1 = x0 gives y1 = y0 (paper, eq. 3)."""
+    y0, y1 = pair(x0, x0)
+    return distance(y1, y0)
+
+
+def law_3(filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, a: float = 0.7, b: float = -1.3) -> float:
+    """Superposition: filter(a u + b v) = a filter(u) + b filter(v), and filter(0) = 0."""
+    fu, fv = tensors_of(filter(x0, u)), tensors_of(filter(x0, v))
+    zero = max(t.abs().max().item() if t.numel() else 0.0 for t in tensors_of(filter(x0, torch.zeros_like(u))))
+    return max(zero, distance(filter(x0, a * u + b * v), [a * p + b * q for p, q in zip(fu, fv)]))
+
+
+def law_4(pair: Callable, filter: Callable, residual: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
+    """pair(x1) = filter(x1) + residual, for any number of probes."""
+    y1, f, r = (tensors_of(t) for t in (pair(x0, v)[1], filter(x0, v), residual(x0)))
+    return distance(y1, [a + (c if a.dim() == c.dim() == 0 or a.shape == c.shape else _tile(c, a)) for a, c in zip(f, r)])
+
+
+def _tile(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """r of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
+    if c.dim() == 0:
+        return c.expand(like.shape)
+    return c.repeat(like.shape[0] // c.shape[0], *[1] * (c.dim() - 1))
+
+
+def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
+    """F v is torch.func's Jacobian-vector product: piecewise-linear networks, and policy "taylor"."""
+    _, tangent = torch.func.jvp(lambda x: tuple(tensors_of(model(x))), (x0,), (v,))
+    return distance(filter(x0, v), list(tangent))
+
+
+def law_9(gm: fx.GraphModule) -> list[str]:
+    """Edges from the interpreter into the original branch, and undeclared ones between them: must be none."""
+    bad = []
+    for node in gm.graph.nodes:
+        for source in node.all_input_nodes:
+            if node.op != "output" and info(source).branch == "interpreter" and info(node).branch == "original":
+                bad.append(f"{source.name} -> {node.name}")
+            if info(source).branch == "original" and info(node).branch == "interpreter" and info(source).role != "const" and source.name not in info(node).freezes:
+                bad.append(f"{source.name} -> {node.name} is not declared")
+    return bad
+
+
+def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y) -> float:
+    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls."""
+    K, B = probes.shape[:2]
+    together = tensors_of(output(graph(x0, probes.flatten(0, 1))))
+    worst = 0.0
+    for k in range(K):
+        for b in range(B):
+            alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
+            for whole, part in zip(together, alone):
+                worst = max(worst, distance([whole[k * B + b : k * B + b + 1]], [part]) if whole.dim() else distance([whole], [part]))
+    return worst

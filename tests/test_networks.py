@@ -1,0 +1,133 @@
+"""The laws on real networks: torchvision's convolutional classifiers, the paper's networks, a U-Net, an RCAN block."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+import fxscope
+from fxscope import models
+from fxscope.testing import laws, randomize
+
+FAMILIES = "alexnet convnext densenet efficientnet googlenet inception mnasnet mobilenet regnet resnet resnext shufflenet squeezenet vgg wide_resnet".split()
+CLASSIFIERS = [n for n in torchvision.models.list_models(module=torchvision.models) if n.startswith(tuple(FAMILIES))]
+FAST = {"resnet18", "squeezenet1_1", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "shufflenet_v2_x0_5", "alexnet", "vgg11_bn", "inception_v3", "googlenet", "mnasnet0_5", "regnet_y_400mf"}
+SMOOTH = ("convnext", "efficientnet", "mobilenet_v3", "regnet_y")  # the others are piecewise linear
+
+
+class Attention(nn.Module):
+    """RCAN's channel attention."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c // 2, 1), nn.ReLU(inplace=True), nn.Conv2d(c // 2, c, 1), nn.Sigmoid())
+
+    def forward(self, x):
+        return x * self.gate(x)
+
+
+class RCANBlock(nn.Module):
+    def __init__(self, c=8):
+        super().__init__()
+        self.head = nn.Conv2d(3, c, 3, padding=1)
+        self.body = nn.Sequential(nn.Conv2d(c, c, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c, c, 3, padding=1), Attention(c))
+
+    def forward(self, x):
+        x = self.head(x)
+        res = self.body(x)
+        res += x
+        return res
+
+
+class UNet(nn.Module):
+    """Down by strided convolution, up by transposed convolution and by interpolation, GroupNorm and SiLU, concatenation."""
+
+    def __init__(self, c=8):
+        super().__init__()
+        self.enter, self.norm1 = nn.Conv2d(3, c, 3, padding=1), nn.GroupNorm(4, c)
+        self.down, self.norm2 = nn.Conv2d(c, 2 * c, 3, stride=2, padding=1), nn.GroupNorm(4, 2 * c)
+        self.pool = nn.AvgPool2d(2)
+        self.up1 = nn.ConvTranspose2d(2 * c, c, 4, stride=2, padding=1)
+        self.mix = nn.Conv2d(4 * c, c, 3, padding=1)
+        self.act, self.leave = nn.SiLU(), nn.Conv2d(c, 3, 3, padding=1)
+
+    def forward(self, x):
+        a = self.act(self.norm1(self.enter(x)))
+        b = self.act(self.norm2(self.down(a)))
+        low = torch.nn.functional.interpolate(self.pool(b), size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return x + self.leave(self.act(self.mix(torch.cat([a, self.up1(b), low], dim=1))))
+
+
+OWN = {
+    "edsr_baseline": (models.edsr_baseline, 12), "cyclegan": (models.cyclegan, 32), "pixelshuffle": (models.PixelShuffleNet, 12), "dncnn": (lambda: models.dncnn(channels=3), 16),
+    "unet": (UNet, 16), "rcan": (RCANBlock, 12), "bicubic": (models.bicubic4x, 8),
+}
+OWN_FAST = set(OWN)
+
+
+def build(name):
+    if name in OWN:
+        make, size = OWN[name]
+        channels = 1 if name in ("pixelshuffle", "bicubic") else 3
+        return make(), (channels, size, size)
+    size = 75 if name == "inception_v3" else 64
+    return torchvision.models.get_model(name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})), (3, size, size)
+
+
+def networks():
+    names = [*OWN, *CLASSIFIERS]
+    return [pytest.param(n, marks=[] if n in FAST | OWN_FAST else pytest.mark.full) for n in names]
+
+
+@pytest.mark.parametrize("name", networks())
+@torch.no_grad()
+def test_laws(name, rng):
+    model, shape = build(name)
+    model = model.double().eval()
+    x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
+    if name != "bicubic":
+        randomize(model, x0)
+    pair, filter = fxscope.transform(model), fxscope.transform(model, "filter")
+    probes = torch.randn(3, 2, *shape, generator=rng, dtype=torch.float64)
+    assert laws.law_1(pair, model, x0) == 0
+    assert laws.law_2(pair, x0) < 1e-9
+    assert laws.law_3(filter, x0, probes[0], probes[1]) < 1e-9
+    assert laws.law_11(pair, x0, probes, lambda y: y[1]) < 1e-9
+    assert laws.law_9(pair) == []
+    y1 = pair(x0, probes[0])[1]
+    y = filter(x0, probes[0])
+    if name not in ("bicubic",):
+        assert (y1 - y).norm() > 0.05 * y1.norm(), "the residual is too small for these laws to test anything"
+    if not name.startswith((*SMOOTH, "cyclegan", "unet", "rcan", "mnasnet")) or name.startswith("mnasnet"):
+        assert laws.law_6(filter, model, x0, probes[0]) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_keep_their_structure_in_train_mode(name, rng):
+    model, _ = build(name)
+    size = 144 if name == "inception_v3" else 64
+    x0 = torch.randn(2, 3, size, size, generator=rng, dtype=torch.float64)
+    model = randomize(model.double(), x0)
+    model.train()
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, nn.modules.batchnorm._BatchNorm)):
+            module.eval()  # no draw: the two runs can be compared
+    expected = model(x0)
+    y0, y1 = fxscope.transform(model)(x0, x0)
+    assert type(y0) is type(expected) and type(y1) is type(expected)
+    assert laws.distance(y0, expected) == 0 and laws.distance(y1, y0) < 1e-9
+
+
+def test_bicubic_columns_are_the_known_kernel():
+    """The check of the whole chain: every interior column is the Keys kernel, the same everywhere."""
+    model = models.bicubic4x().double()
+    filter = fxscope.transform(model, "filter")
+    t = (torch.arange(32, dtype=torch.float64) + 0.5) / 4 - 0.5
+    for y, x in ((3, 3), (4, 2)):
+        delta = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
+        delta[0, 0, y, x] = 1
+        column = filter(torch.randn(1, 1, 8, 8, dtype=torch.float64), delta)[0, 0]
+        known = models.bicubic.keys(t - y)[:, None] * models.bicubic.keys(t - x)[None, :]
+        assert (column - known).abs().max() < 1e-7  # the kernel is stored in single precision
