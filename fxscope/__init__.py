@@ -3,7 +3,9 @@
 from .errors import FxscopeError
 from .policy import Policy
 from .rules import register_rule
+from .export import check_saved, save
 from .transform import places, transform
+from .verify import verify
 
 from ._version import __version__
-__all__ = ["FxscopeError", "Policy", "places", "register_rule", "transform"]
+__all__ = ["FxscopeError", "Policy", "check_saved", "places", "register_rule", "save", "transform", "verify"]

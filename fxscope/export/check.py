@@ -1,0 +1,101 @@
+"""Every saved file is loaded again, in a fresh process that cannot import fxscope, and compared with the graph in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import SavedFileDiffers
+from ..transform import tensors_of
+
+# rounding differs between kernels; in float32 it may flip a mask bit, which moves y1 but not y0
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
+
+LOADER = """
+import sys
+class Block:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] == "fxscope":
+            raise ImportError("fxscope must not be needed to run a saved file")
+sys.meta_path.insert(0, Block())
+import warnings; warnings.simplefilter("ignore")
+import torch
+path, form, source, target = sys.argv[1:]
+inputs = torch.load(source, weights_only=True)
+if form == "ts":
+    out = torch.jit.load(path)(*inputs)
+elif form == "pt2":
+    out = torch.export.load(path).module()(*inputs)
+elif form == "aoti":
+    out = torch._inductor.aoti_load_package(path)(*inputs)
+else:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    feeds = {i.name: x.numpy() for i, x in zip(session.get_inputs(), inputs)}
+    out = [torch.from_numpy(o) for o in session.run(None, feeds)]
+def flat(v):
+    if isinstance(v, torch.Tensor): return [v]
+    if isinstance(v, dict): v = v.values()
+    return [t for x in v for t in flat(x)]
+torch.save([t.detach() for t in flat(out)], target)
+"""
+
+
+@dataclass(frozen=True)
+class SavedCheck:
+    """How a saved file compares with the graph: the largest relative error over all outputs of each set of inputs."""
+
+    path: str
+    format: str
+    errors: tuple[float, ...]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return max(self.errors) <= self.tolerance
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.format}): largest relative error {max(self.errors):.2e}, bound {self.tolerance:.0e}: {'ok' if self.ok else 'DIFFERS'}"
+
+
+def run_saved(path: "str | Path", format: str, inputs: tuple) -> list[torch.Tensor]:
+    """The outputs of a saved file in a fresh process where fxscope cannot be imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
+        torch.save([x.detach().clone() for x in inputs], source)
+        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if done.returncode:
+            raise SavedFileDiffers(f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}")
+        return torch.load(target, weights_only=True)
+
+
+def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[tuple]) -> SavedCheck:
+    """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree."""
+    errors = []
+    for inputs in input_sets:
+        with torch.no_grad():
+            expected = tensors_of(graph(*inputs))
+        got = run_saved(path, format, inputs)
+        errors.append(max(_error(a, b) for a, b in zip(got, expected, strict=True)))
+    check = SavedCheck(str(path), format, tuple(errors), TOLERANCE.get(_dtype(input_sets[0]), 1e-3))
+    if not check.ok:
+        raise SavedFileDiffers(str(check))
+    return check
+
+
+def _error(a: torch.Tensor, b: torch.Tensor) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() if b.numel() else 0.0
+
+
+def _dtype(inputs: tuple[Any, ...]) -> torch.dtype:
+    return next(x.dtype for x in inputs if x.is_floating_point())

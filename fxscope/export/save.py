@@ -1,0 +1,150 @@
+"""Save an emitted graph in the form its user ships, and check the file before returning."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+from torch.export import Dim
+
+from ..errors import FxscopeError
+from .check import SavedCheck, compare
+from .plain import plain
+
+_SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
+FORMATS = ("pt2", "ts", "onnx", "aoti")
+
+
+def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
+    """Write ``graph`` to ``path`` and return how the file compares with it.
+
+    format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
+                    (AOTInductor, suffix .pt2)
+    dynamic_shapes  as torch.export takes it; None: batch and number of probes dynamic in the "stacked" form, the number of
+                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them
+
+    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
+    and, where shapes are dynamic, on other K and B. Dataclass outputs become dicts, namedtuples tuples.
+    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had.
+    """
+    path = Path(path)
+    format = format or _SUFFIXES.get(path.suffix)
+    if format not in FORMATS:
+        raise FxscopeError(f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
+    if format == "onnx" and any(x.dtype == torch.float64 for x in example_inputs):
+        raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
+    stacked = graph.meta.get("fxscope", {}).get("probes") == "stacked"
+    example, dynamic = _dynamic(graph, tuple(example_inputs), stacked, dynamic_shapes)
+    if format == "ts":
+        dynamic = True
+    written = plain(graph).eval() if not graph.training else plain(graph)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        _WRITERS[format](written, example, dynamic, temporary)
+        sets = [example] + ([_other_sizes(graph, example, stacked)] if dynamic_shapes is None and dynamic else [])
+        check = compare(written, temporary, format, sets)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return SavedCheck(str(path), check.format, check.errors, check.tolerance)
+
+
+def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:
+    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
+    from ..transform import transform
+
+    graph = transform(model, probes=probes, policy=policy)
+    x1 = x0[None] if probes == "stacked" else x0
+    noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
+    return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])
+
+
+def _probe_positions(graph: fx.GraphModule) -> list[int]:
+    from ..ir import info
+
+    placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
+
+
+def _dynamic(graph: fx.GraphModule, example: tuple, stacked: bool, dynamic_shapes: Any) -> tuple[tuple, Any]:
+    """The example with dynamic sizes of at least two, and the dynamic shapes that really export."""
+    if dynamic_shapes is not None:
+        return example, dynamic_shapes
+    probes = _probe_positions(graph)
+    if not stacked:
+        # (K*B) divisible by B cannot be said of two free sizes: B stays that of the example
+        example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
+        batch = example[0].shape[0]
+        return example, tuple({0: batch * Dim("K", min=1, max=4096) if batch > 1 else Dim("K", min=1, max=4096)} if i in probes else None for i in range(len(example)))
+    if example[0].shape[0] == 1:
+        example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
+    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
+    K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
+    return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+
+
+def _other_sizes(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple:
+    """The example with one more probe and, where it is dynamic, one more image."""
+    probes = _probe_positions(graph)
+    if not stacked:
+        batch = example[0].shape[0]
+        return tuple(torch.cat([x, x[:batch] * 0.5]) if i in probes else x for i, x in enumerate(example))
+    grown = tuple(torch.cat([x, x[:, :1] * 0.5], 1) if i in probes else torch.cat([x, x[:1] * 0.5]) for i, x in enumerate(example))
+    return tuple(torch.cat([x, x[:1] * 0.5]) if i in probes else x for i, x in enumerate(grown))
+
+
+def _write_ts(graph, example, dynamic, path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
+        torch.jit.save(torch.jit.script(graph), path)
+
+
+def _write_pt2(graph, example, dynamic, path) -> None:
+    torch.export.save(torch.export.export(graph, example, dynamic_shapes=dynamic), path)
+
+
+def _write_aoti(graph, example, dynamic, path) -> None:
+    with torch.no_grad():
+        torch._inductor.aoti_compile_and_package(torch.export.export(graph, example, dynamic_shapes=dynamic), package_path=path)
+
+
+def _write_onnx(graph, example, dynamic, path) -> None:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise FxscopeError("ONNX needs its exporter and runtime: pip install 'fxscope[onnx]'") from error
+    names = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
+        program = torch.export.export(graph, example, dynamic_shapes=dynamic)
+        torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False).save(path, external_data=False)
+
+
+def _output_names(graph: fx.GraphModule) -> list[str]:
+    """y0, y1, dotted where an output is a structure."""
+    value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
+    if isinstance(value, fx.Node):
+        return ["y"]
+    return [name for key, part in zip(("y0", "y1"), value) for name in _dotted(key, part)]
+
+
+def _dotted(name: str, value: Any) -> list[str]:
+    if isinstance(value, fx.Node):
+        return [name]
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return [n for key, part in items for n in _dotted(f"{name}.{key}", part)]
+
+
+_WRITERS = {"ts": _write_ts, "pt2": _write_pt2, "aoti": _write_aoti, "onnx": _write_onnx}
