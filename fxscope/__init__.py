@@ -4,8 +4,9 @@ from .errors import FxscopeError
 from .policy import Policy
 from .rules import register_rule
 from .export import check_saved, save
+from .render import draw, summary, to_networkx
 from .transform import places, transform
 from .verify import verify
 
 from ._version import __version__
-__all__ = ["FxscopeError", "Policy", "check_saved", "places", "register_rule", "save", "transform", "verify"]
+__all__ = ["FxscopeError", "Policy", "check_saved", "draw", "places", "register_rule", "save", "summary", "to_networkx", "transform", "verify"]

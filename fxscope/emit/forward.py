@@ -75,7 +75,7 @@ class _Emitter:
         return seen
 
     def _copy(self, node: fx.Node) -> None:
-        name = node.name
+        name = node.name if info(node).origin or not info(node).place else "".join(c if c.isalnum() else "_" for c in info(node).place)
         if node.op == "placeholder" and [n for n in self.program.gm.graph.nodes if n.op == "placeholder"] == [node]:
             name = "x0"
         new = self.graph.create_node(node.op, name if node.op == "placeholder" else node.target, *fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__), name=name)
@@ -91,7 +91,7 @@ class _Emitter:
             return
         for probe in self.program.probes:
             node = self.graph.placeholder(probe.name)
-            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=info(probe.node).place)
+            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=info(probe.node).place, origin=self.copies[probe.node].name if probe.node in self.copies else probe.node.name)
 
     def _enter(self, probe: Probe) -> None:
         """Check a probe against the place it replaces, and give it its leading dimension K."""
@@ -107,7 +107,7 @@ class _Emitter:
                 count = None
             if self.k is None:
                 self.k = Probes(x1.size(0) if count is None else count, linear=self.form == "filter")
-        mark(x1.node, branch="interpreter", role="affine", freezes={})
+        mark(x1.node, branch="interpreter", role="affine", freezes={}, origin=self.copies[probe.node].name)
         self.values[probe] = x1
 
     def _record(self, record: Record) -> None:
@@ -124,7 +124,7 @@ class _Emitter:
             y = twin.apply(self.k, *[self.values[v] for v in record.inputs])
         self.values[record] = y
         if y.node not in [self.values[v].node for v in record.inputs]:
-            y.node._rename(f"{record.origin.name}_twin")
+            y.node._rename(f"{tags['origin']}_twin")
 
     def _output(self) -> None:
         y0 = map_structure(self.copies.get, self.program.outputs) if self.form == "pair" else None

@@ -1,0 +1,175 @@
+"""The command line: ``fxscope transform | inspect | verify | tour``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import models
+from .errors import FxscopeError
+from .transform import transform
+from .verify import verify
+
+try:
+    import click
+except ModuleNotFoundError as missing:
+    raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def load_model(spec: str, weights: str | None = None) -> nn.Module:
+    """The network of "torchvision:NAME", "fxscope:NAME" or "path/to/file.py:factory", in eval mode."""
+    kind, _, name = spec.rpartition(":")
+    if kind == "fxscope":
+        if name not in models.names():
+            raise FxscopeError(f"fxscope has no network {name!r}; there are {', '.join(models.names())}")
+        model = models.build(name)
+    elif kind == "torchvision":
+        model = _torchvision(name, weights)
+        weights = None if weights == "DEFAULT" else weights
+    elif kind.endswith(".py"):
+        model = _from_file(Path(kind), name)
+    else:
+        raise FxscopeError(f"MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory, got {spec!r}")
+    if weights:
+        models.load_weights(model, weights)
+    return model.eval()
+
+
+def _torchvision(name: str, weights: str | None) -> nn.Module:
+    import torchvision
+
+    if name not in torchvision.models.list_models():
+        raise FxscopeError(f"torchvision has no model {name!r}; torchvision.models.list_models() lists them")
+    return torchvision.models.get_model(name, weights="DEFAULT" if weights == "DEFAULT" else None)
+
+
+def _from_file(path: Path, name: str) -> nn.Module:
+    if not path.is_file():
+        raise FxscopeError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        raise FxscopeError(f"{path} has no callable {name!r}")
+    return factory()
+
+
+def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) -> torch.Tensor:
+    """x0 for a command: the photograph, cropped and with as many channels as the first layer takes; a shipped one without."""
+    from . import photos
+
+    channels = next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 3)
+    picture = photos.read(image) if image else photos.shipped("astronaut")
+    picture = picture[:, :size, :size] if image else picture[:, 60 : 60 + size, 160 : 160 + size]
+    picture = photos.luminance(picture) if channels == 1 else picture
+    if channels not in (1, 3):
+        raise FxscopeError(f"the network takes {channels} channels, and a photograph has 1 or 3")
+    return picture[None].to(dtype)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fxscope")
+def cli() -> None:
+    """Linear interpreters of convolutional networks: y1 = F(x0) x1 + r(x0).
+
+    MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory.
+    """
+
+
+def _common(function):
+    for option in (
+        click.option("--weights", help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own"),
+        click.option("--policy", default="freeze", show_default=True, help="freeze, detach or taylor"),
+        click.option("--size", default=64, show_default=True, help="side of the square of the photograph that is used, in pixels"),
+        click.option("--json", "as_json", is_flag=True, help="print JSON"),
+    ):
+        function = option(function)
+    return function
+
+
+@cli.command("transform")
+@click.argument("model")
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="FILE.pt2, FILE.ts or FILE.onnx")
+@click.option("--emit", default="pair", show_default=True, type=click.Choice(["pair", "filter", "residual"]))
+@click.option("--probes", default="stacked", show_default=True, type=click.Choice(["flat", "stacked"]))
+@_common
+def transform_command(model, output, emit, probes, weights, policy, size, as_json):
+    """Rewrite MODEL, save it, and check the saved file in a fresh process."""
+    from .export import save
+
+    network = load_model(model, weights)
+    x0 = example(network, None, size, torch.float32)
+    graph = transform(network, emit, policy=policy, probes=probes, example_inputs=(x0,))
+    inputs = (x0,) if emit == "residual" else (x0, x0[None] if probes == "stacked" else x0)
+    check = save(graph, output, inputs)
+    click.echo(json.dumps({"path": check.path, "format": check.format, "errors": check.errors, "ok": check.ok}) if as_json else str(check))
+
+
+@cli.command("inspect")
+@click.argument("model")
+@click.option("--svg", type=click.Path(dir_okay=False), help="draw the rewritten graph into this file")
+@click.option("--full", is_flag=True, help="every operation a box, nothing folded")
+@_common
+def inspect_command(model, svg, full, weights, policy, size, as_json):
+    """Print every node of the rewritten graph: class, rule, variant, what is frozen, source line."""
+    from .render import draw, summary
+
+    graph = transform(load_model(model, weights), policy=policy)
+    table = summary(graph)
+    click.echo(table.to_json() if as_json else str(table))
+    if svg:
+        draw(graph, not full).save(svg)
+        click.echo(f"drawn into {svg}", err=True)
+
+
+@cli.command("verify")
+@click.argument("model")
+@click.argument("image", required=False)
+@click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(_DTYPES)))
+@_common
+def verify_command(model, image, dtype, weights, policy, size, as_json):
+    """Check the laws of the linear interpreter of MODEL on IMAGE; exit code 1 where one is broken."""
+    network = load_model(model, weights)
+    report = verify(network, example(network, image, size, _DTYPES[dtype]), policy=policy, dtype=_DTYPES[dtype])
+    click.echo(report.to_json() if as_json else str(report))
+    if not report.ok:
+        sys.exit(1)
+
+
+@cli.command("tour")
+@click.argument("image", required=False)
+@click.option("--out", default="fxscope-tour", show_default=True, type=click.Path(file_okay=False), help="folder of the page")
+@click.option("--json", "as_json", is_flag=True, help="print the numbers as JSON")
+def tour_command(image, out, as_json):
+    """Write a page about one photograph: output, F x0 and r, a row, a column, the rewritten graph, the laws."""
+    from .tour import tour
+
+    result = tour(image, out)
+    click.echo(json.dumps(result.numbers, indent=2) if as_json else f"the page is {result.page}")
+
+
+def main() -> None:
+    """Entry point: fxscope's own errors are printed, not traced."""
+    try:
+        cli(standalone_mode=False)
+    except FxscopeError as error:
+        click.echo(f"fxscope: {error}", err=True)
+        sys.exit(2)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
