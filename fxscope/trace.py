@@ -43,7 +43,8 @@ def _augmented(name: str):
     return method
 
 
-for _name in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor"):
+_AUGMENTED = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor")
+for _name in _AUGMENTED:
     setattr(InPlaceProxy, f"__{_name}__", _augmented(_name))
 
 
@@ -80,9 +81,9 @@ class Tracer(fx.Tracer):
         name = path
         if node.op != "call_module":
             function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-            if node.op == "call_function" and getattr(operator, function, None) is node.target and function[:1] == "i" and function != "is_":
-            function = function[1:]  # x += y is a place "add", as torchvision names it
-        name = f"{path}.{function}" if path else function
+            if function in _AUGMENTED and node.target is getattr(operator, function):
+                function = function[1:]  # x += y is a place "add", as torchvision names it
+            name = f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
         return f"{name}_{count}" if count else name
