@@ -60,7 +60,7 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "frozen"
     arguments = bound(node)
     carried = [name for name in rule.carries if _affine(arguments.get(name))]
-    other = [name for name, value in arguments.items() if name not in rule.carries and _affine(value)]
+    other = [name for name, value in arguments.items() if name not in (*rule.carries, *rule.ignores) and _affine(value)]
     if other:
         offenders.append((node, f"its {', '.join(other)} depends on the probe; only {', '.join(rule.carries) or 'nothing'} may"))
     return "affine" if carried else "frozen"

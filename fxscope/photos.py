@@ -22,14 +22,16 @@ def shipped(name: str) -> torch.Tensor:
 
 def read(path: "str | Path") -> torch.Tensor:
     """An image file as (3, H, W) in [0, 1], float32: grey is repeated, alpha is dropped, 16-bit is scaled by its range."""
-    _skimage()
-    from skimage import io
-
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise ImageError("reading images needs Pillow: pip install 'fxscope[images]'") from error
     path = Path(path)
     if not path.is_file():
         raise ImageError(f"no image at {path}")
     try:
-        pixels = np.asarray(io.imread(path))
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr") else picture)
     except Exception as error:  # every image reader has its own errors
         raise ImageError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
     if pixels.ndim == 2:

@@ -134,7 +134,7 @@ class _Rewriter:
 
     def _node(self, node: fx.Node) -> None:
         rule, variant = rule_of(node), info(node).variant
-        arguments = node.meta.get("recognized") or bound(node)
+        arguments = bound(node)
         call = Call(self, node, arguments, variant)
         before = node.next
         with self.graph.inserting_before(before):

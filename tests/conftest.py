@@ -2,9 +2,8 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
-def _two_threads():
-    torch.set_num_threads(2)
+def pytest_configure(config):
+    torch.set_num_threads(1 if hasattr(config, "workerinput") else 2)
 
 
 @pytest.fixture

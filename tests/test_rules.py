@@ -20,7 +20,7 @@ RULES = registry().rules
 # test_structure.py and test_networks.py
 STRUCTURAL = {
     "cat", "stack", "chunk", "split", "unbind", "t", "view_as", "expand", "expand_as", "index_select", "slice_scatter", "select_scatter", "to", "type_as", "float", "half",
-    "bfloat16", "where", "masked_fill", "max", "min", "stochastic_depth", "rsub", "add_alpha", "sub_alpha", "div_mode", "log_softmax_functional", "softmax_functional", "softmin",
+    "bfloat16", "where", "masked_fill", "max", "min", "stochastic_depth", "rsub", "add_alpha", "sub_alpha", "div_mode", "log_softmax_functional", "softmax_functional", "softmin", "center",
 }
 CONSTANT = {name for name, rule in RULES.items() if rule.verb == "constant"}
 

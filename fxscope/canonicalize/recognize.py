@@ -25,6 +25,16 @@ def recognize(gm: fx.GraphModule) -> None:
             _softmax(node)
 
 
+def same_value(a, b) -> bool:
+    """Whether two arguments compute the same value: one node, or the same operator on the same values, written twice."""
+    if not isinstance(a, fx.Node) or not isinstance(b, fx.Node):
+        return type(a) is type(b) and (len(a) == len(b) and all(map(same_value, a, b)) if isinstance(a, (list, tuple)) else a == b)
+    if a is b:
+        return True
+    alike = a.op == b.op and a.target == b.target and a.op in ("call_function", "call_method") and not a.is_impure()
+    return alike and a.kwargs.keys() == b.kwargs.keys() and same_value(a.args, b.args) and all(same_value(a.kwargs[k], b.kwargs[k]) for k in a.kwargs)
+
+
 def _centring(node: fx.Node) -> None:
     x, mean = bound(node)["x"], bound(node)["other"]
     if not isinstance(mean, fx.Node) or info(mean).rule != "mean":
@@ -32,7 +42,8 @@ def _centring(node: fx.Node) -> None:
     of = bound(mean)
     if of["x"] is not x or not of["keepdim"] or of["dim"] is None:
         return
-    if any(_is_spread(user, of["dim"]) for centre in (x, node) for user in centre.users):
+    centres = [u for u in x.users if info(u).rule in ("sub", "center") and same_value(u, node)]
+    if any(_is_spread(user, of["dim"]) for centre in (x, *centres) for user in centre.users):
         node.meta[KEY] = {"x": x, "dim": of["dim"], "mean": mean}
         mark(node, rule="center")
 
@@ -56,6 +67,6 @@ def _softmax(node: fx.Node) -> None:
     if not isinstance(e, fx.Node) or not isinstance(total, fx.Node) or info(e).rule != "exp" or info(total).rule != "sum":
         return
     of = bound(total)
-    if of["x"] is e and of["keepdim"] and isinstance(of["dim"], (int, list, tuple)) and len(_dims(of["dim"])) == 1:
+    if same_value(of["x"], e) and of["keepdim"] and isinstance(of["dim"], (int, list, tuple)) and len(_dims(of["dim"])) == 1:
         node.meta[KEY] = {"x": bound(e)["x"], "dim": _dims(of["dim"])[0]}
         mark(node, rule="softmax")

@@ -36,8 +36,9 @@ def rule_of(node: fx.Node) -> Rule | None:
 
 def bound(node: fx.Node) -> dict:
     """{argument: value} of a canonical node."""
-    rule = rule_of(node)
-    return rule.bind(node.args, node.kwargs)
+    if "recognized" in node.meta:
+        return node.meta["recognized"]
+    return rule_of(node).bind(node.args, node.kwargs)
 
 
 def _spell_size(node: fx.Node) -> None:

@@ -32,6 +32,7 @@ class _Emitter:
         self.graph = fx.Graph()
         self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
         self.copies: dict[fx.Node, fx.Node] = {}
+        self.names: dict[str, str] = {}
         self.values: dict[Any, fx.Proxy] = {}
         self.k: Probes | None = None
 
@@ -78,12 +79,17 @@ class _Emitter:
         name = node.name if info(node).origin or not info(node).place else "".join(c if c.isalnum() else "_" for c in info(node).place)
         if node.op == "placeholder" and [n for n in self.program.gm.graph.nodes if n.op == "placeholder"] == [node]:
             name = "x0"
-        new = self.graph.create_node(node.op, name if node.op == "placeholder" else node.target, *fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__), name=name)
+        if node.op == "placeholder":
+            new = self.graph.placeholder(name)  # no default: a probe follows, and every input is given
+        else:
+            new = self.graph.create_node(node.op, node.target, *fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__), name=name)
         new.meta.update(node.meta)
         new.meta.pop("recognized", None)
         new.meta.pop("val", None)
-        mark(new, branch="original")
+        origin = info(node).origin
+        mark(new, branch="original", origin=self.names.get(origin, origin))
         self.copies[node] = new
+        self.names[node.name] = new.name
 
     def _placeholders(self) -> None:
         self.raw = {}

@@ -164,7 +164,10 @@ def _scatter(call, function, args):
 
 
 def _reshape_rank(rank, a):
-    return len(a["shape"]) if isinstance(a["shape"], (list, tuple)) else None
+    shape = a["shape"]
+    if isinstance(shape, (list, tuple)):
+        return len(shape)
+    return rank(shape.args[0]) if shape.target == "size" and len(shape.args) == 1 else None
 
 
 def _flatten_rank(rank, a):
@@ -191,7 +194,7 @@ def _move(name, target, twin, **fields):
 
 RESHAPE = _move("reshape", torch.reshape, reshape, methods=("reshape", "view"), variadic=True, rank=_reshape_rank, samples=(Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}),), formula="y1 = x1 reshaped")
 VIEW_AS = _move("view_as", "view_as", view_as, methods=("reshape_as",), expand=lambda x, other: torch.reshape(x, other.size()), rank=lambda rank, a: rank(a["other"]), formula="y1 = x1 reshaped")
-EXPAND_AS = _move("expand_as", "expand_as", expand_as, rank=lambda rank, a: rank(a["other"]), formula="y1 = x1 broadcast")
+EXPAND_AS = _move("expand_as", "expand_as", expand_as, ignores=("other",), rank=lambda rank, a: rank(a["other"]), formula="y1 = x1 broadcast")
 FLATTEN = _move("flatten", torch.flatten, flatten, methods=("flatten",), modules={nn.Flatten: None}, functions=(torch.ops.aten.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}),), formula="y1 = x1 flattened")
 UNFLATTEN = _move("unflatten", torch.unflatten, unflatten, methods=("unflatten",), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1), samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened")
 PERMUTE = _move("permute", torch.permute, permute, methods=("permute",), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}),), formula="y1 = x1 permuted")

@@ -22,5 +22,5 @@ def _cast(name):
 
 _KEEP = dict(interval=lambda bound, a: bound(a["x"]), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
 TO = linear("to", "to", to, **_KEEP)
-TYPE_AS = linear("type_as", "type_as", type_as, **_KEEP)
+TYPE_AS = linear("type_as", "type_as", type_as, ignores=("other",), **_KEEP)
 FLOAT, DOUBLE, HALF, BFLOAT16 = (_cast(name) for name in ("float", "double", "half", "bfloat16"))

@@ -50,6 +50,7 @@ class Rule:
     presets    which variant each policy preset uses
     functions, methods, modules   every other spelling; modules may map a class to a function module -> arguments
     carries    the arguments that may depend on the probe
+    ignores    arguments that are read for their size or dtype alone
     rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
     interval   bounds of the output from those of the arguments (None: unbounded)
     expand     rewrites the call into simpler operators before classification, or returns None to leave it
@@ -68,6 +69,7 @@ class Rule:
     methods: tuple[str, ...] = ()
     modules: dict[type, Callable | None] = field(default_factory=dict)
     carries: tuple[str, ...] = ("x",)
+    ignores: tuple[str, ...] = ()
     rank: Callable | None = None
     input_rank: int | None = None
     interval: Callable | None = None

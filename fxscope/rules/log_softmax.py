@@ -9,11 +9,11 @@ from ..twins.norms import LogSoftmaxTangent
 from .declare import Sample, mask
 
 
-def freeze(x, dim=-1):
+def freeze(x, dim):
     return Offset(torch.logsumexp(x, dim, keepdim=True), -1, grows=False)
 
 
-def taylor(x, dim=-1, *, y):
+def taylor(x, dim, *, y):
     pattern = torch.exp(y)
     return LogSoftmaxTangent(pattern, y - x + (pattern * x).sum(dim, keepdim=True), dim + 1 if dim >= 0 else dim)
 

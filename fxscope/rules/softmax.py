@@ -8,11 +8,11 @@ from ..twins.norms import SoftmaxTangent
 from .declare import Sample, constant
 
 
-def arguments(x, dim=-1):
+def arguments(x, dim):
     """softmax(x) along dim."""
 
 
-def taylor(x, dim=-1, *, y):
+def taylor(x, dim, *, y):
     offset = y - y * (x - (y * x).sum(dim, keepdim=True))
     return SoftmaxTangent(y, offset, dim + 1 if dim >= 0 else dim)
 

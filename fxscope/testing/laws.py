@@ -5,6 +5,7 @@ K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Callable
 
 import torch
@@ -63,7 +64,9 @@ def _tile(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
     """F v is torch.func's Jacobian-vector product: piecewise-linear networks, and policy "taylor"."""
-    _, tangent = torch.func.jvp(lambda x: tuple(tensors_of(model(x))), (x0,), (v,))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
+        _, tangent = torch.func.jvp(lambda x: tuple(tensors_of(model(x))), (x0,), (v,))
     return distance(filter(x0, v), list(tangent))
 
 

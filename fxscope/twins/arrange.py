@@ -113,17 +113,17 @@ class Reshape(Twin):
 
 @dataclass(frozen=True)
 class Dims(Twin):
-    """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean.
+    """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
 
-    ``function(x, *args, **options)`` is called with the dimensions already shifted.
+    ``function(*x, *args, **options)`` is called with the dimensions already shifted.
     """
 
     function: Callable
     args: tuple = ()
     options: dict = field(default_factory=dict)
 
-    def apply(self, k: Probes, x):
-        return self.function(x, *self.args, **self.options)
+    def apply(self, k: Probes, *x):
+        return self.function(*x, *self.args, **self.options)
 
 
 @dataclass(frozen=True)

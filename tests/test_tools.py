@@ -1,0 +1,170 @@
+"""The graph for people, saved files, the command line and the tour."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree
+
+import networkx
+import pytest
+import torch
+import torchvision
+from click.testing import CliRunner
+
+import fxscope
+from fxscope import models, photos
+from fxscope.cli import cli
+from fxscope.errors import FxscopeError, ImageError, WeightsError
+from fxscope.render import crossings
+from fxscope.testing import randomize
+from fxscope.tour import tour
+
+
+@pytest.fixture(scope="module")
+def resnet():
+    return fxscope.transform(torchvision.models.resnet18(weights=None).eval())
+
+
+def test_networkx_carries_branches_and_freeze_edges(resnet):
+    graph = fxscope.to_networkx(resnet)
+    assert crossings(graph) == [] and networkx.is_directed_acyclic_graph(graph)
+    labels = [d["label"] for *_, d in graph.edges(data=True) if d["kind"] == "freeze"]
+    assert labels.count("mask") == 17 and labels.count("index") >= 1
+
+
+def test_summary_names_rule_and_source(resnet):
+    table = fxscope.summary(resnet)
+    rows = {r.node: r for r in table.rows}
+    assert rows["layer1_0_relu"].rule == "relu" and rows["layer1_0_relu"].frozen == "mask" and "resnet.py" in rows["layer1_0_relu"].source
+    assert "17 mask" in str(table) and "<table>" in table._repr_html_() and json.loads(table.to_json())
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_drawing_is_valid_and_boxes_do_not_overlap(resnet, fold):
+    drawing = fxscope.draw(resnet, fold)
+    xml.etree.ElementTree.fromstring(drawing.svg)
+    boxes = list(drawing.boxes.values())
+    overlaps = [1 for i, (x, y, w, h) in enumerate(boxes) for u, v, p, q in boxes[:i] if x < u + p and u < x + w and y < v + q and v < y + h]
+    assert not overlaps and (len(boxes) < 80) == fold
+    assert all(f">{label}</text>" in drawing.svg for label in ("mask", "index"))
+
+
+def net():
+    model, x0 = models.pixelshuffle4x(), torch.rand(1, 1, 10, 10)
+    return model, x0
+
+
+@pytest.mark.parametrize("form", ["ts", "pt2", "onnx"])
+def test_saved_files_run_without_fxscope(form, tmp_path):
+    model, x0 = net()
+    path = tmp_path / f"net.{form}"
+    check = fxscope.save(fxscope.transform(model, probes="stacked"), path, (x0, x0[None]))
+    assert check.ok and len(check.errors) == 2 and path.exists()
+    assert fxscope.check_saved(path, model, torch.rand(2, 1, 9, 9) if form == "ts" else torch.rand(2, 1, 10, 10), probes="stacked").ok
+
+
+def test_compile():
+    model, x0 = net()
+    scope = fxscope.transform(model)
+    compiled = torch.compile(scope, backend="aot_eager")
+    with torch.no_grad():
+        assert torch.allclose(compiled(x0, x0)[1], scope(x0, x0)[1], atol=1e-6)
+
+
+def saved_networks():
+    names = ["resnet18", "efficientnet_b0", "densenet121", "inception_v3", "edsr_baseline4x", "cyclegan"]
+    return [pytest.param(n, f, marks=pytest.mark.full) for n in names for f in ("ts", "pt2", "onnx")]
+
+
+@pytest.mark.parametrize("name, form", saved_networks())
+def test_saved_networks(name, form, tmp_path):
+    size = {"inception_v3": 75, "edsr_baseline4x": 12, "cyclegan": 32}.get(name, 64)
+    x0 = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    model = models.build(name) if name in models.names() else torchvision.models.get_model(name, weights=None, **options).eval()
+    graph = fxscope.transform(randomize(model, x0), probes="stacked")
+    assert fxscope.save(graph, tmp_path / f"net.{form}", (x0, x0[None])).ok
+
+
+@pytest.mark.full
+def test_aot_inductor(tmp_path):
+    model, x0 = net()
+    assert fxscope.save(fxscope.transform(model, probes="stacked"), tmp_path / "net.pt2", (x0, x0[None]), format="aoti").ok
+
+
+def test_bad_saves(tmp_path):
+    model, x0 = net()
+    graph = fxscope.transform(model)
+    for path, said in ((tmp_path / "net.xyz", "suffix"), (tmp_path / "no" / "net.ts", "folder")):
+        with pytest.raises(FxscopeError, match=said):
+            fxscope.save(graph, path, (x0, x0))
+    with pytest.raises(FxscopeError, match="float64"):
+        fxscope.save(graph.double(), tmp_path / "net.onnx", (x0.double(), x0.double()))
+    assert not list(tmp_path.iterdir())
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def test_command_line(tmp_path):
+    done = run("verify", "fxscope:pixelshuffle4x", "--size", 16, "--json")
+    assert done.exit_code == 0 and json.loads(done.output)["ok"]
+    done = run("inspect", "torchvision:squeezenet1_1", "--svg", tmp_path / "graph.svg")
+    assert done.exit_code == 0 and "max_pool2d" in done.output and (tmp_path / "graph.svg").exists()
+    done = run("transform", "fxscope:bicubic4x", "-o", tmp_path / "net.ts", "--size", 8)
+    assert done.exit_code == 0 and "ok" in done.output
+    assert isinstance(run("verify", "fxscope:nothing").exception, FxscopeError)
+
+
+def test_tour(tmp_path):
+    result = tour(None, tmp_path / "page", progress=False)
+    text = result.page.read_text()
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert all((tmp_path / "page" / name).exists() for name in ("upscaled.png", "row_column.svg", "graph.svg", "numbers.json"))
+    assert result.numbers["verification"]["ok"] and result.numbers["filter_and_residual"]["sum_error"] < 1e-5
+    assert result.numbers["photograph"]["psnr_network"] > result.numbers["photograph"]["psnr_bicubic"] + 0.3
+
+
+def test_bad_images(tmp_path):
+    text = tmp_path / "note.png"
+    text.write_text("not an image")
+    for image in (text, tmp_path / "missing.png"):
+        with pytest.raises(ImageError):
+            tour(str(image), tmp_path / "page", progress=False)
+
+
+def test_trained_weights_beat_bicubic_as_recorded():
+    record, border = models.provenance("pixelshuffle4x"), 8
+    network, bicubic = models.pixelshuffle4x(), models.bicubic4x()
+    gains = []
+    for name, recorded in record["psnr"].items():
+        high = photos.luminance(photos.shipped(name))
+        low = photos.downscale(high, 4)
+        high = high[:, : 4 * low.shape[1], : 4 * low.shape[2]]
+        with torch.no_grad():
+            ours, theirs = (photos.psnr(m(low[None])[0], high, border) for m in (network, bicubic))
+        assert abs(ours - recorded) < 0.01
+        gains.append(ours - theirs)
+    assert min(gains) > 0.3 and sum(gains) / len(gains) > 0.5
+
+
+def test_public_parameter_counts_and_keys():
+    def count(m):
+        return sum(p.numel() for p in m.parameters() if p.requires_grad)
+
+    assert count(models.edsr_baseline()) == 1_517_571 and count(models.edsr()) == 43_089_923
+    assert count(models.cyclegan()) == 11_378_179 and count(models.PixelShuffleNet()) == 61_680
+    keys = set(models.edsr_baseline().state_dict())
+    assert {"sub_mean.weight", "head.0.weight", "body.0.body.0.weight", "body.15.body.2.bias", "body.16.weight", "tail.0.0.weight", "tail.0.2.weight", "tail.1.weight", "add_mean.bias"} <= keys
+    assert {"model.1.weight", "model.4.weight", "model.10.conv_block.1.weight", "model.18.conv_block.5.bias", "model.19.weight", "model.26.bias"} <= set(models.cyclegan().state_dict())
+
+
+def test_checkpoints_of_the_public_layout(tmp_path):
+    source = models.cyclegan(6)
+    state = {f"module.{k}": v for k, v in source.state_dict().items()} | {"module.model.2.running_mean": torch.zeros(64)}
+    torch.save(state, tmp_path / "old.pth")
+    loaded = models.load_weights(models.cyclegan(6), tmp_path / "old.pth")
+    assert torch.equal(loaded.model[1].weight, source.model[1].weight)
+    with pytest.raises(WeightsError, match="missing.*unexpected"):
+        models.load_weights(models.edsr_baseline(), tmp_path / "old.pth")
