@@ -13,8 +13,13 @@ from .declare import Sample, linear
 _SAME = (Sample(),)
 
 
-def reshape(x, shape):
-    return Reshape(shape)
+def reshape(x, shape, *, call):
+    given = call.arguments["shape"]
+    if isinstance(given, (list, tuple)):
+        return Reshape(shape)
+    # the sizes of another tensor, as a list: one by one, since a Size is a tuple in Python and a list in TorchScript
+    rank = call.facts.need_rank(call.node, "reshape to another tensor's size")
+    return Reshape([shape[d] for d in range(rank)])
 
 
 def flatten(x, start_dim=0, end_dim=-1):

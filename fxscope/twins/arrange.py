@@ -106,9 +106,7 @@ class Reshape(Twin):
     shape: Any = state("size")
 
     def apply(self, k: Probes, x):
-        if isinstance(self.shape, (list, tuple)):
-            return x.reshape([k.K, *self.shape])
-        return x.reshape([k.K] + self.shape)  # a list of sizes, known when the graph runs
+        return x.reshape([k.K, *self.shape])
 
 
 @dataclass(frozen=True)
