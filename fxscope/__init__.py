@@ -8,5 +8,5 @@ from .render import draw, summary, to_networkx
 from .transform import places, transform
 from .verify import verify
 
-from ._version import __version__
+from ._version import __version__ as __version__
 __all__ = ["FxscopeError", "Policy", "check_saved", "draw", "places", "register_rule", "save", "summary", "to_networkx", "transform", "verify"]

@@ -11,7 +11,6 @@ import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-import torch
 import torch.fx as fx
 
 from .canonicalize import bound, rule_of, size_nodes

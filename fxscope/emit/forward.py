@@ -9,7 +9,7 @@ import torch.fx as fx
 
 from ..ir import info, mark
 from ..rewrite import Probe, Program, Record, Structure, leaves, map_structure
-from ..twins import Probes, nodes_of
+from ..twins import Probes
 
 _ASSERTS = {
     "shape": "{probe}: expected {form} in the shape of {place}, and got other trailing dimensions",

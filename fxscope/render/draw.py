@@ -124,7 +124,7 @@ def _head(width: float, height: float, number: int) -> str:
 
 
 def _columns(left: float, right: float) -> str:
-    return f'<text class="out" x="{left}" y="48">original branch: x0 to y0</text><text class="out" x="{right}" y="48">interpreter branch: x1 to y1 = F(x0) x1 + r(x0)</text>'
+    return f'<text class="out" x="{left}" y="48">original branch: x0 to y0</text><text class="out" x="{right}" y="48">interpreter branch: x1 to y1</text>'
 
 
 def _legend(width: float) -> str:

@@ -3,7 +3,7 @@
 import torch
 
 from ..twins import Normalize
-from ..twins.norms import Centred, Scaled, TangentNorm
+from ..twins.norms import Centred, TangentNorm
 
 
 def _deviation(x, dims, eps):

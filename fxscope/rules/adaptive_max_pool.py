@@ -1,6 +1,5 @@
 """Adaptive and fractional max pooling: freeze which entry of every window won."""
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..twins import BatchNorm, Gate, Normalize
+from ..twins import BatchNorm, Normalize
 from .declare import Sample, normalize
 
 

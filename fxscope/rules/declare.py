@@ -13,7 +13,7 @@ function asks for them: ``y``, the operator's output on x0, and ``call``, the ``
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import torch

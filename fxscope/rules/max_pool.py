@@ -1,6 +1,5 @@
 """Max pooling: freeze which entry of every window won."""
 
-import torch
 import torch.nn.functional as F
 from torch import nn
 

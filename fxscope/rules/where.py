@@ -4,7 +4,7 @@ import torch
 
 from ..twins import Mask
 from ._ranks import widest
-from .declare import Sample, select
+from .declare import select
 from .extremum import choose
 
 

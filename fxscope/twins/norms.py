@@ -24,17 +24,6 @@ class Centred(Twin):
 
 
 @dataclass(frozen=True)
-class Scaled(Twin):
-    """y1 = factor x1: root-mean-square norms, where nothing is centred."""
-
-    factor: Any = state("stats")
-    kind = "normalize"
-
-    def apply(self, k: Probes, x):
-        return x * self.factor
-
-
-@dataclass(frozen=True)
 class TangentNorm(Twin):
     """y1 = factor (c1 - z0 mean(z0 c1)) + offset with c1 = x1 - mean(x1): the Jacobian of a normalisation."""
 
