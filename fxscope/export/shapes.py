@@ -12,6 +12,7 @@ import torch
 import torch.fx as fx
 from torch.export import Dim, ExportedProgram
 
+from ..errors import FxscopeError
 from ..ir import info
 
 
@@ -22,15 +23,50 @@ class Layout:
     images: tuple[int, ...]
     probes: tuple[int, ...]
     stacked: bool
-    batch: int
 
-    def stack(self, probe: torch.Tensor) -> torch.Tensor:
-        """A probe input as (K, B, ...)."""
-        return probe if self.stacked else probe.unflatten(0, (-1, self.batch))
+    def sizes(self, inputs: tuple) -> tuple[int, int]:
+        """(B, K) of some inputs."""
+        B = inputs[self.images[0]].shape[0] if self.images else 1
+        return B, (self.stack(inputs[self.probes[0]], B).shape[0] if self.probes else 0)
 
-    def unstack(self, probe: torch.Tensor) -> torch.Tensor:
-        """(K, B, ...) as the graph takes it."""
-        return probe if self.stacked else probe.flatten(0, 1)
+    def stack(self, x1: torch.Tensor, B: int) -> torch.Tensor:
+        """Probes as (K, B, ...)."""
+        return x1 if self.stacked else x1.unflatten(0, (-1, B))
+
+    def resized(self, inputs: tuple, B: int, K: int) -> tuple:
+        """The inputs cut, or repeated in variation, to B images and K probes."""
+        given, _ = self.sizes(inputs)
+
+        def resize(i: int, x: Any) -> Any:
+            if i in self.images:
+                return _fit(x, 0, B)
+            if i in self.probes:
+                x = _fit(_fit(self.stack(x, given), 1, B), 0, K)
+                return x if self.stacked else x.flatten(0, 1)
+            return x
+
+        return tuple(resize(i, x) for i, x in enumerate(inputs))
+
+    def tied(self, inputs: tuple) -> tuple:
+        """The inputs with x1 = x0 (paper, eq. 3) where the probe has the shape of the image; else as they are."""
+        if not self._comparable(inputs):
+            return inputs
+        x0 = inputs[self.images[0]]
+        return tuple((x0[None] if self.stacked else x0) if i in self.probes else x for i, x in enumerate(inputs))
+
+    def is_tied(self, inputs: tuple) -> bool:
+        """Whether every probe is x0 itself."""
+        if not self._comparable(inputs):
+            return False
+        x0 = inputs[self.images[0]]
+        x1 = self.stack(inputs[self.probes[0]], x0.shape[0])
+        return torch.equal(x1, x0.expand_as(x1))
+
+    def _comparable(self, inputs: tuple) -> bool:
+        if len(self.probes) != 1 or not self.images:
+            return False
+        x0 = inputs[self.images[0]]
+        return self.stack(inputs[self.probes[0]], x0.shape[0]).shape[1:] == x0.shape
 
 
 def placeholders(graph: fx.GraphModule) -> list[fx.Node]:
@@ -43,95 +79,63 @@ def probe_positions(graph: fx.GraphModule) -> tuple[int, ...]:
     return tuple(i for i, n in enumerate(placeholders(graph)) if info(n).branch == "interpreter")
 
 
-def layout_of(graph: fx.GraphModule, example: tuple) -> Layout:
-    """The layout of a graph on an example; an input is taken to hold images where its first size is that of the first input."""
+def layout_of(graph: fx.GraphModule, inputs: tuple) -> Layout:
+    """The layout of a graph; an input is taken to hold images where its first size is that of the first input."""
     probes = probe_positions(graph)
-    tensors = [i for i, x in enumerate(example) if isinstance(x, torch.Tensor) and x.dim() and i not in probes]
-    batch = example[tensors[0]].shape[0] if tensors else 1
-    stacked = graph.meta.get("fxscope", {}).get("probes") == "stacked"
-    return Layout(tuple(i for i in tensors if example[i].shape[0] == batch), probes, stacked, batch)
+    tensors = [i for i, x in enumerate(inputs) if isinstance(x, torch.Tensor) and x.dim() and i not in probes]
+    images = tuple(i for i in tensors if inputs[i].shape[0] == inputs[tensors[0]].shape[0])
+    return Layout(images, probes, graph.meta.get("fxscope", {}).get("probes") == "stacked")
 
 
-def free_shapes(layout: Layout, example: tuple) -> tuple:
+def free_shapes(layout: Layout, inputs: tuple) -> tuple:
     """``dynamic_shapes`` of torch.export with the batch and the number of probes free."""
+    _require_probes(layout, inputs)
     B, K, KB = Dim("B", min=1), Dim("K", min=1), Dim("KB", min=1)
     probe = {0: K, 1: B} if layout.stacked else {0: KB}
-    return tuple(probe if i in layout.probes else {0: B} if i in layout.images else None for i in range(len(example)))
+    return tuple(probe if i in layout.probes else {0: B} if i in layout.images else None for i in range(len(inputs)))
+
+
+def _require_probes(layout: Layout, inputs: tuple) -> None:
+    B, _ = layout.sizes(inputs) if layout.stacked or not layout.probes else (inputs[layout.images[0]].shape[0], 0)
+    for i in layout.probes:
+        got = tuple(inputs[i].shape)
+        if got[1] != B if layout.stacked else got[0] % B:
+            form = "(K, B, ...)" if layout.stacked else "(K*B, ...)"
+            raise FxscopeError(f"input {i} of shape {got} does not hold probes of {B} images, {form}; where the batch lies elsewhere, say what is free with dynamic_shapes=")
 
 
 def free_sizes(program: ExportedProgram, layout: Layout) -> tuple[bool, bool]:
-    """Whether the batch and the number of probes are free in an exported program."""
+    """Whether the batch, and the number of probes, is free in an exported program."""
     values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder"}
     inputs = [values.get(name) for name in program.graph_signature.user_inputs]
-    batch = all(_symbols(inputs[i].shape[0]) for i in layout.images)
-    fixed = set().union(*(_symbols(inputs[i].shape[0]) for i in layout.images))
-    probes = all(_symbols(inputs[i].shape[0]) - fixed for i in layout.probes)
-    return bool(layout.images) and batch, bool(layout.probes) and probes
+    batch = [_symbols(inputs[i].shape[0]) for i in layout.images]
+    probes = [_symbols(inputs[i].shape[0]).difference(*batch) for i in layout.probes]
+    return bool(batch) and all(batch), bool(probes) and all(probes)
 
 
 def _symbols(size: Any) -> set:
-    return size.node.expr.free_symbols if isinstance(size, torch.SymInt) else set()
+    return set(size.node.expr.free_symbols) if isinstance(size, torch.SymInt) else set()
 
 
-def widened(example: tuple, layout: Layout) -> tuple:
-    """The example repeated until B and K are at least two: exporters take a size of one for a constant."""
-    wide = _resize(example, layout, max(layout.batch, 2), 0)
-    return _resize(wide, layout_with(layout, wide), max(layout.batch, 2), 2)
+def widened(inputs: tuple, layout: Layout) -> tuple:
+    """The inputs repeated until B and K are at least two: exporters take a size of one for a constant."""
+    B, K = layout.sizes(inputs)
+    return layout.resized(inputs, max(B, 2), max(K, 2))
 
 
-def cases(example: tuple, layout: Layout, batch_free: bool, probes_free: bool) -> list[tuple]:
-    """The inputs to check a file on: the example; one more image and probe; one image and one probe, x1 = x0. Only what is free varies."""
-    found = [example]
-    if batch_free or probes_free:
-        batch = layout.batch + batch_free
-        found.append(_resize(example, layout, batch, _probes(example, layout) + probes_free))
-    if batch_free and probes_free and (layout.batch > 1 or _probes(example, layout) > 1):
-        found.append(tied(_resize(example, layout, 1, 1), layout_with(layout, None, 1)))
+def cases(inputs: tuple, layout: Layout, free: tuple[bool, bool]) -> list[tuple]:
+    """What to check a file on: the inputs; one more image and probe; one of each with x1 = x0. Only what is free varies."""
+    found = [inputs]
+    if any(free):
+        B, K = layout.sizes(inputs)
+        found.append(layout.resized(inputs, B + free[0], K + free[1]))
+        if all(free) and (B, K) != (1, 1):
+            found.append(layout.tied(layout.resized(inputs, 1, 1)))
     return found
 
 
-def tied(example: tuple, layout: Layout) -> tuple:
-    """The example with x1 = x0 for one probe, where the probe has the shape of the first input."""
-    x0 = example[layout.images[0]] if layout.images else None
-    fits = x0 is not None and len(layout.probes) == 1 and layout.stack(example[layout.probes[0]]).shape[1:] == x0.shape
-    return tuple(layout.unstack(x0[None]) if fits and i in layout.probes else x for i, x in enumerate(example))
-
-
-def is_tied(example: tuple, layout: Layout) -> bool:
-    """Whether every probe is x0 itself."""
-    if len(layout.probes) != 1 or not layout.images:
-        return False
-    x0, x1 = example[layout.images[0]], layout.stack(example[layout.probes[0]])
-    return x1.shape[1:] == x0.shape and torch.equal(x1, x0.expand_as(x1))
-
-
-def layout_with(layout: Layout, example: tuple | None, batch: int | None = None) -> Layout:
-    """The same layout at another batch size."""
-    if batch is None:
-        batch = example[layout.images[0]].shape[0] if layout.images else layout.batch
-    return Layout(layout.images, layout.probes, layout.stacked, batch)
-
-
-def _probes(example: tuple, layout: Layout) -> int:
-    return layout.stack(example[layout.probes[0]]).shape[0] if layout.probes else 0
-
-
-def _resize(example: tuple, layout: Layout, batch: int, count: int) -> tuple:
-    """The example with ``batch`` images and at least (for one: exactly) ``count`` probes."""
-
-    def resized(i: int, x: Any) -> Any:
-        if i in layout.images:
-            return _fit(x, 0, batch)
-        if i in layout.probes:
-            stacked = _fit(layout.stack(x), 1, batch)
-            return layout.unstack(_fit(stacked, 0, count) if count == 1 or count > stacked.shape[0] else stacked)
-        return x
-
-    return tuple(resized(i, x) for i, x in enumerate(example))
-
-
 def _fit(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
-    """x with ``size`` slices along ``dim``: the first ones, or more of them, mirrored so that no two are equal."""
+    """x cut to ``size`` slices along ``dim``, or continued by its own slices, mirrored and scaled so that no two are equal."""
     while x.shape[dim] < size:
         more = x.narrow(dim, 0, min(size - x.shape[dim], x.shape[dim]))
         x = torch.cat([x, more.flip(-1) * 0.7 if x.is_floating_point() and x.dim() > dim + 1 else more], dim)
