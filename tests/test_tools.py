@@ -74,7 +74,7 @@ def test_compile():
 def saved_networks():
     names = ["resnet18", "efficientnet_b0", "densenet121", "inception_v3", "edsr_baseline4x", "cyclegan"]
     # not yet run to their end: docs/limitations.md names them
-    waiting = {("densenet121", "onnx"), ("inception_v3", "onnx"), ("edsr_baseline4x", "onnx")}
+    waiting = {("edsr_baseline4x", "onnx")}
     return [pytest.param(n, f, marks=pytest.mark.full) for n in names for f in ("ts", "pt2", "onnx") if (n, f) not in waiting]
 
 
