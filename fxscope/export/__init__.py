@@ -1,7 +1,6 @@
 """Saving emitted graphs for use where fxscope is not installed."""
 
 from .check import SavedCheck
-from .load import runner
 from .save import check_saved, save
 
-__all__ = ["SavedCheck", "check_saved", "runner", "save"]
+__all__ = ["SavedCheck", "check_saved", "save"]

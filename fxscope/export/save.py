@@ -4,149 +4,147 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.fx as fx
 from torch import nn
+from torch.export import Dim
 
-from ..errors import FxscopeError, SavedFileDiffers
-from .check import SavedCheck, compare, run_graph
-from .load import SUFFIXES, format_of
+from ..errors import FxscopeError
+from .check import SavedCheck, compare
 from .plain import plain
-from .shapes import cases, free_shapes, layout_of, placeholders, widened
-from .write import WRITERS, description
 
-_FORMS = "net.pt2 (torch.export, the default), net.ts (TorchScript), net.onnx; a compiled package is net.pt2 with format='aoti'"
+_SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
+FORMATS = ("pt2", "ts", "onnx", "aoti")
 
 
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
-    """Write ``graph`` to ``path``, check the file against the graph, and return how they compare.
+    """Write ``graph`` to ``path`` and return how the file compares with it.
 
     format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
-                    (AOTInductor, suffix ".pt2", compiled for this machine)
-    example_inputs  a tuple of the graph's inputs, (x0, x1) for a pair
-    dynamic_shapes  None: the batch B and the number of probes K are free, also to be one, in the flat form and in the stacked
-                    one; the example is repeated where B or K is one, since exporters take a size of one for a constant.
-                    (): every size is the example's. Else as torch.export takes it, to free the height and width of an image,
-                    say. TorchScript leaves every size free
+                    (AOTInductor, suffix .pt2)
+    dynamic_shapes  as torch.export takes it; None: batch and number of probes dynamic in the "stacked" form, the number of
+                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them
 
-    The file is written beside its name, loaded in a fresh process that cannot import fxscope, compared on the example and
-    on other B and K where these are free, and renamed last: a save that fails leaves an older file as it was. Dataclass
-    outputs become dicts, namedtuples tuples. ``fxscope.export.load`` shows how a file is run; it needs nothing of fxscope.
-
-    Raises ``SavedFileDiffers`` with both numbers, and ``FxscopeError`` for a form that cannot be had.
+    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
+    and, where shapes are dynamic, on other K and B. Dataclass outputs become dicts, namedtuples tuples.
+    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had.
     """
     path = Path(path)
-    format = _format(path, format)
-    example = _example(graph, example_inputs)
-    _require_runnable(graph, format, example)
-    written, layout = plain(graph), layout_of(graph, example)
-    run_graph(written, [example])  # the graph's own errors come first
-    shapes = dynamic_shapes or None
-    if dynamic_shapes is None:
-        shapes = free_shapes(layout, example)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
-        draft = Path(folder) / path.name
-        free = _write(format, written, widened(example, layout) if dynamic_shapes is None else example, shapes, layout, draft)
-        check = _named(path, compare, written, draft, format, cases(example, layout, free))
-        for part in sorted(Path(folder).iterdir(), key=lambda part: part == draft):  # the weights of a large ONNX file lie beside it
-            os.replace(part, path.parent / part.name)
-    return SavedCheck(str(path), check.format, check.cases)
-
-
-def check_saved(path: "str | Path", model: nn.Module, *inputs: Any, format: str | None = None, **options: Any) -> SavedCheck:
-    """Compare a saved file with a model, transformed anew, or with an emitted graph; in a fresh process that cannot import fxscope.
-
-        fxscope.check_saved("net.pt2", model, x0)
-
-    inputs      the model's own: the file is run with x1 = x0 and with a random probe. Or all inputs of the graph
-    options     of ``fxscope.transform``, as they were when the file was made (``policy=``, say); the form and the layout of
-                the probes are written in the file
-
-    Raises ``SavedFileDiffers`` with both numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FxscopeError(f"no file {path} to check")
-    format = format or _told(path)
-    graph = model if isinstance(model, fx.GraphModule) and "fxscope" in model.meta else _transformed(path, model, options)
-    return compare(plain(graph), path, format, _probed(graph, inputs))
-
-
-def _told(path: Path) -> str:
-    try:
-        return format_of(path)
-    except ValueError as error:
-        raise FxscopeError(str(error)) from error
-
-
-def _transformed(path: Path, model: nn.Module, options: dict) -> fx.GraphModule:
-    from ..transform import transform
-
-    told = description(path)
-    return transform(model, options.pop("emit", told.get("form", "pair")), **{"probes": told.get("probes", "flat"), **options})
-
-
-def _probed(graph: fx.GraphModule, inputs: tuple) -> list[tuple]:
-    """All inputs of the graph as given; or, where its one probe was left out, with x1 = x0 and with a random probe."""
-    if len(inputs) == len(placeholders(graph)):
-        return [inputs]
-    probe = inputs[:1] if inputs and isinstance(inputs[0], torch.Tensor) else ()
-    if graph.meta["fxscope"]["probes"] == "stacked":
-        probe = tuple(x[None] for x in probe)
-    tied = _example(graph, inputs + probe)
-    noise = torch.randn(tied[-1].shape, generator=torch.Generator().manual_seed(0)).to(tied[-1])
-    return [tied, tied[:-1] + (noise,)]
-
-
-def _format(path: Path, format: str | None) -> str:
-    if path.suffix not in SUFFIXES or format not in (None, *WRITERS):
-        raise FxscopeError(f"{path.name}, format={format!r}: the suffix tells the form: {_FORMS}")
-    told = SUFFIXES[path.suffix]
-    if format not in (None, told) and (format, told) != ("aoti", "pt2"):
-        raise FxscopeError(f"{path.name} is not a name for format={format!r}: {_FORMS}")
+    format = format or _SUFFIXES.get(path.suffix)
+    if format not in FORMATS:
+        raise FxscopeError(f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of {', '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
-    if path.is_dir():
-        raise FxscopeError(f"{path} is a folder")
-    return format or told
-
-
-def _example(graph: fx.GraphModule, inputs: Any) -> tuple:
-    """A tuple of as many inputs as the graph takes, none of them sharing memory."""
-    if not isinstance(graph, fx.GraphModule):
-        raise FxscopeError(f"a {type(graph).__name__} is not an emitted graph: save fxscope.transform(model)")
-    given = tuple(inputs) if isinstance(inputs, (list, tuple)) else (inputs,)
-    names = [n.name for n in placeholders(graph)]
-    if len(given) != len(names):
-        raise FxscopeError(f"the graph takes ({', '.join(names)}); got {len(given)} input{'s' * (len(given) != 1)}")
-    return tuple(x.detach().clone() if isinstance(x, torch.Tensor) else x for x in given)
-
-
-def _require_runnable(graph: fx.GraphModule, format: str, example: tuple) -> None:
-    tensors = [*graph.parameters(), *graph.buffers(), *(x for x in example if isinstance(x, torch.Tensor))]
-    if format == "onnx" and any(x.dtype == torch.float64 for x in tensors):
-        raise FxscopeError("onnxruntime has no float64 convolution: save fxscope.transform(model.float()) with float32 inputs")
-
-
-def _write(format: str, graph: fx.GraphModule, example: tuple, shapes: Any, layout: Any, path: Path) -> tuple[bool, bool]:
+    if format == "onnx" and any(x.dtype == torch.float64 for x in example_inputs):
+        raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
+    stacked = graph.meta.get("fxscope", {}).get("probes") == "stacked"
+    example, dynamic = _dynamic(graph, tuple(example_inputs), stacked, dynamic_shapes)
+    if format == "ts":
+        dynamic = True
+    written = plain(graph).eval() if not graph.training else plain(graph)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
     try:
-        return WRITERS[format](graph, example, shapes, layout, str(path))
-    except FxscopeError:
-        raise
-    except Exception as error:
-        said = str(error).strip().splitlines()
-        raise FxscopeError(
-            f"the graph cannot be written as {format}: {type(error).__name__}: {said[0] if said else ''} "
-            "(where a size cannot vary, dynamic_shapes=() takes every size from the example; the whole message is above)"
-        ) from error
+        _WRITERS[format](written, example, dynamic, temporary)
+        sets = [example] + ([_other_sizes(graph, example, stacked)] if dynamic_shapes is None and dynamic else [])
+        check = compare(written, temporary, format, sets)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return SavedCheck(str(path), check.format, check.errors, check.tolerance)
 
 
-def _named(path: Path, function: Any, *args: Any) -> Any:
-    """Call ``function``; a difference it reports is the file's that was to be written."""
+def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:
+    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
+    from ..transform import transform
+
+    graph = transform(model, probes=probes, policy=policy)
+    x1 = x0[None] if probes == "stacked" else x0
+    noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
+    return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])
+
+
+def _probe_positions(graph: fx.GraphModule) -> list[int]:
+    from ..ir import info
+
+    placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
+
+
+def _dynamic(graph: fx.GraphModule, example: tuple, stacked: bool, dynamic_shapes: Any) -> tuple[tuple, Any]:
+    """The example with dynamic sizes of at least two, and the dynamic shapes that really export."""
+    if dynamic_shapes is not None:
+        return example, dynamic_shapes
+    probes = _probe_positions(graph)
+    if not stacked:
+        # (K*B) divisible by B cannot be said of two free sizes: B stays that of the example
+        example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
+        batch = example[0].shape[0]
+        return example, tuple({0: batch * Dim("K", min=1, max=4096) if batch > 1 else Dim("K", min=1, max=4096)} if i in probes else None for i in range(len(example)))
+    if example[0].shape[0] == 1:
+        example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
+    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
+    K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
+    return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+
+
+def _other_sizes(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple:
+    """The example with one more probe and, where it is dynamic, one more image."""
+    probes = _probe_positions(graph)
+    if not stacked:
+        batch = example[0].shape[0]
+        return tuple(torch.cat([x, x[:batch] * 0.5]) if i in probes else x for i, x in enumerate(example))
+    grown = tuple(torch.cat([x, x[:, :1] * 0.5], 1) if i in probes else torch.cat([x, x[:1] * 0.5]) for i, x in enumerate(example))
+    return tuple(torch.cat([x, x[:1] * 0.5]) if i in probes else x for i, x in enumerate(grown))
+
+
+def _write_ts(graph, example, dynamic, path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
+        torch.jit.save(torch.jit.script(graph), path)
+
+
+def _write_pt2(graph, example, dynamic, path) -> None:
+    torch.export.save(torch.export.export(graph, example, dynamic_shapes=dynamic), path)
+
+
+def _write_aoti(graph, example, dynamic, path) -> None:
+    with torch.no_grad():
+        torch._inductor.aoti_compile_and_package(torch.export.export(graph, example, dynamic_shapes=dynamic), package_path=path)
+
+
+def _write_onnx(graph, example, dynamic, path) -> None:
     try:
-        return function(*args)
-    except SavedFileDiffers as error:
-        raise SavedFileDiffers(f"{path} was not written. {error}") from error
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise FxscopeError("ONNX needs its exporter and runtime: pip install 'fxscope[onnx]'") from error
+    names = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
+        program = torch.export.export(graph, example, dynamic_shapes=dynamic)
+        torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False).save(path, external_data=False)
+
+
+def _output_names(graph: fx.GraphModule) -> list[str]:
+    """y0, y1, dotted where an output is a structure."""
+    value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
+    if isinstance(value, fx.Node):
+        return ["y"]
+    return [name for key, part in zip(("y0", "y1"), value) for name in _dotted(key, part)]
+
+
+def _dotted(name: str, value: Any) -> list[str]:
+    if isinstance(value, fx.Node):
+        return [name]
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return [n for key, part in items for n in _dotted(f"{name}.{key}", part)]
+
+
+_WRITERS = {"ts": _write_ts, "pt2": _write_pt2, "aoti": _write_aoti, "onnx": _write_onnx}
