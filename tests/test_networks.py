@@ -107,7 +107,7 @@ def test_laws(name, rng):
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_keep_their_structure_in_train_mode(name, rng):
     model, _ = build(name)
-    size = 144 if name == "inception_v3" else 64
+    size = 299 if name == "inception_v3" else 64  # the auxiliary head needs 17 x 17 features
     x0 = torch.randn(2, 3, size, size, generator=rng, dtype=torch.float64)
     model = randomize(model.double(), x0)
     model.train()
