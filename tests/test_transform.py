@@ -283,3 +283,15 @@ def test_models_without_parameters_and_empty_ones(rng):
 def test_parametrized_weights(rng):
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU()).double().eval()
     assert laws.law_1(fxscope.transform(model), model, photo(rng)) == 0
+
+
+class OneDeadHead(nn.Module):
+    def forward(self, x):
+        return {"a": torch.relu(x), "b": torch.sign(x)}
+
+
+def test_a_dead_head_among_several_is_a_constant(rng):
+    model, x0 = OneDeadHead(), photo(rng)
+    pair, filter = fxscope.transform(model, example_inputs=(x0,)), fxscope.transform(model, "filter", example_inputs=(x0,))
+    assert laws.law_2(pair, x0) == 0 and laws.law_9(pair) == [] and not filter(x0, photo(rng))["b"].any()
+    assert fxscope.render.crossings(fxscope.to_networkx(pair)) == []

@@ -134,7 +134,8 @@ class _Emitter:
 
     def _output(self) -> None:
         y0 = map_structure(self.copies.get, self.program.outputs) if self.form == "pair" else None
-        with _Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
+        constant = {c.name: "constant" for n in leaves(self.program.outputs) if n not in self.program.affine for c in [self.copies.get(n)] if c is not None}
+        with _Tagging(self.graph, constant, branch="interpreter", role="affine", twin="output"):
             y1 = map_structure(self._probe_output, self.program.outputs)
         results = {"pair": (y0, y1)}.get(self.form, y1)
         with _Tagging(self.graph, role="shape"):

@@ -1,4 +1,4 @@
-"""The rewritten graph as a networkx graph."""
+"""A graph as a networkx graph, and law 9 on it."""
 
 from __future__ import annotations
 
@@ -6,38 +6,53 @@ import networkx as nx
 import torch.fx as fx
 
 from ..ir import info
+from .operations import graph_module
 
 
 def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
-    """Nodes with branch, role, rule, variant, twin, origin, place, module and source; edges with kind and label.
+    """Every node of a graph with what fxscope knows about it, and what every edge carries.
 
-    Edge kinds: "data" within a branch, "freeze" from a frozen state of the original branch into the interpreter (with its
-    label: mask, index, stats, gate, constant, size), "parameter" from a parameter or buffer.
+    Nodes have op, target, branch, role, rule, variant, twin, origin, place, module and source. Edges have a kind: "data" within a
+    branch, "freeze" from the original branch into the interpreter, "parameter" from what depends on no input; a freeze edge has a
+    label: mask, index, stats, gate, constant or size. A graph that was only traced has data edges and no branches.
     """
     graph = nx.DiGraph(name=type(gm).__name__)
-    for node in gm.graph.nodes:
+    for node in graph_module(gm, "to_networkx").graph.nodes:
         i = info(node)
         graph.add_node(
             node.name, op=node.op, target=_target(node), branch=i.branch, role=i.role, rule=i.rule, variant=i.variant, twin=i.twin,
             origin=i.origin, place=i.place, module=i.module, source=i.source,
         )
         for source in node.all_input_nodes:
-            graph.add_edge(source.name, node.name, **_edge(source, node))
+            kind, label = _edge(source, node)
+            graph.add_edge(source.name, node.name, kind=kind, label=label)
     return graph
 
 
 def crossings(graph: nx.DiGraph) -> list[tuple[str, str]]:
-    """Edges that break law 9: from the interpreter into the original branch."""
-    branch = nx.get_node_attributes(graph, "branch")
-    return [(a, b) for a, b in graph.edges if branch.get(a) == "interpreter" and branch.get(b) == "original"]
+    """The edges of ``to_networkx`` that break law 9; none in a graph that fxscope emitted.
+
+    No edge may lead from the interpreter into the original branch, and what leads from the original branch into the interpreter
+    has to be declared: a parameter, a freeze edge, or a size that only sizes are made of.
+    """
+    return [(a, b) for a, b, edge in graph.edges(data=True) if _breaks(graph.nodes[a], graph.nodes[b], edge)]
 
 
-def _edge(source: fx.Node, node: fx.Node) -> dict:
+def _breaks(a: dict, b: dict, edge: dict) -> bool:
+    if (a["branch"], b["branch"]) == ("interpreter", "original"):
+        return True
+    if (a["branch"], b["branch"]) != ("original", "interpreter") or edge["kind"] == "parameter":
+        return False
+    return not edge["label"] or edge["label"] == "size" and "shape" not in (a["role"], b["role"])
+
+
+def _edge(source: fx.Node, node: fx.Node) -> tuple[str, str]:
+    """Kind and label of the edge between two nodes."""
     if info(source).role == "const":
-        return {"kind": "parameter", "label": ""}
-    if source.name in info(node).freezes:
-        return {"kind": "freeze", "label": info(node).freezes[source.name]}
-    return {"kind": "data", "label": ""}
+        return "parameter", ""
+    if info(node).branch == "interpreter" and source.name in info(node).freezes:
+        return "freeze", info(node).freezes[source.name]
+    return "data", ""
 
 
 def _target(node: fx.Node) -> str:

@@ -1,88 +1,249 @@
-"""The operations of a rewritten graph, as boxes: one per original node, one per twin, modules folded where they repeat."""
+"""The operations of a graph as boxes: an original node with its frozen extras is one box, the nodes of its twin another."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+import networkx as nx
 import torch.fx as fx
 
-from ..ir import info
+from ..errors import FxscopeError
+from ..ir import NodeInfo, info
+from ..rules import registry
+from .palette import family
+
+OUTPUT = "output"
+PLAIN = "graph"
+Name = tuple[str, str]
 
 
 @dataclass
 class Box:
-    """One box of a drawing: a branch, a title, the twin kind that colours it, and hover text."""
+    """One box of a drawing.
 
-    key: tuple
+    branch  "original", "interpreter", or "graph" for a graph that was not rewritten
+    key     what the box stands for; the box of an operation and that of its twin have the same key
+    name    the operation or the kind of twin; ``place`` where it stands in the model; ``detail`` a second line
+    kind    key of the palette
+    order   position in the graph
+    stack   how many modules are folded into the box
+    alone   an original operation that x1 does not pass: it has no twin
+    """
+
     branch: str
-    title: str
-    kind: str
+    key: str
+    name: str
+    place: str = ""
+    detail: str = ""
+    kind: str = "linear"
+    order: int = 0
+    module: str = ""
+    stack: int = 0
+    alone: bool = False
     hover: list[str] = field(default_factory=list)
-    count: int = 1
 
 
 @dataclass
-class Boxes:
-    """Boxes and edges {(from, to): label}; label "" is data, others are freeze edges."""
+class Picture:
+    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: from how many operations}}."""
 
-    boxes: dict[tuple, Box] = field(default_factory=dict)
-    edges: dict[tuple, str] = field(default_factory=dict)
+    boxes: dict[Name, Box] = field(default_factory=dict)
+    data: dict[tuple[Name, Name], None] = field(default_factory=dict)
+    freezes: dict[tuple[Name, Name], Counter] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
 
-
-def operations(gm: fx.GraphModule, depth: int | None) -> Boxes:
-    """Group nodes into boxes; ``depth`` folds everything below that many parts of the module path into one box (None: nothing)."""
-    result, home = Boxes(), {}
-    for node in gm.graph.nodes:
-        if not _drawn(node):
-            continue
-        key = _key(node, depth)
-        home[node] = key
-        box = result.boxes.setdefault(key, Box(key, key[0], _title(node, key, depth), _kind(node)))
-        if info(node).twin:
-            box.kind = info(node).twin if not _folded(key) else "module"
-        line = " ".join(p for p in (info(node).rule or node.op, info(node).variant or "", info(node).place, info(node).source) if p)
-        if line not in box.hover:
-            box.hover.append(line)
-    for node, key in home.items():
-        for source in node.all_input_nodes:
-            if source in home and home[source] != key:
-                _connect(result, home[source], key, info(node).freezes.get(source.name, ""))
-    return result
+    def branches(self) -> list[str]:
+        """The columns of the drawing, from left to right."""
+        return [b for b in (PLAIN, "original", "interpreter") if any(name[0] == b for name in self.boxes)]
 
 
-def _connect(result: Boxes, a: tuple, b: tuple, label: str) -> None:
-    crosses = a[0] != b[0]
-    if not crosses:
-        result.edges[(a, b)] = ""
-    elif label and label != "size":
-        result.edges[(a, b)] = label
+def operations(gm: fx.GraphModule) -> Picture:
+    """Every operation of a graph as a box, nothing folded. Parameters and sizes are not drawn."""
+    picture = Picture(classes=_classes(gm))
+    homes = _homes(gm)
+    for order, (node, name) in enumerate(homes.items()):
+        _enter(picture, gm, node, name, order)
+    _connect(picture, homes)
+    _outputs(picture, gm, homes)
+    _colour(picture)
+    _mark_alone(picture)
+    return picture
+
+
+def graph_module(gm: fx.GraphModule, caller: str) -> fx.GraphModule:
+    """``gm``, or an error that says what to pass."""
+    if not isinstance(gm, fx.GraphModule):
+        raise FxscopeError(f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass what fxscope.transform(model) returns")
+    return gm
+
+
+def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
+    """{node: (branch, key)} of every node that is drawn."""
+    places = {n.name: info(n).place for n in gm.graph.nodes if info(n).branch == "original" and not info(n).origin and n.op != "get_attr"}
+    return {node: _home(info(node), node, places) for node in gm.graph.nodes if _drawn(node)}
 
 
 def _drawn(node: fx.Node) -> bool:
-    return node.op not in ("get_attr", "output") and info(node).twin != "output" and info(node).role not in ("shape", "const") and info(node).branch is not None
-
-
-def _key(node: fx.Node, depth: int | None) -> tuple:
     i = info(node)
-    branch = i.branch or "original"
-    if depth is not None and i.module.count(".") + 1 >= depth and i.module and node.op != "placeholder":
-        return (branch, "module", ".".join(i.module.split(".")[:depth]))
-    return (branch, "node", i.origin or node.name)
+    if node.op in ("get_attr", "output") or i.role in ("shape", "const"):
+        return False
+    return i.branch is not None or i.role is None
 
 
-def _folded(key: tuple) -> bool:
-    return key[1] == "module"
+def _home(i: NodeInfo, node: fx.Node, places: dict[str, str]) -> Name:
+    branch = i.branch or PLAIN
+    if i.twin == "output":
+        return branch, OUTPUT
+    if i.origin is None:
+        return branch, node.name
+    if branch == "original" or places.get(i.origin) == i.place:
+        return branch, i.origin
+    return branch, next((name for name, place in places.items() if i.place and place == i.place), f"{i.origin} of x1")
 
 
-def _title(node: fx.Node, key: tuple, depth: int | None) -> str:
-    if _folded(key):
-        return key[2]
+def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> None:
+    i = info(node)
+    box = picture.boxes.get(name)
+    if box is None:
+        box = picture.boxes[name] = _box(gm, node, name, order)
+    elif i.branch == "original" and i.origin:
+        box.hover.append(f"frozen: {node.name} = {operation(node)}")
+    for line in _parameters(gm, node):
+        if line not in box.hover:
+            box.hover.append(line)
+
+
+def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
+    i = info(node)
     if node.op == "placeholder":
-        return node.name
+        return Box(*name, node.name, _tap(gm, node), kind="input", order=order, hover=_hover(node))
+    if i.twin == "output":
+        return Box(*name, "y1", order=order)
+    if i.branch == "interpreter" and not i.twin:
+        return Box(*name, "x1 = 0", kind="input", order=order)
+    title = i.twin or operation(node)
+    module = _module(node)
+    place = i.place or (str(node.target) if node.op == "call_module" else module.partition("@")[0])
+    return Box(*name, title, "" if place == title else place, order=order, module=module, hover=_hover(node))
+
+
+def _tap(gm: fx.GraphModule, node: fx.Node) -> str:
+    """The place that a probe replaces, where it is not an input."""
+    inputs = {n.name for n in gm.graph.nodes if n.op == "placeholder" and info(n).branch == "original"}
+    return info(node).place if info(node).branch == "interpreter" and info(node).origin not in inputs else ""
+
+
+def operation(node: fx.Node) -> str:
+    """The operation of a node in a word: the rule that covers it, or what it calls."""
     i = info(node)
-    name = i.place or key[2]
-    return f"{i.twin or i.rule or node.op}  {name}" if i.branch == "interpreter" else f"{i.rule or node.op}  {name}"
+    if i.rule and not i.origin:
+        return i.rule
+    if node.op == "call_module":
+        return type(node.graph.owning_module.get_submodule(node.target)).__name__
+    target = getattr(node.target, "overloadpacket", node.target)
+    return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
 
-def _kind(node: fx.Node) -> str:
-    return "input" if node.op == "placeholder" else "linear"
+def _hover(node: fx.Node) -> list[str]:
+    i = info(node)
+    module = i.module or _module(node)
+    rule = registry().rules.get(i.rule or "")
+    head = ", ".join(part for part in (i.place or node.name, i.role and f"{i.role}", i.rule and f"rule {i.rule}", i.variant and f"variant {i.variant}") if part)
+    return [line for line in (head, rule.formula if rule else "", f"module {module}" if module else "", i.source) if line]
+
+
+def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
+    """The parameters that a node reads, with their shapes, through whatever is computed from them alone."""
+    lines = []
+    for source in node.all_input_nodes:
+        if source.op == "get_attr":
+            value = _attribute(gm, source.target)
+            lines.append(f"{source.target} {tuple(getattr(value, 'shape', ()))}")
+        elif info(source).role == "const":
+            lines += _parameters(gm, source)
+    return lines
+
+
+def _attribute(gm: fx.GraphModule, path: str):
+    value = gm
+    for part in path.split("."):
+        value = getattr(value, part, None)
+    return value
+
+
+def _connect(picture: Picture, homes: dict[fx.Node, Name]) -> None:
+    for node, name in homes.items():
+        for source in node.all_input_nodes:
+            origin = homes.get(source, name)
+            label = info(node).freezes.get(source.name, "size")
+            if origin[0] == name[0] and origin != name:
+                picture.data[origin, name] = None
+            elif origin[0] != name[0] and label != "size":
+                picture.freezes.setdefault((origin, name), Counter())[label] = 1
+
+
+def _outputs(picture: Picture, gm: fx.GraphModule, homes: dict[fx.Node, Name]) -> None:
+    """A box for what each branch returns."""
+    for node in gm.graph.nodes:
+        if node.op != "output":
+            continue
+        for source in _leaves(node, homes):
+            branch, key = homes[source]
+            title = {"original": "y0", "interpreter": "y1"}.get(branch, OUTPUT)
+            box = picture.boxes.setdefault((branch, OUTPUT), Box(branch, OUTPUT, title, order=len(gm.graph.nodes)))
+            box.kind, box.order = "input", len(gm.graph.nodes)
+            if key != OUTPUT:
+                picture.data[(branch, key), (branch, OUTPUT)] = None
+
+
+def _leaves(node: fx.Node, homes: dict[fx.Node, Name]) -> list[fx.Node]:
+    found = []
+    for source in node.all_input_nodes:
+        found += [source] if source in homes else _leaves(source, homes) if source.op == "call_function" and info(source).branch is None else []
+    return found
+
+
+def _colour(picture: Picture) -> None:
+    """A twin has the colour of what it freezes; an original operation that of what it gives, or of its twin."""
+    labels: dict[Name, set] = {}
+    for (source, target), carried in picture.freezes.items():
+        labels.setdefault(source, set()).update(carried)
+        labels.setdefault(target, set()).update(carried)
+    for name, box in picture.boxes.items():
+        if box.kind == "linear":
+            box.kind = family(labels.get(name, ()) or labels.get(("interpreter", name[1]), ()))
+
+
+def _mark_alone(picture: Picture) -> None:
+    """Mark what has no twin, except operations that leave x1 as it is: there the interpreter's edge leads past them."""
+    if "interpreter" not in picture.branches():
+        return
+    graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
+    alone = {key for branch, key in picture.boxes if branch == "original" and ("interpreter", key) not in picture.boxes}
+    passed = set()
+    for (branch, s), (_, t) in picture.data:
+        if branch == "interpreter" and s in graph and t in graph and not graph.has_edge(s, t):
+            between = graph.subgraph(alone | {s, t})
+            passed |= nx.descendants(between, s) & nx.ancestors(between, t)
+    for key in alone - passed:
+        box = picture.boxes["original", key]
+        box.alone = box.kind != "input"
+
+
+def _module(node: fx.Node) -> str:
+    """Path of the call that ran a node: "block@1" is the second call of block, and a module that several others share is under its caller."""
+    path = ""
+    for call, (step, _) in (node.meta.get("nn_module_stack") or {}).items():
+        step = call if call.partition("@")[0] == step else step
+        path = step if not path or step.startswith(f"{path}.") else f"{path}.{step.rpartition('.')[2].partition('@')[0]}"
+    return path or info(node).module
+
+
+def _classes(gm: fx.GraphModule) -> dict[str, str]:
+    """{module path: class name} of the modules that ran."""
+    classes = {}
+    for node in gm.graph.nodes:
+        for path, kind in (node.meta.get("nn_module_stack") or {}).values():
+            classes[str(path)] = (kind if isinstance(kind, str) else kind.__name__).rsplit(".", 1)[-1]
+    return classes

@@ -1,22 +1,38 @@
-"""One row per operation of a rewritten graph."""
+"""One row per operation of a graph: what it is to the interpreter, by which rule, and from which line."""
 
 from __future__ import annotations
 
 import html
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 import torch.fx as fx
 
 from ..ir import info
+from .operations import graph_module, operation
+from .palette import FAMILIES, PALETTE, family
+
+COLUMNS = ("node", "place", "role", "rule", "variant", "twin", "frozen", "source")
+LABELS = tuple(FAMILIES)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One node of the original branch: its role, the rule and variant that cover it, its twin, what that freezes, the user's line."""
+    """One operation.
+
+    node     name in the graph
+    place    name of the place in the model, as ``inputs=`` and ``outputs=`` take it
+    role     const, sized, shape, frozen or affine
+    rule     the rule that covers it, and the variant that the policy chose
+    twin     the linear operator that stands for it in the interpreter branch; "" where x1 does not pass
+    frozen   what the twin reads from x0: mask, index, stats, gate, constant
+    module   path of the module that ran it
+    source   the user's own line
+    """
 
     node: str
+    place: str
     role: str
     rule: str
     variant: str
@@ -28,50 +44,79 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Every operation of a rewritten graph; prints as a table, shows itself in a notebook."""
+    """Every operation of a graph; prints as a table and shows itself in a notebook.
+
+    nodes           {branch: number of nodes}
+    nonlinearities  {rule: number of operations that freeze something}
+    freezes         {label: number of operations that freeze it}
+    """
 
     name: str
     rows: tuple[Row, ...]
     nodes: dict[str, int]
+    nonlinearities: dict[str, int]
     freezes: dict[str, int]
 
-    def __str__(self) -> str:
-        names = [f.name for f in fields(Row)]
-        table = [names] + [[str(getattr(r, n)) for n in names] for r in self.rows]
-        widths = [min(44, max(len(line[i]) for line in table)) for i in range(len(names))]
-        lines = ["  ".join(cell[:w].ljust(w) for cell, w in zip(line, widths)).rstrip() for line in table]
-        return "\n".join([self._head(), *lines])
+    @property
+    def header(self) -> str:
+        """The counts in one line."""
+        nodes = ", ".join(f"{count} {branch}" for branch, count in self.nodes.items())
+        return f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges: {_counted(self.freezes)}"
 
-    def _head(self) -> str:
-        counts = ", ".join(f"{v} {k}" for k, v in self.nodes.items())
-        edges = ", ".join(f"{v} {k}" for k, v in sorted(self.freezes.items())) or "none"
-        return f"{self.name}: {counts} nodes; freeze edges: {edges}"
+    def __str__(self) -> str:
+        table = [COLUMNS, *(tuple(getattr(row, name) for name in COLUMNS) for row in self.rows)]
+        widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
+        return "\n".join([self.header, "", *("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table)])
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{f.name}</th>" for f in fields(Row))
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(str(getattr(r, f.name)))}</td>" for f in fields(Row)) + "</tr>" for r in self.rows)
-        return f"<table><caption>{html.escape(self._head())}</caption><tr>{head}</tr>{body}</table>"
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "\n".join(_html_row(row) for row in self.rows)
+        return f'<div class="fxscope-summary"><style>{_STYLE}</style><p>{html.escape(self.header)}</p><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
 
 
 def summary(gm: fx.GraphModule) -> Summary:
-    """Every node of the original branch with its class, rule, variant, twin, frozen states, module path and source line."""
+    """Every operation of a graph, in order: its role, the rule, variant and twin that were used, what is frozen, its line."""
+    nodes = [n for n in graph_module(gm, "summary").graph.nodes if n.op not in ("get_attr", "output")]
     twins: dict[str, list[fx.Node]] = {}
-    for node in gm.graph.nodes:
-        if info(node).branch == "interpreter" and info(node).origin:
+    for node in nodes:
+        if info(node).branch == "interpreter" and info(node).origin and node.op != "placeholder":
             twins.setdefault(info(node).origin, []).append(node)
-    rows = tuple(_row(n, twins.get(n.name, [])) for n in gm.graph.nodes if info(n).branch == "original" and not info(n).origin and n.op not in ("get_attr", "output"))
-    counts = Counter(str(info(n).branch or "other") for n in gm.graph.nodes if n.op != "get_attr")
-    freezes = Counter(label for n in gm.graph.nodes for label in info(n).freezes.values() if label != "size")
-    return Summary(type(gm).__name__, rows, dict(counts), dict(freezes))
+    originals = [n for n in nodes if info(n).branch != "interpreter" and not info(n).origin]
+    rows = [_row(n, twins.pop(n.name, [])) for n in originals]
+    rows += [_row(only[-1], only) for only in twins.values()]
+    counts = Counter(info(n).branch or "unmarked" for n in nodes)
+    rules = Counter(row.rule for row in rows if row.frozen)
+    freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
+    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), {label: freezes[label] for label in LABELS if freezes[label]})
 
 
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:
     i = info(node)
-    labels = sorted({label for t in twin for label in t.meta["fxscope"].freezes.values() if label != "size"})
-    rule = next((info(t).rule for t in twin), i.rule) or node.op
-    variant = next((info(t).variant for t in twin), i.variant) or ""
+    labels = {label for t in twin for label in info(t).freezes.values()}
     kinds = dict.fromkeys(info(t).twin for t in twin if info(t).twin)
-    return Row(node.name, i.role or "", rule, variant, ", ".join(kinds), ", ".join(labels), i.module, i.source)
+    rule = i.rule or next((info(t).rule for t in twin if info(t).rule), None) or ("input" if node.op == "placeholder" else operation(node))
+    return Row(
+        node.name, i.place, i.role or "", rule, i.variant or "", ", ".join(kinds),
+        ", ".join(label for label in LABELS if label in labels), i.module, i.source,
+    )
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+
+
+def _html_row(row: Row) -> str:
+    colour = PALETTE[family(row.frozen.split(", "))].line
+    cells = "".join(f"<td>{html.escape(getattr(row, name))}</td>" for name in COLUMNS)
+    return f'<tr title="{html.escape(row.module)}" style="box-shadow:inset 3px 0 {colour}">{cells}</tr>' if row.frozen else f'<tr title="{html.escape(row.module)}">{cells}</tr>'
+
+
+_STYLE = (
+    ".fxscope-summary{overflow:auto;max-height:80vh;font:12px system-ui,sans-serif}"
+    ".fxscope-summary table{border-collapse:collapse;font:inherit;color:inherit}"
+    ".fxscope-summary th,.fxscope-summary td{padding:2px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid #8885}"
+    ".fxscope-summary td:last-child{font-family:ui-monospace,monospace}"
+)

@@ -1,0 +1,165 @@
+"""Fold: repeated modules of a picture become one box each, found by module path and sequence of operations."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+
+import networkx as nx
+
+from ..errors import FxscopeError
+from .operations import Box, Name, Picture
+
+SMALLEST = 3  # operations; less is not worth folding
+LISTED = 24  # operations named in the hover text of a folded box
+
+
+@dataclass(frozen=True)
+class Group:
+    """Consecutive operations of one module, or of several equal modules in a row, that become one box."""
+
+    keys: tuple[str, ...]
+    paths: tuple[str, ...]
+    signature: tuple
+    like: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.keys[0]} to {self.keys[-1]}"
+
+    @property
+    def parent(self) -> str:
+        return self.paths[0].rpartition(".")[0]
+
+
+def fold(picture: Picture, how: bool | int) -> Picture:
+    """The picture with modules folded: True the repeated ones, an int every module at that depth of the path, False none."""
+    if not isinstance(how, int) or how is not False and how < 1:
+        raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
+    if how is False:
+        return picture
+    rows = _rows(picture)
+    groups = _in_series(_repeated(rows, 1, {}), rows) if how is True else _at_depth(rows, int(how))
+    return _merge(picture, _acyclic(picture, groups))
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An operation with its twin: its key, module path, what both are called, and the keys of the operations it reads."""
+
+    key: str
+    module: tuple[str, ...]
+    names: tuple[str, ...]
+    reads: tuple[str, ...]
+
+
+def _rows(picture: Picture) -> list[_Row]:
+    boxes: dict[str, list[Box]] = {}
+    for box in sorted(picture.boxes.values(), key=lambda b: (b.branch == "interpreter", b.order)):
+        boxes.setdefault(box.key, []).append(box)
+    reads: dict[str, dict] = {}
+    for (_, source), (_, target) in picture.data:
+        reads.setdefault(target, {})[source] = None
+    rows = [_Row(k, tuple(b[0].module.split(".")) if b[0].module else (), tuple(x.name for x in b), tuple(reads.get(k, ()))) for k, b in boxes.items()]
+    return sorted(rows, key=lambda r: boxes[r.key][0].order)
+
+
+def _runs(rows: list[_Row], depth: int):
+    """(module path, its consecutive rows) of every module at a depth."""
+    for path, run in itertools.groupby(rows, key=lambda r: r.module[:depth]):
+        if len(path) == depth:
+            yield ".".join(path), list(run)
+
+
+def _signature(run: list[_Row], depth: int) -> tuple:
+    """What makes two modules equal: paths within the module, operations, twins, and who reads whom."""
+    position = {row.key: i for i, row in enumerate(run)}
+    return tuple((row.module[depth:], row.names, tuple(position[k] for k in row.reads if k in position)) for row in run)
+
+
+def _repeated(rows: list[_Row], depth: int, seen: dict[tuple, str]) -> list[Group]:
+    groups = []
+    for path, run in _runs(rows, depth):
+        signature = _signature(run, depth)
+        if len(run) >= SMALLEST and signature in seen:
+            groups.append(Group(tuple(r.key for r in run), (path,), signature, seen[signature]))
+            continue
+        seen.setdefault(signature, path)
+        groups += _repeated(run, depth + 1, seen)
+    return groups
+
+
+def _at_depth(rows: list[_Row], depth: int) -> list[Group]:
+    seen: dict[tuple, str] = {}
+    groups = []
+    for path, run in _runs(rows, depth):
+        if len(run) > 1:
+            signature = _signature(run, depth)
+            groups.append(Group(tuple(r.key for r in run), (path,), signature, seen.get(signature, "")))
+            seen.setdefault(signature, path)
+    return groups
+
+
+def _in_series(groups: list[Group], rows: list[_Row]) -> list[Group]:
+    """Equal modules of which each reads the one before it become one group."""
+    after = {row.key: follower.key for row, follower in itertools.pairwise(rows)}
+    reads = {row.key: set(row.reads) for row in rows}
+    joined: list[Group] = []
+    for group in groups:
+        last = joined[-1] if joined else None
+        if last and _continues(last, group) and after[last.keys[-1]] == group.keys[0] and any(not reads[k].isdisjoint(last.keys) for k in group.keys):
+            joined[-1] = Group(last.keys + group.keys, last.paths + group.paths, last.signature, last.like)
+        else:
+            joined.append(group)
+    return joined
+
+
+def _continues(last: Group, group: Group) -> bool:
+    return bool(group.like) and (last.like, last.parent) == (group.like, group.parent)
+
+
+def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
+    """The groups without those that would close a cycle (a module that hands a value out and takes it back)."""
+    while True:
+        into = {key: group.key for group in groups for key in group.keys}
+        graph = nx.DiGraph((a, b) for (_, s), (_, t) in picture.data if (a := into.get(s, s)) != (b := into.get(t, t)))
+        tangled = {key for part in nx.strongly_connected_components(graph) if len(part) > 1 for key in part}
+        kept = [group for group in groups if group.key not in tangled]
+        if len(kept) == len(groups):
+            return groups
+        groups = kept
+
+
+def _merge(picture: Picture, groups: list[Group]) -> Picture:
+    into = {key: group for group in groups for key in group.keys}
+    folded = Picture(classes=picture.classes)
+    for (branch, key), box in picture.boxes.items():
+        group = into.get(key)
+        if group is None:
+            folded.boxes[branch, key] = box
+        elif (branch, group.key) not in folded.boxes:
+            inside = [picture.boxes[branch, k] for k in group.keys if (branch, k) in picture.boxes]
+            folded.boxes[branch, group.key] = _folded_box(branch, group, inside, picture.classes)
+
+    def home(name: Name) -> Name:
+        return (name[0], into[name[1]].key) if name[1] in into else name
+
+    for a, b in picture.data:
+        if home(a) != home(b):
+            folded.data[home(a), home(b)] = None
+    for (a, b), carried in picture.freezes.items():
+        folded.freezes.setdefault((home(a), home(b)), Counter()).update(carried)
+    return folded
+
+
+def _folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str, str]) -> Box:
+    count, each = len(group.paths), len(inside) // len(group.paths)
+    name = group.paths[0] if count == 1 else f"{group.paths[0]} to {group.paths[-1].rpartition('.')[2]}"
+    kind = classes.get(group.paths[0].partition("@")[0], "")
+    noun = "twin" if branch == "interpreter" else "operation"
+    detail = f"{each} {noun}{'s' * (each != 1)}{' each' * (count > 1)}" + (f", as {group.like}" if group.like else "")
+    hover = [", ".join(part for part in (name, f"{count} × {kind}" if count > 1 else kind, detail) if part)]
+    hover += [f"{box.name} {box.place}".rstrip() for box in inside[:LISTED]]
+    hover += [f"and {len(inside) - LISTED} more"] if len(inside) > LISTED else []
+    return Box(branch, group.key, name, f"{count} × {kind}" if count > 1 else kind, detail, order=inside[0].order, module=group.paths[0], stack=count, alone=all(b.alone for b in inside), hover=hover)

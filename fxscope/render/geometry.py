@@ -1,0 +1,155 @@
+"""Geometry: a layout in pixels, two columns facing each other."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from .layout import Layout, layering, layout
+from .operations import Box, Name, Picture
+
+LINE, MARGIN, GAP, ROW_SPACE, CHANNEL, LEVEL, HEADING = 17.0, 24.0, 170.0, 21.0, 14.0, 5.0, 48.0
+NARROWEST, WIDEST, CROWDED, PADDING, STACK = 150.0, 330.0, 260.0, 10.0, 6.0
+BOLD, REGULAR = 7.4, 6.9  # widths of a letter
+
+
+@dataclass
+class Geometry:
+    """Where everything is.
+
+    rectangles    (x, y, width, height) of every box
+    tops, bottoms of every row
+    inner, sign   of every column: x of the side that faces the other column, and the direction that points away from it
+    channels      {(row, freeze edge): level} of the freeze edges that run under a row, because boxes stand in their way
+    levels        {(row, key): level} of the data edges of a key that run along under a row
+    """
+
+    layout: Layout
+    box_width: float
+    rectangles: dict[Name, tuple[float, float, float, float]] = field(default_factory=dict)
+    tops: list[float] = field(default_factory=list)
+    bottoms: list[float] = field(default_factory=list)
+    inner: dict[str, float] = field(default_factory=dict)
+    sign: dict[str, int] = field(default_factory=dict)
+    channels: dict[tuple[int, tuple[Name, Name]], int] = field(default_factory=dict)
+    levels: dict[tuple[int, str], int] = field(default_factory=dict)
+    width: float = 0.0
+    height: float = 0.0
+
+    def x(self, branch: str, offset: float) -> float:
+        """Page x of an offset from the inner side of a column."""
+        return self.inner[branch] + self.sign[branch] * offset
+
+    def row(self, name: Name) -> int:
+        return self.layout.layer[name[1]]
+
+    def is_inner(self, name: Name) -> bool:
+        """Whether no box stands between this one and the other column."""
+        return all(self.layout.x[key] >= self.layout.x[name[1]] for key in self._neighbours(name))
+
+    def is_outer(self, name: Name) -> bool:
+        """Whether no box stands between this one and the lanes beside the column."""
+        return all(self.layout.x[key] <= self.layout.x[name[1]] for key in self._neighbours(name))
+
+    def steps(self, upper: Name, lower: Name) -> list[tuple[int, float, float]]:
+        """(row, x above, x below) of an edge where it passes from under a row to the next; not where it turns into a box's side."""
+        xs = [self.layout.x[upper[1]], *self.trunk(upper, lower), self.layout.x[lower[1]]]
+        found = [(self.row(upper) + i, a, b) for i, (a, b) in enumerate(itertools.pairwise(xs))]
+        if len(xs) > 2:
+            found = found[self.turns(upper, xs[1]) : len(found) - self.turns(lower, xs[-2])]
+        return found
+
+    def trunk(self, upper: Name, lower: Name) -> list[float]:
+        """x of the trunk in every row between two boxes."""
+        return self.layout.trunks.get(upper[1], [])[: self.row(lower) - self.row(upper) - 1]
+
+    def turns(self, name: Name, trunk: float) -> bool:
+        """Whether an edge between a box and a trunk goes through the outer side of the box: the trunk is outside of it."""
+        return self.is_outer(name) and trunk > self.layout.x[name[1]] + self.box_width / 2
+
+    def _neighbours(self, name: Name) -> list[str]:
+        return [key for key in self.layout.rows[self.row(name)] if (name[0], key) in self.rectangles]
+
+
+def geometry(picture: Picture) -> Geometry:
+    """Every box of a picture with its x; ``stack`` gives the heights."""
+    graph, layer = layering(picture)
+    width = _box_width(picture, list(layer.values()))
+    result = Geometry(layout(graph, layer, width), width)
+    _columns(result, picture.branches())
+    for name, box in picture.boxes.items():
+        result.rectangles[name] = (result.x(name[0], result.layout.x[name[1]]) - width / 2, 0.0, width, box_height(box))
+    return result
+
+
+def stack(g: Geometry, picture: Picture, top: float) -> None:
+    """Give the rows their heights, from ``top`` down, with room for the freeze edges that run under them."""
+    channels, levels = _channels(g, picture), _levels(g, picture)
+    y = top
+    for number, keys in enumerate(g.layout.rows):
+        names = [(branch, key) for key in keys for branch in g.inner if (branch, key) in g.rectangles]
+        height = max(g.rectangles[name][3] for name in names)
+        for name in names:
+            x, _, w, h = g.rectangles[name]
+            g.rectangles[name] = (x, y + (height - h) / 2, w, h)
+        g.tops.append(y)
+        g.bottoms.append(y + height)
+        y += height + ROW_SPACE + CHANNEL * channels[number] + LEVEL * max(0, levels[number] - 1)
+    g.height = y - ROW_SPACE + MARGIN
+
+
+def box_height(box: Box) -> float:
+    return LINE * (2 if box.detail else 1) + 9 + (STACK if box.stack else 0)
+
+
+def _box_width(picture: Picture, rows: list[int]) -> float:
+    """Wide enough for every label, within bounds that are closer where three or more boxes stand side by side."""
+    needed = max((_label_width(box) for box in picture.boxes.values()), default=0.0)
+    crowded = any(rows.count(row) > 2 for row in set(rows))
+    return min(CROWDED if crowded else WIDEST, max(NARROWEST, needed + 2 * PADDING))
+
+
+def _label_width(box: Box) -> float:
+    return max(BOLD * len(box.name) + REGULAR * (len(box.place) + 2), REGULAR * (len(box.detail) + 1)) + (STACK if box.stack else 0)
+
+
+def _columns(g: Geometry, branches: list[str]) -> None:
+    span = g.layout.width
+    if len(branches) == 2:
+        left, right = branches
+        g.inner, g.sign = {left: MARGIN + span, right: MARGIN + span + GAP}, {left: -1, right: 1}
+        g.width = 2 * MARGIN + 2 * span + GAP
+    else:
+        g.inner, g.sign = dict.fromkeys(branches, MARGIN), dict.fromkeys(branches, 1)
+        g.width = 2 * MARGIN + span
+
+
+def _channels(g: Geometry, picture: Picture) -> list[int]:
+    """A level under its row for every freeze edge that leaves or reaches a box which others hide from the gap; levels used by every row."""
+    used = [0] * len(g.layout.rows)
+    for edge, carried in picture.freezes.items():
+        rows = {g.row(name) for name in edge if not g.is_inner(name)}
+        level = max((used[row] for row in rows), default=0)
+        for row in rows:
+            g.channels[row, edge] = level
+            used[row] = level + len(carried)
+    return used
+
+
+def _levels(g: Geometry, picture: Picture) -> list[int]:
+    """A level for every box whose data edges run along under a row, the inner boxes above, so that few lines cross; levels used by every row."""
+    along: dict[int, set[str]] = {}
+    for name, other in picture.data:
+        upper, lower = sorted((name, other), key=g.row)
+        for row, a, b in g.steps(upper, lower):
+            if is_wide(a, b):
+                along.setdefault(row, set()).add(upper[1])
+    for row, keys in along.items():
+        for level, key in enumerate(sorted(keys, key=lambda k: g.layout.x[k], reverse=True)):
+            g.levels[row, key] = level
+    return [len(along.get(row, ())) for row in range(len(g.layout.rows))]
+
+
+def is_wide(a: float, b: float) -> bool:
+    """Whether an edge from x = a to x = b, one row below, is drawn as a step and not as a curve."""
+    return abs(a - b) > 36

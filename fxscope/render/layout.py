@@ -1,0 +1,141 @@
+"""Layout: layers and order of the operations by python-igraph's Sugiyama, made to measure for boxes of one width.
+
+Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x counts from the side
+of the column that faces the other one. An edge that passes layers runs along a trunk: a way of its own beside the boxes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import networkx as nx
+
+from ..errors import FxscopeError
+from .operations import OUTPUT, Picture
+
+LANE, SPACE = 14.0, 22.0
+Point = tuple[str, int]  # (key, 0) for a box, (key, i) for its trunk i layers further down
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the operations are, in either column.
+
+    layer   number of the layer of every key
+    x       centre of every key, from the inner side of the column
+    rows    keys of every layer
+    trunks  {key: x of its trunk in the layers below it}
+    width   of a column
+    """
+
+    layer: dict[str, int]
+    x: dict[str, float]
+    rows: list[list[str]]
+    trunks: dict[str, list[float]]
+    width: float
+
+
+def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
+    """One graph for both columns, and the layer of every key: below all that it reads, what a branch returns last."""
+    graph = _union(picture)
+    layer = {key: i for i, keys in enumerate(nx.topological_generations(graph)) for key in keys}
+    if OUTPUT in layer:
+        layer[OUTPUT] = 1 + max((i for key, i in layer.items() if key != OUTPUT), default=-1)
+    return graph, layer
+
+
+def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
+    """The layout of a graph in layers whose boxes are ``width`` wide."""
+    rows: list[list[str]] = [[] for _ in range(1 + max(layer.values(), default=-1))]
+    for key in layer:
+        rows[layer[key]].append(key)
+    lengths = {k: max((layer[t] for t in graph.successors(k)), default=0) - layer[k] - 1 for k in graph}
+    trunks = {(k, i): layer[k] + i for k, n in lengths.items() for i in range(1, n + 1)}
+    inside = {p for p, row in trunks.items() if len(rows[row]) > 1 and len(rows[layer[p[0]]]) > 1}
+    points = {(k, 0): layer[k] for k in layer} | {p: trunks[p] for p in trunks if p in inside}
+    x = _columns(points, _sugiyama(graph, layer, points), width)
+    x |= _lanes({p: row for p, row in trunks.items() if p not in inside}, _sides(points, x, width))
+    right = max((x[p] + (LANE if p[1] else width) / 2 for p in x), default=width)
+    return Layout(layer, {k: x[k, 0] for k in layer}, rows, {k: [x[k, i] for i in range(1, n + 1)] for k, n in lengths.items() if n > 0}, right)
+
+
+def _union(picture: Picture) -> nx.DiGraph:
+    """One graph for both columns: the edges of the original, and the interpreter's, turned round where it runs backwards (an adjoint)."""
+    graph = nx.DiGraph()
+    graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
+    forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]
+    twins = [(s, t) for (branch, s), (_, t) in picture.data if branch == "interpreter"]
+    for edges in (forward + twins, forward + [(t, s) for s, t in twins], forward):
+        graph.clear_edges()
+        graph.add_edges_from(edges)
+        if nx.is_directed_acyclic_graph(graph):
+            break
+    return graph
+
+
+def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]) -> dict[Point, float]:
+    """igraph's x of every point: boxes, and the trunks between them."""
+    try:
+        import igraph
+    except ModuleNotFoundError as error:
+        raise FxscopeError("fxscope.draw lays graphs out with python-igraph, which is not installed: pip install 'fxscope[draw]'") from error
+    links = [((key, i - 1), (key, i)) for key, i in points if i]
+    links += [((a, layer[b] - layer[a] - 1), (b, 0)) for a, b in graph.edges]
+    index = {point: i for i, point in enumerate(points)}
+    drawn = igraph.Graph(n=len(points), edges=[(index[a], index[b]) for a, b in links if a in index], directed=True)
+    coordinates = drawn.layout_sugiyama(layers=list(points.values()), maxiter=200).coords
+    return {point: coordinates[i][0] for point, i in index.items()}
+
+
+def _columns(points: dict[Point, int], order: dict[Point, float], width: float) -> dict[Point, float]:
+    """x in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
+    rows: list[list[Point]] = [[] for _ in range(1 + max(points.values(), default=-1))]
+    for point in sorted(points, key=order.__getitem__):
+        rows[points[point]].append(point)
+    x: dict[Point, float] = {}
+    for single, run in itertools.groupby(rows, key=lambda row: len(row) < 2):
+        x |= {row[0]: width / 2 for row in run if row} if single else _squeezed(list(run), order, width)
+    return x
+
+
+def _squeezed(rows: list[list[Point]], order: dict[Point, float], width: float) -> dict[Point, float]:
+    """igraph's columns as far apart as their boxes and trunks have to be."""
+    columns: dict[float, list[tuple[Point | None, Point]]] = {}
+    for row in rows:
+        for before, point in zip([None, *row], row):
+            if before is not None and order[point] <= order[before]:
+                order[point] = order[before] + 0.01  # igraph may put two points of a layer in one place
+            columns.setdefault(order[point], []).append((before, point))
+    at: dict[float, float] = {}
+    nearest = 0.0
+    for column in sorted(columns):
+        nearest = at[column] = max(nearest, *(_beside(before, point, at, order, width) for before, point in columns[column]))
+    return {point: at[order[point]] for row in rows for point in row}
+
+
+def _beside(before: Point | None, point: Point, at: dict, order: dict, width: float) -> float:
+    half = (LANE if point[1] else width) / 2
+    if before is None:
+        return half
+    return at[order[before]] + (LANE if before[1] else width) / 2 + half + (LANE if point[1] and before[1] else SPACE)
+
+
+def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dict[int, float]:
+    """How far out every layer reaches."""
+    sides: dict[int, float] = {}
+    for point, row in points.items():
+        sides[row] = max(sides.get(row, 0.0), x[point] + (0 if point[1] else width / 2) + SPACE / 2)
+    return sides
+
+
+def _lanes(trunks: dict[Point, int], sides: dict[int, float]) -> dict[Point, float]:
+    """x of the trunks beside the boxes: each straight down, the short ones inside."""
+    spans: dict[str, list[int]] = {}
+    for (key, _), row in trunks.items():
+        spans.setdefault(key, []).append(row)
+    lanes: dict[str, float] = {}
+    for key in sorted(spans, key=lambda k: (len(spans[k]), spans[k][0])):
+        lanes[key] = max(sides.get(row, 0.0) for row in spans[key]) + LANE / 2
+        sides.update(dict.fromkeys(spans[key], lanes[key] + LANE / 2))
+    return {point: lanes[point[0]] for point in trunks}

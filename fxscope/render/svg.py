@@ -1,0 +1,120 @@
+"""SVG: a picture written out, self-contained, for light and dark pages."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import zlib
+
+from .crossing import Caption, freeze_ways
+from .geometry import BOLD, HEADING, LINE, MARGIN, PADDING, REGULAR, STACK, Geometry, geometry, stack
+from .legend import legend
+from .operations import Box, Picture
+from .palette import FAMILIES
+from .paths import Way, data_ways
+from .style import style
+
+_drawings = itertools.count(1)
+_HEADINGS = {"original": "original branch", "interpreter": "interpreter branch"}
+_FORMS = {"pair": "x1 to y1 = F(x0) x1 + r(x0)", "filter": "x1 to y1 = F(x0) x1", "residual": "y1 = r(x0)"}
+
+
+def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
+    """The SVG text of a picture, and where everything is in it."""
+    g = geometry(picture)
+    top = MARGIN + 24
+    entries, height, least = legend(picture, MARGIN, top, g.width - 2 * MARGIN)
+    stack(g, picture, top + height + HEADING * (len(g.inner) > 1))
+    freezes, captions = freeze_ways(picture, g)
+    name = f"fx{zlib.crc32(repr([title, *picture.boxes]).encode()):08x}-{next(_drawings)}"
+    body = [
+        _text(MARGIN, MARGIN + 8, title, "title"),
+        *entries,
+        *_headings(g, form, top + height + 18),
+        *(_way(way, "data", name) for way in data_ways(picture, g)),
+        *(_way(way, "freeze", name) for way in freezes),
+        *(_box(box, g) for box in picture.boxes.values()),
+        *(_caption(caption) for caption in captions),
+    ]
+    return _page(name, title, "\n".join(body), max(g.width, least + 2 * MARGIN), g.height), g
+
+
+def _page(name: str, title: str, body: str, width: float, height: float) -> str:
+    arrows = "".join(_arrow(name, kind) for kind in ("data", *FAMILIES))
+    return (
+        f'<svg id="{name}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(title)}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">\n'
+        f"<style>{style(name)}</style>\n<defs>{arrows}</defs>\n"
+        f'<rect class="page" width="100%" height="100%"/>\n{body}\n</svg>'
+    )
+
+
+def _arrow(name: str, kind: str) -> str:
+    return (
+        f'<marker id="{name}-{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+        'markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0.5L8 4L0 7.5z"/></marker>'
+    )
+
+
+def _headings(g: Geometry, form: str, y: float) -> list[str]:
+    parts = []
+    for branch in g.inner:
+        if branch in _HEADINGS:
+            x = g.inner[branch] - (g.box_width if g.sign[branch] < 0 else 0)
+            below = _FORMS.get(form, "x1 to y1") if branch == "interpreter" else "x0 to y0" if form in ("", "pair") else "x0 to what is frozen"
+            parts += [_text(x, y, _HEADINGS[branch], "heading"), _text(x, y + LINE, below, "muted")]
+    return parts
+
+
+def _text(x: float, y: float, text: str, kind: str) -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{html.escape(text)}</text>'
+
+
+def _way(way: Way, kind: str, name: str) -> str:
+    tip = "marker-start" if way.up else "marker-end"
+    return f'<path class="{f"{kind} {way.label}".rstrip()}" {tip}="url(#{name}-{way.label or "data"})" d="{way.d}"/>'
+
+
+def _caption(caption: Caption) -> str:
+    text = f"{caption.label} ×{caption.count}" if caption.count > 1 else caption.label
+    width = REGULAR * (len(text) + 2)
+    return (
+        f'<rect class="page" x="{caption.x - width / 2:.1f}" y="{caption.y - 6:.1f}" width="{width:.1f}" height="12"/>'
+        f'<text class="caption {caption.label}" x="{caption.x:.1f}" y="{caption.y + 4:.1f}">{text}</text>'
+    )
+
+
+def _box(box: Box, g: Geometry) -> str:
+    """A box with its hover text; dashed where an operation has no twin: it runs on x0 only."""
+    x, y, w, h = g.rectangles[box.branch, box.key]
+    kind = f"box {box.kind}{' alone' if box.alone else ''}"
+    shifts, inset = {0: (), 1: (STACK,)}.get(box.stack, (STACK, STACK / 2)), STACK if box.stack else 0
+    cards = "".join(f'<rect x="{x + d:.1f}" y="{y + d:.1f}" width="{w - inset:.1f}" height="{h - inset:.1f}" rx="5"/>' for d in (*shifts, 0))
+    hover = html.escape("\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else [])))
+    return f'<g class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
+
+
+def _label(box: Box, x: float, y: float, room: float) -> str:
+    """Name and place, and the second line of a folded box; what does not fit is in the hover text."""
+    name = ending(box.name, room, BOLD)
+    left = room - BOLD * len(name) - REGULAR
+    place = beginning(box.place, left) if box.stack else ending(box.place, left)
+    parts = f'<tspan class="name">{html.escape(name)}</tspan>' + (f'<tspan class="muted" dx="6">{html.escape(place)}</tspan>' if place else "")
+    return f'<text x="{x:.1f}" y="{y:.1f}">{parts}</text>' + (_text(x, y + LINE, _detail(box.detail, room), "muted") if box.detail else "")
+
+
+def _detail(text: str, room: float) -> str:
+    head, like, path = text.partition(", as ")
+    return head + like + ending(path, room - REGULAR * len(head + like))
+
+
+def ending(text: str, room: float, letter: float = REGULAR) -> str:
+    """As much of the end of a text as there is room for; of a place in a model it says the most."""
+    fits = int(room / letter)
+    return text if len(text) <= fits else "…" + text[len(text) - fits + 1 :].lstrip(".") if fits > 3 else ""
+
+
+def beginning(text: str, room: float) -> str:
+    """As much of the beginning of a text as there is room for."""
+    fits = int(room / REGULAR)
+    return text if len(text) <= fits else f"{text[: fits - 1]}…" if fits > 6 else ""
