@@ -23,7 +23,7 @@ def classify(gm: fx.GraphModule, taps: list[fx.Node], policy: Policy) -> fx.Grap
     for node in gm.graph.nodes:
         mark(node, role=_role(node, taps, sizes, policy, offenders))
     if offenders:
-        raise UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
+        raise unsupported(offenders)
     return gm
 
 
@@ -50,7 +50,7 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "affine"
     rule = rule_of(node)
     if rule is None:
-        offenders.append((node, "no rule covers it"))
+        offenders.append((node, node.meta.get("unspelled", "no rule covers it")))
         return "affine"
     if rule.name == "getitem" and _takes_indices(node):
         return "frozen"
@@ -88,6 +88,11 @@ def _name(node: fx.Node) -> str:
     if node.op == "call_module":
         return type(node.graph.owning_module.get_submodule(node.target)).__name__
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
+def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
+    """The error that lists all of them."""
+    return UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
 
 
 def _report(offenders: list[tuple[fx.Node, str]]) -> str:

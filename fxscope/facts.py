@@ -83,9 +83,7 @@ def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node]) -> Facts:
     facts = Facts()
     for _ in range(2):
         for node in gm.graph.nodes:
-            if node in sizes:
-                continue
-            facts.ranks[node] = _rank(facts, gm, node)
+            facts.ranks[node] = 0 if node in sizes else _rank(facts, gm, node)
     for node in gm.graph.nodes:
         if rule_of(node) is not None and node not in sizes:
             facts.bounds[node] = _interval(facts, node)
@@ -153,19 +151,22 @@ def _units(facts: Facts, node: fx.Node) -> frozenset[int]:
     if "val" in node.meta and isinstance(node.meta["val"], torch.Tensor):
         shape = node.meta["val"].shape
         return frozenset(i - len(shape) for i, s in enumerate(shape) if s == 1)
-    if rule.name in ("mean", "sum", "amax", "amin", "norm", "var", "std") and arguments.get("keepdim"):
+    if rule.name == "getitem" and getattr(rule_of(arguments["x"]), "yields", "") == "values":
+        return facts.unit(arguments["x"])
+    if arguments.get("keepdim"):
         dims = arguments.get("dim")
         dims = dims if isinstance(dims, (list, tuple)) else (dims,)
         rank = facts.rank(arguments["x"])
         return frozenset(d if d < 0 else d - rank for d in dims if isinstance(d, int) and (d < 0 or rank is not None))
     if rule.name.startswith("adaptive_"):
-        size, spatial = arguments["output_size"], int(rule.name[-2])
+        size, spatial = arguments["output_size"], rule.input_rank - 2
         sizes = size if isinstance(size, (list, tuple)) else (size,) * spatial
         return frozenset(i - spatial for i, s in enumerate(sizes) if s == 1)
     if rule.name == "reshape" and isinstance(arguments["shape"], (list, tuple)):
         shape = arguments["shape"]
         return frozenset(i - len(shape) for i, s in enumerate(shape) if isinstance(s, int) and s == 1)
-    if rule.verb in ("mask",) or rule.name in _KEEP_UNITS:
+    elementwise = rule.verb == "mask" and "dim" not in arguments and (rule.rank is None or len(node.all_input_nodes) == 1)
+    if elementwise or rule.name in _KEEP_UNITS:
         return facts.unit(arguments["x"])
     if rule.name in ("add", "sub", "mul", "div"):
         operands = [arguments["x"], arguments["other"]]

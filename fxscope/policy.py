@@ -58,8 +58,8 @@ class Policy:
         wanted = self.choices[key]
         wanted = rule.presets[_ALIASES.get(wanted, wanted)] if _ALIASES.get(wanted, wanted) in PRESETS and wanted not in rule.variants else wanted
         if wanted not in rule.variants:
-            if key != rule.name and key != info(node).place:
-                return rule.presets[self.preset]  # a glob may cover operators that lack the variant
+            if key != rule.name or key == info(node).place:
+                return rule.presets[self.preset]  # a glob, or a place whose operator is written out in several, covers some that lack it
             raise PolicyError(f"{rule.name} has no variant {self.choices[key]!r} (asked for by {key!r}); it offers {', '.join(rule.variants)}")
         return wanted
 

@@ -14,7 +14,7 @@ from typing import Any, Callable
 import torch.fx as fx
 
 from .canonicalize import bound, rule_of, size_nodes
-from .classify import is_structure
+from .classify import is_structure, unsupported
 from .errors import NoLinearPath
 from .facts import Facts, gather_facts
 from .ir import info, mark
@@ -96,9 +96,9 @@ class Call:
     def out_rank(self) -> int | None:
         return self.facts.rank(self.node)
 
-    def lift(self, name: str, other: str) -> int:
-        """Dimensions that argument ``name`` lacks in front when it is broadcast with ``other``."""
-        return self.facts.lift(self.arguments[name], self.arguments[other])
+    def lift(self, name: str, *others: str) -> int:
+        """Dimensions that argument ``name`` lacks in front when it is broadcast with the others."""
+        return max(self.facts.lift(self.arguments[name], self.arguments[other]) for other in others)
 
 
 def rewrite(gm: fx.GraphModule, probes: list[Probe]) -> Program:
@@ -137,7 +137,10 @@ class _Rewriter:
         call = Call(self, node, arguments, variant)
         before = node.next
         with self.graph.inserting_before(before):
-            result = self._run(rule.variants[variant], arguments, call)
+            try:
+                result = self._run(rule.variants[variant], arguments, call)
+            except TypeError as error:
+                raise unsupported([(node, f"its rule {rule.name} does not know this form: {error}")]) from error
         self._tag(node, before, rule, variant)
         if isinstance(result, tuple):
             twin, inputs = result

@@ -12,7 +12,7 @@ from fxscope.rules import registry
 from fxscope.testing import laws
 
 CHANNELS = 4
-ACTIVATIONS = [m for r in registry().rules.values() if r.verb == "mask" for m in r.modules if m not in (nn.PReLU, nn.Threshold, nn.Softplus, nn.LogSoftmax, nn.RReLU)]
+ACTIVATIONS = [m for r in registry().rules.values() if r.verb == "mask" and r.input_rank is None for m in r.modules if m not in (nn.PReLU, nn.Threshold, nn.Softplus, nn.LogSoftmax, nn.RReLU)]
 NORMS = (lambda: nn.InstanceNorm2d(CHANNELS, affine=True), lambda: nn.GroupNorm(2, CHANNELS), lambda: nn.BatchNorm2d(CHANNELS), lambda: nn.LocalResponseNorm(3))
 KINDS = ("conv", "activation", "norm", "pool", "in_place", "view_write", "branch", "product", "gate", "cat", "reuse", "shuffle", "slice")
 

@@ -28,5 +28,16 @@ def widest(*ranks: Any) -> Any:
     if None in ranks or len({f.root for f in floating}) > 1:
         return None
     if floating:
-        return max(floating, key=lambda f: f.offset)
+        widest_input = max(floating, key=lambda f: f.offset)
+        # an input has a batch and one more dimension at least; beyond that the graph alone does not tell which is wider
+        return widest_input if max(known, default=0) <= 2 + widest_input.offset else None
     return max(known, default=None)
+
+
+def reduced_rank(rank: Any, a: dict) -> Any:
+    """The rank of a reduction of ``a["x"]`` over ``a["dim"]``."""
+    if a["keepdim"]:
+        return rank(a["x"])
+    if a["dim"] in (None, [], ()):
+        return 0
+    return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))

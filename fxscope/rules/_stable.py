@@ -1,5 +1,7 @@
 """Quotients with a removable singularity at 0, in a form that is exact on both sides of it."""
 
+import math
+
 import torch
 
 
@@ -12,13 +14,37 @@ def _nonzero(x, near):
     return torch.where(near, torch.ones_like(x), x)
 
 
+def series(x, function, coefficients, radius: float = 1e-2):
+    """function(x)/x of an odd function: the first terms c0 + c1 x^2 + c2 x^4 + ... near 0, the quotient elsewhere."""
+    near = _near(x, radius)
+    square = torch.where(near, x * x, torch.zeros_like(x))
+    total = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        total = square * total + c
+    # inside the radius of convergence of every function that is asked for, and away from 0
+    safe = torch.where(near, torch.full_like(x, 0.5), x)
+    return torch.where(near, total, function(safe) / safe)
+
+
 def tanhc(x):
     """tanh(x)/x, 1 at 0."""
-    near = _near(x, 1e-2)
-    square = torch.where(near, x * x, torch.zeros_like(x))
-    series = 1 + square * (-1 / 3 + square * (2 / 15 + square * (-17 / 315)))
-    safe = _nonzero(x, near)
-    return torch.where(near, series, torch.tanh(safe) / safe)
+    return series(x, torch.tanh, (1.0, -1 / 3, 2 / 15, -17 / 315))
+
+
+def sinc(x):
+    """sin(x)/x, 1 at 0."""
+    return series(x, torch.sin, (1.0, -1 / 6, 1 / 120, -1 / 5040))
+
+
+def sinhc(x):
+    """sinh(x)/x, 1 at 0."""
+    return series(x, torch.sinh, (1.0, 1 / 6, 1 / 120, 1 / 5040))
+
+
+def erf_ratio(x):
+    """erf(x)/x, 2/sqrt(pi) at 0."""
+    two = 2 / math.sqrt(math.pi)
+    return series(x, torch.erf, (two, -two / 3, two / 10, -two / 42))
 
 
 def expm1c(x):
@@ -33,15 +59,6 @@ def log1pc(x):
     near = _near(x, 1e-5)
     safe = _nonzero(x, near)
     return torch.where(near, 1 + x * (-0.5 + x * (1 / 3)), torch.log1p(safe) / safe)
-
-
-def sinc(x):
-    """sin(x)/x, 1 at 0."""
-    near = _near(x, 1e-2)
-    square = torch.where(near, x * x, torch.zeros_like(x))
-    series = 1 + square * (-1 / 6 + square * (1 / 120 + square * (-1 / 5040)))
-    safe = _nonzero(x, near)
-    return torch.where(near, series, torch.sin(safe) / safe)
 
 
 def logcosh(x):

@@ -6,7 +6,7 @@ import torch
 
 from ..twins import Add, Negate, Offset
 from ._ranks import widest
-from .declare import Sample, linear
+from .declare import Sample, composite, linear
 
 
 def _numbers_only(call, name):
@@ -44,11 +44,11 @@ def _with_alpha(function):
 
 
 _BOTH = dict(carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2")
-_SAMPLES = (Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample(kwargs={"other": 1.5}))
-
-
-def add_alpha(x, other, alpha=1):
-    raise AssertionError("expanded before it is rewritten")
+_SAMPLES = (
+    Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample(kwargs={"other": 1.5}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+    Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
+)
+_SCALED = (*_SAMPLES, Sample(kwargs={"alpha": 0.5}, tensors={"other": (3, 1, 1)}), Sample(kwargs={"alpha": -2}, call=lambda f, x, alpha: f(x, x.abs(), alpha=alpha)))
 
 
 ADD = linear(
@@ -61,9 +61,15 @@ SUB = linear(
     interval=lambda bound, a: (bound(a["x"])[0] - bound(a["other"])[1], bound(a["x"])[1] - bound(a["other"])[0]),
     formula="y1 = a1 - b1; a frozen operand is a constant", **_BOTH,
 )
-ADD_ALPHA = linear("add_alpha", torch.add, add_alpha, functions=(torch.ops.aten.add.Tensor,), methods=("add",), expand=_with_alpha(operator.add), formula="a1 + alpha b1", **_BOTH)
-SUB_ALPHA = linear("sub_alpha", torch.sub, add_alpha, functions=(torch.subtract, torch.ops.aten.sub.Tensor), methods=("sub", "subtract"), expand=_with_alpha(operator.sub), formula="a1 - alpha b1", **_BOTH)
-RSUB = linear("rsub", torch.rsub, add_alpha, methods=("__rsub__",), expand=lambda x, other, alpha=1: other - (x if alpha == 1 else x * alpha), formula="b1 - alpha a1", **_BOTH)
+ADD_ALPHA = composite("add_alpha", torch.add, _with_alpha(operator.add), "a product and a sum for one operator", functions=(torch.ops.aten.add.Tensor,), methods=("add",), samples=_SCALED, formula="a1 + alpha b1", **_BOTH)
+SUB_ALPHA = composite(
+    "sub_alpha", torch.sub, _with_alpha(operator.sub), "a product and a sum for one operator", functions=(torch.subtract, torch.ops.aten.sub.Tensor, torch.ops.aten.sub.Scalar), methods=("sub", "subtract"),
+    samples=_SCALED, formula="a1 - alpha b1", **_BOTH,
+)
+RSUB = composite(
+    "rsub", torch.rsub, lambda x, other, alpha=1: other - (x if alpha == 1 else x * alpha), "a product and a sum for one operator", functions=(torch.ops.aten.rsub.Tensor, torch.ops.aten.rsub.Scalar), methods=("__rsub__",),
+    samples=(Sample(tensors={"other": (7,)}), Sample(kwargs={"other": 1.5})), formula="b1 - alpha a1", **_BOTH,
+)
 NEG = linear(
     "neg", operator.neg, neg, functions=(torch.neg, torch.negative, torch.ops.aten.neg.default), methods=("neg", "negative"), samples=(Sample(),),
     interval=lambda bound, a: (-bound(a["x"])[1], -bound(a["x"])[0]), formula="y1 = -x1", source="the paper, eq. 2",

@@ -4,44 +4,37 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..twins import BatchNorm, Normalize
-from .declare import Sample, normalize
+from ..twins import BatchNorm
+from ._norms import centred, frozen, tangent
+from .declare import Sample, composite, normalize
 
 
-def _statistics(call, x, training):
-    """Mean and biased variance of x0's batch over everything but the channels, and the shape of one value a channel."""
+def _readings(x, weight, bias, call):
+    """Dimensions of the statistics of a batch, and scale and shift as one value a channel."""
     rank = call.need_rank("x")
-    dims = [d for d in range(rank) if d != 1]
     shape = [1, -1] + [1] * (rank - 2)
-    return x.mean(dims), x.var(dims, unbiased=False), shape
+    return [d for d in range(rank) if d != 1], *(None if v is None else v.reshape(shape) for v in (weight, bias))
 
 
 def stats(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *, call):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    mean, var, shape = _statistics(call, x, training)
-    return Normalize(**_affine(mean, var, weight, bias, eps, shape))
+    dims, g, b = _readings(x, weight, bias, call)
+    return frozen(x, dims, g, b, eps)
 
 
-def _affine(mean, var, weight, bias, eps, shape):
-    factor = torch.rsqrt(var + eps)
-    factor = factor if weight is None else factor * weight
-    offset = -mean * factor
-    offset = offset if bias is None else offset + bias
-    return {"factor": factor.reshape(shape), "offset": offset.reshape(shape)}
+def scale(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *, call):
+    if not training:
+        return BatchNorm(running_mean, running_var, weight, bias, eps)
+    dims, g, b = _readings(x, weight, bias, call)
+    return centred(x, dims, g, b, eps)
 
 
-RULE = normalize(
-    "batch_norm", F.batch_norm, stats, None, None,
-    functions=(), modules={cls: lambda m: module_arguments(m) for cls in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)},
-    samples=(
-        Sample(tensors={"running_mean": (3,), "running_var": (3,), "weight": (3,), "bias": (3,)}),
-        Sample(kwargs={"training": True}, tensors={"running_mean": (3,), "running_var": (3,), "weight": (3,), "bias": (3,)}),
-        Sample((4, 3), tensors={"running_mean": (3,), "running_var": (3,)}),
-    ),
-    formula="h(x) = g (x - mu)/sqrt(v + eps) + b with running mu, v;  train: mu0, v0 of x0's batch",
-    source="the paper, 8.A; Fig. 2 for frozen statistics",
-)
+def taylor(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5, *, call, y):
+    if not training:
+        return BatchNorm(running_mean, running_var, weight, bias, eps)
+    dims, g, _ = _readings(x, weight, bias, call)
+    return tangent(x, y, dims, g, eps)
 
 
 def module_arguments(module):
@@ -54,3 +47,41 @@ def module_arguments(module):
         "running_mean": module.running_mean if keep else None, "running_var": module.running_var if keep else None,
         "weight": module.weight, "bias": module.bias, "training": use_batch, "momentum": 0.0 if module.momentum is None else module.momentum, "eps": module.eps,
     }
+
+
+def synchronized_arguments(module):
+    """Statistics over several processes cannot be a value of one graph; without them it is batch normalisation."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
+    if module.training and distributed:
+        raise ValueError("SyncBatchNorm in train mode takes its statistics from every process; call .eval()")
+    return module_arguments(module)
+
+
+_KEPT = {"running_mean": (3,), "running_var": (3,)}
+_AFFINE = {"weight": (3,), "bias": (3,)}
+_MODULE = {"num_features": 3}
+_KINDS = {(2, 3, 6, 7): (nn.BatchNorm2d, nn.SyncBatchNorm), (4, 3): (nn.BatchNorm1d, nn.SyncBatchNorm), (2, 3, 7): (nn.BatchNorm1d,), (2, 3, 4, 3, 5): (nn.BatchNorm3d,)}
+
+
+def _samples():
+    for shape, kinds in _KINDS.items():
+        yield Sample(shape, module=_MODULE, tensors=_KEPT | _AFFINE, modules=kinds)
+    yield Sample((4, 3), module={"num_features": 3, "affine": False}, tensors=_KEPT, modules=(nn.BatchNorm1d,))
+    yield Sample(kwargs={"training": True}, module={"num_features": 3, "track_running_stats": False}, tensors=_AFFINE | _KEPT, modules=(nn.BatchNorm2d,), images=False)
+    yield Sample((4, 3), kwargs={"training": True}, tensors=_KEPT, modules=(), images=False)
+
+
+RULE = normalize(
+    "batch_norm", F.batch_norm, stats, scale, taylor, modules={nn.SyncBatchNorm: synchronized_arguments, **{kind: module_arguments for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)}},
+    samples=tuple(_samples()), formula="h(x) = g (x - mu)/sqrt(v + eps) + b with running mu, v;  train: mu0, v0 of x0's batch", source="the paper, 8.A; Fig. 2 for frozen statistics",
+)
+
+
+def reordered(x, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled=True):
+    return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+ATEN = composite(
+    "batch_norm_aten", torch.ops.aten.batch_norm.default, reordered, "",
+    samples=(Sample(tensors=_KEPT | _AFFINE, call=lambda f, x, running_mean, running_var, weight, bias: f(x, weight, bias, running_mean, running_var, False, 0.1, 1e-5, True)),), formula="batch_norm", source="the paper, 8.A",
+)

@@ -1,12 +1,35 @@
 """Casts and moves between dtypes and devices: linear."""
 
+import torch
+
 from ..twins import Identity
 from .declare import Sample, linear
 
 
 def to(x, first=None, second=None, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
     named = dict(dtype=dtype, device=device)
-    return Identity("to", tuple(a for a in (first, second) if a is not None), {k: v for k, v in named.items() if v is not None})
+    return Identity("to", (), {k: v for k, v in named.items() if v is not None})
+
+
+def by_name(x, first=None, second=None, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
+    """x.to(dtype), x.to(device), x.to(other) and x.to(device, dtype) with their arguments named."""
+    if first is None and second is None:
+        return None
+    given = {"dtype": dtype, "device": device}
+    for value in (first, second):
+        given |= _named(value)
+    return x.to(**{k: v for k, v in given.items() if v is not None})
+
+
+def _named(value):
+    if value is None or isinstance(value, bool):
+        return {}
+    if isinstance(value, torch.dtype):
+        return {"dtype": value}
+    if isinstance(value, torch.fx.Proxy):
+        attribute = value.node.args[1] if value.node.target is getattr else None
+        return {attribute: value} if attribute in ("dtype", "device") else {"dtype": value.dtype, "device": value.device}
+    return {"device": value}
 
 
 def type_as(x, other):
@@ -17,10 +40,12 @@ def _cast(name):
     def twin(x):
         return Identity(name)
 
-    return linear(name, name, twin, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name == "double" else (), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
+    return linear(name, name, twin, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name == "double" else (), unsampled="" if name == "double" else "it rounds, and so obeys no law to 1e-9", formula="y1 = x1 in another dtype", source="the paper, eq. 7")
 
 
 _KEEP = dict(interval=lambda bound, a: bound(a["x"]), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
-TO = linear("to", "to", to, **_KEEP)
-TYPE_AS = linear("type_as", "type_as", type_as, ignores=("other",), **_KEEP)
+TO = linear(
+    "to", "to", to, expand=by_name, ignores=("first", "second"), samples=(Sample(kwargs={"dtype": torch.float64}), Sample(call=lambda f, x: (x * 2).to(torch.float64)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other.dtype))), **_KEEP,
+)
+TYPE_AS = linear("type_as", "type_as", type_as, ignores=("other",), samples=(Sample(tensors={"other": (1,)}),), **_KEEP)
 FLOAT, DOUBLE, HALF, BFLOAT16 = (_cast(name) for name in ("float", "double", "half", "bfloat16"))

@@ -1,17 +1,17 @@
-"""Clamp: x where it is inside the bounds, the bound elsewhere."""
+"""Clamp: x where it is inside the bounds, the bound elsewhere; bounds are numbers or frozen tensors."""
 
 import torch
 
 from ..twins import Mask
-from .declare import Sample, mask
+from ._ranks import widest
+from .declare import Sample, composite, mask
 
 
-def freeze(x, min=None, max=None, *, y):
+def freeze(x, min=None, max=None, *, call, y):
+    lift = call.lift("x", "min", "max")
     if min is None:
-        return Mask(keep=x < max, other=y)
-    if max is None:
-        return Mask(keep=x > min, other=y)
-    return Mask(keep=(x > min) & (x < max), other=y)
+        return Mask(x < max, y, lift)
+    return Mask(x > min if max is None else (x > min) & (x < max), y, lift)
 
 
 def _bounds(bound, a):
@@ -20,20 +20,19 @@ def _bounds(bound, a):
     return low, high if a["max"] is None else min(high, bound(a["max"])[1])
 
 
+def _rank(rank, a):
+    return widest(*(rank(v) for v in (a["x"], a["min"], a["max"]) if v is not None))
+
+
+_ATEN = torch.ops.aten
 RULE = mask(
-    "clamp", torch.clamp, freeze, piecewise=True, functions=(torch.clip, torch.ops.aten.clamp.default), methods=("clamp", "clip"), interval=_bounds,
-    samples=(Sample(kwargs={"min": -0.3, "max": 0.7}), Sample(kwargs={"min": 0.1}), Sample(kwargs={"max": 0.1})),
+    "clamp", torch.clamp, freeze, piecewise=True, functions=(torch.clip, _ATEN.clamp.default, _ATEN.clamp.Tensor), methods=("clamp", "clip"), interval=_bounds, rank=_rank,
+    samples=(
+        Sample(kwargs={"min": -0.3, "max": 0.7}), Sample(kwargs={"min": 0.1}), Sample(kwargs={"max": 0.1}), Sample(kwargs={"min": -3, "max": 6}),
+        Sample(tensors={"min": lambda rng: -torch.rand(3, 1, 1, generator=rng, dtype=torch.float64), "max": (6, 7)}, spellings=("clamp", "clip", "clamp.Tensor")),
+    ),
     formula="h(x) = min(max(x, a), b);  y1 = x1 inside, the bound outside", source="the paper, eq. 2",
 )
-
-
-def lower(x, min):
-    raise AssertionError("expanded before it is rewritten")
-
-
-def upper(x, max):
-    raise AssertionError("expanded before it is rewritten")
-
-
-CLAMP_MIN = mask("clamp_min", torch.clamp_min, lower, piecewise=True, methods=("clamp_min",), expand=lambda x, min: torch.clamp(x, min=min), samples=(Sample(kwargs={"min": 0.1}),), formula="max(x, a)", source="the paper, eq. 2")
-CLAMP_MAX = mask("clamp_max", torch.clamp_max, upper, piecewise=True, methods=("clamp_max",), expand=lambda x, max: torch.clamp(x, max=max), samples=(Sample(kwargs={"max": 0.1}),), formula="min(x, b)", source="the paper, eq. 2")
+_SOURCE = dict(rounding="", source="the paper, eq. 2")
+CLAMP_MIN = composite("clamp_min", torch.clamp_min, lambda x, min: torch.clamp(x, min=min), functions=(_ATEN.clamp_min.default,), methods=("clamp_min",), samples=(Sample(kwargs={"min": 0.1}),), formula="max(x, a)", **_SOURCE)
+CLAMP_MAX = composite("clamp_max", torch.clamp_max, lambda x, max: torch.clamp(x, max=max), functions=(_ATEN.clamp_max.default,), methods=("clamp_max",), samples=(Sample(kwargs={"max": 0.1}),), formula="min(x, b)", **_SOURCE)

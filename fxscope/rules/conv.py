@@ -41,12 +41,18 @@ def _samples(spatial):
     kernel = (3,) * spatial
 
     def sample(weight, transposed=False, **kwargs):
-        bias = (weight[1] if transposed else weight[0]) * (kwargs.get("groups", 1) if transposed else 1)
-        return Sample(shape, kwargs, tensors={"weight": weight, "bias": (bias,)})
+        groups = kwargs.get("groups", 1)
+        inner, outer = (weight[0], weight[1] * groups) if transposed else (weight[1] * groups, weight[0])
+        module = {"in_channels": inner, "out_channels": outer, "kernel_size": weight[2:], **kwargs}
+        overload = "padding" if isinstance(kwargs.get("padding"), str) else "default"
+        return Sample(shape, kwargs, module=module, tensors={"weight": weight, "bias": (outer,)}, spellings=None if transposed else (f"conv{spatial}d", f"conv{spatial}d.{overload}"))
+
+    def padded(mode):
+        return Sample(shape, module={"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, "stride": 2, "padding_mode": mode}, spellings=())
 
     plain = (
-        sample((6, 4, *kernel)), sample((6, 4, *kernel), stride=2, padding=1), sample((6, 4, *kernel), dilation=2, padding="same"),
-        sample((4, 2, *kernel), groups=2, padding=1),
+        sample((6, 4, *kernel)), sample((6, 4, *kernel), stride=2, padding=1), sample((6, 4, *kernel), dilation=(2,) * spatial, padding="same"),
+        sample((4, 2, *kernel), groups=2, padding=1), *(padded(mode) for mode in ("reflect", "replicate", "circular")),
     )
     transposed = (
         sample((4, 3, *kernel), True), sample((4, 3, *kernel), True, stride=2, padding=1, output_padding=1),
@@ -57,14 +63,14 @@ def _samples(spatial):
 
 def _rules():
     table = (
-        (1, F.conv1d, torch.ops.aten.conv1d.default, nn.Conv1d, F.conv_transpose1d, torch.ops.aten.conv_transpose1d.default, nn.ConvTranspose1d),
-        (2, F.conv2d, torch.ops.aten.conv2d.default, nn.Conv2d, F.conv_transpose2d, torch.ops.aten.conv_transpose2d.input, nn.ConvTranspose2d),
-        (3, F.conv3d, torch.ops.aten.conv3d.default, nn.Conv3d, F.conv_transpose3d, torch.ops.aten.conv_transpose3d.input, nn.ConvTranspose3d),
+        (1, F.conv1d, (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding), nn.Conv1d, F.conv_transpose1d, torch.ops.aten.conv_transpose1d.default, nn.ConvTranspose1d),
+        (2, F.conv2d, (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding), nn.Conv2d, F.conv_transpose2d, torch.ops.aten.conv_transpose2d.input, nn.ConvTranspose2d),
+        (3, F.conv3d, (torch.ops.aten.conv3d.default, torch.ops.aten.conv3d.padding), nn.Conv3d, F.conv_transpose3d, torch.ops.aten.conv_transpose3d.input, nn.ConvTranspose3d),
     )
     for n, conv, aten, module, conv_t, aten_t, module_t in table:
         plain, transposed = _samples(n)
         yield linear(
-            f"conv{n}d", conv, _convolution(conv, n), functions=(aten,), modules={module: _module_arguments}, input_rank=n + 2,
+            f"conv{n}d", conv, _convolution(conv, n), functions=aten, modules={module: _module_arguments}, input_rank=n + 2,
             samples=plain, formula="y1 = W * x1 + b", source="the paper, eq. 7",
         )
         yield linear(

@@ -1,6 +1,7 @@
 """How a rule is declared: one ``Rule`` a nonlinearity, with everything about that operator in it.
 
-The verbs name the mathematics: ``mask``, ``select``, ``normalize``, ``gate``, ``constant``, ``linear``. A rule file holds
+The verbs name the mathematics: ``mask``, ``select``, ``normalize``, ``constant``, ``linear``, ``product``, ``composite``. A rule file
+holds
 
     RULE = mask("silu", torch.nn.functional.silu, freeze, taylor=taylor, modules=(nn.SiLU,), ...)
 
@@ -26,8 +27,14 @@ UNBOUNDED: Interval = (float("-inf"), float("inf"))
 class Sample:
     """One way to call the operator in tests: input shape, keywords of the function, and of the module where they differ.
 
-    shape    of x (B first); tensors: {argument: shape} of further tensor arguments; positive: draw x from (0, inf)
-    kwargs   of the function; module: of the module's constructor (None: the same as kwargs)
+    shape     of x, B first; positive: draw x from (0, inf)
+    kwargs    of the function; module: of the module's constructor (None: the same as kwargs)
+    tensors   {argument: shape, or function of a generator} of further tensor arguments; a module's own are set to them
+    modules   the module classes that this sample builds (None: all)
+    spellings the spellings that this sample fits (names of functions and methods; None: all)
+    call      (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
+    images    whether the images of a batch are independent in this call, and their number free
+    draws     whether the operator draws random numbers
     """
 
     shape: tuple[int, ...] = (2, 3, 6, 7)
@@ -36,6 +43,10 @@ class Sample:
     tensors: dict = field(default_factory=dict)
     positive: bool = False
     modules: tuple[type, ...] | None = None
+    spellings: tuple[str, ...] | None = None
+    call: Callable | None = None
+    images: bool = True
+    draws: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class Rule:
     """One operator: its spellings, what it freezes, its variants, and how it is tested and shown.
 
     name       the operator's name in policies, summaries and pictures
-    verb       mask | select | normalize | gate | constant | linear | product
+    verb       mask | select | normalize | constant | linear | product | composite
     target     the canonical function, or the name of a method where PyTorch has no function; its y0 is the one the original branch computes
     arguments  a function with the canonical signature (usually the first variant)
     variants   {name: function of the operator's arguments that returns a twin}; None is a frozen constant
@@ -57,6 +68,8 @@ class Rule:
     variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
     yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
     piecewise  piecewise linear: F must equal the Jacobian away from kinks
+    rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
+    unsampled  why the rule has no samples; "" where it has
     """
 
     name: str
@@ -78,6 +91,8 @@ class Rule:
     variadic: bool = False
     yields: str = "tensor"
     samples: tuple[Sample, ...] = ()
+    rounding: str = ""
+    unsampled: str = ""
     formula: str = ""
     source: str = ""
     file: str = ""
@@ -165,6 +180,16 @@ def product(name: str, target: Callable, build: Callable, arguments: Callable, v
     table = dict.fromkeys(("auto", *variants), build)
     presets = {"freeze": "auto", "detach": "auto", "taylor": "taylor"}
     return _rule("product", name, target, arguments, table, presets, **fields)
+
+
+def composite(name: str, target: Callable, expand: Callable, rounding: str, **fields) -> Rule:
+    """An operator that is written out in simpler ones before anything is frozen; its policy is theirs."""
+    presets = dict.fromkeys(("freeze", "detach", "taylor"), "parts")
+    return _rule("composite", name, target, expand, {"parts": _written_out}, presets, expand=expand, rounding=rounding, **fields)
+
+
+def _written_out(*, call):
+    raise TypeError("this form is not known")
 
 
 def like(x, value: float):

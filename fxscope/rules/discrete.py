@@ -1,8 +1,10 @@
-"""Comparisons, rounding, arg-reductions and fresh tensors: constants of x0."""
+"""Comparisons, rounding, arg-reductions, look-ups and fresh tensors: constants of x0."""
 
 import operator
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from ..twins import Identity
 from .declare import Sample, constant
@@ -20,16 +22,37 @@ def reduced(x, dim=None, keepdim=False):
     """y = f(x, dim)."""
 
 
-def made(x, value=None, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
+def ordered(x, dim=-1, descending=False, stable=False):
+    """y = the order of x."""
+
+
+def filled(x, fill_value, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
+    """A fresh tensor with the size of x, all of one value."""
+
+
+def made(x, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
     """A fresh tensor with the size of x."""
+
+
+def looked_up(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+    """Rows of a table at indices."""
+
+
+def encoded(x, num_classes=-1):
+    """Indices as unit vectors."""
 
 
 def straight(x):
     return Identity()
 
 
+_NO_PROBE = "no probe enters it"
+_BITS = dict(carries=(), interval=lambda bound, a: (0.0, 1.0), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+_FRESH = dict(carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+
+
 def _comparison(name, target, *functions):
-    return constant(name, target, two, functions=functions, methods=(name,), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0")
+    return constant(name, target, two, functions=functions, methods=(name,), **_BITS)
 
 
 EQ = _comparison("eq", operator.eq, torch.eq)
@@ -38,21 +61,30 @@ LT = _comparison("lt", operator.lt, torch.lt, torch.less)
 LE = _comparison("le", operator.le, torch.le, torch.less_equal)
 GT = _comparison("gt", operator.gt, torch.gt, torch.greater)
 GE = _comparison("ge", operator.ge, torch.ge, torch.greater_equal)
-INVERT = constant("invert", operator.invert, one, functions=(torch.bitwise_not,), carries=(), formula="a constant")
-DETACH = constant("detach", torch.detach, one, methods=("detach",), formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0")
+INVERT = constant("invert", operator.invert, one, functions=(torch.bitwise_not,), **_BITS)
+LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
+LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
+DETACH = constant(
+    "detach", torch.detach, one, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
+    formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0",
+)
 
 
 def _step(name, function, *functions):
     return constant(
         name, function, one, functions=functions, methods=(name,), variants={"straight": straight, "taylor": None}, samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
-        formula="y1 = y0;  straight: y1 = x1 (straight-through; not exact in eq. 3)" if name != "sign" else "y1 = y0", source="the paper, eq. 2 with A = 0",
+        formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)", source="the paper, eq. 2 with A = 0",
     )
 
 
-SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n)) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
-ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), formula="a constant")
-ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), formula="a constant")
-ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, FULL_LIKE, RAND_LIKE, RANDN_LIKE = (
-    constant(n, getattr(torch, n), made, carries=(), formula="a constant") for n in ("ones_like", "zeros_like", "empty_like", "full_like", "rand_like", "randn_like")
+SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n), getattr(torch.ops.aten, n).default) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
+ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), **_FRESH)
+ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), **_FRESH)
+ARGSORT = constant("argsort", torch.argsort, ordered, methods=("argsort",), **_FRESH)
+ONE_HOT = constant("one_hot", F.one_hot, encoded, **_BITS)
+EMBEDDING = constant(
+    "embedding", F.embedding, looked_up, rank=lambda rank, a: None, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **_FRESH
 )
+FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
+ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))

@@ -1,4 +1,6 @@
-"""Exponential: h(0) = 1 is the constant, (exp(x0) - 1)/x0 the factor."""
+"""Exponentials: h(0) = 1 is the constant, (h(x0) - 1)/x0 the factor."""
+
+import math
 
 import torch
 
@@ -15,7 +17,16 @@ def taylor(x, *, y):
     return Gate(factor=y, offset=y - y * x)
 
 
-RULE = mask(
-    "exp", torch.exp, freeze, taylor=taylor, functions=(torch.ops.aten.exp.default,), methods=("exp",), samples=(Sample(),), interval=lambda bound, a: (0.0, float("inf")),
-    formula="h(x) = exp(x);  y1 = (exp(x0) - 1)/x0 x1 + 1", source="READINGS 1",
-)
+def binary(x):
+    return Gate(factor=expm1c(x * math.log(2)) * math.log(2), offset=like(x, 1.0))
+
+
+def binary_taylor(x, *, y):
+    slope = y * math.log(2)
+    return Gate(factor=slope, offset=y - slope * x)
+
+
+_ATEN = torch.ops.aten
+_KEEP = dict(samples=(Sample(),), interval=lambda bound, a: (0.0, math.inf), source="READINGS 1")
+EXP = mask("exp", torch.exp, freeze, taylor=taylor, functions=(_ATEN.exp.default,), methods=("exp",), formula="h(x) = exp(x);  y1 = (exp(x0) - 1)/x0 x1 + 1", **_KEEP)
+EXP2 = mask("exp2", torch.exp2, binary, taylor=binary_taylor, functions=(torch.special.exp2, _ATEN.exp2.default), methods=("exp2",), formula="h(x) = 2^x;  y1 = (2^x0 - 1)/x0 x1 + 1", **_KEEP)

@@ -1,90 +1,84 @@
-"""Maximum and minimum of two tensors, and over a dimension: freeze which one won."""
+"""Maximum and minimum of two tensors, and over dimensions: freeze which one won."""
 
 import torch
 
-from ..twins import Constant, Choose, Dims, Gather
-from ._ranks import shift
+from ..twins import Choose, Dims, Gather, Mask
+from ._ranks import reduced_rank
 from .arithmetic import broadcast_rank
-from .declare import Sample, select
+from .declare import Sample, composite, select
+from .spread import last_dims
 
 
-def choose(call, keep, names=("x", "other")):
-    """The two operands under a frozen mask; an operand that does not carry the probe is a constant."""
-    inputs = []
-    for name in names:
-        value = call.value(name)
-        inputs.append(value if value is not None else call.record(Constant(call.proxy(name), call.rank(name)), []))
-    return Choose(keep, tuple(call.facts.lift(call.arguments[n], call.node) for n in names)), inputs
+def choose(call, keep, y, *others):
+    """x1 or other1 under a frozen mask, with the lifts that broadcasting with the mask needs (``others`` made it); a frozen operand is y0 itself."""
+    a, b = call.value("x"), call.value("other")
+    if b is None:
+        return Mask(keep, y, call.lift("x", "other", *others)), [a]
+    if a is None:
+        return Mask(~keep, y, call.lift("other", "x", *others)), [b]
+    return Choose(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
 
 
-def maximum(x, other, *, call):
-    return choose(call, ~(x < other))
+def maximum(x, other, *, call, y):
+    return choose(call, (x >= other) | (x != x), y)  # a NaN of either operand wins, as in torch
 
 
-def minimum(x, other, *, call):
-    return choose(call, ~(x > other))
+def minimum(x, other, *, call, y):
+    return choose(call, (x <= other) | (x != x), y)
 
 
-def _winner(x, dim, keepdim, call, largest):
-    """Gather at the first index that wins, as max(dim) picks it."""
-    index = (torch.argmax if largest else torch.argmin)(x, dim, True)
-    rank = call.need_rank("x")
-    from_end = dim - rank if dim >= 0 else dim
-    value = call.record(Gather(index, from_end, rank), [call.value("x")])
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (from_end,)), [value])]
+def reduce(x, dims, keepdim, call, winner):
+    """Gather at the first index that wins, dimension by dimension; ``dims`` count from the end."""
+    rank, value = call.need_rank("x"), call.value("x")
+    for d in dims:
+        index = winner(x, d, True)
+        value = call.record(Gather(index, d, rank), [value])
+        x = torch.gather(x, d, index)
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value])]
 
 
 def amax(x, dim=(), keepdim=False, *, call):
-    return _reduce(x, dim, keepdim, call, True)
+    return reduce(x, last_dims(call, dim), keepdim, call, torch.argmax)
 
 
 def amin(x, dim=(), keepdim=False, *, call):
-    return _reduce(x, dim, keepdim, call, False)
+    return reduce(x, last_dims(call, dim), keepdim, call, torch.argmin)
 
 
-def _reduce(x, dim, keepdim, call, largest):
-    dims = list(dim) if isinstance(dim, (list, tuple)) else [dim]
-    rank = call.need_rank("x")
-    dims = [d % rank - rank for d in (dims or range(rank))]
-    value = call.value("x")
-    for d in dims:
-        index = (torch.argmax if largest else torch.argmin)(x, d, True)
-        value = call.record(Gather(index, d, rank), [value])
-        x = torch.gather(x, d, index)
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (dims,)), [value])]
+def picked(x, dim=None, keepdim=False, *, call, y):
+    """max(dim) and min(dim) say which entry won."""
+    d, = last_dims(call, dim)
+    index = y[1] if keepdim else y[1].unsqueeze(d)
+    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")])
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value])]
 
 
-def largest(x, dim, keepdim=False, *, call):
-    return _winner(x, dim, keepdim, call, True)
-
-
-def smallest(x, dim, keepdim=False, *, call):
-    return _winner(x, dim, keepdim, call, False)
-
-
-def _rank(rank, a):
-    count = len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1
-    return rank(a["x"]) if a["keepdim"] else shift(rank(a["x"]), -count)
-
-
-_TWO = dict(carries=("x", "other"), rank=broadcast_rank, samples=(Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)})), source="the paper, eq. 2")
-_ONE = dict(rank=_rank, source="the paper, Fig. 2")
-MAXIMUM = select("maximum", torch.maximum, maximum, methods=("maximum",), formula="h(a, b) = max(a, b);  y1 = a1 where a0 >= b0, b1 elsewhere", **_TWO)
-MINIMUM = select("minimum", torch.minimum, minimum, methods=("minimum",), formula="h(a, b) = min(a, b);  y1 = a1 where a0 <= b0, b1 elsewhere", **_TWO)
-AMAX = select("amax", torch.amax, amax, methods=("amax",), samples=(Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True})), formula="h(x) = max x;  y1 = x1 at the index that won", **_ONE)
-AMIN = select("amin", torch.amin, amin, methods=("amin",), samples=(Sample(kwargs={"dim": (2, 3)}),), formula="h(x) = min x;  y1 = x1 at the index that won", **_ONE)
-
-
-def _by_dimension(over_two, over_dim):
+def _forms(over_two, over_all):
     """torch.max is three functions: of two tensors, over a dimension, of everything."""
 
     def expand(x, dim=None, keepdim=False):
         if dim is None:
-            raise TypeError("the extremum of everything mixes the images of a batch; name the dimension")
+            return over_all(x)
         return None if isinstance(dim, int) else over_two(x, dim)
 
     return expand
 
 
-MAX = select("max", torch.max, largest, methods=("max",), yields="values", expand=_by_dimension(torch.maximum, None), formula="h(x) = max x over a dimension;  y1 = x1 at the index that won", **_ONE)
-MIN = select("min", torch.min, smallest, methods=("min",), yields="values", expand=_by_dimension(torch.minimum, None), formula="h(x) = min x over a dimension;  y1 = x1 at the index that won", **_ONE)
+_ATEN = torch.ops.aten
+_CHOICE = dict(
+    carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2",
+    samples=(
+        Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
+        Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
+    ),
+)
+_ONE = dict(rank=reduced_rank, source="the paper, Fig. 2", interval=lambda bound, a: bound(a["x"]))
+_OVER = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}), Sample(kwargs={"dim": -1}))
+_INDEXED = tuple(Sample(kwargs=k, call=lambda f, x, **given: f(x, **given)[0]) for k in ({"dim": 1}, {"dim": -1, "keepdim": True}))
+_FORMS = (*_INDEXED, Sample(kwargs=dict(dim=2), call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")), Sample(images=False, spellings=("max", "min")))
+MAXIMUM = select("maximum", torch.maximum, maximum, functions=(_ATEN.maximum.default,), methods=("maximum",), formula="h(a, b) = max(a, b);  y1 = a1 where a0 >= b0, b1 elsewhere", **_CHOICE)
+MINIMUM = select("minimum", torch.minimum, minimum, functions=(_ATEN.minimum.default,), methods=("minimum",), formula="h(a, b) = min(a, b);  y1 = a1 where a0 <= b0, b1 elsewhere", **_CHOICE)
+AMAX = select("amax", torch.amax, amax, functions=(_ATEN.amax.default,), methods=("amax",), samples=_OVER, formula="h(x) = max x;  y1 = x1 at the index that won", **_ONE)
+AMIN = select("amin", torch.amin, amin, functions=(_ATEN.amin.default,), methods=("amin",), samples=_OVER, formula="h(x) = min x;  y1 = x1 at the index that won", **_ONE)
+MAX = select("max", torch.max, picked, methods=("max",), functions=(_ATEN.max.dim,), yields="values", expand=_forms(torch.maximum, torch.amax), samples=_FORMS, formula="h(x) = max x over a dimension;  y1 = x1 at the index that won", **_ONE)
+MIN = select("min", torch.min, picked, methods=("min",), functions=(_ATEN.min.dim,), yields="values", expand=_forms(torch.minimum, torch.amin), samples=_FORMS, formula="h(x) = min x over a dimension;  y1 = x1 at the index that won", **_ONE)

@@ -1,11 +1,12 @@
 """Group normalisation: freeze mean and standard deviation of every group, or the deviation alone."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Dims, Gate, Normalize, Offset, Reshape
 from ._norms import centred, frozen, tangent
-from .declare import Sample, normalize
+from .declare import Sample, composite, normalize
 
 
 def _grouped(x, num_groups):
@@ -61,3 +62,10 @@ RULE = normalize(
     samples=(Sample((2, 6, 4, 5), {"num_groups": 3}, {"num_groups": 3, "num_channels": 6}, {"weight": (6,), "bias": (6,)}), Sample((2, 6, 4), {"num_groups": 2}, {"num_groups": 2, "num_channels": 6, "affine": False})),
     formula="h(x) = g (x - mu(x))/sigma(x) + b by groups;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 - mu(x1))/sigma0 + b", source="the paper, Fig. 2",
 )
+
+
+def without_flag(x, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
+    return F.group_norm(x, num_groups, weight, bias, eps)
+
+
+ATEN = composite("group_norm_aten", torch.ops.aten.group_norm.default, without_flag, "", samples=(Sample((2, 6, 4, 5), {"num_groups": 3}, tensors={"weight": (6,), "bias": (6,)}),), formula="group_norm", source="the paper, Fig. 2")

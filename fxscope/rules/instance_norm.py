@@ -6,7 +6,7 @@ from torch import nn
 
 from ..twins import Normalize
 from ._norms import centred, frozen, tangent
-from .declare import Sample, normalize
+from .declare import Sample, composite, normalize
 
 
 def _plane(call, weight, bias):
@@ -60,10 +60,33 @@ def _arguments(module):
     }
 
 
+_MODULE = {"num_features": 3}
+_AFFINE = {"weight": (3,), "bias": (3,)}
+_KEPT = {"running_mean": (3,), "running_var": (3,)}
+
+
+def _samples():
+    yield Sample(module=_MODULE, modules=(nn.InstanceNorm2d,))
+    yield Sample(module=_MODULE | {"affine": True}, tensors=_AFFINE, modules=(nn.InstanceNorm2d,))
+    yield Sample((2, 3, 9), module=_MODULE | {"affine": True}, tensors=_AFFINE, modules=(nn.InstanceNorm1d,))
+    yield Sample((2, 3, 4, 3, 5), module=_MODULE, modules=(nn.InstanceNorm3d,))
+    yield Sample(kwargs={"use_input_stats": False}, module=_MODULE | {"affine": True, "track_running_stats": True}, tensors=_KEPT | _AFFINE, modules=(nn.InstanceNorm2d,))
+
+
 RULE = normalize(
     "instance_norm", F.instance_norm, stats, scale, taylor,
     modules={cls: _arguments for cls in (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)},
-    samples=(Sample(), Sample(tensors={"weight": (3,), "bias": (3,)}), Sample((2, 3, 9))),
+    samples=tuple(_samples()),
     formula="h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 - mu(x1))/sigma0 + b",
     source="the paper, Fig. 2; READINGS 2",
+)
+
+
+def reordered(x, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled=True):
+    return F.instance_norm(x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+ATEN = composite(
+    "instance_norm_aten", torch.ops.aten.instance_norm.default, reordered, "", samples=(Sample(tensors=_AFFINE, call=lambda f, x, weight, bias: f(x, weight, bias, None, None, True, 0.1, 1e-5, True)),),
+    formula="instance_norm", source="the paper, Fig. 2",
 )

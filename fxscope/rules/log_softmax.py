@@ -6,26 +6,31 @@ from torch import nn
 
 from ..twins import Offset
 from ..twins.norms import LogSoftmaxTangent
-from .declare import Sample, mask
+from .declare import Sample, composite, mask
+from .softmax import expand as named
 
 
-def freeze(x, dim):
+def freeze(x, dim=None, dtype=None):
     return Offset(torch.logsumexp(x, dim, keepdim=True), -1, grows=False)
 
 
-def taylor(x, dim, *, y):
+def taylor(x, dim=None, dtype=None, *, y):
     pattern = torch.exp(y)
-    return LogSoftmaxTangent(pattern, y - x + (pattern * x).sum(dim, keepdim=True), dim + 1 if dim >= 0 else dim)
+    seen = torch.where(pattern == 0, torch.zeros_like(x), x)  # a masked score is -inf
+    constant = (pattern * seen).sum(dim, keepdim=True) - torch.logsumexp(x, dim, keepdim=True)
+    return LogSoftmaxTangent(pattern, constant, dim + 1 if dim >= 0 else dim)
 
 
+def expand(x, dim=None, dtype=None):
+    return None if named(x, dim, None) is None and dtype is None else torch.log_softmax(x.to(dtype), dim)
+
+
+_CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = mask(
-    "log_softmax", torch.log_softmax, freeze, taylor=taylor, functions=(torch.ops.aten.log_softmax.int,), methods=("log_softmax",), modules=(nn.LogSoftmax,), samples=(Sample(kwargs={"dim": 1}),),
+    "log_softmax", torch.log_softmax, freeze, taylor=taylor, functions=(torch.special.log_softmax, torch.ops.aten.log_softmax.int), methods=("log_softmax",), modules={nn.LogSoftmax: lambda m: {"dim": m.dim}},
+    expand=expand, samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=())),
     formula="h(x) = x - logsumexp(x);  y1 = x1 - logsumexp(x0)", source="the paper, eq. 2 with A = 1",
 )
-
-
-def functional(input, dim=None, _stacklevel=3, dtype=None):
-    raise AssertionError("expanded before it is rewritten")
-
-
-FUNCTIONAL = mask("log_softmax_functional", F.log_softmax, functional, expand=lambda input, dim=None, _stacklevel=3, dtype=None: torch.log_softmax(input, dim), formula="log_softmax")
+FUNCTIONAL = composite(
+    "log_softmax_functional", F.log_softmax, lambda input, dim=None, _stacklevel=3, dtype=None: torch.log_softmax(input, dim, dtype), "", samples=_CASES, formula="log_softmax", source="the paper, eq. 2 with A = 1"
+)

@@ -37,7 +37,12 @@ def matmul_rank(rank, a):
 
 MATMUL = product(
     "matmul", torch.matmul, matmul, matmul, ("left", "right", "uniform", "gate", "taylor"),
-    functions=(operator.matmul, torch.bmm, torch.mm, torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.mm.default), methods=("matmul", "bmm", "mm", "__matmul__"),
-    carries=("x", "other"), rank=matmul_rank, samples=(Sample((2, 3, 5), tensors={"other": (2, 5, 4)}),),
+    functions=(operator.matmul, torch.bmm, torch.mm, torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.mm.default, torch.mv, torch.ops.aten.mv.default), methods=("matmul", "bmm", "mm", "mv", "__matmul__"),
+    carries=("x", "other"), rank=matmul_rank, samples=(
+        Sample((2, 3, 5), tensors={"other": (2, 5, 4)}, spellings=("matmul", "bmm", "matmul.default", "bmm.default")), Sample((3, 5), tensors={"other": (5, 4)}, spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default")),
+        Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")), Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
+        Sample((2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")), Sample((2, 3, 5), call=lambda f, x: f(torch.softmax(x, -1), x.transpose(-1, -2)), spellings=("matmul",)),
+        Sample((2, 3, 5), call=lambda f, x: f(x, (x + 1).transpose(-1, -2)), spellings=("matmul",)),
+    ),
     formula="y1 = A0 B1, A1 B0, or their mean", source="the paper, eq. 2",
 )

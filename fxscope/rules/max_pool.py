@@ -1,35 +1,39 @@
 """Max pooling: freeze which entry of every window won."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Select
 from .declare import Sample, select
 
-_SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
+SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
+FORMULA = dict(interval=lambda bound, a: bound(a["x"]), formula="h(x) = max over a window;  y1 = x1 at the index that won", source="the paper, Fig. 2")
 
 
-def _rule(n, function, indexed, module):
+def first(function, x, **given):
+    """The values of an operator that gives values and indices."""
+    return function(x, **given)[0]
+
+
+def _rules(n, function, indexed, module, overloads, pairs=()):
     def freeze(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call):
-        if return_indices:
-            raise TypeError(f"max_pool{n}d with return_indices")
-        stride = kernel_size if stride is None else stride
         _, index = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
         return Select(index, n, call.rank("x"))
 
-    freeze.__name__ = f"max_pool{n}d"
-    samples = (
-        Sample(_SHAPES[n], {"kernel_size": 2}), Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "padding": 1}),
-        Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "ceil_mode": True}), Sample(_SHAPES[n], {"kernel_size": 2, "stride": 1, "dilation": 2}),
-    )
-    return select(
-        f"max_pool{n}d", function, freeze, functions=(indexed,), modules=(module,), input_rank=n + 2, samples=samples,
-        interval=lambda bound, a: bound(a["x"]), formula="h(x) = max over a window;  y1 = x1 at the index that won", source="the paper, Fig. 2",
-    )
+    def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
+
+    def freeze_both(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call, y):
+        return Select(y[1], n, call.rank("x"))
+
+    cases = ({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}, {"kernel_size": 2, "stride": 1, "dilation": 2})
+    both = Sample(SHAPES[n], {"kernel_size": 2, "return_indices": True}, call=first, modules=())
+    yield select(f"max_pool{n}d", function, freeze, expand=expand, functions=overloads, modules=(module,), input_rank=n + 2, samples=(*(Sample(SHAPES[n], k) for k in cases), both), **FORMULA)
+    yield select(f"max_pool{n}d_with_indices", indexed, freeze_both, functions=pairs, yields="values", input_rank=n + 2, samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases), **FORMULA)
 
 
-RULES_1, RULES_2, RULES_3 = (
-    _rule(1, F.max_pool1d, F.max_pool1d_with_indices, nn.MaxPool1d),
-    _rule(2, F.max_pool2d, F.max_pool2d_with_indices, nn.MaxPool2d),
-    _rule(3, F.max_pool3d, F.max_pool3d_with_indices, nn.MaxPool3d),
-)
+_ATEN = torch.ops.aten
+VALUES_1, INDEXED_1 = _rules(1, F.max_pool1d, F.max_pool1d_with_indices, nn.MaxPool1d, (torch.max_pool1d, _ATEN.max_pool1d.default))
+VALUES_2, INDEXED_2 = _rules(2, F.max_pool2d, F.max_pool2d_with_indices, nn.MaxPool2d, (torch.max_pool2d, _ATEN.max_pool2d.default), (_ATEN.max_pool2d_with_indices.default,))
+VALUES_3, INDEXED_3 = _rules(3, F.max_pool3d, F.max_pool3d_with_indices, nn.MaxPool3d, (torch.max_pool3d, _ATEN.max_pool3d.default), (_ATEN.max_pool3d_with_indices.default,))

@@ -3,7 +3,7 @@
 import torch
 
 from ..twins import Dims, shifted
-from ._ranks import shift
+from ._ranks import reduced_rank
 from .declare import Sample, linear
 
 
@@ -26,15 +26,7 @@ def cumsum(x, dim):
     return Dims(torch.cumsum, (shifted(dim),))
 
 
-def reduced_rank(rank, a):
-    if a["keepdim"]:
-        return rank(a["x"])
-    if a["dim"] is None:
-        return 0
-    return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
-
-
-_SAMPLES = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": -1, "keepdim": True}), Sample(kwargs={"dim": 1}))
-MEAN = linear("mean", torch.mean, mean, functions=(torch.ops.aten.mean.dim,), methods=("mean",), rank=reduced_rank, interval=lambda bound, a: bound(a["x"]), samples=_SAMPLES, formula="y1 = mean of x1", source="the paper, eq. 7")
-SUM = linear("sum", torch.sum, total, functions=(torch.ops.aten.sum.dim_IntList,), methods=("sum",), rank=reduced_rank, samples=_SAMPLES, formula="y1 = sum of x1", source="the paper, eq. 7")
-CUMSUM = linear("cumsum", torch.cumsum, cumsum, methods=("cumsum",), samples=(Sample(kwargs={"dim": 2}),), formula="y1 = running sum of x1", source="the paper, eq. 7")
+_SAMPLES = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": -1, "keepdim": True}), Sample(kwargs={"dim": 1}), Sample(images=False, spellings=("mean", "sum", "mean.default", "sum.default")))
+MEAN = linear("mean", torch.mean, mean, functions=(torch.ops.aten.mean.dim, torch.ops.aten.mean.default), methods=("mean",), rank=reduced_rank, interval=lambda bound, a: bound(a["x"]), samples=_SAMPLES, formula="y1 = mean of x1", source="the paper, eq. 7")
+SUM = linear("sum", torch.sum, total, functions=(torch.ops.aten.sum.dim_IntList, torch.ops.aten.sum.default), methods=("sum",), rank=reduced_rank, samples=_SAMPLES, formula="y1 = sum of x1", source="the paper, eq. 7")
+CUMSUM = linear("cumsum", torch.cumsum, cumsum, functions=(torch.ops.aten.cumsum.default,), methods=("cumsum",), samples=(Sample(kwargs={"dim": 2}),), formula="y1 = running sum of x1", source="the paper, eq. 7")

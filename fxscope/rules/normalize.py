@@ -1,14 +1,36 @@
-"""F.normalize: x over its own norm, the norm frozen."""
+"""F.normalize: x over its own norm, the norm frozen; or its Jacobian, which projects out the direction of x0."""
 
 import torch
 import torch.nn.functional as F
 
-from ..twins import Divide
+from ..twins import Add, Divide, Gate
+from ..twins.norms import InnerProduct
 from .declare import Sample, normalize
+from .spread import unit_weight
+
+
+def _norm(x, p, dim, eps):
+    norm = torch.linalg.vector_norm(x, p, dim, True)
+    return norm, norm.clamp_min(eps)
 
 
 def stats(x, p=2.0, dim=1, eps=1e-12):
-    return Divide(torch.linalg.vector_norm(x, p, dim, True).clamp_min(eps))
+    return Divide(_norm(x, p, dim, eps)[1])
 
 
-RULE = normalize("normalize", F.normalize, stats, None, None, samples=(Sample(), Sample(kwargs={"dim": -1})), formula="h(x) = x/max(|x|, e);  y1 = x1/max(|x0|, e)", source="the paper, Fig. 2")
+def taylor(x, p=2.0, dim=1, eps=1e-12, *, call, y):
+    """J v = v/n - y0 <w0, v>/n where the norm n exceeds eps, w0 its gradient; c = y0 there."""
+    norm, safe = _norm(x, p, dim, eps)
+    rank = call.need_rank("x")
+    dims = tuple(d % rank - rank for d in (dim if isinstance(dim, (list, tuple)) else (dim,)))
+    free = torch.where(norm > eps, y, torch.zeros_like(y))
+    along = call.record(InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True), [call.value("x")])
+    plain = call.record(Divide(safe), [call.value("x")])
+    change = call.record(Gate(-free / safe, offset=free), [along])
+    return Add(1, (0, 0)), [plain, change]
+
+
+RULE = normalize(
+    "normalize", F.normalize, stats, None, taylor, samples=(Sample(), Sample(kwargs={"dim": -1}), Sample(kwargs={"p": 1.0, "dim": 2}), Sample(kwargs={"p": 3.0})),
+    formula="h(x) = x/max(|x|, e);  y1 = x1/max(|x0|, e);  taylor: (x1 - y0 <w0, x1>)/|x0| + y0, w0 the gradient of the norm", source="the paper, Fig. 2",
+)

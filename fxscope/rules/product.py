@@ -13,7 +13,7 @@ import torch
 
 from ..twins import Add, Average, Divide, Gate, TangentProduct
 from .arithmetic import broadcast_rank
-from .declare import Sample, product
+from .declare import Sample, composite, product
 
 
 def gate_rank(facts, value, other):
@@ -24,29 +24,28 @@ def gate_rank(facts, value, other):
     return 1 if facts.unit(value) - facts.unit(other) else 0
 
 
-def which_is_gate(call):
-    """"x" or "other" for the operand to freeze, None for a uniform reading."""
-    a, b = (call.arguments[n] for n in ("x", "other"))
-    first, second = gate_rank(call.facts, a, b), gate_rank(call.facts, b, a)
-    return None if first == second else ("x" if first > second else "other")
+def which_is_gate(facts, a, b):
+    """0 or 1 for the operand to freeze, None for a uniform reading."""
+    first, second = gate_rank(facts, a, b), gate_rank(facts, b, a)
+    return None if first == second else int(second > first)
 
 
-def decide(call):
-    """"left" (x stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe."""
+def decide(call, operands=None):
+    """"left" (the first operand stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe."""
     if call.variant in ("left", "right", "uniform", "taylor"):
         return call.variant
-    gate = which_is_gate(call)
+    a, b = operands or (call.arguments["x"], call.arguments["other"])
+    gate = which_is_gate(call.facts, a, b)
     if gate is None and call.variant == "gate":
-        gate = _activated(call)
-    return {"x": "right", "other": "left", None: "uniform"}[gate]
+        gate = _activated(a, b)
+    return {0: "right", 1: "left", None: "uniform"}[gate]
 
 
-def _activated(call):
+def _activated(*operands):
     """The operand that comes out of a nonlinearity, where just one does (SwiGLU)."""
     from ..canonicalize.spell import rule_of
 
-    verbs = {n: getattr(rule_of(call.arguments[n]), "verb", None) for n in ("x", "other")}
-    marked = [n for n, verb in verbs.items() if verb == "mask"]
+    marked = [i for i, node in enumerate(operands) if getattr(rule_of(node), "verb", None) == "mask"]
     return marked[0] if len(marked) == 1 else None
 
 
@@ -98,24 +97,32 @@ def div_bounds(bound, a):
 
 
 def div_rounding(x, other, rounding_mode=None):
-    raise AssertionError("expanded before it is rewritten")
+    return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
 _BOTH = dict(carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
 MUL = product(
-    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor),
+    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
     methods=("mul", "multiply", "__mul__", "__rmul__"), interval=mul_bounds,
-    samples=(Sample(tensors={"other": (2, 3, 6, 7)}), Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)})),
+    samples=(
+        Sample(tensors={"other": (2, 3, 6, 7)}), Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample(call=lambda f, x: f(x, torch.sigmoid(x))), Sample(call=lambda f, x: f(torch.tanh(x), x)), Sample(call=lambda f, x: f(x, x.mean((2, 3), keepdim=True))),
+        Sample(call=lambda f, x: f(x * 2 + 1, x)), Sample(call=lambda f, x: f(x, x)),
+    ),
     formula="gate: y1 = g0 x1;  uniform: (a1 b0 + a0 b1)/2;  taylor: a1 b0 + a0 b1 - a0 b0", **_BOTH,
 )
 DIV = product(
-    "div", operator.truediv, div, div, ("left", "gate", "taylor"), functions=(torch.ops.aten.div.Tensor,), methods=("__truediv__",),
-    interval=div_bounds, samples=(Sample(kwargs={"other": 0.3}),),
+    "div", operator.truediv, div, div, ("left", "gate", "taylor"), functions=(torch.ops.aten.div.Tensor, torch.ops.aten.div.Scalar), methods=("__truediv__",),
+    interval=div_bounds,
+    samples=(
+        Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")), Sample(tensors={"other": (2, 3, 6, 7)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False), Sample(call=lambda f, x: f(x, x * x + 1)),
+        Sample(call=lambda f, x: f(0.7, x), positive=True, spellings=("truediv",)),
+    ),
     formula="y1 = a1/b0;  taylor: a1/b0 - a0/b0^2 (b1 - b0)", **_BOTH,
 )
-DIV_MODE = product(
-    "div_mode", torch.div, div, div_rounding, (), functions=(torch.divide, torch.true_divide), methods=("div", "divide", "true_divide"),
-    expand=lambda x, other, rounding_mode=None: x / other if rounding_mode is None else _rounded(x / other, rounding_mode), formula="a1/b0", **_BOTH,
+DIV_MODE = composite(
+    "div_mode", torch.div, div_rounding, "", functions=(torch.divide, torch.true_divide, torch.ops.aten.div.Tensor_mode), methods=("div", "divide", "true_divide"),
+    samples=(Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)}, kwargs={"rounding_mode": None})), formula="a1/b0", **_BOTH,
 )
 
 

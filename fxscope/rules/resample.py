@@ -72,21 +72,25 @@ def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
 
 
 _KEEP = dict(interval=lambda bound, a: bound(a["x"]), source="the paper, eq. 7")
+_ATEN = torch.ops.aten
 _SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
 
 
 def _pools():
-    averages = {1: (F.avg_pool1d, nn.AvgPool1d), 2: (F.avg_pool2d, nn.AvgPool2d), 3: (F.avg_pool3d, nn.AvgPool3d)}
-    adaptives = {1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d), 2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d), 3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d)}
-    for n, (function, module) in averages.items():
+    averages = {1: (F.avg_pool1d, nn.AvgPool1d, _ATEN.avg_pool1d.default), 2: (F.avg_pool2d, nn.AvgPool2d, _ATEN.avg_pool2d.default), 3: (F.avg_pool3d, nn.AvgPool3d, _ATEN.avg_pool3d.default)}
+    adaptives = {
+        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default), 2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
+        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
+    }
+    for n, (function, module, overload) in averages.items():
         samples = (
             Sample(_SHAPES[n], {"kernel_size": 2}), Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
             Sample(_SHAPES[n], {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}),
         )
-        yield linear(f"avg_pool{n}d", function, _average(function, n), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
-    for n, (function, module) in adaptives.items():
+        yield linear(f"avg_pool{n}d", function, _average(function, n), functions=(overload,), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+    for n, (function, module, overload) in adaptives.items():
         samples = (Sample(_SHAPES[n], {"output_size": 1}), Sample(_SHAPES[n], {"output_size": (3,) * n if n > 1 else 3}))
-        yield linear(f"adaptive_avg_pool{n}d", function, _adaptive(function, n), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+        yield linear(f"adaptive_avg_pool{n}d", function, _adaptive(function, n), functions=(overload,), modules=(module,), input_rank=n + 2, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
 
 
 AVG1, AVG2, AVG3, ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _pools()
@@ -97,29 +101,42 @@ def _upsample_arguments(module):
 
 
 INTERPOLATE = linear(
-    "interpolate", F.interpolate, interpolate, expand=expand_interpolate, functions=(F.upsample,), modules={nn.Upsample: _upsample_arguments, nn.UpsamplingNearest2d: _upsample_arguments, nn.UpsamplingBilinear2d: _upsample_arguments},
-    samples=tuple(Sample(_SHAPES[2], k) for k in (
+    "interpolate", F.interpolate, interpolate, expand=expand_interpolate, functions=(F.upsample,), modules={kind: _upsample_arguments for kind in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)},
+    samples=tuple(Sample(_SHAPES[2], k, modules=(nn.Upsample,)) for k in (
         {"scale_factor": 2, "mode": "nearest"}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}, {"size": (7, 9), "mode": "bicubic", "align_corners": True},
         {"scale_factor": 2, "mode": "nearest-exact"}, {"size": (5, 4), "mode": "area"},
-    )) + (Sample(_SHAPES[1], {"scale_factor": 2, "mode": "linear"}), Sample(_SHAPES[3], {"scale_factor": 2, "mode": "trilinear"})),
+    )) + (
+        Sample(_SHAPES[1], {"scale_factor": 2, "mode": "linear"}, modules=(nn.Upsample,)), Sample(_SHAPES[3], {"scale_factor": 2, "mode": "trilinear"}, modules=(nn.Upsample,)),
+        Sample(_SHAPES[2], {"scale_factor": 0.5, "mode": "bilinear", "antialias": True}, modules=()),
+        Sample(_SHAPES[2], {"scale_factor": 2.0}, modules=(nn.UpsamplingNearest2d,)), Sample(_SHAPES[2], {"scale_factor": 2.0, "mode": "bilinear", "align_corners": True}, {"scale_factor": 2}, modules=(nn.UpsamplingBilinear2d,)),
+    ),
     formula="y1 = x1 interpolated", **_KEEP,
 )
+_PADS = {"Constant": "constant", "Zero": "constant", "Reflection": "reflect", "Replication": "replicate", "Circular": "circular"}
+
+
+def _module_pads():
+    for name in _PADS:
+        for n in (1, 2, 3):
+            module = {"padding": (1, 2) * n} | ({"value": 0.7} if name == "Constant" else {})
+            yield Sample(_SHAPES[n], module=module, modules=(getattr(nn, f"{name}Pad{n}d"),), spellings=())
+
+
 PAD = linear(
     "pad", F.pad, pad, functions=(torch.ops.aten.pad.default,),
     samples=(
         Sample(_SHAPES[2], {"pad": (1, 2, 0, 3)}), Sample(_SHAPES[2], {"pad": (1, 2), "value": 0.7}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "reflect"}),
         Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "replicate"}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "circular"}), Sample(_SHAPES[1], {"pad": (1, 2), "mode": "reflect"}),
-        Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}),
+        Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}), *_module_pads(),
     ),
     formula="y1 = x1 padded; a constant value is an additive constant", source="the paper, eq. 7",
     modules={
-        cls: (lambda mode: lambda m: {"pad": m.padding, "mode": mode, "value": getattr(m, "value", 0) if mode == "constant" else None})(mode)
-        for mode, names in {"constant": "ConstantPad1d ConstantPad2d ConstantPad3d ZeroPad1d ZeroPad2d ZeroPad3d", "reflect": "ReflectionPad1d ReflectionPad2d ReflectionPad3d", "replicate": "ReplicationPad1d ReplicationPad2d ReplicationPad3d", "circular": "CircularPad1d CircularPad2d CircularPad3d"}.items()
-        for cls in [getattr(nn, name) for name in names.split()]
+        getattr(nn, f"{name}Pad{n}d"): (lambda mode: lambda m: {"pad": m.padding, "mode": mode, "value": getattr(m, "value", 0) if mode == "constant" else None})(mode)
+        for name, mode in _PADS.items() for n in (1, 2, 3)
     },
 )
-PIXEL_SHUFFLE = linear("pixel_shuffle", F.pixel_shuffle, pixel_shuffle, modules=(nn.PixelShuffle,), input_rank=4, samples=(Sample((2, 8, 3, 4), {"upscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
-PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, modules=(nn.PixelUnshuffle,), input_rank=4, samples=(Sample((2, 3, 4, 6), {"downscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
-CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
+PIXEL_SHUFFLE = linear("pixel_shuffle", F.pixel_shuffle, pixel_shuffle, functions=(_ATEN.pixel_shuffle.default,), modules=(nn.PixelShuffle,), input_rank=4, samples=(Sample((2, 8, 3, 4), {"upscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, functions=(_ATEN.pixel_unshuffle.default,), modules=(nn.PixelUnshuffle,), input_rank=4, samples=(Sample((2, 3, 4, 6), {"downscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, functions=(_ATEN.channel_shuffle.default,), modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
 UNFOLD = linear("unfold", F.unfold, unfold, modules=(nn.Unfold,), input_rank=4, rank=lambda rank, a: 3, samples=(Sample((2, 3, 6, 7), {"kernel_size": 3, "padding": 1, "stride": 2}),), formula="y1 = windows of x1", **_KEEP)
 FOLD = linear("fold", F.fold, fold, modules=(nn.Fold,), input_rank=3, rank=lambda rank, a: 4, samples=(Sample((2, 12, 20), {"output_size": (5, 6), "kernel_size": 2}),), formula="y1 = windows of x1 summed", source="the paper, eq. 7")

@@ -11,8 +11,14 @@ from .declare import Sample, normalize
 
 def _inverse(x, normalized_shape, eps):
     dims = [-d for d in range(len(normalized_shape), 0, -1)]
-    eps = torch.finfo(torch.float32).eps if eps is None else eps
-    return dims, torch.rsqrt((x * x).mean(dims, keepdim=True) + eps)
+    square = (x * x).mean(dims, keepdim=True)
+    return dims, torch.rsqrt(square + (_epsilon(square) if eps is None else eps))
+
+
+def _epsilon(x):
+    """The machine epsilon of x's dtype, torch's default, as a value of the graph: 4/3 is the one that rounds."""
+    third = torch.ones_like(x) * 4 / 3 - 1
+    return (third * 3 - 1).abs()
 
 
 def stats(x, normalized_shape, weight=None, eps=None):
@@ -28,6 +34,9 @@ def taylor(x, normalized_shape, weight=None, eps=None, *, y):
 
 
 RULE = normalize(
-    "rms_norm", F.rms_norm, stats, stats, taylor, modules=(nn.RMSNorm,), samples=(Sample((2, 5, 7), {"normalized_shape": (7,), "eps": 1e-5}, tensors={"weight": (7,)}),),
+    "rms_norm", F.rms_norm, stats, stats, taylor, functions=(torch.rms_norm, torch.ops.aten.rms_norm.default), modules=(nn.RMSNorm,), samples=(
+        Sample((2, 5, 7), {"normalized_shape": (7,), "eps": 1e-5}, {"normalized_shape": 7, "eps": 1e-5}, {"weight": (7,)}), Sample((2, 3, 4, 5), {"normalized_shape": (4, 5), "eps": 0.1}, {"normalized_shape": (4, 5), "eps": 0.1, "elementwise_affine": False}),
+        Sample((2, 5, 7), {"normalized_shape": (7,)}, {"normalized_shape": 7, "elementwise_affine": False}),
+    ),
     formula="h(x) = g x/rms(x);  y1 = g x1/rms(x0)", source="the paper, Fig. 2",
 )

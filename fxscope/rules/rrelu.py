@@ -20,6 +20,6 @@ def expand(x, lower=1 / 8, upper=1 / 3, training=False):
 
 
 RULE = mask(
-    "rrelu", F.rrelu, freeze, piecewise=True, expand=expand, modules=(nn.RReLU,), samples=(Sample(kwargs={"training": False}, module={}),),
+    "rrelu", F.rrelu, freeze, piecewise=True, expand=expand, functions=(torch.rrelu, torch.ops.aten.rrelu.default), modules=(nn.RReLU,), samples=(Sample(kwargs={"training": False}, module={}), Sample(kwargs={"lower": 0.1, "upper": 0.4}, module={"lower": 0.1, "upper": 0.4})),
     formula="h(x) = max(x, 0) + a min(x, 0), a the mean slope;  train: a drawn once", source="the paper, eq. 2",
 )

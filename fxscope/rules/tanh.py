@@ -1,5 +1,7 @@
 """Tanh: the factor tanh(x0)/x0, smooth and in (0, 1]."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -20,6 +22,6 @@ def taylor(x, *, y):
 
 RULE = mask(
     "tanh", torch.tanh, freeze, taylor=taylor, functions=(F.tanh, torch.ops.aten.tanh.default), methods=("tanh",), modules=(nn.Tanh,), samples=(Sample(),),
-    interval=lambda bound, a: (0.0 if bound(a["x"])[0] >= 0 else -1.0, 1.0),
+    interval=lambda bound, a: (math.tanh(bound(a["x"])[0]), math.tanh(bound(a["x"])[1])),
     formula="h(x) = tanh(x);  y1 = tanh(x0)/x0 x1, 1 at 0", source="READINGS 1 (the paper's CycleGAN ends in one)",
 )

@@ -1,21 +1,16 @@
-"""Sine and error function by their ratio, cosine by its distance from 1."""
+"""Sine, cosine and tangent, their inverses and their hyperbolic forms: the ratio h(x0)/x0, cosines by their distance from 1."""
 
 import math
 
 import torch
 
 from ..twins import Gate
-from ._stable import sinc
+from ._stable import series, sinc, sinhc
 from .declare import Sample, like, mask
 
 
 def sin(x):
     return Gate(factor=sinc(x))
-
-
-def sin_taylor(x, *, y):
-    slope = torch.cos(x)
-    return Gate(factor=slope, offset=y - slope * x)
 
 
 def cos(x):
@@ -24,24 +19,53 @@ def cos(x):
     return Gate(factor=x * half * half * -0.5, offset=like(x, 1.0))
 
 
-def cos_taylor(x, *, y):
-    slope = -torch.sin(x)
-    return Gate(factor=slope, offset=y - slope * x)
+def tan(x):
+    return Gate(factor=sinc(x) / torch.cos(x))
 
 
-def erf(x):
-    near = x.abs() < 1e-3
-    safe = torch.where(near, torch.ones_like(x), x)
-    small = torch.where(near, x * x, torch.zeros_like(x))
-    return Gate(factor=torch.where(near, (1 - small * (1 / 3 - small * 0.1)) * (2 / math.sqrt(math.pi)), torch.erf(safe) / safe))
+def atan(x):
+    return Gate(factor=series(x, torch.atan, (1.0, -1 / 3, 1 / 5, -1 / 7)))
 
 
-def erf_taylor(x, *, y):
-    slope = torch.exp(-x * x) * (2 / math.sqrt(math.pi))
-    return Gate(factor=slope, offset=y - slope * x)
+def sinh(x):
+    return Gate(factor=sinhc(x))
 
 
-_UNIT = dict(samples=(Sample(),), interval=lambda bound, a: (-1.0, 1.0))
-SIN = mask("sin", torch.sin, sin, taylor=sin_taylor, methods=("sin",), formula="y1 = sin(x0)/x0 x1", source="the paper, eq. 2 with c = 0", **_UNIT)
-COS = mask("cos", torch.cos, cos, taylor=cos_taylor, methods=("cos",), formula="y1 = (cos(x0) - 1)/x0 x1 + 1", source="READINGS 1", **_UNIT)
-ERF = mask("erf", torch.erf, erf, taylor=erf_taylor, functions=(torch.special.erf,), methods=("erf",), formula="y1 = erf(x0)/x0 x1", source="the paper, eq. 2 with c = 0", **_UNIT)
+def cosh(x):
+    half = sinhc(x * 0.5)
+    return Gate(factor=x * half * half * 0.5, offset=like(x, 1.0))
+
+
+def asinh(x):
+    return Gate(factor=series(x, torch.asinh, (1.0, -1 / 6, 3 / 40, -15 / 336)))
+
+
+def atanh(x):
+    return Gate(factor=series(x, torch.atanh, (1.0, 1 / 3, 1 / 5, 1 / 7)))
+
+
+def _tangent(slope_of):
+    """eq. 4: slope h'(x0), constant h(x0) - h'(x0) x0."""
+
+    def taylor(x, *, y):
+        slope = slope_of(x, y)
+        return Gate(factor=slope, offset=y - slope * x)
+
+    return taylor
+
+
+def _rule(name, freeze, slope_of, formula, samples=(Sample(),), interval=None):
+    function, overload = getattr(torch, name), getattr(torch.ops.aten, name).default
+    return mask(name, function, freeze, taylor=_tangent(slope_of), functions=(overload,), methods=(name,), samples=samples, interval=interval, formula=formula, source="the paper, eq. 2 with c = h(0)")
+
+
+_INSIDE = (Sample(call=lambda f, x: f(torch.tanh(x) * 0.9)),)
+_UNIT = lambda bound, a: (-1.0, 1.0)  # noqa: E731
+SIN = _rule("sin", sin, lambda x, y: torch.cos(x), "y1 = sin(x0)/x0 x1", interval=_UNIT)
+COS = _rule("cos", cos, lambda x, y: -torch.sin(x), "y1 = (cos(x0) - 1)/x0 x1 + 1", interval=_UNIT)
+TAN = _rule("tan", tan, lambda x, y: 1 + y * y, "y1 = tan(x0)/x0 x1")
+ATAN = _rule("atan", atan, lambda x, y: torch.reciprocal(1 + x * x), "y1 = atan(x0)/x0 x1", interval=lambda bound, a: (-math.pi / 2, math.pi / 2))
+SINH = _rule("sinh", sinh, lambda x, y: torch.cosh(x), "y1 = sinh(x0)/x0 x1")
+COSH = _rule("cosh", cosh, lambda x, y: torch.sinh(x), "y1 = (cosh(x0) - 1)/x0 x1 + 1", interval=lambda bound, a: (1.0, math.inf))
+ASINH = _rule("asinh", asinh, lambda x, y: torch.rsqrt(1 + x * x), "y1 = asinh(x0)/x0 x1")
+ATANH = _rule("atanh", atanh, lambda x, y: torch.reciprocal((1 - x) * (1 + x)), "y1 = atanh(x0)/x0 x1", samples=_INSIDE)

@@ -4,21 +4,47 @@ import torch
 
 from ..twins import Mask
 from ._ranks import widest
-from .declare import select
+from .declare import Sample, composite, select
 from .extremum import choose
 
 
-def where(condition, x, other, *, call):
-    if isinstance(call.arguments["other"], (int, float)):
-        return Mask(condition, torch.full_like(x, other)), [call.value("x")]
-    if isinstance(call.arguments["x"], (int, float)):
-        return Mask(~condition, torch.full_like(other, x)), [call.value("other")]
-    return choose(call, condition)
+def where(condition, x, other, *, call, y):
+    return choose(call, condition, y, "condition")
 
 
-def masked_fill(x, mask, value, *, y):
-    return Mask(keep=~mask, other=y)
+def masked_fill(x, mask, value, *, call, y):
+    return Mask(~mask, y, call.lift("x", "mask")), [call.value("x")]
 
 
-WHERE = select("where", torch.where, where, carries=("x", "other"), rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])), formula="y1 = a1 where the frozen condition holds, b1 elsewhere", source="the paper, eq. 2")
-MASKED_FILL = select("masked_fill", torch.masked_fill, masked_fill, methods=("masked_fill",), formula="y1 = x1 where the mask is off, the value elsewhere", source="the paper, eq. 2")
+def _either(first, second):
+    """Bounds of a value that is one of two."""
+    return lambda bound, a: (min(bound(a[first])[0], bound(a[second])[0]), max(bound(a[first])[1], bound(a[second])[1]))
+
+
+def _bits(*shape):
+    return lambda rng: torch.rand(shape, generator=rng) > 0.4
+
+
+_ATEN = torch.ops.aten
+WHERE = select(
+    "where", torch.where, where, functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf), carries=("x", "other"), rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
+    interval=_either("x", "other"),
+    samples=(
+        Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: f(condition, x, other)),
+        Sample(tensors={"condition": _bits(3, 1, 1)}, kwargs={"other": 0.7}, call=lambda f, x, condition, other: f(condition, x, other)),
+        Sample(tensors={"condition": _bits(6, 7)}, kwargs={"other": -1.5}, call=lambda f, x, condition, other: f(condition, other, x)),
+        Sample(call=lambda f, x: f(x > 0.2, x, x * 0.5), spellings=("where",)),
+        Sample((2, 7), tensors={"condition": _bits(4, 1, 1)}, kwargs={"other": 0.7}, call=lambda f, x, condition, other: f(condition, x, other), images=False),
+    ),
+    formula="y1 = a1 where the frozen condition holds, b1 elsewhere", source="the paper, eq. 2",
+)
+WHERE_METHOD = composite(
+    "where_method", "where", lambda x, condition, other: torch.where(condition, x, other), "", carries=("x", "other"),
+    samples=(Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: x.where(condition, other)),), formula="where", source="the paper, eq. 2",
+)
+MASKED_FILL = select(
+    "masked_fill", torch.masked_fill, masked_fill, functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor), methods=("masked_fill",), rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
+    interval=_either("x", "value"),
+    samples=(Sample(tensors={"mask": _bits(3, 6, 7)}, kwargs={"value": -2.0}), Sample(tensors={"mask": _bits(7)}, kwargs={"value": float("-inf")}), Sample(tensors={"mask": _bits(7), "value": lambda rng: torch.tensor(0.7, dtype=torch.float64)})),
+    formula="y1 = x1 where the mask is off, the value elsewhere", source="the paper, eq. 2",
+)

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 import torch
 import torch.fx as fx
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..ir import info
 from ..transform import tensors_of
@@ -39,7 +40,12 @@ def law_1(pair: Callable, model: Callable, x0: torch.Tensor) -> float:
 def law_2(pair: Callable, x0: torch.Tensor) -> float:
     """x1 = x0 gives y1 = y0 (paper, eq. 3)."""
     y0, y1 = pair(x0, x0)
-    return distance(y1, y0)
+    return distance(_of_one_probe(y1, y0), y0)
+
+
+def _of_one_probe(got: Any, expected: Any) -> list[torch.Tensor]:
+    """Outputs of one probe in the shape of the model's: a number has K = 1 in front."""
+    return [g.squeeze(0) if e.dim() == 0 else g for g, e in zip(tensors_of(got), tensors_of(expected), strict=True)]
 
 
 def law_3(filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, a: float = 0.7, b: float = -1.3) -> float:
@@ -62,12 +68,44 @@ def _tile(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return c.repeat(like.shape[0] // c.shape[0], *[1] * (c.dim() - 1))
 
 
+def law_12(filter: Callable, other: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
+    """Two spellings of one function give the same F."""
+    return distance(other(x0, v), filter(x0, v))
+
+
+def non_finite(pair: Callable, x0: torch.Tensor) -> int:
+    """At x1 = x0: how many entries of y1 are numbers where y0 is NaN or infinite. Must be none."""
+    y0, y1 = pair(x0, x0)
+    return sum(int(torch.isfinite(b[~torch.isfinite(a)]).sum()) for a, b in zip(tensors_of(y0), tensors_of(y1)))
+
+
 def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
     """F v is torch.func's Jacobian-vector product: piecewise-linear networks, and policy "taylor"."""
-    with warnings.catch_warnings():
+    tangent = jacobian_vector_product(lambda x: tuple(tensors_of(model(x))), x0, v)
+    return distance(_of_one_probe(filter(x0, v), tangent), list(tangent))
+
+
+def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample).
+
+    The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
+    """
+    with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
-        _, tangent = torch.func.jvp(lambda x: tuple(tensors_of(model(x))), (x0,), (v,))
-    return distance(filter(x0, v), list(tangent))
+        try:
+            return torch.func.jvp(function, (x0,), (v,))[1]
+        except NotImplementedError:
+            return twice_transposed(function, x0, v)
+
+
+def twice_transposed(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """J v from reverse derivatives alone: <u, J v> = <J^T u, v>, whose gradient in u is J v."""
+    with torch.enable_grad():
+        x = x0.detach().clone().requires_grad_()
+        y = function(x)
+        u = tuple(torch.zeros_like(t, requires_grad=True) for t in y)
+        pulled, = torch.autograd.grad(y, x, u, create_graph=True)
+        return torch.autograd.grad(pulled, u, v, materialize_grads=True)
 
 
 def law_9(gm: fx.GraphModule) -> list[str]:
@@ -82,14 +120,28 @@ def law_9(gm: fx.GraphModule) -> list[str]:
     return bad
 
 
-def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y) -> float:
-    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls."""
+def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y, images: bool = True) -> float:
+    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls.
+
+    ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm, sums over a batch).
+    """
     K, B = probes.shape[:2]
     together = tensors_of(output(graph(x0, probes.flatten(0, 1))))
     worst = 0.0
     for k in range(K):
+        if not images:
+            alone = tensors_of(output(graph(x0, probes[k])))
+            worst = max([worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))])
+            continue
         for b in range(B):
             alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
             for whole, part in zip(together, alone):
                 worst = max(worst, distance([whole[k * B + b : k * B + b + 1]], [part]) if whole.dim() else distance([whole], [part]))
     return worst
+
+
+def _part(whole: torch.Tensor, part: torch.Tensor, k: int) -> torch.Tensor:
+    """The k-th probe's share of the outputs of all probes; a number of each probe has K alone in front."""
+    if part.dim() == 1 and part.shape[0] == 1 and whole.dim() == 1:
+        return whole[k : k + 1]
+    return whole[k * part.shape[0] : (k + 1) * part.shape[0]]

@@ -2,11 +2,11 @@
 
 from .arrange import Add, Concat, Constant, Dims, Expand, Identity, Index, Item, Negate, Offset, Repeat, Reshape, Stack, shifted
 from .base import Probes, Twin, nodes_of, state
-from .frozen import Average, Choose, Divide, Gate, Gather, Mask, Normalize, Select, Slope, TangentProduct
-from .linear import BatchNorm, Conv, Dense, MatmulLeft, MatmulRight, Pad, Rearrange, Resample, Sample
+from .frozen import Average, Choose, Divide, Gate, Gather, Mask, Normalize, Select, Slope, TangentProduct, Unpool
+from .linear import BatchNorm, Conv, Dense, Einsum, MatmulLeft, MatmulRight, Pad, Rearrange, Resample, Sample
 
 __all__ = [
-    "Add", "Average", "BatchNorm", "Choose", "Concat", "Constant", "Conv", "Dense", "Dims", "Divide", "Expand", "Gate", "Gather",
+    "Add", "Average", "BatchNorm", "Choose", "Concat", "Constant", "Conv", "Dense", "Dims", "Divide", "Einsum", "Expand", "Gate", "Gather",
     "Identity", "Index", "Item", "Mask", "MatmulLeft", "MatmulRight", "Negate", "Normalize", "Offset", "Pad", "Probes", "Rearrange",
-    "Repeat", "Resample", "Reshape", "Sample", "Select", "Slope", "Stack", "TangentProduct", "Twin", "nodes_of", "shifted", "state",
+    "Repeat", "Resample", "Reshape", "Sample", "Select", "Slope", "Stack", "TangentProduct", "Twin", "Unpool", "nodes_of", "shifted", "state",
 ]

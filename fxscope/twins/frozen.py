@@ -16,10 +16,11 @@ class Mask(Twin):
 
     keep: Any = state("mask")
     other: Any = state("constant", default=None)
+    lift: int = 0
     additive = ("other",)
 
     def apply(self, k: Probes, x):
-        return torch.where(self.keep, x, 0.0 if self.other is None else self.other)
+        return torch.where(self.keep, k.lift(x, self.lift), 0.0 if self.other is None else self.other)
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,22 @@ class Gather(Twin):
 
     def apply(self, k: Probes, x):
         return torch.gather(x, self.dim, k.spread(self.index, self.rank))
+
+
+@dataclass(frozen=True)
+class Unpool(Twin):
+    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one; ``blank`` has the output's shape."""
+
+    index: Any = state("index")
+    blank: Any = state("size")
+    dims: int = 2
+    rank: int | None = None
+
+    def apply(self, k: Probes, x):
+        rank = None if self.rank is None else self.rank - self.dims + 1
+        index, blank = (k.spread(v.flatten(-self.dims), rank) for v in (self.index, self.blank))
+        filled = blank.scatter(-1, index, x.flatten(-self.dims))
+        return filled.unflatten(-1, [self.blank.size(d) for d in range(-self.dims, 0)])
 
 
 @dataclass(frozen=True)

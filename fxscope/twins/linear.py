@@ -68,6 +68,24 @@ class MatmulRight(Twin):
 
 
 @dataclass(frozen=True)
+class Einsum(Twin):
+    """y1 = einsum with x1 in place ``at`` and frozen or constant tensors in the others; the probes have a letter of their own."""
+
+    equation: str
+    operands: tuple = state("gate")
+    at: int = 0
+
+    def apply(self, k: Probes, x):
+        inputs, arrow, output = self.equation.replace(" ", "").partition("->")
+        letter = next(c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in self.equation)
+        terms = [letter + t if i == self.at else t for i, t in enumerate(inputs.split(","))]
+        once = sorted(c for c in set(inputs) - set(",.") if inputs.count(c) == 1)
+        output = output if arrow else "..." * ("." in inputs) + "".join(once)
+        operands = [x if i == self.at else v for i, v in enumerate(self.operands)]
+        return torch.einsum(",".join(terms) + "->" + letter + output, operands)
+
+
+@dataclass(frozen=True)
 class BatchNorm(Twin):
     """y1 = g (x1 - mu)/sqrt(v + eps) + b with the running statistics: constants, one value a channel."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from .base import Probes, Twin, state
 
 
@@ -41,6 +43,11 @@ class TangentNorm(Twin):
         return y if self.offset is None else y + self.offset
 
 
+def _where_seen(pattern, x):
+    """x where the pattern is not zero: a masked score is -inf, and 0 * inf is no number."""
+    return torch.where(pattern == 0, 0.0, x)
+
+
 @dataclass(frozen=True)
 class SoftmaxTangent(Twin):
     """y1 = s0 (x1 - sum(s0 x1)) + offset: the Jacobian of softmax along ``dim`` (counted with K in front)."""
@@ -52,6 +59,7 @@ class SoftmaxTangent(Twin):
     kind = "gate"
 
     def apply(self, k: Probes, x):
+        x = _where_seen(self.pattern, x)
         y = self.pattern * (x - (self.pattern * x).sum(self.dim, keepdim=True))
         return y if self.offset is None else y + self.offset
 
@@ -67,7 +75,7 @@ class LogSoftmaxTangent(Twin):
     kind = "gate"
 
     def apply(self, k: Probes, x):
-        y = x - (self.pattern * x).sum(self.dim, keepdim=True)
+        y = x - (self.pattern * _where_seen(self.pattern, x)).sum(self.dim, keepdim=True)
         return y if self.offset is None else y + self.offset
 
 

@@ -1,0 +1,46 @@
+"""Einstein summation: linear in each operand; with two on the path of the probe one is frozen, as in any product."""
+
+import torch
+
+from ..twins import Add, Einsum, Gate, Offset
+from .declare import Sample, product
+from .product import decide
+
+
+def einsum(equation, operands, *, call, y):
+    values = call.values("operands")
+    carried = [i for i, v in enumerate(values) if v is not None]
+    parts = {i: (Einsum(equation, tuple(operands), i), [values[i]]) for i in carried}
+    if len(carried) == 1:
+        return parts[carried[0]]
+    if len(carried) > 2:
+        raise TypeError(f"{len(carried)} operands depend on the probe; write it as products of two")
+    first, second = carried
+    reading = decide(call, [call.arguments["operands"][i] for i in carried])
+    if reading in ("left", "right"):
+        return parts[first if reading == "left" else second]
+    both = call.record(Add(1, (0, 0)), [call.record(*parts[first]), call.record(*parts[second])])
+    return (Offset(y, -1, grows=False) if reading == "taylor" else Gate(0.5)), [both]
+
+
+def output_rank(rank, a):
+    """The number of letters behind the arrow; None where an ellipsis or the implicit form leaves it to the operands."""
+    _, arrow, result = a["equation"].replace(" ", "").partition("->")
+    return len(result) if arrow and "." not in result else None
+
+
+
+def _with(equation, **more):
+    return lambda f, x, **given: f(equation, x, *(given[k] for k in sorted(given)), **more)
+
+
+EINSUM = product(
+    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank,
+    samples=(
+        Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")), Sample((2, 5, 3), tensors={"w": (3, 4)}, call=lambda f, x, w: f("b...j,jk", [x, w]), images=False, spellings=("einsum", "einsum.default")),
+        Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),
+        Sample((2, 3, 5), call=lambda f, x: f("bij,bkj->bik", x, torch.tanh(x))), Sample((2, 3, 5), call=lambda f, x: f("bij,bik->bjk", x, x)),
+        Sample((2, 3, 5), tensors={"a": (3, 4), "b": (5, 6)}, call=lambda f, x, a, b: f("bij,ik,jl->bkl", x, a, b)), Sample((2, 3, 5), call=lambda f, x: f("bii->bi", x[:, :, :3])),
+    ),
+    formula="gate: y1 = einsum with x0 for the frozen operand;  uniform: the mean of both;  taylor: their sum - y0", source="the paper, eq. 2",
+)

@@ -1,0 +1,33 @@
+"""Sampling at a grid: linear in the features; the grid is frozen, whatever it was computed from."""
+
+import torch
+import torch.nn.functional as F
+
+from ..twins import Sample as SampleTwin
+from .declare import Sample, constant, linear
+
+
+def twin(x, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
+    return SampleTwin(grid, dict(mode=mode, padding_mode=padding_mode, align_corners=align_corners))
+
+
+def _grid(*shape):
+    return lambda rng: torch.rand(shape, generator=rng, dtype=torch.float64) * 2.4 - 1.2
+
+
+def _case(mode, padding_mode, align_corners):
+    return Sample(kwargs={"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}, tensors={"grid": _grid(2, 5, 4, 2)}, images=False)
+
+
+GRID_SAMPLE = linear(
+    "grid_sample", F.grid_sample, twin, ignores=("grid",), rank=lambda rank, a: rank(a["x"]),
+    samples=(_case("bilinear", "zeros", False), _case("nearest", "border", False), _case("bicubic", "reflection", True), Sample((2, 3, 4, 5, 6), {"align_corners": False}, tensors={"grid": _grid(2, 3, 4, 2, 3)}, images=False)),
+    formula="y1 = x1 at the frozen grid", source="the paper, eq. 7 (a frozen index)",
+)
+
+
+def affine(theta, size, align_corners=None):
+    """The grid of an affine map."""
+
+
+AFFINE_GRID = constant("affine_grid", F.affine_grid, affine, carries=("theta",), rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, unsampled="its value only ever is a frozen grid", formula="a frozen grid", source="the paper, eq. 2 with A = 0")

@@ -1,0 +1,56 @@
+"""More operators that only pick or move entries: diagonals, triangles, sliding windows, moved dimensions."""
+
+import torch
+
+from ..twins import Dims, shifted
+from ._ranks import shift
+from .declare import Sample, composite, linear
+
+
+def movedim(x, source, destination):
+    # a dimension counted from the front moves by one with the probes, one counted from the back does not
+    return Dims(torch.movedim, (shifted(source), shifted(destination)))
+
+
+def diagonal(x, offset=0, dim1=0, dim2=1):
+    return Dims(torch.diagonal, (offset, shifted(dim1), shifted(dim2)))
+
+
+def tril(x, diagonal=0):
+    return Dims(torch.tril, (diagonal,))
+
+
+def triu(x, diagonal=0):
+    return Dims(torch.triu, (diagonal,))
+
+
+def _windows(x, dimension, size, step):
+    return x.unfold(dimension, size, step)
+
+
+def windows(x, dimension, size, step):
+    return Dims(_windows, (shifted(dimension), size, step))
+
+
+def diff(x, n=1, dim=-1, prepend=None, append=None):
+    if prepend is not None or append is not None:
+        raise TypeError("diff with prepend or append; write it with cat")
+    return Dims(torch.diff, (n, shifted(dim)))
+
+
+def sliced(x, dim=0, start=None, end=None, step=1):
+    if dim < 0:
+        raise TypeError("a slice of a dimension counted from the back")
+    return x[(slice(None),) * dim + (slice(start, end, step),)]
+
+
+_ATEN = torch.ops.aten
+_KEEP = dict(source="the paper, eq. 7", interval=lambda bound, a: bound(a["x"]))
+_ZEROS = dict(source="the paper, eq. 7", interval=lambda bound, a: (min(0.0, bound(a["x"])[0]), max(0.0, bound(a["x"])[1])))
+MOVEDIM = linear("movedim", torch.movedim, movedim, functions=(torch.moveaxis, _ATEN.movedim.int), methods=("movedim", "moveaxis"), samples=(Sample(kwargs={"source": 1, "destination": -1}), Sample(kwargs={"source": -1, "destination": 1})), formula="y1 = x1 with a dimension moved", **_KEEP)
+DIAGONAL = linear("diagonal", torch.diagonal, diagonal, functions=(_ATEN.diagonal.default,), methods=("diagonal",), rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample((2, 3, 5, 5), {"offset": 1, "dim1": 2, "dim2": -1}),), formula="y1 = the diagonal of x1", **_KEEP)
+TRIL = linear("tril", torch.tril, tril, functions=(_ATEN.tril.default,), methods=("tril",), samples=(Sample((2, 5, 5)), Sample((2, 5, 5), {"diagonal": -1})), formula="y1 = the lower triangle of x1", **_ZEROS)
+TRIU = linear("triu", torch.triu, triu, functions=(_ATEN.triu.default,), methods=("triu",), samples=(Sample((2, 5, 5)), Sample((2, 5, 5), {"diagonal": 1})), formula="y1 = the upper triangle of x1", **_ZEROS)
+UNFOLD = linear("windows", "unfold", windows, functions=(_ATEN.unfold.default,), rank=lambda rank, a: shift(rank(a["x"]), 1), samples=(Sample(kwargs={"dimension": 2, "size": 3, "step": 2}), Sample(kwargs={"dimension": -1, "size": 2, "step": 1})), formula="y1 = windows of x1", **_KEEP)
+DIFF = linear("diff", torch.diff, diff, methods=("diff",), samples=(Sample(kwargs={"dim": 2}), Sample()), formula="y1 = differences of x1", source="the paper, eq. 7")
+SLICE = composite("slice", _ATEN.slice.Tensor, sliced, "", samples=(Sample(kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}),), formula="y1 = x1 at the same places", **_KEEP)
