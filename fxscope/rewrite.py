@@ -33,13 +33,18 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One twin of the tape: what it computes, from which values, for which node, and by which rule's variant."""
+    """One twin of the tape: what it computes, from which values, for which node, and by which rule's variant.
+
+    like   a node of the original graph with the value's shape, of ``rank`` dimensions; None where none is known
+    """
 
     twin: Twin
     inputs: tuple[Any, ...]
     origin: fx.Node
     rule: str
     variant: str
+    like: fx.Node | None = None
+    rank: int | None = None
 
 
 @dataclass
@@ -81,9 +86,13 @@ class Call:
         """The value of an argument on x0."""
         return fx.Proxy(self.arguments[name], self._rewriter.tracer)
 
-    def record(self, twin: Twin, inputs: list[Any]) -> Any:
-        """Put a twin on the tape and return its value, for rules that need more than one."""
-        return self._rewriter.record(twin, inputs, self)
+    def record(self, twin: Twin, inputs: list[Any], like: fx.Proxy | None = None, rank: int | None = None) -> Any:
+        """Put a twin on the tape and return its value, for rules that need more than one.
+
+        ``like`` is a value of the original branch that has its shape (of ``rank`` dimensions, where the graph does not
+        tell); it need not be given for a twin that keeps the shape of its input.
+        """
+        return self._rewriter.record(twin, inputs, self, like, rank)
 
     def rank(self, name: str) -> int | None:
         return self.facts.rank(self.arguments[name])
@@ -146,7 +155,7 @@ class _Rewriter:
             twin, inputs = result
         else:
             twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
-        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call)
+        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, fx.Proxy(node, self.tracer))
 
     def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
         parameters = inspect.signature(function).parameters
@@ -155,12 +164,22 @@ class _Rewriter:
         given = {n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer)) for n, v in arguments.items() if n in parameters}
         return function(**given, **keyword)
 
-    def record(self, twin: Twin, inputs: list[Any], call: Call) -> Record:
+    def record(self, twin: Twin, inputs: list[Any], call: Call, like: "fx.Proxy | None" = None, rank: int | None = None) -> Record:
         fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
         rule = info(call.node).rule
-        record = Record(dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant)
+        if rank is not None and like is not None:
+            self.facts.ranks.setdefault(like.node, rank)
+        shape = (like.node, self.facts.rank(like.node)) if like is not None else self._kept(twin, inputs)
+        record = Record(dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant, *shape)
         self.tape.append(record)
         return record
+
+    def _kept(self, twin: Twin, inputs: list[Any]) -> tuple:
+        """(like, rank) of a value that has its input's shape."""
+        first = inputs[0] if inputs and twin.keeps_shape else None
+        if isinstance(first, Probe):
+            return first.node, self.facts.rank(first.node)
+        return (first.like, first.rank) if isinstance(first, Record) else (None, None)
 
     def _tag(self, node: fx.Node, end: fx.Node, rule: Rule, variant: str) -> None:
         """Describe the frozen states that a rule inserted behind its node."""

@@ -11,6 +11,7 @@ from torch import nn
 
 from .canonicalize import canonicalize
 from .classify import classify
+from .emit import FORMS
 from .emit import emit as emit_graph
 from .errors import LawBroken, PlaceError
 from .places import find_place, place_names
@@ -19,7 +20,6 @@ from .rewrite import Probe, Program, rewrite
 from .rules import registry
 from .trace import trace
 
-FORMS = ("pair", "filter", "residual")
 PROBES = ("flat", "stacked")
 
 
@@ -37,7 +37,11 @@ def transform(
 
         scope = transform(model);   y0, y1 = scope(x0, x1);   y1 = F(x0) x1 + r(x0),   x1 = x0  =>  y1 = y0
 
-    emit            "pair": (x0, x1) -> (y0, y1);  "filter": (x0, x1) -> F x1;  "residual": x0 -> r
+    emit            "pair": (x0, x1) -> (y0, y1);  "filter": (x0, x1) -> F x1;  "residual": x0 -> r;
+                    "adjoint": (x0, y2) -> F^T y2, y2 in the outputs' structure;
+                    "row": (x0, index) -> (y0, row, r_k), index int64 of shape (K*B,), places of one image's flattened output,
+                    <row, x0> + r_k = y0[index];  "argmax": x0 -> (y0, index, row, r_k) for every image's largest output;
+                    "record": x0 -> (y0, state), "replay": (state, x1) -> F x1, "pullback": (state, y2) -> F^T y2
     policy          which freezing rule where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a ``Policy``
     inputs          the place that is probed (default: the model's first input), or several
     outputs         the place that is read (default: the model's output), or several as a list or {name: place}
@@ -94,8 +98,10 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example_inputs: tuple) -> 
     given = [_clone(x) for x in example_inputs if x is not None and not isinstance(x, (bool, int, float, str))]
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        got = _Recorder(gm).run(*given)
         training = any(m.training for m in model.modules())
+        torch.manual_seed(0)
+        got = _Recorder(gm).run(*given)
+        torch.manual_seed(0)  # the same draws
         expected = None if training else model(*[_clone(x) for x in example_inputs])
         for name, value in model.named_buffers():
             value.copy_(buffers[name])

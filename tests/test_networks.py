@@ -9,7 +9,9 @@ from torch import nn
 
 import fxscope
 from fxscope import models
+from fxscope.emit import emit, emit_parts
 from fxscope.testing import laws, randomize
+from fxscope.transform import program_of
 
 FAMILIES = "alexnet convnext densenet efficientnet googlenet inception mnasnet mobilenet regnet resnet resnext shufflenet squeezenet vgg wide_resnet".split()
 CLASSIFIERS = [n for n in torchvision.models.list_models(module=torchvision.models) if n.startswith(tuple(FAMILIES))]
@@ -102,6 +104,28 @@ def test_laws(name, rng):
         assert (y1 - y).norm() > 0.05 * y1.norm(), "the residual is too small for these laws to test anything"
     if not name.startswith((*SMOOTH, "cyclegan", "unet", "rcan", "mnasnet")) or name.startswith("mnasnet"):
         assert laws.law_6(filter, model, x0, probes[0]) < 1e-9
+
+
+@pytest.mark.parametrize("name", networks())
+@torch.no_grad()
+def test_transposed(name, rng):
+    """Law 5 below 1e-10, law 8, and the recorded forms, through one program."""
+    model, shape = build(name)
+    model = model.double().eval()
+    x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
+    if name != "bicubic":
+        randomize(model, x0)
+    program = program_of(model)
+    filter, adjoint, row = (emit(program, form) for form in ("filter", "adjoint", "row"))
+    parts = emit_parts(program, "flat")
+    u = torch.randn(4, *shape, generator=rng, dtype=torch.float64)
+    fu = filter(x0, u)
+    v = torch.randn(fu.shape, generator=rng, dtype=torch.float64)
+    assert laws.law_5(filter, adjoint, x0, u, v) < 1e-10
+    assert laws.law_8(row, x0, torch.randint(fu[0].numel(), (4,), generator=rng)) < 1e-9
+    _, state = parts["record"](x0)
+    assert laws.distance(parts["replay"](state, u), fu) < 1e-12
+    assert laws.distance(parts["pullback"](state, v), adjoint(x0, v)) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

@@ -221,6 +221,34 @@ def test_every_rule_has_samples_or_a_reason():
 
 
 @pytest.mark.parametrize("rule, sample, variant", list(cases()))
+def test_transposed(rule, sample, variant):
+    """Law 5 for the adjoint, law 8 for the constants, and record, replay and pullback against filter and adjoint."""
+    case = Case(rule, sample)
+    model = case.target()
+    program = program_of(model, policy=_policy(rule, variant), example_inputs=(case.x0,))
+    filter, adjoint, record, replay, pullback = (emit(program, form).train(model.training) for form in ("filter", "adjoint", "record", "replay", "pullback"))
+    if sample.draws:
+        filter, adjoint, record = _seeded(filter), _seeded(adjoint), _seeded(record)
+    check_transposed(program, case, filter, adjoint, record, replay, pullback, BROKEN.get((rule.name, variant), ("", ""))[0])
+
+
+def check_transposed(program, case: Case, filter, adjoint, record, replay, pullback, broken: str = ""):
+    x0, u = case.x0, case.probes.flatten(0, 1)
+    fu = filter(x0, u)
+    rng = torch.Generator().manual_seed(1)
+    v = torch.utils._pytree.tree_map(lambda t: torch.randn(t.shape, generator=rng, dtype=D), fu)
+    assert laws.law_5(filter, adjoint, x0, u, v) < TOLERANCE
+    _, state = record(x0)
+    assert laws.distance(replay(state, u), fu) < 1e-12
+    assert laws.distance(pullback(state, v), adjoint(x0, v)) < 1e-12
+    if isinstance(fu, torch.Tensor) and fu.dim() > 1 and _images(case) and broken != "law 2":
+        row = emit(program, "row")
+        row = _seeded(row) if case.sample.draws else row
+        index = torch.randint(fu[0].numel(), (2 * x0.shape[0],), generator=rng)
+        assert laws.law_8(row, x0, index) < TOLERANCE
+
+
+@pytest.mark.parametrize("rule, sample, variant", list(cases()))
 def test_laws(rule, sample, variant):
     case = Case(rule, sample)
     model = case.target()
@@ -329,6 +357,11 @@ def test_scripted_equals_eager(rule, sample):
     for variant in _variants(rule):
         pair, = graphs(case.target(), _policy(rule, variant), case.x0, ("pair",))
         assert laws.distance(torch.jit.script(pair)(case.x0, case.probes[0]), pair(case.x0, case.probes[0])) == 0
+        program = program_of(case.target(), policy=_policy(rule, variant), example_inputs=(case.x0,))
+        adjoint, record, pullback = (emit(program, form) for form in ("adjoint", "record", "pullback"))
+        y2, state = record(case.x0)
+        assert laws.distance(torch.jit.script(adjoint)(case.x0, y2), adjoint(case.x0, y2)) == 0
+        assert laws.distance(torch.jit.script(pullback)(list(state), y2), pullback(state, y2)) == 0
 
 
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)

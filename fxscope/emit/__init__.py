@@ -1,5 +1,26 @@
 """Emit: plain, standalone GraphModules from a program's original graph and tape."""
 
-from .forward import emit
+from __future__ import annotations
 
-__all__ = ["emit"]
+import torch.fx as fx
+
+from ..rewrite import Program
+from .forward import emit_forward
+from .recorded import PARTS, emit_parts
+from .transposed import emit_adjoint, emit_row
+
+FORMS = ("pair", "filter", "residual", "adjoint", "row", "argmax", *PARTS)
+
+
+def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
+    """The GraphModule of a program: ``form`` is one of ``FORMS``; probes is "flat" (K*B, ...) or "stacked" (K, B, ...)."""
+    if form == "adjoint":
+        return emit_adjoint(program, probes)
+    if form in ("row", "argmax"):
+        return emit_row(program, probes, form == "argmax")
+    if form in PARTS:
+        return emit_parts(program, probes)[form]
+    return emit_forward(program, form, probes)
+
+
+__all__ = ["FORMS", "emit", "emit_parts"]

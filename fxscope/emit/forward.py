@@ -1,4 +1,4 @@
-"""Emit forwards from the tape: the pair, the filter and the residual, branches interleaved so that masks die young."""
+"""Emit forwards from the tape: pair, filter, residual, branches interleaved so that masks die young; and replay."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import torch
 import torch.fx as fx
 
 from ..ir import info, mark
-from ..rewrite import Probe, Program, Record, Structure, leaves, map_structure
+from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
+from .outputs import finish, probe_major, rebuild
+from .sources import Copied, Slots, Stored
+from .tagging import Tagging
 
 _ASSERTS = {
     "shape": "{probe}: expected {form} in the shape of {place}, and got other trailing dimensions",
@@ -21,75 +24,67 @@ _ASSERTS = {
 }
 
 
-def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
-    """The GraphModule of a program: form is "pair", "filter" or "residual"; probes is "flat" (K*B, ...) or "stacked" (K, B, ...)."""
-    return _Emitter(program, form, probes).run()
+def emit_forward(program: Program, form: str, probes: str) -> fx.GraphModule:
+    """pair, filter or residual: the original branch is part of the graph."""
+    return _Forward(program, form, probes == "stacked").run()
 
 
-class _Emitter:
-    def __init__(self, program: Program, form: str, probes: str):
-        self.program, self.form, self.stacked = program, form, probes == "stacked"
+def emit_replay(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
+    """(state, x1) -> F x1: what the twins need of x0 is given; ``slots`` is told what that is."""
+    return _Forward(program, "replay", probes == "stacked", slots).run()
+
+
+class _Forward:
+    def __init__(self, program: Program, form: str, stacked: bool, slots: Slots | None = None):
+        self.program, self.form, self.stacked = program, form, stacked
+        self.linear = form in ("filter", "replay")
         self.graph = fx.Graph()
-        self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
-        self.copies: dict[fx.Node, fx.Node] = {}
-        self.names: dict[str, str] = {}
+        self.source = Copied(program, self.graph) if slots is None else Stored(program, self.graph, slots)
+        self.tracer = self.source.tracer
         self.values: dict[Any, fx.Proxy] = {}
         self.k: Probes | None = None
 
     def run(self) -> fx.GraphModule:
-        needed = self._needed()
-        waiting = _anchored(self.program)
-        for node in self.program.gm.graph.nodes:
-            if node.op == "placeholder":
-                self._copy(node)
+        self.source.placeholders()
         self._placeholders()
+        if isinstance(self.source, Stored):
+            self._from_states()
+        else:
+            self._interleaved()
+        self._output()
+        return finish(self.program, self.graph, self.form, self.stacked)
+
+    def _from_states(self) -> None:
+        for probe in self.program.probes:
+            self._enter(probe)
+        for record in self.program.tape:
+            self._record(record)
+
+    def _interleaved(self) -> None:
+        needed, waiting = self._needed(), _anchored(self.program)
         for node in self.program.gm.graph.nodes:
             if node.op == "output":
                 break
-            if node.op != "placeholder" and node in needed:
-                self._copy(node)
+            if node in needed:
+                self.source.copy(node)
             for probe in self.program.probes:
                 if probe.node is node:
                     self._enter(probe)
             for record in waiting.get(node, ()):
                 self._record(record)
-        self._output()
-        self.graph.lint()
-        gm = fx.GraphModule(self.program.gm, self.graph, f"{type(self.program.gm).__name__}_{self.form}")
-        gm.meta["fxscope"] = {"form": self.form, "probes": "stacked" if self.stacked else "flat"}
-        return gm
 
     def _needed(self) -> set[fx.Node]:
         """Nodes of the original graph that an output, a live state or a probe's check reads."""
-        roots = [n for r in self.program.tape for n in r.twin.states()]
+        roots = [n for r in self.program.tape for n in self._twin(r).states()]
         roots += [p.node for p in self.program.probes]
         if self.form == "pair":
             roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
             roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine]
-        seen: set[fx.Node] = set()
-        while roots:
-            node = roots.pop()
-            if node not in seen:
-                seen.add(node)
-                roots += node.all_input_nodes
-        return seen
+        return upstream(roots)
 
-    def _copy(self, node: fx.Node) -> None:
-        name = node.name if info(node).origin or not info(node).place else "".join(c if c.isalnum() else "_" for c in info(node).place)
-        if node.op == "placeholder" and [n for n in self.program.gm.graph.nodes if n.op == "placeholder"] == [node]:
-            name = "x0"
-        if node.op == "placeholder":
-            new = self.graph.placeholder(name)  # no default: a probe follows, and every input is given
-        else:
-            new = self.graph.create_node(node.op, node.target, *fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__), name=name)
-        new.meta.update(node.meta)
-        new.meta.pop("recognized", None)
-        new.meta.pop("val", None)
-        origin = info(node).origin
-        mark(new, branch="original", origin=self.names.get(origin, origin))
-        self.copies[node] = new
-        self.names[node.name] = new.name
+    def _twin(self, record: Record):
+        return record.twin.homogeneous() if self.linear else record.twin
 
     def _placeholders(self) -> None:
         self.raw = {}
@@ -97,60 +92,76 @@ class _Emitter:
             return
         for probe in self.program.probes:
             node = self.graph.placeholder(probe.name)
-            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=info(probe.node).place, origin=self.copies[probe.node].name if probe.node in self.copies else probe.node.name)
+            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=info(probe.node).place, origin=self._origin(probe.node))
+
+    def _origin(self, node: fx.Node) -> str:
+        return self.source[node].name if isinstance(self.source, Copied) and node in self.source else node.name
 
     def _enter(self, probe: Probe) -> None:
         """Check a probe against the place it replaces, and give it its leading dimension K."""
-        with _Tagging(self.graph, branch="interpreter", role="shape", place=info(probe.node).place):
-            x0 = fx.Proxy(self.copies[probe.node], self.tracer)
-            if self.form == "residual":
-                x1 = torch.zeros_like(x0).unsqueeze(0)
-                count = 1
-            else:
-                raw = fx.Proxy(self.raw[probe], self.tracer)
-                _check(raw, x0, probe.name, info(probe.node).place or probe.node.name, self.stacked)
-                x1 = raw if self.stacked else raw.unflatten(0, (-1, x0.size(0)))
-                count = None
+        with Tagging(self.graph, branch="interpreter", role="shape", place=info(probe.node).place):
+            x1 = self._zeros(probe) if self.form == "residual" else self._given(probe)
             if self.k is None:
-                self.k = Probes(x1.size(0) if count is None else count, linear=self.form == "filter")
-        mark(x1.node, branch="interpreter", role="affine", freezes={}, origin=self.copies[probe.node].name)
+                self.k = Probes(1 if self.form == "residual" else x1.size(0), self.linear)
+        mark(x1.node, branch="interpreter", role="affine", freezes={}, origin=self._origin(probe.node))
         self.values[probe] = x1
 
+    def _zeros(self, probe: Probe) -> fx.Proxy:
+        return torch.zeros_like(self.source.proxy(probe.node)).unsqueeze(0)
+
+    def _given(self, probe: Probe) -> fx.Proxy:
+        raw = fx.Proxy(self.raw[probe], self.tracer)
+        if isinstance(self.source, Stored):
+            batch = self.source.like(probe.node, self.program.facts.rank(probe.node)).size(0)
+        else:
+            x0 = self.source.proxy(probe.node)
+            _check(raw, x0, probe.name, info(probe.node).place or probe.node.name, self.stacked)
+            batch = None if self.stacked else x0.size(0)
+        return raw if self.stacked else raw.unflatten(0, (-1, batch))
+
     def _record(self, record: Record) -> None:
-        twin = record.twin.homogeneous() if self.form == "filter" else record.twin
-        states = {self.copies[n].name: label for n, label in twin.states().items() if n in self.copies}
+        twin = self._twin(record)
+        states = {self.source[n].name: label for n, label in twin.states().items() if n in self.source and isinstance(self.source[n], fx.Node)}
         base = info(record.origin)
-        twin = twin.mapped(lambda n: fx.Proxy(self.copies[n], self.tracer))
         tags = dict(
             branch="interpreter", role="affine", rule=record.rule, variant=record.variant, twin=twin.kind,
-            origin=self.copies[record.origin].name if record.origin in self.copies else record.origin.name,
-            place=base.place, module=base.module, source=base.source,
+            origin=self._origin(record.origin), place=base.place, module=base.module, source=base.source,
         )
-        with _Tagging(self.graph, states=states, **tags):
-            y = twin.apply(self.k, *[self.values[v] for v in record.inputs])
+        with Tagging(self.graph, states=states, **tags):
+            y = twin.mapped(self.source.proxy).apply(self.k, *[self.values[v] for v in record.inputs])
         self.values[record] = y
         if y.node not in [self.values[v].node for v in record.inputs]:
             y.node._rename(f"{tags['origin']}_twin")
 
     def _output(self) -> None:
-        y0 = map_structure(self.copies.get, self.program.outputs) if self.form == "pair" else None
-        constant = {c.name: "constant" for n in leaves(self.program.outputs) if n not in self.program.affine for c in [self.copies.get(n)] if c is not None}
-        with _Tagging(self.graph, constant, branch="interpreter", role="affine", twin="output"):
+        y0 = map_structure(lambda n: self.source[n], self.program.outputs) if self.form == "pair" else None
+        constant = {self.source[n].name: "constant" for n in leaves(self.program.outputs) if n not in self.program.affine}
+        with Tagging(self.graph, constant, branch="interpreter", role="affine", twin="output"):
             y1 = map_structure(self._probe_output, self.program.outputs)
-        results = {"pair": (y0, y1)}.get(self.form, y1)
-        with _Tagging(self.graph, role="shape"):
-            self.graph.output(_rebuild(self.graph, results))
+        with Tagging(self.graph, role="shape"):
+            self.graph.output(rebuild(self.graph, (y0, y1) if self.form == "pair" else y1))
 
     def _probe_output(self, node: fx.Node) -> fx.Node:
         rank = self.program.facts.rank(node)
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]
         else:
-            c = fx.Proxy(self.copies[node], self.tracer)
-            y = self.k.spread(torch.zeros_like(c) if self.form == "filter" else c, rank)
+            c = self.source.proxy(node)
+            y = self.k.spread(torch.zeros_like(c) if self.linear else c, rank)
         if self.form == "residual":
             return y.squeeze(0).node
-        return y.node if self.stacked or rank == 0 else y.flatten(0, 1).node
+        return probe_major(y, rank, self.stacked).node
+
+
+def upstream(roots: list[fx.Node]) -> set[fx.Node]:
+    """The nodes and everything they are computed from."""
+    roots, seen = list(roots), set()
+    while roots:
+        node = roots.pop()
+        if node not in seen:
+            seen.add(node)
+            roots += node.all_input_nodes
+    return seen
 
 
 def _check(x1, x0, probe: str, place: str, stacked: bool) -> None:
@@ -186,32 +197,3 @@ def _anchored(program: Program) -> dict[fx.Node, list[Record]]:
         at[record] = max(spots)
         anchors.setdefault(nodes[at[record]], []).append(record)
     return anchors
-
-
-def _rebuild(graph: fx.Graph, value: Any) -> Any:
-    """An output structure as arguments of the output node, dataclasses and namedtuples constructed again."""
-    if isinstance(value, Structure):
-        args = tuple(_rebuild(graph, v) for v in value.args)
-        return graph.call_function(value.kind, args, {k: _rebuild(graph, v) for k, v in value.kwargs.items()})
-    if isinstance(value, (list, tuple)):
-        return type(value)(_rebuild(graph, v) for v in value)
-    if isinstance(value, dict):
-        return {k: _rebuild(graph, v) for k, v in value.items()}
-    return value
-
-
-class _Tagging:
-    """Marks every node created inside the block, and declares the freeze edges that enter it."""
-
-    def __init__(self, graph: fx.Graph, states: dict[str, str] | None = None, **fields):
-        self.graph, self.states, self.fields = graph, states or {}, fields
-
-    def __enter__(self):
-        self.last = next(iter(reversed(self.graph.nodes)), None)
-
-    def __exit__(self, *exc):
-        for node in reversed(self.graph.nodes):
-            if node is self.last:
-                break
-            freezes = {n.name: self.states.get(n.name, "size") for n in node.all_input_nodes if info(n).branch == "original" and info(n).role != "const"}
-            mark(node, freezes=freezes, **{k: v for k, v in self.fields.items()})

@@ -96,7 +96,7 @@ def repeat_interleave(x, repeats, dim=None):
 def _operands(tensors, call):
     """Tape values of a list of operands; constants become constant twins, seen by every probe."""
     values = call.values("tensors")
-    return [v if v is not None else call.record(ConstantTwin(x, call.facts.rank(n)), []) for v, x, n in zip(values, tensors, call.arguments["tensors"])]
+    return [v if v is not None else call.record(ConstantTwin(x, call.facts.rank(n)), [], like=x) for v, x, n in zip(values, tensors, call.arguments["tensors"])]
 
 
 def cat(tensors, dim=0, *, call):
@@ -165,7 +165,7 @@ def _scatter(call, function, args):
     inputs = []
     for name in ("x", "src"):
         value = call.value(name)
-        inputs.append(value if value is not None else call.record(ConstantTwin(call.proxy(name), call.rank(name)), []))
+        inputs.append(value if value is not None else call.record(ConstantTwin(call.proxy(name), call.rank(name)), [], like=call.proxy(name)))
     return Dims(function, args), inputs
 
 

@@ -30,7 +30,8 @@ def _masked(scores, mask):
     unseen = torch.where(numbers == 0, torch.full_like(numbers, -math.inf), torch.zeros_like(numbers))
     scores = scores + torch.where(bits, unseen, numbers)
     blind = torch.amax(scores.detach(), -1, True) == -math.inf
-    return torch.masked_fill(torch.softmax(scores, -1), blind, 0.0)
+    pattern = torch.softmax(torch.masked_fill(scores, blind, 0.0), -1)  # finite where nothing is seen, too
+    return torch.masked_fill(pattern, blind, 0.0)
 
 
 def _mask(draw):

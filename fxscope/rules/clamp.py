@@ -9,9 +9,8 @@ from .declare import Sample, composite, mask
 
 def freeze(x, min=None, max=None, *, call, y):
     lift = call.lift("x", "min", "max")
-    if min is None:
-        return Mask(x < max, y, lift)
-    return Mask(x > min if max is None else (x > min) & (x < max), y, lift)
+    inside = x < max if min is None else x > min if max is None else (x > min) & (x < max)
+    return Mask(inside, y, lift, grows=call.rank("min") != 0 or call.rank("max") != 0)
 
 
 def _bounds(bound, a):

@@ -19,7 +19,7 @@ def einsum(equation, operands, *, call, y):
     reading = decide(call, [call.arguments["operands"][i] for i in carried])
     if reading in ("left", "right"):
         return parts[first if reading == "left" else second]
-    both = call.record(Add(1, (0, 0)), [call.record(*parts[first]), call.record(*parts[second])])
+    both = call.record(Add(1, (0, 0)), [call.record(*parts[first], like=y), call.record(*parts[second], like=y)], like=y)
     return (Offset(y, -1, grows=False) if reading == "taylor" else Gate(0.5)), [both]
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Choose, Dims, Gather, Mask
+from ..twins import Choose, Dims, Gather, Pick
 from ._ranks import reduced_rank
 from .arithmetic import broadcast_rank
 from .declare import Sample, composite, select
@@ -13,9 +13,9 @@ def choose(call, keep, y, *others):
     """x1 or other1 under a frozen mask, with the lifts that broadcasting with the mask needs (``others`` made it); a frozen operand is y0 itself."""
     a, b = call.value("x"), call.value("other")
     if b is None:
-        return Mask(keep, y, call.lift("x", "other", *others)), [a]
+        return Pick(keep, y, call.lift("x", "other", *others), grows=True), [a]
     if a is None:
-        return Mask(~keep, y, call.lift("other", "x", *others)), [b]
+        return Pick(~keep, y, call.lift("other", "x", *others), grows=True), [b]
     return Choose(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
 
 
@@ -27,30 +27,30 @@ def minimum(x, other, *, call, y):
     return choose(call, (x <= other) | (x != x), y)
 
 
-def reduce(x, dims, keepdim, call, winner):
+def reduce(x, y, dims, keepdim, call, winner):
     """Gather at the first index that wins, dimension by dimension; ``dims`` count from the end."""
     rank, value = call.need_rank("x"), call.value("x")
     for d in dims:
         index = winner(x, d, True)
-        value = call.record(Gather(index, d, rank), [value])
+        value = call.record(Gather(index, d, rank), [value], like=index, rank=rank)
         x = torch.gather(x, d, index)
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value])]
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value], like=y)]
 
 
-def amax(x, dim=(), keepdim=False, *, call):
-    return reduce(x, last_dims(call, dim), keepdim, call, torch.argmax)
+def amax(x, dim=(), keepdim=False, *, call, y):
+    return reduce(x, y, last_dims(call, dim), keepdim, call, torch.argmax)
 
 
-def amin(x, dim=(), keepdim=False, *, call):
-    return reduce(x, last_dims(call, dim), keepdim, call, torch.argmin)
+def amin(x, dim=(), keepdim=False, *, call, y):
+    return reduce(x, y, last_dims(call, dim), keepdim, call, torch.argmin)
 
 
 def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
     d, = last_dims(call, dim)
     index = y[1] if keepdim else y[1].unsqueeze(d)
-    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")])
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value])]
+    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")], like=index, rank=call.need_rank("x"))
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[1], rank=call.need_rank("x") - 1)]
 
 
 def _forms(over_two, over_all):

@@ -21,10 +21,10 @@ def _parts(x, num_groups, weight, bias, call):
 
 def _around(call, x, num_groups, twin, weight, bias):
     """Group the probes, apply the twin of the plain normalisation, ungroup, and apply the channels' own scale and shift."""
-    grouped = call.record(Dims(_group_probes, (num_groups,)), [call.value("x")])
+    grouped = call.record(Dims(_group_probes, (num_groups,), _ungroup), [call.value("x")], like=_grouped(x, num_groups), rank=3)
     value = call.record(twin, [grouped])
     rank = call.need_rank("x")
-    value = call.record(Reshape([x.size(d) for d in range(rank)]), [value])
+    value = call.record(Reshape([x.size(d) for d in range(rank)]), [value], like=x)
     if weight is not None:
         value = call.record(Gate(weight), [value])
     if bias is not None:
@@ -34,6 +34,10 @@ def _around(call, x, num_groups, twin, weight, bias):
 
 def _group_probes(x, num_groups):
     return x.unflatten(2, [num_groups, -1]).flatten(3)
+
+
+def _ungroup(k, y, x, num_groups):
+    return k.reshape(y, x)
 
 
 def stats(x, num_groups, weight=None, bias=None, eps=1e-5, *, call):

@@ -13,6 +13,12 @@ def _window(x, size, spatial):
     return channels.unfold(-spatial - 1, size, 1).mean(-1)
 
 
+def _window_back(k, y, x, size, spatial):
+    """The same mean with the longer side of the window in front."""
+    channels = F.pad(y, [0, 0] * spatial + [(size - 1) // 2, size // 2])
+    return channels.unfold(-spatial - 1, size, 1).mean(-1)
+
+
 def _base(x, size, alpha, k, call):
     spatial = call.need_rank("x") - 2
     return _window(x * x, size, spatial) * alpha + k, spatial
@@ -28,7 +34,7 @@ def taylor(x, size, alpha=1e-4, beta=0.75, k=1.0, *, call, y):
     base, spatial = _base(x, size, alpha, k, call)
     plain = call.record(Divide(base**beta), [call.value("x")])
     inner = call.record(Gate(x), [call.value("x")])
-    inner = call.record(Dims(_window, (size, spatial)), [inner])
+    inner = call.record(Dims(_window, (size, spatial), _window_back, same=True), [inner])
     share = y / base * (2 * beta)
     change = call.record(Gate(share * -alpha, offset=share * (base - k)), [inner])
     return Add(1, (0, 0)), [plain, change]

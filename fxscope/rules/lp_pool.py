@@ -14,7 +14,7 @@ def _rule(n, function, average, largest, module):
         """y1 = y0^(1-p) sum over a window of x0^(p-1) x1; 0 where y0 is 0, as torch's gradient."""
         inner = call.record(Gate(torch.ones_like(x) if norm_type == 1 else torch.pow(x, norm_type - 1)), [call.value("x")])
         options = dict(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=0, ceil_mode=ceil_mode)
-        pooled = call.record(Resample(average, options), [inner])
+        pooled = call.record(Resample(average, options), [inner], like=y)
         none = y == 0
         outer = torch.where(none, torch.zeros_like(y), torch.pow(torch.where(none, torch.ones_like(y), y), 1 - norm_type))
         return Gate(outer * _count(kernel_size)), [pooled]

@@ -4,6 +4,7 @@ import operator
 
 import torch
 
+from ..twins.norms import InnerProduct
 from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
 from ._ranks import widest
 from .declare import Sample, product
@@ -12,6 +13,12 @@ from .product import decide
 
 def matmul(x, other, *, call, y):
     a, b = call.value("x"), call.value("other")
+    if any(call.value(name) is not None and call.rank(name) == 1 for name in ("x", "other")):
+        raise TypeError("a vector without a batch")
+    if b is None and call.rank("other") == 1:
+        return InnerProduct(other), [a]
+    if a is None and call.rank("x") == 1:
+        return InnerProduct(x.unsqueeze(-1), dims=(-2,)), [b]
     lifts = (call.lift("x", "other"), call.lift("other", "x"))
     if b is None:
         return MatmulRight(other, lifts[0]), [a]
@@ -22,7 +29,7 @@ def matmul(x, other, *, call, y):
         return MatmulRight(other, lifts[0]), [a]
     if reading == "right":
         return MatmulLeft(x, lifts[1]), [b]
-    both = call.record(Add(1, (0, 0)), [call.record(MatmulRight(other, lifts[0]), [a]), call.record(MatmulLeft(x, lifts[1]), [b])])
+    both = call.record(Add(1, (0, 0)), [call.record(MatmulRight(other, lifts[0]), [a], like=y), call.record(MatmulLeft(x, lifts[1]), [b], like=y)], like=y)
     if reading == "taylor":
         return Offset(y, -1, grows=False), [both]
     return Gate(factor=0.5), [both]

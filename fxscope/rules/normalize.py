@@ -24,9 +24,9 @@ def taylor(x, p=2.0, dim=1, eps=1e-12, *, call, y):
     rank = call.need_rank("x")
     dims = tuple(d % rank - rank for d in (dim if isinstance(dim, (list, tuple)) else (dim,)))
     free = torch.where(norm > eps, y, torch.zeros_like(y))
-    along = call.record(InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True), [call.value("x")])
+    along = call.record(InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True), [call.value("x")], like=norm, rank=rank)
     plain = call.record(Divide(safe), [call.value("x")])
-    change = call.record(Gate(-free / safe, offset=free), [along])
+    change = call.record(Gate(-free / safe, offset=free, grows=True), [along], like=y)
     return Add(1, (0, 0)), [plain, change]
 
 

@@ -52,17 +52,17 @@ def _activated(*operands):
 def mul(x, other, *, call, y):
     a, b = call.value("x"), call.value("other")
     if b is None:
-        return Gate(factor=other, lift=call.lift("x", "other")), [a]
+        return Gate(factor=other, lift=call.lift("x", "other"), grows=call.rank("other") != 0), [a]
     if a is None:
-        return Gate(factor=x, lift=call.lift("other", "x")), [b]
+        return Gate(factor=x, lift=call.lift("other", "x"), grows=call.rank("x") != 0), [b]
     lifts = (call.lift("x", "other"), call.lift("other", "x"))
     if call.arguments["x"] is call.arguments["other"]:
         return (Gate(factor=x * 2, offset=-y), [a]) if call.variant == "taylor" else (Gate(factor=x), [a])
     reading = decide(call)
     if reading == "left":
-        return Gate(factor=other, lift=lifts[0]), [a]
+        return Gate(factor=other, lift=lifts[0], grows=True), [a]
     if reading == "right":
-        return Gate(factor=x, lift=lifts[1]), [b]
+        return Gate(factor=x, lift=lifts[1], grows=True), [b]
     if reading == "taylor":
         return TangentProduct(x, other, offset=y, lifts=lifts), [a, b]
     return Average(x, other, lifts=lifts), [a, b]
@@ -71,15 +71,15 @@ def mul(x, other, *, call, y):
 def div(x, other, *, call, y):
     a, b = call.value("x"), call.value("other")
     if b is None:
-        return Divide(other, lift=call.lift("x", "other")), [a]
+        return Divide(other, lift=call.lift("x", "other"), grows=call.rank("other") != 0), [a]
     reciprocal = -y / other
     if a is None:
         # c/x: infinite at 0, so Taylor's slope -c/x0^2 and the constant 2c/x0
-        return Gate(factor=reciprocal, offset=y * 2, lift=call.lift("other", "x")), [b]
+        return Gate(factor=reciprocal, offset=y * 2, lift=call.lift("other", "x"), grows=call.rank("x") != 0), [b]
     if call.variant in ("auto", "left", "gate"):
-        return Divide(other, lift=call.lift("x", "other")), [a]
-    linear_in_numerator = call.record(Divide(other, lift=call.lift("x", "other")), [a])
-    slope = call.record(Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x")), [b])
+        return Divide(other, lift=call.lift("x", "other"), grows=True), [a]
+    linear_in_numerator = call.record(Divide(other, lift=call.lift("x", "other"), grows=True), [a], like=y)
+    slope = call.record(Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x"), grows=True), [b], like=y)
     return Add(1, (0, 0)), [linear_in_numerator, slope]
 
 

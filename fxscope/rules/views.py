@@ -28,8 +28,16 @@ def _windows(x, dimension, size, step):
     return x.unfold(dimension, size, step)
 
 
+def _overlapped(k, y, x, dim, size, step):
+    """Every window added where it was taken from."""
+    rank = len(x.sizes())
+    dim = dim - 1 if dim >= 0 else dim + rank
+    places = torch.arange(x.size(dim), device=y.device).unfold(0, size, step).flatten()
+    return k.zeros(y, x).index_add(dim + 1, places, y.movedim(-1, dim + 2).flatten(dim + 1, dim + 2))
+
+
 def windows(x, dimension, size, step):
-    return Dims(_windows, (shifted(dimension), size, step))
+    return Dims(_windows, (shifted(dimension), size, step), _overlapped)
 
 
 def diff(x, n=1, dim=-1, prepend=None, append=None):

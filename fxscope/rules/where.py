@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Mask
+from ..twins import Pick
 from ._ranks import widest
 from .declare import Sample, composite, select
 from .extremum import choose
@@ -13,7 +13,7 @@ def where(condition, x, other, *, call, y):
 
 
 def masked_fill(x, mask, value, *, call, y):
-    return Mask(~mask, y, call.lift("x", "mask")), [call.value("x")]
+    return Pick(~mask, y, call.lift("x", "mask"), grows=True), [call.value("x")]
 
 
 def _either(first, second):

@@ -145,3 +145,21 @@ def _part(whole: torch.Tensor, part: torch.Tensor, k: int) -> torch.Tensor:
     if part.dim() == 1 and part.shape[0] == 1 and whole.dim() == 1:
         return whole[k : k + 1]
     return whole[k * part.shape[0] : (k + 1) * part.shape[0]]
+
+
+def law_5(filter: Callable, adjoint: Callable, x0: torch.Tensor, u: torch.Tensor, v: Any) -> float:
+    """Dot test: <F u, v> = <u, F^T v>, over the sum of the products' sizes."""
+    fu, given = tensors_of(filter(x0, u)), tensors_of(v)
+    left = sum((a * b).sum() for a, b in zip(fu, given, strict=True))
+    right = (u * adjoint(x0, v)).sum()
+    scale = sum((a * b).abs().sum() for a, b in zip(fu, given, strict=True)).item()
+    return (left - right).abs().item() / (scale if scale > 0 else 1.0)
+
+
+def law_8(row: Callable, x0: torch.Tensor, index: torch.Tensor) -> float:
+    """<row, x0> + r_k = y0[index] for index of shape (K*B,), r_k summed from the network's own constants."""
+    y0, rows, r = row(x0, index)
+    K, B = index.numel() // x0.shape[0], x0.shape[0]
+    expected = torch.stack([y0.flatten(1).gather(1, i[:, None])[:, 0] for i in index.view(K, B)])
+    got = (rows.reshape(K, B, -1) * x0.flatten(1)).sum(-1) + r.view(K, B)
+    return torch.where(got == expected, 0.0, got - expected).abs().max().item() / max(y0.abs().max().item(), 1e-300)

@@ -7,7 +7,9 @@ from typing import Any, Callable
 
 import torch
 
-from .base import Probes, Twin, state
+from .base import Back, Like, Probes, Twin, state
+from .dims import ADJOINTS
+from .indexing import put_back
 
 
 def shifted(dim):
@@ -28,6 +30,13 @@ class Identity(Twin):
     def apply(self, k: Probes, x):
         return x if self.method is None else getattr(x, self.method)(*self.args, **self.options)
 
+    def adjoint(self, k: Back, y, x: Like):
+        return y if self.method is None else y.to(x.dtype)
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class Constant(Twin):
@@ -39,6 +48,12 @@ class Constant(Twin):
     def apply(self, k: Probes):
         value = torch.zeros_like(self.value) if k.linear else self.value
         return k.spread(value, self.rank)
+
+    def adjoint(self, k: Back, y):
+        return ()
+
+    def constant(self, k: Back):
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,16 @@ class Offset(Twin):
             return x
         return torch.ops.aten.broadcast_tensors([x, self.value])[0]
 
+    def adjoint(self, k: Back, y, x: Like):
+        return k.fold(y, x, self.lift) if self.grows else y
+
+    def constant(self, k: Back, x: Like):
+        return self.value if self.alpha == 1 else self.value * self.alpha
+
+    @property
+    def keeps_shape(self) -> bool:
+        return not self.grows
+
 
 @dataclass(frozen=True)
 class Add(Twin):
@@ -70,6 +95,10 @@ class Add(Twin):
         a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
         return a + b if self.alpha == 1 else torch.add(a, b, alpha=self.alpha)
 
+    def adjoint(self, k: Back, y, a: Like, b: Like):
+        second = y if self.alpha == 1 else y * self.alpha
+        return k.fold(y, a, self.lifts[0]), k.fold(second, b, self.lifts[1])
+
 
 @dataclass(frozen=True)
 class Negate(Twin):
@@ -77,6 +106,13 @@ class Negate(Twin):
 
     def apply(self, k: Probes, x):
         return -x
+
+    def adjoint(self, k: Back, y, x: Like):
+        return -y
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -88,6 +124,11 @@ class Concat(Twin):
     def apply(self, k: Probes, *xs):
         return torch.cat(list(xs), shifted(self.dim))
 
+    def adjoint(self, k: Back, y, *xs: Like):
+        dim = shifted(self.dim)
+        parts = torch.split(y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim)
+        return tuple(parts[i] for i in range(len(xs)))
+
 
 @dataclass(frozen=True)
 class Stack(Twin):
@@ -97,6 +138,9 @@ class Stack(Twin):
 
     def apply(self, k: Probes, *xs):
         return torch.stack(list(xs), shifted(self.dim))
+
+    def adjoint(self, k: Back, y, *xs: Like):
+        return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
 
 
 @dataclass(frozen=True)
@@ -108,20 +152,32 @@ class Reshape(Twin):
     def apply(self, k: Probes, x):
         return x.reshape([k.K, *self.shape])
 
+    def adjoint(self, k: Back, y, x: Like):
+        return k.reshape(y, x)
+
 
 @dataclass(frozen=True)
 class Dims(Twin):
     """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
 
-    ``function(*x, *args, **options)`` is called with the dimensions already shifted.
+    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its adjoint, by
+    default the one that ``fxscope.twins.dims`` holds for the function.
     """
 
     function: Callable
     args: tuple = ()
-    options: dict = field(default_factory=dict)
+    back: Callable | None = None
+    same: bool = False
 
     def apply(self, k: Probes, *x):
-        return self.function(*x, *self.args, **self.options)
+        return self.function(*x, *self.args)
+
+    def adjoint(self, k: Back, y, *x: Like):
+        return (self.back or ADJOINTS[self.function])(k, y, *x, *self.args)
+
+    @property
+    def keeps_shape(self) -> bool:
+        return self.same
 
 
 @dataclass(frozen=True)
@@ -133,6 +189,9 @@ class Index(Twin):
     def apply(self, k: Probes, x):
         key = self.key if isinstance(self.key, tuple) else (self.key,)
         return x[(slice(None), *key)]
+
+    def adjoint(self, k: Back, y, x: Like):
+        return put_back(k, y, x, self.key if isinstance(self.key, tuple) else (self.key,))
 
 
 @dataclass(frozen=True)
@@ -155,6 +214,9 @@ class Expand(Twin):
     def apply(self, k: Probes, x):
         return k.lift(x, self.lift).expand([k.K, *self.shape])
 
+    def adjoint(self, k: Back, y, x: Like):
+        return k.fold(y, x, self.lift)
+
 
 @dataclass(frozen=True)
 class Repeat(Twin):
@@ -165,3 +227,8 @@ class Repeat(Twin):
 
     def apply(self, k: Probes, x):
         return k.lift(x, self.lift).repeat([1, *self.repeats])
+
+    def adjoint(self, k: Back, y, x: Like):
+        sizes = [1] * self.lift + x.sizes()
+        pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
+        return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)

@@ -7,20 +7,53 @@ from typing import Any
 
 import torch
 
-from .base import Probes, Twin, state
+from .base import Back, Like, Probes, Twin, state
 
 
 @dataclass(frozen=True)
 class Mask(Twin):
-    """y1 = x1 where the unit was on, ``other`` (0) elsewhere; ``where`` and not a product, so NaN and inf pass through."""
+    """y1 = x1 where the unit was on, ``other`` (0) elsewhere.
+
+    Without ``other`` it is a product with the bits: eight times faster on CPU than ``where`` (whose loop is not vectorised),
+    and a NaN or an infinity of x1 is seen in y1 even under a bit that is off.
+    """
 
     keep: Any = state("mask")
     other: Any = state("constant", default=None)
     lift: int = 0
+    grows: bool = False
     additive = ("other",)
 
     def apply(self, k: Probes, x):
+        x = k.lift(x, self.lift)
+        return x * self.keep if self.other is None else torch.where(self.keep, x, self.other)
+
+    def adjoint(self, k: Back, y, x: Like):
+        y = y * self.keep
+        return k.fold(y, x, self.lift) if self.grows else y
+
+    def constant(self, k: Back, x: Like):
+        if self.other is None:
+            return None
+        return torch.where(self.keep, torch.zeros_like(self.other), self.other)
+
+    @property
+    def keeps_shape(self) -> bool:
+        return not self.grows
+
+
+@dataclass(frozen=True)
+class Pick(Mask):
+    """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there: one operand of where, masked_fill, maximum."""
+
+    kind = "mask"
+
+    def apply(self, k: Probes, x):
         return torch.where(self.keep, k.lift(x, self.lift), 0.0 if self.other is None else self.other)
+
+    def adjoint(self, k: Back, y, x: Like):
+        y = torch.where(self.keep, y, 0.0)
+        return k.fold(y, x, self.lift) if self.grows else y
 
 
 @dataclass(frozen=True)
@@ -31,7 +64,17 @@ class Slope(Twin):
     slope: Any = state("gate")
 
     def apply(self, k: Probes, x):
-        return torch.where(self.keep, x, x * self.slope)
+        return x * self._factor(x)
+
+    def adjoint(self, k: Back, y, x: Like):
+        return y * self._factor(y)
+
+    def _factor(self, x):
+        return torch.where(self.keep, x.new_ones([1]), self.slope)  # of x0's size, whatever K is
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -41,6 +84,7 @@ class Gate(Twin):
     factor: Any = state("gate")
     offset: Any = state("constant", default=None)
     lift: int = 0
+    grows: bool = False
     additive = ("offset",)
 
     def apply(self, k: Probes, x):
@@ -49,6 +93,17 @@ class Gate(Twin):
             return x * self.factor
         return torch.addcmul(self.offset, x, self.factor)
 
+    def adjoint(self, k: Back, y, x: Like):
+        y = y * self.factor
+        return k.fold(y, x, self.lift) if self.grows else y
+
+    def constant(self, k: Back, x: Like):
+        return self.offset
+
+    @property
+    def keeps_shape(self) -> bool:
+        return not self.grows
+
 
 @dataclass(frozen=True)
 class Normalize(Gate):
@@ -56,7 +111,6 @@ class Normalize(Gate):
 
     factor: Any = state("stats")
     offset: Any = state("stats", default=None)
-    lift: int = 0
     additive = ("offset",)
 
 
@@ -66,9 +120,18 @@ class Divide(Twin):
 
     denominator: Any = state("gate")
     lift: int = 0
+    grows: bool = False
 
     def apply(self, k: Probes, x):
         return k.lift(x, self.lift) / self.denominator
+
+    def adjoint(self, k: Back, y, x: Like):
+        y = y / self.denominator
+        return k.fold(y, x, self.lift) if self.grows else y
+
+    @property
+    def keeps_shape(self) -> bool:
+        return not self.grows
 
 
 @dataclass(frozen=True)
@@ -89,6 +152,12 @@ class Select(Twin):
         picked = torch.gather(x.flatten(-self.dims), -1, k.spread(self.index.flatten(-self.dims), rank))
         return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
 
+    def adjoint(self, k: Back, y, x: Like):
+        rank = None if self.rank is None else self.rank - self.dims + 1
+        zeros = k.zeros(y, x).flatten(-self.dims)
+        index = k.spread(self.index.flatten(-self.dims), rank)
+        return k.reshape(zeros.scatter_add(-1, index, y.flatten(-self.dims)), x)
+
 
 @dataclass(frozen=True)
 class Gather(Twin):
@@ -100,6 +169,9 @@ class Gather(Twin):
 
     def apply(self, k: Probes, x):
         return torch.gather(x, self.dim, k.spread(self.index, self.rank))
+
+    def adjoint(self, k: Back, y, x: Like):
+        return k.zeros(y, x).scatter_add(self.dim, k.spread(self.index, self.rank), y)
 
 
 @dataclass(frozen=True)
@@ -117,6 +189,11 @@ class Unpool(Twin):
         filled = blank.scatter(-1, index, x.flatten(-self.dims))
         return filled.unflatten(-1, [self.blank.size(d) for d in range(-self.dims, 0)])
 
+    def adjoint(self, k: Back, y, x: Like):
+        rank = None if self.rank is None else self.rank - self.dims + 1
+        index = k.spread(self.index.flatten(-self.dims), rank)
+        return k.reshape(torch.gather(y.flatten(-self.dims), -1, index), x)
+
 
 @dataclass(frozen=True)
 class Choose(Twin):
@@ -127,6 +204,9 @@ class Choose(Twin):
 
     def apply(self, k: Probes, a, b):
         return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
+
+    def adjoint(self, k: Back, y, a: Like, b: Like):
+        return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(torch.where(self.keep, 0.0, y), b, self.lifts[1])
 
 
 @dataclass(frozen=True)
@@ -139,6 +219,10 @@ class Average(Twin):
 
     def apply(self, k: Probes, a1, b1):
         return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
+
+    def adjoint(self, k: Back, y, a: Like, b: Like):
+        y = y * 0.5
+        return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
 
 
 @dataclass(frozen=True)
@@ -154,3 +238,9 @@ class TangentProduct(Twin):
     def apply(self, k: Probes, a1, b1):
         y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a
         return y if self.offset is None else y - self.offset
+
+    def adjoint(self, k: Back, y, a: Like, b: Like):
+        return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
+
+    def constant(self, k: Back, a: Like, b: Like):
+        return None if self.offset is None else -self.offset

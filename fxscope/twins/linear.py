@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Callable
 
 import torch
+import torch.nn.functional as F
 
-from .base import Probes, Twin, state
+from .base import Back, Like, Probes, Twin, state
+from .convolution import transpose as transposed_convolution
+from .contraction import free_letter, terms
+from .contraction import transpose as transposed_einsum
+from .padding import fold_back
+from .separable import transpose as transposed_resampling
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,20 @@ class Conv(Twin):
     options: dict = field(default_factory=dict)
     batched: bool = True
     additive = ("bias",)
+    per_channel = True
 
     def apply(self, k: Probes, x):
         if not self.batched:
             return self.function(x, self.weight, self.bias, **self.options)
         return k.split(self.function(k.merge(x), self.weight, self.bias, **self.options))
+
+    def adjoint(self, k: Back, y, x: Like):
+        merged = k.merge(y) if self.batched else y
+        x2 = transposed_convolution(k, self.function, merged, x, self.weight, self.options)
+        return k.split(x2) if self.batched else x2
+
+    def constant(self, k: Back, x: Like):
+        return None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,12 @@ class Dense(Twin):
     def apply(self, k: Probes, x):
         return torch.nn.functional.linear(x, self.weight, self.bias)
 
+    def adjoint(self, k: Back, y, x: Like):
+        return torch.matmul(y, self.weight)
+
+    def constant(self, k: Back, x: Like):
+        return self.bias
+
 
 @dataclass(frozen=True)
 class MatmulLeft(Twin):
@@ -53,6 +74,9 @@ class MatmulLeft(Twin):
 
     def apply(self, k: Probes, x):
         return torch.matmul(self.left, k.lift(x, self.lift))
+
+    def adjoint(self, k: Back, y, x: Like):
+        return k.fold(torch.matmul(self.left.transpose(-2, -1), y), x, self.lift)
 
 
 @dataclass(frozen=True)
@@ -66,6 +90,9 @@ class MatmulRight(Twin):
     def apply(self, k: Probes, x):
         return torch.matmul(k.lift(x, self.lift), self.right)
 
+    def adjoint(self, k: Back, y, x: Like):
+        return k.fold(torch.matmul(y, self.right.transpose(-2, -1)), x, self.lift)
+
 
 @dataclass(frozen=True)
 class Einsum(Twin):
@@ -76,13 +103,15 @@ class Einsum(Twin):
     at: int = 0
 
     def apply(self, k: Probes, x):
-        inputs, arrow, output = self.equation.replace(" ", "").partition("->")
-        letter = next(c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in self.equation)
-        terms = [letter + t if i == self.at else t for i, t in enumerate(inputs.split(","))]
-        once = sorted(c for c in set(inputs) - set(",.") if inputs.count(c) == 1)
-        output = output if arrow else "..." * ("." in inputs) + "".join(once)
+        inputs, output = terms(self.equation)
+        letter = free_letter(self.equation)
+        given = [letter + t if i == self.at else t for i, t in enumerate(inputs)]
         operands = [x if i == self.at else v for i, v in enumerate(self.operands)]
-        return torch.einsum(",".join(terms) + "->" + letter + output, operands)
+        return torch.einsum(",".join(given) + "->" + letter + output, operands)
+
+    def adjoint(self, k: Back, y, x: Like):
+        """y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
+        return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
 
 @dataclass(frozen=True)
@@ -94,6 +123,7 @@ class BatchNorm(Twin):
     weight: Any = state("constant", default=None)
     bias: Any = state("constant", default=None)
     eps: float = 1e-5
+    per_channel = True
 
     def apply(self, k: Probes, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
@@ -102,6 +132,19 @@ class BatchNorm(Twin):
 
     def homogeneous(self) -> "BatchNorm":
         return self
+
+    def adjoint(self, k: Back, y, x: Like):
+        zeros = torch.zeros_like(self.mean)
+        return k.split(F.batch_norm(k.merge(y), zeros, self.var, self.weight, None, False, 0.0, self.eps))
+
+    def constant(self, k: Back, x: Like):
+        scale = torch.rsqrt(self.var + self.eps) if self.weight is None else self.weight * torch.rsqrt(self.var + self.eps)
+        shift = -self.mean * scale if self.bias is None else self.bias - self.mean * scale
+        return shift.reshape([-1] + [1] * (x.rank - 2))
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -117,10 +160,16 @@ class Resample(Twin):
             return self.function(x, **self.options)
         return k.split(self.function(k.merge(x), **self.options))
 
+    def adjoint(self, k: Back, y, x: Like):
+        return transposed_resampling(k, self.function, self.options, y, x)
+
 
 @dataclass(frozen=True)
 class Rearrange(Resample):
     """Pixel shuffle and unshuffle, channel shuffle, unfold and fold: every entry of y1 is one of x1's, or a sum of them."""
+
+    def adjoint(self, k: Back, y, x: Like):
+        return k.split(_REARRANGED[self.function](k.merge(y), x, **self.options))
 
 
 @dataclass(frozen=True)
@@ -140,6 +189,16 @@ class Pad(Twin):
             return torch.nn.functional.pad(x, self.pad, self.mode)
         return k.split(torch.nn.functional.pad(k.merge(x), self.pad, self.mode))
 
+    def adjoint(self, k: Back, y, x: Like):
+        if self.mode == "constant":
+            return F.pad(y, [-p for p in self.pad])
+        return fold_back(y, x, self.pad, self.mode)
+
+    def constant(self, k: Back, x: Like):
+        if self.mode != "constant" or self.value is None or self.value == 0:
+            return None
+        return F.pad(k.blank(x), self.pad, "constant", self.value)
+
 
 @dataclass(frozen=True)
 class Sample(Twin):
@@ -151,3 +210,22 @@ class Sample(Twin):
     def apply(self, k: Probes, x):
         grid = torch.repeat_interleave(self.grid.unsqueeze(0), k.K, 0)
         return k.split(torch.nn.functional.grid_sample(k.merge(x), k.merge(grid), **self.options))
+
+    def adjoint(self, k: Back, y, x: Like):
+        """Through the matrix of the sampling, images x places of x x places of y: every mode, at the cost of its size."""
+        sizes = x.sizes()
+        places = sizes[2]
+        for size in sizes[3:]:
+            places = places * size
+        ones = torch.eye(places, dtype=y.dtype, device=y.device).reshape([1, places, *sizes[2:]]).expand([sizes[0]] + [-1] * (len(sizes) - 1))
+        matrix = F.grid_sample(ones, self.grid, **self.options).flatten(2)
+        return k.reshape(torch.matmul(y.flatten(3), matrix.transpose(1, 2)), x)
+
+
+_REARRANGED = {
+    F.pixel_shuffle: lambda y, x, upscale_factor: F.pixel_unshuffle(y, upscale_factor),
+    F.pixel_unshuffle: lambda y, x, downscale_factor: F.pixel_shuffle(y, downscale_factor),
+    F.channel_shuffle: lambda y, x, groups: y.unflatten(1, [-1, groups]).transpose(1, 2).flatten(1, 2),
+    F.unfold: lambda y, x, **options: F.fold(y, [x.size(2), x.size(3)], **options),
+    F.fold: lambda y, x, output_size, **options: F.unfold(y, **options),
+}

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .base import Probes, Twin, state
+from .base import Back, Like, Probes, Twin, state
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,17 @@ class Centred(Twin):
     def apply(self, k: Probes, x):
         y = (x - x.mean(self.dims, keepdim=True)) * self.factor
         return y if self.offset is None else y + self.offset
+
+    def adjoint(self, k: Back, y, x: Like):
+        y = y * self.factor
+        return y - y.mean(self.dims, keepdim=True)
+
+    def constant(self, k: Back, x: Like):
+        return self.offset
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,18 @@ class TangentNorm(Twin):
         c = x - x.mean(self.dims, keepdim=True) if self.centre else x
         y = (c - self.z * (self.z * c).mean(self.dims, keepdim=True)) * self.factor
         return y if self.offset is None else y + self.offset
+
+    def adjoint(self, k: Back, y, x: Like):
+        y = y * self.factor
+        c = y - self.z * (self.z * y).mean(self.dims, keepdim=True)
+        return c - c.mean(self.dims, keepdim=True) if self.centre else c
+
+    def constant(self, k: Back, x: Like):
+        return self.offset
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 def _where_seen(pattern, x):
@@ -63,6 +86,17 @@ class SoftmaxTangent(Twin):
         y = self.pattern * (x - (self.pattern * x).sum(self.dim, keepdim=True))
         return y if self.offset is None else y + self.offset
 
+    def adjoint(self, k: Back, y, x: Like):
+        y = self.pattern * y
+        return y - self.pattern * y.sum(self.dim, keepdim=True)
+
+    def constant(self, k: Back, x: Like):
+        return self.offset
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class LogSoftmaxTangent(Twin):
@@ -77,6 +111,16 @@ class LogSoftmaxTangent(Twin):
     def apply(self, k: Probes, x):
         y = x - (self.pattern * _where_seen(self.pattern, x)).sum(self.dim, keepdim=True)
         return y if self.offset is None else y + self.offset
+
+    def adjoint(self, k: Back, y, x: Like):
+        return y - self.pattern * y.sum(self.dim, keepdim=True)
+
+    def constant(self, k: Back, x: Like):
+        return self.offset
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
@@ -93,3 +137,12 @@ class InnerProduct(Twin):
     def apply(self, k: Probes, x):
         y = (self.weight * x).sum(self.dims, keepdim=self.keepdim)
         return y if self.offset is None else y + self.offset
+
+    def adjoint(self, k: Back, y, x: Like):
+        if not self.keepdim:
+            for d in sorted(self.dims, reverse=True):
+                y = y.unsqueeze(d)
+        return self.weight * y
+
+    def constant(self, k: Back, x: Like):
+        return self.offset

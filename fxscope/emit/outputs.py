@@ -1,0 +1,34 @@
+"""The ends of an emitted graph: output structures, and the GraphModule around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.fx as fx
+
+from ..rewrite import Program, Structure
+
+
+def rebuild(graph: fx.Graph, value: Any) -> Any:
+    """An output structure as arguments of the output node, dataclasses and namedtuples constructed again."""
+    if isinstance(value, Structure):
+        args = tuple(rebuild(graph, v) for v in value.args)
+        return graph.call_function(value.kind, args, {k: rebuild(graph, v) for k, v in value.kwargs.items()})
+    if isinstance(value, (list, tuple)):
+        return type(value)(rebuild(graph, v) for v in value)
+    if isinstance(value, dict):
+        return {k: rebuild(graph, v) for k, v in value.items()}
+    return value
+
+
+def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
+    """(K, B, ...) as it leaves the graph: flat, (K*B, ...), or stacked; a number of each probe keeps K alone."""
+    return y if stacked or rank == 0 else y.flatten(0, 1)
+
+
+def finish(program: Program, graph: fx.Graph, form: str, stacked: bool) -> fx.GraphModule:
+    """The GraphModule of an emitted graph, which shares the model's parameters."""
+    graph.lint()
+    gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
+    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat"}
+    return gm

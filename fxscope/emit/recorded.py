@@ -1,0 +1,66 @@
+"""Emit the three parts of a deployed operator: record x0 -> (y0, state), replay (state, x1) -> F x1, pullback (state, y2) -> F^T y2."""
+
+from __future__ import annotations
+
+import torch
+import torch.fx as fx
+
+from ..ir import mark
+from ..rewrite import Program, leaves, map_structure
+from .forward import emit_replay, upstream
+from .outputs import finish, rebuild
+from .sources import Copied, Slots, sizes_of
+from .tagging import Tagging
+from .transposed import emit_pullback
+
+PARTS = ("record", "replay", "pullback")
+
+
+def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
+    """{"record", "replay", "pullback"}: they agree on the state, a flat tuple of tensors named in ``meta["fxscope"]["state"]``."""
+    slots = Slots()
+    parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
+    parts["record"] = _record(program, probes, slots)
+    names = tuple(name for name, _, _ in slots.order)
+    for part in parts.values():
+        part.meta["fxscope"]["state"] = names
+    for form in ("replay", "pullback"):
+        _annotate(parts[form], len(names))
+    return parts
+
+
+def _record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
+    graph = fx.Graph()
+    source = Copied(program, graph)
+    source.placeholders()
+    needed = upstream([*leaves(program.outputs), *(node for _, node, _ in slots.order)])
+    for node in program.gm.graph.nodes:
+        if node in needed and node.op != "output":
+            source.copy(node)
+    with Tagging(graph, branch="original", role="frozen", rule="state"):
+        state = tuple(_entry(program, source, node, whole) for _, node, whole in slots.order)
+    y0 = map_structure(lambda n: source[n], program.outputs)
+    graph.output(rebuild(graph, (y0, state)))
+    return finish(program, graph, "record", probes == "stacked")
+
+
+def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.Node:
+    if whole:
+        return source[node]
+    copy = source[node]
+    value = source.proxy(node)
+    rank = program.facts.need_rank(node, "its size as a state")
+    if copy.op == "placeholder":
+        return mark(sizes_of(value, rank).node, branch="original", role="shape")
+    with source.graph.inserting_after(copy):  # the value need not live on for its sizes
+        sizes = [source.like(node, rank).size(d) for d in range(rank)]
+        last = max((s.node for s in sizes), key=list(source.graph.nodes).index)
+    with source.graph.inserting_after(last):
+        return mark(value.new_zeros([0, *sizes]).node, branch="original", role="shape")
+
+
+def _annotate(gm: fx.GraphModule, count: int) -> None:
+    """The state's type, which TorchScript needs."""
+    node = next(n for n in gm.graph.nodes if n.op == "placeholder")
+    node.type = list[torch.Tensor]
+    gm.recompile()

@@ -1,0 +1,200 @@
+"""Where an emitted graph takes the values of the original branch from: computed in the graph itself, or given as a state.
+
+Both give, for a node of the original graph, the node of the emitted graph that holds its value, and a ``Like`` that reads
+its sizes without keeping it.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Iterable
+
+import torch
+import torch.fx as fx
+
+from ..facts import Facts, attribute_value
+from ..ir import info, mark
+from ..rewrite import Program
+from ..twins import Like
+
+
+class Copied:
+    """The original branch as a part of the emitted graph: nodes are copied in order, as far as they are needed."""
+
+    def __init__(self, program: Program, graph: fx.Graph):
+        self.program, self.graph = program, graph
+        self.copies: dict[fx.Node, fx.Node] = {}
+        self.names: dict[str, str] = {}
+        self.reads: dict[tuple, fx.Node] = {}
+        self.tracer = fx.proxy.GraphAppendingTracer(graph)
+
+    def placeholders(self) -> None:
+        nodes = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
+        for node in nodes:
+            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))  # no default: a probe follows
+
+    def copy(self, node: fx.Node) -> None:
+        if node.op != "placeholder":
+            arguments = fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__)
+            self._put(node, self.graph.create_node(node.op, node.target, *arguments, name=_spelled(node)))
+
+    def _put(self, node: fx.Node, new: fx.Node) -> None:
+        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})
+        origin = info(node).origin
+        mark(new, branch="original", origin=self.names.get(origin, origin))
+        self.copies[node] = new
+        self.names[node.name] = new.name
+
+    def __contains__(self, node: fx.Node) -> bool:
+        return node in self.copies
+
+    def __getitem__(self, node: fx.Node) -> fx.Node:
+        return self.copies[node]
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return fx.Proxy(self.copies[node], self.tracer)
+
+    def like(self, node: fx.Node, rank: int | None) -> Like:
+        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+
+    def _read(self, node: fx.Node, what: str, d: int | None) -> fx.Proxy:
+        """A size of a copied value, read right behind it: once, and before the value dies."""
+        if (node, what, d) not in self.reads:
+            copy = self.copies[node]
+            with self.graph.inserting_after(_last_placeholder(self.graph) if copy.op == "placeholder" else copy):
+                self.reads[node, what, d] = _reading(self.graph, copy, what, d, info(copy))
+        return fx.Proxy(self.reads[node, what, d], self.tracer)
+
+
+class Slots:
+    """The states that replay and pullback ask for, in order: (name, node, whole), ``whole`` False where only its sizes are."""
+
+    def __init__(self) -> None:
+        self.order: list[tuple[str, fx.Node, bool]] = []
+        self._at: dict[tuple[fx.Node, bool], int] = {}
+
+    def index(self, node: fx.Node, whole: bool) -> int:
+        if (node, whole) not in self._at:
+            name = (info(node).place or node.name).replace(".", "_")
+            taken = {n for n, _, _ in self.order}
+            name = name if whole else f"{name}_size"
+            unique = next(c for c in _candidates(name) if c not in taken)
+            self._at[node, whole] = len(self.order)
+            self.order.append((unique, node, whole))
+        return self._at[node, whole]
+
+
+class Stored:
+    """The original branch as a state: frozen tensors are entries of a tuple, sizes are those of empty tensors in it."""
+
+    def __init__(self, program: Program, graph: fx.Graph, slots: Slots):
+        self.program, self.graph, self.slots = program, graph, slots
+        self.made: dict[Any, fx.Node] = {}
+        self.tracer = fx.proxy.GraphAppendingTracer(graph)
+
+    def placeholders(self) -> None:
+        self.state = mark(self.graph.placeholder("state"), branch="original", role="frozen", place="state")
+
+    def __contains__(self, node: fx.Node) -> bool:
+        return True
+
+    def __getitem__(self, node: fx.Node) -> Any:
+        if node not in self.made:
+            self.made[node] = self._make(node)
+        return self.made[node]
+
+    def proxy(self, node: fx.Node) -> Any:
+        return fx.node.map_arg(self[node], lambda n: fx.Proxy(n, self.tracer))
+
+    def like(self, node: fx.Node, rank: int | None) -> Like:
+        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+
+    def _make(self, node: fx.Node) -> fx.Node:
+        """A constant or a size is computed again, from parameters and sizes; everything else is stored."""
+        role = info(node).role
+        if role == "shape" and self._reads_tensor(node):
+            return self._size_of(node)
+        if role in ("const", "shape"):
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.__getitem__)
+            if node.target is operator.getitem and isinstance(args[0], (list, tuple)):
+                return args[0][args[1]]
+            new = self.graph.create_node(node.op, node.target, args, kwargs, name=node.name)
+        else:
+            new = self._entry(node, whole=True)
+        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})
+        return mark(new, branch="original", origin=None)
+
+    def _reads_tensor(self, node: fx.Node) -> bool:
+        return any(info(n).role in ("affine", "frozen", "sized") for n in node.all_input_nodes)
+
+    def _size_of(self, node: fx.Node) -> fx.Node:
+        """x.size(d), x.size(), x.shape, x.dtype of a value whose sizes are stored."""
+        source = node.args[0]
+        if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
+            d = node.args[1]
+            rank = self.program.facts.rank(source) if d < 0 else 0
+            return self._read(source, "size", d if d >= 0 else d + rank).node
+        if node.target == "size" or node.target is getattr and node.args[1] == "shape":
+            rank = _need(self.program.facts, source)
+            return [self._read(source, "size", d).node for d in range(rank)]
+        if node.target is getattr and node.args[1] in ("dtype", "device"):
+            return self._read(source, node.args[1], None).node
+        return self.graph.create_node(node.op, node.target, (self[source], *node.args[1:]), node.kwargs)
+
+    def _read(self, node: fx.Node, what: str, d: int | None) -> fx.Proxy:
+        key = (node, what, d)
+        if key not in self.made:
+            entry = self._entry(node, whole=False)
+            self.made[key] = _reading(self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original"))
+        return fx.Proxy(self.made[key], self.tracer)
+
+    def _entry(self, node: fx.Node, whole: bool) -> fx.Node:
+        key = ("entry", node, whole)
+        if key not in self.made:
+            index = self.slots.index(node, whole)
+            new = self.graph.call_function(operator.getitem, (self.state, index), name=self.slots.order[index][0])
+            self.made[key] = mark(new, branch="original", role="frozen" if whole else "shape", place=info(node).place, module=info(node).module, source=info(node).source)
+        return self.made[key]
+
+
+def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
+    """A tensor without entries that carries the sizes of a value: (0, *sizes)."""
+    return value.new_zeros([0] + [value.size(d) for d in range(rank)])
+
+
+def parameter_of(program: Program, sources: "Copied | Stored"):
+    """{proxy of the emitted graph: tensor} for parameters and buffers, as a function; None for computed values."""
+
+    def find(proxy: Any) -> torch.Tensor | None:
+        node = proxy.node if isinstance(proxy, fx.Proxy) else None
+        return attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
+
+    return find
+
+
+def _reading(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: Any) -> fx.Node:
+    new = graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
+    new.meta["fxscope"] = base.but(branch="original", role="shape", rule="size", variant=None, twin=None, freezes={})
+    return new
+
+
+def _last_placeholder(graph: fx.Graph) -> fx.Node:
+    return [n for n in graph.nodes if n.op == "placeholder"][-1]
+
+
+def _need(facts: Facts, node: fx.Node) -> int:
+    return facts.need_rank(node, "the adjoint")
+
+
+def _spelled(node: fx.Node) -> str:
+    if info(node).origin or not info(node).place:
+        return node.name
+    return "".join(c if c.isalnum() else "_" for c in info(node).place)
+
+
+def _candidates(name: str) -> Iterable[str]:
+    yield name
+    i = 1
+    while True:
+        yield f"{name}_{i}"
+        i += 1

@@ -1,0 +1,26 @@
+"""What emission writes on the nodes it creates."""
+
+from __future__ import annotations
+
+import torch.fx as fx
+
+from ..ir import info, mark
+
+
+class Tagging:
+    """Marks every node created inside the block, and declares the freeze edges that enter it."""
+
+    def __init__(self, graph: fx.Graph, states: dict[str, str] | None = None, **fields):
+        self.graph, self.states, self.fields = graph, states or {}, fields
+
+    def __enter__(self):
+        self.last = next(iter(reversed(self.graph.nodes)), None)
+
+    def __exit__(self, *exc):
+        for node in reversed(self.graph.nodes):
+            if node is self.last:
+                break
+            if info(node).branch == "original":
+                continue  # a read of a size, which belongs to the original branch
+            freezes = {n.name: self.states.get(n.name, "size") for n in node.all_input_nodes if info(n).branch == "original" and info(n).role != "const"}
+            mark(node, freezes=freezes, **self.fields)

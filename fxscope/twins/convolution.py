@@ -1,0 +1,58 @@
+"""The transpose of a convolution is a transposed convolution, and the other way round."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import torch.nn.functional as F
+
+from .base import Back, Like
+
+_FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_SPATIAL = {function: n for table in (_FORWARD, _TRANSPOSED) for n, function in table.items()}
+
+
+def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
+    """W^T y for y = W x: every stride, dilation, group and size, the lost remainder taken from the size of x."""
+    n = _SPATIAL[function]
+    form = {name: _each(value, n) for name, value in options.items() if name in ("stride", "dilation", "padding", "output_padding")}
+    spatial = [x.size(x.rank - n + i) for i in range(n)]
+    kernel = [k.extent(weight, 2 + i) for i in range(n)]
+    if function is _TRANSPOSED[n]:
+        y = _FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
+        return _cropped(y, n, form, spatial)
+    same = form["padding"] == "same"
+    if same:
+        return _from_same(n, y, weight, kernel, form["dilation"], options["groups"])
+    padding = [0] * n if form["padding"] == "valid" else form["padding"]
+    lost = [_lost(*v) for v in zip(spatial, kernel, form["stride"], padding, form["dilation"])]
+    return _TRANSPOSED[n](y, weight, None, form["stride"], padding, lost, options["groups"], form["dilation"])
+
+
+def _lost(size: Any, kernel: Any, stride: int, padding: int, dilation: int):
+    """Input places behind the last window, which a transposed convolution calls its output padding."""
+    return 0 if stride == 1 else (size + 2 * padding - dilation * (kernel - 1) - 1) % stride
+
+
+def _from_same(n: int, y, weight, kernel: list, dilation: list, groups: int):
+    """padding="same" pads the odd place behind: the full transposed convolution, without the padding."""
+    total = [d * (size - 1) for d, size in zip(dilation, kernel)]
+    full = _TRANSPOSED[n](y, weight, None, 1, 0, 0, groups, dilation)
+    return F.pad(full, [-p for t in reversed(total) for p in (t // 2, t - t // 2)])
+
+
+def _cropped(y, n: int, form: dict, spatial: list):
+    """An output padding as large as the stride gives the convolution more places than the input had."""
+    for i in range(n):
+        if form["output_padding"][i] >= form["stride"][i]:
+            y = y.narrow(i - n, 0, spatial[i])
+    return y
+
+
+def _each(value: Any, n: int) -> Any:
+    """One value an axis."""
+    if isinstance(value, str):
+        return value
+    value = list(value) if isinstance(value, (list, tuple)) else [value]
+    return value * n if len(value) == 1 else value

@@ -1,0 +1,71 @@
+"""Operators that act on each axis by a matrix of its own: pooling by averages, every interpolation.
+
+The matrix of an axis is the operator applied to the identity along it, so no formula of a mode is written twice; the
+transpose is a product with it, at any size.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import torch
+import torch.nn.functional as F
+
+from .base import Back, Like
+
+# {option: what it is on an axis of size one}
+_NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "output_size": 1, "size": 1, "scale_factor": 1.0}
+_SPATIAL = {
+    F.avg_pool1d: 1, F.avg_pool2d: 2, F.avg_pool3d: 3,
+    F.adaptive_avg_pool1d: 1, F.adaptive_avg_pool2d: 2, F.adaptive_avg_pool3d: 3,
+}
+_WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
+
+
+def transpose(k: Back, function: Callable, options: dict, y, x: Like):
+    """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
+    spatial = _SPATIAL.get(function) or x.rank - 2
+    if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
+        return _spread_mean(y, x, spatial)
+    if options.get("divisor_override") is not None:
+        y = y / options["divisor_override"]
+        options = options | {"divisor_override": 1}
+    for axis in range(spatial):
+        matrix = axis_matrix(function, options, axis, spatial, x.size(x.rank - spatial + axis), y)
+        y = torch.matmul(y.transpose(axis - spatial, -1), matrix.transpose(0, 1)).transpose(axis - spatial, -1)
+    return y
+
+
+def _spread_mean(y, x: Like, spatial: int):
+    """The transpose of a global mean."""
+    sizes = [x.size(d) for d in range(x.rank - spatial, x.rank)]
+    count = sizes[0]
+    for size in sizes[1:]:
+        count = count * size
+    return (y / count).expand([-1] * (x.rank - spatial + 1) + sizes)
+
+
+def axis_matrix(function: Callable, options: dict, axis: int, spatial: int, n: Any, like):
+    """(n, outputs): row j is what a one at place j of the axis becomes."""
+    other = 2 if options.get("antialias") else 1  # torch's antialiased kernels err on an axis of size one
+    ones = torch.eye(n, dtype=like.dtype, device=like.device).reshape([1, n] + [n if i == axis else 1 for i in range(spatial)])
+    ones = ones.expand([-1, -1] + [-1 if i == axis else other for i in range(spatial)])
+    matrix = function(ones, **{name: _on_axis(name, value, axis, spatial, other) for name, value in options.items()})
+    for i in reversed(range(spatial)):
+        matrix = matrix if i == axis else matrix.select(2 + i, 0)
+    return matrix.reshape([n, -1])
+
+
+def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
+    """An option of the whole operator, as it applies to one axis alone; the others keep their size."""
+    if name not in _NEUTRAL or value is None:
+        return value
+    each = [value] * spatial if isinstance(value, (int, float)) or value is None else [value[i] for i in range(min(spatial, _length(value, spatial)))]
+    each = each * spatial if len(each) == 1 else each
+    neutral = other if name == "size" else _NEUTRAL[name]
+    picked = [each[i] if i == axis else neutral for i in range(spatial)]
+    return picked if spatial > 1 or name in ("size", "scale_factor") else picked[0]
+
+
+def _length(value: Any, spatial: int) -> int:
+    return len(value) if isinstance(value, (list, tuple)) else spatial
