@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import torch.fx as fx
 
-from .canonicalize import bound, rule_of, size_nodes
+from .canonicalize import bound, is_size, rule_of, size_nodes
 from .classify import is_structure, unsupported
 from .errors import NoLinearPath
 from .facts import Facts, gather_facts
@@ -186,6 +186,9 @@ class _Rewriter:
         state = node.next
         while state is not end:
             roles = {info(n).role for n in state.all_input_nodes}
+            if is_size(state, self.sizes):
+                self.sizes.add(state)
+                roles = {"shape"}
             role = "frozen" if roles & {"affine", "frozen"} else "sized" if roles & {"sized"} else "shape" if roles == {"shape"} else "const"
             base = info(node)
             mark(state, role=role, rule=rule.name, variant=variant, origin=node.name, place=base.place, module=base.module, source=base.source)

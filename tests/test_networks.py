@@ -115,7 +115,7 @@ def test_transposed(name, rng):
     x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
     if name != "bicubic":
         randomize(model, x0)
-    program = program_of(model)
+    program = program_of(model, example_inputs=(x0,))
     filter, adjoint, row = (emit(program, form) for form in ("filter", "adjoint", "row"))
     parts = emit_parts(program, "flat")
     u = torch.randn(4, *shape, generator=rng, dtype=torch.float64)

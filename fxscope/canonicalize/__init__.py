@@ -8,9 +8,9 @@ from torch import nn
 from .modules import inline_modules
 from .recognize import recognize
 from .spell import bound, rule_of, spell
-from .writes import functionalize, size_nodes
+from .writes import functionalize, is_size, size_nodes
 
-__all__ = ["bound", "canonicalize", "rule_of", "size_nodes"]
+__all__ = ["bound", "canonicalize", "rule_of", "is_size", "size_nodes"]
 
 
 def canonicalize(gm: fx.GraphModule, model: nn.Module) -> fx.GraphModule:

@@ -205,16 +205,23 @@ def size_nodes(graph: fx.Graph) -> set[fx.Node]:
     """Nodes whose value is a size, an int or another plain Python value, never a tensor."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "call_method" and node.target in ("size", "dim", "ndimension", "numel", "stride", "is_floating_point", "__len__", "get_device", "nelement", "element_size"):
+        if is_size(node, found):
             found.add(node)
-        elif node.op == "call_function" and node.target is getattr:
-            if node.args[1] in ("shape", "ndim", "dtype", "device", "is_cuda", "layout", "requires_grad", "is_sparse", "names"):
-                found.add(node)
-        elif node.op in ("call_function", "call_method"):
-            inputs = node.all_input_nodes
-            if inputs and all(n in found for n in inputs) and _plain(node):
-                found.add(node)
     return found
+
+
+_SIZE_METHODS = ("size", "dim", "ndimension", "numel", "stride", "is_floating_point", "__len__", "get_device", "nelement", "element_size")
+_SIZE_FIELDS = ("shape", "ndim", "dtype", "device", "is_cuda", "layout", "requires_grad", "is_sparse", "names")
+
+
+def is_size(node: fx.Node, known: set[fx.Node]) -> bool:
+    """Whether a node reads a size of a tensor, or computes with nothing but ``known`` sizes."""
+    if node.op == "call_method" and node.target in _SIZE_METHODS:
+        return True
+    if node.op == "call_function" and node.target is getattr:
+        return node.args[1] in _SIZE_FIELDS
+    inputs = node.all_input_nodes if node.op in ("call_function", "call_method") else []
+    return bool(inputs) and all(n in known for n in inputs) and _plain(node)
 
 
 def _plain(node: fx.Node) -> bool:

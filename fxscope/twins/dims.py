@@ -127,7 +127,7 @@ def _total(sizes):
 def _tensor_split_start(i: int, n, sections, dim):
     if isinstance(sections, (list, tuple)):
         return ([0] + list(sections))[i]
-    return n // sections * i + torch.sym_min(n % sections, i)
+    return _total([(n + sections - 1 - j) // sections for j in range(i)])
 
 
 _STARTS = {torch.chunk: _chunk_start, torch.split: _split_start, torch.tensor_split: _tensor_split_start}
