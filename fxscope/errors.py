@@ -14,6 +14,10 @@ __all__ = [
     "PlaceError",
     "LawBroken",
     "SavedFileDiffers",
+    "PlaceIndexError",
+    "ShapeError",
+    "NonFinite",
+    "NotLocal",
     "WeightsError",
     "ImageError",
 ]
@@ -65,6 +69,22 @@ class LawBroken(FxscopeError, AssertionError):
 
 class SavedFileDiffers(FxscopeError, AssertionError):
     """A saved file does not give what the graph in memory gives; the file is left in place for inspection."""
+
+
+class PlaceIndexError(FxscopeError, IndexError):
+    """An index does not lie in the output or input that it names."""
+
+
+class ShapeError(FxscopeError, ValueError):
+    """A probe or cotangent has not the shape, dtype or device that the operator asks for."""
+
+
+class NonFinite(FxscopeError, ArithmeticError):
+    """A recorded state, or the output, holds NaN or infinite values; the first place where they appear is named."""
+
+
+class NotLocal(FxscopeError, ValueError):
+    """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes."""
 
 
 class WeightsError(FxscopeError, ValueError):

@@ -7,7 +7,7 @@ import torch.fx as fx
 from ..rewrite import Program
 from .forward import emit_forward
 from .recorded import PARTS, emit_parts
-from .transposed import emit_adjoint, emit_row
+from .transposed import emit_adjoint, emit_row, emit_shares
 
 FORMS = ("pair", "filter", "residual", "adjoint", "row", "argmax", *PARTS)
 
@@ -23,4 +23,4 @@ def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
     return emit_forward(program, form, probes)
 
 
-__all__ = ["FORMS", "emit", "emit_parts"]
+__all__ = ["FORMS", "emit", "emit_parts", "emit_shares"]

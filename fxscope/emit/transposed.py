@@ -134,6 +134,38 @@ class _Row(_Transposed):
         self.graph.output((y0, *chosen, row, r.node))
 
 
+class _Shares(_Transposed):
+    """(x0, y2) -> (F^T y2, what every additive constant adds to <y2, y0>, in the order of the graph)."""
+
+    constants = True
+
+    def __init__(self, program: Program, stacked: bool, elementwise: bool):
+        super().__init__(program, "shares", stacked)
+        self.elementwise = elementwise
+
+    def _output(self, reversal: Reversal, found: list) -> None:
+        node = next(n for n, _ in _paths(self.program.outputs, fx.Proxy(self.y2, self.tracer)) if n in self.program.affine)
+        batch = self.source.like(node, self.program.facts.rank(node)).size(0)
+        shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in reversal.constants]
+        self.labels = [label_of(r) for r, _, _ in reversal.constants]
+        x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
+        self.graph.output((x2, tuple(s.node for s in shares)))
+
+
+def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
+    """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them."""
+    emission = _Shares(program, True, elementwise)
+    gm = emission.run()
+    gm.meta["fxscope"]["labels"] = emission.labels
+    return gm
+
+
+def label_of(record: Any) -> dict[str, str]:
+    """Where an additive constant stands, and what it is."""
+    base = info(record.origin)
+    return {"place": base.place or record.origin.name, "module": base.module, "rule": record.rule, "kind": record.twin.adds, "source": base.source}
+
+
 def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
     """(K, B): what an additive constant adds to the outputs that y is the cotangent of, <y, c>."""
     if record.twin.per_channel and record.rank is not None and record.rank > 2:

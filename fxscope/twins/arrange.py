@@ -44,6 +44,7 @@ class Constant(Twin):
 
     value: Any = state("constant")
     rank: int | None = None
+    adds = "constant"
 
     def apply(self, k: Probes):
         value = torch.zeros_like(self.value) if k.linear else self.value
@@ -64,6 +65,7 @@ class Offset(Twin):
     alpha: Any = 1
     lift: int = 0
     grows: bool = True
+    adds = "constant"
 
     def apply(self, k: Probes, x):
         x = k.lift(x, self.lift)

@@ -117,6 +117,7 @@ class Twin:
 
     additive: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
+    adds: ClassVar[str] = "intercept"  # what the additive constant is: intercept, bias, shift, constant, padding
     per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
 
     def apply(self, k: Probes, *x):

@@ -111,6 +111,7 @@ class Normalize(Gate):
 
     factor: Any = state("stats")
     offset: Any = state("stats", default=None)
+    adds = "shift"
     additive = ("offset",)
 
 

@@ -30,6 +30,7 @@ class Conv(Twin):
     options: dict = field(default_factory=dict)
     batched: bool = True
     additive = ("bias",)
+    adds = "bias"
     per_channel = True
 
     def apply(self, k: Probes, x):
@@ -53,6 +54,7 @@ class Dense(Twin):
     weight: Any = state("gate")
     bias: Any = state("constant", default=None)
     additive = ("bias",)
+    adds = "bias"
 
     def apply(self, k: Probes, x):
         return torch.nn.functional.linear(x, self.weight, self.bias)
@@ -123,6 +125,7 @@ class BatchNorm(Twin):
     weight: Any = state("constant", default=None)
     bias: Any = state("constant", default=None)
     eps: float = 1e-5
+    adds = "shift"
     per_channel = True
 
     def apply(self, k: Probes, x):
@@ -181,6 +184,7 @@ class Pad(Twin):
     value: Any = None
     batched: bool = True
     additive = ("value",)
+    adds = "padding"
 
     def apply(self, k: Probes, x):
         if self.mode == "constant":

@@ -19,6 +19,7 @@ class Centred(Twin):
     dims: tuple = (-1,)
     additive = ("offset",)
     kind = "normalize"
+    adds = "shift"
 
     def apply(self, k: Probes, x):
         y = (x - x.mean(self.dims, keepdim=True)) * self.factor
@@ -47,6 +48,7 @@ class TangentNorm(Twin):
     centre: bool = True
     additive = ("offset",)
     kind = "normalize"
+    adds = "shift"
 
     def apply(self, k: Probes, x):
         c = x - x.mean(self.dims, keepdim=True) if self.centre else x

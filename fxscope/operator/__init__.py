@@ -1,0 +1,7 @@
+"""The recorded interpreter as a linear operator: F, its transpose, rows, columns, contributions."""
+
+from .contributions import Contributions
+from .interpreter import LinearInterpreter, interpret
+from .linear import FlatOperator, Operator
+
+__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "Operator", "interpret"]

@@ -1,0 +1,117 @@
+"""Contributions: F x0 and every additive constant of the network, exactly as they add up to an output (Theorem 1 for any DAG)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ..emit import emit_shares
+
+if TYPE_CHECKING:
+    from .interpreter import LinearInterpreter
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one additive constant adds to the output.
+
+    place   where it stands, in graph order ``depth``;  kind   bias (conv, linear), shift (norms), intercept (c(x0) of a unit),
+    constant (a frozen operand), padding
+    value   (B,) or a number for one image
+    """
+
+    place: str
+    module: str
+    rule: str
+    kind: str
+    depth: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
+
+    linear  <row, x0>;  total  the sum of everything;  output  y0[index] itself;  error  their largest difference
+    """
+
+    index: Any
+    linear: Any
+    terms: tuple[Term, ...]
+    output: Any
+    _source: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def residual(self) -> Any:
+        return sum(t.value for t in self.terms)
+
+    @property
+    def total(self) -> Any:
+        return self.linear + self.residual
+
+    @property
+    def error(self) -> float:
+        return float(torch.as_tensor(self.total - self.output).abs().max())
+
+    def by_layer(self) -> dict[str, Any]:
+        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias."""
+        found: dict[str, Any] = {}
+        for term in self.terms:
+            found[term.module or term.place] = found.get(term.module or term.place, 0) + term.value
+        return found
+
+    def elementwise(self) -> dict[str, torch.Tensor]:
+        """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
+        lin, y2 = self._source
+        graph = emit_shares(lin.program, elementwise=True)
+        with torch.no_grad():
+            _, shares = graph(*lin._args, y2)
+        names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
+        return {name: share[0] for name, share in zip(names, shares)}
+
+    def to_json(self) -> str:
+        """The terms with their places, and the totals."""
+        plain = pytree.tree_map(lambda v: v.tolist() if isinstance(v, torch.Tensor) else v, [asdict(t) for t in self.terms])
+        totals = {n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")}
+        return json.dumps({"index": str(self.index), **totals, "error": self.error, "terms": plain}, indent=2)
+
+    def plot(self, **options: Any):
+        """A figure of the terms by depth: ``fxscope.plot.contributions``."""
+        from ..plot import contributions as draw
+
+        return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>" for t in self.terms)
+        return f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 = {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
+
+
+def contributions(lin: "LinearInterpreter", index: Any) -> Contributions:
+    """One reverse pass of ``lin`` from the output at ``index``."""
+    space = lin.F.outputs
+    y2, _ = space.stack(space.cotangents([index], lin.batch))
+    graph = emit_shares(lin.program).train(lin.model.training)
+    with torch.no_grad():
+        x2, shares = graph(*lin._args, y2)
+    labels = graph.meta["fxscope"]["labels"]
+    linear = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(x2), pytree.tree_leaves(lin.x)))
+    output = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(y2), pytree.tree_leaves(lin._outputs(lin.y0))))
+    terms = tuple(Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[0])) for i, (label, s) in enumerate(zip(labels, shares)))
+    return Contributions(index, _value(linear), terms, _value(output), (lin, y2))
+
+
+def _value(v: torch.Tensor) -> Any:
+    return v.item() if v.numel() == 1 else v
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name] - 1}")
+    return found

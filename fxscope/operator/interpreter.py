@@ -1,0 +1,186 @@
+"""``fxscope.interpret``: run x0 once, keep what its decisions were, and have the linear interpreter as an operator."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Iterator
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from ..emit import emit, emit_parts
+from ..errors import FxscopeError, NonFinite, ShapeError
+from ..rewrite import Program
+from ..transform import program_of, tensors_of
+from .contributions import Contributions, contributions
+from .linear import Operator
+from .memory import MODES, Kept
+from .spaces import Space
+
+BUDGET = 1 << 30  # bytes of activations that one pass of probes may take
+
+
+def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, memory: str = "record", chunk: int | None = None) -> "LinearInterpreter":
+    """The linear interpreter of a model at x0: y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0.
+
+        lin = interpret(model, x0);   lin(x1);   lin.F @ v;   lin.F.T @ u;   lin.F.row(i);   lin.residual
+
+    args      what the model takes; the first tensor is x0 (B, ...), unless ``inputs`` names another place, or several
+    policy, inputs, outputs   as in ``fxscope.transform``
+    memory    "record": the states of x0 are kept; "packed": masks as one bit an entry; "recompute": nothing is kept and x0
+              runs with every product (the paper's way)
+    chunk     probes that run together (default: as many as fit ``BUDGET``, 1 GiB)
+
+    The model is not changed, nor are its running statistics. Raises what ``transform`` raises, and ``NonFinite``.
+    Source: the paper, eq. 2 to 5.
+    """
+    if memory not in MODES:
+        raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
+    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=args)
+    return LinearInterpreter(model, program, args, memory, chunk, str(policy or "freeze"))
+
+
+class LinearInterpreter:
+    """What a network does at one x0, as an affine map.
+
+    x0, y0     the model's first argument, and its output
+    x          the values at the probed places, where x1 = x gives y1 = y0 (x0 itself unless ``inputs`` names a place)
+    F          the linear part, an ``Operator``;   residual   r, of y0's structure
+    """
+
+    def __init__(self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str):
+        self.model, self.program, self.policy, self.memory = model, program, policy, memory
+        self._args = tuple(a for a in args if isinstance(a, torch.Tensor))
+        self._parts = emit_parts(program, "stacked")
+        for part in self._parts.values():
+            part.train(model.training)
+        with untouched(model), torch.no_grad():
+            y0, states = self._parts["record"](*self._args)
+            self.x = self._probed(program)
+        self.y0 = y0
+        _finite(y0, states, self.state_names)
+        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states))
+        self.batch = self._args[0].shape[0]
+        chunk = chunk or _chunk(program, self.batch)
+        affine = self._outputs(y0)
+        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch)
+
+    @property
+    def x0(self) -> torch.Tensor:
+        return self._args[0]
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return self._parts["record"].meta["fxscope"]["state"]
+
+    @property
+    def states(self) -> dict[str, torch.Tensor]:
+        """What the twins need of x0, by name; tensors without entries carry sizes."""
+        return dict(zip(self.state_names, self._kept.get()))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the interpreter holds of x0."""
+        return self._kept.nbytes
+
+    @property
+    def residual(self) -> Any:
+        """r = y1 at x1 = 0, in the outputs' structure."""
+        if not hasattr(self, "_residual"):
+            graph = emit(self.program, "residual").train(self.model.training)
+            with untouched(self.model), torch.no_grad():
+                self._residual = graph(*self._args)
+        return self._residual
+
+    def __call__(self, x1: Any) -> Any:
+        """F x1 + r; the leading dimensions of x1 are probes."""
+        y = self.F @ x1
+        r = self.F.outputs.unstack(pytree.tree_map(lambda t: t, self._outputs(self.residual)), ())
+        return pytree.tree_map(lambda a, b: a + b, y, r)
+
+    def contributions(self, index: Any) -> Contributions:
+        """F x0 and every additive constant of the network, as they add up to y0[index] (paper, Theorem 1)."""
+        return contributions(self, index)
+
+    def gap(self, x: Any) -> dict[str, float]:
+        """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
+        args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])
+        if args[0].shape != self.x0.shape:
+            raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
+        with untouched(self.model), torch.no_grad():
+            y, states = self._parts["record"](*args)
+        got, expected = tensors_of(self._outputs(self(args[0] if self.F.inputs.batched else args[0][0]))), tensors_of(self._outputs(y))
+        error = sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()
+        pairs = [(a, b) for a, b in zip(self._kept.get(), states) if a.dtype in (torch.bool, torch.int64) and a.numel()]
+        changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
+        return {"error": error.item(), "changed": changed / total if total else 0.0}
+
+    def _replay(self, v: Any) -> Any:
+        probes = v if isinstance(v, tuple) else (v,)
+        with torch.no_grad():
+            return self._outputs(self._parts["replay"](self._kept.get(), *probes))
+
+    def _pullback(self, u: Any) -> Any:
+        with torch.no_grad():
+            return self._parts["pullback"](self._kept.get(), u)
+
+    def _outputs(self, y: Any) -> Any:
+        """Tensor structures as they are; an output dataclass becomes a dict of its tensors."""
+        if hasattr(y, "__dataclass_fields__"):
+            return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
+        return y
+
+    def _record(self) -> tuple[torch.Tensor, ...]:
+        with untouched(self.model), torch.no_grad():
+            return self._parts["record"](*self._args)[1]
+
+    def _probed(self, program: Program) -> Any:
+        """The values of the original branch at the probed places."""
+        nodes = [p.node for p in program.probes]
+        wanted: dict = {}
+
+        class Recorder(torch.fx.Interpreter):
+            def run_node(self, n):
+                value = super().run_node(n)
+                if n in nodes:
+                    wanted[n] = value
+                return value
+
+        if all(n.op == "placeholder" for n in nodes):
+            places = [n for n in program.gm.graph.nodes if n.op == "placeholder"]
+            found = [self._args[places.index(n)] for n in nodes]
+        else:
+            Recorder(program.gm).run(*self._args)
+            found = [wanted[n] for n in nodes]
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def __repr__(self) -> str:
+        return f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy}, {self.memory}: {self.nbytes / 2**20:.2f} MiB)"
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Buffers of the model are as they were when the block ends: a reading updates no running statistics."""
+    training = any(m.training for m in model.modules())
+    buffers = {name: value.clone() for name, value in model.named_buffers()} if training else {}
+    try:
+        yield
+    finally:
+        for name, value in model.named_buffers():
+            if name in buffers:
+                value.copy_(buffers[name])
+
+
+def _finite(y0: Any, states: tuple[torch.Tensor, ...], names: tuple[str, ...]) -> None:
+    for name, state in [*zip(names, states), *(("the output", t) for t in tensors_of(y0))]:
+        if state.is_floating_point() and state.numel() and not torch.isfinite(state).all():
+            raise NonFinite(f"{name} holds NaN or infinite values at this x0; the interpreter is about finite ones (emitted graphs let them through)")
+
+
+def _chunk(program: Program, batch: int) -> int:
+    """Probes that fit the budget: a pass holds about four tensors of the largest size at once."""
+    sizes = [n.meta["val"].numel() * n.meta["val"].element_size() for n in program.gm.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"]
+    if not sizes:
+        raise FxscopeError("the graph holds no sizes; interpret it with example inputs")
+    return max(1, min(256, BUDGET // (4 * max(sizes))))

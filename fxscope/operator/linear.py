@@ -1,0 +1,234 @@
+"""``Operator``: F or F^T of one image, without a matrix; products, rows, columns, algebra, and dense or scipy forms."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from ..errors import FxscopeError, ShapeError
+from .progress import steps
+from .spaces import Space
+
+
+class Operator:
+    """A linear map between two spaces, known by its action and its transpose's.
+
+        F @ v         (..., *inputs) -> (..., *outputs): the leading dimensions are probes
+        F.T @ u       (..., *outputs) -> (..., *inputs)
+        F.row(i)      F^T e_i, of the inputs' shape;    F.column(j)   F e_j, of the outputs' shape
+
+    n inputs, N outputs; ``F.shape`` is (N, n). With a batch B > 1 the batch is a dimension of both spaces and F is
+    block-diagonal over it. Probes run ``chunk`` at a time.
+    """
+
+    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False):
+        self._forward, self._adjoint = forward, adjoint
+        self.inputs, self.outputs = inputs, outputs
+        self.chunk, self.batch = chunk, batch
+        self._transposed = transposed
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.outputs.numel, self.inputs.numel
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.inputs.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.inputs.device
+
+    @property
+    def T(self) -> "Operator":
+        """The transpose, an operator of the same class."""
+        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, not self._transposed)
+
+    def __matmul__(self, v: Any) -> Any:
+        if isinstance(v, Operator):
+            return self._after(v)
+        stacked, head = self.inputs.stack(v)
+        leaves, spec = pytree.tree_flatten(stacked)
+        K = leaves[0].shape[0]
+        if K == 0:
+            return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
+        done = [self._forward(pytree.tree_unflatten([t[i : i + self.chunk] for t in leaves], spec)) for i in range(0, K, self.chunk)]
+        each = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*(pytree.tree_leaves(d) for d in done))]
+        return self.outputs.unstack(self.outputs.build(each), head)
+
+    def rows(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
+        """F^T e_i for every index, (R, *inputs)."""
+        return self.T.columns(indices, progress)
+
+    def columns(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
+        """F e_j for every index, (R, *outputs)."""
+        found = [y for _, y in self._iterate(list(indices), self.chunk, None, progress)]
+        if not found:
+            return self.outputs.build(self.outputs.zeros(0))
+        return pytree.tree_map(lambda *t: torch.stack(t), *found)
+
+    def row(self, index: Any) -> Any:
+        """The row of an output, <row, x0> + r = y0[index]: its receptive filter (paper, eq. 7 and 8).
+
+        index   of the un-batched output, e.g. (c, y, x); with slices or a boolean mask the sum of the rows; {index: weight}
+                their combination; with several outputs (key, ...); with B > 1 one for all images, or a list of B
+        """
+        return self.rows([index], progress=False)[0] if not self._structured(self.inputs) else pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
+
+    def column(self, index: Any) -> Any:
+        """The column of an input, F e_j: its projective filter (paper, eq. 9)."""
+        return self.columns([index], progress=False)[0] if not self._structured(self.outputs) else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
+
+    @staticmethod
+    def _structured(space: Space) -> bool:
+        return not space.spec.is_leaf()
+
+    def iter_rows(self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True) -> Iterator[tuple[Any, Any]]:
+        """(index, row) one by one, computed ``chunk`` at a time and moved to ``out_device``: for more rows than memory holds."""
+        return self.T._iterate(indices, chunk or self.chunk, out_device, progress)
+
+    def _iterate(self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool) -> Iterator[tuple[Any, Any]]:
+        known = list(indices) if isinstance(indices, (list, tuple)) else None
+        pending: list[Any] = []
+        with steps(None if known is None else len(known), "rows" if not self._transposed else "rows", progress) as bar:
+            for index in indices if known is None else known:
+                pending.append(index)
+                if len(pending) == chunk:
+                    yield from self._chunk(pending, out_device)
+                    bar.update(len(pending))
+                    pending = []
+            if pending:
+                yield from self._chunk(pending, out_device)
+                bar.update(len(pending))
+
+    def _chunk(self, indices: list[Any], out_device: Any) -> Iterator[tuple[Any, Any]]:
+        results = self @ self.inputs.cotangents(indices, self.batch)
+        if out_device is not None:
+            results = pytree.tree_map(lambda t: t.to(out_device), results)
+        for k, index in enumerate(indices):
+            yield index, pytree.tree_map(lambda t, k=k: t[k], results)
+
+    @property
+    def flat(self) -> "FlatOperator":
+        """The same operator on vectors, (n,) or (n, k) as scipy has them."""
+        return FlatOperator(self)
+
+    def to_scipy(self):
+        """A ``scipy.sparse.linalg.LinearOperator``: numpy in, numpy out, accepted by svds and lsqr."""
+        from scipy.sparse.linalg import LinearOperator
+
+        flat = self.flat
+
+        def through(operator: FlatOperator) -> Callable:
+            return lambda v: (operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)).cpu().numpy()
+
+        forward, backward = through(flat), through(flat.T)
+        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=np.dtype(str(self.dtype).removeprefix("torch.")))
+
+    def to_dense(self, progress: bool = True) -> torch.Tensor:
+        """The whole matrix (N, n), by rows or by columns, whichever is fewer; entries are those of the flattened spaces."""
+        N, n = self.shape
+        if n <= N:
+            return self._all_columns(progress).T
+        return self.T._all_columns(progress)
+
+    def _all_columns(self, progress: bool) -> torch.Tensor:
+        N, n = self.shape
+        found = torch.empty(n, N, dtype=self.dtype, device=self.device)
+        flat = self.flat
+        with steps(n, "columns", progress) as bar:
+            for start in range(0, n, self.chunk):
+                count = min(self.chunk, n - start)
+                ones = torch.zeros(n, count, dtype=self.dtype, device=self.device)
+                ones[torch.arange(start, start + count), torch.arange(count)] = 1
+                found[start : start + count] = (flat @ ones).T
+                bar.update(count)
+        return found
+
+    def _after(self, first: "Operator") -> "Operator":
+        """self @ first: first acts first."""
+        if first.outputs.shapes != self.inputs.shapes:
+            raise ShapeError(f"cannot multiply: the first gives {first.outputs.shapes}, the second takes {self.inputs.shapes}")
+        return Operator(lambda v: self._forward(first._forward(v)), lambda u: first._adjoint(self._adjoint(u)), first.inputs, self.outputs, min(self.chunk, first.chunk), self.batch)
+
+    def __mul__(self, factor: float) -> "Operator":
+        def scaled(function: Callable) -> Callable:
+            return lambda v: pytree.tree_map(lambda t: t * factor, function(v))
+
+        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch, self._transposed)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Operator":
+        return self * -1.0
+
+    def __add__(self, other: "Operator") -> "Operator":
+        if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (self.inputs.shapes, self.outputs.shapes):
+            raise ShapeError("a sum needs two operators between the same spaces")
+
+        def both(f: Callable, g: Callable) -> Callable:
+            return lambda v: pytree.tree_map(torch.add, f(v), g(v))
+
+        return Operator(both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs, min(self.chunk, other.chunk), self.batch, self._transposed)
+
+    def __sub__(self, other: "Operator") -> "Operator":
+        return self + (-other)
+
+    def restrict(self, inputs: Any = None, outputs: Any = None) -> "Operator":
+        """The operator between parts of its spaces: everything outside the named indices (slices, masks) is zero."""
+        masks = [None if index is None else space.cotangents([index], self.batch) for space, index in ((self.inputs, inputs), (self.outputs, outputs))]
+        masks = [None if m is None else space.stack(m)[0] for m, space in zip(masks, (self.inputs, self.outputs))]
+
+        def masked(value: Any, mask: Any) -> Any:
+            return value if mask is None else pytree.tree_map(torch.mul, value, mask)
+
+        return Operator(
+            lambda v: masked(self._forward(masked(v, masks[0])), masks[1]), lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
+            self.inputs, self.outputs, self.chunk, self.batch, self._transposed,
+        )
+
+    def __repr__(self) -> str:
+        N, n = self.shape
+        return f"Operator({N} x {n}, {self.inputs.shapes[0] if len(self.inputs.shapes) == 1 else self.inputs.shapes} -> {self.outputs.shapes[0] if len(self.outputs.shapes) == 1 else self.outputs.shapes}, {self.dtype})"
+
+
+class FlatOperator:
+    """An operator on flat vectors: (n,) -> (N,), or (n, k) -> (N, k)."""
+
+    def __init__(self, operator: Operator):
+        self.operator = operator
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.operator.shape
+
+    @property
+    def T(self) -> "FlatOperator":
+        return FlatOperator(self.operator.T)
+
+    def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
+        n = self.shape[1]
+        if not isinstance(v, torch.Tensor) or v.dim() not in (1, 2) or v.shape[0] != n:
+            raise ShapeError(f"flat vectors are ({n},) or ({n}, k), got {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}")
+        columns = v.unsqueeze(1) if v.dim() == 1 else v
+        given, start = [], 0
+        for shape in self.operator.inputs.shapes:
+            size = torch.Size(shape).numel()
+            given.append(columns[start : start + size].T.reshape(-1, *shape))
+            start += size
+        found = self.operator @ self.operator.inputs.build(given)
+        flat = torch.cat([t.flatten(1) for t in ([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)])], 1).T
+        return flat[:, 0] if v.dim() == 1 else flat
+
+    matvec = __matmul__
+
+    def rmatvec(self, u: torch.Tensor) -> torch.Tensor:
+        return self.T @ u
+
+
+def need(condition: bool, message: str) -> None:
+    if not condition:
+        raise FxscopeError(message)
