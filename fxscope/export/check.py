@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from ..errors import SavedFileDiffers
 from ..transform import tensors_of
+from .shapes import input_names
 
 # rounding differs between kernels; in float32 it may flip a mask bit, which moves y1 but not y0
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
@@ -27,7 +29,7 @@ class Block:
 sys.meta_path.insert(0, Block())
 import warnings; warnings.simplefilter("ignore")
 import torch
-path, form, source, target = sys.argv[1:]
+path, form, source, target, *names = sys.argv[1:]
 inputs = torch.load(source, weights_only=True)
 if form == "ts":
     out = torch.jit.load(path)(*inputs)
@@ -38,7 +40,9 @@ elif form == "aoti":
 else:
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feeds = {i.name: x.numpy() for i, x in zip(session.get_inputs(), inputs)}
+    every = [t for x in inputs for t in ([x] if isinstance(x, torch.Tensor) else x.values() if isinstance(x, dict) else x)]
+    feeds = {n: x.numpy() for n, x in zip(names, every)}
+    feeds = {i.name: feeds[i.name] for i in session.get_inputs()}
     out = [torch.from_numpy(o) for o in session.run(None, feeds)]
 def flat(v):
     if isinstance(v, torch.Tensor): return [v]
@@ -65,12 +69,12 @@ class SavedCheck:
         return f"{self.path} ({self.format}): largest relative error {max(self.errors):.2e}, bound {self.tolerance:.0e}: {'ok' if self.ok else 'DIFFERS'}"
 
 
-def run_saved(path: "str | Path", format: str, inputs: tuple) -> list[torch.Tensor]:
+def run_saved(path: "str | Path", format: str, inputs: tuple, names: list[str]) -> list[torch.Tensor]:
     """The outputs of a saved file in a fresh process where fxscope cannot be imported."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
-        torch.save([x.detach().clone() for x in inputs], source)
-        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target)]
+        torch.save(pytree.tree_map(lambda x: x.detach().clone(), list(inputs)), source)
+        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target), *names]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:
             raise SavedFileDiffers(f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}")
@@ -83,7 +87,7 @@ def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[
     for inputs in input_sets:
         with torch.no_grad():
             expected = tensors_of(graph(*inputs))
-        got = run_saved(path, format, inputs)
+        got = run_saved(path, format, inputs, input_names(graph, inputs))
         errors.append(max(_error(a, b) for a, b in zip(got, expected, strict=True)))
     check = SavedCheck(str(path), format, tuple(errors), TOLERANCE.get(_dtype(input_sets[0]), 1e-3))
     if not check.ok:
@@ -94,8 +98,10 @@ def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[
 def _error(a: torch.Tensor, b: torch.Tensor) -> float:
     if a.shape != b.shape:
         return float("inf")
+    if not b.is_floating_point():
+        return (a != b).double().mean().item() if b.numel() else 0.0  # the share of masks and indices that differ
     return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() if b.numel() else 0.0
 
 
 def _dtype(inputs: tuple[Any, ...]) -> torch.dtype:
-    return next(x.dtype for x in inputs if x.is_floating_point())
+    return next(x.dtype for x in pytree.tree_leaves(inputs) if x.is_floating_point())

@@ -12,6 +12,7 @@ def plain(graph: fx.GraphModule) -> fx.GraphModule:
     """The same graph with its output constructors replaced by dicts and tuples; parameters stay shared."""
     copied = fx.GraphModule(graph, copy.deepcopy(graph.graph), type(graph).__name__)
     copied.train(graph.training)
+    copied.meta.update(graph.meta)
     output = next(n for n in copied.graph.nodes if n.op == "output")
     output.args = (_plain(output.args[0]),)
     copied.graph.eliminate_dead_code()

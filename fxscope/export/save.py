@@ -11,10 +11,11 @@ from typing import Any
 import torch
 import torch.fx as fx
 from torch import nn
-from torch.export import Dim
+from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
 from .check import SavedCheck, compare
+from . import shapes
 from .plain import plain
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
@@ -39,18 +40,18 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
         raise FxscopeError(f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of {', '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
-    if format == "onnx" and any(x.dtype == torch.float64 for x in example_inputs):
+    if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
         raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
-    stacked = graph.meta.get("fxscope", {}).get("probes") == "stacked"
-    example, dynamic = _dynamic(graph, tuple(example_inputs), stacked, dynamic_shapes)
+    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes)
     if format == "ts":
         dynamic = True
+        example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)  # its states are a list
     written = plain(graph).eval() if not graph.training else plain(graph)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
     os.close(handle)
     try:
         _WRITERS[format](written, example, dynamic, temporary)
-        sets = [example] + ([_other_sizes(graph, example, stacked)] if dynamic_shapes is None and dynamic else [])
+        sets = [example] + ([shapes.others(graph, example)] if dynamic_shapes is None and dynamic else [])
         check = compare(written, temporary, format, sets)
         os.replace(temporary, path)
     finally:
@@ -66,40 +67,6 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
     return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])
-
-
-def _probe_positions(graph: fx.GraphModule) -> list[int]:
-    from ..ir import info
-
-    placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
-    return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
-
-
-def _dynamic(graph: fx.GraphModule, example: tuple, stacked: bool, dynamic_shapes: Any) -> tuple[tuple, Any]:
-    """The example with dynamic sizes of at least two, and the dynamic shapes that really export."""
-    if dynamic_shapes is not None:
-        return example, dynamic_shapes
-    probes = _probe_positions(graph)
-    if not stacked:
-        # (K*B) divisible by B cannot be said of two free sizes: B stays that of the example
-        example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
-        batch = example[0].shape[0]
-        return example, tuple({0: batch * Dim("K", min=1, max=4096) if batch > 1 else Dim("K", min=1, max=4096)} if i in probes else None for i in range(len(example)))
-    if example[0].shape[0] == 1:
-        example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
-    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
-    K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
-    return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
-
-
-def _other_sizes(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple:
-    """The example with one more probe and, where it is dynamic, one more image."""
-    probes = _probe_positions(graph)
-    if not stacked:
-        batch = example[0].shape[0]
-        return tuple(torch.cat([x, x[:batch] * 0.5]) if i in probes else x for i, x in enumerate(example))
-    grown = tuple(torch.cat([x, x[:, :1] * 0.5], 1) if i in probes else torch.cat([x, x[:1] * 0.5]) for i, x in enumerate(example))
-    return tuple(torch.cat([x, x[:1] * 0.5]) if i in probes else x for i, x in enumerate(grown))
 
 
 def _write_ts(graph, example, dynamic, path) -> None:
@@ -125,7 +92,7 @@ def _write_onnx(graph, example, dynamic, path) -> None:
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise FxscopeError("ONNX needs its exporter and runtime: pip install 'fxscope[onnx]'") from error
-    names = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
+    names = shapes.input_names(graph, example)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.export.export(graph, example, dynamic_shapes=dynamic)
@@ -133,11 +100,17 @@ def _write_onnx(graph, example, dynamic, path) -> None:
 
 
 def _output_names(graph: fx.GraphModule) -> list[str]:
-    """y0, y1, dotted where an output is a structure."""
+    """The names of the form's results, dotted where one is a structure; a recorded state has those of its entries."""
     value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
-    if isinstance(value, fx.Node):
-        return ["y"]
-    return [name for key, part in zip(("y0", "y1"), value) for name in _dotted(key, part)]
+    meta = graph.meta.get("fxscope", {})
+    names = _RESULTS.get(meta.get("form"), ("y",))
+    if len(names) == 1:
+        return _dotted(names[0], value)
+    states = [f"state.{s}" for s in meta.get("state", ())]
+    return [name for key, part in zip(names, value) for name in (states if key == "state" else _dotted(key, part))]
+
+
+_RESULTS = {"pair": ("y0", "y1"), "record": ("y0", "state"), "row": ("y0", "row", "r"), "argmax": ("y0", "index", "row", "r"), "adjoint": ("x2",), "pullback": ("x2",), "residual": ("r",)}
 
 
 def _dotted(name: str, value: Any) -> list[str]:

@@ -14,25 +14,25 @@ _SPATIAL = {function: n for table in (_FORWARD, _TRANSPOSED) for n, function in 
 
 
 def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
-    """W^T y for y = W x: every stride, dilation, group and size, the lost remainder taken from the size of x."""
+    """W^T y for y = W x: every stride, dilation, group and size.
+
+    A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and no exporter
+    takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
+    """
     n = _SPATIAL[function]
     form = {name: _each(value, n) for name, value in options.items() if name in ("stride", "dilation", "padding", "output_padding")}
     spatial = [x.size(x.rank - n + i) for i in range(n)]
-    kernel = [k.extent(weight, 2 + i) for i in range(n)]
     if function is _TRANSPOSED[n]:
         y = _FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
         return _cropped(y, n, form, spatial)
-    same = form["padding"] == "same"
-    if same:
-        return _from_same(n, y, weight, kernel, form["dilation"], options["groups"])
+    if form["padding"] == "same":
+        return _from_same(n, y, weight, [k.extent(weight, 2 + i) for i in range(n)], form["dilation"], options["groups"])
     padding = [0] * n if form["padding"] == "valid" else form["padding"]
-    lost = [_lost(*v) for v in zip(spatial, kernel, form["stride"], padding, form["dilation"])]
-    return _TRANSPOSED[n](y, weight, None, form["stride"], padding, lost, options["groups"], form["dilation"])
-
-
-def _lost(size: Any, kernel: Any, stride: int, padding: int, dilation: int):
-    """Input places behind the last window, which a transposed convolution calls its output padding."""
-    return 0 if stride == 1 else (size + 2 * padding - dilation * (kernel - 1) - 1) % stride
+    most = [stride - 1 for stride in form["stride"]]
+    y = _TRANSPOSED[n](y, weight, None, form["stride"], padding, most, options["groups"], form["dilation"])
+    for i in range(n):
+        y = y.narrow(i - n, 0, spatial[i]) if most[i] else y
+    return y
 
 
 def _from_same(n: int, y, weight, kernel: list, dilation: list, groups: int):

@@ -1,0 +1,97 @@
+"""Which sizes of an emitted graph's inputs are free when it is exported, and inputs of other sizes to check the file with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from ..ir import info
+
+K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
+
+
+def dynamic(graph: fx.GraphModule, example: tuple, given: Any) -> tuple[tuple, Any]:
+    """The example with free sizes of at least two, and the dynamic shapes that really export.
+
+    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free sizes. Of a
+    recorded state every size is as free as the graph leaves it.
+    """
+    if given is not None:
+        return example, given
+    probes, stacked = probe_positions(graph), is_stacked(graph)
+    if has_state(graph):
+        return _with_state(example, stacked)
+    if not stacked:
+        return _flat(example, probes)
+    if example[0].shape[0] == 1:
+        example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
+    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
+    return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+
+
+def _flat(example: tuple, probes: list[int]) -> tuple[tuple, Any]:
+    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
+    batch = example[0].shape[0]
+    count = batch * K if batch > 1 else K
+    if not probes:
+        return example, tuple({0: B} for _ in example) if batch > 1 else None
+    return example, tuple({0: count} if i in probes else None for i in range(len(example)))
+
+
+def _with_state(example: tuple, stacked: bool) -> tuple[tuple, Any]:
+    state, probe = example[0], pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:]))
+    free = [{d: Dim.AUTO for d in range(t.dim()) if t.shape[d] > 1} for t in state]
+    each = pytree.tree_map(lambda x: {0: Dim.DYNAMIC if stacked else Dim.AUTO, **({1: Dim.AUTO} if stacked and x.shape[1] > 1 else {})}, probe)
+    return (tuple(state), *probe), (tuple(free), *each)
+
+
+def others(graph: fx.GraphModule, example: tuple) -> tuple:
+    """The example with one more probe and, where it is free, one more image."""
+    probes, stacked = probe_positions(graph), is_stacked(graph)
+    if has_state(graph):
+        more = 1 if stacked else _batch_of(graph, example)
+        return (example[0], *pytree.tree_map(lambda x: torch.cat([x, _half(x[:more])]), tuple(example[1:])))
+    if not probes:
+        return tuple(torch.cat([x, _half(x[:1])]) for x in example) if example[0].shape[0] > 1 or stacked else example
+    if not stacked:
+        batch = example[0].shape[0]
+        return tuple(torch.cat([x, _half(x[:batch])]) if i in probes else x for i, x in enumerate(example))
+    grown = tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
+    return tuple(torch.cat([x, _half(x[:1])]) if i in probes else x for i, x in enumerate(grown))
+
+
+def _batch_of(graph: fx.GraphModule, example: tuple) -> int:
+    sized = next(t for t in example[0] if t.dim() > 1 and t.shape[0] == 0)
+    return sized.shape[1]
+
+
+def _half(x: torch.Tensor) -> torch.Tensor:
+    return x * 0.5 if x.is_floating_point() else x
+
+
+def is_stacked(graph: fx.GraphModule) -> bool:
+    return graph.meta.get("fxscope", {}).get("probes") == "stacked"
+
+
+def has_state(graph: fx.GraphModule) -> bool:
+    return graph.meta.get("fxscope", {}).get("form") in ("replay", "pullback")
+
+
+def probe_positions(graph: fx.GraphModule) -> list[int]:
+    placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
+
+
+def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
+    """One name a tensor: a recorded state has those of its entries, a structure dotted ones."""
+    placeholders = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
+    states = graph.meta.get("fxscope", {}).get("state", ())
+    names = []
+    for name, value in zip(placeholders, example):
+        leaves = pytree.tree_leaves(value)
+        names += [name] if isinstance(value, torch.Tensor) else [f"state.{s}" for s in states] if name == "state" else [f"{name}.{i}" for i in range(len(leaves))]
+    return names
