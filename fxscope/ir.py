@@ -59,4 +59,9 @@ def mark(node: fx.Node, **fields) -> fx.Node:
     return node
 
 
+def acts(node: fx.Node) -> bool:
+    """Whether a node does something besides giving a value: it draws, asserts, or counts the batches that were seen."""
+    return node.is_impure() or bool(node.meta.get("counts"))
+
+
 _EMPTY = NodeInfo()

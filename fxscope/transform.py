@@ -14,6 +14,7 @@ from .classify import classify
 from .emit import FORMS
 from .emit import emit as emit_graph
 from .errors import LawBroken, PlaceError
+from .ir import acts
 from .places import find_place, place_names
 from .policy import Policy
 from .rewrite import Probe, Program, rewrite
@@ -178,4 +179,4 @@ def _cut(gm: fx.GraphModule, outputs: "str | list[str] | dict[str, str]") -> Non
     else:
         result = tuple(find_place(gm, place) for place in outputs)
     output.args = (result,)
-    gm.graph.eliminate_dead_code()
+    gm.graph.eliminate_dead_code(is_impure_node=acts)

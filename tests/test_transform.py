@@ -295,3 +295,31 @@ def test_a_dead_head_among_several_is_a_constant(rng):
     pair, filter = fxscope.transform(model, example_inputs=(x0,)), fxscope.transform(model, "filter", example_inputs=(x0,))
     assert laws.law_2(pair, x0) == 0 and laws.law_9(pair) == [] and not filter(x0, photo(rng))["b"].any()
     assert fxscope.render.crossings(fxscope.to_networkx(pair)) == []
+
+
+def test_running_statistics_are_those_of_the_model_after_every_call(rng):
+    """Once a call, from x0 alone, by the pair and by no other graph."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.InstanceNorm2d(4, affine=True, track_running_stats=True), nn.Conv2d(4, 2, 1)).double().train()
+    reference = copy.deepcopy(model)
+    pair = fxscope.transform(model)
+    for i in range(3):
+        x0 = photo(rng) + i
+        y0, _ = pair(x0, torch.cat([x0, x0 * 2]))
+        assert torch.equal(y0, reference(x0))
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True))
+    for form in ("filter", "residual", "record", "adjoint"):
+        graph = fxscope.transform(model, form)
+        graph(*{"filter": (x0, x0), "adjoint": (x0, y0.detach())}.get(form, (x0,)))
+        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True)), form
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "efficientnet_b0"])
+def test_stochastic_depth_needs_no_example(name, rng):
+    model = torchvision.models.get_model(name, weights=None).double().train()
+    pair, x0 = fxscope.transform(model), photo(rng, 2, 3, 64, 64)
+    with torch.no_grad():
+        torch.manual_seed(3)
+        y0, y1 = pair(x0, x0)
+        torch.manual_seed(3)
+        assert laws.distance(y0, model(x0)) < 1e-12 and laws.distance(y1, y0) < 1e-9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.fx as fx
 from torch import nn
 
+from ..ir import acts
 from .modules import inline_modules
 from .recognize import recognize
 from .spell import bound, rule_of, spell
@@ -19,6 +20,6 @@ def canonicalize(gm: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
     functionalize(gm)
     spell(gm)
     recognize(gm)
-    gm.graph.eliminate_dead_code()
+    gm.graph.eliminate_dead_code(is_impure_node=acts)
     gm.graph.lint()
     return gm

@@ -38,6 +38,10 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
             kwargs["inplace"] = True
         args = node.args if prepare is None else (_prepared(graph, node, prepare), *node.args[1:])
         new = graph.call_function(rule.target, args, {**kwargs, **node.kwargs})
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.num_batches_tracked is not None:
+            counter = attribute(graph, node, f"{node.target}.num_batches_tracked")
+            count = mark(graph.call_method("add_", (counter, 1)), place=info(node).place, module=info(node).module, source=info(node).source)
+            count.meta["counts"] = True
     new.meta.update(node.meta)
     new.meta["rank_hint"] = _rank_hint(type(module))
     node.replace_all_uses_with(new)

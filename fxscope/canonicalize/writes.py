@@ -51,7 +51,7 @@ class _Writes:
     def run(self) -> None:
         sizes = size_nodes(self.graph)
         for node in list(self.graph.nodes):
-            if node.op not in ("call_function", "call_method"):
+            if node.op not in ("call_function", "call_method") or node.meta.get("counts"):
                 continue
             if operator_name(node) in _VIEWS and node.args and isinstance(node.args[0], fx.Node) and node not in sizes:
                 self.parent[node] = node.args[0]

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..ir import info, mark
+from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .outputs import finish, probe_major, rebuild
-from .sources import Copied, Slots, Stored
+from .sources import Copied, Slots, Stored, updates_statistics
 from .tagging import Tagging
 
 _ASSERTS = {
@@ -39,7 +39,7 @@ class _Forward:
         self.program, self.form, self.stacked = program, form, stacked
         self.linear = form in ("filter", "replay")
         self.graph = fx.Graph()
-        self.source = Copied(program, self.graph) if slots is None else Stored(program, self.graph, slots)
+        self.source = Copied(program, self.graph, updates=form == "pair") if slots is None else Stored(program, self.graph, slots)
         self.tracer = self.source.tracer
         self.values: dict[Any, fx.Proxy] = {}
         self.k: Probes | None = None
@@ -181,8 +181,8 @@ def _check(x1, x0, probe: str, place: str, stacked: bool) -> None:
 
 
 def _acts(node: fx.Node) -> bool:
-    """Nodes that act besides giving a value: updates of running statistics, assertions."""
-    return node.op == "call_method" and node.target.endswith("_") or node.op == "call_function" and (node.is_impure() or info(node).rule == "batch_norm" and node.kwargs.get("training", False))
+    """Nodes that act besides giving a value: counters, updates of running statistics, assertions."""
+    return node.op in ("call_function", "call_method") and (acts(node) or updates_statistics(node))
 
 
 def _anchored(program: Program) -> dict[fx.Node, list[Record]]:

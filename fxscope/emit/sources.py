@@ -12,6 +12,7 @@ from typing import Any, Iterable
 import torch
 import torch.fx as fx
 
+from ..canonicalize import bound, rule_of
 from ..facts import Facts, attribute_value
 from ..ir import info, mark
 from ..rewrite import Program
@@ -19,10 +20,13 @@ from ..twins import Like
 
 
 class Copied:
-    """The original branch as a part of the emitted graph: nodes are copied in order, as far as they are needed."""
+    """The original branch as a part of the emitted graph: nodes are copied in order, as far as they are needed.
 
-    def __init__(self, program: Program, graph: fx.Graph):
-        self.program, self.graph = program, graph
+    ``updates`` says whether train-mode normalisations update their running statistics: the pair's do, once, from x0.
+    """
+
+    def __init__(self, program: Program, graph: fx.Graph, updates: bool = False):
+        self.program, self.graph, self.updates = program, graph, updates
         self.copies: dict[fx.Node, fx.Node] = {}
         self.names: dict[str, str] = {}
         self.reads: dict[tuple, fx.Node] = {}
@@ -36,6 +40,10 @@ class Copied:
     def copy(self, node: fx.Node) -> None:
         if node.op != "placeholder":
             arguments = fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__)
+            if not self.updates and updates_statistics(node):
+                given = {n: None if n.startswith("running_") else v for n, v in bound(node).items()}
+                first, *rest = fx.node.map_arg(given, self.copies.__getitem__).items()
+                arguments = ((first[1],), dict(rest))
             self._put(node, self.graph.create_node(node.op, node.target, *arguments, name=_spelled(node)))
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
@@ -155,6 +163,15 @@ class Stored:
             new = self.graph.call_function(operator.getitem, (self.state, index), name=self.slots.order[index][0])
             self.made[key] = mark(new, branch="original", role="frozen" if whole else "shape", place=info(node).place, module=info(node).module, source=info(node).source)
         return self.made[key]
+
+
+def updates_statistics(node: fx.Node) -> bool:
+    """Whether a node writes running statistics: batch norm in train mode, instance norm that tracks them."""
+    rule = rule_of(node)
+    if rule is None or rule.name not in ("batch_norm", "instance_norm") or node.target is not rule.target:
+        return False
+    given = bound(node)
+    return given["running_mean"] is not None and bool(given["training" if rule.name == "batch_norm" else "use_input_stats"])
 
 
 def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:

@@ -7,6 +7,8 @@ import dataclasses
 
 import torch.fx as fx
 
+from ..ir import acts
+
 
 def plain(graph: fx.GraphModule) -> fx.GraphModule:
     """The same graph with its output constructors replaced by dicts and tuples; parameters stay shared."""
@@ -15,7 +17,7 @@ def plain(graph: fx.GraphModule) -> fx.GraphModule:
     copied.meta.update(graph.meta)
     output = next(n for n in copied.graph.nodes if n.op == "output")
     output.args = (_plain(output.args[0]),)
-    copied.graph.eliminate_dead_code()
+    copied.graph.eliminate_dead_code(is_impure_node=acts)
     copied.recompile()
     return copied
 

@@ -42,7 +42,7 @@ def module_arguments(module):
     use_batch = module.training or (module.running_mean is None and module.running_var is None)
     keep = not module.training or module.track_running_stats
     if module.training and module.track_running_stats and module.momentum is None:
-        raise ValueError("BatchNorm with momentum=None in train mode averages by a counter that a graph cannot hold; set a momentum, or .eval()")
+        raise ValueError("BatchNorm with momentum=None in train mode divides by a counter, which no exporter takes as a momentum; set a momentum, or .eval()")
     return {
         "running_mean": module.running_mean if keep else None, "running_var": module.running_var if keep else None,
         "weight": module.weight, "bias": module.bias, "training": use_batch, "momentum": 0.0 if module.momentum is None else module.momentum, "eps": module.eps,

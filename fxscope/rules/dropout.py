@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from .declare import Sample, composite, linear
+from .declare import Sample, composite, constant, linear
 
 _SOURCE = dict(formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2")
 _ATEN = torch.ops.aten
@@ -78,6 +78,13 @@ ALPHA = _alpha_dropout("alpha_dropout", F.alpha_dropout, F.dropout, (nn.AlphaDro
 FEATURE_ALPHA = _alpha_dropout(
     "feature_alpha_dropout", F.feature_alpha_dropout, torch.feature_dropout, (nn.FeatureAlphaDropout,), (torch.feature_alpha_dropout, _ATEN.feature_alpha_dropout.default)
 )
+
+
+def bernoulli(x, p=None):
+    """A draw of zeros and ones."""
+
+
+BERNOULLI = constant("bernoulli", torch.bernoulli, bernoulli, methods=("bernoulli",), unsampled="its value only ever is a frozen draw; stochastic depth runs it", formula="y1 = the draw of x0", source="the paper, eq. 2 with A = 0")
 
 
 def depth(input, p, mode, training=True):
