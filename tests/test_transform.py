@@ -160,8 +160,29 @@ class Spelled(nn.Module):
         return self.function(self.conv(x))
 
 
+def grn(norm, first=True):
+    """ConvNeXt-V2's global response normalisation, channels first or last."""
+    spatial, channel = ((2, 3), 1) if first else ((1, 2), -1)
+
+    def forward(x):
+        x = x if first else x.permute(0, 2, 3, 1)
+        g = norm(x, spatial)
+        y = 0.7 * (x * (g / (g.mean(channel, keepdim=True) + 1e-6))) + 0.3 + x
+        return y if first else y.permute(0, 3, 1, 2)
+
+    return forward
+
+
+def two_norm(x, dims):
+    return torch.norm(x, p=2, dim=dims, keepdim=True)
+
+
 F = nn.functional
 SPELLINGS = {
+    "grn": (
+        grn(two_norm), grn(two_norm, False), grn(lambda x, d: torch.linalg.vector_norm(x, 2, d, True)), grn(lambda x, d: x.pow(2).sum(d, keepdim=True).sqrt()),
+        grn(lambda x, d: torch.sqrt((x * x).sum(d, keepdim=True)), False),
+    ),
     "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
     "gelu": (F.gelu, lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5)), lambda x: 0.5 * x * (1 + torch.erf(x * 0.5**0.5))),
     "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3))))),
