@@ -157,7 +157,7 @@ def _units(facts: Facts, node: fx.Node) -> frozenset[int]:
         dims = arguments.get("dim")
         dims = dims if isinstance(dims, (list, tuple)) else (dims,)
         rank = facts.rank(arguments["x"])
-        return frozenset(d if d < 0 else d - rank for d in dims if isinstance(d, int) and (d < 0 or rank is not None))
+        return facts.unit(arguments["x"]) | {d if d < 0 else d - rank for d in dims if isinstance(d, int) and (d < 0 or rank is not None)}
     if rule.name.startswith("adaptive_"):
         size, spatial = arguments["output_size"], rule.input_rank - 2
         sizes = size if isinstance(size, (list, tuple)) else (size,) * spatial
