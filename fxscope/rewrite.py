@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import operator
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -93,6 +94,13 @@ class Call:
         tell); it need not be given for a twin that keeps the shape of its input.
         """
         return self._rewriter.record(twin, inputs, self, like, rank)
+
+    def is_item(self, both: fx.Proxy, index: int) -> None:
+        """The node's own value is an item of a call that gives its state too: one kernel on x0 for both."""
+        node, base = self.node, info(self.node)
+        node.prepend(both.node)
+        mark(both.node, role="frozen", rule=base.rule, variant=base.variant, origin=node.name, place=base.place, module=base.module, source=base.source)
+        node.op, node.target, node.args, node.kwargs = "call_function", operator.getitem, (both.node, index), {}
 
     def rank(self, name: str) -> int | None:
         return self.facts.rank(self.arguments[name])

@@ -51,6 +51,7 @@ class _Forward:
             self._from_states()
         else:
             self._interleaved()
+            self.source.resolve()
         self._output()
         return finish(self.program, self.graph, self.form, self.stacked)
 

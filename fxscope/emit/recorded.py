@@ -37,6 +37,7 @@ def _record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     for node in program.gm.graph.nodes:
         if node in needed and node.op != "output":
             source.copy(node)
+    source.resolve()
     with Tagging(graph, branch="original", role="frozen", rule="state"):
         state = tuple(_entry(program, source, node, whole) for _, node, whole in slots.order)
     y0 = map_structure(lambda n: source[n], program.outputs)

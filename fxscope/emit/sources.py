@@ -48,10 +48,14 @@ class Copied:
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
         new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})
-        origin = info(node).origin
-        mark(new, branch="original", origin=self.names.get(origin, origin))
+        mark(new, branch="original")
         self.copies[node] = new
         self.names[node.name] = new.name
+
+    def resolve(self) -> None:
+        """States name the node that they belong to as the emitted graph does; some stand before it."""
+        for new in self.copies.values():
+            mark(new, origin=self.names.get(info(new).origin, info(new).origin))
 
     def __contains__(self, node: fx.Node) -> bool:
         return node in self.copies

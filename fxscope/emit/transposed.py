@@ -60,6 +60,7 @@ class _Transposed:
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)
+        self.source.resolve()
 
     def _placeholders(self) -> None:
         self.y2 = mark(self.graph.placeholder("y2", type_expr=_type(self.program.outputs)), branch="interpreter", role="affine", place="output")

@@ -11,8 +11,9 @@ from .max_pool import FORMULA, SHAPES, first
 
 def _rules(n, function, indexed, module, overload):
     def freeze(x, output_size, return_indices=False, *, call):
-        _, index = indexed(x, output_size)
-        return Select(index, n, call.rank("x"))
+        both = indexed(x, output_size)
+        call.is_item(both, 0)
+        return Select(both[1], n, call.rank("x"))
 
     def expand(x, output_size, return_indices=False):
         return indexed(x, output_size) if return_indices else None

@@ -18,8 +18,9 @@ def first(function, x, **given):
 
 def _rules(n, function, indexed, module, overloads, pairs=()):
     def freeze(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call):
-        _, index = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
-        return Select(index, n, call.rank("x"))
+        both = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
+        call.is_item(both, 0)
+        return Select(both[1], n, call.rank("x"))
 
     def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
