@@ -1,0 +1,58 @@
+"""Peak memory of the pair under no_grad against the plain model on the same batch of K + 1 images.
+
+    python tests/bench/memory.py [--json FILE]
+
+Every allocation of the CPU allocator is counted (torch.profiler), not the process's size: exact, and the same in every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import torch
+from pair import NETWORKS
+from torch.profiler import ProfilerActivity, profile
+
+import fxscope
+
+
+def peak(call) -> int:
+    """Most bytes of tensors that lived at once during a call, beyond what lived before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        call()
+    held = most = 0
+    for event in sorted((e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+def compare(name: str, K: int, layout: torch.memory_format) -> dict:
+    make, size = NETWORKS[name]
+    model = make().eval().to(memory_format=layout)
+    scope = fxscope.transform(model)
+    x0, x1 = torch.randn(1, 3, size, size).to(memory_format=layout), torch.randn(K, 3, size, size).to(memory_format=layout)
+    both = torch.cat([x0, x1]).to(memory_format=layout)
+    with torch.no_grad():
+        pair, plain = peak(lambda: scope(x0, x1)), peak(lambda: model(both))
+    return {"network": name, "size": size, "K": K, "layout": str(layout).removeprefix("torch."), "pair_MiB": pair / 2**20, "plain_MiB": plain / 2**20, "ratio": pair / plain}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--probes", type=int, default=8)
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    rows = []
+    for name in NETWORKS:
+        for layout in (torch.contiguous_format, torch.channels_last):
+            rows.append(compare(name, args.probes, layout))
+            print("{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_MiB:7.0f} MiB  plain {plain_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**rows[-1]), flush=True)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(rows, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
