@@ -108,7 +108,8 @@ def test_memory_modes_agree(small, lin):
         assert torch.allclose(other.F @ u, lin.F @ u, atol=1e-13) and torch.allclose(other.F.T @ v, lin.F.T @ v, atol=1e-13)
         held[memory] = other.nbytes
     assert held["record"] > held["packed"] > held["recompute"] == 0
-    assert not any(s.is_floating_point() and s.numel() for s in lin.states.values()), "a mask would do"
+    floats = [n for n, s in lin.states.items() if s.is_floating_point() and s.numel()]
+    assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
 
 
 def test_batches_are_block_diagonal():
@@ -232,7 +233,8 @@ def test_every_form_scripts_and_compiles(small, form):
     model, x0 = small
     graph = fxscope.transform(model, form)
     y0 = model(x0).detach()
-    _, state = fxscope.transform(model, "record")(x0)
+    with torch.no_grad():
+        _, state = fxscope.transform(model, "record")(x0)
     given = {"pair": (x0, x0), "filter": (x0, x0), "residual": (x0,), "adjoint": (x0, y0), "row": (x0, torch.tensor([7])), "argmax": (x0,), "record": (x0,), "replay": (list(state), x0), "pullback": (list(state), y0)}[form]
     expected = torch.utils._pytree.tree_leaves(graph(*given))
     for other in (torch.jit.script(graph), torch.compile(graph, backend="aot_eager")):

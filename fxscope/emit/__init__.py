@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch.fx as fx
 
+from ..optimize import optimized
 from ..rewrite import Program
 from .forward import emit_forward
 from .recorded import PARTS, emit_parts
@@ -15,12 +16,12 @@ FORMS = ("pair", "filter", "residual", "adjoint", "row", "argmax", *PARTS)
 def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
     """The GraphModule of a program: ``form`` is one of ``FORMS``; probes is "flat" (K*B, ...) or "stacked" (K, B, ...)."""
     if form == "adjoint":
-        return emit_adjoint(program, probes)
+        return emit_adjoint(optimized(program), probes)
     if form in ("row", "argmax"):
         return emit_row(program, probes, form == "argmax")
     if form in PARTS:
         return emit_parts(program, probes)[form]
-    return emit_forward(program, form, probes)
+    return emit_forward(optimized(program) if form == "filter" else program, form, probes)
 
 
 __all__ = ["FORMS", "emit", "emit_parts", "emit_shares"]

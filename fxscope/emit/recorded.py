@@ -6,6 +6,7 @@ import torch
 import torch.fx as fx
 
 from ..ir import mark
+from ..optimize import optimized
 from ..rewrite import Program, leaves, map_structure
 from .forward import emit_replay, upstream
 from .outputs import finish, rebuild
@@ -18,12 +19,13 @@ PARTS = ("record", "replay", "pullback")
 
 def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     """{"record", "replay", "pullback"}: they agree on the state, a flat tuple of tensors named in ``meta["fxscope"]["state"]``."""
-    slots = Slots()
+    program, slots = optimized(program), Slots()
     parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
     parts["record"] = _record(program, probes, slots)
     names = tuple(name for name, _, _ in slots.order)
     for part in parts.values():
         part.meta["fxscope"]["state"] = names
+        part.meta["fxscope"]["folded"] = tuple(name for name, node, _ in slots.order if node.meta.get("folded"))
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))
     return parts

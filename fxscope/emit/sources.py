@@ -126,6 +126,8 @@ class Stored:
         role = info(node).role
         if role == "shape" and self._reads_tensor(node):
             return self._size_of(node)
+        if node.meta.get("folded"):
+            return self._entry(node, whole=True)
         if role in ("const", "shape"):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.__getitem__)
             if node.target is operator.getitem and isinstance(args[0], (list, tuple)):

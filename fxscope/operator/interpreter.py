@@ -60,7 +60,7 @@ class LinearInterpreter:
             self.x = self._probed(program)
         self.y0 = y0
         _finite(y0, states, self.state_names)
-        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states))
+        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), tuple(n not in self._parts["record"].meta["fxscope"]["folded"] for n in self.state_names))
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self.batch)
         affine = self._outputs(y0)

@@ -12,8 +12,8 @@ MODES = ("recompute", "record", "packed")
 class Kept:
     """The states of one x0, as ``memory`` asks for: ``get()`` gives the flat tuple that replay and pullback take."""
 
-    def __init__(self, record: Callable[[], tuple], memory: str, states: tuple[torch.Tensor, ...]):
-        self._record, self.memory = record, memory
+    def __init__(self, record: Callable[[], tuple], memory: str, states: tuple[torch.Tensor, ...], own: tuple[bool, ...]):
+        self._record, self.memory, self._own = record, memory, own
         self._states = {"recompute": lambda: None, "record": lambda: states, "packed": lambda: tuple(pack(s) for s in states)}[memory]()
 
     def get(self) -> tuple[torch.Tensor, ...]:
@@ -25,9 +25,11 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held: memory shared by several states counts once, and so do views without entries of their own."""
+        """Bytes that are held of x0: memory shared by several states counts once; weights folded with a batch norm are not x0's."""
         held = {}
-        for state in self._states or ():
+        for state, own in zip(self._states or (), self._own):
+            if not own:
+                continue
             tensor = state.bits if isinstance(state, Packed) else state
             held[tensor.untyped_storage().data_ptr(), tensor.device] = tensor.untyped_storage().nbytes()
         return sum(held.values())

@@ -1,0 +1,105 @@
+"""Passes over the tape of the linear part: fewer operators and smaller states, the same F.
+
+They serve the homogeneous forms alone (filter, adjoint, replay, pullback): additive constants stand between the twins that
+are merged here, so the pair, the residual and the contributions keep the tape as it was recorded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable
+
+import torch
+import torch.fx as fx
+
+from .ir import info, mark
+from .rewrite import Program, Record
+from .twins import BatchNorm, Conv, Mask, Select
+
+
+def optimized(program: Program) -> Program:
+    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before it."""
+    linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
+    renamed = _renamed(program, dict(zip(program.tape, linear)))
+    for merge in (_mask_behind_pool, _norm_into_convolution):
+        renamed = _merged(renamed, merge)
+    return renamed
+
+
+def _renamed(program: Program, new: dict[Any, Any]) -> Program:
+    """The program with records replaced, in their inputs and at its outputs."""
+    done: dict[Any, Any] = {}
+    for old, record in new.items():
+        done[old] = dataclasses.replace(record, inputs=tuple(done.get(v, v) for v in record.inputs))
+    return dataclasses.replace(program, tape=list(done.values()), affine={n: done.get(v, v) for n, v in program.affine.items()})
+
+
+def _merged(program: Program, merge: Callable) -> Program:
+    """Every record and the one before it, merged where they can be: where nobody else reads what lies between."""
+    uses: dict[Any, int] = {}
+    for value in [v for r in program.tape for v in r.inputs] + list(program.affine.values()):
+        uses[value] = uses.get(value, 0) + 1
+    done: dict[Any, Any] = {}
+    tape: list[Record] = []
+    for record in program.tape:
+        before = record.inputs[0] if len(record.inputs) == 1 else None
+        pair = merge(program, done.get(before, before), record) if isinstance(before, Record) and uses[before] == 1 else None
+        if pair is None:
+            new = [dataclasses.replace(record, inputs=tuple(done.get(v, v) for v in record.inputs))]
+        else:
+            tape.remove(done[before])
+            new = pair
+        tape += new
+        done[record] = new[-1]
+    return dataclasses.replace(program, tape=tape, affine={n: done.get(v, v) for n, v in program.affine.items()})
+
+
+def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[Record] | None:
+    """select(mask(x)) = mask'(select(x)), mask' the bits of the winners: one for a window."""
+    if type(first.twin) is not Mask or type(second.twin) is not Select or first.twin.grows or first.twin.other is not None:
+        return None
+    index, dims = second.twin.index, second.twin.dims
+    keep = _inserted(program, second, lambda keep, index: _gathered(keep, index, dims), first.twin.keep, index)
+    select = dataclasses.replace(second, inputs=first.inputs)
+    return [select, dataclasses.replace(second, twin=Mask(keep), inputs=(select,))]
+
+
+def _gathered(keep, index, dims: int):
+    picked = torch.gather(keep.flatten(-dims), -1, index.flatten(-dims))
+    return picked.unflatten(-1, [index.size(d) for d in range(-dims, 0)])
+
+
+def _norm_into_convolution(program: Program, first: Record, second: Record) -> list[Record] | None:
+    """BN(W x) = (g/sqrt(v + eps) W) x, computed from the shared parameters whenever they are used, so never stale."""
+    conv, norm = first.twin, second.twin
+    if not isinstance(conv, Conv) or not isinstance(norm, BatchNorm) or not conv.batched or "output_padding" in conv.options:
+        return None
+    if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in (conv.weight, norm.var)):
+        return None
+    given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
+    weight = _inserted(program, second, lambda *values: _scaled(norm.eps, program.facts.rank(conv.weight), *values), *given)
+    weight.meta["folded"] = True
+    return [dataclasses.replace(first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank)]
+
+
+def _scaled(eps: float, rank: int, weight, var, g=None):
+    scale = torch.rsqrt(var + eps) if g is None else g * torch.rsqrt(var + eps)
+    return weight * scale.reshape([-1] + [1] * (rank - 1))
+
+
+def _inserted(program: Program, record: Record, function: Callable, *given: fx.Node) -> fx.Node:
+    """A state computed in the original branch, behind the values that it is computed from."""
+    graph, base = program.gm.graph, info(record.origin)
+    after = next(n for n in reversed(graph.nodes) if n in given)
+    end = after.next
+    tracer = fx.proxy.GraphAppendingTracer(graph)
+    with graph.inserting_before(end):
+        result = function(*[fx.Proxy(n, tracer) for n in given]).node
+    node = after.next
+    while node is not end:
+        roles = {info(n).role for n in node.all_input_nodes}
+        role = "shape" if node.op == "call_method" and node.target == "size" or roles == {"shape"} else "frozen" if roles & {"frozen", "affine"} else "const"
+        mark(node, role=role, rule=record.rule, variant=record.variant, origin=record.origin.name, place=base.place, module=base.module, source=base.source)
+        node = node.next
+    program.facts.ranks[result] = program.facts.rank(given[0])
+    return result
