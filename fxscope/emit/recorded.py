@@ -31,6 +31,14 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     return parts
 
 
+def slots_of(program: Program) -> Slots:
+    """What replay and pullback of an optimized program ask of x0."""
+    slots = Slots()
+    emit_replay(program, "stacked", slots)
+    emit_pullback(program, "stacked", slots)
+    return slots
+
+
 def _record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     graph = fx.Graph()
     source = Copied(program, graph)

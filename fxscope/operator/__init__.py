@@ -2,6 +2,7 @@
 
 from .contributions import Contributions
 from .interpreter import LinearInterpreter, interpret
+from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 
-__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "Operator", "interpret"]
+__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "Operator", "Storage", "interpret", "storage"]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..twins import Select
+from ..twins import Select, Window
 from .declare import Sample, select
 
 SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
@@ -16,17 +16,24 @@ def first(function, x, **given):
     return function(x, **given)[0]
 
 
+def window(n, kernel_size, stride, padding, dilation):
+    """The windows of a call whose arguments are plain numbers."""
+    each = [tuple(v) if isinstance(v, (list, tuple)) else (v,) * n for v in (kernel_size, kernel_size if stride in (None, [], ()) else stride, padding, dilation)]
+    each = [v * n if len(v) == 1 else v for v in each]
+    return Window(*each) if all(isinstance(i, int) for v in each for i in v) else None
+
+
 def _rules(n, function, indexed, module, overloads, pairs=()):
     def freeze(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call):
         both = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
         call.is_item(both, 0)
-        return Select(both[1], n, call.rank("x"))
+        return Select(both[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation))
 
     def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
 
     def freeze_both(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call, y):
-        return Select(y[1], n, call.rank("x"))
+        return Select(y[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation))
 
     cases = ({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}, {"kernel_size": 2, "stride": 1, "dilation": 2})
     both = Sample(SHAPES[n], {"kernel_size": 2, "return_indices": True}, call=first, modules=())

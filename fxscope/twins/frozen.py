@@ -136,15 +136,35 @@ class Divide(Twin):
 
 
 @dataclass(frozen=True)
+class Window:
+    """Where the windows of a max-pool lie, per axis."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def bits(self) -> int:
+        """Bits that an offset inside the window takes: 1, 2, 4, 8 or 16."""
+        area = 1
+        for k in self.kernel:
+            area *= k
+        return next(b for b in (1, 2, 4, 8, 16) if area <= 2**b)
+
+
+@dataclass(frozen=True)
 class Select(Twin):
     """y1 = x1 gathered at the frozen indices along the last ``dims`` dimensions taken as one (max-pool, amax, topk).
 
-    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does.
+    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does;
+    ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its own.
     """
 
     index: Any = state("index")
     dims: int = 2
     rank: int | None = None
+    window: Any = None
 
     def apply(self, k: Probes, x):
         if self.dims == 1:
