@@ -7,7 +7,8 @@ import torch.fx as fx
 
 from ..ir import mark
 from ..optimize import optimized
-from ..rewrite import Program, leaves, map_structure
+from ..rewrite import Probe, Program, leaves, map_structure
+from ..twins import Select
 from .forward import emit_replay, upstream
 from .outputs import finish, rebuild
 from .sources import Copied, Slots, sizes_of
@@ -26,9 +27,24 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     for part in parts.values():
         part.meta["fxscope"]["state"] = names
         part.meta["fxscope"]["folded"] = tuple(name for name, node, _ in slots.order if node.meta.get("folded"))
+    parts["record"].meta["fxscope"]["windows"] = _windows(program, [node if whole else None for _, node, whole in slots.order])
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))
     return parts
+
+
+def _windows(program: Program, slots: list[fx.Node]) -> dict[int, tuple]:
+    """{position of a max-pool's index in the state: (its windows, the pooled sizes)}, where example inputs told the sizes."""
+    found = {}
+    for record in program.tape:
+        if not isinstance(record.twin, Select) or record.twin.window is None or record.twin.index not in slots:
+            continue
+        before = record.inputs[0]
+        node = before.node if isinstance(before, Probe) else before.like
+        value = None if node is None else node.meta.get("val")
+        if isinstance(value, torch.Tensor):
+            found[slots.index(record.twin.index)] = (record.twin.window, tuple(value.shape[-record.twin.dims :]))
+    return found
 
 
 def slots_of(program: Program) -> Slots:

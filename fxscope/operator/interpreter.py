@@ -60,7 +60,9 @@ class LinearInterpreter:
             self.x = self._probed(program)
         self.y0 = y0
         _finite(y0, states, self.state_names)
-        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), tuple(n not in self._parts["record"].meta["fxscope"]["folded"] for n in self.state_names))
+        meta = self._parts["record"].meta["fxscope"]
+        own = tuple(n not in meta["folded"] for n in meta["state"])
+        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self.batch)
         affine = self._outputs(y0)
