@@ -1,4 +1,4 @@
-"""The command line: ``fxscope transform | inspect | verify | tour``."""
+"""The command line: ``fxscope transform | inspect | verify | row | column | contributions | storage | tour``."""
 
 from __future__ import annotations
 
@@ -66,13 +66,17 @@ def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) 
     """x0 for a command: the photograph, cropped and with as many channels as the first layer takes; a shipped one without."""
     from . import photos
 
-    channels = next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 3)
+    channels = _channels(model)
     picture = photos.read(image) if image else photos.shipped("astronaut")
     picture = picture[:, :size, :size] if image else picture[:, 60 : 60 + size, 160 : 160 + size]
     picture = photos.luminance(picture) if channels == 1 else picture
     if channels not in (1, 3):
         raise FxscopeError(f"the network takes {channels} channels, and a photograph has 1 or 3")
     return picture[None].to(dtype)
+
+
+def _channels(model: nn.Module) -> int:
+    return next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 3)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -142,6 +146,128 @@ def verify_command(model, image, dtype, weights, policy, size, as_json):
     click.echo(report.to_json() if as_json else str(report))
     if not report.ok:
         sys.exit(1)
+
+
+@cli.command("storage")
+@click.argument("model")
+@click.option("--size", default="224x224", show_default=True, help="HxW of x0")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--policy", default="freeze", show_default=True, help="freeze, detach or taylor")
+def storage_command(model, size, as_json, policy):
+    """Count what one x0 makes MODEL keep: the paper's Table 1, recorded and packed; nothing is run."""
+    from .operator import storage
+
+    network = load_model(model)
+    found = storage(network, (1, _channels(network), *_sides(size)), policy=policy)
+    click.echo(found.to_json() if as_json else str(found))
+
+
+def _sides(size: str) -> tuple[int, int]:
+    try:
+        height, width = (int(v) for v in size.lower().split("x"))
+    except ValueError as error:
+        raise FxscopeError(f"--size is HxW, as 224x224; got {size!r}") from error
+    return height, width
+
+
+def _place(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(v) for v in text.split(","))
+    except ValueError as error:
+        raise FxscopeError(f"--at is an index as C,Y,X or a class; got {text!r}") from error
+
+
+def _read(model, image, weights, policy, size):
+    """The interpreter of a command's network at its photograph."""
+    from .operator import interpret
+
+    network = load_model(model, weights)
+    return interpret(network, example(network, image, size, torch.float32), policy=policy)
+
+
+def _caption(model: str, lin) -> str:
+    return f"{model}, policy {lin.policy}, {str(lin.F.dtype).removeprefix('torch.')}"
+
+
+def _index(lin, at: str | None, top: bool) -> tuple[int, ...]:
+    """The output that is asked for: named, the largest, or the middle one of an image."""
+    shape = lin.F.outputs.shape
+    if at is not None and not top:
+        return _place(at)
+    if top or len(shape) == 1:
+        return tuple(int(i) for i in torch.unravel_index(lin.y0.flatten().argmax(), shape))
+    return (0, *(s // 2 for s in shape[1:]))
+
+
+def _reading(function):
+    for option in (
+        click.option("--at", help="index of the un-batched tensor, as C,Y,X or a class (default: the middle of an image, the largest score)"),
+        click.option("-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"),
+    ):
+        function = option(function)
+    return _common(function)
+
+
+def _shown(figure, output: str | None) -> None:
+    if output:
+        figure().savefig(output, dpi=200)
+        click.echo(f"drawn into {output}", err=True)
+
+
+@cli.command("row")
+@click.argument("model")
+@click.argument("image", required=False)
+@click.option("--top", is_flag=True, help="the largest output")
+@_reading
+def row_command(model, image, at, top, output, weights, policy, size, as_json):
+    """One row of F: how an output of MODEL reads IMAGE (its receptive filter)."""
+    from . import plot
+
+    lin = _read(model, image, weights, policy, size)
+    index = _index(lin, at, top)
+    row, value = lin.F.row(index), float(lin.y0[0][index])
+    linear = float((row * lin.x0[0]).sum())
+    r = float(lin.residual[0][index])
+    numbers = {"index": index, "y0": value, "row_x0": linear, "r": r, "error": abs(linear + r - value), "nonzero": int(row.count_nonzero()), "energy": float(row.square().sum())}
+    click.echo(json.dumps(numbers) if as_json else f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error {numbers['error']:.1e}); {numbers['nonzero']} of {row.numel()} coefficients are not 0")
+    _shown(lambda: plot.row(row, text=_caption(model, lin)), output)
+
+
+@cli.command("column")
+@click.argument("model")
+@click.argument("image", required=False)
+@_reading
+def column_command(model, image, at, output, weights, policy, size, as_json):
+    """One column of F: where a pixel of IMAGE goes in the output of MODEL (its projective filter)."""
+    from . import plot
+
+    lin = _read(model, image, weights, policy, size)
+    index = _place(at) if at else (0, *(s // 2 for s in lin.F.inputs.shape[1:]))
+    column = lin.F.column(index)
+    numbers = {"index": index, "sum": float(column.sum()), "energy": float(column.square().sum()), "nonzero": int(column.count_nonzero())}
+    click.echo(json.dumps(numbers) if as_json else f"column {list(index)}: sum {numbers['sum']:.6g}, energy {numbers['energy']:.6g}; {numbers['nonzero']} of {column.numel()} coefficients are not 0")
+    if output and column.dim() < 2:
+        raise FxscopeError(f"the outputs of {model} are {column.numel()} scores and no image: there is no picture of a column; leave out -o")
+    _shown(lambda: plot.column(column, text=_caption(model, lin)), output)
+
+
+@cli.command("contributions")
+@click.argument("model")
+@click.argument("image", required=False)
+@click.option("--top", is_flag=True, help="the largest output")
+@_reading
+def contributions_command(model, image, at, top, output, weights, policy, size, as_json):
+    """What F x0 and every additive constant of MODEL add to one output; they sum to it exactly."""
+    lin = _read(model, image, weights, policy, size)
+    found = lin.contributions(_index(lin, at, top))
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        rows = [("F x0", "", found.linear), *((t.place, t.kind, t.value) for t in found.terms)]
+        width = max(len(place) for place, _, _ in rows)
+        click.echo("\n".join(f"{place:{width}s}  {kind:10s} {value:+.6g}" for place, kind, value in rows))
+        click.echo(f"sum {found.total:.6g}, y0 {found.output:.6g}, error {found.error:.1e}")
+    _shown(lambda: found.plot(text=_caption(model, lin)), output)
 
 
 @cli.command("tour")

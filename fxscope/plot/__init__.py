@@ -1,0 +1,9 @@
+"""Figures fit for a paper: signed data on one symmetric scale, places marked, column width, 8 pt.
+
+Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes PDF, SVG or PNG.
+"""
+
+from .bars import contributions
+from .filters import column, images, row
+
+__all__ = ["column", "contributions", "images", "row"]

@@ -1,0 +1,48 @@
+"""What all figures share: width of a column, size of the text, the signed scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import FxscopeError
+
+COLUMN, PAGE = 3.5, 7.16  # inches, one and two columns
+TEXT = 8  # points
+SIGNED = "RdBu_r"  # zero is white
+
+
+def new_figure(width: float, height: float):
+    """An empty figure in inches, laid out so that nothing overlaps."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise FxscopeError("figures need matplotlib: pip install 'fxscope[plot]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def as_picture(values: torch.Tensor) -> np.ndarray:
+    """(C, H, W) or (H, W) as one signed picture: the mean over channels."""
+    if values.dim() not in (2, 3):
+        raise FxscopeError(f"expected an image (H, W) or (C, H, W), got shape {tuple(values.shape)}")
+    data = values.detach().double().cpu()
+    return (data if data.dim() == 2 else data.mean(0)).numpy()
+
+
+def limit_of(pictures: list[np.ndarray]) -> float:
+    """The largest absolute value of all panels: one scale for all."""
+    return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
+
+
+def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
+    """A colour bar with the limits and zero printed."""
+    bar = figure.colorbar(shown, ax=axes, shrink=0.85, ticks=[-limit, 0, limit])
+    bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=TEXT - 1)
+
+
+def caption(figure: Any, text: str) -> None:
+    """One line below everything: model, policy, dtype, error."""
+    if text:
+        figure.supxlabel(text, fontsize=TEXT - 1, color="0.35")
