@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree
 
 import networkx
@@ -73,19 +74,54 @@ def test_compile():
 
 def saved_networks():
     names = ["resnet18", "efficientnet_b0", "densenet121", "inception_v3", "edsr_baseline4x", "cyclegan"]
-    # not yet run to their end: docs/limitations.md names them
-    waiting = {("edsr_baseline4x", "onnx")}
-    return [pytest.param(n, f, marks=pytest.mark.full) for n in names for f in ("ts", "pt2", "onnx") if (n, f) not in waiting]
+    return [pytest.param(n, f, marks=pytest.mark.full) for n in names for f in ("ts", "pt2", "onnx")]
 
 
 @pytest.mark.parametrize("name, form", saved_networks())
 def test_saved_networks(name, form, tmp_path):
-    size = {"inception_v3": 75, "edsr_baseline4x": 12, "cyclegan": 32}.get(name, 64)
-    x0 = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    options = {"init_weights": False} if name == "inception_v3" else {}
-    model = models.build(name) if name in models.names() else torchvision.models.get_model(name, weights=None, **options).eval()
-    graph = fxscope.transform(randomize(model, x0), probes="stacked")
+    model, x0 = saved_network(name)
+    graph = fxscope.transform(model, probes="stacked")
     assert fxscope.save(graph, tmp_path / f"net.{form}", (x0, x0[None])).ok
+
+
+def saved_network(name):
+    from test_networks import UNet
+
+    size = {"inception_v3": 75, "edsr_baseline4x": 12, "cyclegan": 32, "unet": 16, "pixelshuffle4x": 10}.get(name, 64)
+    x0 = torch.randn(2, 1 if name == "pixelshuffle4x" else 3, size, size, generator=torch.Generator().manual_seed(0))
+    options = {"init_weights": False} if name == "inception_v3" else {}
+    if name == "unet":
+        torch.manual_seed(0)
+        return UNet().eval(), x0
+    model = models.build(name) if name in models.names() else torchvision.models.get_model(name, weights=None, **options).eval()
+    return (model if name == "pixelshuffle4x" else randomize(model, x0)), x0
+
+
+def saved_forms():
+    """Every form of the small networks in every format; the two that are served, of the others."""
+    every, served = ("adjoint", "row", "record", "replay", "pullback"), ("adjoint", "row")
+    for name in ("resnet18", "unet", "pixelshuffle4x", "efficientnet_b0", "densenet121", "inception_v3", "edsr_baseline4x", "cyclegan"):
+        small = name in ("resnet18", "unet", "pixelshuffle4x")
+        for form in every if small else served:
+            for format in ("ts", "pt2", "onnx") if small else ("pt2", "onnx"):
+                quick = name == "pixelshuffle4x" and format != "onnx"
+                yield pytest.param(name, form, format, marks=[] if quick else pytest.mark.full)
+        if name in ("resnet18", "edsr_baseline4x"):
+            yield pytest.param(name, "row", "aoti", marks=pytest.mark.full)
+
+
+@pytest.mark.parametrize("name, form, format", saved_forms())
+def test_saved_forms(name, form, format, tmp_path):
+    if format == "aoti" and not shutil.which("g++"):
+        pytest.skip("AOTInductor compiles with g++, and there is none")
+    model, x0 = saved_network(name)
+    graph = fxscope.transform(model, form, probes="stacked")
+    with torch.no_grad():
+        y0, state = fxscope.transform(model, "record", probes="stacked")(x0)
+    index = torch.tensor([[3, 4]])
+    given = {"adjoint": (x0, y0[None]), "row": (x0, index), "record": (x0,), "replay": (state, x0[None]), "pullback": (state, y0[None])}[form]
+    suffix = "pt2" if format == "aoti" else format
+    assert fxscope.save(graph, tmp_path / f"net.{suffix}", given, format=format).ok
 
 
 def test_bad_saves(tmp_path):

@@ -17,6 +17,7 @@ from .contributions import Contributions, contributions
 from .linear import Operator
 from .memory import MODES, Kept
 from .spaces import Space
+from .sparse import Support
 
 BUDGET = 1 << 30  # bytes of activations that one pass of probes may take
 
@@ -66,7 +67,7 @@ class LinearInterpreter:
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self.batch)
         affine = self._outputs(y0)
-        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch)
+        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F))
 
     @property
     def x0(self) -> torch.Tensor:

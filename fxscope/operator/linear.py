@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import FxscopeError, ShapeError
+from ..errors import NotLocal, ShapeError
 from .progress import steps
 from .spaces import Space
+from .sparse import Field, Support, plan, to_sparse
 
 
 class Operator:
@@ -24,11 +25,11 @@ class Operator:
     block-diagonal over it. Probes run ``chunk`` at a time.
     """
 
-    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False):
+    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False, support: Callable | None = None):
         self._forward, self._adjoint = forward, adjoint
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
-        self._transposed = transposed
+        self._transposed, self._support = transposed, support
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,6 +136,33 @@ class Operator:
             return self._all_columns(progress).T
         return self.T._all_columns(progress)
 
+    def receptive_field(self, index: Any) -> Field:
+        """A box of inputs that holds every coefficient of a row which is not zero: from the graph, without probing."""
+        return self._supported().receptive(index)
+
+    def projective_field(self, index: Any) -> Field:
+        """A box of outputs that holds every coefficient of a column which is not zero."""
+        return self._supported().projective(index)
+
+    def passes(self) -> int:
+        """Products that ``to_sparse`` takes."""
+        return plan(self._supported()).passes
+
+    def to_sparse(self, progress: bool = True):
+        """The whole matrix (N, n) as scipy CSR, entries those of the flattened spaces: probes whose fields do not overlap share a pass.
+
+        Raises ``NotLocal`` where no axis of the outputs follows one of the inputs (a global pooling, a dense layer).
+        Source: Curtis, Powell, Reid (1974), on the estimation of sparse Jacobians.
+        """
+        return to_sparse(self, self._supported(), progress)
+
+    def _supported(self) -> Support:
+        if self._support is None:
+            raise NotLocal("the support is known for lin.F itself, not for its transpose or what is computed from it")
+        if self._structured(self.inputs) or self._structured(self.outputs):
+            raise NotLocal("the support is known for one input and one output; name them with inputs= and outputs=")
+        return self._support()
+
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape
         found = torch.empty(n, N, dtype=self.dtype, device=self.device)
@@ -227,8 +255,3 @@ class FlatOperator:
 
     def rmatvec(self, u: torch.Tensor) -> torch.Tensor:
         return self.T @ u
-
-
-def need(condition: bool, message: str) -> None:
-    if not condition:
-        raise FxscopeError(message)

@@ -1,0 +1,36 @@
+"""The whole filter matrix by shared passes against column by column, estimated in one run.
+
+    python tests/bench/sparse.py [--size 128]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+
+import fxscope
+from fxscope import models
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=128)
+    size = parser.parse_args().size
+    lin = fxscope.interpret(models.pixelshuffle4x(), torch.rand(1, 1, size, size))
+    start = time.perf_counter()
+    sparse = lin.F.to_sparse(progress=False)
+    shared = time.perf_counter() - start
+    count = 2 * lin.F.chunk
+    places = [(0, i // size, i % size) for i in range(count)]
+    lin.F.columns(places, progress=False)
+    start = time.perf_counter()
+    lin.F.columns(places, progress=False)
+    single = (time.perf_counter() - start) / count * size * size
+    print(f"pixelshuffle4x at {size}x{size}: {sparse.shape[0]} x {sparse.shape[1]}, {sparse.nnz:,} coefficients")
+    print(f"{lin.F.passes()} passes {shared:.1f} s; column by column {single:.0f} s (estimated from {count}); {single / shared:.0f} times faster")
+
+
+if __name__ == "__main__":
+    main()
