@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import fxscope
 from fxscope.emit import emit
 from fxscope.errors import UnknownRank
 from fxscope.rules import registry

@@ -110,7 +110,7 @@ def saved_forms():
             yield pytest.param(name, "row", "aoti", marks=pytest.mark.full)
 
 
-@pytest.mark.parametrize("name, form, format", saved_forms())
+@pytest.mark.parametrize("name, form, format", list(saved_forms()))
 def test_saved_forms(name, form, format, tmp_path):
     if format == "aoti" and not shutil.which("g++"):
         pytest.skip("AOTInductor compiles with g++, and there is none")

@@ -5,7 +5,7 @@ import torch
 from ..twins import Choose, Dims, Gather, Pick
 from ._ranks import reduced_rank
 from .arithmetic import broadcast_rank
-from .declare import Sample, composite, select
+from .declare import Sample, select
 from .spread import last_dims
 
 
