@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torchvision
@@ -263,3 +265,18 @@ def test_bicubic_rows_do_not_depend_on_the_photograph():
     model = models.bicubic4x().double()
     rows = [fxscope.interpret(model, image(1, 1, 8, 8, seed=s)).F.row((0, 13, 17)) for s in (0, 1)]
     assert torch.equal(*rows) and rows[0].count_nonzero() == 16
+
+
+def test_columns_in_single_precision_do_not_cancel():
+    """DenseNet's residual hides y1 - r; the filter graph never computes it."""
+    torch.manual_seed(0)
+    x0 = torch.randn(1, 3, 64, 64)
+    model = randomize(torchvision.models.densenet121(weights=None).eval(), x0)
+    delta = torch.zeros_like(x0)
+    delta[0, 1, 30, 31] = 1
+    with torch.no_grad():
+        truth = fxscope.transform(copy.deepcopy(model).double(), "filter")(x0.double(), delta.double())
+        pair, filter, residual = (fxscope.transform(model, form) for form in ("pair", "filter", "residual"))
+        direct, difference = filter(x0, delta), pair(x0, delta)[1] - residual(x0)
+    errors = [(y.double() - truth).norm() / truth.norm() for y in (direct, difference)]
+    assert errors[0] < 1e-5 and errors[1] > 100 * errors[0]
