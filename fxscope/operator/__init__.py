@@ -1,8 +1,9 @@
 """The recorded interpreter as a linear operator: F, its transpose, rows, columns, contributions."""
 
 from .contributions import Contributions
+from .crop import LocalRow, local_row
 from .interpreter import LinearInterpreter, interpret
 from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 
-__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "Operator", "Storage", "interpret", "storage"]
+__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "Storage", "interpret", "local_row", "storage"]

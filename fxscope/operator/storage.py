@@ -83,7 +83,7 @@ def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None) -> Sto
     full = optimized(program)
     slots = slots_of(full)
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
-    values = _shapes(full.gm, shape, dtype)
+    values = shapes_at(full.gm, shape, dtype)
     labels = _labels(full)
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     weights = 0
@@ -136,7 +136,7 @@ def _activations(program: Any, values: dict[str, torch.Tensor]) -> int:
     return total
 
 
-def _shapes(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Any]:
+def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Any]:
     """{node: fake tensor} of the original graph at an input size."""
     found: dict[str, Any] = {}
 

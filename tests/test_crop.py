@@ -1,0 +1,60 @@
+"""Rows from the crop inside their receptive field equal those of the whole image, borders included."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import fxscope
+from fxscope import models
+from fxscope.errors import NotLocal, PlaceIndexError
+from fxscope.testing import randomize
+
+D = torch.float64
+
+
+class Strided(nn.Module):
+    """A grid of 4: stride 2, an overlapping pool of stride 2, and back up by a transposed convolution and interpolation."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.down = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, stride=2, padding=1)
+        self.up, self.out = nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1), nn.Conv2d(8, 2, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x):
+        a = torch.relu(self.norm(self.a(x)))
+        b = nn.functional.max_pool2d(nn.functional.silu(self.down(a)), 3, 2, 1)
+        return self.out(torch.cat([a, nn.functional.interpolate(torch.relu(self.up(b)), scale_factor=2.0, mode="bilinear")], 1))
+
+
+NETWORKS = {"pixelshuffle": (models.PixelShuffleNet, (1, 24, 30)), "strided": (Strided, (2, 64, 80)), "dncnn": (models.dncnn, (1, 50, 44)), "edsr": (models.edsr_baseline, (3, 40, 44))}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.full] if n == "edsr" else []) for n in NETWORKS])
+def test_rows_of_crops(name):
+    torch.manual_seed(0)
+    make, shape = NETWORKS[name]
+    x0 = torch.randn(1, *shape, generator=torch.Generator().manual_seed(0), dtype=D)
+    model = randomize(make().double().eval(), x0)
+    lin = fxscope.interpret(model, x0)
+    _, h, w = lin.F.outputs.shape
+    for place in ((0, 0, 0), (0, h - 1, w - 1), (0, h // 2, w // 2), (0, h // 3 + 1, w - 2), (0, -3, 5)):
+        row, got = lin.F.row(place), fxscope.local_row(model, x0, place)
+        inside = row[got.box]
+        assert (inside - got.values).abs().max() < 1e-12 and inside.count_nonzero() == row.count_nonzero()
+        assert abs(got.y0 - lin.y0[0][place].item()) < 1e-12 and abs(got.r - lin.residual[0][place].item()) < 1e-12
+    assert got.values.numel() < x0.numel()
+
+
+def test_a_photograph_of_twenty_million_pixels():
+    x0 = torch.rand(1, 1, 4000, 5000, generator=torch.Generator().manual_seed(0))
+    got = fxscope.local_row(models.pixelshuffle4x(), x0, (0, 8000, 9000))
+    assert got.values.shape == (1, 11, 11) and abs((got.values * x0[0][got.box]).sum() + got.r - got.y0) < 1e-5
+
+
+def test_what_depends_on_the_whole_image_is_refused():
+    with pytest.raises(NotLocal, match="instance_norm at model.2"):
+        fxscope.local_row(models.cyclegan(6), torch.rand(1, 3, 32, 32), (0, 1, 1))
+    with pytest.raises(PlaceIndexError):
+        fxscope.local_row(models.pixelshuffle4x(), torch.rand(1, 1, 8, 8), (0, 32, 0))
