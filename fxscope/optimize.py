@@ -12,6 +12,7 @@ from typing import Any, Callable
 import torch
 import torch.fx as fx
 
+from .facts import attribute_value
 from .ir import info, mark
 from .rewrite import Program, Record
 from .twins import BatchNorm, Conv, Mask, Select
@@ -56,7 +57,7 @@ def _merged(program: Program, merge: Callable) -> Program:
 
 def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[Record] | None:
     """select(mask(x)) = mask'(select(x)), mask' the bits of the winners: one for a window."""
-    if type(first.twin) is not Mask or type(second.twin) is not Select or first.twin.grows or first.twin.other is not None:
+    if type(first.twin) is not Mask or type(second.twin) is not Select or first.twin.grows or first.twin.lift or first.twin.other is not None:
         return None
     index, dims = second.twin.index, second.twin.dims
     keep = _inserted(program, second, lambda keep, index: _gathered(keep, index, dims), first.twin.keep, index)
@@ -76,6 +77,8 @@ def _norm_into_convolution(program: Program, first: Record, second: Record) -> l
         return None
     if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in (conv.weight, norm.var)):
         return None
+    if attribute_value(program.gm, conv.weight.target).dtype != attribute_value(program.gm, norm.var.target).dtype:
+        return None  # mixed precision: the folded weight would not have the convolution's dtype
     given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
     weight = _inserted(program, second, lambda *values: _scaled(norm.eps, program.facts.rank(conv.weight), *values), *given)
     weight.meta["folded"] = True

@@ -93,3 +93,12 @@ def test_the_linear_part_is_the_same_without_the_passes():
     with torch.no_grad():
         model[0].weight.mul_(2)  # parameters are shared: nothing is stale
     assert laws.distance(fast(x0, v), plain(x0, v)) < 1e-12
+
+
+def test_a_batch_norm_of_another_precision_is_not_folded():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3).bfloat16(), nn.BatchNorm2d(4), nn.ReLU()).eval()
+    x0 = torch.randn(1, 3, 8, 8).bfloat16()
+    filter = fxscope.transform(model, "filter")
+    y = filter(x0, x0)
+    assert y.dtype == torch.bfloat16 and torch.isfinite(y).all()
