@@ -34,6 +34,17 @@ class Small(nn.Module):
         return self.out(torch.nn.functional.max_pool2d(torch.relu(self.norm(self.conv(x))), 3, 1, 1))
 
 
+class Overflowing(nn.Module):
+    """Finite until its norm divides by nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(2, 4, 3).double(), nn.InstanceNorm2d(4, eps=0.0)
+
+    def forward(self, x):
+        return torch.relu(self.norm(self.conv(x * 0)))
+
+
 @pytest.fixture(scope="module")
 def small():
     torch.manual_seed(0)
@@ -162,7 +173,7 @@ def test_taps_and_what_enters_beside_them():
     lin = fxscope.interpret(model, x0, inputs="layer3.0.conv1", outputs="layer4")
     assert lin.x.shape == (1, 256, 4, 4) and torch.allclose(lin(lin.x), lin.y0, atol=1e-10)
     c = lin.contributions((3, 1, 1))
-    assert c.error < 1e-10 and any(t.kind == "constant" for t in c.terms), "the skip connection around the tap is a constant"
+    assert c.error < 1e-10 and any(t.kind == "frozen" for t in c.terms), "the skip connection around the tap is a frozen constant"
 
 
 def test_gap(small, lin):
@@ -216,8 +227,10 @@ def test_bad_input(small, lin):
         fxscope.interpret(model, x0, memory="disk")
     bad = x0.clone()
     bad[0, 0, 3, 3] = float("nan")
-    with pytest.raises(NonFinite, match="NaN"):
+    with pytest.raises(NonFinite, match="x holds NaN"):
         fxscope.interpret(model, bad)
+    with pytest.raises(NonFinite, match="norm holds NaN or infinite values.*test_operator.py"):
+        fxscope.interpret(Overflowing(), x0)
     with pytest.raises(FxscopeError):
         lin.F.flat @ image(7)
 

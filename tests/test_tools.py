@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree
+from pathlib import Path
 
 import networkx
 import pytest
@@ -15,7 +18,9 @@ from click.testing import CliRunner
 import fxscope
 from fxscope import models, photos
 from fxscope.cli import cli
-from fxscope.errors import FxscopeError, ImageError, WeightsError
+from fxscope.errors import FxscopeError, ImageError, SavedFileDiffers, WeightsError
+from fxscope.export.check import compare
+from fxscope.export.flips import flips
 from fxscope.render import crossings
 from fxscope.testing import randomize
 from fxscope.tour import tour
@@ -62,6 +67,36 @@ def test_saved_files_run_without_fxscope(form, tmp_path):
     check = fxscope.save(fxscope.transform(model, probes="stacked"), path, (x0, x0[None]))
     assert check.ok and len(check.errors) == 2 and path.exists()
     assert fxscope.check_saved(path, model, torch.rand(2, 1, 9, 9) if form == "ts" else torch.rand(2, 1, 10, 10), probes="stacked").ok
+
+
+def test_a_file_may_differ_by_decisions_that_rounding_flips_and_by_no_others(tmp_path):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 3))
+    x0 = torch.rand(1, 1, 12, 12)
+    model[0].weight.data[1] = 1.0
+    model[0].weight.data[1, 0, 1, 1] = -8.0
+    x0[0, 0, 3:6, 3:6] = 0.3  # a unit at its kink: rounding decides
+    adjoint = fxscope.transform(model, "adjoint", probes="stacked")
+    y2 = torch.randn(1, 1, 1, 10, 10)
+    found = flips(adjoint, (x0, y2), lambda a, b: ((a - b).abs().max() / b.abs().max()).item())
+    assert found.changed >= 1 and found.total == 4 * 12 * 12 and found.moved[0] > 1e-3 and "decisions" in str(found)
+    fxscope.save(adjoint, tmp_path / "net.pt2", (x0, y2))
+    model[2].weight.data *= 1.5  # another network than the file's
+    with pytest.raises(SavedFileDiffers):
+        compare(fxscope.transform(model[:], "adjoint", probes="stacked"), tmp_path / "net.pt2", "pt2", [(x0 + 0.1 * torch.rand(x0.shape), y2)])
+
+
+def test_works_without_torchvision(tmp_path):
+    code = """
+import sys
+sys.modules["torchvision"] = None
+import torch, fxscope
+scope = fxscope.transform(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()))
+y0, y1 = scope(*[torch.ones(1, 1, 5, 5)] * 2)
+assert torch.equal(y0, y1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 0, done.stderr
 
 
 def test_compile():
@@ -124,12 +159,23 @@ def test_saved_forms(name, form, format, tmp_path):
     assert fxscope.save(graph, tmp_path / f"net.{suffix}", given, format=format).ok
 
 
+@pytest.mark.parametrize("form", ["adjoint", pytest.param("pair", marks=pytest.mark.full)])
+def test_height_and_width_are_free(form, tmp_path):
+    model, x0 = net()
+    graph = fxscope.transform(model, form, probes="stacked")
+    given = (x0, x0[None]) if form == "pair" else (x0, model(x0).detach()[None])
+    check = fxscope.save(graph, tmp_path / "net.pt2", given, dynamic_shapes="spatial")
+    assert check.ok and len(check.errors) == 3
+
+
 def test_bad_saves(tmp_path):
     model, x0 = net()
     graph = fxscope.transform(model)
     for path, said in ((tmp_path / "net.xyz", "suffix"), (tmp_path / "no" / "net.ts", "folder")):
         with pytest.raises(FxscopeError, match=said):
             fxscope.save(graph, path, (x0, x0))
+    with pytest.raises(FxscopeError, match="stacked"):
+        fxscope.save(graph, tmp_path / "net.pt2", (x0, x0), dynamic_shapes="spatial")
     with pytest.raises(FxscopeError, match="float64"):
         fxscope.save(graph.double(), tmp_path / "net.onnx", (x0.double(), x0.double()))
     assert not list(tmp_path.iterdir())

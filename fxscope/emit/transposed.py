@@ -164,7 +164,13 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
 def label_of(record: Any) -> dict[str, str]:
     """Where an additive constant stands, and what it is."""
     base = info(record.origin)
-    return {"place": base.place or record.origin.name, "module": base.module, "rule": record.rule, "kind": record.twin.adds, "source": base.source}
+    return {"place": base.place or record.origin.name, "module": base.module, "rule": record.rule, "kind": _kind(record.twin), "source": base.source}
+
+
+def _kind(twin: Any) -> str:
+    """What the additive constant is; a value of x0 that enters beside the probe (a second input, a skip around a tap) is ``frozen``."""
+    value = getattr(twin, "value", None) if twin.adds == "constant" else None
+    return "frozen" if isinstance(value, fx.Node) and info(value).role in ("frozen", "affine") else twin.adds
 
 
 def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:

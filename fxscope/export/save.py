@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import warnings
@@ -28,10 +29,11 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
                     (AOTInductor, suffix .pt2)
     dynamic_shapes  as torch.export takes it; None: batch and number of probes dynamic in the "stacked" form, the number of
-                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them
+                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
+                    "spatial": of a stacked graph height and width too, for fully convolutional networks
 
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
-    and, where shapes are dynamic, on other K and B. Dataclass outputs become dicts, namedtuples tuples.
+    and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
     Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had.
     """
     path = Path(path)
@@ -51,12 +53,13 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     os.close(handle)
     try:
         _WRITERS[format](written, example, dynamic, temporary)
-        sets = [example] + ([shapes.others(graph, example)] if dynamic_shapes is None and dynamic else [])
+        sets = [example] + ([shapes.others(graph, example)] if dynamic_shapes in (None, shapes.SPATIAL) and dynamic else [])
+        sets += [shapes.doubled(graph, example)] if dynamic_shapes == shapes.SPATIAL else []
         check = compare(written, temporary, format, sets)
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
-    return SavedCheck(str(path), check.format, check.errors, check.tolerance)
+    return dataclasses.replace(check, path=str(path))
 
 
 def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:

@@ -9,28 +9,50 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
+from ..errors import FxscopeError
 from ..ir import info
 
 K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
+SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
 
 
 def dynamic(graph: fx.GraphModule, example: tuple, given: Any) -> tuple[tuple, Any]:
     """The example with free sizes of at least two, and the dynamic shapes that really export.
 
     Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free sizes. Of a
-    recorded state every size is as free as the graph leaves it.
+    recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and width (depth, length) too.
     """
-    if given is not None:
+    if given is not None and given != SPATIAL:
         return example, given
     probes, stacked = probe_positions(graph), is_stacked(graph)
+    if given == SPATIAL:
+        return _with_spatial(graph, example, probes)
     if has_state(graph):
-        return _with_state(example, stacked)
+        return _with_state(graph, example, stacked)
     if not stacked:
         return _flat(example, probes)
     if example[0].shape[0] == 1:
         example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
     example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
     return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+
+
+def _with_spatial(graph: fx.GraphModule, example: tuple, probes: list[int]) -> tuple[tuple, Any]:
+    """K, B and every size behind the channels: the exporter finds how those of y2 follow from those of x0."""
+    if not is_stacked(graph) or has_state(graph):
+        raise FxscopeError("dynamic_shapes='spatial' takes a graph in the stacked form: transform(model, ..., probes='stacked'), and no recorded state, whose sizes are free where the graph leaves them")
+    example, _ = dynamic(graph, example, None)
+    return example, tuple({d: Dim.DYNAMIC for d in range(x.dim()) if d != (2 if i in probes else 1)} if x.dim() > 2 else {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} for i, x in enumerate(example))
+
+
+def doubled(graph: fx.GraphModule, example: tuple) -> tuple:
+    """The example at twice the height and width."""
+    probes = probe_positions(graph)
+
+    def tiled(x: torch.Tensor, first: int) -> torch.Tensor:
+        return x.repeat([1] * first + [2] * (x.dim() - first)) if x.dim() > first else x
+
+    return tuple(tiled(x, 3 if i in probes else 2) for i, x in enumerate(example))
 
 
 def _flat(example: tuple, probes: list[int]) -> tuple[tuple, Any]:
@@ -42,9 +64,14 @@ def _flat(example: tuple, probes: list[int]) -> tuple[tuple, Any]:
     return example, tuple({0: count} if i in probes else None for i in range(len(example)))
 
 
-def _with_state(example: tuple, stacked: bool) -> tuple[tuple, Any]:
+def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
+    """Every size of x0's decisions as free as the graph leaves it; weights folded with their batch norm keep theirs.
+
+    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates, gets wrong.
+    """
+    meta = graph.meta["fxscope"]
     state, probe = example[0], pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:]))
-    free = [{d: Dim.AUTO for d in range(t.dim()) if t.shape[d] > 1} for t in state]
+    free = [{} if name in meta["folded"] else {d: Dim.AUTO for d in range(t.dim()) if t.shape[d] > 1} for name, t in zip(meta["state"], state)]
     each = pytree.tree_map(lambda x: {0: Dim.DYNAMIC if stacked else Dim.AUTO, **({1: Dim.AUTO} if stacked and x.shape[1] > 1 else {})}, probe)
     return (tuple(state), *probe), (tuple(free), *each)
 

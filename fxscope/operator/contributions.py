@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import torch
 from torch.utils import _pytree as pytree
@@ -20,7 +21,7 @@ class Term:
     """What one additive constant adds to the output.
 
     place   where it stands, in graph order ``depth``;  kind   bias (conv, linear), shift (norms), intercept (c(x0) of a unit),
-    constant (a frozen operand), padding
+    constant (an operand), frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap), padding
     value   (B,) or a number for one image
     """
 
@@ -90,18 +91,29 @@ class Contributions:
         return f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 = {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
 
 
-def contributions(lin: "LinearInterpreter", index: Any) -> Contributions:
-    """One reverse pass of ``lin`` from the output at ``index``."""
-    space = lin.F.outputs
-    y2, _ = space.stack(space.cotangents([index], lin.batch))
+def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
+    """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
     graph = emit_shares(lin.program).train(lin.model.training)
+    labels = graph.meta["fxscope"]["labels"]
+    indices = iter(indices)
+    while pending := list(itertools.islice(indices, chunk)):
+        yield from _together(lin, graph, labels, pending)
+
+
+def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]) -> Iterator[Contributions]:
+    space = lin.F.outputs
+    y2, _ = space.stack(space.cotangents(indices, lin.batch))
     with torch.no_grad():
         x2, shares = graph(*lin._args, y2)
-    labels = graph.meta["fxscope"]["labels"]
-    linear = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(x2), pytree.tree_leaves(lin.x)))
-    output = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(y2), pytree.tree_leaves(lin._outputs(lin.y0))))
-    terms = tuple(Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[0])) for i, (label, s) in enumerate(zip(labels, shares)))
-    return Contributions(index, _value(linear), terms, _value(output), (lin, y2))
+    linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
+    for k, index in enumerate(indices):
+        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k])) for i, (label, s) in enumerate(zip(labels, shares)))
+        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), (lin, pytree.tree_map(lambda t, k=k: t[k : k + 1], y2)))
+
+
+def _paired(cotangents: Any, values: Any) -> torch.Tensor:
+    """<cotangent, value> of every probe and image, (K, B)."""
+    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
 
 
 def _value(v: torch.Tensor) -> Any:

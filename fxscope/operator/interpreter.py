@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 import torch
 from torch import nn
@@ -11,9 +11,11 @@ from torch.utils import _pytree as pytree
 
 from ..emit import emit, emit_parts
 from ..errors import FxscopeError, NonFinite, ShapeError
+from ..ir import info
 from ..rewrite import Program
+from ..trace import source_of
 from ..transform import program_of, tensors_of
-from .contributions import Contributions, contributions
+from .contributions import Contributions, iter_contributions
 from .linear import Operator
 from .memory import MODES, Kept
 from .spaces import Space
@@ -60,7 +62,7 @@ class LinearInterpreter:
             y0, states = self._parts["record"](*self._args)
             self.x = self._probed(program)
         self.y0 = y0
-        _finite(y0, states, self.state_names)
+        _finite(program, self._args, y0, states)
         meta = self._parts["record"].meta["fxscope"]
         own = tuple(n not in meta["folded"] for n in meta["state"])
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
@@ -104,7 +106,11 @@ class LinearInterpreter:
 
     def contributions(self, index: Any) -> Contributions:
         """F x0 and every additive constant of the network, as they add up to y0[index] (paper, Theorem 1)."""
-        return contributions(self, index)
+        return next(self.iter_contributions([index]))
+
+    def iter_contributions(self, indices: Iterable[Any], chunk: int | None = None) -> Iterator[Contributions]:
+        """The contributions of many outputs one by one, ``chunk`` reverse passes at a time."""
+        return iter_contributions(self, indices, chunk or self.F.chunk)
 
     def gap(self, x: Any) -> dict[str, float]:
         """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
@@ -175,10 +181,28 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 value.copy_(buffers[name])
 
 
-def _finite(y0: Any, states: tuple[torch.Tensor, ...], names: tuple[str, ...]) -> None:
-    for name, state in [*zip(names, states), *(("the output", t) for t in tensors_of(y0))]:
-        if state.is_floating_point() and state.numel() and not torch.isfinite(state).all():
-            raise NonFinite(f"{name} holds NaN or infinite values at this x0; the interpreter is about finite ones (emitted graphs let them through)")
+def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...]) -> None:
+    """Raise ``NonFinite`` with the first node whose value is not finite, where a state or the output is not."""
+    if all(_is_finite(t) for t in (*states, *tensors_of(y0))):
+        return
+
+    found: list[torch.fx.Node] = []
+
+    class Finder(torch.fx.Interpreter):
+        def run_node(self, node):
+            value = super().run_node(node)
+            if info(node).role != "const" and isinstance(value, torch.Tensor) and not _is_finite(value):
+                found.append(node)
+            return value
+
+    with torch.no_grad():
+        Finder(program.gm).run(*args)
+    where = f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do so, at {source_of(found[0])}" if found else "a recorded state holds NaN or infinite values at this x0"
+    raise NonFinite(f"{where}; the interpreter is about finite ones (emitted graphs let them through)")
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
 def _chunk(program: Program, batch: int) -> int:

@@ -11,7 +11,7 @@ from .style import PAGE, TEXT, caption, new_figure
 if TYPE_CHECKING:
     from ..operator import Contributions
 
-COLOURS = {"F x0": "#444444", "bias": "#1f77b4", "shift": "#2ca02c", "intercept": "#ff7f0e", "constant": "#9467bd", "padding": "#8c564b"}
+COLOURS = {"F x0": "#444444", "bias": "#1f77b4", "shift": "#2ca02c", "intercept": "#ff7f0e", "constant": "#9467bd", "frozen": "#e377c2", "padding": "#8c564b"}
 NAMED = 40  # more bars than this carry no names
 
 

@@ -1,4 +1,4 @@
-"""Peak memory of the pair under no_grad against the plain model on the same batch of K + 1 images.
+"""Peak memory of the pair under no_grad against the plain model on the same batch of K + 1 images; of K rows against autograd's.
 
     python tests/bench/memory.py [--json FILE]
 
@@ -39,19 +39,37 @@ def compare(name: str, K: int, layout: torch.memory_format) -> dict:
     return {"network": name, "size": size, "K": K, "layout": str(layout).removeprefix("torch."), "pair_MiB": pair / 2**20, "plain_MiB": plain / 2**20, "ratio": pair / plain}
 
 
+def rows(name: str, K: int) -> dict:
+    """K rows of F, x0's own run and its states included, against autograd through the model on K copies of x0."""
+    make, size = NETWORKS[name]
+    model = make().eval().requires_grad_(False)
+    x0 = torch.randn(1, 3, size, size)
+    shape = model(x0).shape
+    v = torch.randn(K, *shape)
+
+    def autograd() -> None:
+        copies = x0.repeat(K, 1, 1, 1).requires_grad_()
+        torch.autograd.grad(model(copies), copies, v.flatten(0, 1))
+
+    ours, theirs = peak(lambda: fxscope.interpret(model, x0).F.T @ v[:, 0]), peak(autograd)
+    return {"network": name, "size": size, "K": K, "rows_MiB": ours / 2**20, "autograd_MiB": theirs / 2**20, "ratio": ours / theirs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--probes", type=int, default=8)
     parser.add_argument("--json")
     args = parser.parse_args()
-    rows = []
+    found = []
     for name in NETWORKS:
         for layout in (torch.contiguous_format, torch.channels_last):
-            rows.append(compare(name, args.probes, layout))
-            print("{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_MiB:7.0f} MiB  plain {plain_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**rows[-1]), flush=True)
+            found.append(compare(name, args.probes, layout))
+            print("{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_MiB:7.0f} MiB  plain {plain_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**found[-1]), flush=True)
+        found.append(rows(name, args.probes))
+        print("{network:14s} {size:4d} px  K={K}  rows {rows_MiB:7.0f} MiB  autograd {autograd_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**found[-1]), flush=True)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+            json.dump(found, file, indent=2)
 
 
 if __name__ == "__main__":

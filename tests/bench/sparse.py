@@ -1,11 +1,12 @@
 """The whole filter matrix by shared passes against column by column, estimated in one run.
 
-    python tests/bench/sparse.py [--size 128]
+    python tests/bench/sparse.py [--size 128] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 
 import torch
@@ -17,7 +18,9 @@ from fxscope import models
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=128)
-    size = parser.parse_args().size
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    size = args.size
     lin = fxscope.interpret(models.pixelshuffle4x(), torch.rand(1, 1, size, size))
     start = time.perf_counter()
     sparse = lin.F.to_sparse(progress=False)
@@ -30,6 +33,9 @@ def main() -> None:
     single = (time.perf_counter() - start) / count * size * size
     print(f"pixelshuffle4x at {size}x{size}: {sparse.shape[0]} x {sparse.shape[1]}, {sparse.nnz:,} coefficients")
     print(f"{lin.F.passes()} passes {shared:.1f} s; column by column {single:.0f} s (estimated from {count}); {single / shared:.0f} times faster")
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump([{"network": "pixelshuffle4x", "size": size, "coefficients": sparse.nnz, "passes": lin.F.passes(), "shared_s": shared, "single_s": single, "times_faster": single / shared}], file, indent=2)
 
 
 if __name__ == "__main__":
