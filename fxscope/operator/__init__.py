@@ -1,9 +1,10 @@
 """The recorded interpreter as a linear operator: F, its transpose, rows, columns, contributions."""
 
+from .compare import Comparison, compare
 from .contributions import Contributions
 from .crop import LocalRow, local_row
 from .interpreter import LinearInterpreter, interpret
 from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 
-__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "Storage", "interpret", "local_row", "storage"]
+__all__ = ["Comparison", "Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "Storage", "compare", "interpret", "local_row", "storage"]

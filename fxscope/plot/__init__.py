@@ -4,6 +4,7 @@ Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` wr
 """
 
 from .bars import contributions
+from .compared import compared
 from .filters import column, images, row
 
-__all__ = ["column", "contributions", "images", "row"]
+__all__ = ["column", "compared", "contributions", "images", "row"]
