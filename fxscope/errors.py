@@ -18,6 +18,7 @@ __all__ = [
     "ShapeError",
     "NonFinite",
     "NotLocal",
+    "IllConditioned",
     "WeightsError",
     "ImageError",
 ]
@@ -85,6 +86,10 @@ class NonFinite(FxscopeError, ArithmeticError):
 
 class NotLocal(FxscopeError, ValueError):
     """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes."""
+
+
+class IllConditioned(FxscopeError, ArithmeticError):
+    """A scaling whose divisor cancels so far that the result would be rounding; the message has the number."""
 
 
 class WeightsError(FxscopeError, ValueError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..emit import emit_shares
+from ..emit import emit_shares, layer_of
 
 if TYPE_CHECKING:
     from .interpreter import LinearInterpreter
@@ -21,7 +21,7 @@ class Term:
 
     place   where it stands, in graph order ``depth``;  kind   bias (conv, linear), shift (norms), intercept (c(x0) of a unit),
     constant (a frozen operand), padding
-    value   (B,) or a number for one image
+    value   (B,) or a number for one image;  layer  the linear layer it shifts, where batch norm and its unit belong to it
     """
 
     place: str
@@ -30,6 +30,7 @@ class Term:
     kind: str
     depth: int
     value: Any
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ def contributions(lin: "LinearInterpreter", index: Any) -> Contributions:
     graph = emit_shares(lin.program).train(lin.model.training)
     with torch.no_grad():
         x2, shares = graph(*lin._args, y2)
-    labels = graph.meta["fxscope"]["labels"]
+    labels, layers = graph.meta["fxscope"]["labels"], [layer_of(r) for r in graph.meta["fxscope"]["records"]]
     linear = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(x2), pytree.tree_leaves(lin.x)))
     output = sum((a[0] * b).flatten(1).sum(1) for a, b in zip(pytree.tree_leaves(y2), pytree.tree_leaves(lin._outputs(lin.y0))))
-    terms = tuple(Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[0])) for i, (label, s) in enumerate(zip(labels, shares)))
+    terms = tuple(Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[0]), layer) for i, (label, layer, s) in enumerate(zip(labels, layers, shares)))
     return Contributions(index, _value(linear), terms, _value(output), (lin, y2))
 
 
