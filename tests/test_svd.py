@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,7 +149,8 @@ HARD = {
     "repeated above a bulk": (np.concatenate([[3.0, 3.0, 3.0], np.linspace(2, 0.1, 90)]), 5),
     "clustered": (np.concatenate([3 + 1e-7 * np.arange(4)[::-1], np.linspace(2, 0.1, 60)]), 4),
     "rank 3": (np.array([3.0, 2.0, 1.0]), 7),
-    "decaying": (10.0 ** -np.arange(0, 9), 6),
+    "repeated at the top only": (np.concatenate([[3.0, 3.0], np.linspace(2, 0.1, 90)]), 2),
+    "decaying": (10.0 ** (-np.arange(0, 30) / 2), 6),
 }
 
 
@@ -253,7 +256,7 @@ def test_the_printed_form_subtracts_the_residual():
 def test_norms_and_traces_and_spectra(lin):
     dense = lin.F.to_dense(progress=False)
     assert float(lin.F.norm(2)) == pytest.approx(float(torch.linalg.matrix_norm(dense, 2)), rel=1e-8)
-    exact, estimate = lin.F.norm("fro", probes=90), lin.F.norm("fro", probes=48)
+    exact, estimate = lin.F.norm("fro", probes=90), of_matrix(dense).norm("fro", probes=48)
     assert exact.error == 0 and exact.method == "dense" and exact.value == pytest.approx(float(dense.norm()), rel=1e-12)
     assert estimate.method == "hutch++" and estimate.passes == 48 and 0 < abs(estimate.value - float(dense.norm())) < 4 * estimate.error < 0.2 * float(dense.norm())
     gram = lin.F.T @ lin.F
@@ -430,3 +433,11 @@ def test_the_command_and_the_figures(tmp_path):
     assert len(spectrum.plot(bins=7).axes[0].patches) == 7
     with pytest.raises(FxscopeError, match="shows none"):
         found.plot(first=3)
+
+
+def test_the_page_runs():
+    text = (Path(__file__).parents[1] / "docs" / "svd.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "docs/svd.md", "exec"), {})

@@ -60,6 +60,8 @@ class Basis:
             found[self.total + added, i] = size
             added += 1
         self.total += added
+        if self.total > len(self.H):
+            self.H = np.pad(self.H, (0, self.total - len(self.H)))
         return found[: self.total]
 
     def _put(self, place: int, row: torch.Tensor) -> None:

@@ -38,7 +38,7 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
     run = _Run(basis, rows, task, block)
     while run.affordable and not run.converged():
         run.step()
-    while run.affordable and run.converged() and not run.second_look(look):
+    while run.steps and run.affordable and run.converged() and not run.second_look(look):
         while run.affordable and not run.converged():
             run.step()
     return _triplets(basis, rows, task, {"block": block, "restarts": run.restarts, "steps": run.steps, "look": run.look})
@@ -49,7 +49,8 @@ class _Run:
 
     def __init__(self, basis: Basis, rows: Rows, task: Task, block: int):
         self.basis, self.rows, self.task, self.block = basis, rows, task, block
-        self.restarts = self.steps = self.look = 0
+        self.restarts = self.steps = 0
+        self.look = 0 if task.start is None else task.start.info.get("look", 10)
         self.largest: list[float] = []  # of F^T F, after every step
 
     @property
@@ -81,8 +82,10 @@ class _Run:
     def second_look(self, asked: int | None) -> bool:
         """Whether a fresh chain finds nothing larger than the k-th value; what it finds stays in the basis."""
         smallest = self.basis.ritz()[0][self.task.k - 1]
-        if asked is None:
-            seen = next((i for i, value in enumerate(self.largest) if value >= smallest), 0) + 1
+        if asked is None and self.task.k == 1:
+            asked = 0  # a copy of the largest value is no news
+        elif asked is None:
+            seen = next((i for i, value in enumerate(self.largest) if value >= 0.9 * smallest), 0) + 1
             asked = max(self.look, 2 + seen + seen // 4)
         self.look = asked
         for taken in range(asked):
