@@ -134,7 +134,7 @@ class Basis:
         self._keep(images)
         if rest and self.total == k:
             self.append(rest["waiting"].to(small), 0.0)
-            self.H[k : self.total, :k] = rest["border"].double().cpu().numpy()
+            self.H[k : self.total, :k] = rest["border"][: self.total - k].double().cpu().numpy()
             self.H[:k, :k] = np.diag(s.double().cpu().numpy() ** 2)
         else:
             found = self.append(self.turned.adjoint(images), DEFLATED * self.turned.rows.epsilon * self.scale)
