@@ -1,4 +1,4 @@
-"""The command line: ``fxscope transform | inspect | verify | row | column | contributions | storage | tour``."""
+"""The command line: ``fxscope transform | inspect | verify | row | column | svd | contributions | storage | tour``."""
 
 from __future__ import annotations
 
@@ -249,6 +249,31 @@ def column_command(model, image, at, output, weights, policy, size, as_json):
     if output and column.dim() < 2:
         raise FxscopeError(f"the outputs of {model} are {column.numel()} scores and no image: there is no picture of a column; leave out -o")
     _shown(lambda: plot.column(column, text=_caption(model, lin)), output)
+
+
+@cli.command("svd")
+@click.argument("model")
+@click.argument("image", required=False)
+@click.option("-k", "count", default=6, show_default=True, help="how many triplets")
+@click.option("--method", help="lanczos, dense, power, randomized or scipy (default: what fits)")
+@click.option("--tol", default=1e-5, show_default=True, help="largest residual, relative to the singular value")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--save", "saved", type=click.Path(dir_okay=False), help="write the result into FILE.safetensors")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf")
+@_common
+def svd_command(model, image, count, method, tol, seed, saved, output, weights, policy, size, as_json):
+    """The largest singular values of F: what passes through MODEL at IMAGE, and how much; eigen-inputs and eigen-outputs."""
+    lin = _read(model, image, weights, policy, size)
+    found = lin.F.svd(count, method, tol=tol, seed=seed)
+    if as_json:
+        click.echo(found.to_json())
+    else:
+        rows = zip(found.s.tolist(), found.forward_errors.tolist(), found.adjoint_errors.tolist(), found.converged.tolist())
+        click.echo("\n".join(f"{i + 1:4d}  s {s:.6g}  |F v - s u| {a:.1e}  |F^T u - s v| {b:.1e}{'' if c else '  not converged'}" for i, (s, a, b, c) in enumerate(rows)))
+        click.echo(f"{found.method}: {found.passes} passes, {found.seconds:.2f} s")
+    if saved:
+        found.save(saved)
+    _shown(lambda: found.plot(text=_caption(model, lin)), output)
 
 
 @cli.command("contributions")

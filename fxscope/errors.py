@@ -18,6 +18,7 @@ __all__ = [
     "ShapeError",
     "NonFinite",
     "NotLocal",
+    "NotConverged",
     "WeightsError",
     "ImageError",
 ]
@@ -85,6 +86,10 @@ class NonFinite(FxscopeError, ArithmeticError):
 
 class NotLocal(FxscopeError, ValueError):
     """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes."""
+
+
+class NotConverged(UserWarning):
+    """A decomposition stopped at its limit of passes: it holds what was found, marked, with the true errors. A warning, no error."""
 
 
 class WeightsError(FxscopeError, ValueError):

@@ -5,5 +5,6 @@ from .crop import LocalRow, local_row
 from .interpreter import LinearInterpreter, interpret
 from .storage import Storage, storage
 from .linear import FlatOperator, Operator
+from .svd import SVD, Spectrum
 
-__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "Storage", "interpret", "local_row", "storage"]
+__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "interpret", "local_row", "storage"]

@@ -18,6 +18,7 @@ from ..transform import program_of, tensors_of
 from .contributions import Contributions, iter_contributions
 from .linear import Operator
 from .memory import MODES, Kept
+from .origin import of_interpreter
 from .spaces import Space
 from .sparse import Support
 
@@ -69,7 +70,7 @@ class LinearInterpreter:
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self.batch)
         affine = self._outputs(y0)
-        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F))
+        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self))
 
     @property
     def x0(self) -> torch.Tensor:

@@ -9,9 +9,11 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import NotLocal, ShapeError
+from .origin import of_operator
 from .progress import steps
 from .spaces import Space
 from .sparse import Field, Support, plan, to_sparse
+from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
 
 
 class Operator:
@@ -25,11 +27,11 @@ class Operator:
     block-diagonal over it. Probes run ``chunk`` at a time.
     """
 
-    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False, support: Callable | None = None):
+    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False, support: Callable | None = None, origin: Callable | None = None):
         self._forward, self._adjoint = forward, adjoint
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
-        self._transposed, self._support = transposed, support
+        self._transposed, self._support, self._origin = transposed, support, origin
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -162,6 +164,40 @@ class Operator:
         if self._structured(self.inputs) or self._structured(self.outputs):
             raise NotLocal("the support is known for one input and one output; name them with inputs= and outputs=")
         return self._support()
+
+    def svd(self, k: int, method: str | None = None, tol: float = 1e-5, seed: int = 0, progress: bool = True, start: SVD | None = None, max_passes: int | None = None, **options: Any) -> SVD:
+        """The k largest singular values with eigen-inputs v and eigen-outputs u: F v = s u, F^T u = s v, without the matrix.
+
+        method   None or "lanczos" (``block=``); "dense" where F has few rows or columns; "power" (the paper's Algorithm 1:
+                 ``momentum=``, ``literal=``); "randomized" (a quick look, with a bound); "scipy" (``solver=``)
+        tol      a triplet has converged where |F v - s u| and |F^T u - s v| are at most tol s
+        start    an earlier result of this F to go on from, or one of another image as a guess
+        max_passes   products with F or F^T, one vector each, after which what was found is returned, marked, with the warning
+                 ``NotConverged`` (default: 100 k, at least 1000)
+
+        The same seed gives the same result. With B > 1 these are the triplets of the block-diagonal F. Raises ``FxscopeError``
+        on bad arguments and ``NonFinite``. Source: the paper, section 3; docs/svd.md.
+        """
+        return svd(self, k, method, tol, seed, progress, start, max_passes, **options)
+
+    def norm(self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True) -> Estimate:
+        """The largest singular value (``ord=2``) or the Frobenius norm ("fro"), with an error; ``float()`` of it is the number.
+
+        "fro" is exact where all of F takes at most twice ``probes`` passes, and else Hutch++.
+        """
+        return norm(self, ord, probes, tol, seed, progress)
+
+    def trace(self, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
+        """The sum of the diagonal of a square F, exact or by Hutch++ as ``norm("fro")`` is; its error is a standard error."""
+        return trace(self, probes, seed, progress)
+
+    def spectrum(self, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
+        """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature: 2 ``probes`` ``steps`` passes."""
+        return spectrum(self, probes, steps, seed, progress)
+
+    def origin(self) -> dict[str, Any]:
+        """What this F is the F of: model, hashes of weights and image, policy, dtype, versions."""
+        return of_operator(self) if self._origin is None else self._origin()
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape

@@ -5,5 +5,6 @@ Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` wr
 
 from .bars import contributions
 from .filters import column, images, row
+from .svd import eigen, shapes, spectrum
 
-__all__ = ["column", "contributions", "images", "row"]
+__all__ = ["column", "contributions", "eigen", "images", "row", "shapes", "spectrum"]

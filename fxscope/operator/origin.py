@@ -1,0 +1,36 @@
+"""Where an operator comes from: model, hashes of weights and image, policy, versions; stands with every saved result."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .._version import __version__
+
+if TYPE_CHECKING:
+    from .interpreter import LinearInterpreter
+
+
+def digest(*tensors: torch.Tensor) -> str:
+    """SHA-256 of shapes, types and bytes, the first 16 digits."""
+    found = hashlib.sha256()
+    for t in tensors:
+        found.update(f"{tuple(t.shape)} {t.dtype}".encode())
+        found.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if t.numel() else b"")
+    return found.hexdigest()[:16]
+
+
+def of_interpreter(lin: "LinearInterpreter") -> dict[str, Any]:
+    """What F of an interpreter is the F of."""
+    state = lin.model.state_dict()
+    return {
+        "model": type(lin.model).__name__, "weights": digest(*(state[n] for n in sorted(state))), "image": digest(*lin._args), "policy": lin.policy,
+        **of_operator(lin.F), "operator": "F",
+    }
+
+
+def of_operator(F: Any) -> dict[str, Any]:
+    """What is known of any operator."""
+    return {"operator": repr(F), "shape": list(F.shape), "dtype": str(F.dtype).removeprefix("torch."), "fxscope": __version__, "torch": torch.__version__}

@@ -1,0 +1,20 @@
+"""The whole matrix and its decomposition: where F has few rows or columns, that takes the fewest passes."""
+
+from __future__ import annotations
+
+import torch
+
+from .rows import Rows, Turned
+from .task import Task, Triplets
+
+
+def dense(rows: Rows, task: Task) -> Triplets:
+    """Exact: min(N, n) passes, then LAPACK."""
+    turned = Turned(rows)
+    eye = torch.eye(turned.small, dtype=rows.F.dtype, device=rows.F.device)
+    A = torch.cat([turned.forward(part) for part in eye.split(rows.F.chunk)])
+    Q, s, large = torch.linalg.svd(A, full_matrices=False)
+    small, s, large = Q.T[: task.k], s[: task.k], large[: task.k]
+    onto, back = small @ A, large @ A.T
+    v, u, Fv, Ftu = (large, small, back, onto) if turned.swapped else (small, large, onto, back)
+    return Triplets(s=s, v=v, u=u, Fv=Fv, Ftu=Ftu)

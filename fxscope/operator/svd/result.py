@@ -1,0 +1,132 @@
+"""``SVD``: singular triplets with their true errors, as a frozen record that shows, saves and loads itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ...errors import FxscopeError
+from .shapes import Shape, shapes_of
+
+
+@dataclass(frozen=True)
+class SVD:
+    """The k largest triplets of F: F v = s u and F^T u = s v, up to the errors that stand with each.
+
+    s   (k,), descending;   v   eigen-inputs, (k, *inputs);   u   eigen-outputs, (k, *outputs)
+    forward_errors, adjoint_errors   |F v - s u| and |F^T u - s v|, (k,)
+    orthogonality   the largest entry of |V V^T - 1| and |U U^T - 1|
+    converged   (k,): both errors are at most tol s (64 eps of the largest value count as nothing)
+    passes   products with F or F^T, one vector each;   seconds   of the whole call
+    upper   values that the true ones do not exceed with probability 1 - risk (method "randomized"), or None
+    info    what the method says of itself;   origin   of F: model, hashes of weights and image, policy, versions
+    """
+
+    s: torch.Tensor
+    v: Any
+    u: Any
+    forward_errors: torch.Tensor
+    adjoint_errors: torch.Tensor
+    orthogonality: float
+    converged: torch.Tensor
+    passes: int
+    seconds: float
+    method: str
+    tol: float
+    seed: int
+    info: dict[str, Any]
+    origin: dict[str, Any]
+    upper: torch.Tensor | None = None
+    rest: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.s)
+
+    @property
+    def errors(self) -> torch.Tensor:
+        """The larger error of each triplet, (k,)."""
+        return torch.maximum(self.forward_errors, self.adjoint_errors)
+
+    def shapes(self, which: str = "v") -> list[Shape]:
+        """How localised, oriented and bandpass every eigen-input ("v") or eigen-output ("u") is, in numbers."""
+        if which not in ("v", "u"):
+            raise FxscopeError(f'shapes are those of "v" or "u", got {which!r}')
+        return shapes_of(getattr(self, which))
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the vectors, as plain numbers."""
+        lists = {n: getattr(self, n).tolist() for n in ("s", "forward_errors", "adjoint_errors", "converged")}
+        plain = {n: getattr(self, n) for n in ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")}
+        return {**lists, "upper": None if self.upper is None else self.upper.tolist(), **plain}
+
+    def to_json(self) -> str:
+        return json.dumps(self.numbers(), indent=2)
+
+    def save(self, path: "str | Path") -> Path:
+        """Everything into one .safetensors file; what is not a tensor is JSON in its header."""
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise FxscopeError(f"results are saved as FILE.safetensors, got {path.name}")
+        tensors = {f"{name}.{i}": t for name in ("v", "u") for i, t in enumerate(pytree.tree_leaves(getattr(self, name)))}
+        tensors |= {n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged")} | {f"rest.{n}": t for n, t in self.rest.items()}
+        tensors |= {} if self.upper is None else {"upper": self.upper}
+        layout = {name: pytree.treespec_dumps(pytree.tree_structure(getattr(self, name))) for name in ("v", "u")}
+        _safetensors().save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, path, {"fxscope.svd": json.dumps({**self.numbers(), "layout": layout})})
+        return path
+
+    @classmethod
+    def load(cls, path: "str | Path", device: Any = "cpu") -> "SVD":
+        """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
+        if not Path(path).is_file():
+            raise FxscopeError(f"no file {path}")
+        try:
+            with _safetensors().safe_open(str(path), "pt") as file:
+                header = json.loads((file.metadata() or {})["fxscope.svd"])
+                found = {n: file.get_tensor(n).to(device) for n in file.keys()}
+        except FxscopeError:
+            raise
+        except Exception as error:  # a damaged file fails in many ways
+            raise FxscopeError(f"{path} holds no singular value decomposition: {str(error).splitlines()[0]}") from error
+        plain = {n: header[n] for n in ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")}
+        vectors = {name: _unflatten(found, name, header["layout"][name]) for name in ("v", "u")}
+        tensors = {n: found[n] for n in ("s", "forward_errors", "adjoint_errors", "converged")}
+        rest = {n.removeprefix("rest."): t for n, t in found.items() if n.startswith("rest.")}
+        return cls(**plain, **vectors, **tensors, upper=found.get("upper"), rest=rest)
+
+    def plot(self, **options: Any):
+        """Eigen-inputs and eigen-outputs side by side: ``fxscope.plot.eigen``."""
+        from ...plot import eigen
+
+        return eigen(self, **options)
+
+    def __repr__(self) -> str:
+        count = int(self.converged.sum())
+        first = ", ".join(f"{s:.4g}" for s in self.s[:4].tolist()) + (", ..." if len(self) > 4 else "")
+        return f"SVD({len(self)} triplets, s = {first}; {count} converged to {self.tol:g}; {self.method}, {self.passes} passes, {self.seconds:.2f} s)"
+
+    def _repr_html_(self) -> str:
+        rows = zip(self.s.tolist(), self.forward_errors.tolist(), self.adjoint_errors.tolist(), self.converged.tolist())
+        body = "".join(f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td><td>{'yes' if c else 'no'}</td></tr>" for i, (s, a, b, c) in enumerate(rows))
+        head = "<tr><th></th><th>s</th><th>|F v - s u|</th><th>|F^T u - s v|</th><th>converged</th></tr>"
+        return f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}</caption>{head}{body}</table>"
+
+
+def _unflatten(found: dict[str, torch.Tensor], name: str, spec: str) -> Any:
+    spec = pytree.treespec_loads(spec)
+    return pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)
+
+
+def _safetensors():
+    try:
+        from types import SimpleNamespace
+
+        from safetensors import safe_open
+        from safetensors.torch import save_file
+    except ModuleNotFoundError as error:
+        raise FxscopeError("saving and loading results needs safetensors: pip install 'fxscope[images]'") from error
+    return SimpleNamespace(safe_open=safe_open, save_file=save_file)

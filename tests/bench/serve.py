@@ -1,0 +1,93 @@
+"""What an explanation costs where it is served: emit="row" against the plain forward pass, in every runtime, by batch.
+
+    python tests/bench/serve.py [--networks NAME,...] [--json FILE]
+
+One row an image (K = 1). Per runtime the plain network goes the same way: both eager, both compiled by Inductor, both an AOTInductor
+package, both in onnxruntime. Medians of interleaved runs; one file serves all batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+import torchvision
+from products import medians
+from torch.export import Dim
+
+import fxscope
+from fxscope import models
+
+NETWORKS = {
+    "resnet18": (lambda: torchvision.models.resnet18(weights=None), 224),
+    "edsr_baseline": (models.edsr_baseline, 48),
+}
+BATCHES = (1, 8, 32)
+
+
+def exported(module, example, dynamic):
+    return torch.export.export(module, example, dynamic_shapes=dynamic)
+
+
+def aoti(module, example, dynamic, path):
+    torch._inductor.aoti_compile_and_package(exported(module, example, dynamic), package_path=path)
+    return torch._inductor.aoti_load_package(path)
+
+
+def onnx(module, example, dynamic, path):
+    import onnxruntime
+
+    torch.onnx.export(exported(module, example, dynamic), dynamo=True, verbose=False).save(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    return lambda *given: session.run(None, dict(zip(names, (g.numpy() for g in given))))
+
+
+def runtimes(model, row, x0, index, folder: Path):
+    """(runtime, plain, row), both callables of (x0, index)."""
+    batch = Dim("B", min=1, max=64)
+    plain_example, row_example = ((x0,), ({0: batch},)), ((x0, index), ({0: batch}, {1: batch}))
+    yield "eager", lambda x, i: model(x), row
+    compiled, compiled_row = torch.compile(model, dynamic=True), torch.compile(row, dynamic=True)
+    yield "compile", lambda x, i: compiled(x), compiled_row
+    for name, build in (("aoti", aoti), ("onnxruntime", onnx)):
+        suffix = "pt2" if name == "aoti" else "onnx"
+        plain = build(model, *plain_example, str(folder / f"plain.{suffix}"))
+        yield name, lambda x, i, plain=plain: plain(x), build(row, *row_example, str(folder / f"row.{suffix}"))
+
+
+def measure(name: str, runs: int) -> list[dict]:
+    make, size = NETWORKS[name]
+    model = make().eval().requires_grad_(False)
+    row = fxscope.transform(model, "row", probes="stacked")
+    rows = []
+    with torch.no_grad(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        for runtime, plain, explain in runtimes(model, row, torch.randn(2, 3, size, size), torch.zeros(1, 2, dtype=torch.int64), Path(folder)):
+            for batch in BATCHES:
+                x0, index = torch.randn(batch, 3, size, size), torch.full((1, batch), 7)
+                found = medians({"plain": lambda: plain(x0, index), "row": lambda: explain(x0, index)}, runs)
+                rows.append({"network": name, "size": size, "runtime": runtime, "batch": batch, "plain_ms": found["plain"] * 1e3, "row_ms": found["row"] * 1e3, "ratio": found["row"] / found["plain"]})
+                print("{network:14s} {size:4d} px  {runtime:12s} batch {batch:3d}  plain {plain_ms:8.1f} ms  y0, row and r {row_ms:8.1f} ms  ratio {ratio:.2f}".format(**rows[-1]), flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    rows = [row for name in args.networks.split(",") for row in measure(name, args.runs)]
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

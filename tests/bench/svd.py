@@ -1,0 +1,164 @@
+"""Passes and seconds of the singular value decomposition: the default, scipy's solvers over the same operator, and what there was before.
+
+    python tests/bench/svd.py [--networks NAME,...] [--k 6,20] [--size N] [--runs N] [--tol 1e-5] [--json FILE]
+
+A pass is one product with F or F^T of one vector. "torch.func" is svds (arpack, its default) over a jvp/vjp operator of the model;
+"algorithm1" is the paper's method with deflation. Every line tells the largest true residual |F v - s u|, |F^T u - s v| over s.
+Seconds are wall-clock, "cpu" is processor time of all threads. Medians of interleaved runs; methods that take more than ``--once`` seconds run once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+import warnings
+
+import numpy as np
+import torch
+
+import fxscope
+from fxscope import models, photos
+from fxscope.operator.svd.external import linear_operator
+from fxscope.operator.svd.rows import Rows
+from fxscope.testing import randomize
+
+
+def pixelshuffle(size: int, dtype: torch.dtype):
+    return models.pixelshuffle4x().to(dtype), photograph(size, dtype)[:, :1]
+
+
+def edsr(size: int, dtype: torch.dtype):
+    x0 = photograph(size, dtype) * 255
+    return randomize(models.edsr_baseline().to(dtype).eval(), x0), x0
+
+
+def photograph(size: int, dtype: torch.dtype) -> torch.Tensor:
+    return photos.shipped("astronaut")[None, :, 60 : 60 + size, 160 : 160 + size].to(dtype)
+
+
+NETWORKS = {"pixelshuffle": (pixelshuffle, 64), "edsr_baseline": (edsr, 24)}
+
+
+class Functional:
+    """What a user of torch.func has: F v by jvp, F^T u by vjp."""
+
+    def __init__(self, model, x0):
+        self.model, self.x0, self.y0 = model, x0, model(x0).detach()
+        self.passes = 0
+
+    def matvec(self, v: np.ndarray) -> np.ndarray:
+        self.passes += 1
+        return torch.func.jvp(self.model, (self.x0,), (torch.as_tensor(v).reshape(self.x0.shape),))[1].detach().numpy().ravel()
+
+    def rmatvec(self, u: np.ndarray) -> np.ndarray:
+        self.passes += 1
+        return torch.func.vjp(self.model, self.x0)[1](torch.as_tensor(u).reshape(self.y0.shape))[0].detach().numpy().ravel()
+
+    def operator(self):
+        from scipy.sparse.linalg import LinearOperator
+
+        dtype = np.dtype(str(self.x0.dtype).removeprefix("torch."))
+        return LinearOperator((self.y0.numel(), self.x0.numel()), matvec=lambda v: self.matvec(v.reshape(-1)), rmatvec=lambda u: self.rmatvec(u.reshape(-1)), dtype=dtype)
+
+
+class Clock:
+    """Wall-clock and processor seconds since it was made."""
+
+    def __init__(self):
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict:
+        return {"seconds": time.perf_counter() - self.wall, "cpu": time.process_time() - self.cpu}
+
+
+def scipy_line(make_operator, count, F, k: int, tol: float, solver: str) -> dict:
+    from scipy.sparse.linalg import svds
+
+    operator = make_operator()
+    clock = Clock()
+    u, s, vt = svds(operator, k=k, tol=tol, solver=solver, random_state=0, maxiter=10000)
+    return {**clock.read(), "passes": count(), **residual(F, s, u, vt)}
+
+
+def residual(F, s, u, vt) -> dict:
+    s, v, u = (torch.as_tensor(np.ascontiguousarray(a), dtype=F.dtype) for a in (s, vt, u.T))
+    rows = Rows(F)
+    errors = torch.maximum((rows.forward(v) - s[:, None] * u).norm(dim=1), (rows.adjoint(u) - s[:, None] * v).norm(dim=1))
+    return {"residual": float((errors / s).max()), "s1": float(s.max()), "sk": float(s.min())}
+
+
+def own_line(F, k: int, tol: float, **options) -> dict:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fxscope.errors.NotConverged)
+        clock = Clock()
+        found = F.svd(k, tol=tol, progress=False, **options)
+    line = {**clock.read(), "passes": found.passes, "s1": float(found.s[0]), "sk": float(found.s[-1])}
+    return {**line, "residual": float((found.errors / found.s).max()), "converged": bool(found.converged.all()) and len(found) == k, "info": found.info}
+
+
+def methods(model, x0, F, k: int, tol: float, passes: int) -> dict:
+    def over_rows(solver):
+        rows = Rows(F)
+        return scipy_line(lambda: linear_operator(rows), lambda: rows.passes, F, k, tol, solver)
+
+    def over_torch_func():
+        functional = Functional(model, x0)
+        return scipy_line(functional.operator, lambda: functional.passes, F, k, tol, "arpack")
+
+    return {
+        "default": lambda: own_line(F, k, tol), "block 1, no look": lambda: own_line(F, k, tol, method="lanczos", block=1, look=0),
+        "randomized": lambda: own_line(F, k, tol, method="randomized"),
+        **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")}, "torch.func": over_torch_func,
+        "algorithm1 auto": lambda: own_line(F, k, tol, method="power", max_passes=passes), "algorithm1 m=0": lambda: own_line(F, k, tol, method="power", momentum=0, max_passes=passes),
+    }
+
+
+def compare(name: str, args) -> list[dict]:
+    make, size = NETWORKS[name]
+    torch.manual_seed(0)
+    model, x0 = make(args.size or size, args.dtype)
+    model.requires_grad_(False)
+    F = fxscope.interpret(model, x0).F
+    F @ torch.zeros(F.inputs.shape, dtype=F.dtype)
+    lines = []
+    for k in args.k:
+        times: dict[str, list[dict]] = {}
+        found: dict[str, dict] = {}
+        calls = {n: c for n, c in methods(model, x0, F, k, args.tol, args.passes).items() if not args.methods or n in args.methods}
+        for _ in range(args.runs):
+            for method, call in calls.items():
+                if method not in times or times[method][0]["seconds"] <= args.once:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        found[method] = call()
+                    times.setdefault(method, []).append(found[method])
+        for method, line in found.items():
+            lines.append({"network": name, "size": x0.shape[-1], "dtype": str(F.dtype).removeprefix("torch."), "k": k, "method": method, **line, **{n: statistics.median(t[n] for t in times[method]) for n in ("seconds", "cpu")}})
+            said = "" if line.get("converged", True) else "  stopped at its limit"
+            print(f"{name:14s} k={k:3d} {method:18s} {line['passes']:6d} passes {lines[-1]['seconds']:8.2f} s {lines[-1]['cpu']:8.2f} cpu  residual {line['residual']:.1e}  s {line['s1']:.6f} .. {line['sk']:.6f}{said}", flush=True)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--methods", type=lambda t: t.split(","), help="only these lines")
+    parser.add_argument("--k", default=[6, 20], type=lambda t: [int(v) for v in t.split(",")])
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--once", type=float, default=20.0)
+    parser.add_argument("--tol", type=float, default=1e-5)
+    parser.add_argument("--passes", type=int, default=20000, help="limit of Algorithm 1")
+    parser.add_argument("--dtype", default=torch.float32, type=lambda t: getattr(torch, t))
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    lines = [line for name in args.networks.split(",") for line in compare(name, args)]
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(lines, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()
