@@ -25,6 +25,9 @@ class Policy:
                name of an operator ("layer_norm"). Precedence: node, then longest glob, then operator, then preset.
 
     Raises ``PolicyError`` for an unknown preset or variant, and for a key that matches nothing in the model.
+
+    >>> Policy.of({"default": "detach", "layer1.*": "taylor"})
+    Policy(preset='detach', choices={'layer1.*': 'taylor'})
     """
 
     preset: str = "freeze"

@@ -58,6 +58,12 @@ def transform(
     ``PolicyError``, ``PlaceError``, and ``LawBroken`` where the traced graph differs from the model on ``example_inputs``.
 
     Source: "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 2, 3 and 5, Fig. 1 and 2.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
+    >>> x0 = torch.randn(1, 1, 8, 8)
+    >>> y0, y1 = transform(model)(x0, torch.cat([x0, torch.zeros_like(x0)]))
+    >>> torch.allclose(y1[:1], y0), torch.allclose(y1[1:], transform(model, "residual")(x0))
+    (True, True)
     """
     if emit not in FORMS:
         raise ValueError(f"emit={emit!r}; it is one of {', '.join(FORMS)}")

@@ -240,6 +240,26 @@ def test_an_interpreter_that_runs_backwards():
     assert sum("marker-start" in p.attrib for p in edges(drawing, "data")) == len(nodes) - 1
 
 
+@pytest.mark.parametrize("name", ["squeeze", "resnet18"])
+def test_the_adjoint_is_drawn_upwards(name):
+    drawing = fxscope.draw(graph(name, "adjoint"))
+    left, right = columns(drawing)
+    start, end = right["output"], right["x0"]
+    assert end[1] == left["x0"][1] < start[1] and start[1] == max(y for _, y, _, _ in right.values()) and not through(drawing)
+    words = " ".join(ElementTree.fromstring(drawing.svg).itertext())
+    assert "y2" in words and "x2" in words and "x1 = 0" not in words
+
+
+def test_a_click_on_a_box_opens_its_card():
+    drawing = fxscope.draw(graph("squeeze"))
+    page = drawing.clickable()
+    links, cards = re.findall(r'<a href="#([^"]+-card)">', page), re.findall(r'<div class="fxscope-card" id="([^"]+)"', page)
+    assert links and sorted(links) == sorted(cards) and "<script" not in page
+    card = next(c for c in drawing.cards if c.name.startswith("normalize"))
+    assert any("rule group_norm" in line for line in card.lines) and any("test_render.py" in line for line in card.lines) and card.code
+    assert "<style" in page and "<style" not in drawing.clickable(page_style=True)
+
+
 def test_two_drawings_share_a_page():
     first, second = fxscope.draw(graph("squeeze")), fxscope.draw(graph("squeeze"))
     names = [ElementTree.fromstring(d.svg).get("id") for d in (first, second)]

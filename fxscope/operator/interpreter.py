@@ -38,6 +38,10 @@ def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = No
 
     The model is not changed, nor are its running statistics. Raises what ``transform`` raises, and ``NonFinite``.
     Source: the paper, eq. 2 to 5.
+
+    >>> lin = interpret(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
+    >>> tuple(lin.F.row((1, 2, 2)).shape), tuple((lin.F @ torch.randn(5, 1, 8, 8)).shape)
+    ((1, 8, 8), (5, 2, 6, 6))
     """
     if memory not in MODES:
         raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
+from .cards import Card, cards_of, clickable
 from .fold import fold as folded
 from .operations import graph_module, operations
 from .svg import write
@@ -21,11 +22,20 @@ class Drawing:
     svg    the text of the picture, self-contained
     boxes  {"branch key": (x, y, width, height)}, where every box is
     title  what is drawn
+    cards  of every box: what a click on it opens in a page
     """
 
     svg: str
     boxes: dict[str, tuple[float, float, float, float]]
     title: str = ""
+    cards: tuple[Card, ...] = ()
+
+    def clickable(self, page_style: bool = False) -> str:
+        """The picture as HTML in which a click on a box opens its card, without a script: rule, formula, source line, generated code.
+
+        page_style  the page has the style sheet of all drawings (``render.style.site_style``); the drawing's own is left out
+        """
+        return clickable(self.svg, self.cards, page_style)
 
     def save(self, path: str | Path) -> None:
         """Write the picture as ``.svg``, or as a page of its own as ``.html``."""
@@ -36,7 +46,7 @@ class Drawing:
 
     def _page(self) -> str:
         head = f'<meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{html.escape(self.title)}</title>'
-        return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{self.svg}</body></html>\n"
+        return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{self.clickable()}</body></html>\n"
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -56,10 +66,11 @@ def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
           the module path is one box; False: every operation is a box
 
     An operation and its linear twin are at the same height, in the colour of what is frozen. Hover over a box for rule, formula,
-    parameters and source line. Raises ``FxscopeError`` where python-igraph, which lays the graph out, is not installed.
+    parameters, source line and generated code; a click opens them in ``.clickable()`` and ``.save("graph.html")``.
+    Raises ``FxscopeError`` where python-igraph, which lays the graph out, is not installed.
     """
     picture = folded(operations(graph_module(gm, "draw")), fold)
     form = gm.meta.get("fxscope", {}).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
     svg, g = write(picture, title, form)
-    return Drawing(svg, {" ".join(name): rectangle for name, rectangle in g.rectangles.items()}, title)
+    return Drawing(svg, {" ".join(name): rectangle for name, rectangle in g.rectangles.items()}, title, cards_of(picture))

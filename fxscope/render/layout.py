@@ -66,7 +66,8 @@ def _union(picture: Picture) -> nx.DiGraph:
     graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
     forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]
     twins = [(s, t) for (branch, s), (_, t) in picture.data if branch == "interpreter"]
-    for edges in (forward + twins, forward + [(t, s) for s, t in twins], forward):
+    backwards = any(source == ("interpreter", OUTPUT) for source, _ in picture.data)  # y2 enters where y1 would leave
+    for edges in (forward + twins, forward + [(t, s) for s, t in twins], forward)[backwards:]:
         graph.clear_edges()
         graph.add_edges_from(edges)
         if nx.is_directed_acyclic_graph(graph):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from ..rules import registry
 from .palette import family
 
 OUTPUT = "output"
+# what goes in at the output's place, and what comes out beside the input
+BACKWARDS = {"adjoint": ("y2", "x2"), "pullback": ("y2", "x2"), "row": ("one output", "row, r"), "argmax": ("largest output", "row, r")}
 PLAIN = "graph"
 Name = tuple[str, str]
 
@@ -29,6 +32,8 @@ class Box:
     order   position in the graph
     stack   how many modules are folded into the box
     alone   an original operation that x1 does not pass: it has no twin
+    hover   lines of the hover text: place, role, rule and variant; formula; module; source line; what is frozen; parameters
+    code    lines of the generated code
     """
 
     branch: str
@@ -42,6 +47,7 @@ class Box:
     stack: int = 0
     alone: bool = False
     hover: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -61,9 +67,10 @@ class Picture:
 def operations(gm: fx.GraphModule) -> Picture:
     """Every operation of a graph as a box, nothing folded. Parameters and sizes are not drawn."""
     picture = Picture(classes=_classes(gm))
-    homes = _homes(gm)
+    homes, code = _homes(gm), _code(gm)
     for order, (node, name) in enumerate(homes.items()):
         _enter(picture, gm, node, name, order)
+        picture.boxes[name].code += code.get(node.name, [])
     _connect(picture, homes)
     _outputs(picture, gm, homes)
     _colour(picture)
@@ -81,7 +88,34 @@ def graph_module(gm: fx.GraphModule, caller: str) -> fx.GraphModule:
 def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
     """{node: (branch, key)} of every node that is drawn."""
     places = {n.name: info(n).place for n in gm.graph.nodes if info(n).branch == "original" and not info(n).origin and n.op != "get_attr"}
+    if _backwards(gm):
+        return {node: _home_backwards(node, places) for node in gm.graph.nodes if _drawn(node)}
     return {node: _home(info(node), node, places) for node in gm.graph.nodes if _drawn(node)}
+
+
+def _backwards(gm: fx.GraphModule) -> bool:
+    """Whether the interpreter branch of an emitted graph runs from the output to the input."""
+    return gm.meta.get("fxscope", {}).get("form") in BACKWARDS
+
+
+def _home_backwards(node: fx.Node, places: dict[str, str]) -> Name:
+    """y2 stands where y1 would, and x2 beside the input."""
+    i = info(node)
+    if i.branch == "interpreter" and i.twin == "output":
+        return i.branch, next(iter(places), OUTPUT)
+    if i.branch == "interpreter" and not i.twin and not i.origin:
+        return i.branch, OUTPUT
+    return _home(i, node, places)
+
+
+def _code(gm: fx.GraphModule) -> dict[str, list[str]]:
+    """{node: its line of the generated code}."""
+    found = {}
+    for line in gm.code.splitlines():
+        assignment = re.match(r"\s+(\w+)(?: : [^=]+)? = (.*?)(?:;  .*)?$", line)
+        if assignment:
+            found[assignment[1]] = [f"{assignment[1]} = {assignment[2]}"]
+    return found
 
 
 def _drawn(node: fx.Node) -> bool:
@@ -116,6 +150,8 @@ def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, orde
 
 def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
     i = info(node)
+    if _backwards(gm) and i.branch == "interpreter" and (i.twin == "output" or name[1] == OUTPUT):
+        return Box(*name, BACKWARDS[gm.meta["fxscope"]["form"]][i.twin == "output"], kind="input", order=order)
     if node.op == "placeholder":
         return Box(*name, node.name, _tap(gm, node), kind="input", order=order, hover=_hover(node))
     if i.twin == "output":
@@ -190,6 +226,8 @@ def _outputs(picture: Picture, gm: fx.GraphModule, homes: dict[fx.Node, Name]) -
             continue
         for source in _leaves(node, homes):
             branch, key = homes[source]
+            if branch == "interpreter" and _backwards(gm):
+                continue  # x2 has its box
             title = {"original": "y0", "interpreter": "y1"}.get(branch, OUTPUT)
             box = picture.boxes.setdefault((branch, OUTPUT), Box(branch, OUTPUT, title, order=len(gm.graph.nodes)))
             box.kind, box.order = "input", len(gm.graph.nodes)

@@ -1,28 +1,38 @@
-"""The style sheet of a drawing: colours for a light and a dark page, under the drawing's own id."""
+"""The style sheet of a drawing: colours for a light and a dark page, under the drawing's own id, or one for a whole site."""
 
 from __future__ import annotations
 
 from .palette import FAMILIES, MUTED, PALETTE, TEXT
 
 
+FIXED = [
+    "path.data{fill:none;stroke-width:1.2}",
+    "path.freeze{fill:none;stroke-width:1.6;stroke-dasharray:5 3}",
+    ".name{font-weight:600}",
+    ".heading{font-weight:600}",
+    ".title{font-weight:600;font-size:15px}",
+    ".caption{font-weight:600;text-anchor:middle}",
+    ".box:hover rect{stroke-width:2.4}",
+    "a:focus rect{stroke-width:2.4}",
+    ".alone rect{stroke-dasharray:2 2}",
+]
+
+
 def style(name: str) -> str:
     """CSS of the drawing with this id."""
-    fixed = [
-        "path.data{fill:none;stroke-width:1.2}",
-        "path.freeze{fill:none;stroke-width:1.6;stroke-dasharray:5 3}",
-        ".name{font-weight:600}",
-        ".heading{font-weight:600}",
-        ".title{font-weight:600;font-size:15px}",
-        ".caption{font-weight:600;text-anchor:middle}",
-        ".box:hover rect{stroke-width:2.4}",
-        ".alone rect{stroke-dasharray:2 2}",
-    ]
-    return f"{_scoped(name, fixed)}{_scoped(name, _colours(''))}@media (prefers-color-scheme:dark){{{_scoped(name, _colours('dark_'))}}}"
+    return f"{_scoped(f'#{name}', FIXED)}{_scoped(f'#{name}', _colours(''))}@media (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
 
 
-def _scoped(name: str, rules: list[str]) -> str:
-    """Rules put under the id: 'a,b{...}' becomes '#name a,#name b{...}'."""
-    return "".join(",".join(f"#{name} {part}" for part in rule.partition("{")[0].split(",")) + "{" + rule.partition("{")[2] for rule in rules)
+def site_style(light: str, dark: str) -> str:
+    """One style sheet for every drawing of a site: ``light`` and ``dark`` are the selectors under which a page has that scheme whatever the reader's system has."""
+    drawing = "svg.fxscope-drawing"
+    system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))
+    return f"{_scoped(drawing, FIXED)}{_scoped(drawing, _colours(''))}@media (prefers-color-scheme:dark){{{system}}}{_scoped(f'{dark} {drawing}', _colours('dark_'))}"
+
+
+def _scoped(scope: str, rules: list[str]) -> str:
+    """Rules put under a selector: 'a,b{...}' becomes '#name a,#name b{...}'."""
+    return "".join(",".join(f"{scope} {part}" for part in rule.partition("{")[0].split(",")) + "{" + rule.partition("{")[2] for rule in rules)
 
 
 def _colours(page: str) -> list[str]:

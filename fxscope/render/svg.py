@@ -14,9 +14,13 @@ from .palette import FAMILIES
 from .paths import Way, data_ways
 from .style import style
 
+CODE = 12  # lines of generated code in the hover text
 _drawings = itertools.count(1)
 _HEADINGS = {"original": "original branch", "interpreter": "interpreter branch"}
-_FORMS = {"pair": "x1 to y1 = F(x0) x1 + r(x0)", "filter": "x1 to y1 = F(x0) x1", "residual": "y1 = r(x0)"}
+_FORMS = {
+    "pair": "x1 to y1 = F(x0) x1 + r(x0)", "filter": "x1 to y1 = F(x0) x1", "residual": "y1 = r(x0)", "adjoint": "upwards, y2 to x2 = F(x0)ᵀ y2",
+    "row": "upwards, from one output to its row", "argmax": "upwards, from the largest output to its row",
+}
 
 
 def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
@@ -33,16 +37,21 @@ def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
         *_headings(g, form, top + height + 18),
         *(_way(way, "data", name) for way in data_ways(picture, g)),
         *(_way(way, "freeze", name) for way in freezes),
-        *(_box(box, g) for box in picture.boxes.values()),
+        *(_box(box, g, box_id(name, i)) for i, box in enumerate(picture.boxes.values())),
         *(_caption(caption) for caption in captions),
     ]
     return _page(name, title, "\n".join(body), max(g.width, least + 2 * MARGIN), g.height), g
 
 
+def box_id(name: str, number: int) -> str:
+    """The id of a box: that of its drawing and its number."""
+    return f"{name}-b{number}"
+
+
 def _page(name: str, title: str, body: str, width: float, height: float) -> str:
     arrows = "".join(_arrow(name, kind) for kind in ("data", *FAMILIES))
     return (
-        f'<svg id="{name}" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(title)}" '
+        f'<svg id="{name}" class="fxscope-drawing" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(title)}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">\n'
         f"<style>{style(name)}</style>\n<defs>{arrows}</defs>\n"
         f'<rect class="page" width="100%" height="100%"/>\n{body}\n</svg>'
@@ -84,14 +93,14 @@ def _caption(caption: Caption) -> str:
     )
 
 
-def _box(box: Box, g: Geometry) -> str:
+def _box(box: Box, g: Geometry, name: str) -> str:
     """A box with its hover text; dashed where an operation has no twin: it runs on x0 only."""
     x, y, w, h = g.rectangles[box.branch, box.key]
     kind = f"box {box.kind}{' alone' if box.alone else ''}"
     shifts, inset = {0: (), 1: (STACK,)}.get(box.stack, (STACK, STACK / 2)), STACK if box.stack else 0
     cards = "".join(f'<rect x="{x + d:.1f}" y="{y + d:.1f}" width="{w - inset:.1f}" height="{h - inset:.1f}" rx="5"/>' for d in (*shifts, 0))
-    hover = html.escape("\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else [])))
-    return f'<g class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
+    hover = html.escape("\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else []) + box.code[:CODE]))
+    return f'<g id="{name}" class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
 
 
 def _label(box: Box, x: float, y: float, room: float) -> str:

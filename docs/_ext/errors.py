@@ -1,0 +1,32 @@
+"""``{errors}``: one section for every class of ``fxscope.errors``, from its docstring."""
+
+from __future__ import annotations
+
+import inspect
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+import fxscope.errors
+
+
+class Errors(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        return [section(getattr(fxscope.errors, name)) for name in fxscope.errors.__all__]
+
+
+def section(kind: type) -> nodes.section:
+    """A section about one class: what it means, and what else it is caught as."""
+    found = nodes.section(ids=[kind.__name__.lower()], names=[kind.__name__.lower()])
+    found += nodes.title("", kind.__name__)
+    for text in inspect.getdoc(kind).split("\n\n"):
+        found += nodes.paragraph("", " ".join(text.split()))
+    builtin = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception]
+    if builtin:
+        found += nodes.paragraph("", "", nodes.Text("Caught as "), nodes.literal("", builtin[0]), nodes.Text(" too."))
+    return found
+
+
+def setup(app):
+    app.add_directive("errors", Errors)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,106 @@
+"""``{graphs} NAME``: a network as it is traced and as ``transform`` rewrites it, in tabs that need no script.
+
+Every picture is drawn from the live code while the site is built. ``:forms:`` names the forms (default: traced, pair, filter,
+adjoint); large graphs are folded, and unfold below; the generated code and the table of operations are there to open.
+"""
+
+from __future__ import annotations
+
+import html
+import inspect
+import itertools
+
+import networks
+from docutils import nodes
+from docutils.parsers.rst import directives
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+from sphinx.util.docutils import SphinxDirective
+
+import fxscope
+from fxscope.render.cards import STYLE
+from fxscope.render.style import site_style
+from fxscope.rules import registry
+from fxscope.trace import trace
+
+FORMS = {
+    "traced": ("traced", "The graph that torch.fx records."),
+    "pair": ("pair", "(x0, x1) → (y0, y1): the original branch, its linear interpreter, and the freeze edges between them."),
+    "filter": ("filter", "(x0, x1) → F(x0) x1: additive constants are gone, and what only they needed."),
+    "residual": ("residual", "x0 → r(x0): what the additive constants add."),
+    "adjoint": ("adjoint", "(x0, y2) → F(x0)ᵀ y2: the interpreter's tape in reverse, of ordinary operators."),
+    "row": ("row", "(x0, index) → (y0, row, r): one output, how it reads x0, and what the constants add."),
+}
+_tabs = itertools.count(1)
+
+
+class Graphs(SphinxDirective):
+    required_arguments = 1
+    option_spec = {"forms": directives.unchanged, "nosource": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        builder = getattr(networks, name)
+        self.env.note_dependency(networks.__file__)
+        found: list[nodes.Node] = []
+        if "nosource" not in self.options:
+            source = inspect.getsource(networks.SOURCES.get(name, builder)).rstrip()
+            found.append(nodes.literal_block(source, source, language="python"))
+        model = builder()
+        forms = self.options.get("forms", "traced pair filter adjoint").split()
+        return found + [nodes.raw("", tabs([(FORMS[f][0], pane(graph_of(model, f), f)) for f in forms]), format="html")]
+
+
+def graph_of(model, form: str):
+    """The graph of a model in a form; "traced" is what the first stage makes."""
+    return trace(model, None, tuple(registry().modules)) if form == "traced" else fxscope.transform(model, form)
+
+
+def pane(gm, form: str) -> str:
+    """One tab: what it is, the picture, and what opens below it."""
+    folded, full = fxscope.draw(gm), fxscope.draw(gm, fold=False)
+    title, text = FORMS[form]
+    call = "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
+    parts = [f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>", folded.clickable(page_style=True)]
+    if len(full.boxes) > len(folded.boxes):
+        parts.append(details(f"Unfold: all {len(full.boxes)} operations", full.clickable(page_style=True)))
+    parts.append(details("The generated code", python(gm.code.strip())))
+    if form != "traced":
+        parts.append(details("Every operation: role, rule, variant, what is frozen, source line", fxscope.summary(gm)._repr_html_()))
+    return "".join(parts)
+
+
+def details(summary: str, body: str) -> str:
+    return f"<details class='fxscope-more'><summary>{html.escape(summary)}</summary>{body}</details>"
+
+
+def python(code: str) -> str:
+    return highlight(code, PythonLexer(), HtmlFormatter())
+
+
+def tabs(panes: list[tuple[str, str]]) -> str:
+    """Tabs by radio buttons: the style sheet shows the pane of the one that is checked."""
+    group = f"tabs{next(_tabs)}"
+    shown = min(1, len(panes) - 1)
+    heads = "".join(
+        f'<input type="radio" name="{group}" id="{group}-{i}"{" checked" if i == shown else ""}><label for="{group}-{i}">{html.escape(name)}</label>'
+        for i, (name, _) in enumerate(panes)
+    )
+    return f'<div class="fxscope-tabs">{heads}{"".join(f"<div class=pane>{body}</div>" for _, body in panes)}</div>'
+
+
+def write_style(app) -> None:
+    """The style sheet of all drawings, from the palette."""
+    if app.builder.format == "html":
+        folder = app.outdir / "_static"
+        folder.mkdir(parents=True, exist_ok=True)
+        checked = "".join(f".fxscope-tabs>input:nth-of-type({i}):checked~.pane:nth-of-type({i}){{display:block}}" for i in range(1, 8))
+        (folder / "drawings.css").write_text(site_style('[data-theme="light"]', 'body[data-theme="dark"]') + STYLE + checked)
+
+
+def setup(app):
+    app.add_directive("graphs", Graphs)
+    app.connect("builder-inited", write_style)
+    app.add_css_file("drawings.css")
+    return {"parallel_read_safe": False}

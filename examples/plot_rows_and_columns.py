@@ -1,0 +1,42 @@
+"""
+Rows and columns of an upscaler
+===============================
+
+The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective filter* of an input pixel. On flat
+ground the network interpolates; on an edge its filter follows the edge. Bicubic interpolation has the same filter everywhere.
+"""
+
+import torch
+
+import fxscope
+from fxscope import models, photos
+
+low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 40:200, 90:250], 4)[None]
+network, bicubic = fxscope.interpret(models.pixelshuffle4x(), low), fxscope.interpret(models.bicubic4x(), low)
+
+# %%
+# Two places: the strongest edge of the image, and where it is flattest.
+
+gradient = (low[0, 0, 1:, :-1] - low[0, 0, :-1, :-1]).abs() + (low[0, 0, :-1, 1:] - low[0, 0, :-1, :-1]).abs()
+gradient = torch.nn.functional.avg_pool2d(gradient[None, None], 5, 1)[0, 0, 6:-6, 6:-6]
+edge, flat = (divmod(int(i), gradient.shape[1]) for i in (gradient.argmax(), gradient.argmin()))
+edge, flat = ((y + 8, x + 8) for y, x in (edge, flat))
+figure = fxscope.plot.images({"x0": low[0], "network": network.y0[0]})
+
+# %%
+# Columns: how one input pixel is painted into the output, cut to its surroundings.
+
+
+def column(lin, place):
+    found = lin.F.column((0, *place))[0]
+    y, x = (4 * p + 2 for p in place)
+    return found[y - 16 : y + 16, x - 16 : x + 16]
+
+
+panels = {"network, flat": column(network, flat), "network, edge": column(network, edge), "bicubic": column(bicubic, edge)}
+columns = fxscope.plot.images(panels, signed=True, text="projective filters, output units per input unit")
+
+# %%
+# Rows: what one output pixel on the edge reads.
+
+rows = fxscope.plot.row(network.F.row((0, 4 * edge[0] + 1, 4 * edge[1] + 1)), place=edge, text="receptive filter on the edge")

@@ -1,0 +1,132 @@
+"""Every snippet of the README, the documentation and the docstrings runs, and so does every example."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import fxscope
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
+
+FENCE = re.compile(r"^```(\{run\}|python)\n(.*?)^```$", re.S | re.M)
+PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "cards", "gallery"} & set(p.relative_to(ROOT).parts) and FENCE.search(p.read_text()))
+OWN_TEST = {"svd.md", "tour.md", "conformance.md", "add-a-rule.md"}  # pages that a test of their own runs
+PAGES = [p for p in PAGES if p.name not in OWN_TEST]
+SLOW_PAGES = {"reading.md", "export.md", "contributions.md"}
+EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
+FAST_EXAMPLES = {"plot_own_network", "plot_policies", "plot_custom_rule", "plot_captum", "plot_pylops"}
+
+
+def _parameters(paths, slow):
+    return [pytest.param(p, id=p.stem, marks=[pytest.mark.full] if slow(p) else []) for p in paths]
+
+
+def blocks(page: Path) -> list[str]:
+    """The blocks of Python of a page, without the directive's options."""
+    return [re.sub(r"\A(:\w+:.*\n)+", "", body) for _, body in FENCE.findall(page.read_text())]
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """Rules that a page or an example registers are gone after it."""
+    fxscope.rules.registry.cache_clear()
+    yield
+    fxscope.rules.registry.cache_clear()
+
+
+@pytest.mark.parametrize("page", _parameters(PAGES, lambda p: p.name in SLOW_PAGES))
+@pytest.mark.filterwarnings("default")
+def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
+    from run import execute
+
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": f"page_{page.stem}"}
+    for number, block in enumerate(blocks(page)):
+        execute(block, namespace, f"{page.name}, block {number}")
+
+
+def test_the_readme_runs(capsys):
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "all laws hold" in capsys.readouterr().out
+
+
+def test_pages_are_found():
+    assert {"getting-started.md", "how-it-works.md", "policy.md", "reading.md"} <= {p.name for p in PAGES}
+
+
+@pytest.mark.parametrize("script", _parameters(EXAMPLES, lambda p: p.stem not in FAST_EXAMPLES))
+@pytest.mark.filterwarnings("default")
+def test_every_example_runs_and_ends_in_a_picture(script):
+    from matplotlib.figure import Figure
+
+    found = runpy.run_path(str(script))
+    pictures = [v for v in found.values() if isinstance(v, Figure)]
+    assert pictures or "fxscope.draw(" in script.read_text().splitlines()[-1]
+    check = CHECKS.get(script.stem)
+    if check:
+        check(found)
+
+
+def _residual_shrinks(found):
+    assert found["r_after"] < 0.6 * found["r_before"] and found["psnr_after"] > found["psnr_before"] - 0.1
+
+
+def _captum_agrees(found):
+    assert torch.allclose(found["attributions"], found["theirs"], atol=1e-6) and float(found["delta"].abs().max()) < 1e-5
+
+
+def _inverted(found):
+    assert float((found["found"] - found["low"]).norm() / found["low"].norm()) < 0.05
+
+
+def _copies(found):
+    assert sorted(found["strongest"]) == sorted([found["place"], tuple(p % 8 for p in found["place"])])
+
+
+CHECKS = {"plot_train_through_residual": _residual_shrinks, "plot_captum": _captum_agrees, "plot_pylops": _inverted, "plot_deepinv": _inverted, "plot_copy_move": _copies}
+
+
+def test_every_example_is_described():
+    for script in EXAMPLES:
+        text = script.read_text()
+        assert re.match(r'"""\n\S.*\n=+\n\n\S', text) and "# %%" in text, script.name
+
+
+def modules():
+    return [fxscope, *(importlib.import_module(m.name) for m in pkgutil.walk_packages(fxscope.__path__, "fxscope.") if not m.name.startswith(("fxscope.cli", "fxscope.viewer")))]
+
+
+def test_docstrings_run():
+    runs = [doctest.testmod(module) for module in modules()]
+    assert sum(r.attempted for r in runs) >= 7 and not sum(r.failed for r in runs)
+
+
+def test_every_error_has_its_page():
+    from fxscope import errors
+
+    declared = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert declared == set(errors.__all__) and all(getattr(errors, name).__doc__ for name in declared)
+
+
+def test_docstrings_become_rest():
+    from docstrings import to_rst
+
+    text = to_rst(["One * sentence.", "", "    y = F x", "", "x0   an image", "     of any size", "r    its residual", "", ">>> 1 + 1", "2"])
+    assert text[0] == r"One \* sentence." and "::" in text and "``x0``" in text and "   of any size" in text and ">>> 1 + 1" in text
+
+
+def test_the_extension_imports_alone():
+    code = f"import sys; sys.path[:0] = [{str(ROOT / 'docs' / '_ext')!r}, {str(ROOT / 'tests')!r}]; import graphs, cards, errors, gallery, mathml, run, networks"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
