@@ -15,6 +15,7 @@ from .emit import FORMS
 from .emit import emit as emit_graph
 from .errors import LawBroken, PlaceError
 from .ir import acts
+from .optimize import without_gradients
 from .places import find_place, place_names
 from .policy import Policy
 from .rewrite import Probe, Program, rewrite
@@ -33,6 +34,7 @@ def transform(
     outputs: "str | list[str] | dict[str, str] | None" = None,
     probes: str = "flat",
     example_inputs: tuple | None = None,
+    freeze_gradients: bool = False,
 ) -> fx.GraphModule:
     """Rewrite a model into the graph of its linear interpreter.
 
@@ -49,6 +51,8 @@ def transform(
     probes          "flat": x1 of shape (K*B, ...), probe-major;  "stacked": (K, B, ...), the form that exports with both dynamic
     example_inputs  a tuple of the model's inputs: tells ranks where the graph alone does not, names which optional
                     arguments are given, and checks the traced graph against the untouched model
+    freeze_gradients   factors, statistics, gates and c(x0) are constants to autograd: only x1 and the linear layers' own
+                    parameters receive gradients through the interpreter branch
 
     x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is
     not changed; the mode (train or eval) is the model's, baked in. The result is a plain ``torch.fx.GraphModule`` of
@@ -69,7 +73,8 @@ def transform(
         raise ValueError(f"emit={emit!r}; it is one of {', '.join(FORMS)}")
     if probes not in PROBES:
         raise ValueError(f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)")
-    gm = emit_graph(program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs), emit, probes)
+    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs)
+    gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
     return gm
 

@@ -125,6 +125,17 @@ def test_memory_modes_agree(small, lin):
     assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
 
 
+def test_deterministic_algorithms_are_honoured(small, lin):
+    """The transpose of a max-pool is a scatter_add, which CUDA sums in any order unless asked; on a CPU its order is fixed."""
+    v = image(2, 3, 10, 10, seed=6)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, again = (fxscope.interpret(*small).F.T @ v for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first, again) and torch.allclose(first, lin.F.T @ v, atol=1e-13)
+
+
 def test_batches_are_block_diagonal():
     torch.manual_seed(0)
     x0 = image(2, 2, 9, 10)
