@@ -18,7 +18,7 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from .errors import HookedModel, TraceFailure
+from .errors import HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -187,15 +187,24 @@ def _refuse_hooks(model: nn.Module) -> None:
         )
 
 
+def refuse_quantised(model: nn.Module) -> None:
+    """Integer arithmetic has no linear interpreter: rounding is part of every layer."""
+    found = [f"{path} ({type(m).__name__})" for path, m in model.named_modules() if ".quantized" in type(m).__module__]
+    if found:
+        raise UnsupportedOperator(
+            f"{len(found)} modules hold quantised weights: {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in "
+            "every layer, so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted({type(model.get_submodule(f.split(' ')[0])).__name__ for f in found})),
+        )
+
+
 def _cannot_trace(model: nn.Module, error: Exception) -> str:
     frames = [f for f in traceback.extract_tb(sys.exc_info()[2]) if is_user_file(f.filename)]
     where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
         f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\n"
-        "torch.fx records tensor operations, not Python decisions on tensor values or sizes. Fix the branch, or take the "
-        "part of the model that holds it out of the traced module; the torch.export frontend is the way for models that "
-        "must branch"
+        "torch.fx records tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the "
+        "model on example inputs, takes many such models"
     )
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from .declare import Sample, constant
+from .declare import Sample, composite, constant
 
 
 def one(x):
@@ -88,3 +88,10 @@ EMBEDDING = constant(
 )
 FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
 ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))
+
+
+def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    return F.embedding(indices, weight)
+
+
+EMBEDDING_ATEN = composite("embedding_aten", torch.ops.aten.embedding.default, looked_up_aten, "", carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
