@@ -115,11 +115,7 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
     Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
     """
-    if not isinstance(model, nn.Module):
-        raise TraceFailure(
-            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; "
-            "wrap a function in a Module whose forward calls it"
-        )
+    check_model(model)
     _refuse_hooks(model)
     fixed = _fixed_arguments(model, concrete or {})
     tracer = Tracer(leaves)
@@ -187,13 +183,16 @@ def _refuse_hooks(model: nn.Module) -> None:
         )
 
 
-def refuse_quantised(model: nn.Module) -> None:
-    """Integer arithmetic has no linear interpreter: rounding is part of every layer."""
-    found = [f"{path} ({type(m).__name__})" for path, m in model.named_modules() if ".quantized" in type(m).__module__]
+def check_model(model: nn.Module) -> None:
+    """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
+    if not isinstance(model, nn.Module):
+        raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
+    found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
     if found:
+        shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
         raise UnsupportedOperator(
-            f"{len(found)} modules hold quantised weights: {', '.join(found[:4])}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in "
-            "every layer, so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted({type(model.get_submodule(f.split(' ')[0])).__name__ for f in found})),
+            f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in every layer, "
+            "so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted(set(found.values()))),
         )
 
 

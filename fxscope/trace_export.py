@@ -42,10 +42,18 @@ def export_trace(model: nn.Module, example: Example, dynamic: bool = True) -> fx
         example = _two_images(example)
     program = _exported(model, example, _free_batch(example, model) if dynamic else None)
     gm = _lift(program, model)
-    batch = next((n for n in program.graph.nodes if n.op == "placeholder" and n.name in program.graph_signature.user_inputs and isinstance(n.meta.get("val"), torch.Tensor)), None)
-    free = batch is not None and batch.meta["val"].dim() > 0 and isinstance(batch.meta["val"].shape[0], torch.SymInt)
+    free = _is_free(program)
     gm.meta["frontend"] = {"name": "export", "batch": "free" if free else "specialised", "sizes": "specialised"}
     return gm
+
+
+def _is_free(program: torch.export.ExportedProgram) -> bool:
+    """Whether the first dimension of the first tensor input is any number."""
+    named = program.graph_signature.user_inputs
+    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in named]
+    first = next((v for v in values if isinstance(v, torch.Tensor)), None)
+    size = first.shape[0] if first is not None and first.dim() else None
+    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None  # one that a branch has fixed is a SymInt of that value
 
 
 def _two_images(example: Example) -> Example:

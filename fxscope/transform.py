@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from .places import find_place, place_names
 from .policy import Policy
 from .rewrite import Probe, Program, rewrite
 from .rules import registry
-from .trace import refuse_quantised, trace
+from .trace import check_model, trace
 from .trace_export import export_trace
 
 PROBES = ("flat", "stacked")
@@ -104,7 +105,7 @@ def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" 
     """
     if frontend not in FRONTENDS:
         raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
-    refuse_quantised(model)
+    check_model(model)
     example = Example.of(example_inputs, model)
     if frontend == "export":
         return _exported(model, example)
@@ -119,7 +120,7 @@ def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" 
             raise _ask_for_example(error) from error
         _log.warning("%s goes through torch.export: %s", type(model).__name__, str(error).splitlines()[0])
         return _exported(model, example, error)
-    return gm if example is None else _without_modules(gm, model, example)
+    return gm if example is None else _without_opaque(gm, model, example)
 
 
 def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
@@ -133,17 +134,25 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
     return gm
 
 
-def _without_modules(gm: fx.GraphModule, model: nn.Module, example: Example) -> fx.GraphModule:
-    """The graph itself, or the exported one where a module of torch.nn without a rule (attention, recurrence) is left in it."""
-    left = sorted({type(model.get_submodule(n.target)).__name__ for n in gm.graph.nodes if n.op == "call_module"})
+def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> fx.GraphModule:
+    """The graph itself, or the exported one where it holds calls without a rule that export looks into: modules of torch.nn, wrapped functions."""
+    left = sorted({_opaque(n, model) for n in gm.graph.nodes} - {""})
     if not left:
         return gm
     try:
         found = _exported(model, example)
     except TraceFailure:
-        return gm  # classify names the modules, where they are on the path of a probe
-    _log.warning("%s goes through torch.export: no rule for %s of torch.nn", type(model).__name__, ", ".join(left))
+        return gm  # classify names them, where they are on the path of a probe
+    _log.warning("%s goes through torch.export: no rule for %s", type(model).__name__, ", ".join(left))
     return found
+
+
+def _opaque(node: fx.Node, model: nn.Module) -> str:
+    """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
+    if node.op == "call_module":
+        return type(model.get_submodule(node.target)).__name__
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and not node.target.__module__.startswith("torch.")
+    return node.target.__name__ if plain and not info(node).rule else ""
 
 
 def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:

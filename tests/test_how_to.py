@@ -31,6 +31,9 @@ def test_a_wrong_rule_is_told(tmp_path):
 
 
 WRONG = """
+import torch
+
+import fxscope
 from fxscope.rules.declare import Sample, mask
 from fxscope.twins import Gate
 
@@ -56,5 +59,3 @@ def _run(folder, name, code):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-

@@ -86,7 +86,7 @@ class Contributions:
         lin, y2, _ = self._source
         graph = emit_shares(lin.program, elementwise=True)
         with torch.no_grad():
-            _, shares = graph(*lin._args, y2)
+            _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share in zip(names, shares)}
 
@@ -120,12 +120,21 @@ def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch))
     with torch.no_grad():
-        x2, shares = graph(*lin._args, y2)
+        x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
     for k, index in enumerate(indices):
         terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k])) for i, (label, s) in enumerate(zip(labels, shares)))
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), source)
+
+
+def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
+    """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
+    B = lin.batch
+    eye = torch.eye(B, dtype=lin.F.outputs.dtype, device=lin.F.outputs.device)
+    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
+    x2, shares = graph(*lin._args, lin.structured(each))
+    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 
 
 def _paired(cotangents: Any, values: Any) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 from typing import Any, Iterable, Iterator
 
 import torch
@@ -142,13 +143,17 @@ class LinearInterpreter:
 
     def _pullback(self, u: Any) -> Any:
         with torch.no_grad():
-            return self._parts["pullback"](self._kept.get(), u)
+            return self._parts["pullback"](self._kept.get(), self.structured(u))
 
     def _outputs(self, y: Any) -> Any:
         """Tensor structures as they are; an output dataclass becomes a dict of its tensors."""
         if hasattr(y, "__dataclass_fields__"):
             return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
         return y
+
+    def structured(self, u: Any) -> Any:
+        """Cotangents as the graphs take them: by attribute where the model's output is a dataclass."""
+        return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
 
     def _record(self) -> tuple[torch.Tensor, ...]:
         with untouched(self.model), torch.no_grad():

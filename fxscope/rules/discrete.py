@@ -95,3 +95,21 @@ def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sp
 
 
 EMBEDDING_ATEN = composite("embedding_aten", torch.ops.aten.embedding.default, looked_up_aten, "", carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+
+
+def sized(x, size, **options):
+    """A tensor of its own size; x tells its dtype and device."""
+
+
+def sized_full(x, size, fill_value, **options):
+    """The same, of one value."""
+
+
+def filled_with(x, value):
+    return value.expand_as(x) if isinstance(value, torch.fx.Proxy) else torch.full_like(x, value)
+
+
+_SIZED = dict(rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, variadic=True, **_FRESH)
+NEW_ZEROS, NEW_ONES, NEW_EMPTY = (constant(n, n, sized, **_SIZED) for n in ("new_zeros", "new_ones", "new_empty"))
+NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
+FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)

@@ -59,8 +59,8 @@ def check_rule(rule: Rule, bound: float = BOUND) -> dict[str, float]:
         x0 = torch.randn(sample.shape, generator=rng, dtype=torch.float64)
         example = Example((x0.abs() + 0.2 if sample.positive else x0,))
         with torch.no_grad():
-            errors = {law: error() for law, error in Subject(model, program_of(model, example_inputs=example), example).laws().items()}
-        for law, error in errors.items():
-            worst[law] = max(worst.get(law, 0.0), error)
-            assert error <= bound, f"{rule.name}, sample {number}: law {law} is broken by {error:.2e}"
+            for law, measured in Subject(model, program_of(model, example_inputs=example), example).laws().items():
+                error = measured()
+                worst[law] = max(worst.get(law, 0.0), error)
+                assert error <= bound, f"{rule.name}, sample {number}: law {law} is broken by {error:.2e}"
     return worst
