@@ -213,6 +213,8 @@ class _Lifter:
         name = target.overloadpacket.__name__
         if name == "sym_size":
             return self.graph.call_method("size", args)
+        if name == "copy":
+            return self.graph.call_method("expand_as", (args[1], args[0]))
         if target.namespace == "aten":
             function = getattr(torch, name, None)
             if known.functions.get(function) is not None:

@@ -17,6 +17,7 @@ from fxscope.transform import main_output, program_of
 
 D = torch.float64
 FAST = {"GPT-2", "Llama", "ViT"}
+BIAS_FREE = {"Llama", "Mistral"}
 EVERY = {**members("transformers"), **members("diffusers")}
 
 
@@ -25,7 +26,8 @@ EVERY = {**members("transformers"), **members("diffusers")}
 def test_laws(name):
     line = measure(EVERY[name])
     assert line["status"] == "ok", line
-    assert line["share"] > 0.05 and set(line["laws"]) == {"1", "2", "3", "4", "5", "6", "8", "11"}
+    assert line["share"] == 0 if name in BIAS_FREE else line["share"] > 0.05
+    assert set(line["laws"]) == {"1", "2", "3", "4", "5", "6", "8", "11"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def test_tokens_are_probed_at_their_embedding(llama):
     with Widened(), torch.no_grad():
         lin = fxscope.interpret(model, **tokens)
         assert torch.equal(lin.x, model.get_input_embeddings()(tokens["input_ids"])) and torch.equal(lin.x0, tokens["input_ids"])
-        assert torch.equal(lin.y0, main_output(model(**tokens)))
+        assert laws.distance(lin.y0, main_output(model(**tokens))) < 1e-12  # attention is written out, so not bit for bit
         parts = lin.contributions({(-1, 3): 1.0, (-1, 5): -1.0})
     expected = lin.y0[:, -1, 3] - lin.y0[:, -1, 5]
     assert torch.allclose(parts.output, expected, rtol=1e-12) and parts.error < 1e-9
@@ -96,22 +98,33 @@ def test_preset_detach_is_the_detached_jacobian(llama):
     assert lin.residual.abs().max() < 1e-12, "without biases the detached network is linear"
 
 
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make, whole", [(huggingface.gpt2, False), pytest.param(None, True, marks=pytest.mark.full)])
-@pytest.mark.parametrize("form", ["pair", "filter", "adjoint"])
-def test_saved_gpt2(make, whole, form, tmp_path):
-    """Pair, filter and adjoint in .pt2, loaded where fxscope is not, for any number of probes; ``full``: GPT-2 small itself."""
-    if whole:
-        from transformers import GPT2Config, GPT2LMHeadModel
+def gpt2_small():
+    from transformers import GPT2Config, GPT2LMHeadModel
 
-        torch.manual_seed(0)
-        model, tokens = GPT2LMHeadModel(GPT2Config(use_cache=False)).eval(), {"input_ids": torch.randint(0, 50257, (2, 8))}
-    else:
-        model, tokens = make()
-        model = model.eval()
-    graph = emit(program_of(model, example_inputs=Example((), tokens)), form, "stacked")
-    width, vocabulary = model.config.n_embd, model.config.vocab_size
-    ids = tokens["input_ids"]
-    probe = torch.randn(2, *ids.shape, vocabulary if form == "adjoint" else width)
-    check = fxscope.save(graph, tmp_path / "gpt2.pt2", (ids, probe))
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(use_cache=False)), {"input_ids": torch.randint(0, 50257, (2, 8))}
+
+
+def vit_b_16():
+    import torchvision
+
+    torch.manual_seed(0)
+    x0 = torch.randn(2, 3, 224, 224)
+    return randomize(torchvision.models.vit_b_16(weights=None), x0), {"x": x0}
+
+
+FILES = [pytest.param(huggingface.gpt2, form, marks=[] if form == "adjoint" else pytest.mark.full) for form in ("pair", "filter", "adjoint")]
+FILES += [pytest.param(make, form, marks=pytest.mark.full) for make in (gpt2_small, vit_b_16) for form in ("pair", "filter", "adjoint")]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("make, form", FILES)
+def test_saved(make, form, tmp_path):
+    """Pair, filter and adjoint in .pt2, loaded where fxscope is not, with any number of probes and images; ``full``: GPT-2 small and ViT-B/16."""
+    model, inputs = make()
+    program = program_of(model.eval(), example_inputs=Example((), inputs))
+    x0, = inputs.values()
+    with torch.no_grad():
+        shape = program.probes[0].node.meta["val"].shape if form != "adjoint" else main_output(model(**inputs)).shape
+    check = fxscope.save(emit(program, form, "stacked"), tmp_path / "graph.pt2", (x0, torch.randn(2, *shape)))
     assert check.ok

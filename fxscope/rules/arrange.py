@@ -292,16 +292,7 @@ def picked(x, indices):
     return x[tuple(slice(None) if i is None else i for i in indices)]
 
 
-def written(x, src, non_blocking=False):
-    """x.copy_(src): src in the shape of x."""
-    return src.expand_as(x)
-
-
 INDEX = composite(
     "index", _ATEN.index.Tensor, picked, "", samples=(Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, [None, index])), Sample(tensors={"index": _rows(4, high=6)}, call=lambda f, x, index: f(x, [None, None, index]))),
     formula="y1 = x1 at the same places", source="the paper, eq. 7", **_BOUNDS,
-)
-COPY = composite(
-    "copy", _ATEN.copy.default, written, "", carries=("src",), rank=lambda rank, a: rank(a["x"]), interval=lambda bound, a: bound(a["src"]),
-    samples=(Sample((2, 1, 1, 4), tensors={"x": (2, 3, 5, 4)}, images=False, call=lambda f, src, x: f(x, src)),), formula="y1 = x1 broadcast", source="the paper, eq. 7",
 )

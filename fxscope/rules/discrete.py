@@ -97,11 +97,11 @@ def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sp
 EMBEDDING_ATEN = composite("embedding_aten", torch.ops.aten.embedding.default, looked_up_aten, "", carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
 
 
-def sized(x, size, **options):
+def sized(x, size, dtype=None, device=None, layout=None):
     """A tensor of its own size; x tells its dtype and device."""
 
 
-def sized_full(x, size, fill_value, **options):
+def sized_full(x, size, fill_value, dtype=None, device=None, layout=None):
     """The same, of one value."""
 
 

@@ -155,7 +155,7 @@ def _upsamples():
     table += [("_upsample_bilinear2d_aa", "bilinear", 2, True), ("_upsample_bicubic2d_aa", "bicubic", 2, True)]
     for name, mode, n, aligns in table:
         align = {"align_corners": False} if aligns else {}
-        samples = (Sample(_SHAPES[n], {"output_size": None, **align, "scale_factors": [2.0] * n}), Sample(_SHAPES[n], {"output_size": [5] * n, **align}))
+        samples = (Sample(_SHAPES[n], {"output_size": None, **align, "scale_factors": [2.0] * n}), Sample(_SHAPES[n], {"output_size": [5] * n, **align, "scale_factors": None}))
         yield composite(name, getattr(_ATEN, name).vec, _upsample(mode, aligns, name.endswith("aa")), "", samples=samples, formula="interpolate", **_KEEP)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
@@ -52,12 +53,17 @@ def _run(options: argparse.Namespace) -> int:
     failed = 0
     for i, name in enumerate(names, 1):
         if name not in finished or options.redo:
-            finished[name] = {"suite": options.suite, "name": name, **measure(table[name], options.exports)}
+            finished[name] = {"suite": options.suite, "name": name, "versions": versions(options.suite), **measure(table[name], options.exports)}
             if path is not None:
                 write(path, finished)
         failed |= finished[name]["status"] not in ("ok",) and not _refused(name)
         print(f"[{i}/{len(names)}] {one_line(finished[name])}", flush=True)
     return int(failed)
+
+
+def versions(suite: str) -> dict[str, str]:
+    """Of torch and of the suite's own package."""
+    return {package: importlib.metadata.version(package) for package in ("torch", suite)}
 
 
 def _refused(name: str) -> bool:
