@@ -1,5 +1,6 @@
 """The recorded interpreter as a linear operator: F, its transpose, rows, columns, contributions."""
 
+from .compare import Comparison, compare
 from .contributions import Contributions
 from .crop import LocalRow, local_row
 from .interpreter import LinearInterpreter, interpret
@@ -7,4 +8,4 @@ from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 from .svd import SVD, Spectrum
 
-__all__ = ["Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "interpret", "local_row", "storage"]
+__all__ = ["Comparison", "Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "compare", "interpret", "local_row", "storage"]

@@ -11,6 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..emit import emit_shares
+from ..errors import ShapeError
 
 if TYPE_CHECKING:
     from .interpreter import LinearInterpreter
@@ -58,19 +59,34 @@ class Contributions:
     def error(self) -> float:
         return float(torch.as_tensor(self.total - self.output).abs().max())
 
-    def by_layer(self) -> dict[str, Any]:
-        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias."""
+    def by_layer(self, depth: int | None = None) -> dict[str, Any]:
+        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias.
+
+        ``depth`` cuts the modules' paths: by_layer(3) has one entry for all of "transformer.h.0".
+        """
         found: dict[str, Any] = {}
         for term in self.terms:
-            found[term.module or term.place] = found.get(term.module or term.place, 0) + term.value
+            name = ".".join((term.module or term.place).split(".")[:depth])
+            found[name] = found.get(name, 0) + term.value
         return found
+
+    def by_token(self, dim: int = 1) -> torch.Tensor:
+        """<row, x> at every position of the probed place, (B, L): what each token's embedding adds; they sum to ``linear``.
+
+        ``dim`` is the dimension of the tokens. The residual's terms are not in it: position embeddings and biases.
+        """
+        lin, _, row = self._source
+        if isinstance(lin.x, tuple) or lin.x.dim() < 2:
+            raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+        product = row[0] * lin.x
+        return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
         """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
-        lin, y2 = self._source
+        lin, y2, _ = self._source
         graph = emit_shares(lin.program, elementwise=True)
         with torch.no_grad():
-            _, shares = graph(*lin._args, y2)
+            _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share in zip(names, shares)}
 
@@ -104,11 +120,21 @@ def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch))
     with torch.no_grad():
-        x2, shares = graph(*lin._args, y2)
+        x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
     for k, index in enumerate(indices):
         terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k])) for i, (label, s) in enumerate(zip(labels, shares)))
-        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), (lin, pytree.tree_map(lambda t, k=k: t[k : k + 1], y2)))
+        source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
+        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), source)
+
+
+def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
+    """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
+    B = lin.batch
+    eye = torch.eye(B, dtype=lin.F.outputs.dtype, device=lin.F.outputs.device)
+    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
+    x2, shares = graph(*lin._args, lin.structured(each))
+    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 
 
 def _paired(cotangents: Any, values: Any) -> torch.Tensor:

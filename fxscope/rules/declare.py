@@ -178,7 +178,7 @@ def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
 def product(name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
-    presets = {"freeze": "auto", "detach": "auto", "taylor": "taylor"}
+    presets = {"freeze": "auto", "detach": "gate" if "gate" in variants else "auto", "taylor": "taylor"}
     return _rule("product", name, target, arguments, table, presets, **fields)
 
 
