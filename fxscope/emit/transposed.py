@@ -149,6 +149,7 @@ class _Shares(_Transposed):
         batch = self.source.like(node, self.program.facts.rank(node)).size(0)
         shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in reversal.constants]
         self.labels = [label_of(r) for r, _, _ in reversal.constants]
+        self.records = [r for r, _, _ in reversal.constants]
         x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         self.graph.output((x2, tuple(s.node for s in shares)))
 
@@ -158,6 +159,7 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
     gm.meta["fxscope"]["labels"] = emission.labels
+    gm.meta["fxscope"]["records"] = emission.records
     return gm
 
 

@@ -1,0 +1,163 @@
+"""Chapter 2: outputs, F x0 and r, rows and columns, locality, invariance, eigen-images (paper, Fig. 5, 6, 11 and 12)."""
+
+from __future__ import annotations
+
+import torch
+
+from .. import models, photos, plot
+from ..analysis import energy_against_distance, invariance
+from ..analysis.images import crop_around
+from ..operator import Operator, interpret
+from ..plot import analysis as draw
+from .networks import Network, middle, network
+from .page import Chapter, Finding
+
+SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
+SAMPLED = 16  # places of which rows and columns are averaged
+
+
+def default_networks() -> list[Network]:
+    """Bicubic and both stand-ins."""
+    return [network(f"fxscope:{n}", models.build(n)) for n in ("bicubic4x", "pixelshuffle4x", "edsr_small4x")]
+
+
+def super_resolution(picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False) -> Chapter:
+    """Several upscalers side by side on one photograph (3, H, W)."""
+    chapter = Chapter("Super-resolution")
+    networks = networks or default_networks()
+    scale = networks[0].scale
+    high = middle(picture, SIDE, scale)
+    low = photos.downscale(high, scale)
+    chapter.text(f"The photograph {title}, its middle {high.shape[2]} x {high.shape[1]} pixels, made {scale} times smaller and given to {', '.join(n.title for n in networks)}.")
+    readings = {n.name: interpret(n.module, n.take(low)) for n in networks}
+    _outputs(chapter, networks, readings, high)
+    places = probe_places(photos.luminance(low)[0])
+    _filters(chapter, networks, readings, places, scale, photos.luminance(low))
+    _locality(chapter, networks, readings, scale, tuple(low.shape[1:]))
+    if hasattr(Operator, "svd"):
+        eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
+    return chapter
+
+
+def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: torch.Tensor) -> None:
+    chapter.heading("Outputs, and what the biases add")
+    truth, panels, rows = photos.luminance(high), {"photograph": photos.luminance(high)}, []
+    shares, parts = {}, {}
+    for n in networks:
+        lin = readings[n.name]
+        shown = n.show(lin.y0[0])
+        gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
+        value = photos.psnr(gray, truth, BORDER)
+        panels[f"{n.name}, {value:.2f} dB"] = gray
+        r = lin.residual
+        shares[n.name] = float(r.norm() / lin.y0.norm())
+        filtered = lin.F @ lin.x0[0]
+        error = float((filtered + r[0] - lin.y0[0]).abs().max() / lin.y0.abs().max())
+        parts[f"r of {n.name}"] = r[0].mean(0) * float(torch.as_tensor(n.std).mean())
+        rows.append((n.title, f"{value:.2f} dB", f"{100 * shares[n.name]:.2f}%", f"{error:.1e}"))
+        chapter.numbers.setdefault("networks", {})[n.name] = {"psnr": value, "residual_share": shares[n.name], "sum_error": error}
+    chapter.figure("upscaled", plot.images(panels), "The photograph (luminance) and what each network makes of its small copy, with the PSNR of the luminance.")
+    chapter.figure("sr_residuals", plot.images({k: v for k, v in parts.items() if float(v.abs().max()) > 0} or parts, signed=True), "The residual r of every network, the output that is made of biases alone, in pixels of range 1, on one scale; bicubic has none.")
+    chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
+    chapter.findings.append(Finding("Residuals of super-resolution are small", "small (Fig. 6)", ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()), all(v < 0.1 for v in trained.values())))
+
+
+def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
+    """Three places (y, x) of a picture: the strongest edge, the flattest place, the middle."""
+    dy, dx = torch.gradient(gray.double())
+    size = torch.nn.functional.avg_pool2d((dy.square() + dx.square())[None, None], 3, 1, 1)[0, 0]
+    m = min(margin, min(gray.shape) // 4)
+    inner = size[m:-m, m:-m]
+    return [tuple(m + v for v in divmod(int(at), inner.shape[1])) for at in (inner.argmax(), inner.argmin())] + [(gray.shape[0] // 2, gray.shape[1] // 2)]
+
+
+def _filters(chapter: Chapter, networks: list[Network], readings: dict, places: list, scale: int, low: torch.Tensor) -> None:
+    chapter.heading("Rows and columns at three places (Fig. 11)")
+    names = ("edge", "flat", "middle")
+    for what, radius in (("row", 8), ("column", 3 * scale)):
+        panels = {}
+        for n in networks:
+            F = readings[n.name].F
+            for name, (y, x) in zip(names, places):
+                out = (0, y * scale + scale // 2, x * scale + scale // 2)
+                filter = F.row(out) if what == "row" else F.column((0, y, x))
+                panels[f"{n.name}\n{name} ({y}, {x})"] = crop_around(filter, (y, x) if what == "row" else out[1:], radius)
+        said = "receptive filters (rows): which input pixels an output reads" if what == "row" else "projective filters (columns): which output pixels an input feeds"
+        chapter.figure(f"sr_{what}s", grid(panels, len(names)), f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels; the cross is the place. Each network has one scale. Bicubic's are the same wherever one looks.")
+
+
+def grid(panels: dict[str, torch.Tensor], columns: int):
+    """Zoomed filters in rows of ``columns``, one symmetric scale a row."""
+    from ..plot.style import PAGE, SIGNED, TEXT, as_picture, limit_of, new_figure, scale_bar
+
+    rows = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
+    figure = new_figure(PAGE * 0.72, 1.62 * len(rows))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(axes, rows):
+        pictures = [as_picture(v) for _, v in row]
+        limit = limit_of(pictures)
+        for axis, (title, _), picture in zip(line, row, pictures):
+            shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+            axis.plot(picture.shape[1] // 2, picture.shape[0] // 2, "+", color="k", markersize=5, markeredgewidth=0.7)
+            axis.set_title(title, fontsize=TEXT - 1)
+            axis.set_axis_off()
+        scale_bar(figure, shown, list(line), limit)
+    return figure
+
+
+def sample(shape: tuple[int, int], count: int = SAMPLED, margin: int = 8, seed: int = 0) -> list[tuple[int, int]]:
+    """Places (y, x) drawn at random, away from the border."""
+    rng = torch.Generator().manual_seed(seed)
+    m = min(margin, min(shape) // 4)
+    return [tuple(int(torch.randint(m, s - m, (), generator=rng)) for s in shape) for _ in range(count)]
+
+
+def _locality(chapter: Chapter, networks: list[Network], readings: dict, scale: int, shape: tuple[int, int]) -> None:
+    chapter.heading("How local, and how much alike")
+    places = sample(shape)
+    energies, rows = {}, []
+    for n in networks:
+        F = readings[n.name].F
+        found = F.rows([(0, y * scale + scale // 2, x * scale + scale // 2) for y, x in places], progress=False)
+        energies[n.name] = energy_against_distance(found, places)
+        columns = F.columns([(0, y, x) for y, x in places], progress=False)
+        alike = invariance(columns, [(y * scale, x * scale) for y, x in places], RADIUS)
+        rows.append((n.title, *(energies[n.name].radius(p) for p in (0.5, 0.9, 0.99)), f"{100 * alike.spread:.2g}%"))
+        chapter.numbers["networks"][n.name] |= {"radius_90": energies[n.name].radius(0.9), "radius_99": energies[n.name].radius(0.99), "column_spread": alike.spread}
+    chapter.figure("sr_energy", draw.energies(energies), f"Share of a row's energy within a distance of its place, in low-resolution pixels, the mean over {len(places)} places.")
+    chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows, "Locality of rows in input pixels; columns differ: energy of their deviation from the mean column")
+    numbers = chapter.numbers["networks"]
+    trained = [n.name for n in networks if not n.name.startswith("bicubic")]
+    chapter.findings.append(Finding("Rows of super-resolution are sparse and lie around their pixel", "section 8.B", ", ".join(f"{n}: 90% within {numbers[n]['radius_90']} px" for n in trained), all(numbers[n]["radius_90"] <= 4 for n in trained)))
+    if len(trained) > 1:
+        ordered = numbers[trained[-1]]["column_spread"] > numbers[trained[0]]["column_spread"]
+        chapter.findings.append(Finding("EDSR's columns adapt to the image more than PixelShuffle's, bicubic's not at all", "\"like walking with a flashlight\"", ", ".join(f"{n} {100 * v['column_spread']:.2g}%" for n, v in numbers.items()), ordered))
+
+
+def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
+    """Eigen-inputs and eigen-outputs of the largest singular values (Fig. 5, 12, 14)."""
+    chapter.heading("Eigen-inputs and eigen-outputs")
+    for name, lin in readings.items():
+        found = lin.F.svd(count, tol=1e-2, progress=False)
+        area = [_area(v) for v in found.v]
+        chapter.figure(f"{prefix}_eigen_{name}", found.plot(), f"{name}: the {count} largest singular values, {', '.join(f'{float(s):.3g}' for s in found.s)}; eigen-inputs above, eigen-outputs below. Half of an eigen-input's energy lies in {100 * sum(area) / len(area):.2g}% of the picture.")
+        chapter.numbers.setdefault("eigen", {})[name] = {"s": found.s, "half_energy_area": area, "passes": found.passes, "bandpass": [_bandpass(v) for v in found.v]}
+    measured = chapter.numbers["eigen"]
+    localised = all(max(v["half_energy_area"]) < 0.05 for v in measured.values())
+    chapter.findings.append(Finding(f"Eigen-inputs are localised ({chapter.title.lower()})", "localised, oriented, bandpass (Fig. 12)", ", ".join(f"{n}: half of the energy in {100 * max(v['half_energy_area']):.2g}% of the pixels" for n, v in measured.items()), localised))
+    bandpass = all(min(v["bandpass"]) > 0.5 for v in measured.values())
+    chapter.findings.append(Finding(f"Eigen-inputs are bandpass ({chapter.title.lower()})", "high-frequency stimulus", ", ".join(f"{n}: at least {100 * min(v['bandpass']):.0f}% of the energy above 1/8 cycle a pixel" for n, v in measured.items()), bandpass))
+
+
+def _area(v: torch.Tensor) -> float:
+    """The smallest share of the pixels that holds half of the energy."""
+    energy = v.double().square().sum(-3).flatten().sort(descending=True).values
+    return float((energy.cumsum(0) < 0.5 * energy.sum()).sum() + 1) / energy.numel()
+
+
+def _bandpass(v: torch.Tensor) -> float:
+    """Share of the energy at frequencies above 1/8 cycle a pixel."""
+    power = torch.fft.fft2(v.double()).abs().square().sum(-3)
+    fy, fx = (torch.fft.fftfreq(s, dtype=torch.float64).abs() for s in power.shape[-2:])
+    return float((power * (torch.maximum(fy[:, None], fx[None, :]) > 1 / 8)).sum() / power.sum())
