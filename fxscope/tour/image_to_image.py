@@ -7,7 +7,7 @@ import torch
 from .. import models, plot, scenes
 from ..analysis import copy_move, diagonal, reach
 from ..analysis.images import crop_around
-from ..operator import Operator, interpret
+from ..operator import interpret
 from ..plot import analysis as draw
 from .networks import Network, middle, network
 from .page import Chapter, Finding
@@ -37,8 +37,7 @@ def image_to_image(picture: torch.Tensor, title: str, networks: list[Network] | 
     _filters(chapter, readings, places)
     _off_diagonal(chapter, networks, readings, places, given)
     _reach(chapter, networks, given, places)
-    if hasattr(Operator, "svd"):
-        eigen_images(chapter, readings, "i2i", 3)
+    eigen_images(chapter, readings, "i2i", 4)
     return chapter
 
 

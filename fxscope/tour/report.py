@@ -12,7 +12,7 @@ import torch
 from .. import plot
 from ..analysis import energy_against_distance, layer_contributions, pixel_votes
 from ..errors import FxscopeError
-from ..operator import Operator, interpret
+from ..operator import interpret
 from ..plot import analysis as draw
 from ..render import draw as draw_graph
 from ..transform import transform
@@ -101,9 +101,8 @@ def _images(chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: 
     energy = energy_against_distance(torch.stack(rows), places)
     chapter.figure(f"{prefix}energy", energy.plot(), f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.")
     chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
-    if hasattr(Operator, "svd"):
-        eigen_images(chapter, {n.name: lin}, f"{prefix}eigen", 4)
-        chapter.findings.clear()
+    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
+    chapter.findings.clear()  # those of the paper are the tour's
 
 
 def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:

@@ -7,7 +7,7 @@ import torch
 from .. import models, photos, plot
 from ..analysis import energy_against_distance, invariance
 from ..analysis.images import crop_around
-from ..operator import Operator, interpret
+from ..operator import interpret
 from ..plot import analysis as draw
 from .networks import Network, middle, network
 from .page import Chapter, Finding
@@ -34,8 +34,7 @@ def super_resolution(picture: torch.Tensor, title: str, networks: list[Network] 
     places = probe_places(photos.luminance(low)[0])
     _filters(chapter, networks, readings, places, scale, photos.luminance(low))
     _locality(chapter, networks, readings, scale, tuple(low.shape[1:]))
-    if hasattr(Operator, "svd"):
-        eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
+    eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
     return chapter
 
 
@@ -136,28 +135,29 @@ def _locality(chapter: Chapter, networks: list[Network], readings: dict, scale: 
 
 
 def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
-    """Eigen-inputs and eigen-outputs of the largest singular values (Fig. 5, 12, 14)."""
+    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes in numbers (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
+    rows = []
     for name, lin in readings.items():
         found = lin.F.svd(count, tol=1e-2, progress=False)
-        area = [_area(v) for v in found.v]
-        chapter.figure(f"{prefix}_eigen_{name}", found.plot(), f"{name}: the {count} largest singular values, {', '.join(f'{float(s):.3g}' for s in found.s)}; eigen-inputs above, eigen-outputs below. Half of an eigen-input's energy lies in {100 * sum(area) / len(area):.2g}% of the picture.")
-        chapter.numbers.setdefault("eigen", {})[name] = {"s": found.s, "half_energy_area": area, "passes": found.passes, "bandpass": [_bandpass(v) for v in found.v]}
-    measured = chapter.numbers["eigen"]
-    localised = all(max(v["half_energy_area"]) < 0.05 for v in measured.values())
-    chapter.findings.append(Finding(f"Eigen-inputs are localised ({chapter.title.lower()})", "localised, oriented, bandpass (Fig. 12)", ", ".join(f"{n}: half of the energy in {100 * max(v['half_energy_area']):.2g}% of the pixels" for n, v in measured.items()), localised))
-    bandpass = all(min(v["bandpass"]) > 0.5 for v in measured.values())
-    chapter.findings.append(Finding(f"Eigen-inputs are bandpass ({chapter.title.lower()})", "high-frequency stimulus", ", ".join(f"{n}: at least {100 * min(v['bandpass']):.0f}% of the energy above 1/8 cycle a pixel" for n, v in measured.items()), bandpass))
+        shapes = found.shapes()
+        mean = {k: sum(getattr(s, k) for s in shapes) / count for k in ("participation", "frequency", "dc", "orientedness")}
+        chapter.figure(f"{prefix}_eigen_{name}", found.plot(), (
+            f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs below, the mean over channels, one scale a line. "
+            f"An eigen-input covers {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative error {float((found.errors / found.s).max()):.0e}."
+        ))
+        chapter.numbers.setdefault("eigen", {})[name] = {"s": found.s, "passes": found.passes, "errors": found.errors, "shapes": shapes, **mean}
+        rows.append((name, ", ".join(f"{float(s):.3g}" for s in found.s), f"{100 * mean['participation']:.2g}%", f"{mean['orientedness']:.2f}", f"{mean['frequency']:.3f}", f"{100 * mean['dc']:.1f}%"))
+    chapter.table(("network", "singular values", "area", "orientedness (0 to 1)", "cycles a pixel", "energy at frequency 0"), rows, f"Shapes of the eigen-inputs, the mean over {count}")
+    _eigen_findings(chapter)
 
 
-def _area(v: torch.Tensor) -> float:
-    """The smallest share of the pixels that holds half of the energy."""
-    energy = v.double().square().sum(-3).flatten().sort(descending=True).values
-    return float((energy.cumsum(0) < 0.5 * energy.sum()).sum() + 1) / energy.numel()
-
-
-def _bandpass(v: torch.Tensor) -> float:
-    """Share of the energy at frequencies above 1/8 cycle a pixel."""
-    power = torch.fft.fft2(v.double()).abs().square().sum(-3)
-    fy, fx = (torch.fft.fftfreq(s, dtype=torch.float64).abs() for s in power.shape[-2:])
-    return float((power * (torch.maximum(fy[:, None], fx[None, :]) > 1 / 8)).sum() / power.sum())
+def _eigen_findings(chapter: Chapter) -> None:
+    measured, where = chapter.numbers["eigen"], chapter.title.lower()
+    said = {k: ", ".join(f"{n} {form(v[k])}" for n, v in measured.items()) for k, form in (
+        ("participation", lambda v: f"{100 * v:.2g}% of the picture"), ("orientedness", lambda v: f"{v:.2f} of 1"), ("dc", lambda v: f"{100 * v:.1f}% at frequency 0"))}
+    chapter.findings += [
+        Finding(f"Eigen-inputs are localised ({where})", "localised (section 4, case 2)", said["participation"], all(v["participation"] < 0.05 for v in measured.values())),
+        Finding(f"Eigen-inputs are oriented ({where})", "oriented", said["orientedness"], all(v["orientedness"] > 0.5 for v in measured.values())),
+        Finding(f"Eigen-inputs are bandpass ({where})", "bandpass", said["dc"], all(v["dc"] < 0.05 for v in measured.values())),
+    ]
