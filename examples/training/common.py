@@ -45,5 +45,6 @@ def ship(model: nn.Module, name: str, record: dict) -> None:
     record = record | {"command": command, "threads": torch.get_num_threads(), "script_seconds": round(time.monotonic() - STARTED), "torch": torch.__version__, "storage": "float16"}
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
     save_file(state, DATA / f"{name}.safetensors", metadata={"provenance": json.dumps(record)})
+    (DATA / f"{name}.safetensors").chmod(0o644)  # safetensors writes for its owner alone
     (DATA / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(record["held_out"]))

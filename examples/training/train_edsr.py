@@ -88,7 +88,7 @@ def train(steps: int, seed: int, batch: int, rate: float) -> nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=6)
     parser.add_argument("--rate", type=float, default=1.5e-3)
