@@ -133,7 +133,7 @@ def discussion_command(model, image, labels, reading, weights, output, as_json, 
     chosen = list(labels) or lin.y0[0].flatten().topk(2).indices.tolist()
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(model, lin.F.outputs.shape[0])
-    text = "\n".join(f"{names[k] if names else k}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)) + f"\nerror of the sums {found.error:.1e}, added by the correction {100 * found.added:.1f}%"
+    text = "\n".join(f"{names[k] if names else k}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)) + f"\nerror of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers' contributions"
     _done(found, text, as_json, output, lambda: found.plot(names=names))
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from .errors import ImageError
 
 INK_MEAN, INK_STD = 0.17, 0.32  # of the digits in [0, 1]; the classifiers take (ink - mean) / std
+PAINTER_MEAN, PAINTER_STD = (0.62, 0.50, 0.36), (0.24, 0.20, 0.22)
 LABELS = {
     "background": (0, 0, 170), "facade": (0, 0, 255), "window": (0, 85, 255), "door": (0, 170, 255),
     "cornice": (0, 255, 255), "sill": (85, 255, 170), "balcony": (170, 255, 85), "blind": (255, 255, 0),
@@ -134,7 +135,7 @@ def nearest_label(picture: torch.Tensor) -> torch.Tensor:
 
 
 def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
-    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, stronger colours, dark outlines.
+    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and the palette of the painter.
 
     Kuwahara: of the four squares of ``radius`` + 1 pixels around a pixel, the mean of the one that varies least.
     """
@@ -147,14 +148,19 @@ def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
     means = torch.stack([means[0, :, dy : dy + h, dx : dx + w] for dy, dx in corners])
     spread = torch.stack([spread[0, 0, dy : dy + h, dx : dx + w] for dy, dx in corners])
     flat = means.gather(0, spread.argmin(0)[None, None].expand(1, 3, h, w))[0]
-    luma = flat.mean(0, keepdim=True)
-    vivid = luma + 1.6 * (flat - luma)
-    toned = 0.5 + 1.2 * (vivid - 0.5) + torch.tensor([0.05, 0.02, -0.05])[:, None, None]
-    return (toned * (1 - 0.7 * _outline(luma))).clamp(0, 1)
+    vivid = recoloured(flat)
+    return (vivid * (1 - 0.7 * _outline(vivid.mean(0, keepdim=True)))).clamp(0, 1)
+
+
+def recoloured(picture: torch.Tensor) -> torch.Tensor:
+    """A picture (3, H, W) with the mean and deviation of the painter's palette in every channel."""
+    mean, std = (s[:, None, None] for s in (picture.mean((1, 2)), picture.std((1, 2)).clamp_min(1e-3)))
+    palette = torch.tensor([PAINTER_MEAN, PAINTER_STD])[:, :, None, None]
+    return (palette[0] + palette[1] * (picture - mean) / std).clamp(0, 1)
 
 
 def _outline(luma: torch.Tensor) -> torch.Tensor:
     """(1, H, W) in [0, 1]: where the luminance changes quickly."""
     x = F.pad(luma[None], (1,) * 4, mode="replicate")[0]
     dy, dx = (x[:, 2:, 1:-1] - x[:, :-2, 1:-1]) / 2, (x[:, 1:-1, 2:] - x[:, 1:-1, :-2]) / 2
-    return ((dy.square() + dx.square()).sqrt() * 8 - 0.3).clamp(0, 1)
+    return ((dy.square() + dx.square()).sqrt() * 5 - 0.3).clamp(0, 1)

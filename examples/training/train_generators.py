@@ -31,21 +31,21 @@ def facades(batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tenso
 
 
 class Photographs:
-    """Random crops of the training photographs at half and full size, each with its painting."""
+    """Random crops of the training photographs at full and half size, each with its painting."""
 
     def __init__(self) -> None:
         full = [photos.shipped(name) for name in TRAINING]
         self.pictures = [*full, *(photos.downscale(p, 2).clamp(0, 1) for p in full)]
-        self.paintings = [scenes.painterly(p) for p in self.pictures]
 
     def __call__(self, batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        return tuple(torch.stack(t) for t in zip(*[self.crop(rng) for _ in range(batch)]))
+        crops = [self.crop(rng) for _ in range(batch)]
+        return torch.stack(crops), torch.stack([scenes.painterly(c) for c in crops])
 
-    def crop(self, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        i = int(torch.randint(0, len(self.pictures), (), generator=rng))
-        y, x = (int(torch.randint(0, s - SIDE + 1, (), generator=rng)) for s in self.pictures[i].shape[1:])
-        pair = [t[i][:, y : y + SIDE, x : x + SIDE] for t in (self.pictures, self.paintings)]
-        return tuple(t.flip(2) for t in pair) if int(torch.randint(0, 2, (), generator=rng)) else tuple(pair)
+    def crop(self, rng: torch.Generator) -> torch.Tensor:
+        picture = self.pictures[int(torch.randint(0, len(self.pictures), (), generator=rng))]
+        y, x = (int(torch.randint(0, s - SIDE + 1, (), generator=rng)) for s in picture.shape[1:])
+        found = picture[:, y : y + SIDE, x : x + SIDE]
+        return found.flip(2) if int(torch.randint(0, 2, (), generator=rng)) else found
 
 
 def train(draw, steps: int, seed: int, batch: int, rate: float) -> nn.Module:
@@ -75,8 +75,8 @@ def facade_figures(model: nn.Module) -> dict[str, float]:
 
 @torch.no_grad()
 def painter_figures(model: nn.Module) -> dict[str, dict[str, float]]:
-    """PSNR in dB of the network's output, and of the photograph itself, against the painting; the middle 256x256 pixels."""
-    found: dict[str, dict[str, float]] = {"psnr": {}, "psnr_photograph": {}}
+    """PSNR in dB of the network's output, of the photograph, and of the photograph in the painter's palette, against the painting; the middle 256x256 pixels."""
+    found: dict[str, dict[str, float]] = {"psnr": {}, "psnr_photograph": {}, "psnr_recoloured": {}}
     for name in HELD_OUT:
         photo = photos.shipped(name)
         top, left = ((s - 256) // 2 for s in photo.shape[1:])
@@ -84,6 +84,7 @@ def painter_figures(model: nn.Module) -> dict[str, dict[str, float]]:
         target = scenes.painterly(photo)
         found["psnr"][name] = round(photos.psnr((model(2 * photo[None] - 1)[0] + 1) / 2, target), 3)
         found["psnr_photograph"][name] = round(photos.psnr(photo, target), 3)
+        found["psnr_recoloured"][name] = round(photos.psnr(scenes.recoloured(photo), target), 3)
     return found
 
 

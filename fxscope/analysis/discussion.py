@@ -26,7 +26,7 @@ class PixelDiscussion(Result):
 
     images  (K, *input);  scores  (K,);  labels  K indices
     error   largest |sum of an image - its score| / max |score|
-    added   share of the contributions that the correction of "weighted" put in, 0 for the others;  condition  largest factor by
+    added   size of the corrections of "weighted" over that of the layers' contributions, 0 for the others;  condition  largest factor by
             which a scaling magnifies (sum |p| / |sum p|), 1 for "weighted"
     """
 

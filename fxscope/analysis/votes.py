@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,6 +42,13 @@ class PixelVotes(Result):
         """Of the popularity, in bits: 0 where all pixels agree, log2 L where they are spread over all labels."""
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
+
+    def of(self, image: int) -> "PixelVotes":
+        """The votes on one image of a batch; ``error`` stays that of all."""
+        if self.winners.dim() != 3:
+            raise FxscopeError("these are the votes on one image")
+        kept = self._photograph[image : image + 1]
+        return replace(self, winners=self.winners[image], highest=self.highest[image], scores=self.scores[:, image], _photograph=kept)
 
     def mask(self, label: Any) -> torch.Tensor:
         """(H, W) booleans: the pixels that a label wins."""

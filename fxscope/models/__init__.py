@@ -17,7 +17,7 @@ from .stand_ins import STAND_INS, digits_resnet, digits_vgg, digits_vgg_bn, edsr
 from .weights import DATA, load_weights, provenance
 
 __all__ = [
-    "STAND_INS", "Bicubic", "DigitsResNet", "DigitsVGG", "DnCNN", "EDSR", "PixelShuffleNet", "ResnetGenerator", "bias_free_dncnn", "bicubic4x", "build", "cyclegan",
+    "DATA", "STAND_INS", "Bicubic", "DigitsResNet", "DigitsVGG", "DnCNN", "EDSR", "PixelShuffleNet", "ResnetGenerator", "bias_free_dncnn", "bicubic4x", "build", "cyclegan",
     "digits_resnet", "digits_vgg", "digits_vgg_bn", "dncnn", "edsr", "edsr_baseline", "edsr_small", "facades_resnet", "generator_small", "load_weights", "names",
     "painter_resnet", "pixelshuffle4x", "provenance",
 ]

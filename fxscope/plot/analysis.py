@@ -37,7 +37,8 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
         mean, std = 100 * each.mean.numpy(), 100 * each.std.numpy()
         x = np.arange(len(mean))
         axis.bar(x, mean, color=["#555555"] + ["#4477aa"] * (len(mean) - 1), width=0.75)
-        axis.fill_between(x, mean - std, mean + std, color="#ee6677", alpha=0.3, step="mid", linewidth=0)
+        axis.use_sticky_edges = False
+        axis.bar(x, 2 * std, bottom=mean - std, color="#ee6677", alpha=0.3, width=0.75)
         axis.axhline(0, color="0.5", linewidth=0.5)
         names = ["F x0", *each.names]
         axis.set_xticks(x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2)
@@ -71,7 +72,7 @@ def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: An
     figure = new_figure(PAGE, 1.9)
     axes = figure.subplots(1, 2 + len(first))
     _photo(axes[0], photograph, "x0")
-    winners = found.winners if found.winners.dim() == 2 else found.winners[0]
+    winners = (found.winners if found.winners.dim() == 2 else found.winners[0]).cpu().numpy()
     if len(found.labels) <= 10:
         shown = axes[1].imshow(winners, cmap="tab10", vmin=-0.5, vmax=9.5, interpolation="nearest")
         bar = figure.colorbar(shown, ax=axes[1], shrink=0.8, ticks=range(len(found.labels)))
@@ -203,12 +204,44 @@ def filter_row(panels: dict[str, torch.Tensor], marks: dict[str, tuple[int, int]
     return figure
 
 
+def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text: str = ""):
+    """Zoomed filters in lines of ``columns``, one symmetric scale a line; a cross marks the middle."""
+    lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
+    figure = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines))
+    axes = figure.subplots(len(lines), columns, squeeze=False)
+    for line, row in zip(axes, lines):
+        pictures = [as_picture(v) for _, v in row]
+        limit = limit_of(pictures)
+        for axis, (title, _), picture in zip(line, row, pictures):
+            shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+            if cross:
+                axis.plot(picture.shape[1] // 2, picture.shape[0] // 2, "+", color="k", markersize=5, markeredgewidth=0.7)
+            axis.set_title(title, fontsize=TEXT - 1)
+        for axis in line:
+            axis.set_axis_off()
+        scale_bar(figure, shown, list(line), limit)
+    caption(figure, text)
+    return figure
+
+
+def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", text: str = ""):
+    """Photographs with numbered places (y, x), the same for all panels or {title: places}."""
+    figure = new_figure(COLUMN if len(panels) > 1 else COLUMN / 2, 1.9)
+    for axis, (title, image) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
+        _photo(axis, image, title)
+        for i, (y, x) in enumerate(places[title] if isinstance(places, dict) else places):
+            axis.plot(x, y, "+", color="#ee6677", markersize=7, markeredgewidth=1.2)
+            axis.annotate(str(i + 1), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=TEXT, color="#ee6677", fontweight="bold")
+    caption(figure, text)
+    return figure
+
+
 def _photo(axis: Any, image: torch.Tensor, title: str, mask: Any = None) -> None:
     """A photograph, stretched to [0, 1] where it is normalised; where a mask is off it is faint."""
     data = image.detach().double().cpu()
     low, high = (0.0, 1.0) if data.min() >= 0 and data.max() <= 1 else (float(data.min()), float(data.max()))
     data = (data - low) / ((high - low) or 1.0)
-    data = data.expand(3, -1, -1) if data.shape[0] == 1 else data
+    data = data if data.shape[0] == 3 else data.mean(0, keepdim=True).expand(3, -1, -1)
     if mask is not None:
         faint = torch.tensor([0.62, 0.62, 0.68], dtype=data.dtype)[:, None, None]
         data = torch.where(mask, data, 0.12 * data + 0.88 * faint)

@@ -10,6 +10,7 @@ from ..analysis.discussion import READINGS
 from ..errors import IllConditioned
 from ..operator import interpret
 from ..plot import analysis as draw
+from ..transform import transform
 from .page import Chapter, Finding
 
 COUNT, VOTED, SHOWN = 100, 24, 3
@@ -30,6 +31,7 @@ def classification(progress: bool = False) -> Chapter:
         f"The images are {COUNT} held-out digits at 32x32; x0 is normalised, so that 0 is a grey of {scenes.INK_MEAN:.2f}."
     )
     _shares(chapter, networks, x0, progress)
+    _templates(chapter, networks, x0)
     attacked = _attack(chapter, networks["digits_vgg"], x0, truth, progress)
     _layers(chapter, networks, x0, attacked, progress)
     _discussions(chapter, networks["digits_vgg"], x0)
@@ -54,6 +56,22 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     order = sorted(mean, key=mean.get)
     falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))
     chapter.findings.append(Finding("The larger the share, the smaller its deviation", "11 to 17 points for most, 4 for DenseNet", ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order), falling))
+
+
+def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
+    """The row of the top score of the first digits, and how much it looks like the digit."""
+    chapter.heading("Is the row of the top score a template?")
+    rows, alike = {}, {}
+    for name, network in networks.items():
+        with torch.no_grad():
+            _, _, row, _ = transform(network, "argmax")(x0)
+        alike[name] = float(torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)).mean())
+        rows[name] = row
+    panels = {f"digit {i + 1}" if n == "digit" else f"{n.removeprefix('digits_')}, {i + 1}": r[i] for n, r in {"digit": x0, **rows}.items() for i in range(SHOWN)}
+    said = ", ".join(f"{n.removeprefix('digits_')} {v:.2f}" for n, v in alike.items())
+    chapter.figure("templates", draw.grid(panels, SHOWN, cross=False), f"The first {SHOWN} digits as the networks take them, and the row of each one's top score under every network; each line has one scale. Cosine of row and image, mean over {COUNT} digits: {said}.")
+    chapter.numbers["templates"] = alike
+    chapter.findings.append(Finding("F(x0) does not look like a template of x0", "not the case (section 4)", f"cosine of row and image: {said}", max(alike.values()) < 0.5))
 
 
 def _attack(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, truth: torch.Tensor, progress: bool) -> torch.Tensor:
@@ -82,11 +100,13 @@ def _layers(chapter: Chapter, networks: dict, x0: torch.Tensor, attacked: torch.
     chapter.text(f"Every column sums to its score; the largest relative error is {errors:.1e}.")
     spread = [float(f.std.square().mean().sqrt()) for f in (plain, after)]
     peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
-    chapter.numbers["layers"] = {**{n: f.numbers() for n, f in found.items()}, "after_fgsm": after.numbers(), "spread": spread, "error": errors}
+    early = [float(f.mean[:3].sum()) for f in (plain, after)]
+    chapter.numbers["layers"] = {**{n: f.numbers() for n, f in found.items()}, "after_fgsm": after.numbers(), "spread": spread, "early": early, "error": errors}
     chapter.findings += [
         Finding("Without batch norm one peak is early, one just before the dense layers", "two peaks (Fig. 8)", f"largest: {peaks[0]}, then {peaks[1]}", _two_peaks(plain)),
         Finding("With batch norm the contributions lie deeper", "one peak, just before the dense layers", f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with", normed.depth > plain.depth),
         Finding("An attack spreads the contributions of the layers", "strong effect on the variance (Fig. 8)", f"root mean square deviation {100 * spread[0]:.0f}% before, {100 * spread[1]:.0f}% after", spread[1] > 1.5 * spread[0]),
+        Finding("After an attack the score is due to the first few layers", "exclusively (section 4)", f"F x0 and the first two layers: {100 * early[0]:.0f}% of the score before, {100 * early[1]:.0f}% after", early[1] > max(0.9, early[0])),
     ]
 
 
@@ -110,15 +130,14 @@ def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -
             errors[reading] = None
             continue
         errors[reading], added = found.error, found.added if reading == "weighted" else added
-        extra = f"; {100 * found.added:.0f}% of the contributions were put in by the correction" if reading == "weighted" else f"; the scaling magnifies by up to {found.condition:.0f}"
+        extra = f"; the corrections amount to {100 * found.added:.0f}% of the layers' contributions" if reading == "weighted" else f"; the scaling magnifies by up to {found.condition:.0f}"
         chapter.figure(f"discussion_{reading}", found.plot(), f"The discussion of the first and second label, reading {reading!r}: each pixel's part in the score, red for, blue against. Each sums to its score to {found.error:.0e}{extra}.")
     chapter.numbers["discussions"] = {"errors": errors, "added": added}
 
 
 def _votes(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor, attacked: torch.Tensor) -> None:
     chapter.heading("Pixel votes (Fig. 3, 9 and 10)")
-    measured = [_voted(network, x0[i : i + 1], ink[i, 0] > INK) for i in range(VOTED)]
-    after = [_voted(network, attacked[i : i + 1], ink[i, 0] > INK) for i in range(VOTED)]
+    measured, after = (_voted(network, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
     for i in range(SHOWN):
         votes, _ = measured[i]
         top, share = next(iter(votes.popularity.items()))
@@ -139,11 +158,16 @@ def _votes(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, ink: to
     ]
 
 
-def _voted(network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor) -> tuple:
+def _voted(network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor) -> list[tuple]:
+    """For every digit its votes, and how much of the top label's votes and discussion lies on ink."""
     lin = interpret(network, x0)
-    top = int(lin.y0[0].argmax())
+    top = lin.y0.argmax(1).tolist()
     votes = pixel_votes(lin, progress=False)
-    size = lin.pixel_discussion(top, progress=False).images[0].abs().sum(0)
-    mask = votes.mask(top)
-    on_ink = float((mask & ink).sum() / mask.sum().clamp_min(1))
-    return votes, {"chance": float(ink.double().mean()), "votes": on_ink, "discussion": float((size * ink).sum() / size.sum()), "top": votes.popularity[top]}
+    sizes = lin.pixel_discussion([top], progress=False).images[0].abs().sum(1)
+    found = []
+    for i, (k, size) in enumerate(zip(top, sizes)):
+        mine = votes.of(i)
+        mask = mine.mask(k)
+        on_ink = float((mask & ink[i]).sum() / mask.sum().clamp_min(1))
+        found.append((mine, {"chance": float(ink[i].double().mean()), "votes": on_ink, "discussion": float((size * ink[i]).sum() / size.sum()), "top": mine.popularity[k]}))
+    return found

@@ -19,7 +19,7 @@ from ..transform import transform
 from ..verify import verify
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
-from .super_resolution import eigen_images, grid, probe_places
+from .super_resolution import eigen_images, probe_places
 from .tour import digest
 
 VOTERS = 10  # labels that stand for election on a report
@@ -75,7 +75,7 @@ def _scores(chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: 
     parts = lin.contributions(top)
     chapter.figure(f"{prefix}contributions", parts.plot(), f"What F x0 and every additive constant add to the largest score, {_said(names, top)} = {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.")
     found = lin.pixel_discussion(order[:2], progress=progress)
-    chapter.figure(f"{prefix}discussion", found.plot(names=names), f"Each pixel's part in the two largest scores, {' and '.join(_said(names, k) for k in order[:2])} (weighted reading); each sums to its score to {found.error:.0e}, {100 * found.added:.0f}% put in by the correction.")
+    chapter.figure(f"{prefix}discussion", found.plot(names=names), f"Each pixel's part in the two largest scores, {' and '.join(_said(names, k) for k in order[:2])} (weighted reading); each sums to its score to {found.error:.0e}, the corrections amount to {100 * found.added:.0f}% of the layers' contributions.")
     votes = pixel_votes(lin, order, progress=progress)
     first, share = next(iter(votes.popularity.items()))
     chapter.figure(f"{prefix}votes", votes.plot(names=names, photograph=n.show(x0[0])), f"The label to which each pixel adds most, among the {len(order)} largest scores; the most popular is {_said(names, first)} with {100 * share:.0f}% of the pixels.")
@@ -90,6 +90,7 @@ def _images(chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: 
         chapter.figure(f"{prefix}output", plot.images({"input": n.show(x0[0]), "output": n.show(y0)}), "The image as the network takes it, and its output.")
     chapter.figure(f"{prefix}parts", plot.images({"F x0": filtered, "r": r}, signed=True), f"The output as F x0 + r, on one scale, to {error:.1e}; r holds {100 * share:.1f}% of its norm.")
     places = probe_places(x0[0].mean(0))
+    chapter.figure(f"{prefix}places", draw.marked({"input": n.show(x0[0])}, places), "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).")
     panels, rows = {}, []
     for said, (y, x) in zip(("edge", "flat", "middle"), places):
         out = (0, y * n.scale + n.scale // 2, x * n.scale + n.scale // 2)
@@ -97,7 +98,7 @@ def _images(chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: 
         panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
     for said, (y, x) in zip(("edge", "flat", "middle"), places):
         panels[f"column, {said}\n({y}, {x})"] = _around(lin.F.column((0, y, x)), (y * n.scale + n.scale // 2, x * n.scale + n.scale // 2), 12 * n.scale)
-    chapter.figure(f"{prefix}filters", grid(panels, 3), "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the middle, zoomed around the crossed place.")
+    chapter.figure(f"{prefix}filters", draw.grid(panels, 3), "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the middle, zoomed around the crossed place.")
     energy = energy_against_distance(torch.stack(rows), places)
     chapter.figure(f"{prefix}energy", energy.plot(), f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.")
     chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}

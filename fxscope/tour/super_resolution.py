@@ -74,7 +74,8 @@ def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
 def _filters(chapter: Chapter, networks: list[Network], readings: dict, places: list, scale: int, low: torch.Tensor) -> None:
     chapter.heading("Rows and columns at three places (Fig. 11)")
     names = ("edge", "flat", "middle")
-    for what, radius in (("row", 8), ("column", 3 * scale)):
+    chapter.figure("sr_places", draw.marked({"small photograph": low}, places), "The small photograph and the three places: a strong edge (1), the flattest place (2) and the middle (3).")
+    for what, radius in (("row", 5), ("column", 3 * scale)):
         panels = {}
         for n in networks:
             F = readings[n.name].F
@@ -83,26 +84,7 @@ def _filters(chapter: Chapter, networks: list[Network], readings: dict, places: 
                 filter = F.row(out) if what == "row" else F.column((0, y, x))
                 panels[f"{n.name}\n{name} ({y}, {x})"] = crop_around(filter, (y, x) if what == "row" else out[1:], radius)
         said = "receptive filters (rows): which input pixels an output reads" if what == "row" else "projective filters (columns): which output pixels an input feeds"
-        chapter.figure(f"sr_{what}s", grid(panels, len(names)), f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels; the cross is the place. Each network has one scale. Bicubic's are the same wherever one looks.")
-
-
-def grid(panels: dict[str, torch.Tensor], columns: int):
-    """Zoomed filters in rows of ``columns``, one symmetric scale a row."""
-    from ..plot.style import PAGE, SIGNED, TEXT, as_picture, limit_of, new_figure, scale_bar
-
-    rows = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
-    figure = new_figure(PAGE * 0.72, 1.62 * len(rows))
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    for line, row in zip(axes, rows):
-        pictures = [as_picture(v) for _, v in row]
-        limit = limit_of(pictures)
-        for axis, (title, _), picture in zip(line, row, pictures):
-            shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-            axis.plot(picture.shape[1] // 2, picture.shape[0] // 2, "+", color="k", markersize=5, markeredgewidth=0.7)
-            axis.set_title(title, fontsize=TEXT - 1)
-            axis.set_axis_off()
-        scale_bar(figure, shown, list(line), limit)
-    return figure
+        chapter.figure(f"sr_{what}s", draw.grid(panels, len(names)), f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels; the cross is the place. Each network has one scale. Bicubic's are the same wherever one looks.")
 
 
 def sample(shape: tuple[int, int], count: int = SAMPLED, margin: int = 8, seed: int = 0) -> list[tuple[int, int]]:
@@ -146,10 +128,18 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
             f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs below, the mean over channels, one scale a line. "
             f"An eigen-input covers {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative error {float((found.errors / found.s).max()):.0e}."
         ))
+        zoomed = {f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1])) for letter, part in (("v", found.v), ("u", found.u)) for i, w in enumerate(part)}
+        chapter.figure(f"{prefix}_eigen_zoom_{name}", draw.grid(zoomed, count, cross=False), f"{name}: the same, cut around where each has most energy, 25 input pixels wide.")
         chapter.numbers.setdefault("eigen", {})[name] = {"s": found.s, "passes": found.passes, "errors": found.errors, "shapes": shapes, **mean}
         rows.append((name, ", ".join(f"{float(s):.3g}" for s in found.s), f"{100 * mean['participation']:.2g}%", f"{mean['orientedness']:.2f}", f"{mean['frequency']:.3f}", f"{100 * mean['dc']:.1f}%"))
     chapter.table(("network", "singular values", "area", "orientedness (0 to 1)", "cycles a pixel", "energy at frequency 0"), rows, f"Shapes of the eigen-inputs, the mean over {count}")
     _eigen_findings(chapter)
+
+
+def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
+    """The square of a singular vector (C, H, W) around the pixel where a small neighbourhood holds most energy."""
+    energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
+    return crop_around(vector, tuple(divmod(int(energy.argmax()), energy.shape[1])), radius)
 
 
 def _eigen_findings(chapter: Chapter) -> None:
