@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from . import models
-from .errors import FxscopeError
+from .errors import FxscopeError, WeightsError
 from .transform import transform
 from .verify import verify
 
@@ -19,6 +19,8 @@ try:
     import click
 except ModuleNotFoundError as missing:
     raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
+
+from .commands import register  # it needs click
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -37,6 +39,8 @@ def load_model(spec: str, weights: str | None = None) -> nn.Module:
         model = _from_file(Path(kind), name)
     else:
         raise FxscopeError(f"MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory, got {spec!r}")
+    if weights == "DEFAULT":
+        raise WeightsError(f"--weights DEFAULT is torchvision's; {spec} has its own or needs a file")
     if weights:
         models.load_weights(model, weights)
     return model.eval()
@@ -47,7 +51,12 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
 
     if name not in torchvision.models.list_models():
         raise FxscopeError(f"torchvision has no model {name!r}; torchvision.models.list_models() lists them")
-    return torchvision.models.get_model(name, weights="DEFAULT" if weights == "DEFAULT" else None)
+    if weights != "DEFAULT":
+        return torchvision.models.get_model(name, weights=None)
+    try:
+        return torchvision.models.get_model(name, weights="DEFAULT")
+    except OSError as error:  # no network, no such file, a full disk
+        raise WeightsError(f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE") from error
 
 
 def _from_file(path: Path, name: str) -> nn.Module:
@@ -295,16 +304,7 @@ def contributions_command(model, image, at, top, output, weights, policy, size, 
     _shown(lambda: found.plot(text=_caption(model, lin)), output)
 
 
-@cli.command("tour")
-@click.argument("image", required=False)
-@click.option("--out", default="fxscope-tour", show_default=True, type=click.Path(file_okay=False), help="folder of the page")
-@click.option("--json", "as_json", is_flag=True, help="print the numbers as JSON")
-def tour_command(image, out, as_json):
-    """Write a page about one photograph: output, F x0 and r, a row, a column, the rewritten graph, the laws."""
-    from .tour import tour
-
-    result = tour(image, out)
-    click.echo(json.dumps(result.numbers, indent=2) if as_json else f"the page is {result.page}")
+register(cli)
 
 
 def main() -> None:

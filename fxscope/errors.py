@@ -19,6 +19,7 @@ __all__ = [
     "NonFinite",
     "NotLocal",
     "NotConverged",
+    "IllConditioned",
     "WeightsError",
     "ImageError",
 ]
@@ -90,6 +91,10 @@ class NotLocal(FxscopeError, ValueError):
 
 class NotConverged(UserWarning):
     """A decomposition stopped at its limit of passes: it holds what was found, marked, with the true errors. A warning, no error."""
+
+
+class IllConditioned(FxscopeError, ArithmeticError):
+    """A scaling whose divisor cancels so far that the result would be rounding; the message has the number."""
 
 
 class WeightsError(FxscopeError, ValueError):

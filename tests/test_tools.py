@@ -1,4 +1,4 @@
-"""The graph for people, saved files, the command line and the tour."""
+"""The graph for people, saved files and the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from fxscope.export.check import compare
 from fxscope.export.flips import flips
 from fxscope.render import crossings
 from fxscope.testing import randomize
-from fxscope.tour import tour
 
 
 @pytest.fixture(scope="module")
@@ -193,23 +192,6 @@ def test_command_line(tmp_path):
     done = run("transform", "fxscope:bicubic4x", "-o", tmp_path / "net.ts", "--size", 8)
     assert done.exit_code == 0 and "ok" in done.output
     assert isinstance(run("verify", "fxscope:nothing").exception, FxscopeError)
-
-
-def test_tour(tmp_path):
-    result = tour(None, tmp_path / "page", progress=False)
-    text = result.page.read_text()
-    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
-    assert all((tmp_path / "page" / name).exists() for name in ("upscaled.png", "row_column.svg", "graph.svg", "numbers.json"))
-    assert result.numbers["verification"]["ok"] and result.numbers["filter_and_residual"]["sum_error"] < 1e-5
-    assert result.numbers["photograph"]["psnr_network"] > result.numbers["photograph"]["psnr_bicubic"] + 0.3
-
-
-def test_bad_images(tmp_path):
-    text = tmp_path / "note.png"
-    text.write_text("not an image")
-    for image in (text, tmp_path / "missing.png"):
-        with pytest.raises(ImageError):
-            tour(str(image), tmp_path / "page", progress=False)
 
 
 def test_trained_weights_beat_bicubic_as_recorded():

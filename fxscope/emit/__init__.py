@@ -7,6 +7,7 @@ import torch.fx as fx
 from ..optimize import optimized
 from ..rewrite import Program
 from .forward import emit_forward
+from .projections import Projections, emit_projections, layer_of
 from .recorded import PARTS, emit_parts
 from .transposed import emit_adjoint, emit_row, emit_shares
 
@@ -24,4 +25,4 @@ def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
     return emit_forward(optimized(program) if form == "filter" else program, form, probes)
 
 
-__all__ = ["FORMS", "emit", "emit_parts", "emit_shares"]
+__all__ = ["FORMS", "Projections", "emit", "emit_parts", "emit_projections", "emit_shares", "layer_of"]

@@ -22,7 +22,7 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     """{"record", "replay", "pullback"}: they agree on the state, a flat tuple of tensors named in ``meta["fxscope"]["state"]``."""
     program, slots = optimized(program), Slots()
     parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
-    parts["record"] = _record(program, probes, slots)
+    parts["record"] = emit_record(program, probes, slots)
     names = tuple(name for name, _, _ in slots.order)
     for part in parts.values():
         part.meta["fxscope"]["state"] = names
@@ -55,7 +55,8 @@ def slots_of(program: Program) -> Slots:
     return slots
 
 
-def _record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
+def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
+    """x0 -> (y0, the states that the slots name)."""
     graph = fx.Graph()
     source = Copied(program, graph)
     source.placeholders()

@@ -167,6 +167,7 @@ class _Shares(_Transposed):
         batch = self.source.like(node, self.program.facts.rank(node)).size(0)
         shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in reversal.constants]
         self.labels = [label_of(r) for r, _, _ in reversal.constants]
+        self.records = [r for r, _, _ in reversal.constants]
         x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         self.graph.output((x2, tuple(s.node for s in shares)))
 
@@ -175,7 +176,7 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
     """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them."""
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"].update(labels=emission.labels, apart=not batch_major(program))
+    gm.meta["fxscope"].update(labels=emission.labels, records=emission.records, apart=not batch_major(program))
     return gm
 
 

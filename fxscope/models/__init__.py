@@ -1,4 +1,4 @@
-"""Networks of the paper, key-compatible with their public checkpoints, and one trained stand-in."""
+"""Networks of the paper, key-compatible with their public checkpoints, and small trained stand-ins for them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from torch import nn
 
 from .bicubic import Bicubic, bicubic4x
 from .cyclegan import ResnetGenerator, cyclegan
+from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn
 from .edsr import EDSR, edsr, edsr_baseline
 from .pixelshuffle import PixelShuffleNet
+from .stand_ins import STAND_INS, digits_resnet, digits_vgg, digits_vgg_bn, edsr_small, facades_resnet, generator_small, painter_resnet, pixelshuffle4x
 from .weights import DATA, load_weights, provenance
 
 __all__ = [
-    "Bicubic", "DnCNN", "EDSR", "PixelShuffleNet", "ResnetGenerator", "bias_free_dncnn", "bicubic4x", "build", "cyclegan", "dncnn", "edsr",
-    "edsr_baseline", "load_weights", "names", "pixelshuffle4x", "provenance",
+    "DATA", "STAND_INS", "Bicubic", "DigitsResNet", "DigitsVGG", "DnCNN", "EDSR", "PixelShuffleNet", "ResnetGenerator", "bias_free_dncnn", "bicubic4x", "build", "cyclegan",
+    "digits_resnet", "digits_vgg", "digits_vgg_bn", "dncnn", "edsr", "edsr_baseline", "edsr_small", "facades_resnet", "generator_small", "load_weights", "names",
+    "painter_resnet", "pixelshuffle4x", "provenance",
 ]
 
 
-def pixelshuffle4x() -> PixelShuffleNet:
-    """The bundled, trained 4-layer PixelShuffle x4 network (``provenance("pixelshuffle4x")`` says how it was trained)."""
-    return load_weights(PixelShuffleNet(4), DATA / "pixelshuffle4x.safetensors").eval()
-
-
 _BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "pixelshuffle4x": pixelshuffle4x,
+    **{name: make for name, make in STAND_INS.items() if (DATA / f"{name}.safetensors").exists()},
     "bicubic4x": bicubic4x,
     "edsr_baseline4x": edsr_baseline,
     "edsr4x": edsr,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator
 import torch
 from torch.utils import _pytree as pytree
 
-from ..emit import emit_shares
+from ..emit import emit_shares, layer_of
 from ..errors import ShapeError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Term:
 
     place   where it stands, in graph order ``depth``;  kind   bias (conv, linear), shift (norms), intercept (c(x0) of a unit),
     constant (an operand), frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap), padding
-    value   (B,) or a number for one image
+    value   (B,) or a number for one image;  layer  the linear layer it shifts, where batch norm and its unit belong to it
     """
 
     place: str
@@ -32,6 +32,7 @@ class Term:
     kind: str
     depth: int
     value: Any
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Contributions:
 def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
     """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
     graph = emit_shares(lin.program).train(lin.model.training)
-    labels = graph.meta["fxscope"]["labels"]
+    labels = [{**label, "layer": layer_of(record)} for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])]
     indices = iter(indices)
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)
@@ -123,7 +124,7 @@ def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices:
         x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
     for k, index in enumerate(indices):
-        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k])) for i, (label, s) in enumerate(zip(labels, shares)))
+        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]) for i, (label, s) in enumerate(zip(labels, shares)))
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), source)
 

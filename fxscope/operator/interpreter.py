@@ -122,6 +122,18 @@ class LinearInterpreter:
         """The contributions of many outputs one by one, ``chunk`` reverse passes at a time."""
         return iter_contributions(self, indices, chunk or self.F.chunk)
 
+    def pixel_discussion(self, labels: Any, **options: Any):
+        """Every pixel's part in a score (paper, eq. 18): ``fxscope.analysis.pixel_discussion``."""
+        from ..analysis import pixel_discussion
+
+        return pixel_discussion(self, labels, **options)
+
+    def pixel_votes(self, labels: Any = None, **options: Any):
+        """Every pixel's vote for a label (paper, Fig. 3): ``fxscope.analysis.pixel_votes``."""
+        from ..analysis import pixel_votes
+
+        return pixel_votes(self, labels, **options)
+
     def gap(self, x: Any) -> dict[str, float]:
         """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
         args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])

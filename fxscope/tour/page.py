@@ -1,102 +1,176 @@
-"""The page of the tour: one folder, opens from disk, nothing fetched from outside."""
+"""One self-contained page: chapters with figures, captions and tables; figures also as files, numbers as JSON; resumable."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import io
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Callable, Sequence
 
 import torch
 
-from .. import photos
-from ..errors import ImageError
-from ..models import pixelshuffle4x, provenance
+from .._version import __version__
+from ..analysis.record import plain
+from ..operator.progress import steps
 from ..render import Drawing
-from .chapters import CHAPTERS, Chapter, Subject
 
-SIDE = 256
-STYLE = (
-    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}figure{margin:1rem 0}"
-    "img,svg{max-width:100%;height:auto;background:#fff}figcaption{font-size:.9rem;opacity:.85}table{border-collapse:collapse}td,th{padding:.2rem .7rem;text-align:left;border-bottom:1px solid #8884}"
-)
+STYLE = """
+:root{color-scheme:light dark;--line:#8885;--soft:#8882}
+body{font:16px/1.55 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
+h1{line-height:1.2}h2{margin-top:3rem;border-bottom:1px solid var(--line)}h3{margin-top:2rem}
+figure{margin:1.2rem 0}figure img,figure svg{max-width:100%;height:auto;background:#fff;border-radius:4px;padding:4px;box-sizing:border-box}
+figcaption{font-size:.92rem;margin-top:.3rem;max-width:62rem}
+table{border-collapse:collapse;font-size:.92rem}td,th{padding:.25rem .7rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
+nav a{margin-right:1rem}.wide{overflow-x:auto}.yes{color:#2a8a3c;font-weight:600}.no{color:#c03a2b;font-weight:600}.open{opacity:.7}
+caption{text-align:left;font-weight:600;padding:.3rem 0}code{background:var(--soft);padding:0 .25rem}
+"""
+
+
+@dataclass
+class Finding:
+    """One claim of the paper beside what was measured here; ``appears`` None where this run cannot tell."""
+
+    claim: str
+    paper: str
+    measured: str
+    appears: bool | None
+
+
+@dataclass
+class Chapter:
+    """Blocks in order: (kind, ...) of text, heading, figure and table; numbers; findings."""
+
+    title: str
+    blocks: list[tuple] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def text(self, text: str) -> None:
+        self.blocks.append(("text", text))
+
+    def heading(self, text: str) -> None:
+        self.blocks.append(("heading", text))
+
+    def figure(self, name: str, figure: Any, caption: str) -> None:
+        self.blocks.append(("figure", name, figure, caption))
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
+        self.blocks.append(("table", head, rows, caption))
+
+    def html(self, text: str) -> None:
+        self.blocks.append(("html", text))
 
 
 @dataclass(frozen=True)
-class TourResult:
+class Written:
     """Where the page is, and every number on it."""
 
     page: Path
     numbers: dict
+    findings: list[Finding]
 
 
-def tour(image: "str | None" = None, out: "str | Path" = "fxscope-tour", progress: bool = True) -> TourResult:
-    """Write the tour of a photograph (default: one that scikit-image ships) and the bundled x4 network into a folder.
+class Page:
+    """A folder with ``index.html``, ``numbers.json``, ``figures/`` and the finished chapters, which a later run takes up again.
 
-    Raises ``ImageError`` for a file that is no image, or smaller than 64 x 64 pixels.
+    key  what the chapters depend on: a chapter that was finished under another key is made anew
     """
-    subject = _subject(image)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    sections, numbers = [], {"photograph": subject.title}
-    for chapter in _progress(CHAPTERS, progress):
-        done = chapter(subject)
-        sections.append(_section(done, folder))
-        numbers[chapter.__name__] = done.numbers
-    (folder / "numbers.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    page = folder / "index.html"
-    page.write_text(_page(subject, sections))
-    return TourResult(page, numbers)
 
+    def __init__(self, out: "str | Path", title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")):
+        self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
+        self.key = hashlib.sha256(json.dumps([__version__, torch.__version__, plain(key)], sort_keys=True).encode()).hexdigest()[:16]
+        (self.folder / "figures").mkdir(parents=True, exist_ok=True)
+        (self.folder / "chapters").mkdir(exist_ok=True)
 
-def _subject(image: "str | None") -> Subject:
-    picture = photos.read(image) if image else photos.shipped("chelsea")
-    if min(picture.shape[1:]) < 64:
-        raise ImageError(f"{image} is {picture.shape[2]} x {picture.shape[1]} pixels; the tour needs at least 64 x 64")
-    top, left = ((s - min(s, SIDE)) // 2 for s in picture.shape[1:])
-    picture = photos.luminance(picture[:, top : top + SIDE, left : left + SIDE])
-    low = photos.downscale(picture, 4)
-    high = picture[:, : 4 * low.shape[1], : 4 * low.shape[2]]
-    return Subject(Path(image).name if image else "chelsea (scikit-image)", high[None], low[None], pixelshuffle4x(), _edge(low[0]))
+    def write(self, chapters: "dict[str, Callable[[], Chapter]]", progress: bool = True) -> Written:
+        """Make the chapters that are not there yet, one after the other, and put all of them on the page."""
+        done: dict[str, dict] = {}
+        with steps(len(chapters), "chapters", progress) as bar:
+            for name, make in chapters.items():
+                if hasattr(bar, "set_postfix_str"):
+                    bar.set_postfix_str(name)
+                done[name] = self._finished(name) or self._make(name, make)
+                bar.update(1)
+        numbers = {name: part["numbers"] for name, part in done.items()}
+        findings = [Finding(**f) for part in done.values() for f in part["findings"]]
+        _replace(self.folder / "numbers.json", json.dumps({"key": self.key, "chapters": numbers, "findings": [f.__dict__ for f in findings]}, indent=2) + "\n")
+        page = self.folder / "index.html"
+        _replace(page, self._html(done, findings))
+        return Written(page, numbers, findings)
 
+    def _finished(self, name: str) -> dict | None:
+        path = self.folder / "chapters" / f"{name}.json"
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
+        return found if found.get("key") == self.key and all((self.folder / "figures" / f).exists() for f in found["figures"]) else None
 
-def _edge(low: torch.Tensor) -> tuple[int, int]:
-    """The place of the strongest edge away from the border: where filters are worth looking at."""
-    margin = 8
-    gradient = (low[1:, :-1] - low[:-1, :-1]).abs() + (low[:-1, 1:] - low[:-1, :-1]).abs()
-    inner = gradient[margin:-margin, margin:-margin] if min(low.shape) > 2 * margin + 2 else gradient
-    offset = margin if inner is not gradient else 0
-    y, x = divmod(int(inner.argmax()), inner.shape[1])
-    return y + offset, x + offset
+    def _make(self, name: str, make: Callable[[], Chapter]) -> dict:
+        chapter = make()
+        files: list[str] = []
+        body = "\n".join(self._block(block, files) for block in chapter.blocks)
+        part = {"key": self.key, "title": chapter.title, "html": body, "figures": files, "numbers": plain(chapter.numbers), "findings": [f.__dict__ for f in chapter.findings]}
+        _replace(self.folder / "chapters" / f"{name}.json", json.dumps(part))
+        return part
 
+    def _block(self, block: tuple, files: list[str]) -> str:
+        kind, *rest = block
+        if kind == "figure":
+            return self._figure(*rest, files)
+        if kind == "table":
+            return _table(*rest)
+        if kind == "html":
+            return f'<div class="wide">{rest[0]}</div>'
+        return f"<{'h3' if kind == 'heading' else 'p'}>{html.escape(rest[0])}</{'h3' if kind == 'heading' else 'p'}>"
 
-def _progress(chapters, progress: bool):
-    from tqdm import tqdm
-
-    return tqdm(chapters, desc="tour", unit="chapter", disable=None if progress else True)
-
-
-def _section(chapter: Chapter, folder: Path) -> str:
-    parts = [f"<h2>{html.escape(chapter.title)}</h2>"]
-    for name, figure, caption in chapter.figures:
+    def _figure(self, name: str, figure: Any, caption: str, files: list[str]) -> str:
+        folder = self.folder / "figures"
         if isinstance(figure, Drawing):
             figure.save(folder / f"{name}.svg")
-            picture = figure.svg
+            files.append(f"{name}.svg")
+            picture = f'<div class="wide">{figure.svg}</div>'
         else:
-            figure.savefig(folder / f"{name}.svg")
-            figure.savefig(folder / f"{name}.png", dpi=130)
-            picture = f'<img src="{name}.png" alt="{html.escape(chapter.title)}">'
-        parts.append(f"<figure>{picture}<figcaption>{html.escape(caption)}</figcaption></figure>")
-    return "\n".join([*parts, chapter.table])
+            for suffix in self.formats:
+                figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+                files.append(f"{name}.{suffix}")
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format="png", dpi=150)
+            data = base64.b64encode(buffer.getvalue()).decode()
+            picture = f'<img src="data:image/png;base64,{data}" alt="{html.escape(caption[:120], quote=True)}" width="{round(96 * 1.3 * figure.get_figwidth())}">'
+        return f'<figure id="{name}">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
+
+    def _html(self, done: dict[str, dict], findings: list[Finding]) -> str:
+        links = "".join(f'<a href="#{name}">{html.escape(part["title"])}</a>' for name, part in done.items())
+        body = "".join(f'<section id="{name}"><h2>{html.escape(part["title"])}</h2>{part["html"]}</section>' for name, part in done.items())
+        summary = f"<h2>What the paper says, and what was measured here</h2>{_findings(findings)}" if findings else ""
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(self.title)}</title>'
+            f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><h1>{html.escape(self.title)}</h1><p>{html.escape(self.about)}</p><nav>{links}</nav>{summary}{body}</body></html>\n'
+        )
 
 
-def _page(subject: Subject, sections: list[str]) -> str:
-    made = provenance("pixelshuffle4x")
-    about = (
-        f"Photograph: {subject.title}. Network: {made['network']}, trained by {made['script']} on {made['data']} (seed {made['seed']}). "
-        "Freeze what every ReLU decided on this photograph x0 and the network is one affine map, y1 = F(x0) x1 + r(x0)."
+def _findings(findings: list[Finding]) -> str:
+    words = {True: ("yes", "appears"), False: ("no", "does not appear"), None: ("open", "cannot be told here")}
+    rows = "".join(
+        f'<tr><td>{html.escape(f.claim)}</td><td>{html.escape(f.paper)}</td><td>{html.escape(f.measured)}</td><td class="{words[f.appears][0]}">{words[f.appears][1]}</td></tr>' for f in findings
     )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>fxscope tour</title><link rel="icon" href="data:,"><style>{STYLE}</style></head>'
-        f"<body><h1>A tour of one network and one photograph</h1><p>{html.escape(about)}</p>{''.join(sections)}</body></html>\n"
-    )
+    return f'<div class="wide"><table><tr><th>finding</th><th>paper</th><th>measured here</th><th></th></tr>{rows}</table></div>'
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:
+    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    top = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table>{title}<tr>{top}</tr>{body}</table></div>'
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_suffix(path.suffix + ".new")
+    new.write_text(text)
+    os.replace(new, path)

@@ -1,0 +1,50 @@
+"""What the training scripts share: the loop, and the file with its provenance."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from tqdm import tqdm
+
+STARTED = time.monotonic()
+DATA = Path(__file__).parents[2] / "fxscope" / "models" / "data"
+
+
+def fit(model: nn.Module, loss: Callable[[int], torch.Tensor], steps: int, rate: float, decay: float = 0.0) -> None:
+    """Adam with a one-cycle rate; ``loss`` draws its own batch at a step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    bar = tqdm(range(steps), unit="step", mininterval=5)
+    for step in bar:
+        value = loss(step)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{value.item():.4g}", refresh=False)
+
+
+def rounded(model: nn.Module) -> nn.Module:
+    """The model with its floating-point entries rounded to half precision, as the shipped file holds them."""
+    model.load_state_dict({k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    return model.eval()
+
+
+def ship(model: nn.Module, name: str, record: dict) -> None:
+    """NAME.safetensors in half precision and NAME.json, where the networks of fxscope.models lie."""
+    command = " ".join(["python", record["script"], *sys.argv[1:]])
+    record = record | {"command": command, "threads": torch.get_num_threads(), "script_seconds": round(time.monotonic() - STARTED), "torch": torch.__version__, "storage": "float16"}
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    save_file(state, DATA / f"{name}.safetensors", metadata={"provenance": json.dumps(record)})
+    (DATA / f"{name}.safetensors").chmod(0o644)  # safetensors writes for its owner alone
+    (DATA / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    print(json.dumps(record["held_out"]))

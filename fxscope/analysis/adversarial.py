@@ -1,0 +1,72 @@
+"""The fast gradient sign method: one clean step in pixel space, its size swept (paper, Fig. 8 and 10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import torch
+from torch import nn
+
+from ..errors import FxscopeError
+from .record import Result
+
+EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
+
+
+@dataclass(frozen=True)
+class FGSM(Result):
+    """Images after one step of every size.
+
+    epsilons  E steps in pixel units;  images  (E, B, ...) as the network takes them;  labels  (E, B) after the step
+    before    (B,) labels without it;  success  (E,) share of the images whose label changed
+    """
+
+    epsilons: tuple[float, ...]
+    images: torch.Tensor
+    labels: torch.Tensor
+    before: torch.Tensor
+
+    @property
+    def success(self) -> torch.Tensor:
+        return (self.labels != self.before).double().mean(1)
+
+    @property
+    def flipped_at(self) -> list[float]:
+        """For every image the smallest step that changes its label; infinity where none does."""
+        changed = self.labels != self.before
+        return [min((e for e, c in zip(self.epsilons, changed[:, b]) if c), default=float("inf")) for b in range(changed.shape[1])]
+
+    def numbers(self) -> dict[str, Any]:
+        return {"epsilons": list(self.epsilons), "success": self.success, "before": self.before, "labels": self.labels, "flipped_at": self.flipped_at}
+
+    def plot(self, text: str = ""):
+        from ..plot.analysis import fgsm as draw
+
+        return draw(self, text)
+
+
+def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Sequence[float] = EPSILONS, mean: Any = 0.0, std: Any = 1.0) -> FGSM:
+    """One step x + epsilon sign(gradient of the cross entropy), in pixel space and clipped to [0, 1], for every epsilon.
+
+        x0 = (pixels - mean) / std;   pixels' = clip(pixels + epsilon sign(d loss / d pixels))
+
+    labels   (B,) the labels that the step leads away from (default: the network's own)
+    mean, std   of the network's normalisation, numbers or one a channel;  epsilons in units of pixels in [0, 1]
+
+    Source: Goodfellow et al. (2015); the paper iterates this step until the label flips, its epsilon is not known.
+    """
+    mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
+    pixels = x0 * std + mean
+    if float(pixels.min()) < -1e-4 or float(pixels.max()) > 1 + 1e-4:
+        raise FxscopeError(f"fgsm: with this mean and std the pixels run from {float(pixels.min()):.3g} to {float(pixels.max()):.3g}; they must lie in [0, 1]")
+    x = x0.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        scores = model(x)
+        before = scores.argmax(1)
+        chosen = before if labels is None else torch.as_tensor(labels, device=x0.device).expand(len(x0))
+        step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[0].sign()
+    with torch.no_grad():
+        images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
+        after = torch.stack([model(i).argmax(1) for i in images])
+    return FGSM(tuple(float(e) for e in epsilons), images, after, before)

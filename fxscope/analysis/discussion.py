@@ -1,0 +1,153 @@
+"""Pixel discussions: everything that adds to a score, back-projected to the pixels (paper, eq. 18, in three readings)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Iterator
+
+import torch
+
+from ..emit import emit_projections
+from ..errors import FxscopeError, IllConditioned
+from ..operator.progress import steps
+from .record import Result
+
+if TYPE_CHECKING:
+    from ..operator import LinearInterpreter
+
+READINGS = ("weighted", "per-layer", "literal")
+CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
+ELEMENTS = 1 << 26  # numbers that one chunk of labels may hold
+
+
+@dataclass(frozen=True)
+class PixelDiscussion(Result):
+    """One image of pixel-wise contributions a label, each summing to its score.
+
+    images  (K, *input);  scores  (K,);  labels  K indices
+    error   largest |sum of an image - its score| / max |score|
+    added   size of the corrections of "weighted" over that of the layers' contributions, 0 for the others;  condition  largest factor by
+            which a scaling magnifies (sum |p| / |sum p|), 1 for "weighted"
+    """
+
+    labels: tuple
+    reading: str
+    images: torch.Tensor
+    scores: torch.Tensor
+    added: float
+    condition: float
+    _photograph: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def error(self) -> float:
+        dims = list(range(self.scores.dim(), self.images.dim()))
+        return float((self.images.sum(dims) - self.scores).abs().max() / self.scores.abs().max())
+
+    def numbers(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "reading": self.reading, "scores": self.scores, "error": self.error, "added": self.added, "condition": self.condition}
+
+    def plot(self, text: str = "", names: Any = None):
+        from ..plot.analysis import discussion as draw
+
+        return draw(self, text, names)
+
+
+def pixel_discussion(lin: "LinearInterpreter", labels: Any, reading: str = "weighted", condition: float = CONDITION, progress: bool = True) -> PixelDiscussion:
+    """The pixel discussion of one label or a list: F x0 and every layer's masked bias, back-projected to the input.
+
+        PD = F^T e_k * x0 + sum_i p_i,        sum of PD = y_k
+
+    labels   an index of the scores, or a list of them
+    reading  "weighted": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k, corrected to the layer's
+             contribution c by p + |p| (c - sum p) / sum |p|;  "per-layer": p_i = P_i b_i scaled so that it sums to c;
+             "literal": PD as a whole scaled to the score (eq. 18)
+    condition   the scaling readings raise ``IllConditioned`` where sum |p| / |sum p| is larger
+
+    Cost: a row, and for "weighted" one back-projection from every layer, a label. Shapes: (K, *input), with B images (K, B, *input).
+    Source: the paper, eq. 17 and 18; LRP's conservation (Bach et al., 2015).
+    """
+    given = labels if isinstance(labels, list) else [labels]
+    engine = Discussion(lin, reading, condition)
+    found = list(engine.chunks(given, progress))
+    return PixelDiscussion(tuple(given), reading, torch.cat([i for _, i, _ in found]), torch.cat([s for _, _, s in found]), engine.added, engine.condition, lin.x0)
+
+
+class Discussion:
+    """The back-projections of one interpreter, ready for any number of labels."""
+
+    def __init__(self, lin: "LinearInterpreter", reading: str = "weighted", condition: float = CONDITION):
+        if reading not in READINGS:
+            raise ValueError(f"reading={reading!r}; it is one of {', '.join(READINGS)}")
+        if isinstance(lin.x, tuple) or not lin.F.outputs.spec.is_leaf():
+            raise FxscopeError("a pixel discussion is about one input and one output; name them with inputs= and outputs=")
+        self.lin, self.reading, self.limit = lin, reading, condition
+        self.parts = emit_projections(lin.program)
+        self.added, self.condition = 0.0, 1.0
+        self._moved = self._total = 0.0
+        with torch.no_grad():
+            _, self.state = self.parts.record(*lin._args)
+            self.images = self._class_free() if reading != "weighted" else {}
+
+    def chunks(self, labels: list, progress: bool = True) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
+        """(labels, images (K, *input), scores (K,)) for as many labels as fit a budget, one chunk after the other."""
+        size = max(1, min(self.lin.F.chunk, ELEMENTS // self._numbers()))
+        with steps(len(labels), "pixel discussions", progress) as bar:
+            for start in range(0, len(labels), size):
+                part = labels[start : start + size]
+                with torch.no_grad():
+                    images, scores = self._chunk(part)
+                space = self.lin.F.inputs
+                yield part, space.unstack(images, (len(part),)), scores if space.batched else scores[:, 0]
+                bar.update(len(part))
+
+    def _numbers(self) -> int:
+        return max(1, 4 * self.lin.x.numel(), *(4 * s.numel() for s in self.state if s.dtype != torch.int64))
+
+    def _chunk(self, labels: list) -> tuple[torch.Tensor, torch.Tensor]:
+        space = self.lin.F.outputs
+        y2, _ = space.stack(space.cotangents(labels, self.lin.batch))
+        row, shares = self.parts.shares(self.state, y2)
+        scores = (y2 * self.lin.y0).flatten(2).sum(2)
+        images = row * self.lin.x
+        for name, at in self.parts.layers.items():
+            given = [shares[i] for i in at]
+            wanted = sum(s.flatten(2).sum(2) for s in given)
+            images = images + self._layer(name, given, wanted)
+        return (images if self.reading != "literal" else self._scaled(images, scores, labels)), scores
+
+    def _layer(self, name: str, shares: list[torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
+        if self.reading == "weighted":
+            return self._corrected(self.parts.back[name](self.state, *shares), wanted)
+        if self.reading == "literal":
+            return self.images[name]
+        return self._scaled(self.images[name], wanted, name)
+
+    def _class_free(self) -> dict[str, torch.Tensor]:
+        """P_i b_i of every layer, the same for all labels: (1, B, *input)."""
+        values = self.parts.masked(self.state)
+        return {name: self.parts.masked_back[name](self.state, *(values[i] for i in at)) for name, at in self.parts.layers.items()}
+
+    def _corrected(self, p: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """p + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
+        size = p.abs().flatten(2).sum(2)
+        weight = torch.where(_wide(size, p) > 0, p.abs() / _wide(size, p).clamp_min(torch.finfo(p.dtype).tiny), torch.full_like(p, 1 / p[0, 0].numel()))
+        missing = wanted - p.flatten(2).sum(2)
+        self._moved += float(missing.abs().sum())
+        self._total += float(wanted.abs().sum())
+        self.added = self._moved / self._total if self._total else 0.0
+        return p + weight * _wide(missing, p)
+
+    def _scaled(self, p: torch.Tensor, wanted: torch.Tensor, what: Any) -> torch.Tensor:
+        """p times wanted / sum p; raises where the sum cancels."""
+        total, size = p.flatten(2).sum(2), p.abs().flatten(2).sum(2)
+        needed = (wanted != 0).expand(torch.broadcast_shapes(wanted.shape, total.shape))
+        condition = torch.where(needed, (size / total.abs()).expand_as(needed), torch.ones(()).to(p))
+        worst = float(condition.nan_to_num(nan=float("inf")).max())
+        if worst > self.limit:
+            raise IllConditioned(f"reading={self.reading!r}: the image of {what} sums to 1/{worst:.3g} of its absolute sum, and scaling it would magnify as much (limit {self.limit:g}); use reading='weighted'")
+        self.condition = max(self.condition, worst)
+        return p * _wide(torch.where(needed, wanted / torch.where(total == 0, torch.ones_like(total), total), torch.zeros_like(wanted)), p)
+
+
+def _wide(values: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    return values.reshape(*values.shape, *[1] * (image.dim() - 2))

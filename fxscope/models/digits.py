@@ -1,0 +1,59 @@
+"""Small classifiers of 32x32 digits, stand-ins for the paper's: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import nn
+
+STAGES = ((16, 16), (32, 32), (64, 64))
+
+
+class DigitsVGG(nn.Module):
+    """Three stages of two 3x3 convolutions, each ended by max-pooling, then two linear layers, laid out as torchvision's VGG."""
+
+    def __init__(self, batch_norm: bool = False):
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 1
+        for stage in STAGES:
+            for c in stage:
+                layers += [nn.Conv2d(channels, c, 3, padding=1), *([nn.BatchNorm2d(c)] if batch_norm else []), nn.ReLU(inplace=True)]
+                channels = c
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Linear(channels * 16, 64), nn.ReLU(inplace=True), nn.Linear(64, 10))
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+class Block(nn.Module):
+    """relu(bn(conv(relu(bn(conv(x))))) + shortcut(x))."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
+        same = inputs == outputs and stride == 1
+        self.downsample = nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(y + self.downsample(x))
+
+
+class DigitsResNet(nn.Module):
+    """A convolution, three stages of two blocks, global average pooling, one linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        widths = (16, 32, 64)
+        self.layers = nn.Sequential(*[
+            nn.Sequential(Block(widths[max(i - 1, 0)], w, 1 if i == 0 else 2), Block(w, w, 1)) for i, w in enumerate(widths)
+        ])
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.layers(F.relu(self.bn1(self.conv1(x))))
+        return self.fc(x.mean((2, 3)))

@@ -1,0 +1,188 @@
+"""The pages: the tour, the report, what they refuse, and how a browser sees them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import save_file
+
+from fxscope import models, photos
+from fxscope.cli import cli
+from fxscope.errors import FxscopeError, ImageError, WeightsError
+from fxscope.tour import CHAPTERS, Chapter, Page, network, report, tour
+from fxscope.tour.networks import check_memory, fitted, images_of, read
+
+
+class Links(HTMLParser):
+    """Sources and links of a page, its open elements, and what was not closed."""
+
+    void = {"meta", "link", "img", "br", "hr"}
+
+    def __init__(self):
+        super().__init__()
+        self.sources, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.sources += [v for k, v in attributes if k in ("src", "href", "xlink:href")]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.void:
+            self.open.pop()
+
+
+def check_page(text):
+    links = Links()
+    links.feed(text)
+    assert not links.open and all(s.startswith(("#", "data:")) for s in links.sources)
+    for data in re.findall(r'src="data:image/png;base64,([^"]+)"', text):
+        assert base64.b64decode(data).startswith(b"\x89PNG")
+    return len(re.findall("<figure", text))
+
+
+def test_a_chapter_alone(tmp_path):
+    written = tour(out=tmp_path, chapters=["verification"], progress=False)
+    assert written.numbers["verification"]["ok"] and written.numbers["verification"]["largest"] < 1e-9
+    assert check_page(written.page.read_text()) == 1 and (tmp_path / "figures" / "graph.svg").exists()
+    assert [f.appears for f in written.findings] == [True]
+    with pytest.raises(FxscopeError, match=", ".join(CHAPTERS)):
+        tour(out=tmp_path, chapters=["classfication"])
+
+
+def test_an_interrupted_page_goes_on(tmp_path):
+    made = []
+
+    def chapter(name, fails=False):
+        def make():
+            made.append(name)
+            if fails:
+                raise KeyboardInterrupt
+            found = Chapter(name, numbers={"value": name})
+            found.text("a < b & c")
+            return found
+
+        return make
+
+    page = Page(tmp_path, "title", "about", {"image": 1})
+    with pytest.raises(KeyboardInterrupt):
+        page.write({"one": chapter("one"), "two": chapter("two", fails=True)}, progress=False)
+    written = page.write({"one": chapter("one"), "two": chapter("two")}, progress=False)
+    assert made == ["one", "two", "two"] and set(written.numbers) == {"one", "two"} and "a &lt; b &amp; c" in written.page.read_text()
+    Page(tmp_path, "title", "about", {"image": 2}).write({"one": chapter("one")}, progress=False)
+    assert made[-1] == "one"
+
+
+def test_report_of_scores_and_of_images(tmp_path):
+    picture = tmp_path / "cat.png"
+    Image.fromarray((photos.shipped("chelsea")[:, :48, :48].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(picture)
+    scores = network("fxscope:digits_vgg_bn", models.build("digits_vgg_bn"))
+    images = network("fxscope:pixelshuffle4x", models.build("pixelshuffle4x"), size=24)
+    written = report([scores, images], str(picture), tmp_path / "page", progress=False)
+    assert check_page(written.page.read_text()) >= 7
+    assert {f.suffix for f in (tmp_path / "page" / "figures").iterdir()} == {".pdf", ".svg", ".png"}
+    found = written.numbers["digits_vgg_bn"]
+    assert found["verification"]["ok"] and found["cat.png"]["discussion"]["error"] < 1e-3 and found["cat.png"]["sum_error"] < 1e-3
+    assert written.numbers["pixelshuffle4x"]["cat.png"]["sum_error"] < 1e-4 and "stand-in" in written.page.read_text()
+
+
+@pytest.mark.parametrize("mode, size", [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))])
+def test_images_of_every_mode_are_read(mode, size, tmp_path):
+    path = tmp_path / "image.png"
+    (Image.fromarray(np.full(size[::-1], 65535, dtype=np.uint16)) if mode == "I;16" else Image.new(mode, size, 255 if mode == "L" else None)).save(path)
+    picture = read(path, least=8)
+    assert picture.shape == (3, size[1], size[0]) and 0 <= float(picture.min()) <= float(picture.max()) <= 1
+    assert mode not in ("L", "I;16") or float(picture.min()) == 1
+
+
+def test_bad_input(tmp_path):
+    text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"
+    text.write_text("not an image")
+    Image.new("RGB", (1, 1)).save(tiny)
+    for image, said in ((text, "not an image"), (tmp_path / "missing.png", "no image"), (tiny, "1 x 1 pixels")):
+        with pytest.raises(ImageError, match=said):
+            tour(str(image), tmp_path / "page", progress=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="no image in the folder"):
+        images_of([str(tmp_path / "empty")])
+    assert fitted(torch.rand(3, 1, 1), 4).shape == (3, 4, 4)
+
+
+def test_a_large_image_is_refused_with_the_memory_it_needs():
+    found = network("fxscope:edsr_baseline4x", models.build("edsr_baseline4x"))
+    with pytest.raises(ImageError, match=r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+"):
+        check_memory(found, (1, 3, 4000, 5000))
+    assert check_memory(found, (1, 3, 32, 32)) < 1 << 30
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(a) for a in arguments])
+
+
+def test_weights_of_another_network(tmp_path):
+    save_file(models.build("digits_vgg").state_dict(), tmp_path / "other.safetensors")
+    failed = run("votes", "fxscope:digits_vgg_bn", tmp_path / "x.png", "--weights", tmp_path / "other.safetensors").exception
+    assert isinstance(failed, WeightsError) and "missing" in str(failed) and "unexpected" in str(failed)
+    assert isinstance(run("votes", "fxscope:digits_vgg", tmp_path / "x.png", "--weights", "DEFAULT").exception, WeightsError)
+
+
+def test_verbs(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("chelsea", "coffee"):
+        Image.fromarray((photos.shipped(name)[:, :40, :40].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(folder / f"{name}.png")
+    image = folder / "chelsea.png"
+    done = run("residual-share", "fxscope:digits_vgg", "fxscope:digits_vgg_bn", "--images", folder, "--state", tmp_path / "s.json", "--json")
+    assert done.exit_code == 0 and json.loads(done.output)["digits_vgg"]["images"] == 2
+    for verb in (["layers", "fxscope:digits_vgg", folder], ["discussion", "fxscope:digits_vgg", image, "--label", 3], ["votes", "fxscope:digits_vgg", image, "--all"], ["fgsm", "fxscope:digits_vgg", folder], ["locality", "fxscope:pixelshuffle4x", image, "--places", 3]):
+        done = run(*verb, "-o", tmp_path / "figure.pdf")
+        assert done.exit_code == 0 and (tmp_path / "figure.pdf").exists(), (verb, done.output, done.exception)
+        (tmp_path / "figure.pdf").unlink()
+
+
+@pytest.mark.full
+def test_the_whole_tour_in_a_browser(tmp_path):
+    written = tour(out=tmp_path / "page", progress=False)
+    assert set(written.numbers) == set(CHAPTERS)
+    figures = check_page(written.page.read_text())
+    votes, layers = written.numbers["classification"]["votes"], written.numbers["classification"]["layers"]
+    assert votes["error"] < 1e-9 and layers["error"] < 1e-9
+    table = written.numbers["storage"]["table_1"]
+    assert [v["KiB"] for v in table.values()] == [58048, 90112, 4147200]
+    assert all(v["sum_error"] < 1e-4 for c in ("super-resolution", "image-to-image") for v in written.numbers[c]["networks"].values())
+    seen = browse(written.page, tmp_path)
+    assert seen["pictures"] == seen["loaded"] >= figures - 1 and seen["errors"] == [] and seen["fetched"] == []
+
+
+def browse(page, folder):
+    """What headless Chromium sees: pictures and how many have loaded, resources from elsewhere, errors on the console."""
+    chromium = shutil.which("chromium")
+    assert chromium, "the test of the page needs chromium on the path (apt-get install chromium)"
+    probe = (
+        "<script>window.errs=[];addEventListener('error',e=>errs.push(String(e.message||e.target.src)),true);addEventListener('load',()=>{const i=[...document.images];"
+        "const s={pictures:i.length,loaded:i.filter(x=>x.complete&&x.naturalWidth>0).length,errors:errs,fetched:performance.getEntriesByType('resource').map(r=>r.name).filter(n=>!n.startsWith('data:'))};"
+        "const p=document.createElement('pre');p.id='seen';p.textContent=JSON.stringify(s);document.body.append(p)})</script>"
+    )
+    copy = folder / "probed.html"
+    copy.write_text(page.read_text().replace("<head>", "<head>" + probe, 1))
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={folder / 'chromium'}", "--virtual-time-budget=20000", "--dump-dom", copy.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)
+    assert found, done.stderr[-2000:]
+    seen = json.loads(found[1].replace("&amp;", "&"))
+    seen["errors"] += re.findall(r"CONSOLE.*", done.stderr)
+    return seen
