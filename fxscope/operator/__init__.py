@@ -3,9 +3,10 @@
 from .compare import Comparison, compare
 from .contributions import Contributions
 from .crop import LocalRow, local_row
+from .filters import Filters
 from .interpreter import LinearInterpreter, interpret
 from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 from .svd import SVD, Spectrum
 
-__all__ = ["Comparison", "Contributions", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "compare", "interpret", "local_row", "storage"]
+__all__ = ["Comparison", "Contributions", "Filters", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "compare", "interpret", "local_row", "storage"]

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import NotLocal, ShapeError
+from ..errors import FxscopeError, NotLocal, ShapeError
+from .filters import Filters
 from .origin import of_operator
 from .progress import steps
 from .spaces import Space
@@ -84,6 +85,14 @@ class Operator:
     def column(self, index: Any) -> Any:
         """The column of an input, F e_j: its projective filter (paper, eq. 9)."""
         return self.columns([index], progress=False)[0] if not self._structured(self.outputs) else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
+
+    def filters(self, rows: Iterable[Any] | None = None, columns: Iterable[Any] | None = None, progress: bool = True) -> Filters:
+        """Rows (receptive filters) or columns (projective filters) as a record that knows what it is of, shows, saves and loads itself."""
+        if (rows is None) == (columns is None):
+            raise FxscopeError("filters takes rows= or columns=, a list of indices")
+        indices = list(columns if rows is None else rows)
+        values = self.columns(indices, progress) if rows is None else self.rows(indices, progress)
+        return Filters("column" if rows is None else "row", tuple(map(str, indices)), values, self.origin())
 
     @staticmethod
     def _structured(space: Space) -> bool:
