@@ -33,25 +33,23 @@ import warnings; warnings.simplefilter("ignore")
 import torch
 path, form, source, target, threads, *names = sys.argv[1:]
 torch.set_num_threads(int(threads))
-inputs = torch.load(source, weights_only=True)
-if form == "ts":
-    out = torch.jit.load(path)(*inputs)
-elif form == "pt2":
-    out = torch.export.load(path).module()(*inputs)
-elif form == "aoti":
-    out = torch._inductor.aoti_load_package(path)(*inputs)
-else:
-    import onnxruntime
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    every = [t for x in inputs for t in ([x] if isinstance(x, torch.Tensor) else x.values() if isinstance(x, dict) else x)]
-    feeds = {n: x.numpy() for n, x in zip(names, every)}
-    feeds = {i.name: feeds[i.name] for i in session.get_inputs()}
-    out = [torch.from_numpy(o) for o in session.run(None, feeds)]
 def flat(v):
     if isinstance(v, torch.Tensor): return [v]
     if isinstance(v, dict): v = v.values()
     return [t for x in v for t in flat(x)]
-torch.save([t.detach() for t in flat(out)], target)
+if form == "ts":
+    call = torch.jit.load(path)
+elif form == "pt2":
+    call = torch.export.load(path).module()
+elif form == "aoti":
+    call = torch._inductor.aoti_load_package(path)
+else:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    def call(*inputs):
+        feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
+        return [torch.from_numpy(o) for o in session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
+torch.save([[t.detach().clone() for t in flat(call(*inputs))] for inputs in torch.load(source, weights_only=True)], target)
 """
 
 
@@ -79,11 +77,11 @@ class SavedCheck:
         return "; ".join([said, *map(str, self.flips)])
 
 
-def run_saved(path: "str | Path", format: str, inputs: tuple, names: list[str]) -> list[torch.Tensor]:
-    """The outputs of a saved file in a fresh process where fxscope cannot be imported."""
+def run_saved(path: "str | Path", format: str, input_sets: list[tuple], names: list[str]) -> list[list[torch.Tensor]]:
+    """The outputs of a saved file for every set of inputs, in a fresh process where fxscope cannot be imported."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
-        torch.save(pytree.tree_map(lambda x: x.detach().clone(), list(inputs)), source)
+        torch.save(pytree.tree_map(lambda x: x.detach().clone(), [list(inputs) for inputs in input_sets]), source)
         command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target), str(torch.get_num_threads()), *names]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:
@@ -98,10 +96,9 @@ def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
-    for inputs in input_sets:
+    for inputs, got in zip(input_sets, run_saved(path, format, input_sets, input_names(graph, input_sets[0])), strict=True):
         with torch.no_grad():
             expected = tensors_of(graph(*inputs))
-        got = run_saved(path, format, inputs, input_names(graph, inputs))
         each = [_error(a, b) for a, b in zip(got, expected, strict=True)]
         bounds = [tolerance] * len(each)
         if max(each) > tolerance and not has_state(graph):
