@@ -129,6 +129,25 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
     assert check_memory(found, (1, 3, 32, 32)) < 1 << 30
 
 
+def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
+    Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
+    failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", "--out", tmp_path / "page")
+    assert isinstance(failed.exception, ImageError) and "GiB" in str(failed.exception) and not (tmp_path / "page").exists()
+    assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
+def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
+    text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"
+    text.write_text("not an image")
+    Image.new("RGB", (1, 1)).save(tiny)
+    (tmp_path / "empty").mkdir()
+    model = "fxscope:pixelshuffle4x" if verb in ("locality", "reach") else "fxscope:digits_vgg"
+    for image, said in ((text, "not an image"), (tiny, "1 x 1 pixels"), (tmp_path / "empty", "no image in the folder")):
+        failed = run(verb, model, image, *(["--out", tmp_path / "page"] if verb == "report" else []))
+        assert isinstance(failed.exception, ImageError) and said in str(failed.exception)
+
+
 def run(*arguments):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
@@ -152,6 +171,16 @@ def test_verbs(tmp_path):
         done = run(*verb, "-o", tmp_path / "figure.pdf")
         assert done.exit_code == 0 and (tmp_path / "figure.pdf").exists(), (verb, done.output, done.exception)
         (tmp_path / "figure.pdf").unlink()
+
+
+def test_report_command_side_by_side(tmp_path):
+    Image.fromarray((photos.shipped("chelsea")[:, 60:84, 120:144].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "cat.png")
+    done = run("report", "fxscope:bicubic4x", tmp_path / "cat.png", "--and", "fxscope:pixelshuffle4x", "--out", tmp_path / "page", "--json")
+    assert done.exit_code == 0, done.exception
+    numbers = json.loads(done.stdout)
+    assert set(numbers) == {"bicubic4x", "pixelshuffle4x", "side-by-side"} and set(numbers["side-by-side"]) == {"bicubic4x", "pixelshuffle4x"}
+    assert numbers["side-by-side"]["bicubic4x"] == 0 < numbers["side-by-side"]["pixelshuffle4x"]
+    assert check_page((tmp_path / "page" / "index.html").read_text()) > 10
 
 
 @pytest.mark.full

@@ -64,7 +64,7 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
 
 
 def _beside(mine: dict[str, float], others: dict[str, float]) -> str:
-    first, second = (", ".join(f"{n} {100 * v:.2g}%" for n, v in part.items()) for part in (mine, others))
+    first, second = (", ".join(f"{n} {100 * v:.3g}%" for n, v in part.items()) for part in (mine, others))
     return f"{first}; {second}"
 
 
@@ -78,7 +78,7 @@ def _outputs(chapter: Chapter, networks: list[Network], readings: dict, given: d
         filtered = lin.F @ lin.x0[0]
         error = float((filtered + r[0] - lin.y0[0]).abs().max() / lin.y0.abs().max())
         chapter.figure(f"i2i_{n.name}", plot.images({"input": given[n.name], "output": n.show(lin.y0[0])}), f"{n.title}: its input and output.")
-        chapter.figure(f"i2i_parts_{n.name}", plot.images({"F x0": filtered, "r": r[0]}, signed=True), f"{n.title}: the output as F x0 + r on one scale (mean over colours); r holds {100 * share:.0f}% of the output's norm.")
+        chapter.figure(f"i2i_parts_{n.name}", plot.images({"F x0": filtered, "r": r[0]}, signed=True), f"{n.title}: the output as F x0 + r on one scale (mean over colours); the norm of r is {100 * share:.0f}% of the output's. The frozen means count in r, so F x0 and r may cancel.")
         rows.append((n.title, f"{100 * share:.1f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {"residual_share": share, "sum_error": error}
     chapter.table(("network", "|r| / |y|", "error of F x0 + r"), rows)
