@@ -51,7 +51,7 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     text = ", ".join(f"{n.removeprefix('digits_')} {100 * v:.0f}%" for n, v in mean.items())
     chapter.findings.append(Finding("The residual is most of the score", "78 to 95% (Table 4)", text, min(mean.values()) > 0.5))
     chapter.findings.append(Finding(
-        "With batch norm the share is a little larger", "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points", f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points", mean["digits_vgg_bn"] > mean["digits_vgg"],
+        "With batch norm the share is larger", "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points", f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points", mean["digits_vgg_bn"] > mean["digits_vgg"],
     ))
     order = sorted(mean, key=mean.get)
     falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))

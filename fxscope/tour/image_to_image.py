@@ -55,7 +55,8 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
         shares[n.name] = float(lin.residual.norm() / lin.y0.norm())
         areas[n.name] = mean(s.participation for s in lin.F.svd(4, tol=1e-2, progress=False).shapes())
     rows = [(n, f"{100 * v['residual_share']:.1f}%", f"{100 * eigen[n]['participation']:.2g}%") for n, v in mine.items()] + [(n, f"{100 * v:.1f}%", f"{100 * areas[n]:.2g}%") for n, v in shares.items()]
-    chapter.table(("network", "|r| / |y|", "area of an eigen-input"), rows, "In the units that each network gives: [-1, 1] for the generators, so that a grey output counts as 0, and [0, 1] or 0 to 255 for the upscalers")
+    chapter.text("Norms are in the units that each network gives: [-1, 1] for the generators, so that a grey output counts as 0, and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture.")
+    chapter.table(("network", "|r| / |y|", "area of an eigen-input"), rows)
     chapter.numbers["super_resolution"] = {"residual_share": shares, "participation": areas}
     chapter.findings += [
         Finding("Residuals of image-to-image networks are larger than of super-resolution", "larger (Fig. 15)", _beside({n: v["residual_share"] for n, v in mine.items()}, shares), min(v["residual_share"] for v in mine.values()) > max(shares.values())),

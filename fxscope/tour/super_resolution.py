@@ -107,7 +107,8 @@ def _locality(chapter: Chapter, networks: list[Network], readings: dict, scale: 
         rows.append((n.title, *(energies[n.name].radius(p) for p in (0.5, 0.9, 0.99)), f"{100 * alike.spread:.2g}%"))
         chapter.numbers["networks"][n.name] |= {"radius_90": energies[n.name].radius(0.9), "radius_99": energies[n.name].radius(0.99), "column_spread": alike.spread}
     chapter.figure("sr_energy", draw.energies(energies), f"Share of a row's energy within a distance of its place, in low-resolution pixels, the mean over {len(places)} places.")
-    chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows, "Locality of rows in input pixels; columns differ: energy of their deviation from the mean column")
+    chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows)
+    chapter.text("Rows: the distance in small pixels that holds a part of their energy. Columns: the energy of their deviation from the mean column, laid over one another.")
     numbers = chapter.numbers["networks"]
     trained = [n.name for n in networks if not n.name.startswith("bicubic")]
     chapter.findings.append(Finding("Rows of super-resolution are sparse and lie around their pixel", "section 8.B", ", ".join(f"{n}: 90% within {numbers[n]['radius_90']} px" for n in trained), all(numbers[n]["radius_90"] <= 4 for n in trained)))
