@@ -27,5 +27,5 @@ def verification(progress: bool = False) -> Chapter:
     ok = all(r.ok for r in reports.values())
     worst = max(law.error for r in reports.values() for law in r.laws)
     chapter.numbers = {"ok": ok, "largest": worst, "laws": {n: {k: v.error for k, v in f.items()} for n, f in found.items()}}
-    chapter.findings.append(Finding("x1 = x0 gives y1 = y0, and the other laws", "hard requirement (eq. 3)", f"largest error {worst:.0e} over {len(reports)} networks", ok))
+    chapter.findings.append(Finding("x1 = x0 gives y1 = y0, and the other laws", "hard requirement (eq. 3)", f"largest error {worst:.0e} over {len(reports)} networks", ok, "every law holds within its bound"))
     return chapter
