@@ -51,6 +51,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_", "__repr__"),
     "reset_modules": (),
     "show_memory": False,
+    "write_computation_times": False,  # its page fetches a table's script from outside
     "show_signature": False,
     "download_all_examples": False,
     "min_reported_time": 1,

@@ -102,5 +102,7 @@ def _report(offenders: list[tuple[fx.Node, str]]) -> str:
         near = difflib.get_close_matches(_name(node).lower(), known, n=1, cutoff=0.5)
         nearest = f"; nearest rule: {near[0]}" if near else ""
         lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
+    if any(node.op == "call_module" for node, _ in offenders):
+        lines.append("With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own modules out.")
     lines.append("Add a rule with fxscope.register_rule, or tap around the operator with inputs= / outputs=.")
     return "\n".join(lines)

@@ -27,6 +27,20 @@ def optimized(program: Program) -> Program:
     return renamed
 
 
+def without_gradients(program: Program) -> Program:
+    """The program whose twins read detached states: autograd sees them, and everything they are computed from, as constants."""
+    cut: dict[fx.Node, fx.Node] = {}
+
+    def detached(record: Record, node: fx.Node) -> fx.Node:
+        if info(node).role != "frozen":
+            return node
+        if node not in cut:
+            cut[node] = _inserted(program, record, lambda state: state.detach(), node)
+        return cut[node]
+
+    return _renamed(program, {r: dataclasses.replace(r, twin=r.twin.mapped(lambda n, r=r: detached(r, n))) for r in program.tape})
+
+
 def _renamed(program: Program, new: dict[Any, Any]) -> Program:
     """The program with records replaced, in their inputs and at its outputs."""
     done: dict[Any, Any] = {}

@@ -18,7 +18,7 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from .errors import HookedModel, TraceFailure
+from .errors import HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -115,11 +115,7 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
     Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
     """
-    if not isinstance(model, nn.Module):
-        raise TraceFailure(
-            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; "
-            "wrap a function in a Module whose forward calls it"
-        )
+    check_model(model)
     _refuse_hooks(model)
     fixed = _fixed_arguments(model, concrete or {})
     tracer = Tracer(leaves)
@@ -187,15 +183,27 @@ def _refuse_hooks(model: nn.Module) -> None:
         )
 
 
+def check_model(model: nn.Module) -> None:
+    """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
+    if not isinstance(model, nn.Module):
+        raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
+    found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
+    if found:
+        shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
+        raise UnsupportedOperator(
+            f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in every layer, "
+            "so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted(set(found.values()))),
+        )
+
+
 def _cannot_trace(model: nn.Module, error: Exception) -> str:
     frames = [f for f in traceback.extract_tb(sys.exc_info()[2]) if is_user_file(f.filename)]
     where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
         f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\n"
-        "torch.fx records tensor operations, not Python decisions on tensor values or sizes. Fix the branch, or take the "
-        "part of the model that holds it out of the traced module; the torch.export frontend is the way for models that "
-        "must branch"
+        "torch.fx records tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the "
+        "model on example inputs, takes many such models"
     )
 
 

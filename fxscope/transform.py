@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
+import logging
+from types import FunctionType
 from typing import Any
 
 import torch
 import torch.fx as fx
 from torch import nn
 
-from .canonicalize import canonicalize
-from .classify import classify
+from .canonicalize import bound, canonicalize
+from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
-from .errors import LawBroken, PlaceError
-from .ir import acts
+from .errors import AliasingWrite, LawBroken, PlaceError, TraceFailure
+from .example import Example
+from .ir import acts, info
+from .optimize import without_gradients
 from .places import find_place, place_names
 from .policy import Policy
 from .rewrite import Probe, Program, rewrite
 from .rules import registry
-from .trace import trace
+from .trace import check_model, trace
+from .trace_export import export_trace
 
 PROBES = ("flat", "stacked")
+FRONTENDS = ("auto", "symbolic", "export")
+MAIN_OUTPUTS = ("logits", "reconstruction", "last_hidden_state")  # of a ModelOutput, in this order
+_log = logging.getLogger("fxscope")
 
 
 def transform(
@@ -32,7 +39,9 @@ def transform(
     inputs: "str | list[str] | None" = None,
     outputs: "str | list[str] | dict[str, str] | None" = None,
     probes: str = "flat",
-    example_inputs: tuple | None = None,
+    example_inputs: "tuple | dict | None" = None,
+    frontend: str = "auto",
+    freeze_gradients: bool = False,
 ) -> fx.GraphModule:
     """Rewrite a model into the graph of its linear interpreter.
 
@@ -47,8 +56,12 @@ def transform(
     inputs          the place that is probed (default: the model's first input), or several
     outputs         the place that is read (default: the model's output), or several as a list or {name: place}
     probes          "flat": x1 of shape (K*B, ...), probe-major;  "stacked": (K, B, ...), the form that exports with both dynamic
-    example_inputs  a tuple of the model's inputs: tells ranks where the graph alone does not, names which optional
-                    arguments are given, and checks the traced graph against the untouched model
+    example_inputs  a tuple of the model's inputs, or a dict of them by name: tells ranks where the graph alone does not, names which
+                    optional arguments are given, checks the traced graph against the untouched model, and lets a model that
+                    symbolic tracing cannot take go through torch.export
+    frontend        "auto"; "symbolic" or "export" to have that one alone
+    freeze_gradients   factors, statistics, gates and c(x0) are constants to autograd: only x1 and the linear layers' own
+                    parameters receive gradients through the interpreter branch
 
     x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is
     not changed; the mode (train or eval) is the model's, baked in. The result is a plain ``torch.fx.GraphModule`` of
@@ -69,16 +82,19 @@ def transform(
         raise ValueError(f"emit={emit!r}; it is one of {', '.join(FORMS)}")
     if probes not in PROBES:
         raise ValueError(f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)")
-    gm = emit_graph(program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs), emit, probes)
+    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend)
+    gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
     return gm
 
 
-def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, example_inputs: tuple | None = None) -> Program:
+def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto") -> Program:
     """The program (original graph and tape) of a model: all stages up to rewrite."""
-    gm = canonical(model, example_inputs)
+    gm = canonical(model, example_inputs, frontend)
     if outputs is not None:
         _cut(gm, outputs)
+    else:
+        _main_output(gm)
     taps = _taps(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)
@@ -86,30 +102,110 @@ def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, exam
     return rewrite(gm, taps)
 
 
-def canonical(model: nn.Module, example_inputs: tuple | None = None) -> fx.GraphModule:
-    """The traced and canonicalised graph of a model, checked against it where example inputs are at hand."""
-    gm = trace(model, _given(model, example_inputs), tuple(registry().modules))
+def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto") -> fx.GraphModule:
+    """The traced and canonicalised graph of a model, checked against it where example inputs are at hand.
+
+    frontend   "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic, and where that fails, or gives
+               another function than the model's, export if there are example inputs
+    """
+    if frontend not in FRONTENDS:
+        raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
+    check_model(model)
+    example = Example.of(example_inputs, model)
+    if frontend == "export":
+        return _exported(model, example)
+    try:
+        gm = _symbolic(model, example)
+        if frontend == "symbolic":
+            return gm
+    except (TraceFailure, AliasingWrite, LawBroken) as error:
+        if frontend == "symbolic":
+            raise
+        if example is None:
+            raise _ask_for_example(error) from error
+        _log.warning("%s goes through torch.export: %s", type(model).__name__, str(error).splitlines()[0])
+        return _exported(model, example, error)
+    return gm if example is None else _without_opaque(gm, model, example)
+
+
+def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
+    if example is not None and any(isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())):
+        raise TraceFailure(f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one")
+    gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
     gm = canonicalize(gm, model)
-    if example_inputs is not None:
-        check_trace(gm, model, tuple(example_inputs))
+    if example is not None:
+        check_trace(gm, model, example)
+    gm.meta.setdefault("frontend", {"name": "symbolic"})
     return gm
 
 
-def places(model: nn.Module) -> list[str]:
-    """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention)."""
-    return place_names(trace(model, None, tuple(registry().modules)))
+def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> fx.GraphModule:
+    """The graph itself, or the exported one where it holds calls without a rule that export looks into: modules of torch.nn, wrapped functions."""
+    left = sorted({_opaque(n, model) for n in gm.graph.nodes} - {""})
+    if not left:
+        return gm
+    try:
+        found = _exported(model, example)
+    except TraceFailure:
+        return gm  # classify names them, where they are on the path of a probe
+    _log.warning("%s goes through torch.export: no rule for %s", type(model).__name__, ", ".join(left))
+    return found
 
 
-def check_trace(gm: fx.GraphModule, model: nn.Module, example_inputs: tuple) -> None:
+def _opaque(node: fx.Node, model: nn.Module) -> str:
+    """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
+    if node.op == "call_module":
+        return type(model.get_submodule(node.target)).__name__
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and not node.target.__module__.startswith("torch.")
+    return node.target.__name__ if plain and not info(node).rule else ""
+
+
+def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
+    """Through torch.export: with the batch free, and where the model's code does not allow that, specialised to the example's sizes."""
+    if example is None:
+        raise TraceFailure(f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0, ...) to fxscope.transform")
+    try:
+        return _checked_export(model, example, True)
+    except (TraceFailure, LawBroken, RuntimeError, IndexError, TypeError):
+        pass
+    try:
+        return _checked_export(model, example, False)
+    except TraceFailure as error:
+        raise TraceFailure(f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}") from error
+
+
+def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
+    gm = canonicalize(export_trace(model, example, dynamic), model)
+    check_trace(gm, model, example)
+    return gm
+
+
+def _ask_for_example(error: Exception) -> Exception:
+    return type(error)(f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model then goes through torch.export")
+
+
+def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> list[str]:
+    """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention).
+
+    Of the traced graph; of the exported one where only export takes the model, which needs ``example_inputs``.
+    """
+    try:
+        return place_names(trace(model, None, tuple(registry().modules)))
+    except TraceFailure as error:
+        if example_inputs is None:
+            raise _ask_for_example(error) from error
+        return place_names(canonical(model, example_inputs))
+
+
+def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
     """Law 1 against the untouched model, in eval mode; in either mode shapes are written on the nodes and buffers stay as they were."""
-    given = [_clone(x) for x in example_inputs if x is not None and not isinstance(x, (bool, int, float, str))]
     buffers = {name: value.clone() for name, value in model.named_buffers()}
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         training = any(m.training for m in model.modules())
         torch.manual_seed(0)
-        got = _Recorder(gm).run(*given)
+        got = _Recorder(gm).run(*example.clone().tensors())
         torch.manual_seed(0)  # the same draws
-        expected = None if training else model(*[_clone(x) for x in example_inputs])
+        expected = None if training else example.call(model)
         for name, value in model.named_buffers():
             value.copy_(buffers[name])
     for a, b in zip(tensors_of(got), tensors_of(expected), strict=not training):
@@ -150,29 +246,47 @@ def tensors_of(value: Any) -> list[torch.Tensor]:
     return []
 
 
-def _clone(x: Any) -> Any:
-    return x.clone() if isinstance(x, torch.Tensor) else x
-
-
-def _given(model: nn.Module, example_inputs: tuple | None) -> dict:
-    """{argument of forward: example} for the positional example inputs."""
-    if example_inputs is None:
-        return {}
-    return dict(zip(inspect.signature(model.forward).parameters, example_inputs))
-
-
 def _taps(gm: fx.GraphModule, inputs: "str | list[str] | None") -> list[Probe]:
     if inputs is None:
         first = next((n for n in gm.graph.nodes if n.op == "placeholder"), None)
         if first is None:
             raise PlaceError("the model takes no input")
-        return [Probe("x1", first)]
+        return [Probe("x1", _looked_up(first) or first)]
     names = [inputs] if isinstance(inputs, str) else list(inputs)
     if not names or len(set(names)) != len(names):
         raise PlaceError(f"inputs={inputs!r} names no place, or one twice")
     if len(names) == 1:
         return [Probe("x1", find_place(gm, names[0]))]
     return [Probe("x1_" + "".join(c if c.isalnum() else "_" for c in n), find_place(gm, n)) for n in names]
+
+
+def _looked_up(node: fx.Node) -> fx.Node | None:
+    """The embedding that an input of token numbers is looked up in: there the probes enter; None for other inputs."""
+    for user in node.users:
+        rule = info(user).rule
+        if rule == "embedding" and bound(user)["input"] is node:
+            return user
+        found = _looked_up(user) if rule in ("reshape", "to", "long", "identity") else None
+        if found is not None:
+            return found
+    return None
+
+
+def _main_output(gm: fx.GraphModule) -> None:
+    """Of an output that is a Hugging Face ``ModelOutput`` only the main tensor is read: the logits, or what stands for them."""
+    output = next(n for n in gm.graph.nodes if n.op == "output")
+    value = output.args[0]
+    if isinstance(value, fx.Node) and is_structure(value) and any(base.__name__ == "ModelOutput" for base in value.target.__mro__):
+        names = [n for n in MAIN_OUTPUTS if n in value.kwargs] or list(value.kwargs)
+        output.args = (value.kwargs[names[0]],)
+        gm.graph.eliminate_dead_code(is_impure_node=acts)
+
+
+def main_output(y: Any) -> Any:
+    """What ``transform`` reads of a model's output by default: all of it, or a ModelOutput's logits (see ``MAIN_OUTPUTS``)."""
+    if not any(base.__name__ == "ModelOutput" for base in type(y).__mro__):
+        return y
+    return y[next((n for n in MAIN_OUTPUTS if y.get(n) is not None), next(iter(y)))]
 
 
 def _cut(gm: fx.GraphModule, outputs: "str | list[str] | dict[str, str]") -> None:

@@ -13,6 +13,7 @@ import fxscope
 from fxscope import models
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError, NonFinite, PlaceIndexError, ShapeError
+from fxscope.operator import Contributions, Filters
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -125,6 +126,17 @@ def test_memory_modes_agree(small, lin):
     assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
 
 
+def test_deterministic_algorithms_are_honoured(small, lin):
+    """The transpose of a max-pool is a scatter_add, which CUDA sums in any order unless asked; on a CPU its order is fixed."""
+    v = image(2, 3, 10, 10, seed=6)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, again = (fxscope.interpret(*small).F.T @ v for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert torch.equal(first, again) and torch.allclose(first, lin.F.T @ v, atol=1e-13)
+
+
 def test_batches_are_block_diagonal():
     torch.manual_seed(0)
     x0 = image(2, 2, 9, 10)
@@ -144,6 +156,26 @@ def test_contributions_sum_to_the_output(small, lin):
     elements = c.elementwise()
     assert elements["conv"].shape == (1, 4, 5, 5) and abs(sum(e.sum().item() for e in elements.values()) - c.residual) < 1e-12
     assert "F x0" in c._repr_html_() and '"terms"' in c.to_json()
+
+
+def test_results_are_saved_with_their_origin(small, lin, tmp_path):
+    c = lin.contributions((2, 4, 7))
+    again = Contributions.load(c.save(tmp_path / "c.safetensors"))
+    assert again.terms == c.terms and again.output == c.output and again.error == c.error and again.index == "(2, 4, 7)"
+    assert again.origin == c.origin == lin.F.origin() and len(c.origin["weights"]) == len(c.origin["image"]) == 16 and again.by_layer() == c.by_layer()
+    with pytest.raises(FxscopeError, match="from a file"):
+        again.elementwise()
+    rows = lin.F.filters(rows=[(2, 4, 7), (0, slice(None), 1)], progress=False)
+    loaded = Filters.load(rows.save(tmp_path / "rows.safetensors"))
+    assert loaded.kind == "row" and loaded.indices == rows.indices and loaded.origin == c.origin and torch.equal(loaded.values, rows.values)
+    assert torch.equal(loaded[0], lin.F.row((2, 4, 7))) and "Small" in loaded._repr_html_() and '"largest"' in loaded.to_json()
+    columns = lin.F.filters(columns=[(1, 3, 5)], progress=False)
+    assert torch.equal(columns[0], lin.F.column((1, 3, 5))) and len(columns.plot().axes) == 3
+    for bad in (lambda: Filters.load(tmp_path / "c.safetensors"), lambda: Contributions.load(tmp_path / "none.safetensors"), lambda: lin.F.filters(), lambda: c.save(tmp_path / "c.pt")):
+        with pytest.raises(FxscopeError):
+            bad()
+    both = fxscope.interpret(small[0], image(2, 2, 9, 10)).contributions((1, 4, 4))
+    assert torch.equal(Contributions.load(both.save(tmp_path / "both.safetensors")).output, both.output)
 
 
 def test_contributions_are_fullgrads_for_relu_networks():

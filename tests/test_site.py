@@ -76,11 +76,13 @@ def test_every_picture_is_there(site):
 
 
 def test_every_rule_has_a_card(site):
+    from docutils.nodes import make_id
+
     from fxscope.rules import registry
 
     text = "".join(p.read_text(encoding="utf-8") for p in (site / "rules" / "cards").glob("*.html"))
     for name, rule in registry().rules.items():
-        assert f'id="rule-{name.replace("_", "-")}"' in text, name
+        assert f'id="{make_id(f"rule-{name}")}"' in text, name
     assert text.count("class='laws'") == sum(bool(rule.samples) for rule in registry().rules.values())
 
 

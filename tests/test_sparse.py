@@ -35,7 +35,7 @@ class Local(nn.Module):
 
 
 NETWORKS = {
-    "local": (Local, (2, 24, 32)), "dncnn": (models.dncnn, (1, 40, 24)), "edsr": (models.edsr_baseline, (3, 8, 9)), "pixelshuffle": (models.PixelShuffleNet, (1, 16, 13)),
+    "local": (Local, (2, 24, 32)), "dncnn": (lambda: models.DnCNN(features=8), (1, 40, 24)), "edsr": (models.edsr_baseline, (3, 8, 9)), "pixelshuffle": (models.PixelShuffleNet, (1, 16, 13)),
     "cyclegan": (lambda: models.cyclegan(6), (3, 32, 32)), "resnet18": (lambda: torchvision.models.resnet18(weights=None), (3, 64, 64)),
 }
 

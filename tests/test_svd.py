@@ -137,7 +137,7 @@ def test_a_basis_that_is_restarted_finds_the_same(lin, monkeypatch):
     monkeypatch.setattr(lanczos, "BUDGET", 1)
     for block in (1, 3):
         found = lin.F.svd(5, "lanczos", tol=1e-9, block=block)
-        assert found.info["restarts"] >= 2 and found.converged.all()
+        assert found.info["restarts"] >= 1 and found.converged.all()
         assert torch.allclose(found.s, torch.linalg.svdvals(lin.F.to_dense(progress=False))[:5], rtol=1e-10)
         assert_errors_are_true(lin.F, found)
 

@@ -60,6 +60,27 @@ def test_gradients_reach_parameters_x0_and_x1(rng):
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_freeze_gradients_leaves_those_of_the_linear_layers(rng):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.SiLU(), nn.InstanceNorm2d(2), nn.Conv2d(2, 1, 3)).double()
+    first, last = model[0], model[3]
+    x0, x1 = photo(rng, 1, 1, 6, 6).requires_grad_(), photo(rng, 2, 1, 6, 6).requires_grad_()
+    scope = fxscope.transform(model, freeze_gradients=True)
+    y1 = scope(x0, x1)[1]
+    with torch.no_grad():
+        h = first(x0)
+        s = nn.functional.silu(h)
+        mean, deviation = s.mean((2, 3), keepdim=True), (s.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+    expected = last((torch.sigmoid(h) * first(x1) - mean) / deviation)
+    assert laws.distance(y1, expected) < 1e-12
+    given = [x1, *model.parameters()]
+    for a, b in zip(torch.autograd.grad(y1.square().sum(), given, retain_graph=True), torch.autograd.grad(expected.square().sum(), given)):
+        assert laws.distance(a, b) < 1e-12
+    assert torch.autograd.grad(y1.sum(), x0, allow_unused=True) == (None,)
+    assert torch.autograd.grad(fxscope.transform(model)(x0, x1)[1].square().sum(), x0)[0].abs().max() > 1e-6
+    adjoint = fxscope.transform(model, "adjoint", freeze_gradients=True)
+    assert torch.autograd.grad(adjoint(x0, y1.detach()).sum(), x0, allow_unused=True) == (None,)
+
+
 def test_taps_between_two_places(rng):
     model = randomize(torchvision.models.resnet18(weights=None).double().eval(), photo(rng, 2, 3, 64, 64))
     assert {"x", "conv1", "layer1.0.relu", "layer1.0.add", "layer1.0.relu_1", "fc"} <= set(fxscope.places(model))

@@ -49,12 +49,12 @@ class Graphs(SphinxDirective):
             found.append(nodes.literal_block(source, source, language="python"))
         model = builder()
         forms = self.options.get("forms", "traced pair filter adjoint").split()
-        return found + [nodes.raw("", tabs([(FORMS[f][0], pane(graph_of(model, f), f)) for f in forms]), format="html")]
+        return found + [nodes.raw("", tabs([(FORMS[f][0], pane(graph_of(model, f, networks.EXAMPLES.get(name)), f)) for f in forms]), format="html")]
 
 
-def graph_of(model, form: str):
+def graph_of(model, form: str, example: tuple | None = None):
     """The graph of a model in a form; "traced" is what the first stage makes."""
-    return trace(model, None, tuple(registry().modules)) if form == "traced" else fxscope.transform(model, form)
+    return trace(model, None, tuple(registry().modules)) if form == "traced" else fxscope.transform(model, form, example_inputs=example)
 
 
 def pane(gm, form: str) -> str:

@@ -88,3 +88,4 @@ def cyclegan():
 
 
 SOURCES = {"squeeze_excite": SqueezeExcite, "attention": Attention, "unet": UNet}
+EXAMPLES = {"attention": (torch.randn(1, 8, 16),)}  # what the graph alone does not tell: that x has three dimensions

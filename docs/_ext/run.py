@@ -20,6 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 from fxscope.render import Drawing
 
 _figures = 0
+_namespaces: dict[str, dict] = {}  # of every page; not in the environment, which is pickled
 
 
 class Run(SphinxDirective):
@@ -28,7 +29,7 @@ class Run(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         code = "\n".join(self.content)
-        namespace = _namespaces(self.env).setdefault(self.env.docname, {"__name__": f"docs_{self.env.docname}"})
+        namespace = _namespaces.setdefault(self.env.docname, {"__name__": f"docs_{self.env.docname}"})
         try:
             printed, value = execute(code, namespace, f"{self.env.docname}:{self.lineno}")
         except Exception as error:
@@ -39,12 +40,6 @@ class Run(SphinxDirective):
         if printed:
             found.append(_text(_first(printed, self.options.get("rows"))))
         return found + shown(value, self.options.get("rows"))
-
-
-def _namespaces(env) -> dict:
-    if not hasattr(env, "_run_namespaces"):
-        env._run_namespaces = {}
-    return env._run_namespaces
 
 
 def execute(code: str, namespace: dict, name: str) -> tuple[str, object]:
@@ -113,4 +108,5 @@ def _raw(text: str) -> nodes.Node:
 
 def setup(app):
     app.add_directive("run", Run)
+    app.connect("env-purge-doc", lambda app, env, docname: _namespaces.pop(docname, None))
     return {"parallel_read_safe": False}

@@ -12,6 +12,7 @@ from ..ir import info, mark
 from ..rewrite import Program, Structure, leaves
 from .backward import Reversal
 from .forward import upstream
+from .layout import batch_major
 from .outputs import finish, probe_major
 from .sources import Copied, Slots, Stored
 from .tagging import Tagging
@@ -51,7 +52,7 @@ class _Transposed:
         reversal = Reversal(self.program, self.source, K, self.constants)
         found = reversal.run(seeds)
         with Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
-            self._output(reversal, [probe_major(x, self.program.facts.rank(p.node), self.stacked) for p, x in found.items()])
+            self._output(reversal, [probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked) for p, x in found.items()])
         _prune(self.graph)
         return finish(self.program, self.graph, self.form, self.stacked)
 
@@ -87,17 +88,25 @@ class _Transposed:
             torch._assert(y2.dim() == rank, f"y2: expected {rank} dimensions, those of the output {place}")
         return y2.unflatten(0, (-1, y0.size(0)))
 
+    def _joined(self, x2: Any) -> Any:
+        return x2
+
     def _output(self, reversal: Reversal, found: list) -> None:
         self.graph.output(found[0].node if len(found) == 1 else tuple(x.node for x in found))
 
 
 class _Row(_Transposed):
-    """One reverse pass from a one-hot y2, with the additive constants that it meets."""
+    """One reverse pass from a one-hot y2, with the additive constants that it meets.
+
+    ``apart``: where a constant's share of one image cannot be told from its place, every image has a reverse pass of its own.
+    """
 
     constants = True
+    apart = False
 
     def _placeholders(self) -> None:
         outputs = leaves(self.program.outputs)
+        self.apart = not batch_major(self.program)
         if len(outputs) != 1:
             raise FxscopeError(f"emit='{self.form}' is about one output, and the model has {len(outputs)}; name one with outputs=")
         self.index = None if self.form == "argmax" else mark(self.graph.placeholder("index"), branch="interpreter", role="shape", place="index")
@@ -118,8 +127,12 @@ class _Row(_Transposed):
         seed = zeros.scatter(2, index, 1.0)
         rank = self.program.facts.need_rank(node, "a row")
         self.batch = flat.size(0)
-        y2 = seed.reshape([index.size(0), *[y0.size(d) for d in range(rank)]])
-        return {self.program.affine[node]: y2}, index.size(0)
+        count = index.size(0)
+        if self.apart:
+            seed = (seed.unsqueeze(1) * torch.eye(self.batch, dtype=y0.dtype, device=y0.device).unsqueeze(-1)).flatten(0, 1)
+            count = count * self.batch
+        y2 = seed.reshape([count, *[y0.size(d) for d in range(rank)]])
+        return {self.program.affine[node]: y2}, count
 
     def _output(self, reversal: Reversal, found: list) -> None:
         y0 = self.source[leaves(self.program.outputs)[0]]
@@ -129,10 +142,15 @@ class _Row(_Transposed):
             total = share if total is None else total + share
         if total is None:
             total = fx.Proxy(y0, self.tracer).new_zeros([reversal.k.K, self.batch])
-        r = total if self.stacked else total.flatten(0, 1)
+        r = self._joined(total)
+        r = r if self.stacked else r.flatten(0, 1)
         row = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         chosen = () if self.index is not None else (self.chosen.squeeze(0).node,)
         self.graph.output((y0, *chosen, row, r.node))
+
+    def _joined(self, apart: Any) -> Any:
+        """(K*B, B, ...), in which only the image of the pass is not zero, as (K, B, ...)."""
+        return apart.unflatten(0, (-1, self.batch)).sum(2) if self.apart else apart
 
 
 class _Shares(_Transposed):
@@ -158,8 +176,7 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
     """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them."""
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"]["labels"] = emission.labels
-    gm.meta["fxscope"]["records"] = emission.records
+    gm.meta["fxscope"].update(labels=emission.labels, records=emission.records, apart=not batch_major(program))
     return gm
 
 

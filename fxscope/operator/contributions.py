@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterable, Iterator
 
 import torch
 from torch.utils import _pytree as pytree
 
 from ..emit import emit_shares, layer_of
+from ..errors import FxscopeError, ShapeError
+from .records import plain, read, write
 
 if TYPE_CHECKING:
     from .interpreter import LinearInterpreter
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 class Term:
     """What one additive constant adds to the output.
 
-    place   where it stands, in graph order ``depth``;  kind   bias (conv, linear), shift (norms), intercept (c(x0) of a unit),
-    constant (an operand), frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap), padding
-    value   (B,) or a number for one image;  layer  the linear layer it shifts, where batch norm and its unit belong to it
+    place   where it stands, in graph order ``depth``
+    kind    bias (conv, linear), shift (norms), intercept (c(x0) of a unit), constant (an operand), padding, or
+            frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap)
+    value   (B,) or a number for one image
+    layer   the linear layer it shifts, where batch norm and its unit belong to it
     """
 
     place: str
@@ -45,6 +50,7 @@ class Contributions:
     linear: Any
     terms: tuple[Term, ...]
     output: Any
+    _origin: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     _source: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -59,27 +65,64 @@ class Contributions:
     def error(self) -> float:
         return float(torch.as_tensor(self.total - self.output).abs().max())
 
-    def by_layer(self) -> dict[str, Any]:
-        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias."""
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What these are the contributions of: model, hashes of weights and image, policy, dtype, versions."""
+        return self._live()[0].F.origin() if self._origin is None else self._origin
+
+    def by_layer(self, depth: int | None = None) -> dict[str, Any]:
+        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias.
+
+        ``depth`` cuts the modules' paths: by_layer(3) has one entry for all of "transformer.h.0".
+        """
         found: dict[str, Any] = {}
         for term in self.terms:
-            found[term.module or term.place] = found.get(term.module or term.place, 0) + term.value
+            name = ".".join((term.module or term.place).split(".")[:depth])
+            found[name] = found.get(name, 0) + term.value
         return found
+
+    def by_token(self, dim: int = 1) -> torch.Tensor:
+        """<row, x> at every position of the probed place, (B, L): what each token's embedding adds; they sum to ``linear``.
+
+        ``dim`` is the dimension of the tokens. The residual's terms are not in it: position embeddings and biases.
+        """
+        lin, _, row = self._live()
+        if isinstance(lin.x, tuple) or lin.x.dim() < 2:
+            raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+        product = row[0] * lin.x
+        return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
         """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
-        lin, y2 = self._source
+        lin, y2, _ = self._live()
         graph = emit_shares(lin.program, elementwise=True)
         with torch.no_grad():
-            _, shares = graph(*lin._args, y2)
+            _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share in zip(names, shares)}
 
     def to_json(self) -> str:
         """The terms with their places, and the totals."""
-        plain = pytree.tree_map(lambda v: v.tolist() if isinstance(v, torch.Tensor) else v, [asdict(t) for t in self.terms])
         totals = {n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")}
-        return json.dumps({"index": str(self.index), **totals, "error": self.error, "terms": plain}, indent=2)
+        return json.dumps({"index": str(self.index), **totals, "error": self.error, "terms": plain([asdict(t) for t in self.terms])}, indent=2)
+
+    def save(self, path: "str | Path") -> Path:
+        """Terms, totals and origin into one .safetensors file."""
+        terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
+        values = {"linear": _tensor(self.linear), "output": _tensor(self.output), "values": [_tensor(t.value) for t in self.terms]}
+        return write(path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values)
+
+    @classmethod
+    def load(cls, path: "str | Path") -> "Contributions":
+        """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
+        header, found = read(path, "contributions", "contributions")
+        terms = tuple(Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"]))
+        return cls(header["index"], _value(found["linear"]), terms, _value(found["output"]), header["origin"])
+
+    def _live(self) -> tuple:
+        if self._source is None:
+            raise FxscopeError("contributions from a file hold the sums alone; compute them again from the model: lin.contributions(index)")
+        return self._source
 
     def plot(self, **options: Any):
         """A figure of the terms by depth: ``fxscope.plot.contributions``."""
@@ -105,11 +148,21 @@ def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch))
     with torch.no_grad():
-        x2, shares = graph(*lin._args, y2)
+        x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
     for k, index in enumerate(indices):
         terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]) for i, (label, s) in enumerate(zip(labels, shares)))
-        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), (lin, pytree.tree_map(lambda t, k=k: t[k : k + 1], y2)))
+        source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
+        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), None, source)
+
+
+def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
+    """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
+    B = lin.batch
+    eye = torch.eye(B, dtype=lin.F.outputs.dtype, device=lin.F.outputs.device)
+    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
+    x2, shares = graph(*lin._args, lin.structured(each))
+    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 
 
 def _paired(cotangents: Any, values: Any) -> torch.Tensor:
@@ -119,6 +172,10 @@ def _paired(cotangents: Any, values: Any) -> torch.Tensor:
 
 def _value(v: torch.Tensor) -> Any:
     return v.item() if v.numel() == 1 else v
+
+
+def _tensor(v: Any) -> torch.Tensor:
+    return v if isinstance(v, torch.Tensor) else torch.tensor(v, dtype=torch.float64)
 
 
 def _unique(names: list[str]) -> list[str]:

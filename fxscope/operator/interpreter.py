@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 from typing import Any, Iterable, Iterator
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..emit import emit, emit_parts
 from ..errors import FxscopeError, NonFinite, ShapeError
+from ..example import Example
 from ..ir import info
 from ..rewrite import Program
 from ..trace import source_of
@@ -22,19 +24,21 @@ from .origin import of_interpreter
 from .spaces import Space
 from .sparse import Support
 
-BUDGET = 1 << 30  # bytes of activations that one pass of probes may take
+CPU_BUDGET, BUDGET = 1 << 28, 1 << 30  # bytes of activations that one pass of probes may take: a CPU gains nothing by more
 
 
-def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, memory: str = "record", chunk: int | None = None) -> "LinearInterpreter":
+def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, memory: str = "record", chunk: int | None = None, frontend: str = "auto", **kwargs: Any) -> "LinearInterpreter":
     """The linear interpreter of a model at x0: y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0.
 
         lin = interpret(model, x0);   lin(x1);   lin.F @ v;   lin.F.T @ u;   lin.F.row(i);   lin.residual
 
-    args      what the model takes; the first tensor is x0 (B, ...), unless ``inputs`` names another place, or several
+    args, kwargs   what the model takes; the first tensor is x0 (B, ...), unless ``inputs`` names another place, or several.
+              Token numbers are probed at their embedding, and of a Hugging Face ``ModelOutput`` the logits are read
     policy, inputs, outputs   as in ``fxscope.transform``
     memory    "record": the states of x0 are kept; "packed": masks as one bit an entry; "recompute": nothing is kept and x0
               runs with every product (the paper's way)
-    chunk     probes that run together (default: as many as fit ``BUDGET``, 1 GiB)
+    frontend  "auto": symbolic tracing, else torch.export, which is said in the log "fxscope"; or "symbolic", "export"
+    chunk     probes that run together (default: as many as fit 256 MiB on a CPU, 1 GiB elsewhere)
 
     The model is not changed, nor are its running statistics. Raises what ``transform`` raises, and ``NonFinite``.
     Source: the paper, eq. 2 to 5.
@@ -45,8 +49,9 @@ def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = No
     """
     if memory not in MODES:
         raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
-    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=args)
-    return LinearInterpreter(model, program, args, memory, chunk, str(policy or "freeze"))
+    example = Example.of(Example(args, kwargs), model)
+    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example, frontend=frontend)
+    return LinearInterpreter(model, program, example.tensors(), memory, chunk, str(policy or "freeze"))
 
 
 class LinearInterpreter:
@@ -59,20 +64,20 @@ class LinearInterpreter:
 
     def __init__(self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str):
         self.model, self.program, self.policy, self.memory = model, program, policy, memory
-        self._args = tuple(a for a in args if isinstance(a, torch.Tensor))
+        self._args = args
         self._parts = emit_parts(program, "stacked")
         for part in self._parts.values():
             part.train(model.training)
         with untouched(model), torch.no_grad():
             y0, states = self._parts["record"](*self._args)
-            self.x = self._probed(program)
+            self.x = self._probed(self._args)
         self.y0 = y0
         _finite(program, self._args, y0, states)
         meta = self._parts["record"].meta["fxscope"]
         own = tuple(n not in meta["folded"] for n in meta["state"])
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
         self.batch = self._args[0].shape[0]
-        chunk = chunk or _chunk(program, self.batch)
+        chunk = chunk or _chunk(program, self._args[0].device)
         affine = self._outputs(y0)
         self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self))
 
@@ -136,7 +141,8 @@ class LinearInterpreter:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
         with untouched(self.model), torch.no_grad():
             y, states = self._parts["record"](*args)
-        got, expected = tensors_of(self._outputs(self(args[0] if self.F.inputs.batched else args[0][0]))), tensors_of(self._outputs(y))
+            x1 = self._probed(args)
+        got, expected = tensors_of(self._outputs(self(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)))), tensors_of(self._outputs(y))
         error = sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()
         pairs = [(a, b) for a, b in zip(self._kept.get(), states) if a.dtype in (torch.bool, torch.int64) and a.numel()]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
@@ -149,7 +155,7 @@ class LinearInterpreter:
 
     def _pullback(self, u: Any) -> Any:
         with torch.no_grad():
-            return self._parts["pullback"](self._kept.get(), u)
+            return self._parts["pullback"](self._kept.get(), self.structured(u))
 
     def _outputs(self, y: Any) -> Any:
         """Tensor structures as they are; an output dataclass becomes a dict of its tensors."""
@@ -157,13 +163,17 @@ class LinearInterpreter:
             return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
         return y
 
+    def structured(self, u: Any) -> Any:
+        """Cotangents as the graphs take them: by attribute where the model's output is a dataclass."""
+        return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
+
     def _record(self) -> tuple[torch.Tensor, ...]:
         with untouched(self.model), torch.no_grad():
             return self._parts["record"](*self._args)[1]
 
-    def _probed(self, program: Program) -> Any:
-        """The values of the original branch at the probed places."""
-        nodes = [p.node for p in program.probes]
+    def _probed(self, args: tuple) -> Any:
+        """The values of the original branch at the probed places, for the inputs ``args``."""
+        nodes = [p.node for p in self.program.probes]
         wanted: dict = {}
 
         class Recorder(torch.fx.Interpreter):
@@ -174,10 +184,10 @@ class LinearInterpreter:
                 return value
 
         if all(n.op == "placeholder" for n in nodes):
-            places = [n for n in program.gm.graph.nodes if n.op == "placeholder"]
-            found = [self._args[places.index(n)] for n in nodes]
+            places = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
+            found = [args[places.index(n)] for n in nodes]
         else:
-            Recorder(program.gm).run(*self._args)
+            Recorder(self.program.gm).run(*args)
             found = [wanted[n] for n in nodes]
         return found[0] if len(found) == 1 else tuple(found)
 
@@ -222,9 +232,9 @@ def _is_finite(value: torch.Tensor) -> bool:
     return not value.is_floating_point() or bool(torch.isfinite(value).all())
 
 
-def _chunk(program: Program, batch: int) -> int:
+def _chunk(program: Program, device: torch.device) -> int:
     """Probes that fit the budget: a pass holds about four tensors of the largest size at once."""
     sizes = [n.meta["val"].numel() * n.meta["val"].element_size() for n in program.gm.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"]
     if not sizes:
         raise FxscopeError("the graph holds no sizes; interpret it with example inputs")
-    return max(1, min(256, BUDGET // (4 * max(sizes))))
+    return max(1, min(256, (CPU_BUDGET if device.type == "cpu" else BUDGET) // (4 * max(sizes))))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import NotLocal, ShapeError
+from ..errors import FxscopeError, NotLocal, ShapeError
+from .filters import Filters
 from .origin import of_operator
 from .progress import steps
 from .spaces import Space
@@ -27,11 +28,11 @@ class Operator:
     block-diagonal over it. Probes run ``chunk`` at a time.
     """
 
-    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, transposed: bool = False, support: Callable | None = None, origin: Callable | None = None):
+    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, support: Callable | None = None, origin: Callable | None = None):
         self._forward, self._adjoint = forward, adjoint
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
-        self._transposed, self._support, self._origin = transposed, support, origin
+        self._support, self._origin = support, origin
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,7 +49,7 @@ class Operator:
     @property
     def T(self) -> "Operator":
         """The transpose, an operator of the same class."""
-        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, not self._transposed)
+        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch)
 
     def __matmul__(self, v: Any) -> Any:
         if isinstance(v, Operator):
@@ -85,6 +86,14 @@ class Operator:
         """The column of an input, F e_j: its projective filter (paper, eq. 9)."""
         return self.columns([index], progress=False)[0] if not self._structured(self.outputs) else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
 
+    def filters(self, rows: Iterable[Any] | None = None, columns: Iterable[Any] | None = None, progress: bool = True) -> Filters:
+        """Rows (receptive filters) or columns (projective filters) as a record that knows what it is of, shows, saves and loads itself."""
+        if (rows is None) == (columns is None):
+            raise FxscopeError("filters takes rows= or columns=, a list of indices")
+        indices = list(columns if rows is None else rows)
+        values = self.columns(indices, progress) if rows is None else self.rows(indices, progress)
+        return Filters("column" if rows is None else "row", tuple(map(str, indices)), values, self.origin())
+
     @staticmethod
     def _structured(space: Space) -> bool:
         return not space.spec.is_leaf()
@@ -96,7 +105,7 @@ class Operator:
     def _iterate(self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool) -> Iterator[tuple[Any, Any]]:
         known = list(indices) if isinstance(indices, (list, tuple)) else None
         pending: list[Any] = []
-        with steps(None if known is None else len(known), "rows" if not self._transposed else "rows", progress) as bar:
+        with steps(None if known is None else len(known), "rows", progress) as bar:
             for index in indices if known is None else known:
                 pending.append(index)
                 if len(pending) == chunk:
@@ -222,7 +231,7 @@ class Operator:
         def scaled(function: Callable) -> Callable:
             return lambda v: pytree.tree_map(lambda t: t * factor, function(v))
 
-        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch, self._transposed)
+        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch)
 
     __rmul__ = __mul__
 
@@ -236,7 +245,7 @@ class Operator:
         def both(f: Callable, g: Callable) -> Callable:
             return lambda v: pytree.tree_map(torch.add, f(v), g(v))
 
-        return Operator(both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs, min(self.chunk, other.chunk), self.batch, self._transposed)
+        return Operator(both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs, min(self.chunk, other.chunk), self.batch)
 
     def __sub__(self, other: "Operator") -> "Operator":
         return self + (-other)
@@ -251,7 +260,7 @@ class Operator:
 
         return Operator(
             lambda v: masked(self._forward(masked(v, masks[0])), masks[1]), lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
-            self.inputs, self.outputs, self.chunk, self.batch, self._transposed,
+            self.inputs, self.outputs, self.chunk, self.batch,
         )
 
     def __repr__(self) -> str:

@@ -4,7 +4,8 @@ Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` wr
 """
 
 from .bars import contributions
+from .compared import compared
 from .filters import column, images, row
 from .svd import eigen, shapes, spectrum
 
-__all__ = ["column", "contributions", "eigen", "images", "row", "shapes", "spectrum"]
+__all__ = ["column", "compared", "contributions", "eigen", "images", "row", "shapes", "spectrum"]

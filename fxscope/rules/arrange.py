@@ -69,7 +69,7 @@ def roll(x, shifts, dims=None):
     return Dims(torch.roll, (shifts, shifted(dims)))
 
 
-def identity(x):
+def identity(x, memory_format=None):
     return Identity()
 
 
@@ -217,7 +217,7 @@ def _rows(*shape, high):
 
 
 RESHAPE = _move(
-    "reshape", torch.reshape, reshape, methods=("reshape", "view"), functions=(_ATEN.reshape.default, _ATEN.view.default), variadic=True, rank=_reshape_rank,
+    "reshape", torch.reshape, reshape, methods=("reshape", "view"), functions=(_ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default), variadic=True, rank=_reshape_rank,
     samples=(Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False), Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}), Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1)))), formula="y1 = x1 reshaped",
 )
 VIEW_AS = composite(
@@ -242,7 +242,7 @@ SQUEEZE = _move(
 UNSQUEEZE = _move("unsqueeze", torch.unsqueeze, unsqueeze, methods=("unsqueeze",), functions=(_ATEN.unsqueeze.default,), rank=lambda rank, a: shift(rank(a["x"]), 1), samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1})), formula="y1 = x1 unsqueezed")
 FLIP = _move("flip", torch.flip, flip, methods=("flip",), functions=(_ATEN.flip.default,), variadic=True, samples=(Sample(kwargs={"dims": (2, -1)}),), formula="y1 = x1 flipped")
 ROLL = _move("roll", torch.roll, roll, methods=("roll",), functions=(_ATEN.roll.default,), samples=(Sample(kwargs={"shifts": (1, -2), "dims": (2, 3)}),), formula="y1 = x1 rolled")
-IDENTITY = _move("identity", torch.clone, identity, methods=("contiguous", "clone"), functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.contiguous.default), samples=_SAME, formula="y1 = x1")
+IDENTITY = _move("identity", torch.clone, identity, methods=("contiguous", "clone"), functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.contiguous.default, _ATEN.lift_fresh_copy.default), samples=_SAME, formula="y1 = x1")
 EXPAND = _move(
     "expand", "expand", expand, functions=(torch.broadcast_to, _ATEN.expand.default), methods=("broadcast_to",), variadic=True, rank=lambda rank, a: len(a["size"]),
     samples=(Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False), Sample((2, 1, 4), {"size": (-1, 3, -1)}), Sample((1, 4), {"size": (2, 3, 4)}, images=False)), formula="y1 = x1 broadcast",
@@ -271,8 +271,8 @@ SELECT = _move("select", torch.select, select, methods=("select",), functions=(_
 NARROW = _move("narrow", torch.narrow, narrow, methods=("narrow",), functions=(_ATEN.narrow.default,), samples=(Sample(kwargs={"dim": 2, "start": 1, "length": 3}),), formula="y1 = x1 at the same places")
 CHUNK = _move("chunk", torch.chunk, chunk, methods=("chunk",), functions=(_ATEN.chunk.default,), yields="tensors", samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),), formula="y1 = parts of x1")
 SPLIT = _move(
-    "split", torch.split, split, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split_with_sizes.default), yields="tensors",
-    samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split_with_sizes.default"))), formula="y1 = parts of x1",
+    "split", torch.split, split, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default), yields="tensors",
+    samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default"))), formula="y1 = parts of x1",
 )
 TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])),), formula="y1 = parts of x1")
 UNBIND = _move("unbind", torch.unbind, unbind, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts),), formula="y1 = parts of x1")
@@ -284,4 +284,15 @@ SLICE_SCATTER = _move(
 SELECT_SCATTER = _move(
     "select_scatter", torch.select_scatter, select_scatter, methods=("select_scatter",), functions=(_ATEN.select_scatter.default,), carries=("x", "src"),
     samples=(Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False), Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0))), formula="y1 = x1 with a part replaced",
+)
+
+
+def picked(x, indices):
+    """x[i, :, j] as ATen has it: one index, or None, a dimension."""
+    return x[tuple(slice(None) if i is None else i for i in indices)]
+
+
+INDEX = composite(
+    "index", _ATEN.index.Tensor, picked, "", samples=(Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, [None, index])), Sample(tensors={"index": _rows(4, high=6)}, call=lambda f, x, index: f(x, [None, None, index]))),
+    formula="y1 = x1 at the same places", source="the paper, eq. 7", **_BOUNDS,
 )

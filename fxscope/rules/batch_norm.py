@@ -85,3 +85,13 @@ ATEN = composite(
     "batch_norm_aten", torch.ops.aten.batch_norm.default, reordered, "",
     samples=(Sample(tensors=_KEPT | _AFFINE, call=lambda f, x, running_mean, running_var, weight, bias: f(x, weight, bias, running_mean, running_var, False, 0.1, 1e-5, True)),), formula="batch_norm", source="the paper, 8.A",
 )
+
+
+def with_running(x, weight, bias, running_mean, running_var, momentum, eps):
+    return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps), None, None
+
+
+RUNNING = composite(
+    "batch_norm_running", torch.ops.aten._native_batch_norm_legit_no_training.default, with_running, "", yields="tensors",
+    samples=(Sample(tensors=_KEPT | _AFFINE, call=lambda f, x, running_mean, running_var, weight, bias: f(x, weight, bias, running_mean, running_var, 0.1, 1e-5)[0]),), formula="batch_norm", source="the paper, 8.A",
+)

@@ -3,7 +3,7 @@
 import torch
 
 from ..twins import Identity
-from .declare import Sample, linear
+from .declare import Sample, composite, linear
 
 
 def to(x, first=None, second=None, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None):
@@ -49,3 +49,22 @@ TO = linear(
 )
 TYPE_AS = linear("type_as", "type_as", type_as, ignores=("other",), samples=(Sample(tensors={"other": (1,)}),), **_KEEP)
 FLOAT, DOUBLE, HALF, BFLOAT16 = (_cast(name) for name in ("float", "double", "half", "bfloat16"))
+
+
+def to_dtype(x, dtype, non_blocking=False, copy=False, memory_format=None):
+    return x.to(dtype=dtype)
+
+
+def to_device(x, device, dtype, non_blocking=False, copy=False, memory_format=None):
+    return x.to(device=device, dtype=dtype)
+
+
+def to_copy(x, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None, copy=False):
+    return x.to(**{k: v for k, v in dict(dtype=dtype, device=device).items() if v is not None})
+
+
+_ATEN = torch.ops.aten
+_WIDE = (Sample(kwargs={"dtype": torch.float64}),)
+TO_DTYPE = composite("to_dtype", _ATEN.to.dtype, to_dtype, "", samples=_WIDE, **_KEEP)
+TO_DEVICE = composite("to_device", _ATEN.to.device, to_device, "", samples=(Sample(kwargs={"device": torch.device("cpu"), "dtype": torch.float64}),), **_KEEP)
+TO_COPY = composite("to_copy", _ATEN._to_copy.default, to_copy, "", functions=(_ATEN.to.dtype_layout,), samples=_WIDE, **_KEEP)

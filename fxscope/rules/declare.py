@@ -27,14 +27,14 @@ UNBOUNDED: Interval = (float("-inf"), float("inf"))
 class Sample:
     """One way to call the operator in tests: input shape, keywords of the function, and of the module where they differ.
 
-    shape     of x, B first; positive: draw x from (0, inf)
-    kwargs    of the function; module: of the module's constructor (None: the same as kwargs)
-    tensors   {argument: shape, or function of a generator} of further tensor arguments; a module's own are set to them
-    modules   the module classes that this sample builds (None: all)
-    spellings the spellings that this sample fits (names of functions and methods; None: all)
-    call      (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
-    images    whether the images of a batch are independent in this call, and their number free
-    draws     whether the operator draws random numbers
+    shape      of x, B first; positive: draw x from (0, inf)
+    kwargs     of the function; module: of the module's constructor (None: the same as kwargs)
+    tensors    {argument: shape, or function of a generator} of further tensor arguments; a module's own are set to them
+    modules    the module classes that this sample builds (None: all)
+    spellings  the spellings that this sample fits (names of functions and methods; None: all)
+    call       (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
+    images     whether the images of a batch are independent in this call, and their number free
+    draws      whether the operator draws random numbers
     """
 
     shape: tuple[int, ...] = (2, 3, 6, 7)
@@ -178,7 +178,7 @@ def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
 def product(name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
-    presets = {"freeze": "auto", "detach": "auto", "taylor": "taylor"}
+    presets = {"freeze": "auto", "detach": "gate" if "gate" in variants else "auto", "taylor": "taylor"}
     return _rule("product", name, target, arguments, table, presets, **fields)
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from .declare import Sample, constant
+from .declare import Sample, composite, constant
 
 
 def one(x):
@@ -88,3 +88,28 @@ EMBEDDING = constant(
 )
 FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
 ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))
+
+
+def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
+    return F.embedding(indices, weight)
+
+
+EMBEDDING_ATEN = composite("embedding_aten", torch.ops.aten.embedding.default, looked_up_aten, "", carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+
+
+def sized(x, size, dtype=None, device=None, layout=None):
+    """A tensor of its own size; x tells its dtype and device."""
+
+
+def sized_full(x, size, fill_value, dtype=None, device=None, layout=None):
+    """The same, of one value."""
+
+
+def filled_with(x, value):
+    return value.expand_as(x) if isinstance(value, torch.fx.Proxy) else torch.full_like(x, value)
+
+
+_SIZED = dict(rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, variadic=True, **_FRESH)
+NEW_ZEROS, NEW_ONES, NEW_EMPTY = (constant(n, n, sized, **_SIZED) for n in ("new_zeros", "new_ones", "new_empty"))
+NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
+FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from ..twins import Sample as SampleTwin
-from .declare import Sample, constant, linear
+from .declare import Sample, composite, constant, linear
 
 
 def twin(x, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
@@ -31,3 +31,18 @@ def affine(theta, size, align_corners=None):
 
 
 AFFINE_GRID = constant("affine_grid", F.affine_grid, affine, carries=("theta",), rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, unsampled="its value only ever is a frozen grid", formula="a frozen grid", source="the paper, eq. 2 with A = 0")
+
+
+_MODES = ("bilinear", "nearest", "bicubic")
+_PADDINGS = ("zeros", "border", "reflection")
+
+
+def numbered(x, grid, interpolation_mode, padding_mode, align_corners):
+    return F.grid_sample(x, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+
+
+GRID_SAMPLER = composite(
+    "grid_sampler", torch.grid_sampler, numbered, "", functions=(torch.ops.aten.grid_sampler.default,), ignores=("grid",),
+    samples=(Sample(kwargs={"interpolation_mode": 0, "padding_mode": 1, "align_corners": False}, tensors={"grid": _grid(2, 5, 4, 2)}, images=False, call=lambda f, x, interpolation_mode, padding_mode, align_corners, grid: f(x, grid, interpolation_mode, padding_mode, align_corners)),),
+    formula="grid_sample", source="the paper, eq. 7 (a frozen index)",
+)

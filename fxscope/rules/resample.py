@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Pad, Rearrange, Resample
-from .declare import Sample, linear
+from .declare import Sample, composite, linear
 
 
 def _batched(call, spatial):
@@ -140,3 +140,36 @@ PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, 
 CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, functions=(_ATEN.channel_shuffle.default,), modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
 UNFOLD = linear("unfold", F.unfold, unfold, modules=(nn.Unfold,), input_rank=4, rank=lambda rank, a: 3, samples=(Sample((2, 3, 6, 7), {"kernel_size": 3, "padding": 1, "stride": 2}),), formula="y1 = windows of x1", **_KEEP)
 FOLD = linear("fold", F.fold, fold, modules=(nn.Fold,), input_rank=3, rank=lambda rank, a: 4, samples=(Sample((2, 12, 20), {"output_size": (5, 6), "kernel_size": 2}),), formula="y1 = windows of x1 summed", source="the paper, eq. 7")
+
+
+def _upsample(mode, aligns, antialias=False):
+    """ATen's form of one mode of interpolate: (x, output_size, [align_corners], scale_factors)."""
+    if aligns:
+        return lambda x, output_size, align_corners, scale_factors=None: F.interpolate(x, output_size, scale_factors, mode, align_corners, None, antialias)
+    return lambda x, output_size, scale_factors=None: F.interpolate(x, output_size, scale_factors, mode)
+
+
+def _upsamples():
+    table = [(f"{name}{n}d", "nearest" if name == "upsample_nearest" else "nearest-exact", n, False) for name in ("upsample_nearest", "_upsample_nearest_exact") for n in (1, 2, 3)]
+    table += [("upsample_linear1d", "linear", 1, True), ("upsample_bilinear2d", "bilinear", 2, True), ("upsample_trilinear3d", "trilinear", 3, True), ("upsample_bicubic2d", "bicubic", 2, True)]
+    table += [("_upsample_bilinear2d_aa", "bilinear", 2, True), ("_upsample_bicubic2d_aa", "bicubic", 2, True)]
+    for name, mode, n, aligns in table:
+        align = {"align_corners": False} if aligns else {}
+        samples = (Sample(_SHAPES[n], {"output_size": None, **align, "scale_factors": [2.0] * n}), Sample(_SHAPES[n], {"output_size": [5] * n, **align, "scale_factors": None}))
+        yield composite(name, getattr(_ATEN, name).vec, _upsample(mode, aligns, name.endswith("aa")), "", samples=samples, formula="interpolate", **_KEEP)
+
+
+NEAREST1, NEAREST2, NEAREST3, EXACT1, EXACT2, EXACT3, LINEAR1, BILINEAR2, TRILINEAR3, BICUBIC2, BILINEAR2_AA, BICUBIC2_AA = _upsamples()
+
+
+def im2col(x, kernel_size, dilation, padding, stride):
+    return F.unfold(x, kernel_size, dilation, padding, stride)
+
+
+def col2im(x, output_size, kernel_size, dilation, padding, stride):
+    return F.fold(x, output_size, kernel_size, dilation, padding, stride)
+
+
+_WINDOWS = {"kernel_size": [2, 2], "dilation": [1, 1], "padding": [0, 0], "stride": [1, 1]}
+IM2COL = composite("im2col", _ATEN.im2col.default, im2col, "", samples=(Sample((2, 3, 6, 7), _WINDOWS),), formula="windows of x1", **_KEEP)
+COL2IM = composite("col2im", _ATEN.col2im.default, col2im, "", samples=(Sample((2, 12, 20), {"output_size": [5, 6], **_WINDOWS}),), formula="windows of x1 summed", source="the paper, eq. 7")

@@ -6,31 +6,35 @@ from torch import nn
 
 from ..twins import Normalize
 from ..twins.norms import TangentNorm
+from ._norms import wide
 from .declare import Sample, normalize
 
 
 def _inverse(x, normalized_shape, eps):
+    """Dimensions, and 1/rms in single precision at least."""
     dims = [-d for d in range(len(normalized_shape), 0, -1)]
+    x = wide(x)
     square = (x * x).mean(dims, keepdim=True)
     return dims, torch.rsqrt(square + (_epsilon(square) if eps is None else eps))
 
 
 def _epsilon(x):
-    """The machine epsilon of x's dtype, torch's default, as a value of the graph: 4/3 is the one that rounds."""
+    """The machine epsilon of the dtype that torch computes in, its default, as a value of the graph: 4/3 is the one that rounds."""
     third = torch.ones_like(x) * 4 / 3 - 1
     return (third * 3 - 1).abs()
 
 
 def stats(x, normalized_shape, weight=None, eps=None):
     _, inverse = _inverse(x, normalized_shape, eps)
-    return Normalize(inverse if weight is None else inverse * weight)
+    return Normalize((inverse if weight is None else inverse * weight).to(x.dtype))
 
 
 def taylor(x, normalized_shape, weight=None, eps=None, *, y):
     dims, inverse = _inverse(x, normalized_shape, eps)
-    z = x * inverse
+    z = wide(x) * inverse
     factor = inverse if weight is None else inverse * weight
-    return TangentNorm(factor, z, y - factor * (x - z * (z * x).mean(dims, keepdim=True)), tuple(dims), centre=False)
+    offset = y - factor * (wide(x) - z * (z * wide(x)).mean(dims, keepdim=True))
+    return TangentNorm(factor.to(x.dtype), z.to(x.dtype), offset.to(x.dtype), tuple(dims), centre=False)
 
 
 RULE = normalize(

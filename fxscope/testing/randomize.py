@@ -6,6 +6,8 @@ contributions and smooth units then test nothing.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -13,10 +15,10 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
 
-def randomize(model: nn.Module, *inputs: torch.Tensor, seed: int = 0) -> nn.Module:
+def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn.Module:
     """Give ``model`` random weights, biases, norm parameters and layer scales that keep every activation of order one.
 
-    Layer by layer, in order of execution on ``inputs``, the outputs of convolutions and linear layers are scaled to unit
+    Layer by layer, in order of execution on ``inputs`` and ``named``, the outputs of convolutions and linear layers are scaled to unit
     deviation with a bias of order one; running statistics are calibrated to what the layer sees, perturbed. Deterministic
     under ``seed``; the mode is kept; the hooks used are removed. Raises ``AssertionError`` where an activation is constant.
     """
@@ -29,7 +31,7 @@ def randomize(model: nn.Module, *inputs: torch.Tensor, seed: int = 0) -> nn.Modu
     handles += [m.register_forward_pre_hook(_statistics(rng)) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     try:
         with torch.no_grad():
-            model(*inputs)
+            model(*inputs, **named)
     finally:
         for handle in handles:
             handle.remove()

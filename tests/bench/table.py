@@ -55,8 +55,7 @@ def page() -> str:
     for name, (title, said) in CHAPTERS.items():
         file = HERE / "results" / f"{name}.json"
         if file.exists():
-            rows = json.loads(file.read_text())
-            parts += [f"## {title}", f"{said} `python tests/bench/{name}.py`", table(rows if isinstance(rows, list) else [rows])]
+            parts += [f"## {title}", f"{said} `python tests/bench/{name}.py`", table(json.loads(file.read_text()))]
     return "\n\n".join(parts) + "\n"
 
 

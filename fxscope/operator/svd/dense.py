@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .rows import Rows, Turned
+from .rows import Rows, Turned, decomposed
 from .task import Task, Triplets
 
 
@@ -13,7 +13,7 @@ def dense(rows: Rows, task: Task) -> Triplets:
     turned = Turned(rows)
     eye = torch.eye(turned.small, dtype=rows.F.dtype, device=rows.F.device)
     A = torch.cat([turned.forward(part) for part in eye.split(rows.F.chunk)])
-    Q, s, large = torch.linalg.svd(A, full_matrices=False)
+    Q, s, large = decomposed(A)
     small, s, large = Q.T[: task.k], s[: task.k], large[: task.k]
     onto, back = small @ A, large @ A.T
     v, u, Fv, Ftu = (large, small, back, onto) if turned.swapped else (small, large, onto, back)

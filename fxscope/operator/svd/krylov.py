@@ -74,11 +74,11 @@ class Basis:
         return self.V[: self.total] @ vectors.T
 
     def refill(self, count: int = 1) -> None:
-        """Random rows outside the basis, which no product points to."""
-        for _ in range(count):
-            if self.total < self.turned.small:
-                vector = noise(self.turned.rows, 1, self.turned.small, self.generator)
-                self.append(vector / vector.norm(), 1e-3 / self.turned.small)
+        """Random rows outside the basis, which no product points to; one that lies in it by chance is drawn again."""
+        wanted = min(self.total + count, self.turned.small)
+        while self.total < wanted:
+            vector = noise(self.turned.rows, 1, self.turned.small, self.generator)
+            self.append(vector / vector.norm(), 1e-3 / self.turned.small)
 
     def arrange(self, order: np.ndarray) -> None:
         """The waiting rows in another order: the first are the next to be multiplied."""

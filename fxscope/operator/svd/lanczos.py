@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from ...errors import FxscopeError, ShapeError
 from .krylov import DEFLATED, Basis
 from .result import SVD
-from .rows import Rows, flatten
+from .rows import Rows, decomposed, flatten
 from .task import Task, Triplets
 
 BLOCKS = (1, 8, 16, 32, 64)
@@ -33,9 +33,9 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
     block = block if block is not None else _timed_block(rows, task)
     if 2 * block > task.max_passes or block < 1:
         raise FxscopeError(f"block={block} takes {2 * block} passes a step, max_passes is {task.max_passes}")
-    basis = Basis(rows, _capacity(rows, task.k, block), torch.Generator().manual_seed(task.seed))
+    basis = Basis(rows, _capacity(rows, task.k, block), _generator(task))
     _start(basis, rows, task, block)
-    run = _Run(basis, rows, task, block)
+    run = _Run(basis, rows, task, block, 0 if task.start is None or basis.done else basis.waiting)
     while run.affordable and not run.converged():
         run.step()
     while run.steps and run.affordable and run.converged() and not run.second_look(look):
@@ -44,11 +44,17 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
     return _triplets(basis, rows, task, {"block": block, "restarts": run.restarts, "steps": run.steps, "look": run.look})
 
 
+def _generator(task: Task) -> torch.Generator:
+    """Other vectors than those an earlier result began with, whose space is known."""
+    return torch.Generator().manual_seed(task.seed + (0 if task.start is None else task.start.passes))
+
+
 class _Run:
     """The steps of one call: when they end, and what they have seen."""
 
-    def __init__(self, basis: Basis, rows: Rows, task: Task, block: int):
+    def __init__(self, basis: Basis, rows: Rows, task: Task, block: int, given: int):
         self.basis, self.rows, self.task, self.block = basis, rows, task, block
+        self.given = given  # rows of another F's result: nothing points to exact ones, so they are multiplied first
         self.restarts = self.steps = 0
         self.look = 0 if task.start is None else task.start.info.get("look", 10)
         self.largest: list[float] = []  # of F^T F, after every step
@@ -59,7 +65,7 @@ class _Run:
 
     def step(self, newest: bool = False) -> None:
         """Multiply the waiting rows that the wanted vectors point to most, or the newest ones."""
-        if self.basis.waiting > self.block:
+        if self.basis.waiting > self.block and self.basis.done >= self.given:
             towards = np.arange(self.basis.waiting) if newest else np.linalg.norm(self.basis.left(self.basis.ritz()[1][:, : self.task.k]), axis=1)
             self.basis.arrange(np.argsort(-towards, kind="stable"))
         if not self.basis.room(self.block):
@@ -74,18 +80,22 @@ class _Run:
             return False
         theta, Y = self.basis.ritz()
         self.largest.append(float(theta[0]))
-        if self.basis.done < self.task.k:
+        if self.basis.done < max(self.task.k, self.given):
             return False
         limit = np.maximum(self.task.tol * theta[: self.task.k], 8 * self.rows.epsilon * theta[0])
         return bool((np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0) <= limit).all())
 
     def second_look(self, asked: int | None) -> bool:
-        """Whether a fresh chain finds nothing larger than the k-th value; what it finds stays in the basis."""
-        smallest = self.basis.ritz()[0][self.task.k - 1]
+        """Whether a fresh chain leaves the k best values as they are; what it finds stays in the basis.
+
+        Values of a growing basis only grow, and converged ones by at most their residual, tol theta: more is a new triplet.
+        """
+        before = self.basis.ritz()[0][: self.task.k]
+        smallest, most = before[-1], before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
         if asked is None and self.task.k == 1:
             asked = 0  # a copy of the largest value is no news
         elif asked is None:
-            seen = next((i for i, value in enumerate(self.largest) if value >= 0.9 * smallest), 0) + 1
+            seen = next((i for i, value in enumerate(self.largest) if value >= smallest), 0) + 1
             asked = max(self.look, 2 + seen + seen // 4)
         self.look = asked
         for taken in range(asked):
@@ -94,7 +104,7 @@ class _Run:
             if not taken:
                 self.basis.refill(self.block)
             self.step(newest=True)
-            if self.basis.ritz()[0][self.task.k - 1] > smallest * (1 + 10 * self.task.tol) + 64 * self.rows.epsilon * self.largest[-1]:
+            if (self.basis.ritz()[0][: self.task.k] > most).any():
                 return False
         return True
 
@@ -157,12 +167,12 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     theta, Y = basis.ritz()
     Y = Y[:, :k]
     if theta[k - 1] < 1e4 * rows.epsilon * theta[0]:  # squared, the small values drown; A itself still has them
-        Y = torch.linalg.svd(basis.A[: basis.done].T, full_matrices=False)[2][:k].T.double().cpu().numpy()
-    small = torch.as_tensor(np.ascontiguousarray(Y.T)).to(basis.A)
-    Q, s, left = torch.linalg.svd(small @ basis.A[: basis.done], full_matrices=False)
+        Y = decomposed(basis.A[: basis.done].T)[2][:k].T.double().cpu().numpy()
+    small = torch.as_tensor(Y.T.copy()).to(basis.A)
+    Q, s, left = decomposed(small @ basis.A[: basis.done])
     Z = Q.T @ small
     v = Z @ basis.V[: basis.done]
-    back = torch.as_tensor(np.ascontiguousarray((basis.H[: basis.total, : basis.done] @ Z.T.double().cpu().numpy()).T)).to(basis.A)
+    back = torch.as_tensor((basis.H[: basis.total, : basis.done] @ Z.T.double().cpu().numpy()).T.copy()).to(basis.A)
     Ftu = back @ basis.V[: basis.total] / s[:, None].clamp_min(torch.finfo(s.dtype).tiny)
     weak = s < 1e-4 * s[0] if s[0] > 0 else torch.ones_like(s, dtype=torch.bool)
     if weak.any():  # F^T u = F^T F v / s has lost its digits: ask the network

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .rows import Rows, noise, orthonormal
+from .rows import Rows, decomposed, noise, orthonormal
 from .task import Task, Triplets
 
 RISK = 1e-3  # that the bound fails
@@ -26,7 +26,7 @@ def randomized(rows: Rows, task: Task, oversample: int = 10, powers: int = 2, pr
     for _ in range(powers):
         Q = orthonormal(rows.forward(orthonormal(rows.adjoint(Q))))
     back = rows.adjoint(Q)
-    small, s, v = torch.linalg.svd(back, full_matrices=False)
+    small, s, v = decomposed(back)
     left = small.T[: task.k]
     s, v, u = s[: task.k], v[: task.k], left @ Q
     missed = _missed(rows, Q, probes, generator)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from ...errors import FxscopeError
+from ..records import plain, read, write
 from .shapes import Shape, shapes_of
+
+_TENSORS = ("v", "u", "s", "forward_errors", "adjoint_errors", "converged")
+_PLAIN = ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")
 
 
 @dataclass(frozen=True)
@@ -60,43 +63,21 @@ class SVD:
 
     def numbers(self) -> dict[str, Any]:
         """Everything but the vectors, as plain numbers."""
-        lists = {n: getattr(self, n).tolist() for n in ("s", "forward_errors", "adjoint_errors", "converged")}
-        plain = {n: getattr(self, n) for n in ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")}
-        return {**lists, "upper": None if self.upper is None else self.upper.tolist(), **plain}
+        return plain({n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", *_PLAIN)})
 
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)
 
     def save(self, path: "str | Path") -> Path:
         """Everything into one .safetensors file; what is not a tensor is JSON in its header."""
-        path = Path(path)
-        if path.suffix != ".safetensors":
-            raise FxscopeError(f"results are saved as FILE.safetensors, got {path.name}")
-        tensors = {f"{name}.{i}": t for name in ("v", "u") for i, t in enumerate(pytree.tree_leaves(getattr(self, name)))}
-        tensors |= {n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged")} | {f"rest.{n}": t for n, t in self.rest.items()}
-        tensors |= {} if self.upper is None else {"upper": self.upper}
-        layout = {name: pytree.treespec_dumps(pytree.tree_structure(getattr(self, name))) for name in ("v", "u")}
-        _safetensors().save_file({n: t.contiguous().cpu() for n, t in tensors.items()}, path, {"fxscope.svd": json.dumps({**self.numbers(), "layout": layout})})
-        return path
+        tensors = {n: getattr(self, n) for n in (*_TENSORS, "upper")} | {"rest": self.rest or None}
+        return write(path, "svd", {n: getattr(self, n) for n in _PLAIN}, tensors)
 
     @classmethod
     def load(cls, path: "str | Path", device: Any = "cpu") -> "SVD":
         """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
-        if not Path(path).is_file():
-            raise FxscopeError(f"no file {path}")
-        try:
-            with _safetensors().safe_open(str(path), "pt") as file:
-                header = json.loads((file.metadata() or {})["fxscope.svd"])
-                found = {n: file.get_tensor(n).to(device) for n in file.keys()}
-        except FxscopeError:
-            raise
-        except Exception as error:  # a damaged file fails in many ways
-            raise FxscopeError(f"{path} holds no singular value decomposition: {str(error).splitlines()[0]}") from error
-        plain = {n: header[n] for n in ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")}
-        vectors = {name: _unflatten(found, name, header["layout"][name]) for name in ("v", "u")}
-        tensors = {n: found[n] for n in ("s", "forward_errors", "adjoint_errors", "converged")}
-        rest = {n.removeprefix("rest."): t for n, t in found.items() if n.startswith("rest.")}
-        return cls(**plain, **vectors, **tensors, upper=found.get("upper"), rest=rest)
+        header, tensors = read(path, "svd", "singular value decomposition", device)
+        return cls(**header, **tensors)
 
     def plot(self, **options: Any):
         """Eigen-inputs and eigen-outputs side by side: ``fxscope.plot.eigen``."""
@@ -114,19 +95,3 @@ class SVD:
         body = "".join(f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td><td>{'yes' if c else 'no'}</td></tr>" for i, (s, a, b, c) in enumerate(rows))
         head = "<tr><th></th><th>s</th><th>|F v - s u|</th><th>|F^T u - s v|</th><th>converged</th></tr>"
         return f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}</caption>{head}{body}</table>"
-
-
-def _unflatten(found: dict[str, torch.Tensor], name: str, spec: str) -> Any:
-    spec = pytree.treespec_loads(spec)
-    return pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)
-
-
-def _safetensors():
-    try:
-        from types import SimpleNamespace
-
-        from safetensors import safe_open
-        from safetensors.torch import save_file
-    except ModuleNotFoundError as error:
-        raise FxscopeError("saving and loading results needs safetensors: pip install 'fxscope[images]'") from error
-    return SimpleNamespace(safe_open=safe_open, save_file=save_file)

@@ -86,6 +86,11 @@ def noise(rows: Rows, count: int, size: int, generator: torch.Generator) -> torc
     return torch.randn(count, size, generator=generator, dtype=torch.float64).to(rows.F.device, rows.F.dtype)
 
 
+def decomposed(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """U, s, V^T of a small matrix by LAPACK in double precision: in single its vectors were seen to be orthogonal to 1e-5 only."""
+    return tuple(t.to(A.dtype) for t in torch.linalg.svd(A.double(), full_matrices=False))
+
+
 def orthonormal(rows: torch.Tensor) -> torch.Tensor:
     """An orthonormal basis of the span of rows (K, n), K <= n."""
     return torch.linalg.qr(rows.T)[0].T

@@ -1,0 +1,34 @@
+"""Several readings of one output: their rows on one shared scale, and their energy against distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .style import PAGE, SIGNED, TEXT, as_picture, caption, new_figure, scale_bar
+
+if TYPE_CHECKING:
+    from ..operator import Comparison
+
+
+def compared(comparison: "Comparison", text: str = ""):
+    """The rows of a comparison, (C, H, W) or (H, W) each, side by side, with |r|/|y| and gap; below, energy against distance."""
+    readings = comparison.readings
+    figure = new_figure(PAGE, 4.2)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
+    axes = upper.subplots(1, len(readings), squeeze=False)[0]
+    pictures = [as_picture(r.row if r.row.dim() > 1 else r.row[None]) for r in readings]
+    limit = max(abs(p).max() for p in pictures) or 1.0
+    for axis, reading, picture in zip(axes, readings, pictures):
+        shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+        axis.set_title(f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT)
+        axis.tick_params(labelsize=TEXT - 2, length=2)
+    scale_bar(upper, shown, list(axes), limit)
+    curve = lower.subplots()
+    for reading in readings:
+        curve.plot(reading.distance, reading.energy, linewidth=1, label=reading.name)
+    curve.set_xlabel("distance from the place", fontsize=TEXT)
+    curve.set_ylabel("energy of the row", fontsize=TEXT)
+    curve.tick_params(labelsize=TEXT - 2)
+    curve.legend(fontsize=TEXT - 1, frameon=False)
+    caption(lower, text)
+    return figure

@@ -1,0 +1,79 @@
+"""One network of the matrix: built, randomised, rewritten in float64, and measured against the laws; or a reason code."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import warnings
+from collections import Counter
+from typing import Any, Callable
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
+from ...example import Example
+from ...transform import program_of
+from ..precision import Widened
+from ..randomize import randomize
+from ..subject import Subject
+
+BOUND = 1e-9
+
+
+def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
+    """{"status": "ok" | "BROKEN" | reason code, ...} of one network; ``build`` gives the model and its example inputs."""
+    started = time.monotonic()
+    logging.getLogger("fxscope").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad(), Widened():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(0)
+            model, example = build()
+            line = _measured(*_prepared(model, example), exports)
+    except FxscopeError as error:
+        line = {"status": code(error), "reason": str(error)}
+    except Exception as error:  # one network's failure is a line of the table, not the end of the run
+        line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-2000:]}
+    return {**line, "seconds": round(time.monotonic() - started, 1)}
+
+
+def code(error: FxscopeError) -> str:
+    """The reason code of an error."""
+    if isinstance(error, UnsupportedOperator):
+        return "UNSUPPORTED_OP " + ", ".join(sorted(set(error.operators)))
+    if isinstance(error, NoLinearPath):
+        return "NO_LINEAR_PATH"
+    if isinstance(error, TraceFailure):
+        data = ("DataDependent", "data-dependent", "GuardOnDataDependent", "unbacked", "branch or loop")
+        return "DATA_DEPENDENT" if any(word in str(error) for word in data) else "NOT_TRACEABLE"
+    return "NOT_TRACEABLE" if isinstance(error, LawBroken) else f"ERROR {type(error).__name__}"
+
+
+def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
+    """The model in float64 and eval, with weights under which the laws are not vacuous."""
+    model = model.double().eval()
+    example = Example.of(example, model)
+    wide = pytree.tree_map(lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v, (example.args, example.kwargs))
+    example = Example(*wide)
+    randomize(model, *example.args, **example.kwargs)
+    return model, example
+
+
+def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, Any]:
+    program = program_of(model, example_inputs=example)
+    frontend = program.gm.meta["frontend"]
+    subject = Subject(model, program, example)
+    errors = {name: round_(value()) for name, value in subject.laws().items()}
+    worst = max(errors.values())
+    line = {
+        "status": "ok" if worst <= BOUND else "BROKEN", "traced": frontend["name"], "batch": frontend.get("batch", "free"), "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
+        "twins": len(program.tape), "rules": dict(sorted(Counter(r.rule for r in program.tape).items())), "share": round_(subject.share), "laws": errors,
+    }
+    return {**line, "exports": subject.exports()} if exports else line
+
+
+def round_(value: float) -> float:
+    return float(f"{value:.2e}")

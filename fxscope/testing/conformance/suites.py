@@ -1,0 +1,139 @@
+"""Who is in the matrix: {suite: {name: build}}; ``build()`` gives an untrained model and its example inputs, small as the family allows."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Callable
+
+import torch
+
+from ...errors import FxscopeError
+
+Build = Callable[[], tuple[torch.nn.Module, Any]]
+B = 2
+
+
+def members(suite: str) -> dict[str, Build]:
+    """The members of a suite; raises ``FxscopeError`` where its package is not installed."""
+    try:
+        return SUITES[suite]()
+    except ModuleNotFoundError as error:
+        raise FxscopeError(f"suite {suite} needs {error.name}: pip install 'fxscope[conformance]'") from error
+
+
+def _image(size: int, channels: int = 3) -> tuple[torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return (torch.randn(B, channels, size, size, generator=rng),)
+
+
+def _video(frames: int, size: int) -> tuple[torch.Tensor]:
+    return (torch.randn(B, 3, frames, size, size, generator=torch.Generator().manual_seed(0)),)
+
+
+def torchvision() -> dict[str, Build]:
+    """Every classifier, segmentation network and video network; quantised ones are refused, with a reason."""
+    from torchvision import models
+
+    table: dict[str, Build] = {}
+    for name in models.list_models(module=models):
+        table[name] = lambda name=name: _classifier(name)
+    for name in models.list_models(module=models.segmentation):
+        table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
+    for name in models.list_models(module=models.video):
+        table[name] = lambda name=name: (models.get_model(name, weights=None), _video(*((16, 224) if name.startswith("mvit") else (16, 64) if name == "s3d" else (4, 32))))
+    table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
+    return table
+
+
+def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
+    from torchvision import models
+
+    options: dict = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    size = {"inception_v3": 75, "maxvit_t": 224}.get(name, 64)
+    if name.startswith("vit"):
+        size = options["image_size"] = 2 * int(name.rpartition("_")[2])
+    return models.get_model(name, weights=None, **options), _image(size)
+
+
+def timm() -> dict[str, Build]:
+    """One small member of every architecture family: of each module of timm.models, the one with the fewest parameters."""
+    import timm as library
+
+    table: dict[str, Build] = {}
+    for family in library.list_modules():
+        names = library.list_models(module=family)
+        if names:
+            table[family] = lambda names=names: _smallest(names)
+    return table
+
+
+def _smallest(names: list[str]) -> tuple[torch.nn.Module, tuple]:
+    import timm as library
+
+    with torch.device("meta"):
+        sizes = {name: _parameters(library, name) for name in names[:40]}
+    name = min(sizes, key=sizes.__getitem__)
+    model = library.create_model(name, pretrained=False, num_classes=10)
+    config = model.default_cfg
+    side = config["input_size"][-1]
+    if not config.get("fixed_input_size", False):
+        side = max(config.get("min_input_size", (3, 64, 64))[-1], 64)
+        side = max(side, 64)
+    return model, _image(side, config["input_size"][0])
+
+
+def _parameters(library: Any, name: str) -> float:
+    try:
+        return sum(p.numel() for p in library.create_model(name, pretrained=False).parameters())
+    except Exception:  # some cannot be built without memory behind them
+        return float("inf")
+
+
+def transformers() -> dict[str, Build]:
+    """Hugging Face networks from configurations of two layers and 32 to 64 channels."""
+    from . import huggingface
+
+    return {name: make for name, make in huggingface.MODELS.items()}
+
+
+def diffusers() -> dict[str, Build]:
+    from . import huggingface
+
+    return {"UNet2DModel": huggingface.unet2d}
+
+
+def spandrel() -> dict[str, Build]:
+    """Restoration networks of spandrel's architectures, at the sizes of a test."""
+
+    def make(module: str, kind: str, side: int, **options: Any) -> Build:
+        def build():
+            found = getattr(importlib.import_module(f"spandrel.architectures.{module}"), kind)
+            return found(**options), _image(side)
+
+        return build
+
+    importlib.import_module("spandrel")
+    return {
+        "SwinIR": make("SwinIR.__arch.SwinIR", "SwinIR", 16, img_size=16, embed_dim=12, depths=[2, 2], num_heads=[2, 2], window_size=8, mlp_ratio=2, upscale=2, upsampler="pixelshuffle"),
+        "RCAN": make("RCAN.__arch.RCAN", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
+        "HAT": make("HAT.__arch.HAT", "HAT", 16, img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, compress_ratio=3, squeeze_factor=4, upscale=2, upsampler="pixelshuffle"),
+        "DRUNet": make("DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1),
+        "NAFNet": make("NAFNet.__arch.NAFNet_arch", "NAFNet", 32, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),
+    }
+
+
+def deepinv() -> dict[str, Build]:
+    """deepinv's denoisers: DnCNN, the bias-free DRUNet (with its noise map), UNet, Restormer."""
+    import deepinv as library
+
+    return {
+        "DnCNN": lambda: (library.models.DnCNN(depth=5, nf=8, pretrained=None), (*_image(16), 0.05)),
+        "DRUNet": lambda: (library.models.DRUNet(nc=[8, 16, 16, 16], nb=1, pretrained=None), (*_image(32), 0.05)),
+        "Restormer": lambda: (library.models.Restormer(dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, heads=(1, 1, 2, 2), pretrained=None), _image(32)),
+        "UNet": lambda: (library.models.UNet(in_channels=3, out_channels=3, scales=3), _image(32)),
+    }
+
+
+SUITES: dict[str, Callable[[], dict[str, Build]]] = {
+    "torchvision": torchvision, "timm": timm, "transformers": transformers, "diffusers": diffusers, "spandrel": spandrel, "deepinv": deepinv,
+}

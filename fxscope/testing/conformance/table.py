@@ -1,0 +1,52 @@
+"""The matrix as text: one line for the terminal, one table a suite for docs/conformance.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+HEAD = """# Conformance
+
+Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`; nothing here is edited by
+hand. Every network is built without weights, randomised (`fxscope.testing.randomize`), and measured in float64: the largest
+relative error of laws 1 to 6, 8 and 11 (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
+`tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
+
+Reason codes: UNSUPPORTED_OP, an operator on the path of the probe that no rule covers; NOT_TRACEABLE, neither symbolic tracing
+nor torch.export takes the model's code; DATA_DEPENDENT, its code branches on values; NO_LINEAR_PATH, no output depends linearly
+on the probe.
+"""
+
+
+def one_line(line: dict) -> str:
+    """A line of the table for the terminal."""
+    if "laws" not in line:
+        return f"{line['name']:32s} {line['status']}  ({line['seconds']} s)  {line.get('reason', '').splitlines()[0][:150] if line.get('reason') else ''}"
+    laws = " ".join(f"{n}:{e:.0e}" for n, e in line["laws"].items())
+    exports = f"  exports {', '.join(line['exports']) or 'none'}" if "exports" in line else ""
+    return f"{line['name']:32s} {line['status']:6s} {line['traced']}, batch {line['batch']}, {line['nodes']} nodes, |r|/|y| {line['share']:.2f}, laws {laws}{exports}  ({line['seconds']} s)"
+
+
+def write_docs(folder: Path) -> Path:
+    """docs/conformance.md from every .jsonl of the folder."""
+    parts = [HEAD]
+    for path in sorted(folder.glob("*.jsonl")):
+        lines = [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
+        parts.append(_section(path.stem, lines))
+    target = folder.with_suffix(".md")
+    target.write_text("\n".join(parts))
+    return target
+
+
+def _section(suite: str, lines: list[dict]) -> str:
+    good = sum(line["status"] == "ok" for line in lines)
+    rows = [f"## {suite}: {good} of {len(lines)}", "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
+    return "\n".join([*rows, *(_row(line) for line in lines), ""])
+
+
+def _row(line: dict) -> str:
+    if "laws" not in line:
+        return f"| {line['name']} | {line['status']} | | | | | | | |"
+    law = max(line["laws"], key=line["laws"].__getitem__)
+    rules = ", ".join(line["rules"])
+    return f"| {line['name']} | {line['status']} | {line['traced']} | {line['batch']} | {line['nodes']} | {line['twins']} | {line['share']:.2f} | {line['laws'][law]:.0e}, law {law} | {rules} |"

@@ -1,0 +1,168 @@
+"""The export frontend: the same graph as symbolic tracing gives, and graphs that only export can give."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+
+import fxscope
+from fxscope.emit import emit
+from fxscope.errors import TraceFailure, UnsupportedOperator
+from fxscope.example import Example
+from fxscope.testing import laws, randomize
+from fxscope.testing.subject import Subject
+from fxscope.transform import canonical, program_of
+
+D = torch.float64
+
+
+class Branching(nn.Module):
+    """A branch on a size, a write into a view, and a cache: what symbolic tracing cannot take."""
+
+    def __init__(self, mode="branch"):
+        super().__init__()
+        self.mode, self.first, self.last = mode, nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        h = F.relu(self.first(x))
+        if self.mode == "branch":
+            if h.shape[-1] % 4 != 0:
+                h = F.pad(h, (0, 4 - h.shape[-1] % 4))
+        if self.mode == "write":
+            h = torch.cat([part for part in h], 0).view(x.shape[0], 4, *x.shape[2:])
+            h[:, 1] *= 2.0
+        return self.last(F.silu(h))
+
+
+class Heads(nn.Module):
+    """Outputs in a structure, an argument by name, and a constant made in forward."""
+
+    def __init__(self, structure):
+        super().__init__()
+        self.structure, self.body, self.one = structure, nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x, scale=None, flag: bool = False):
+        h = F.gelu(self.body(x) * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], dtype=x.dtype))
+        if x.shape[1] > 3 and scale is not None:
+            h = h * scale
+        return self.structure(h, self.one(h))
+
+
+@dataclasses.dataclass
+class Pair:
+    features: torch.Tensor
+    score: torch.Tensor
+
+
+torch.export.register_dataclass(Pair)
+
+
+def program(model, *args, frontend="auto", **kwargs):
+    return program_of(model, example_inputs=Example(args, kwargs), frontend=frontend)
+
+
+def holds(model, *args, bound=1e-9, **kwargs):
+    example = Example(args, kwargs)
+    with torch.no_grad():
+        subject = Subject(model, program(model, *args, **kwargs), example)
+        errors = {law: error() for law, error in subject.laws().items()}
+    assert max(errors.values()) < bound, errors
+    return subject
+
+
+@pytest.mark.parametrize("name, size", [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)])
+@torch.no_grad()
+def test_both_frontends_give_the_same_map(name, size, rng):
+    model = torchvision.models.get_model(name, weights=None).double().eval()
+    x0, v = torch.randn(2, 3, size, size, generator=rng, dtype=D), torch.randn(4, 3, size, size, generator=rng, dtype=D)
+    randomize(model, x0)
+    symbolic, exported = (program(model, x0, frontend=f) for f in ("symbolic", "export"))
+    assert exported.gm.meta["frontend"] == {"name": "export", "batch": "free", "sizes": "specialised"}
+    for form in ("filter", "residual"):
+        given = (x0, v) if form == "filter" else (x0,)
+        assert laws.distance(emit(exported, form)(*given), emit(symbolic, form)(*given)) < 1e-12
+    one = emit(exported, "filter")(x0[:1], v[:1])
+    assert laws.distance(one, emit(symbolic, "filter")(x0[:1], v[:1])) < 1e-12
+
+
+def test_parameters_are_shared_and_nodes_know_their_lines():
+    model = Branching().double()
+    gm = canonical(model, (torch.randn(2, 3, 6, 6, dtype=D),))
+    assert gm.get_parameter("first.weight") is model.first.weight
+    table = fxscope.summary(fxscope.transform(model, example_inputs=(torch.randn(2, 3, 6, 6, dtype=D),)))
+    rows = {row.place: row for row in table.rows if row.rule}
+    assert "h = F.relu(self.first(x))" in rows["relu"].source and rows["first"].rule == rows["last"].rule == "conv2d"
+
+
+@pytest.mark.parametrize("mode", ["branch", "write"])
+def test_interpret_falls_back_and_says_so(mode, caplog, rng):
+    model = randomize(Branching(mode).double(), torch.randn(2, 3, 6, 6, generator=rng, dtype=D))
+    x0 = torch.randn(1, 3, 6, 6, generator=rng, dtype=D)
+    with caplog.at_level(logging.WARNING, logger="fxscope"):
+        lin = fxscope.interpret(model, x0)
+    assert len(caplog.records) == 1 and "goes through torch.export" in caplog.text
+    assert laws.distance(lin(x0[0]), model(x0)[0]) < 1e-12
+    assert laws.distance(lin.F @ x0[0] + lin.residual[0], lin.y0[0]) < 1e-12
+    holds(model, torch.randn(2, 3, 6, 6, generator=rng, dtype=D))
+
+
+def test_transform_asks_for_example_inputs():
+    with pytest.raises(TraceFailure, match="example_inputs"):
+        fxscope.transform(Branching())
+    with pytest.raises(UnsupportedOperator, match="example_inputs"):
+        fxscope.transform(torchvision.models.vit_b_16(weights=None, image_size=32).eval())
+    with pytest.raises(TypeError, match="write \\(x0,\\)"):
+        fxscope.transform(Branching(), example_inputs=torch.zeros(1, 3, 6, 6))
+
+
+@pytest.mark.parametrize("structure", [lambda h, y: {"features": h, "score": y}, lambda h, y: (h, [y]), Pair])
+def test_structures_and_keywords(structure, rng):
+    model = randomize(Heads(structure).double(), torch.randn(2, 5, 4, generator=rng, dtype=D))
+    x0, scale = torch.randn(2, 5, 4, generator=rng, dtype=D), torch.rand(2, 5, 6, generator=rng, dtype=D)
+    lin = fxscope.interpret(model, x0, scale=scale, flag=True)
+    assert type(lin.y0) is type(model(x0, scale)) and laws.distance(lin.y0, model(x0, scale)) < 1e-12
+    holds(model, x0, scale=scale)
+
+
+def test_what_cannot_be_exported_is_told_with_both_reasons():
+    class Valued(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x.relu()
+
+    with pytest.raises(TraceFailure, match="(?s)cannot be exported.*if x.sum\\(\\) > 0.*Symbolic tracing"):
+        fxscope.interpret(Valued(), torch.randn(2, 3))
+
+
+def test_recurrent_modules_are_refused_by_name(rng):
+    class Recurrent(nn.Module):
+        def __init__(self, kind):
+            super().__init__()
+            self.body = kind(4, 5, batch_first=True)
+
+        def forward(self, x):
+            return self.body(x)[0]
+
+    for kind in (nn.LSTM, nn.GRU, nn.RNN):
+        with pytest.raises(UnsupportedOperator, match=f"(?i){kind.__name__}"):
+            fxscope.interpret(Recurrent(kind), torch.randn(2, 3, 4, generator=rng))
+
+
+@pytest.mark.filterwarnings("ignore")  # torch says that its quantisation moves to another package
+def test_quantised_models_are_refused():
+    model = torchvision.models.quantization.resnet18(weights=None, quantize=True)
+    with pytest.raises(UnsupportedOperator, match="quantised weights"):
+        fxscope.interpret(model.eval(), torch.randn(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_v2_t"])
+def test_torchvision_transformers(name, rng):
+    options = {"image_size": 32} if name.startswith("vit") else {}
+    model = torchvision.models.get_model(name, weights=None, **options).double().eval()
+    x0 = torch.randn(2, 3, 32 if name.startswith("vit") else 64, 32 if name.startswith("vit") else 64, generator=rng, dtype=D)
+    holds(randomize(model, x0), x0)
