@@ -14,7 +14,7 @@ from ..plot import analysis as draw
 from .networks import Network, middle, network
 from .page import Chapter, Finding
 from .super_resolution import default_networks as upscalers
-from .super_resolution import eigen_images, probe_places, sample
+from .super_resolution import eigen_images, probe_places, sample, triplets
 
 SIDE, RADIUS, BOUND, SEED = 256, 8, 84, 3
 SAMPLED = 24
@@ -53,7 +53,7 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
     for n in upscalers()[1:]:  # the first is bicubic, which has no residual
         lin = interpret(n.module, n.take(photos.downscale(middle(picture, SIDE, n.scale), n.scale)))
         shares[n.name] = float(lin.residual.norm() / lin.y0.norm())
-        areas[n.name] = mean(s.participation for s in lin.F.svd(4, tol=1e-2, progress=False).shapes())
+        areas[n.name] = mean(s.participation for s in triplets(lin).shapes())
     rows = [(n, f"{100 * v['residual_share']:.1f}%", f"{100 * eigen[n]['participation']:.2g}%") for n, v in mine.items()] + [(n, f"{100 * v:.1f}%", f"{100 * areas[n]:.2g}%") for n, v in shares.items()]
     chapter.text("Norms are in the units that each network gives: [-1, 1] for the generators, so that a grey output counts as 0, and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture.")
     chapter.table(("network", "|r| / |y|", "area of an eigen-input"), rows)

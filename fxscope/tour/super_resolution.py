@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
 from .. import models, photos, plot
 from ..analysis import energy_against_distance, invariance
 from ..analysis.images import crop_around
-from ..operator import interpret
+from ..errors import NotConverged
+from ..operator import SVD, LinearInterpreter, interpret
 from ..plot import analysis as draw
 from .networks import Network, middle, network
 from .page import Chapter, Finding
@@ -123,12 +126,12 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
     for name, lin in readings.items():
-        found = lin.F.svd(count, tol=1e-2, progress=False)
+        found = triplets(lin, count)
         shapes = found.shapes()
         mean = {k: sum(getattr(s, k) for s in shapes) / count for k in ("participation", "frequency", "dc", "orientedness")}
         chapter.figure(f"{prefix}_eigen_{name}", found.plot(), (
             f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs below, the mean over channels, one scale a line. "
-            f"An eigen-input covers {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative error {float((found.errors / found.s).max()):.0e}."
+            f"An eigen-input covers {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}."
         ))
         zoomed = {f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1])) for letter, part in (("v", found.v), ("u", found.u)) for i, w in enumerate(part)}
         chapter.figure(f"{prefix}_eigen_zoom_{name}", draw.grid(zoomed, count, cross=False), f"{name}: the same, cut around where each has most energy, 25 input pixels wide.")
@@ -136,6 +139,18 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
         rows.append((name, ", ".join(f"{float(s):.3g}" for s in found.s), f"{100 * mean['participation']:.2g}%", f"{mean['orientedness']:.2f}", f"{mean['frequency']:.3f}", f"{100 * mean['dc']:.1f}%"))
     chapter.table(("network", "singular values", "area", "orientedness (0 to 1)", "cycles a pixel", "energy at frequency 0"), rows, f"Shapes of the eigen-inputs, the mean over {count}")
     _eigen_findings(chapter)
+
+
+def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
+    """The largest singular triplets to 1%; where the limit of passes came first the page says so beside the errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotConverged)
+        return lin.F.svd(count, tol=1e-2, progress=False)
+
+
+def _unconverged(found: SVD) -> str:
+    lacking = int((~found.converged).sum())
+    return f" ({lacking} of {len(found)} had not converged to 1% at the limit of passes)" if lacking else ""
 
 
 def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
