@@ -65,6 +65,20 @@ def test_sums(make):
     assert json.loads(parts.to_json())["layers"][0] == "F x0" and json.loads(found.to_json())["reading"] == "weighted"
 
 
+CLASSIFIERS = {"alexnet": 64, "vgg11_bn": 32, "squeezenet1_1": 64, "densenet121": 32, "googlenet": 64, "mobilenet_v3_small": 64, "efficientnet_b0": 64, "shufflenet_v2_x1_0": 64, "convnext_tiny": 64, "vit_b_16": 224}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_sums_of_torchvision_networks(name):
+    x0 = torch.randn(1, 3, CLASSIFIERS[name], CLASSIFIERS[name], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    options = {"init_weights": False} if name == "googlenet" else {}
+    model = randomize(torchvision.models.get_model(name, weights=None, **options).double().eval(), x0)
+    lin = fxscope.interpret(model, x0)
+    found, parts = lin.pixel_discussion([3], progress=False), layer_contributions(model, x0, progress=False)
+    assert found.error < 1e-9 and parts.error < 1e-9 and residual_share({name: model}, [("x0", x0)], progress=False).models[0].error < 1e-9
+
+
 def test_readings_against_dense_matrices():
     """The three readings from their definition, with matrices of every layer's own."""
     model, x0 = small(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -129,6 +130,25 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
     assert check_memory(found, (1, 3, 32, 32)) < 1 << 30
 
 
+def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
+    Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
+    failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", "--out", tmp_path / "page")
+    assert isinstance(failed.exception, ImageError) and "GiB" in str(failed.exception) and not (tmp_path / "page").exists()
+    assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
+def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
+    text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"
+    text.write_text("not an image")
+    Image.new("RGB", (1, 1)).save(tiny)
+    (tmp_path / "empty").mkdir()
+    model = "fxscope:pixelshuffle4x" if verb in ("locality", "reach") else "fxscope:digits_vgg"
+    for image, said in ((text, "not an image"), (tiny, "1 x 1 pixels"), (tmp_path / "empty", "no image in the folder")):
+        failed = run(verb, model, image, *(["--out", tmp_path / "page"] if verb == "report" else []))
+        assert isinstance(failed.exception, ImageError) and said in str(failed.exception)
+
+
 def run(*arguments):
     return CliRunner().invoke(cli, [str(a) for a in arguments])
 
@@ -154,9 +174,20 @@ def test_verbs(tmp_path):
         (tmp_path / "figure.pdf").unlink()
 
 
+def test_report_command_side_by_side(tmp_path):
+    Image.fromarray((photos.shipped("chelsea")[:, 60:84, 120:144].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "cat.png")
+    done = run("report", "fxscope:bicubic4x", tmp_path / "cat.png", "--and", "fxscope:pixelshuffle4x", "--out", tmp_path / "page", "--json")
+    assert done.exit_code == 0, done.exception
+    numbers = json.loads(done.stdout)
+    assert set(numbers) == {"bicubic4x", "pixelshuffle4x", "side-by-side"} and set(numbers["side-by-side"]) == {"bicubic4x", "pixelshuffle4x"}
+    assert numbers["side-by-side"]["bicubic4x"] == 0 < numbers["side-by-side"]["pixelshuffle4x"]
+    assert check_page((tmp_path / "page" / "index.html").read_text()) > 10
+
+
 @pytest.mark.full
 def test_the_whole_tour_in_a_browser(tmp_path):
-    written = tour(out=tmp_path / "page", progress=False)
+    """A tour that was made before (``FXSCOPE_TOUR``) is taken up, chapter by chapter, where it is of these weights and versions."""
+    written = tour(out=os.environ.get("FXSCOPE_TOUR", tmp_path / "page"), progress=False)
     assert set(written.numbers) == set(CHAPTERS)
     figures = check_page(written.page.read_text())
     votes, layers = written.numbers["classification"]["votes"], written.numbers["classification"]["layers"]
@@ -164,6 +195,7 @@ def test_the_whole_tour_in_a_browser(tmp_path):
     table = written.numbers["storage"]["table_1"]
     assert [v["KiB"] for v in table.values()] == [58048, 90112, 4147200]
     assert all(v["sum_error"] < 1e-4 for c in ("super-resolution", "image-to-image") for v in written.numbers[c]["networks"].values())
+    assert sum(f.stat().st_size for f in (written.page.parent / "figures").iterdir()) > 0 and len(written.findings) > 25
     seen = browse(written.page, tmp_path)
     assert seen["pictures"] == seen["loaded"] >= figures - 1 and seen["errors"] == [] and seen["fetched"] == []
 

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import nn
 from tqdm import tqdm
 
-STARTED = time.monotonic()
 DATA = Path(__file__).parents[2] / "fxscope" / "models" / "data"
 
 
@@ -42,7 +41,7 @@ def rounded(model: nn.Module) -> nn.Module:
 def ship(model: nn.Module, name: str, record: dict) -> None:
     """NAME.safetensors in half precision and NAME.json, where the networks of fxscope.models lie."""
     command = " ".join(["python", record["script"], *sys.argv[1:]])
-    record = record | {"command": command, "threads": torch.get_num_threads(), "script_seconds": round(time.monotonic() - STARTED), "torch": torch.__version__, "storage": "float16"}
+    record = record | {"command": command, "threads": torch.get_num_threads(), "cpu_seconds": round(time.process_time()), "torch": torch.__version__, "storage": "float16"}
     state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
     save_file(state, DATA / f"{name}.safetensors", metadata={"provenance": json.dumps(record)})
     (DATA / f"{name}.safetensors").chmod(0o644)  # safetensors writes for its owner alone

@@ -111,9 +111,17 @@ class Discussion:
         images = row * self.lin.x
         for name, at in self.parts.layers.items():
             given = [shares[i] for i in at]
-            wanted = sum(s.flatten(2).sum(2) for s in given)
+            wanted = sum(self._summed(s) for s in given)
             images = images + self._layer(name, given, wanted)
         return (images if self.reading != "literal" else self._scaled(images, scores, labels)), scores
+
+    def _summed(self, share: torch.Tensor) -> torch.Tensor:
+        """(K, B): one image may lie in any layout of dimensions, such as a transformer's (K, L, B, E); several must come first."""
+        if self.lin.batch == 1:
+            return share.flatten(1).sum(1, keepdim=True)
+        if share.shape[1] != self.lin.batch:
+            raise FxscopeError(f"a constant's share has shape {tuple(share.shape)}, in which the {self.lin.batch} images do not come first; discuss them one by one")
+        return share.flatten(2).sum(2)
 
     def _layer(self, name: str, shares: list[torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
         if self.reading == "weighted":

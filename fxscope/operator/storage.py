@@ -74,12 +74,14 @@ class Storage:
         return "\n".join(text + ([f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"] if self.weights else []))
 
 
-def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None) -> Storage:
+def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None) -> Storage:
     """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
+
+    example_inputs   where the graph alone does not tell a rank (``transform`` says so): the model runs on them once
 
     Raises what ``fxscope.transform`` raises. Source: the paper, section 5 and Table 1.
     """
-    program = program_of(model, policy=policy)
+    program = program_of(model, policy=policy, example_inputs=example_inputs)
     full = optimized(program)
     slots = slots_of(full)
     dtype = next((p.dtype for p in model.parameters()), torch.float32)

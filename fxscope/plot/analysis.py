@@ -226,12 +226,15 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
 
 def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", text: str = ""):
     """Photographs with numbered places (y, x), the same for all panels or {title: places}."""
+    from matplotlib.patheffects import withStroke
+
+    outline = withStroke(linewidth=2.5, foreground="w")
     figure = new_figure(COLUMN if len(panels) > 1 else COLUMN / 2, 1.9)
     for axis, (title, image) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
         _photo(axis, image, title)
         for i, (y, x) in enumerate(places[title] if isinstance(places, dict) else places):
-            axis.plot(x, y, "+", color="#ee6677", markersize=7, markeredgewidth=1.2)
-            axis.annotate(str(i + 1), (x, y), xytext=(4, 3), textcoords="offset points", fontsize=TEXT, color="#ee6677", fontweight="bold")
+            axis.plot(x, y, "+", color="k", markersize=7, markeredgewidth=1.1, path_effects=[outline])
+            axis.annotate(str(i + 1), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=TEXT + 1, color="k", fontweight="bold", path_effects=[outline])
     caption(figure, text)
     return figure
 

@@ -49,13 +49,14 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     std = {m.name: m.std for m in found.models}
     chapter.numbers["residual_share"] = {m.name: {"mean": m.mean, "std": m.std, "error": m.error} for m in found.models}
     text = ", ".join(f"{n.removeprefix('digits_')} {100 * v:.0f}%" for n, v in mean.items())
-    chapter.findings.append(Finding("The residual is most of the score", "78 to 95% (Table 4)", text, min(mean.values()) > 0.5))
+    chapter.findings.append(Finding("The residual is most of the score", "78 to 95% (Table 4)", text, min(mean.values()) > 0.5, "more than 50% for all"))
     chapter.findings.append(Finding(
-        "With batch norm the share is a little larger", "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points", f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points", mean["digits_vgg_bn"] > mean["digits_vgg"],
+        "With batch norm the share is larger", "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points", f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points", mean["digits_vgg_bn"] > mean["digits_vgg"],
+        "larger at all",
     ))
     order = sorted(mean, key=mean.get)
     falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))
-    chapter.findings.append(Finding("The larger the share, the smaller its deviation", "11 to 17 points for most, 4 for DenseNet", ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order), falling))
+    chapter.findings.append(Finding("The larger the share, the smaller its deviation", "11 to 17 points for most, 4 for DenseNet", ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order), falling, "deviations fall in the order of the shares"))
 
 
 def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
@@ -71,7 +72,7 @@ def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
     said = ", ".join(f"{n.removeprefix('digits_')} {v:.2f}" for n, v in alike.items())
     chapter.figure("templates", draw.grid(panels, SHOWN, cross=False), f"The first {SHOWN} digits as the networks take them, and the row of each one's top score under every network; each line has one scale. Cosine of row and image, mean over {COUNT} digits: {said}.")
     chapter.numbers["templates"] = alike
-    chapter.findings.append(Finding("F(x0) does not look like a template of x0", "not the case (section 4)", f"cosine of row and image: {said}", max(alike.values()) < 0.5))
+    chapter.findings.append(Finding("F(x0) does not look like a template of x0", "not the case (section 4)", f"cosine of row and image: {said}", max(alike.values()) < 0.5, "all below 0.5"))
 
 
 def _attack(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, truth: torch.Tensor, progress: bool) -> torch.Tensor:
@@ -103,10 +104,10 @@ def _layers(chapter: Chapter, networks: dict, x0: torch.Tensor, attacked: torch.
     early = [float(f.mean[:3].sum()) for f in (plain, after)]
     chapter.numbers["layers"] = {**{n: f.numbers() for n, f in found.items()}, "after_fgsm": after.numbers(), "spread": spread, "early": early, "error": errors}
     chapter.findings += [
-        Finding("Without batch norm one peak is early, one just before the dense layers", "two peaks (Fig. 8)", f"largest: {peaks[0]}, then {peaks[1]}", _two_peaks(plain)),
-        Finding("With batch norm the contributions lie deeper", "one peak, just before the dense layers", f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with", normed.depth > plain.depth),
-        Finding("An attack spreads the contributions of the layers", "strong effect on the variance (Fig. 8)", f"root mean square deviation {100 * spread[0]:.0f}% before, {100 * spread[1]:.0f}% after", spread[1] > 1.5 * spread[0]),
-        Finding("After an attack the score is due to the first few layers", "exclusively (section 4)", f"F x0 and the first two layers: {100 * early[0]:.0f}% of the score before, {100 * early[1]:.0f}% after", early[1] > max(0.9, early[0])),
+        Finding("Without batch norm one peak is early, one just before the dense layers", "two peaks (Fig. 8)", f"largest: {peaks[0]}, then {peaks[1]}", _two_peaks(plain), "the two largest are among the first two and the last two before the dense layers"),
+        Finding("With batch norm the contributions lie deeper", "one peak, just before the dense layers", f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with", normed.depth > plain.depth, "a larger mean depth"),
+        Finding("An attack spreads the contributions of the layers", "strong effect on the variance (Fig. 8)", f"root mean square deviation {100 * spread[0]:.0f}% before, {100 * spread[1]:.0f}% after", spread[1] > 1.5 * spread[0], "1.5 times as much"),
+        Finding("After an attack the score is due to the first few layers", "exclusively (section 4)", f"F x0 and the first two layers: {100 * early[0]:.0f}% of the score before, {100 * early[1]:.0f}% after", early[1] > max(0.9, early[0]), "more than before, and than 90%"),
     ]
 
 
@@ -151,10 +152,10 @@ def _votes(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, ink: to
     chapter.text(f"Means over {VOTED} digits. Ink covers {100 * mean['chance']:.0f}% of a picture; {100 * mean['votes']:.0f}% of the top label's votes and {100 * mean['discussion']:.0f}% of its discussion's magnitude lie on ink. Each discussion sums to its score to {error:.0e}.")
     chapter.numbers["votes"] = {**mean, "entropy_before": entropy[0], "entropy_after": entropy[1], "top_after": kept, "agree": agree / VOTED, "error": error}
     chapter.findings += [
-        Finding("The most popular label is the top score", "normally (section 4)", f"for {agree} of {VOTED} digits", agree > VOTED / 2),
-        Finding("Votes for the top label focus on the object", "clearly (Fig. 3)", f"{100 * mean['votes']:.0f}% on ink, chance {100 * mean['chance']:.0f}%", mean["votes"] > 1.25 * mean["chance"]),
-        Finding("Discussions do not", "highest values are not always on the object", f"{100 * mean['discussion']:.0f}% of the magnitude on ink, chance {100 * mean['chance']:.0f}%", mean["discussion"] <= 1.25 * mean["chance"]),
-        Finding("After an attack the votes spread over the labels", "Fig. 10", f"entropy {entropy[0]:.2f} bits before, {entropy[1]:.2f} after", entropy[1] > entropy[0] + 0.1),
+        Finding("The most popular label is the top score", "normally (section 4)", f"for {agree} of {VOTED} digits", agree > VOTED / 2, "for more than half"),
+        Finding("Votes for the top label focus on the object", "clearly (Fig. 3)", f"{100 * mean['votes']:.0f}% on ink, chance {100 * mean['chance']:.0f}%", mean["votes"] > 1.25 * mean["chance"], "1.25 times chance"),
+        Finding("Discussions do not", "highest values are not always on the object", f"{100 * mean['discussion']:.0f}% of the magnitude on ink, chance {100 * mean['chance']:.0f}%", mean["discussion"] <= 1.25 * mean["chance"], "at most 1.25 times chance"),
+        Finding("After an attack the votes spread over the labels", "Fig. 10", f"entropy {entropy[0]:.2f} bits before, {entropy[1]:.2f} after", entropy[1] > entropy[0] + 0.1, "0.1 bits more"),
     ]
 
 

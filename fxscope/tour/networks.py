@@ -158,7 +158,8 @@ def images_of(paths: "list[str]") -> list[Path]:
 
 def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -> int:
     """Bytes that a reading of x0 takes, about: its states, and eight of its largest tensors; raises ``ImageError`` beyond the budget."""
-    per = storage(found.module, (1, shape[1], 64, 64) if found.kind == "images" else shape)
+    small = (1, shape[1], 64, 64) if found.kind == "images" else shape
+    per = storage(found.module, small, example_inputs=(torch.zeros(small),))
     grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0
     needed = int((per.recorded + 2 * 4 * per.activations) * grown + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2)
     if needed > budget:

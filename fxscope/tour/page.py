@@ -21,7 +21,7 @@ from ..render import Drawing
 
 STYLE = """
 :root{color-scheme:light dark;--line:#8885;--soft:#8882}
-body{font:16px/1.55 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem}
+body{font:16px/1.55 system-ui,sans-serif;max-width:1120px;margin:2rem auto;padding:0 1rem}
 h1{line-height:1.2}h2{margin-top:3rem;border-bottom:1px solid var(--line)}h3{margin-top:2rem}
 figure{margin:1.2rem 0}figure img,figure svg{max-width:100%;height:auto;background:#fff;border-radius:4px;padding:4px;box-sizing:border-box}
 figcaption{font-size:.92rem;margin-top:.3rem;max-width:62rem}
@@ -33,12 +33,13 @@ caption{text-align:left;font-weight:600;padding:.3rem 0}code{background:var(--so
 
 @dataclass
 class Finding:
-    """One claim of the paper beside what was measured here; ``appears`` None where this run cannot tell."""
+    """One claim of the paper beside what was measured here; ``appears`` by the ``rule``, None where this run cannot tell."""
 
     claim: str
     paper: str
     measured: str
     appears: bool | None
+    rule: str
 
 
 @dataclass
@@ -158,9 +159,9 @@ class Page:
 def _findings(findings: list[Finding]) -> str:
     words = {True: ("yes", "appears"), False: ("no", "does not appear"), None: ("open", "cannot be told here")}
     rows = "".join(
-        f'<tr><td>{html.escape(f.claim)}</td><td>{html.escape(f.paper)}</td><td>{html.escape(f.measured)}</td><td class="{words[f.appears][0]}">{words[f.appears][1]}</td></tr>' for f in findings
+        f'<tr><td>{html.escape(f.claim)}</td><td>{html.escape(f.paper)}</td><td>{html.escape(f.measured)}</td><td><span class="{words[f.appears][0]}">{words[f.appears][1]}</span></td><td>{html.escape(f.rule)}</td></tr>' for f in findings
     )
-    return f'<div class="wide"><table><tr><th>finding</th><th>paper</th><th>measured here</th><th></th></tr>{rows}</table></div>'
+    return f'<div class="wide"><table><tr><th>finding</th><th>paper</th><th>measured here</th><th></th><th>appears if</th></tr>{rows}</table></div>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:

@@ -40,7 +40,7 @@ def _table_1(chapter: Chapter) -> None:
     chapter.text("The paper's numbers are the KiB of one image divided by 1000 and printed as GB: 58, 90 and 4,147. One image takes a thousandth of that.")
     chapter.numbers["table_1"] = measured
     same = all(abs(measured[n]["printed_as_GB"] - v) < 1 for n, v in TABLE_1.items())
-    chapter.findings.append(Finding("Table 1", "58, 90 and 4,147 GB", ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values()) + ": the same digits, a thousandth for one image", same))
+    chapter.findings.append(Finding("Table 1", "58, 90 and 4,147 GB", ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values()) + ": the same digits, a thousandth for one image", same, "the same digits"))
 
 
 def _speed(chapter: Chapter) -> None:
