@@ -24,7 +24,7 @@ from .errors import TraceFailure
 from .example import Example
 from .ir import mark
 from .rules import registry
-from .trace import describe_line, is_user_file
+from .trace import describe_line, is_user_file, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
@@ -80,7 +80,7 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     level = torch_log.level
     torch_log.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), unchanged(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # export's and the model library's own
             copy = example.clone()
             program = torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)

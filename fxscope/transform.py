@@ -14,7 +14,7 @@ from .canonicalize import bound, canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
-from .errors import AliasingWrite, LawBroken, PlaceError, TraceFailure
+from .errors import AliasingWrite, HookedModel, LawBroken, PlaceError, TraceFailure
 from .example import Example
 from .ir import acts, info
 from .places import find_place, place_names
@@ -113,7 +113,7 @@ def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" 
         gm = _symbolic(model, example)
         if frontend == "symbolic":
             return gm
-    except (TraceFailure, AliasingWrite, LawBroken) as error:
+    except (TraceFailure, AliasingWrite, HookedModel, LawBroken) as error:
         if frontend == "symbolic":
             raise
         if example is None:

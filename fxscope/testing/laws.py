@@ -86,7 +86,7 @@ def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) 
 
 
 def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample).
+    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample, an old autograd.Function).
 
     The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
     """
@@ -94,7 +94,9 @@ def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tenso
         warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
         try:
             return torch.func.jvp(function, (x0,), (v,))[1]
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError) as error:
+            if not isinstance(error, NotImplementedError) and "setup_context" not in str(error):
+                raise
             return twice_transposed(function, x0, v)
 
 

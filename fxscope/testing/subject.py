@@ -14,6 +14,7 @@ from ..example import Example
 from ..ir import info
 from ..operator import LinearInterpreter
 from ..rewrite import Program
+from ..trace import unchanged
 from ..transform import main_output, program_of, tensors_of
 from . import laws
 
@@ -64,7 +65,8 @@ class Subject:
         taylor = emit(program_of(self.model, example_inputs=self.example, policy="taylor", frontend=self.program.gm.meta["frontend"]["name"]), "filter")
         custom = any(isinstance(n.target, torch._ops.OpOverload) and n.target.namespace != "aten" for n in self.program.gm.graph.nodes)
         derivative = laws.twice_transposed if custom else laws.jacobian_vector_product
-        expected = derivative(self._function(), self.x, v)
+        with unchanged(self.model):
+            expected = derivative(self._function(), self.x, v)
         return laws.distance(taylor(*self.args, v), list(expected))
 
     def _function(self) -> Callable:
@@ -78,7 +80,8 @@ class Subject:
         place = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)][at]
 
         def run(x: torch.Tensor) -> tuple:
-            args, kwargs = pytree.tree_unflatten([x if i == place else v for i, v in enumerate(leaves)], spec)
+            copies = [v.clone() if isinstance(v, torch.Tensor) else v for v in leaves]  # a model may write into its inputs
+            args, kwargs = pytree.tree_unflatten([x.clone() if i == place else v for i, v in enumerate(copies)], spec)
             return tuple(tensors_of(main_output(self.model(*args, **kwargs))))
 
         return run

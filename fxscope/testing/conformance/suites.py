@@ -115,7 +115,7 @@ def spandrel() -> dict[str, Build]:
     importlib.import_module("spandrel")
     return {
         "SwinIR": make("SwinIR.__arch.SwinIR", "SwinIR", 16, img_size=16, embed_dim=12, depths=[2, 2], num_heads=[2, 2], window_size=8, mlp_ratio=2, upscale=2, upsampler="pixelshuffle"),
-        "RCAN": make("RCAN.__arch.RCAN", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
+        "RCAN": make("RCAN.__arch.rcan_arch", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
         "HAT": make("HAT.__arch.HAT", "HAT", 16, img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, compress_ratio=3, squeeze_factor=4, upscale=2, upsampler="pixelshuffle"),
         "DRUNet": make("DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1),
         "NAFNet": make("NAFNet.__arch.NAFNet_arch", "NAFNet", 32, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),
