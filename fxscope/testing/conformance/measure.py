@@ -25,7 +25,7 @@ BOUND = 1e-9
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
     """{"status": "ok" | "BROKEN" | reason code, ...} of one network; ``build`` gives the model and its example inputs."""
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad(), Widened():
@@ -37,7 +37,7 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
         line = {"status": code(error), "reason": str(error)}
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
         line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-2000:]}
-    return {**line, "seconds": round(time.monotonic() - started, 1)}
+    return {**line, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
 
 
 def code(error: FxscopeError) -> str:

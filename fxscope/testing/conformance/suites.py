@@ -49,7 +49,7 @@ def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
     from torchvision import models
 
     options: dict = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    size = {"inception_v3": 75, "maxvit_t": 224}.get(name, 64)
+    size = {"inception_v3": 75, "maxvit_t": 224, "alexnet": 64}.get(name, 32)
     if name.startswith("vit"):
         size = options["image_size"] = 2 * int(name.rpartition("_")[2])
     return models.get_model(name, weights=None, **options), _image(size)
