@@ -96,6 +96,8 @@ def test_parameters_are_shared_and_nodes_know_their_lines():
     gm = canonical(model, (torch.randn(2, 3, 6, 6, dtype=D),))
     assert gm.get_parameter("first.weight") is model.first.weight
     table = fxscope.summary(fxscope.transform(model, example_inputs=(torch.randn(2, 3, 6, 6, dtype=D),)))
+    assert "resolution-specialised" in table.header and "batch" not in table.header
+    assert "specialised" not in fxscope.summary(fxscope.transform(torchvision.models.resnet18(weights=None).eval())).header
     rows = {row.place: row for row in table.rows if row.rule}
     assert "h = F.relu(self.first(x))" in rows["relu"].source and rows["first"].rule == rows["last"].rule == "conv2d"
 
