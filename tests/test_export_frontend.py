@@ -114,6 +114,13 @@ def test_interpret_falls_back_and_says_so(mode, caplog, rng):
     holds(model, torch.randn(2, 3, 6, 6, generator=rng, dtype=D))
 
 
+def test_verify_takes_such_models(rng):
+    """Also where export fixes the batch, as a loop over images does."""
+    for mode, statement in (("branch", "probes and images do not mix"), ("write", "for one batch size")):
+        report = fxscope.verify(Branching(mode), torch.randn(2, 3, 6, 6, generator=rng))
+        assert report.ok and statement in str(report)
+
+
 def test_transform_asks_for_example_inputs():
     with pytest.raises(TraceFailure, match="example_inputs"):
         fxscope.transform(Branching())
