@@ -125,11 +125,11 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     try:
         with unchanged(model):
             graph = tracer.trace(model, fixed or None)
+            _drop_fixed(graph, fixed)
+            graph.eliminate_dead_code(is_impure_node=is_write)
+            return fx.GraphModule(model, graph, type(model).__name__)  # here, while the model has the constants that tracing puts on it
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
-    _drop_fixed(graph, fixed)
-    graph.eliminate_dead_code(is_impure_node=_is_write)
-    return fx.GraphModule(model, graph, type(model).__name__)
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
                 table.update(before)
 
 
-def _is_write(node: fx.Node) -> bool:
+def is_write(node: fx.Node) -> bool:
     """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
     if node.op in ("placeholder", "output", "call_module"):
         return True

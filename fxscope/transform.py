@@ -22,7 +22,7 @@ from .policy import Policy
 from .rewrite import Probe, Program, rewrite
 from .rules import registry
 from .trace import check_model, trace
-from .trace_export import export_trace
+from .trace_export import decomposed, export, lift, writes
 
 PROBES = ("flat", "stacked")
 FRONTENDS = ("auto", "symbolic", "export")
@@ -170,7 +170,17 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
-    gm = canonicalize(export_trace(model, example, dynamic), model)
+    program = export(model, example, dynamic)
+    try:
+        return _checked_lift(program, model, example)
+    except (AliasingWrite, LawBroken):
+        if not writes(program):
+            raise
+    return _checked_lift(decomposed(program), model, example)
+
+
+def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
+    gm = canonicalize(lift(program, model), model)
     check_trace(gm, model, example)
     return gm
 
