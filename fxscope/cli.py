@@ -11,7 +11,11 @@ import torch
 from torch import nn
 
 from . import models
+<<<<<<< HEAD
 from .errors import FxscopeError, WeightsError
+=======
+from .errors import FxscopeError, TraceFailure, UnsupportedOperator
+>>>>>>> frontend
 from .transform import transform
 from .verify import verify
 
@@ -135,7 +139,11 @@ def inspect_command(model, svg, full, weights, policy, size, as_json):
     """Print every node of the rewritten graph: class, rule, variant, what is frozen, source line."""
     from .render import draw, summary
 
-    graph = transform(load_model(model, weights), policy=policy)
+    network = load_model(model, weights)
+    try:
+        graph = transform(network, policy=policy)
+    except (TraceFailure, UnsupportedOperator):  # with an example it may go through torch.export
+        graph = transform(network, policy=policy, example_inputs=(example(network, None, size, torch.float32),))
     table = summary(graph)
     click.echo(table.to_json() if as_json else str(table))
     if svg:

@@ -20,7 +20,8 @@ class Policy:
     """A preset and the exceptions to it.
 
     preset     "freeze" (alias "paper"): masks, statistics and gates frozen (DESIGN: Fig. 2 of the paper);
-               "detach": norms by scale only, gates frozen; "taylor": eq. 4, so that F is the Jacobian
+               "detach": norms by scale only, gates frozen, the activated operand of a gated MLP too (the detached Jacobian);
+               "taylor": eq. 4, so that F is the Jacobian
     choices    {key: variant}; a key is the place of one node ("layer1.0.relu"), a glob over places ("features.*"), or the
                name of an operator ("layer_norm"). Precedence: node, then longest glob, then operator, then preset.
 

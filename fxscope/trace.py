@@ -6,6 +6,7 @@ them as what they are, so that canonicalize can respect aliasing.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import operator
@@ -13,6 +14,7 @@ import os
 import sys
 import traceback
 from collections import Counter
+from typing import Iterator
 
 import torch
 import torch.fx as fx
@@ -121,15 +123,33 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     tracer = Tracer(leaves)
     # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
     try:
-        graph = tracer.trace(model, fixed or None)
+        with unchanged(model):
+            graph = tracer.trace(model, fixed or None)
+            _drop_fixed(graph, fixed)
+            graph.eliminate_dead_code(is_impure_node=is_write)
+            return fx.GraphModule(model, graph, type(model).__name__)  # here, while the model has the constants that tracing puts on it
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
-    _drop_fixed(graph, fixed)
-    graph.eliminate_dead_code(is_impure_node=_is_write)
-    return fx.GraphModule(model, graph, type(model).__name__)
 
 
-def _is_write(node: fx.Node) -> bool:
+@contextlib.contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Attributes of the model's modules are the same objects when the block ends.
+
+    A forward that writes ``self.mean = self.mean.type_as(x)`` would else leave a proxy, or torch.func's wrapper, in the user's model.
+    """
+    tables = [table for m in model.modules() for table in (m.__dict__, m._parameters, m._buffers)]
+    kept = [dict(table) for table in tables]
+    try:
+        yield
+    finally:
+        for table, before in zip(tables, kept):
+            if table.keys() != before.keys() or any(table[k] is not before[k] for k in before):
+                table.clear()
+                table.update(before)
+
+
+def is_write(node: fx.Node) -> bool:
     """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
     if node.op in ("placeholder", "output", "call_module"):
         return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import operator
 import re
+import sys
 import warnings
 from collections import Counter
 from typing import Any
@@ -24,27 +25,42 @@ from .errors import TraceFailure
 from .example import Example
 from .ir import mark
 from .rules import registry
-from .trace import describe_line, is_user_file
+from .trace import describe_line, is_user_file, is_write, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
 _LEAVES = "torch.nn.modules."
 
 
-def export_trace(model: nn.Module, example: Example, dynamic: bool = True) -> fx.GraphModule:
-    """The graph of ``model`` on ``example``, through torch.export (not decomposed; in-place forms removed).
+def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.export.ExportedProgram:
+    """``model`` on ``example`` through torch.export, not decomposed; raises ``TraceFailure`` with export's own reason.
 
     dynamic   leave the batch (dimension 0 of every tensor input, where all have the same) free where the model's code allows it
-
-    ``gm.meta["frontend"]`` says what was specialised. Raises ``TraceFailure`` with export's own reason.
     """
     if dynamic:
         example = _two_images(example)
-    program = _exported(model, example, _free_batch(example, model) if dynamic else None)
-    gm = _lift(program, model)
-    free = _is_free(program)
-    gm.meta["frontend"] = {"name": "export", "batch": "free" if free else "specialised", "sizes": "specialised"}
+    return _exported(model, example, _free_batch(example, model) if dynamic else None)
+
+
+def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
+    """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize. ``gm.meta["frontend"]`` says what was specialised."""
+    lifter = _Lifter(program, model)
+    outputs = lifter.run()
+    graph = lifter.graph
+    graph.output(outputs)
+    mark(next(reversed(graph.nodes)), place="output")
+    graph.eliminate_dead_code(is_impure_node=is_write)
+    gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
+    gm.training = model.training
+    gm.meta["frontend"] = {"name": "export", "batch": "free" if _is_free(program) else "specialised", "sizes": "specialised"}
     return gm
+
+
+def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """The same program with no in-place operator left: slower, for writes that canonicalize cannot follow."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return program.run_decompositions({})
 
 
 def _is_free(program: torch.export.ExportedProgram) -> bool:
@@ -80,11 +96,10 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     level = torch_log.level
     torch_log.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), unchanged(model), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # export's and the model library's own
             copy = example.clone()
-            program = torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
-            return program.run_decompositions({}) if _writes(program.graph) else program
+            return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever the model's own Python code raises
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise TraceFailure(f"{type(model).__name__} cannot be exported: {type(error).__name__}: {reason.strip()}\n  at {_where(error)}") from error
@@ -101,25 +116,13 @@ def _where(error: BaseException) -> str:
     return found
 
 
-def _writes(graph: fx.Graph) -> bool:
-    """Whether an operator of the graph writes into an argument."""
-    return any(isinstance(n.target, torch._ops.OpOverload) and n.target._schema.is_mutable and not _is_batch_norm(n) for n in graph.nodes)
+def writes(program: torch.export.ExportedProgram) -> bool:
+    """Whether an operator of the program writes into an argument."""
+    return any(_in_place(n.target) for n in program.graph.nodes)
 
 
-def _is_batch_norm(node: fx.Node) -> bool:
-    return node.target in (torch.ops.aten.batch_norm.default, torch.ops.aten.instance_norm.default)
-
-
-def _lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
-    lifter = _Lifter(program, model)
-    outputs = lifter.run()
-    graph = lifter.graph
-    graph.output(outputs)
-    mark(next(reversed(graph.nodes)), place="output")
-    graph.eliminate_dead_code()
-    gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
-    gm.training = model.training
-    return gm
+def _in_place(target: Any) -> bool:
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable and target.overloadpacket.__name__.endswith("_")
 
 
 class _Lifter:
@@ -139,6 +142,8 @@ class _Lifter:
                 self.values[node] = self._input(node, specs[node.name])
         result = self._copy(self.program.graph_module)
         kinds = self.program.graph_signature.output_specs
+        if self.program.graph_signature.buffers_to_mutate:
+            raise TraceFailure(f"{type(self.model).__name__} updates buffers in its forward ({next(iter(self.program.graph_signature.buffers_to_mutate.values()))}, ...), which a graph from torch.export would not; call .eval()")
         given = [v for v, s in zip(result, kinds, strict=True) if s.kind.name == "USER_OUTPUT"]
         return self._structured(pytree.tree_unflatten(given, self.program.call_spec.out_spec))
 
@@ -208,11 +213,17 @@ class _Lifter:
     def _spelled(self, target: Any, args: tuple, kwargs: dict) -> fx.Node:
         """An overload that no rule lists is the torch function, or the method, of its name where a rule knows that."""
         known = registry()
-        if not isinstance(target, torch._ops.OpOverload) or known.of_function(target) is not None:
+        if not isinstance(target, torch._ops.OpOverload):
             return self.graph.call_function(target, args, kwargs)
         name = target.overloadpacket.__name__
         if name == "sym_size":
             return self.graph.call_method("size", args)
+        if _in_place(target):
+            return self._write(target, name, args, kwargs)
+        if name == "slice":
+            return self.graph.call_function(operator.getitem, (args[0], _slice(*args[1:], **kwargs)))
+        if known.of_function(target) is not None:
+            return self.graph.call_function(target, args, kwargs)
         if name == "copy":
             return self.graph.call_method("expand_as", (args[1], args[0]))
         if target.namespace == "aten":
@@ -223,10 +234,17 @@ class _Lifter:
                 return self.graph.call_method(name, args, kwargs)
         return self.graph.call_function(target.overloadpacket if target.namespace == "aten" else target, args, kwargs)
 
+    def _write(self, target: Any, name: str, args: tuple, kwargs: dict) -> fx.Node:
+        """An in-place operator as symbolic tracing records it: a method with an underscore, or a function with ``inplace``."""
+        if name in ("copy_", "fill_", "zero_") or name[:-1] in registry().methods:
+            return self.graph.call_method(name, args, kwargs)
+        overload = getattr(getattr(torch.ops.aten, name[:-1]), target._overloadname)
+        return self.graph.call_function(overload, args, {**kwargs, "inplace": True})
+
     def _place(self, node: fx.Node) -> str:
         path, leaf = _module(node)
         function = getattr(node.target, "overloadpacket", node.target)
-        function = getattr(function, "__name__", str(function))
+        function = getattr(function, "__name__", str(function)).removesuffix("_")
         name = path if leaf else f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
@@ -246,6 +264,13 @@ class _Lifter:
             fields = {n: self._structured(getattr(value, n)) for n in value.__dataclass_fields__ if getattr(value, n) is not None}
             return mark(self.graph.call_function(type(value), (), fields), place=type(value).__name__)
         return value
+
+
+def _slice(dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> tuple:
+    """aten.slice's arguments as an index; an end beyond every size is none."""
+    stop = None if isinstance(end, int) and end >= sys.maxsize else end
+    part = slice(start or None, stop, None if step == 1 else step)
+    return (slice(None),) * dim + (part,) if dim >= 0 else (Ellipsis, part, *[slice(None)] * (-dim - 1))
 
 
 def _module(node: fx.Node) -> tuple[str, bool]:

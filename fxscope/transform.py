@@ -14,7 +14,7 @@ from .canonicalize import bound, canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
-from .errors import AliasingWrite, LawBroken, PlaceError, TraceFailure
+from .errors import AliasingWrite, HookedModel, LawBroken, PlaceError, TraceFailure
 from .example import Example
 from .ir import acts, info
 from .optimize import without_gradients
@@ -23,7 +23,7 @@ from .policy import Policy
 from .rewrite import Probe, Program, rewrite
 from .rules import registry
 from .trace import check_model, trace
-from .trace_export import export_trace
+from .trace_export import decomposed, export, lift, writes
 
 PROBES = ("flat", "stacked")
 FRONTENDS = ("auto", "symbolic", "export")
@@ -118,7 +118,7 @@ def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" 
         gm = _symbolic(model, example)
         if frontend == "symbolic":
             return gm
-    except (TraceFailure, AliasingWrite, LawBroken) as error:
+    except (TraceFailure, AliasingWrite, HookedModel, LawBroken) as error:
         if frontend == "symbolic":
             raise
         if example is None:
@@ -175,7 +175,17 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
-    gm = canonicalize(export_trace(model, example, dynamic), model)
+    program = export(model, example, dynamic)
+    try:
+        return _checked_lift(program, model, example)
+    except (AliasingWrite, LawBroken):
+        if not writes(program):
+            raise
+    return _checked_lift(decomposed(program), model, example)
+
+
+def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
+    gm = canonicalize(lift(program, model), model)
     check_trace(gm, model, example)
     return gm
 

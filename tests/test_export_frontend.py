@@ -96,6 +96,8 @@ def test_parameters_are_shared_and_nodes_know_their_lines():
     gm = canonical(model, (torch.randn(2, 3, 6, 6, dtype=D),))
     assert gm.get_parameter("first.weight") is model.first.weight
     table = fxscope.summary(fxscope.transform(model, example_inputs=(torch.randn(2, 3, 6, 6, dtype=D),)))
+    assert "resolution-specialised" in table.header and "batch" not in table.header
+    assert "specialised" not in fxscope.summary(fxscope.transform(torchvision.models.resnet18(weights=None).eval())).header
     rows = {row.place: row for row in table.rows if row.rule}
     assert "h = F.relu(self.first(x))" in rows["relu"].source and rows["first"].rule == rows["last"].rule == "conv2d"
 
@@ -110,6 +112,13 @@ def test_interpret_falls_back_and_says_so(mode, caplog, rng):
     assert laws.distance(lin(x0[0]), model(x0)[0]) < 1e-12
     assert laws.distance(lin.F @ x0[0] + lin.residual[0], lin.y0[0]) < 1e-12
     holds(model, torch.randn(2, 3, 6, 6, generator=rng, dtype=D))
+
+
+def test_verify_takes_such_models(rng):
+    """Also where export fixes the batch, as a loop over images does."""
+    for mode, statement in (("branch", "probes and images do not mix"), ("write", "for one batch size")):
+        report = fxscope.verify(Branching(mode), torch.randn(2, 3, 6, 6, generator=rng))
+        assert report.ok and statement in str(report)
 
 
 def test_transform_asks_for_example_inputs():

@@ -181,6 +181,8 @@ def _functional_form(node: fx.Node) -> Callable | None:
         base = node.target[:-1]
         if base == "copy":
             return lambda g, n: g.call_method("expand_as", (n.args[1], n.args[0]))
+        if base == "fill" and isinstance(node.args[1], fx.Node):
+            return lambda g, n: g.call_method("expand_as", (n.args[1], n.args[0]))
         if base in ("fill", "zero"):
             return lambda g, n: g.call_function(torch.full_like, (n.args[0], n.args[1] if base == "fill" else 0))
         return lambda g, n: g.call_method(base, n.args, n.kwargs)

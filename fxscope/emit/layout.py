@@ -98,7 +98,7 @@ def _index(key: tuple, at: int) -> int | None:
         elif part is Ellipsis:
             return found + at - seen
         elif not isinstance(part, (int, slice)):
-            return found if at == seen == 0 and part == slice(None) else None
+            return None  # by places
         elif seen == at:
             return found if isinstance(part, slice) else None
         else:

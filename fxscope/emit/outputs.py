@@ -30,5 +30,5 @@ def finish(program: Program, graph: fx.Graph, form: str, stacked: bool) -> fx.Gr
     """The GraphModule of an emitted graph, which shares the model's parameters."""
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat"}
+    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", "frontend": program.gm.meta.get("frontend")}
     return gm

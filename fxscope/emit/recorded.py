@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..ir import mark
+from ..ir import info, mark
 from ..optimize import optimized
 from ..rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
@@ -27,6 +27,7 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     for part in parts.values():
         part.meta["fxscope"]["state"] = names
         part.meta["fxscope"]["folded"] = tuple(name for name, node, _ in slots.order if node.meta.get("folded"))
+        part.meta["fxscope"]["constants"] = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
     parts["record"].meta["fxscope"]["windows"] = _windows(program, [node if whole else None for _, node, whole in slots.order])
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))

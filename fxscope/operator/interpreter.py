@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from types import SimpleNamespace
 from typing import Any, Iterable, Iterator
 
@@ -72,8 +73,8 @@ class LinearInterpreter:
             y0, states = self._parts["record"](*self._args)
             self.x = self._probed(self._args)
         self.y0 = y0
-        _finite(program, self._args, y0, states)
         meta = self._parts["record"].meta["fxscope"]
+        _finite(program, self._args, y0, tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]))
         own = tuple(n not in meta["folded"] for n in meta["state"])
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
         self.batch = self._args[0].shape[0]
@@ -209,17 +210,22 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...]) -> None:
-    """Raise ``NonFinite`` with the first node whose value is not finite, where a state or the output is not."""
+    """Raise ``NonFinite`` with the first node whose value is not finite, where a state or the output is not.
+
+    A value that the model's own constants make infinite (a causal mask) is none of x0's.
+    """
     if all(_is_finite(t) for t in (*states, *tensors_of(y0))):
         return
 
     found: list[torch.fx.Node] = []
+    masked: set[torch.fx.Node] = set()
 
     class Finder(torch.fx.Interpreter):
         def run_node(self, node):
             value = super().run_node(node)
-            if info(node).role != "const" and isinstance(value, torch.Tensor) and not _is_finite(value):
-                found.append(node)
+            if isinstance(value, torch.Tensor) and not _is_finite(value):
+                given = info(node).role in ("const", "sized") or masked & set(node.all_input_nodes) or any(isinstance(v, float) and math.isinf(v) for v in node.args)
+                masked.add(node) if given else found.append(node)
             return value
 
     with torch.no_grad():

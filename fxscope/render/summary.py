@@ -49,6 +49,7 @@ class Summary:
     nodes           {branch: number of nodes}
     nonlinearities  {rule: number of operations that freeze something}
     freezes         {label: number of operations that freeze it}
+    specialised     what the graph was made for, where torch.export took the model: its resolution, and its batch if that is not free
     """
 
     name: str
@@ -56,12 +57,14 @@ class Summary:
     nodes: dict[str, int]
     nonlinearities: dict[str, int]
     freezes: dict[str, int]
+    specialised: str = ""
 
     @property
     def header(self) -> str:
         """The counts in one line."""
         nodes = ", ".join(f"{count} {branch}" for branch, count in self.nodes.items())
-        return f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges: {_counted(self.freezes)}"
+        mark = f"; {self.specialised}" if self.specialised else ""
+        return f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges: {_counted(self.freezes)}{mark}"
 
     def __str__(self) -> str:
         table = [COLUMNS, *(tuple(getattr(row, name) for name in COLUMNS) for row in self.rows)]
@@ -90,7 +93,16 @@ def summary(gm: fx.GraphModule) -> Summary:
     counts = Counter(info(n).branch or "unmarked" for n in nodes)
     rules = Counter(row.rule for row in rows if row.frozen)
     freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
-    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), {label: freezes[label] for label in LABELS if freezes[label]})
+    used = {label: freezes[label] for label in LABELS if freezes[label]}
+    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), used, _specialised(gm))
+
+
+def _specialised(gm: fx.GraphModule) -> str:
+    """What a graph from torch.export was made for: sizes other than a free batch are numbers of the example's."""
+    frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
+    if frontend.get("name") != "export":
+        return ""
+    return "resolution-specialised (torch.export, at the sizes of the example)" + ("" if frontend["batch"] == "free" else ", its batch too")
 
 
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:

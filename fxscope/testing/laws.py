@@ -58,11 +58,13 @@ def law_3(filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, 
 def law_4(pair: Callable, filter: Callable, residual: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
     """pair(x1) = filter(x1) + residual, for any number of probes."""
     y1, f, r = (tensors_of(t) for t in (pair(x0, v)[1], filter(x0, v), residual(x0)))
-    return distance(y1, [a + (c if a.dim() == c.dim() == 0 or a.shape == c.shape else _tile(c, a)) for a, c in zip(f, r)])
+    return distance(y1, [a + tiled(c, a) for a, c in zip(f, r)])
 
 
-def _tile(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def tiled(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """r of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
+    if c.shape == like.shape:
+        return c
     if c.dim() == 0:
         return c.expand(like.shape)
     return c.repeat(like.shape[0] // c.shape[0], *[1] * (c.dim() - 1))
@@ -86,7 +88,7 @@ def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) 
 
 
 def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample).
+    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample, an old autograd.Function).
 
     The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
     """
@@ -94,7 +96,9 @@ def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tenso
         warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
         try:
             return torch.func.jvp(function, (x0,), (v,))[1]
-        except NotImplementedError:
+        except (NotImplementedError, RuntimeError) as error:
+            if not isinstance(error, NotImplementedError) and "setup_context" not in str(error):
+                raise
             return twice_transposed(function, x0, v)
 
 

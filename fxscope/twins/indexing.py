@@ -18,6 +18,11 @@ def put_back(k: Back, y, x: Like, key: tuple):
     return _by_slices(k, y, sizes, cuts)
 
 
+def is_whole(cut: slice) -> bool:
+    """Whether a slice is ``:``, told without comparing sizes that only the emitted graph knows."""
+    return cut.start is None and cut.stop is None and cut.step is None
+
+
 def _cuts(key: tuple, rank: int) -> list[Any]:
     """One entry for every dimension of y and every dimension taken away: None (new), an int, or a slice; ellipsis filled in."""
     taken = sum(v is not None and v is not Ellipsis for v in key)
@@ -37,7 +42,7 @@ def _by_slices(k: Back, y, sizes: list, cuts: list):
     for d, cut in enumerate(kept):
         if isinstance(cut, int):
             y = torch.select_scatter(_blank(y, d + 1, sizes[d], len(sizes) + 1), y.squeeze(d + 1), d + 1, cut)
-        elif cut != slice(None):
+        elif not is_whole(cut):
             y = torch.slice_scatter(_blank(y, d + 1, sizes[d], len(sizes) + 1), y, d + 1, cut.start, cut.stop, 1 if cut.step is None else cut.step)
     return y
 

@@ -15,17 +15,20 @@ from torch.utils import _pytree as pytree
 
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
 from ...example import Example
+from ...ir import info
 from ...transform import program_of
 from ..precision import Widened
 from ..randomize import randomize
 from ..subject import Subject
 
 BOUND = 1e-9
+# torch's own derivative is further from the exact one than the bound: {rule: (bound of law 6, reason)}
+LOOSE_DERIVATIVE = {"hardsigmoid": (1e-7, "law 6 held to 1e-7: torch's derivative of hardsigmoid holds 1/6 in single precision")}
 
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
     """{"status": "ok" | "BROKEN" | reason code, ...} of one network; ``build`` gives the model and its example inputs."""
-    started = time.monotonic()
+    started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad(), Widened():
@@ -37,7 +40,7 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
         line = {"status": code(error), "reason": str(error)}
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
         line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-2000:]}
-    return {**line, "seconds": round(time.monotonic() - started, 1)}
+    return {**line, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
 
 
 def code(error: FxscopeError) -> str:
@@ -67,11 +70,14 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
     frontend = program.gm.meta["frontend"]
     subject = Subject(model, program, example)
     errors = {name: round_(value()) for name, value in subject.laws().items()}
-    worst = max(errors.values())
+    loose = [LOOSE_DERIVATIVE[n] for n in sorted({info(n).rule for n in program.gm.graph.nodes} & LOOSE_DERIVATIVE.keys())]
+    bound = {"6": max([BOUND, *(b for b, _ in loose)])}
     line = {
-        "status": "ok" if worst <= BOUND else "BROKEN", "traced": frontend["name"], "batch": frontend.get("batch", "free"), "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
+        "status": "ok" if all(error <= bound.get(law, BOUND) for law, error in errors.items()) else "BROKEN", "traced": frontend["name"], "batch": frontend.get("batch", "free"), "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
         "twins": len(program.tape), "rules": dict(sorted(Counter(r.rule for r in program.tape).items())), "share": round_(subject.share), "laws": errors,
     }
+    if loose:
+        line["note"] = "; ".join(reason for _, reason in loose)
     return {**line, "exports": subject.exports()} if exports else line
 
 

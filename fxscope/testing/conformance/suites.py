@@ -40,53 +40,64 @@ def torchvision() -> dict[str, Build]:
     for name in models.list_models(module=models.segmentation):
         table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
     for name in models.list_models(module=models.video):
-        table[name] = lambda name=name: (models.get_model(name, weights=None), _video(*((16, 224) if name.startswith("mvit") else (16, 64) if name == "s3d" else (4, 32))))
+        table[name] = lambda name=name: _moving(name)
     table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
     return table
+
+
+def _moving(name: str) -> tuple[torch.nn.Module, tuple]:
+    from torchvision import models
+
+    options = {"spatial_size": (64, 64), "temporal_size": 4} if name.startswith("mvit") else {}
+    frames, side = {"s3d": (16, 64)}.get(name, (4, 64 if options else 32))
+    return models.get_model(name, weights=None, **options), _video(frames, side)
 
 
 def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
     from torchvision import models
 
     options: dict = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    size = {"inception_v3": 75, "maxvit_t": 224}.get(name, 64)
+    size = {"inception_v3": 75, "maxvit_t": 224, "alexnet": 64}.get(name, 32)
     if name.startswith("vit"):
         size = options["image_size"] = 2 * int(name.rpartition("_")[2])
     return models.get_model(name, weights=None, **options), _image(size)
 
 
+SMALL = ("test_", "femto", "atto", "pico", "nano", "xxs", "xxtiny", "_n0", "_s0", "_t0", "_b0", "_a0", "_m0", "zepto", "xs", "micro", "mini", "tiny", "_x0", "_0", "18", "small", "_s", "_t", "lite", "050", "b16", "_16")
+
+
 def timm() -> dict[str, Build]:
-    """One small member of every architecture family: of each module of timm.models, the one with the fewest parameters."""
+    """One small member of every architecture family, that is of each module of timm.models; its name is in the line's name."""
     import timm as library
 
     table: dict[str, Build] = {}
     for family in library.list_modules():
         names = library.list_models(module=family)
         if names:
-            table[family] = lambda names=names: _smallest(names)
+            name = _small(names)
+            table[f"{family}: {name}"] = lambda name=name: _built(name)
     return table
 
 
-def _smallest(names: list[str]) -> tuple[torch.nn.Module, tuple]:
+def _small(names: list[str]) -> str:
+    """The shortest of the names that carry the first of timm's words for a small network."""
+    word = next((w for w in SMALL if any(w in n for n in names)), "")
+    return min((n for n in names if word in n), key=lambda n: (len(n), n))
+
+
+def _built(name: str) -> tuple[torch.nn.Module, tuple]:
+    """The network on images of 64 pixels, or of its own size where it has just one."""
     import timm as library
 
-    with torch.device("meta"):
-        sizes = {name: _parameters(library, name) for name in names[:40]}
-    name = min(sizes, key=sizes.__getitem__)
-    model = library.create_model(name, pretrained=False, num_classes=10)
-    config = model.default_cfg
-    side = config["input_size"][-1]
+    config = library.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
+    channels, side = config["input_size"][0], config["input_size"][-1]
+    small = min(side, max(config.get("min_input_size", (3, 64, 64))[-1], 64))
     if not config.get("fixed_input_size", False):
-        side = max(config.get("min_input_size", (3, 64, 64))[-1], 64)
-        side = max(side, 64)
-    return model, _image(side, config["input_size"][0])
-
-
-def _parameters(library: Any, name: str) -> float:
+        return library.create_model(name, pretrained=False, num_classes=10), _image(small, channels)
     try:
-        return sum(p.numel() for p in library.create_model(name, pretrained=False).parameters())
-    except Exception:  # some cannot be built without memory behind them
-        return float("inf")
+        return library.create_model(name, pretrained=False, num_classes=10, img_size=small), _image(small, channels)
+    except (TypeError, ValueError, AssertionError, RuntimeError):  # a family that takes no other size
+        return library.create_model(name, pretrained=False, num_classes=10), _image(side, channels)
 
 
 def transformers() -> dict[str, Build]:
@@ -115,7 +126,7 @@ def spandrel() -> dict[str, Build]:
     importlib.import_module("spandrel")
     return {
         "SwinIR": make("SwinIR.__arch.SwinIR", "SwinIR", 16, img_size=16, embed_dim=12, depths=[2, 2], num_heads=[2, 2], window_size=8, mlp_ratio=2, upscale=2, upsampler="pixelshuffle"),
-        "RCAN": make("RCAN.__arch.RCAN", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
+        "RCAN": make("RCAN.__arch.rcan_arch", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
         "HAT": make("HAT.__arch.HAT", "HAT", 16, img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, compress_ratio=3, squeeze_factor=4, upscale=2, upsampler="pixelshuffle"),
         "DRUNet": make("DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1),
         "NAFNet": make("NAFNet.__arch.NAFNet_arch", "NAFNet", 32, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),

@@ -48,5 +48,5 @@ def _row(line: dict) -> str:
     if "laws" not in line:
         return f"| {line['name']} | {line['status']} | | | | | | | |"
     law = max(line["laws"], key=line["laws"].__getitem__)
-    rules = ", ".join(line["rules"])
+    rules = ", ".join(line["rules"]) + (f" ({line['note']})" if "note" in line else "")
     return f"| {line['name']} | {line['status']} | {line['traced']} | {line['batch']} | {line['nodes']} | {line['twins']} | {line['share']:.2f} | {line['laws'][law]:.0e}, law {law} | {rules} |"
