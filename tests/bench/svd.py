@@ -108,7 +108,7 @@ def methods(model, x0, F, k: int, tol: float, passes: int) -> dict:
         return scipy_line(functional.operator, lambda: functional.passes, F, k, tol, "arpack")
 
     return {
-        "default": lambda: own_line(F, k, tol), "block 1, no look": lambda: own_line(F, k, tol, method="lanczos", block=1, look=0),
+        "default": lambda: own_line(F, k, tol), "block 1 without look": lambda: own_line(F, k, tol, method="lanczos", block=1, look=0),
         "randomized": lambda: own_line(F, k, tol, method="randomized"),
         **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")}, "torch.func": over_torch_func,
         "algorithm1 auto": lambda: own_line(F, k, tol, method="power", max_passes=passes), "algorithm1 m=0": lambda: own_line(F, k, tol, method="power", momentum=0, max_passes=passes),
