@@ -40,17 +40,9 @@ def torchvision() -> dict[str, Build]:
     for name in models.list_models(module=models.segmentation):
         table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
     for name in models.list_models(module=models.video):
-        table[name] = lambda name=name: _moving(name)
+        table[name] = lambda name=name: (models.get_model(name, weights=None), _video(*((16, 224) if name.startswith(("mvit", "s3d")) else (4, 32))))
     table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
     return table
-
-
-def _moving(name: str) -> tuple[torch.nn.Module, tuple]:
-    from torchvision import models
-
-    options = {"spatial_size": (64, 64), "temporal_size": 4} if name.startswith("mvit") else {}
-    frames, side = {"s3d": (16, 64)}.get(name, (4, 64 if options else 32))
-    return models.get_model(name, weights=None, **options), _video(frames, side)
 
 
 def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
