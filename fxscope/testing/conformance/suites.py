@@ -78,17 +78,18 @@ def _small(names: list[str]) -> str:
 
 
 def _built(name: str) -> tuple[torch.nn.Module, tuple]:
-    """The network on images of 64 pixels, or of its own size where it has just one."""
+    """The network on images of 64 pixels, or of its own size where it does not run on those."""
     import timm as library
 
     config = library.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
     channels, side = config["input_size"][0], config["input_size"][-1]
     small = min(side, max(config.get("min_input_size", (3, 64, 64))[-1], 64))
-    if not config.get("fixed_input_size", False):
-        return library.create_model(name, pretrained=False, num_classes=10), _image(small, channels)
+    options = {"img_size": small} if config.get("fixed_input_size", False) else {}
     try:
-        return library.create_model(name, pretrained=False, num_classes=10, img_size=small), _image(small, channels)
-    except (TypeError, ValueError, AssertionError, RuntimeError):  # a family that takes no other size
+        model = library.create_model(name, pretrained=False, num_classes=10, **options).eval()
+        model(*_image(small, channels))
+        return model, _image(small, channels)
+    except (TypeError, ValueError, AssertionError, RuntimeError):
         return library.create_model(name, pretrained=False, num_classes=10), _image(side, channels)
 
 
