@@ -125,11 +125,15 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     try:
         with unchanged(model):
             graph = tracer.trace(model, fixed or None)
-            _drop_fixed(graph, fixed)
-            graph.eliminate_dead_code(is_impure_node=is_write)
-            return fx.GraphModule(model, graph, type(model).__name__)  # here, while the model has the constants that tracing puts on it
+            constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
+    _drop_fixed(graph, fixed)
+    graph.eliminate_dead_code(is_impure_node=is_write)
+    with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it
+        for name, value in constants.items():
+            setattr(model, name, value)
+        return fx.GraphModule(model, graph, type(model).__name__)
 
 
 @contextlib.contextmanager

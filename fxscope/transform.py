@@ -213,13 +213,23 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         training = any(m.training for m in model.modules())
         torch.manual_seed(0)
-        got = _Recorder(gm).run(*example.clone().tensors())
+        got = _ran(gm, model, example)
         torch.manual_seed(0)  # the same draws
         expected = None if training else example.call(model)
         for name, value in model.named_buffers():
             value.copy_(buffers[name])
     for a, b in zip(tensors_of(got), tensors_of(expected), strict=not training):
         _compare(type(model).__name__, a, b)
+
+
+def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
+    """The graph's output; one that does not run where the model does was not what the model is."""
+    try:
+        return _Recorder(gm).run(*example.clone().tensors())
+    except Exception as error:
+        example.call(model)  # the model's own error, where it has one
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise TraceFailure(f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}: {reason}") from error
 
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:

@@ -175,3 +175,69 @@ def test_torchvision_transformers(name, rng):
     model = torchvision.models.get_model(name, weights=None, **options).double().eval()
     x0 = torch.randn(2, 3, 32 if name.startswith("vit") else 64, 32 if name.startswith("vit") else 64, generator=rng, dtype=D)
     holds(randomize(model, x0), x0)
+
+
+class Assigning(nn.Module):
+    """It writes its input, an attribute of its own, and crops by a size of the input; symbolic tracing puts a constant on it."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean, self.body = torch.ones(1), nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        self.mean = self.mean.type_as(x)
+        h, w = x.shape[2:]
+        y = self.body(torch.relu(F.pad(x, (0, 1, 0, 1)))) * torch.tensor([2.0], dtype=torch.float64)
+        return y[:, :, :h, :w] + self.mean
+
+
+def test_the_model_is_left_as_it_was(rng):
+    model = Assigning().double()
+    x0 = torch.randn(2, 3, 5, 6, generator=rng, dtype=D)
+    for frontend in ("symbolic", "export"):
+        with torch.no_grad():
+            subject = Subject(model, program(model, x0, frontend=frontend), Example((x0,)))
+            assert max(error() for error in subject.laws().values()) < 1e-12
+        assert type(model.mean) is torch.Tensor and not [k for k in vars(model) if "constant" in k], "no proxy, no wrapper, no constant of a trace"
+
+
+class SequenceFirst(nn.Module):
+    """Attention in the layout (L, B, E): a bias of (L*B, E) stands where images are not slowest."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.last(self.attention(x, x, x, need_weights=False)[0])
+
+
+@torch.no_grad()
+def test_constants_are_those_of_each_image(rng):
+    """``row`` and contributions of two images at once equal those of each alone."""
+    model = SequenceFirst().double().eval()
+    for parameter in model.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=D))
+    x0, index = torch.randn(2, 5, 8, generator=rng, dtype=D), torch.tensor([3, 17, 6, 11])
+    row = fxscope.transform(model, "row", example_inputs=(x0,))
+    _, rows, r = row(x0, index)
+    for k in range(2):
+        for b in range(2):
+            _, one, alone = row(x0[b : b + 1], index[2 * k + b : 2 * k + b + 1])
+            assert laws.distance([rows[2 * k + b : 2 * k + b + 1]], [one]) < 1e-12 and laws.distance([r[2 * k + b : 2 * k + b + 1]], [alone]) < 1e-12
+    both = fxscope.interpret(model, x0).contributions((2, 1))
+    for b in range(2):
+        one = fxscope.interpret(model, x0[b : b + 1]).contributions((2, 1))
+        assert all(abs(float(t.value[b]) - float(s.value)) < 1e-12 for t, s in zip(both.terms, one.terms, strict=True))
+
+
+def test_a_causal_mask_is_not_taken_for_a_value_that_is_not_finite(rng):
+    class Causal(nn.Module):
+        def forward(self, x):
+            return F.scaled_dot_product_attention(x, x, x, attn_mask=torch.full((4, 4), -torch.inf, dtype=x.dtype).triu(1))
+
+    x0 = torch.randn(1, 4, 3, generator=rng, dtype=D)
+    lin = fxscope.interpret(Causal(), x0, policy="taylor")
+    assert laws.distance(lin.F @ x0[0] + lin.residual[0], lin.y0[0]) < 1e-12
+    with pytest.raises(fxscope.FxscopeError, match="x holds NaN"):
+        fxscope.interpret(Causal(), x0.index_fill(1, torch.tensor([1]), torch.nan), policy="taylor")

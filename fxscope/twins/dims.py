@@ -133,10 +133,20 @@ def _tensor_split_start(i: int, n, sections, dim):
 _STARTS = {torch.chunk: _chunk_start, torch.split: _split_start, torch.tensor_split: _tensor_split_start}
 
 
+def _from_the_front(parts: dict, number: int) -> dict:
+    """Parts taken as the last ones, chunk(...)[-1], under their own numbers."""
+    found: dict[int, Any] = {}
+    for i, y in parts.items():
+        found[i % number] = found[i % number] + y if i % number in found else y
+    return found
+
+
 def join(k: Back, function, parts: dict, x: Like, *args):
     """The adjoint of a split into parts, from {part: y}; parts that nothing reads are zeros."""
     dim = args[-1] if args else 1
     number = args[0] if function is torch.chunk else len(args[0]) if function is torch.split and isinstance(args[0], (list, tuple)) else None
+    if number is not None:
+        parts = _from_the_front(parts, number)
     if function is not torch.unbind and len(parts) == number:
         return torch.cat([parts[i] for i in range(number)], dim)
     place = dim - 1 if dim >= 0 else dim + len(x.sizes())

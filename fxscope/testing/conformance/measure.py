@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
 from ...example import Example
 from ...ir import info
+from ...trace import check_model
 from ...transform import program_of
 from ..precision import Widened
 from ..randomize import randomize
@@ -57,6 +58,7 @@ def code(error: FxscopeError) -> str:
 
 def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
     """The model in float64 and eval, with weights under which the laws are not vacuous."""
+    check_model(model)
     model = model.double().eval()
     example = Example.of(example, model)
     wide = pytree.tree_map(lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v, (example.args, example.kwargs))

@@ -40,17 +40,9 @@ def torchvision() -> dict[str, Build]:
     for name in models.list_models(module=models.segmentation):
         table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
     for name in models.list_models(module=models.video):
-        table[name] = lambda name=name: _moving(name)
+        table[name] = lambda name=name: (models.get_model(name, weights=None), _video(*((16, 224) if name.startswith(("mvit", "s3d")) else (4, 32))))
     table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
     return table
-
-
-def _moving(name: str) -> tuple[torch.nn.Module, tuple]:
-    from torchvision import models
-
-    options = {"spatial_size": (64, 64), "temporal_size": 4} if name.startswith("mvit") else {}
-    frames, side = {"s3d": (16, 64)}.get(name, (4, 64 if options else 32))
-    return models.get_model(name, weights=None, **options), _video(frames, side)
 
 
 def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
@@ -86,17 +78,18 @@ def _small(names: list[str]) -> str:
 
 
 def _built(name: str) -> tuple[torch.nn.Module, tuple]:
-    """The network on images of 64 pixels, or of its own size where it has just one."""
+    """The network on images of 64 pixels, or of its own size where it does not run on those."""
     import timm as library
 
     config = library.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
     channels, side = config["input_size"][0], config["input_size"][-1]
     small = min(side, max(config.get("min_input_size", (3, 64, 64))[-1], 64))
-    if not config.get("fixed_input_size", False):
-        return library.create_model(name, pretrained=False, num_classes=10), _image(small, channels)
+    options = {"img_size": small} if config.get("fixed_input_size", False) else {}
     try:
-        return library.create_model(name, pretrained=False, num_classes=10, img_size=small), _image(small, channels)
-    except (TypeError, ValueError, AssertionError, RuntimeError):  # a family that takes no other size
+        model = library.create_model(name, pretrained=False, num_classes=10, **options).eval()
+        model(*_image(small, channels))
+        return model, _image(small, channels)
+    except (TypeError, ValueError, AssertionError, RuntimeError):
         return library.create_model(name, pretrained=False, num_classes=10), _image(side, channels)
 
 
