@@ -11,11 +11,7 @@ import torch
 from torch import nn
 
 from . import models
-<<<<<<< HEAD
-from .errors import FxscopeError, WeightsError
-=======
-from .errors import FxscopeError, TraceFailure, UnsupportedOperator
->>>>>>> frontend
+from .errors import FxscopeError, TraceFailure, UnsupportedOperator, WeightsError
 from .transform import transform
 from .verify import verify
 
