@@ -137,26 +137,37 @@ def _owner(group: list[int], intervals: list[tuple[int, int]], n: int) -> np.nda
 
 def to_sparse(F: "Operator", support: Support, progress: bool = True):
     """The whole matrix of F, (N, n), as a ``scipy.sparse.csr_matrix``; see ``Operator.to_sparse``."""
-    from scipy.sparse import coo_matrix
-
     chosen = plan(support)
     if F.inputs.batched:
         raise NotLocal("to_sparse is about one image: interpret one of the batch")
     if not support.reach:
         raise NotLocal(f"F is not local: every output depends on every input. F.to_dense() takes {min(F.shape)} passes")
     operator = F if chosen.by == "columns" else F.T
-    rows, columns, values = [], [], []
+    found = []
     with steps(chosen.passes, "passes", progress) as bar:
         for batch in _chunks(itertools.product(*(range(len(g)) for g in chosen.groups)), operator.chunk):
-            for pass_, found in zip(batch, _run(operator, chosen, batch)):
-                probe, other, entries = _entries(chosen, pass_, found, operator.inputs.shape)
-                rows.append(other)
-                columns.append(probe)
-                values.append(entries)
+            for pass_, result in zip(batch, _run(operator, chosen, batch)):
+                found.append(_entries(chosen, pass_, result, operator.inputs.shape))
             bar.update(len(batch))
-    i, j, v = (np.concatenate(parts) for parts in (rows, columns, values))
-    i, j = (i, j) if chosen.by == "columns" else (j, i)
-    return coo_matrix((v, (i, j)), shape=F.shape).tocsr()
+    matrix = _assembled(found, operator.shape)
+    return matrix.tocsc().tocsr() if chosen.by == "columns" else matrix.T.tocsr()  # either way the indices of a row come out sorted
+
+
+def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
+    """(results, probes) as CSR from every pass's (places in the result, probes, values): a place has one entry a pass at most, so each pass writes beside the last."""
+    from scipy.sparse import csr_matrix
+
+    counts = np.zeros(shape[0], dtype=np.int64)
+    for places, _, _ in passes:
+        counts[places] += 1
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    indices, data = np.empty(ends[-1], dtype=passes[0][1].dtype), np.empty(ends[-1], dtype=passes[0][2].dtype)
+    free = ends[:-1].copy()
+    for places, probes, values in passes:
+        at = free[places]
+        indices[at], data[at] = probes, values
+        free[places] += 1
+    return csr_matrix((data, indices, ends), shape=shape)
 
 
 def _chunks(items: Any, size: int):
@@ -175,10 +186,17 @@ def _run(operator: "Operator", chosen: Plan, batch: list[tuple[int, ...]]) -> to
 
 
 def _entries(chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """(flat place of the probe, flat place in the result, value) of every coefficient that is not zero."""
+    """(flat place in the result, flat place of the probe, value) of every coefficient that is not zero."""
     data = found.cpu().numpy()
-    places = np.nonzero(data)
-    owner = [np.full(len(places[0]), chosen.groups[axis][g][0]) for axis, g in enumerate(pass_)]
-    for across, (axis, owners) in chosen.owners.items():
-        owner[axis] = owners[pass_[axis]][places[across]]
-    return np.ravel_multi_index(owner, shape), np.ravel_multi_index(places, data.shape), data[places]
+    strides = np.cumprod([1, *shape[:0:-1]])[::-1]
+    size = np.int32 if max(data.size, np.prod(shape)) < 2**31 else np.int64
+    across = {axis: (dim, owners[pass_[axis]]) for dim, (axis, owners) in chosen.owners.items()}
+    probe = np.zeros([1] * data.ndim, dtype=size)
+    for axis, stride in enumerate(strides):
+        dim, owner = across.get(axis, (0, np.array([chosen.groups[axis][pass_[axis]][0]])))
+        probe = probe + np.where(owner < 0, -np.prod(shape), owner * stride).astype(size).reshape([-1 if d == dim else 1 for d in range(data.ndim)])
+    places = np.flatnonzero(data).astype(size)
+    probes = np.broadcast_to(probe, data.shape).reshape(-1)[places]
+    if (probes < 0).any():
+        raise NotLocal("a coefficient lies outside the support that the graph tells: the reach of an operator is wrong, please report the model")
+    return places, probes, data.reshape(-1)[places]
