@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import time
 import warnings
 
@@ -134,6 +135,7 @@ def compare(name: str, args) -> list[dict]:
                         warnings.simplefilter("ignore")
                         found[method] = call()
                     times.setdefault(method, []).append(found[method])
+                    print(f"{name} k={k} {method}: {found[method]['passes']} passes, {found[method]['seconds']:.1f} s", file=sys.stderr, flush=True)
         for method, line in found.items():
             lines.append({"network": name, "size": x0.shape[-1], "dtype": str(F.dtype).removeprefix("torch."), "k": k, "method": method, **line, **{n: statistics.median(t[n] for t in times[method]) for n in ("seconds", "cpu")}})
             said = "" if line.get("converged", True) else "  stopped at its limit"
