@@ -40,7 +40,8 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
     except FxscopeError as error:
         line = {"status": code(error), "reason": str(error)}
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
-        line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-2000:]}
+        traceback.print_exc()
+        line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}"}
     return {**line, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
 
 
