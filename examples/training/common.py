@@ -32,6 +32,17 @@ def fit(model: nn.Module, loss: Callable[[int], torch.Tensor], steps: int, rate:
             bar.set_postfix(loss=f"{value.item():.4g}", refresh=False)
 
 
+def crop(low: torch.Tensor, high: torch.Tensor, side: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """A random crop of ``side`` low-resolution pixels and what lies there in ``high``, flipped and rotated at random."""
+    scale = high.shape[1] // low.shape[1]
+    y, x = (int(torch.randint(0, s - side + 1, (), generator=rng)) for s in low.shape[1:])
+    low = low[:, y : y + side, x : x + side]
+    high = high[:, y * scale : (y + side) * scale, x * scale : (x + side) * scale]
+    turns, flip = int(torch.randint(0, 4, (), generator=rng)), bool(torch.randint(0, 2, (), generator=rng))
+    low, high = (torch.rot90(t, turns, (1, 2)) for t in (low, high))
+    return (low.flip(2), high.flip(2)) if flip else (low, high)
+
+
 def rounded(model: nn.Module) -> nn.Module:
     """The model with its floating-point entries rounded to half precision, as the shipped file holds them."""
     model.load_state_dict({k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 import torch
-from common import fit, rounded, ship
+from common import crop, fit, rounded, ship
 from torch import nn
 
 from fxscope import photos
@@ -28,16 +28,6 @@ def pair(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     high = photos.shipped(name)
     low = photos.downscale(high, SCALE)
     return low, high[:, : low.shape[1] * SCALE, : low.shape[2] * SCALE]
-
-
-def crop(low: torch.Tensor, high: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random crop of CROP low-resolution pixels, flipped and rotated at random."""
-    y, x = (int(torch.randint(0, s - CROP + 1, (), generator=rng)) for s in low.shape[1:])
-    low = low[:, y : y + CROP, x : x + CROP]
-    high = high[:, y * SCALE : (y + CROP) * SCALE, x * SCALE : (x + CROP) * SCALE]
-    turns, flip = int(torch.randint(0, 4, (), generator=rng)), bool(torch.randint(0, 2, (), generator=rng))
-    low, high = (torch.rot90(t, turns, (1, 2)) for t in (low, high))
-    return (low.flip(2), high.flip(2)) if flip else (low, high)
 
 
 @torch.no_grad()
@@ -79,7 +69,7 @@ def train(steps: int, seed: int, batch: int, rate: float) -> nn.Module:
 
     def loss(step: int) -> torch.Tensor:
         chosen = torch.multinomial(areas, batch, replacement=True, generator=rng).tolist()
-        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], rng) for i in chosen]))
+        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], CROP, rng) for i in chosen]))
         return (model(255 * low) - 255 * high).abs().mean()
 
     fit(model, loss, steps, rate)

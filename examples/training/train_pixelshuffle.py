@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 import torch
+from common import crop
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -30,16 +31,6 @@ def pair(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     high = photos.luminance(photos.shipped(name))
     low = photos.downscale(high, SCALE)
     return low, high[:, : low.shape[1] * SCALE, : low.shape[2] * SCALE]
-
-
-def crop(low: torch.Tensor, high: torch.Tensor, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random crop of CROP low-resolution pixels, flipped and rotated at random."""
-    y, x = (int(torch.randint(0, s - CROP + 1, (), generator=rng)) for s in low.shape[1:])
-    low = low[:, y : y + CROP, x : x + CROP]
-    high = high[:, y * SCALE : (y + CROP) * SCALE, x * SCALE : (x + CROP) * SCALE]
-    turns, flip = int(torch.randint(0, 4, (), generator=rng)), bool(torch.randint(0, 2, (), generator=rng))
-    low, high = (torch.rot90(t, turns, (1, 2)) for t in (low, high))
-    return (low.flip(2), high.flip(2)) if flip else (low, high)
 
 
 @torch.no_grad()
@@ -59,7 +50,7 @@ def train(steps: int, seed: int, batch: int, rate: float) -> PixelShuffleNet:
     bar = tqdm(range(steps), unit="step")
     for step in bar:
         chosen = torch.multinomial(areas, batch, replacement=True, generator=rng)
-        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], rng) for i in chosen.tolist()]))
+        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], CROP, rng) for i in chosen.tolist()]))
         error = model(low) - high
         loss = error.abs().mean() if step < steps * 0.6 else error.square().mean() * 10
         optimizer.zero_grad()
