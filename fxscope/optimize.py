@@ -19,10 +19,10 @@ from .twins import BatchNorm, Conv, Mask, Select
 
 
 def optimized(program: Program) -> Program:
-    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before it."""
+    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before or behind it."""
     linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
     renamed = _renamed(program, dict(zip(program.tape, linear)))
-    for merge in (_mask_behind_pool, _norm_into_convolution):
+    for merge in (_mask_behind_pool, _norm_into_convolution, _norm_behind_mask, _norm_into_next):
         renamed = _merged(renamed, merge)
     return renamed
 
@@ -71,17 +71,12 @@ def _merged(program: Program, merge: Callable) -> Program:
 
 def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[Record] | None:
     """select(mask(x)) = mask'(select(x)), mask' the bits of the winners: one for a window."""
-    if type(first.twin) is not Mask or type(second.twin) is not Select or first.twin.grows or first.twin.lift or first.twin.other is not None:
+    if not _plain_mask(first.twin) or type(second.twin) is not Select:
         return None
-    index, dims = second.twin.index, second.twin.dims
-    keep = _inserted(program, second, lambda keep, index: _gathered(keep, index, dims), first.twin.keep, index)
+    pool = second.twin
+    keep = _inserted(program, second, lambda keep, index: dataclasses.replace(pool, index=index).gathered(keep), first.twin.keep, pool.index)
     select = dataclasses.replace(second, inputs=first.inputs)
     return [select, dataclasses.replace(second, twin=Mask(keep), inputs=(select,))]
-
-
-def _gathered(keep, index, dims: int):
-    picked = torch.gather(keep.flatten(-dims), -1, index.flatten(-dims))
-    return picked.unflatten(-1, [index.size(d) for d in range(-dims, 0)])
 
 
 def _norm_into_convolution(program: Program, first: Record, second: Record) -> list[Record] | None:
@@ -89,19 +84,52 @@ def _norm_into_convolution(program: Program, first: Record, second: Record) -> l
     conv, norm = first.twin, second.twin
     if not isinstance(conv, Conv) or not isinstance(norm, BatchNorm) or not conv.batched or "output_padding" in conv.options:
         return None
-    if not all(isinstance(n, fx.Node) and n.op == "get_attr" for n in (conv.weight, norm.var)):
+    weight = _folded(program, second, conv, norm, 0)
+    return None if weight is None else [dataclasses.replace(first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank)]
+
+
+def _norm_behind_mask(program: Program, first: Record, second: Record) -> list[Record] | None:
+    """mask(BN(x)) = BN(mask(x)): a factor a channel and bits commute, and the norm comes before the next convolution (DenseNet)."""
+    if not isinstance(first.twin, BatchNorm) or not _plain_mask(second.twin):
         return None
-    if attribute_value(program.gm, conv.weight.target).dtype != attribute_value(program.gm, norm.var.target).dtype:
+    mask = dataclasses.replace(second, inputs=first.inputs)
+    return [mask, dataclasses.replace(first, inputs=(mask,), like=second.like, rank=second.rank)]
+
+
+def _norm_into_next(program: Program, first: Record, second: Record) -> list[Record] | None:
+    """W BN(x) = (W g/sqrt(v + eps)) x, along the weight's input channels."""
+    norm, conv = first.twin, second.twin
+    if not isinstance(norm, BatchNorm) or not isinstance(conv, Conv) or not conv.batched or "output_padding" in conv.options or conv.options["groups"] != 1:
+        return None
+    weight = _folded(program, second, conv, norm, 1)
+    return None if weight is None else [dataclasses.replace(second, twin=dataclasses.replace(conv, weight=weight), inputs=first.inputs)]
+
+
+def _plain_mask(twin: Any) -> bool:
+    return type(twin) is Mask and not twin.grows and not twin.lift and twin.other is None
+
+
+def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis: int) -> fx.Node | None:
+    """The convolution's weight times the norm's factors along an axis; None where these are no constants of one dtype."""
+    if not all(isinstance(n, fx.Node) and (n.op == "get_attr" or n.meta.get("folded")) for n in (conv.weight, norm.var)):
+        return None
+    if _dtype(program, conv.weight) != _dtype(program, norm.var):
         return None  # mixed precision: the folded weight would not have the convolution's dtype
     given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
-    weight = _inserted(program, second, lambda *values: _scaled(norm.eps, program.facts.rank(conv.weight), *values), *given)
+    after = program.facts.rank(conv.weight) - 1 - axis
+    weight = _inserted(program, record, lambda *values: _scaled(norm.eps, after, *values), *given)
     weight.meta["folded"] = True
-    return [dataclasses.replace(first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank)]
+    return weight
 
 
-def _scaled(eps: float, rank: int, weight, var, g=None):
+def _dtype(program: Program, node: fx.Node) -> torch.dtype:
+    """Of a parameter, or of the parameter that a folded weight was made from."""
+    return attribute_value(program.gm, node.target).dtype if node.op == "get_attr" else _dtype(program, node.args[0])
+
+
+def _scaled(eps: float, after: int, weight, var, g=None):
     scale = torch.rsqrt(var + eps) if g is None else g * torch.rsqrt(var + eps)
-    return weight * scale.reshape([-1] + [1] * (rank - 1))
+    return weight * scale.reshape([-1] + [1] * after)
 
 
 def _inserted(program: Program, record: Record, function: Callable, *given: fx.Node) -> fx.Node:

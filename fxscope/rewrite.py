@@ -12,6 +12,7 @@ import operator
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
+import torch
 import torch.fx as fx
 
 from .canonicalize import bound, is_size, rule_of, size_nodes
@@ -54,6 +55,7 @@ class Program:
 
     outputs   the model's output structure, over nodes of the graph
     affine    {node: tape value}; a node of ``outputs`` that is not in it does not depend on the probe
+    in_place  whether the interpreter branch may write into values that nobody else reads (``emit/reuse.py``)
     """
 
     gm: fx.GraphModule
@@ -62,6 +64,7 @@ class Program:
     outputs: Any
     affine: dict[fx.Node, Any]
     facts: Facts
+    in_place: bool = True
 
 
 class Call:
@@ -110,6 +113,11 @@ class Call:
         return self.facts.need_rank(value, info(self.node).rule) if isinstance(value, fx.Node) else self.facts.rank(value)
 
     @property
+    def channels_last(self) -> bool:
+        """Whether the network was put into the channels-last layout: what decides a kernel, never a value."""
+        return self._rewriter.channels_last
+
+    @property
     def out_rank(self) -> int | None:
         return self.facts.rank(self.node)
 
@@ -141,6 +149,7 @@ class _Rewriter:
         self.values: dict[fx.Node, Any] = {p.node: p for p in probes}
         self.tape: list[Record] = []
         self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
+        self.channels_last = any(_channels_last(p) for p in gm.parameters())
 
     def run(self) -> None:
         for node in list(self.graph.nodes):
@@ -201,6 +210,11 @@ class _Rewriter:
             base = info(node)
             mark(state, role=role, rule=rule.name, variant=variant, origin=node.name, place=base.place, module=base.module, source=base.source)
             state = state.next
+
+
+def _channels_last(weight: torch.Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return weight.dim() in formats and weight.is_contiguous(memory_format=formats[weight.dim()]) and not weight.is_contiguous()
 
 
 def _nodes(value: Any) -> Any:

@@ -42,6 +42,7 @@ def transform(
     example_inputs: "tuple | dict | None" = None,
     frontend: str = "auto",
     freeze_gradients: bool = False,
+    in_place: bool = True,
 ) -> fx.GraphModule:
     """Rewrite a model into the graph of its linear interpreter.
 
@@ -62,6 +63,8 @@ def transform(
     frontend        "auto"; "symbolic" or "export" to have that one alone
     freeze_gradients   factors, statistics, gates and c(x0) are constants to autograd: only x1 and the linear layers' own
                     parameters receive gradients through the interpreter branch
+    in_place        the interpreter branch writes masks into values that nobody else reads, as an in-place ReLU does; False for a
+                    graph without writes, which torch.func.vmap can also map over x0 alone
 
     x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is
     not changed; the mode (train or eval) is the model's, baked in. The result is a plain ``torch.fx.GraphModule`` of
@@ -83,6 +86,7 @@ def transform(
     if probes not in PROBES:
         raise ValueError(f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)")
     program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend)
+    program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
     return gm

@@ -10,6 +10,7 @@ from ..errors import FxscopeError
 from ..ir import info
 from ..rewrite import Probe, Program, Record
 from ..twins import Back, Item, Like, Twin, join
+from .reuse import mark_mask
 from .sources import Copied, Stored, parameter_of
 from .tagging import Tagging
 
@@ -66,6 +67,7 @@ class Reversal:
             if constant is not None:
                 self.constants.append((record, constant, y))
         shares = twin.adjoint(self.k, y, *likes)
+        mark_mask(record, shares)
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
             self._add(value, share)
 

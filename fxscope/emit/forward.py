@@ -11,6 +11,7 @@ from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .outputs import finish, probe_major, rebuild
+from .reuse import mark_mask
 from .sources import Copied, Slots, Stored, updates_statistics
 from .tagging import Tagging
 
@@ -130,6 +131,7 @@ class _Forward:
         )
         with Tagging(self.graph, states=states, **tags):
             y = twin.mapped(self.source.proxy).apply(self.k, *[self.values[v] for v in record.inputs])
+        mark_mask(record, y)
         self.values[record] = y
         if y.node not in [self.values[v].node for v in record.inputs]:
             y.node._rename(f"{tags['origin']}_twin")

@@ -7,6 +7,7 @@ from typing import Any
 import torch.fx as fx
 
 from ..rewrite import Program, Structure
+from .reuse import in_place
 
 
 def rebuild(graph: fx.Graph, value: Any) -> Any:
@@ -28,6 +29,8 @@ def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
 
 def finish(program: Program, graph: fx.Graph, form: str, stacked: bool) -> fx.GraphModule:
     """The GraphModule of an emitted graph, which shares the model's parameters."""
+    if program.in_place:
+        in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
     gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", "frontend": program.gm.meta.get("frontend")}

@@ -6,20 +6,20 @@ from torch import nn
 
 from ..twins import Select
 from .declare import Sample, select
-from .max_pool import FORMULA, SHAPES, first
+from .max_pool import FORMULA, SHAPES, first, side_by_side
 
 
 def _rules(n, function, indexed, module, overload):
     def freeze(x, output_size, return_indices=False, *, call):
         both = indexed(x, output_size)
         call.is_item(both, 0)
-        return Select(both[1], n, call.rank("x"))
+        return Select(both[1], n, call.rank("x"), channels_last=side_by_side(call, n))
 
     def expand(x, output_size, return_indices=False):
         return indexed(x, output_size) if return_indices else None
 
     def freeze_both(x, output_size, return_indices=False, *, call, y):
-        return Select(y[1], n, call.rank("x"))
+        return Select(y[1], n, call.rank("x"), channels_last=side_by_side(call, n))
 
     cases = ({"output_size": 1}, {"output_size": (3,) * n if n > 1 else 3})
     both = Sample(SHAPES[n], {"output_size": 2, "return_indices": True}, call=first, modules=())

@@ -6,14 +6,14 @@ from torch import nn
 
 from ..twins import Select
 from .declare import Sample, composite, select
-from .max_pool import FORMULA, first
+from .max_pool import FORMULA, first, side_by_side
 
 _SHAPES = {2: (2, 3, 9, 8), 3: (2, 3, 7, 6, 5)}
 
 
 def _rules(n, function, indexed, module):
     def freeze(x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None, *, call, y):
-        return Select(y[1], n, call.rank("x"))
+        return Select(y[1], n, call.rank("x"), channels_last=side_by_side(call, n))
 
     def values(x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
         both = indexed(x, kernel_size, output_size, output_ratio, False, _random_samples)

@@ -23,17 +23,22 @@ def window(n, kernel_size, stride, padding, dilation):
     return Window(*each) if all(isinstance(i, int) for v in each for i in v) else None
 
 
+def side_by_side(call, n):
+    """Whether channels lie closest in memory."""
+    return call.channels_last and n > 1
+
+
 def _rules(n, function, indexed, module, overloads, pairs=()):
     def freeze(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call):
         both = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
         call.is_item(both, 0)
-        return Select(both[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation))
+        return Select(both[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation), side_by_side(call, n))
 
     def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
 
     def freeze_both(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call, y):
-        return Select(y[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation))
+        return Select(y[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation), side_by_side(call, n))
 
     cases = ({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}, {"kernel_size": 2, "stride": 1, "dilation": 2})
     both = Sample(SHAPES[n], {"kernel_size": 2, "return_indices": True}, call=first, modules=())

@@ -158,26 +158,45 @@ class Select(Twin):
     """y1 = x1 gathered at the frozen indices along the last ``dims`` dimensions taken as one (max-pool, amax, topk).
 
     ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does;
-    ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its own.
+    ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its own;
+    ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered side by side, and stay so.
     """
 
     index: Any = state("index")
     dims: int = 2
     rank: int | None = None
     window: Any = None
+    channels_last: bool = False
 
     def apply(self, k: Probes, x):
-        if self.dims == 1:
+        if self.dims == 1 and not self.channels_last:
             return torch.gather(x, -1, k.spread(self.index, self.rank))
-        rank = None if self.rank is None else self.rank - self.dims + 1
-        picked = torch.gather(x.flatten(-self.dims), -1, k.spread(self.index.flatten(-self.dims), rank))
-        return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
+        return self._gathered(x, self._spread(k))
 
     def adjoint(self, k: Back, y, x: Like):
-        rank = None if self.rank is None else self.rank - self.dims + 1
-        zeros = k.zeros(y, x).flatten(-self.dims)
-        index = k.spread(self.index.flatten(-self.dims), rank)
-        return k.reshape(zeros.scatter_add(-1, index, y.flatten(-self.dims)), x)
+        if not self.channels_last:
+            zeros = k.zeros(y, x).flatten(-self.dims)
+            return k.reshape(zeros.scatter_add(-1, self._spread(k), self.flat(y)), x)
+        *outer, channels = x.sizes()[: -self.dims]
+        zeros = y.new_zeros([k.K, *outer, *x.sizes()[-self.dims :], channels]).flatten(-1 - self.dims, -2)
+        return k.reshape(zeros.scatter_add(-2, self._spread(k), self.flat(y)).transpose(-1, -2), x)
+
+    def flat(self, x):
+        """The trailing dimensions as one, before the channels where these lie closest: a view."""
+        x = x.flatten(-self.dims)
+        return x.transpose(-1, -2) if self.channels_last else x
+
+    def gathered(self, x):
+        """A state of the input's size, without K, at the indices."""
+        return self._gathered(x, self.flat(self.index))
+
+    def _gathered(self, x, index):
+        picked = torch.gather(self.flat(x), -2 if self.channels_last else -1, index)
+        picked = picked.transpose(-1, -2) if self.channels_last else picked
+        return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
+
+    def _spread(self, k: Probes):
+        return k.spread(self.flat(self.index), None if self.rank is None else self.rank - self.dims + 1)
 
 
 @dataclass(frozen=True)
