@@ -87,7 +87,7 @@ class _Writes:
     def _written(self, node: fx.Node, destination: fx.Node, new: fx.Node) -> None:
         if destination.op == "get_attr":
             raise AliasingWrite(f"a parameter or buffer is written in place: {info(destination).place} at {source_of(node)}; write to a copy of it")
-        new.meta.update(node.meta)
+        new.meta.update(node.meta, written=True)  # it has the shape of what it overwrote
         updated = {destination: new}
         self.order[new] = self.order[node]
         with self.graph.inserting_before(node):

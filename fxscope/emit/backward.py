@@ -10,7 +10,7 @@ from ..errors import FxscopeError
 from ..ir import info
 from ..rewrite import Probe, Program, Record
 from ..twins import Back, Item, Like, Twin, join
-from .reuse import mark_mask
+from .reuse import mark_mask, mark_same
 from .sources import Copied, Stored, parameter_of
 from .tagging import Tagging
 
@@ -40,7 +40,10 @@ class Reversal:
         return {p: self.sums[p] if p in self.sums else self.k.zeros(any_y, self._like(p)) for p in self.program.probes}
 
     def _add(self, value: Any, y: Any) -> None:
-        self.sums[value] = y if value not in self.sums else self.sums[value] + y
+        if value in self.sums:
+            y = self.sums[value] + y
+            mark_same(y)
+        self.sums[value] = y
 
     def _record(self, record: Record) -> None:
         if record not in self.sums and record not in self.parts:

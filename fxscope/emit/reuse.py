@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from ..ir import info
 from ..rewrite import Record
-from ..twins import Mask
+from ..twins import Add, Mask
 
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")
 _UNREAD = {
@@ -26,17 +26,32 @@ _UNREAD = {
 }  # new memory that the operator's own derivative does not read again  # fmt: skip
 
 
+_WRITES = {operator.mul: "mul_", operator.add: "add_"}
+
+
 def mark_mask(record: Record, result: Any) -> None:
-    """Remember a product with bits of its operand's shape, where its twin is known."""
-    if type(record.twin) is Mask and not record.twin.grows and record.twin.other is None and result.node.target is operator.mul:
-        result.node.meta["bits"] = True
+    """Remember a product with bits that has its operand's shape, where its twin is known."""
+    if type(record.twin) is Mask and not record.twin.grows and record.twin.other is None:
+        mark_same(result)
+
+
+def mark_sum(record: Record, result: Any) -> None:
+    """Remember the twin of x += y: it has the shape of x."""
+    if type(record.twin) is Add and record.origin.meta.get("written") and record.twin.alpha == 1:
+        mark_same(result)
+
+
+def mark_same(result: Any) -> None:
+    """Remember a product or sum that has the shape of its first operand."""
+    if result.node.target in _WRITES:
+        result.node.meta["same"] = True
 
 
 def in_place(graph: fx.Graph) -> None:
-    """x * bits -> x.mul_(bits) and zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
+    """x * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
     for node in graph.nodes:
-        if node.meta.pop("bits", False) and _free(node.args[0]):
-            node.op, node.target = "call_method", "mul_"
+        if node.meta.pop("same", False) and _free(node.args[0]):
+            node.op, node.target = "call_method", _WRITES[node.target]
         if node.op == "call_method" and node.target == "scatter_add" and _free(node.args[0]):
             node.target = "scatter_add_"
 
@@ -47,6 +62,6 @@ def _free(node: fx.Node) -> bool:
         if node.op == "call_function":
             return node.target in _UNREAD
         if node.op != "call_method" or node.target not in _VIEWS:
-            return node.target in ("new_zeros", "scatter_add_")
+            return node.target in ("new_zeros", "scatter_add_", "add_")
         node = node.args[0]
     return False

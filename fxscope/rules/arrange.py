@@ -100,7 +100,8 @@ def _operands(tensors, call):
 
 
 def cat(tensors, dim=0, *, call):
-    return Concat(dim), _operands(tensors, call)
+    merged = call.channels_last and call.out_rank in (4, 5) and dim != 0 and dim != -call.out_rank
+    return Concat(dim, merged), _operands(tensors, call)
 
 
 def stack(tensors, dim=0, *, call):

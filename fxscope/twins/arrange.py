@@ -119,11 +119,14 @@ class Negate(Twin):
 
 @dataclass(frozen=True)
 class Concat(Twin):
-    """Concatenation of any number of operands."""
+    """Concatenation of any number of operands; ``merged``, with the probes in the batch: cat keeps the channels-last layout of images alone."""
 
     dim: int = 0
+    merged: bool = False
 
     def apply(self, k: Probes, *xs):
+        if self.merged:
+            return k.split(torch.cat([k.merge(x) for x in xs], self.dim))
         return torch.cat(list(xs), shifted(self.dim))
 
     def adjoint(self, k: Back, y, *xs: Like):
