@@ -48,7 +48,7 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     outputs = lifter.run()
     graph = lifter.graph
     graph.output(outputs)
-    mark(next(reversed(graph.nodes)), place="output")
+    mark(next(iter(reversed(graph.nodes))), place="output")
     graph.eliminate_dead_code(is_impure_node=is_write)
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
