@@ -198,7 +198,7 @@ def test_trained_weights_beat_bicubic_as_recorded():
     record, border = models.provenance("pixelshuffle4x"), 8
     network, bicubic = models.pixelshuffle4x(), models.bicubic4x()
     gains = []
-    for name, recorded in record["psnr"].items():
+    for name, recorded in record["held_out"]["psnr"].items():
         high = photos.luminance(photos.shipped(name))
         low = photos.downscale(high, 4)
         high = high[:, : 4 * low.shape[1], : 4 * low.shape[2]]
