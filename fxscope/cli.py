@@ -57,6 +57,9 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         return torchvision.models.get_model(name, weights="DEFAULT")
     except OSError as error:  # no network, no such file, a full disk
         raise WeightsError(f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE") from error
+    except Exception as error:  # a file in the cache that is cut short, or of another network, fails in many ways
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the file there to have it downloaded again, or give --weights FILE") from None
 
 
 def _from_file(path: Path, name: str) -> nn.Module:

@@ -247,6 +247,23 @@ def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
     axis.bar(x + 0.2, residual.numpy(), width=0.4, color="#4477aa", label="|r|")
     axis.set_xlabel("token", fontsize=TEXT)
     axis.tick_params(labelsize=TEXT - 1)
+    axis.legend(fontsize=TEXT - 1, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    caption(figure, text)
+    return figure
+
+
+def by_layer(values: dict[str, float], output: float, text: str = ""):
+    """Bars of F x0 and of what every layer's constants add to one output, {name: value} in the order of the graph, with their running sum."""
+    figure = new_figure(PAGE, 2.6)
+    axis = figure.subplots()
+    x, heights = np.arange(len(values)), np.array([float(v) for v in values.values()])
+    axis.bar(x, heights, color=["#555555"] + ["#4477aa"] * (len(values) - 1), width=0.75)
+    axis.plot(x, heights.cumsum(), color="k", linewidth=0.8, marker=".", markersize=3, label="running sum")
+    axis.axhline(0, color="0.5", linewidth=0.5)
+    axis.axhline(output, color="k", linewidth=0.6, linestyle=":", label=f"y0 = {output:.3g}")
+    axis.set_xticks(x, list(values), rotation=90, fontsize=TEXT - 2)
+    axis.set_ylabel("contribution", fontsize=TEXT)
+    axis.tick_params(axis="y", labelsize=TEXT - 1)
     axis.legend(fontsize=TEXT - 1, frameon=False)
     caption(figure, text)
     return figure
