@@ -143,6 +143,16 @@ def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
 
+@pytest.mark.parametrize("verb", ["row", "column", "verify", "svd", "contributions"])
+def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
+    Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
+    failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "tiny.png").exception
+    assert isinstance(failed, ImageError) and re.search("does not run on an image of 1 x 1 pixels.*--size", str(failed))
+    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 5000).exception
+    assert isinstance(failed, ImageError) and re.search(r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", str(failed))
+
+
 @pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
 def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
     text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"

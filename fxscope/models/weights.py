@@ -28,8 +28,8 @@ def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
     unexpected = sorted(set(state) - set(wanted))
     shapes = [f"{k}: {tuple(state[k].shape)} for {tuple(wanted[k].shape)}" for k in wanted if k in state and state[k].shape != wanted[k].shape]
     if missing or unexpected or shapes:
-        parts = [f"{name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
-        raise WeightsError(f"{path} does not fit {type(model).__name__}; {'; '.join(parts)}")
+        parts = [f"{len(keys)} {name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
+        raise WeightsError(f"{path} does not fit {type(model).__name__}, it is of another network; {'; '.join(parts)}")
     model.load_state_dict(state)
     return model
 
