@@ -133,7 +133,10 @@ def test_every_error_has_its_page():
     from fxscope import errors
 
     declared = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
-    assert declared == set(errors.__all__) and all(getattr(errors, name).__doc__ for name in declared)
+    assert declared == set(errors.__all__)
+    for name in declared - {"FxscopeError"}:
+        what, *then = getattr(errors, name).__doc__.split("\n\n")
+        assert what.strip() and len(then) == 1 and then[0].strip(), f"{name}: what it means, and what to do next"
 
 
 def test_docstrings_become_rest():
