@@ -23,6 +23,9 @@ for name, triplets in found.items():
 # The network's lie on a few pixels where the photograph has detail, at the upper end of the input's band.
 
 network = found["network"].plot(text="4-layer PixelShuffle network, x4")
+
+# %%
+
 photograph = fxscope.plot.images({"x0": low[0], "y0": lin.y0[0]})
 
 # %%
@@ -39,5 +42,5 @@ for name, triplets in found.items():
     for letter in ("v", "u"):
         shapes = triplets.shapes(letter)
         area, direction, band, zero = (sum(getattr(s, n) for s in shapes) / len(shapes) for n in ("participation", "orientedness", "frequency", "dc"))
-        print(f"{name} {letter}: {100 * area:4.1f}% of the picture, orientedness {direction:.2f}, {band:.3f} cycles a pixel, {100 * zero:.2f}% of the energy at frequency 0")
+        print(f"{name} {letter}: area {100 * area:4.1f}%, orientedness {direction:.2f}, {band:.3f} cycles a pixel, {100 * zero:.2f}% at frequency 0")
 figure = fxscope.plot.shapes({name: triplets.shapes() for name, triplets in found.items()}, text="the six largest eigen-inputs")
