@@ -99,10 +99,17 @@ def _report(offenders: list[tuple[fx.Node, str]]) -> str:
     known = list(registry().rules) + [c.__name__ for c in registry().modules]
     lines = [f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the probe:"]
     for node, reason in offenders:
-        near = difflib.get_close_matches(_name(node).lower(), known, n=1, cutoff=0.5)
-        nearest = f"; nearest rule: {near[0]}" if near else ""
+        near = _nearest(_name(node), known)
+        nearest = f"; nearest rule: {near}" if near else ""
         lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
     if any(node.op == "call_module" for node, _ in offenders):
         lines.append("With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own modules out.")
     lines.append("Add a rule with fxscope.register_rule, or tap around the operator with inputs= / outputs=.")
     return "\n".join(lines)
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    """A rule that differs by a letter or two, or else is a third of the name itself (erf of erfinv); letters in common alone mean nothing."""
+    name = name.lower().removeprefix("special_")
+    parts = [rule for rule in known if rule.lower() in name and len(rule) > 0.35 * len(name)]
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None) or max(parts, key=len, default=None)

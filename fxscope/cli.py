@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from . import models
-from .errors import FxscopeError, TraceFailure, UnsupportedOperator, WeightsError
+from .errors import FxscopeError, ImageError, TraceFailure, UnsupportedOperator, WeightsError
 from .transform import transform
 from .verify import verify
 
@@ -22,6 +22,7 @@ except ModuleNotFoundError as missing:
 
 from .commands import register  # it needs click
 
+SMALL = 300  # pixels to a side up to which a reading is no question of memory
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -57,6 +58,9 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         return torchvision.models.get_model(name, weights="DEFAULT")
     except OSError as error:  # no network, no such file, a full disk
         raise WeightsError(f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE") from error
+    except Exception as error:  # a file in the cache that is cut short, or of another network, fails in many ways
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the file there to have it downloaded again, or give --weights FILE") from None
 
 
 def _from_file(path: Path, name: str) -> nn.Module:
@@ -82,6 +86,23 @@ def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) 
     if channels not in (1, 3):
         raise FxscopeError(f"the network takes {channels} channels, and a photograph has 1 or 3")
     return picture[None].to(dtype)
+
+
+def checked(spec: str, model: nn.Module, x0: torch.Tensor) -> torch.Tensor:
+    """x0, where the network runs on it and a reading fits the memory; raises ``ImageError`` with the reason, or the memory it would need."""
+    from .tour.networks import Network, check_memory
+
+    part = x0 if max(x0.shape[2:]) <= 2 * SMALL else x0[..., :64, :64]
+    try:
+        with torch.no_grad():
+            y0 = model(part)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ImageError(f"{spec} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels: {str(error).splitlines()[0]}; give a larger image, or another --size") from error
+    if max(x0.shape[2:]) > SMALL:
+        images = isinstance(y0, torch.Tensor) and y0.dim() == 4
+        scale = max(1, y0.shape[-1] // part.shape[-1]) if images else 1
+        check_memory(Network(spec, model, 0.0, 1.0, x0.shape[1], None, "", "images" if images else "scores", scale), tuple(x0.shape))
+    return x0
 
 
 def _channels(model: nn.Module) -> int:
@@ -155,7 +176,8 @@ def inspect_command(model, svg, full, weights, policy, size, as_json):
 def verify_command(model, image, dtype, weights, policy, size, as_json):
     """Check the laws of the linear interpreter of MODEL on IMAGE; exit code 1 where one is broken."""
     network = load_model(model, weights)
-    report = verify(network, example(network, image, size, _DTYPES[dtype]), policy=policy, dtype=_DTYPES[dtype])
+    x0 = checked(model, network, example(network, image, size, torch.float32))
+    report = verify(network, x0.to(_DTYPES[dtype]), policy=policy, dtype=_DTYPES[dtype])
     click.echo(report.to_json() if as_json else str(report))
     if not report.ok:
         sys.exit(1)
@@ -195,7 +217,7 @@ def _read(model, image, weights, policy, size):
     from .operator import interpret
 
     network = load_model(model, weights)
-    return interpret(network, example(network, image, size, torch.float32), policy=policy)
+    return interpret(network, checked(model, network, example(network, image, size, torch.float32)), policy=policy)
 
 
 def _caption(model: str, lin) -> str:

@@ -194,7 +194,7 @@ def locality_command(model, image, places, weights, output, as_json, policy, sca
     columns = invariance(lin.F.columns([(0, y, x) for y, x in at]), [(y * each.scale, x * each.scale) for y, x in at], 5 * each.scale)
     numbers = {"energy": energy.numbers(), "off_diagonal": off.mean, "column_spread": columns.spread}
     text = f"50, 90, 99% of a row's energy within {energy.radius(0.5)}, {energy.radius(0.9)}, {energy.radius(0.99)} px; {100 * off.mean:.2g}% beyond {off.radius} px; columns differ by {100 * columns.spread:.2g}% of their energy"
-    from .analysis.record import plain
+    from .operator.records import plain
 
     click.echo(json.dumps(plain(numbers)) if as_json else text)
     if output:

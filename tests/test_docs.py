@@ -95,7 +95,23 @@ def _copies(found):
     assert sorted(found["strongest"]) == sorted([found["place"], tuple(p % 8 for p in found["place"])])
 
 
-CHECKS = {"plot_train_through_residual": _residual_shrinks, "plot_captum": _captum_agrees, "plot_pylops": _inverted, "plot_deepinv": _inverted, "plot_copy_move": _copies}
+def _localised(found):
+    area = {name: sum(s.participation for s in triplets.shapes()) / len(triplets) for name, triplets in found["found"].items()}
+    assert area["network"] < 0.1 < 0.25 < area["bicubic"] and all((t.errors <= 2e-3 * t.s).all() for t in found["found"].values())
+
+
+def _votes_on_ink(found):
+    assert found["votes"].error < 1e-5 and found["shares"][0] > 1.2 * found["chance"]
+
+
+def _patterns(found):
+    assert len(found["patterns"]) == 2 and abs(found["linear"] + found["r"] - found["score"]) < 1e-4 and found["right"].double().mean() > 0.85
+
+
+CHECKS = {
+    "plot_train_through_residual": _residual_shrinks, "plot_captum": _captum_agrees, "plot_pylops": _inverted, "plot_deepinv": _inverted, "plot_copy_move": _copies,
+    "plot_svd": _localised, "plot_pixel_votes": _votes_on_ink, "plot_vit_attention": _patterns,
+}
 
 
 def test_every_example_is_described():
@@ -117,7 +133,10 @@ def test_every_error_has_its_page():
     from fxscope import errors
 
     declared = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
-    assert declared == set(errors.__all__) and all(getattr(errors, name).__doc__ for name in declared)
+    assert declared == set(errors.__all__)
+    for name in declared - {"FxscopeError"}:
+        what, *then = getattr(errors, name).__doc__.split("\n\n")
+        assert what.strip() and len(then) == 1 and then[0].strip(), f"{name}: what it means, and what to do next"
 
 
 def test_docstrings_become_rest():

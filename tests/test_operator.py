@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torchvision
+from small import Small
 from torch import nn
 
 import fxscope
@@ -21,18 +22,6 @@ D = torch.float64
 
 def image(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=D)
-
-
-class Small(nn.Module):
-    """A strided convolution, batch norm, ReLU, overlapping max-pool, and an image out."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4)
-        self.out = nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1)
-
-    def forward(self, x):
-        return self.out(torch.nn.functional.max_pool2d(torch.relu(self.norm(self.conv(x))), 3, 1, 1))
 
 
 class Overflowing(nn.Module):

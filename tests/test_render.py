@@ -193,6 +193,14 @@ def test_folded_and_full():
     assert all(said in words for said in ("layer1.1", "BasicBlock", "7 operations, as layer1.0", "2 × Sequential", "16 twins each, as layer2", "mask ×8"))
 
 
+def test_the_adjoint_folds_as_the_pair_does():
+    """Its tape runs against the original branch, which closes no cycle: modules in a row are one box in both."""
+    for name, block in (("resnet18", "layer3 to layer4"), ("cyclegan", "model.11 to 18")):
+        model = torchvision.models.resnet18(weights=None).eval() if name == "resnet18" else models.cyclegan().eval()
+        found = {form: fxscope.draw(fxscope.transform(model, form)) for form in ("filter", "adjoint")}
+        assert len(found["adjoint"].boxes) <= len(found["filter"].boxes) + 1 and block in found["adjoint"].svg, name
+
+
 def test_blocks_in_a_row_and_shared_modules_fold():
     words = "".join(ElementTree.fromstring(fxscope.draw(graph("edsr")).svg).itertext())
     assert "15 × ResBlock" in words and "5 operations each, as body.0" in words and "mask ×15" in words

@@ -72,6 +72,8 @@ def test_every_picture_is_there(site):
         if page.stem != "index":
             text = page.read_text(encoding="utf-8")
             assert text.count('class="fxscope-drawing"') >= 4 and len(re.findall('<input type="radio" name="tabs', text)) == 4, page.name
+            strip = re.search('<div class="fxscope-side">(.*?)</div>', text, re.S)[1]
+            assert re.findall("<span>(.*?)</span>", strip) == ["traced", "pair", "filter", "adjoint"] and strip.count("<svg") == strip.count("<label") == 4, page.name
             assert re.search("<path class=.freeze (mask|gate|stats|index)", text), page.name
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from small import Small
 from torch import nn
 from torch.utils import _pytree as pytree
 
@@ -67,18 +68,6 @@ def assert_errors_are_true(F: Operator, found: SVD, slack: float = 1e-2) -> None
     for vectors in (flat(found.v), flat(found.u)):
         off = (vectors @ vectors.T - torch.eye(len(vectors), dtype=vectors.dtype)).abs().max()
         assert off <= found.orthogonality + rounding
-
-
-class Small(nn.Module):
-    """A strided convolution, batch norm, ReLU, an overlapping max-pool, and an image out."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4)
-        self.out = nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1)
-
-    def forward(self, x):
-        return self.out(torch.nn.functional.max_pool2d(torch.relu(self.norm(self.conv(x))), 3, 1, 1))
 
 
 @pytest.fixture(scope="module")

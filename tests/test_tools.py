@@ -198,7 +198,7 @@ def test_trained_weights_beat_bicubic_as_recorded():
     record, border = models.provenance("pixelshuffle4x"), 8
     network, bicubic = models.pixelshuffle4x(), models.bicubic4x()
     gains = []
-    for name, recorded in record["psnr"].items():
+    for name, recorded in record["held_out"]["psnr"].items():
         high = photos.luminance(photos.shipped(name))
         low = photos.downscale(high, 4)
         high = high[:, : 4 * low.shape[1], : 4 * low.shape[2]]
@@ -228,3 +228,19 @@ def test_checkpoints_of_the_public_layout(tmp_path):
     assert torch.equal(loaded.model[1].weight, source.model[1].weight)
     with pytest.raises(WeightsError, match="missing.*unexpected"):
         models.load_weights(models.edsr_baseline(), tmp_path / "old.pth")
+
+
+@pytest.mark.parametrize("name", ["text.pt", "text.safetensors", "model.pt", "cut.pth", "list.pt"])
+def test_what_is_no_weights_file_is_told_in_our_words(name, tmp_path):
+    """torch's own text advises to load with weights_only=False, which runs the file's code."""
+    path = tmp_path / name
+    if name == "model.pt":
+        torch.save(models.build("dncnn"), path)  # the module itself: loading it would run code
+    elif name == "list.pt":
+        torch.save([1, 2], path)
+    else:
+        torch.save(models.build("dncnn").state_dict(), path)
+        path.write_bytes(path.read_bytes()[:4000] if name == "cut.pth" else b"not weights")
+    with pytest.raises(WeightsError, match=r"code in a file is never run") as failed:
+        models.load_weights(models.build("dncnn"), path)
+    assert str(path) in str(failed.value) and "weights_only" not in str(failed.value) and failed.value.__cause__ is None

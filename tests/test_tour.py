@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import re
@@ -13,15 +14,20 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
+import torchvision
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
 from fxscope import models, photos
-from fxscope.cli import cli
+from fxscope.cli import cli, load_model
 from fxscope.errors import FxscopeError, ImageError, WeightsError
+from fxscope.operator import interpret
+from fxscope.plot.bars import NAMED
+from fxscope.testing import randomize
 from fxscope.tour import CHAPTERS, Chapter, Page, network, report, tour
 from fxscope.tour.networks import check_memory, fitted, images_of, read
+from fxscope.tour.report import _named_layers
 
 
 class Links(HTMLParser):
@@ -137,6 +143,16 @@ def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
 
+@pytest.mark.parametrize("verb", ["row", "column", "verify", "svd", "contributions"])
+def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
+    Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
+    Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
+    failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "tiny.png").exception
+    assert isinstance(failed, ImageError) and re.search("does not run on an image of 1 x 1 pixels.*--size", str(failed))
+    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 5000).exception
+    assert isinstance(failed, ImageError) and re.search(r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", str(failed))
+
+
 @pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
 def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
     text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"
@@ -158,6 +174,50 @@ def test_weights_of_another_network(tmp_path):
     failed = run("votes", "fxscope:digits_vgg_bn", tmp_path / "x.png", "--weights", tmp_path / "other.safetensors").exception
     assert isinstance(failed, WeightsError) and "missing" in str(failed) and "unexpected" in str(failed)
     assert isinstance(run("votes", "fxscope:digits_vgg", tmp_path / "x.png", "--weights", "DEFAULT").exception, WeightsError)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """torch.hub's cache, empty, and no way out: what is not there cannot be had."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
+    """torchvision's function finds a file of its layout and name in the cache, as it would have written it."""
+    picture = photos.shipped("chelsea")[:, :96, :96]
+    source = randomize(torchvision.models.squeezenet1_1(weights=None), torch.rand(1, 3, 64, 64))
+    torch.save(source.state_dict(), cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1])
+    loaded = load_model("torchvision:squeezenet1_1", "DEFAULT")
+    assert not loaded.training and all(torch.equal(v, loaded.state_dict()[k]) for k, v in source.state_dict().items())
+    Image.fromarray((picture.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "cat.png")
+    done = run("report", "torchvision:squeezenet1_1", tmp_path / "cat.png", "--weights", "DEFAULT", "--size", 64, "--out", tmp_path / "page", "--json")
+    assert done.exit_code == 0, done.exception
+    found = json.loads(done.stdout)["squeezenet1_1"]
+    x0 = network("torchvision:squeezenet1_1", source.eval(), size=64).take(read(tmp_path / "cat.png"))
+    with torch.no_grad():
+        scores = source(x0)[0]
+    assert found["cat.png"]["top"] == int(scores.argmax()) and abs(found["cat.png"]["score"] - float(scores.max())) < 1e-4 * float(scores.abs().max())
+    page = (tmp_path / "page" / "index.html").read_text()
+    name = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.meta["categories"][int(scores.argmax())]
+    assert "torchvision&#x27;s weights" in page and html.escape(name) in page
+
+
+def test_default_weights_that_cannot_be_had(cache):
+    with pytest.raises(WeightsError, match="could not be downloaded.*--weights FILE"):
+        load_model("torchvision:squeezenet1_1", "DEFAULT")
+    file = cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]
+    for content in (b"half a file", None):
+        file.write_bytes(content) if content else torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)
+        with pytest.raises(WeightsError, match="do not load from .*checkpoints.*remove the file") as failed:
+            load_model("torchvision:squeezenet1_1", "DEFAULT")
+        assert "weights_only" not in str(failed.value)
 
 
 def test_verbs(tmp_path):
@@ -182,6 +242,80 @@ def test_report_command_side_by_side(tmp_path):
     assert set(numbers) == {"bicubic4x", "pixelshuffle4x", "side-by-side"} and set(numbers["side-by-side"]) == {"bicubic4x", "pixelshuffle4x"}
     assert numbers["side-by-side"]["bicubic4x"] == 0 < numbers["side-by-side"]["pixelshuffle4x"]
     assert check_page((tmp_path / "page" / "index.html").read_text()) > 10
+
+
+TOKENS = """
+import torch
+from torch import nn
+
+
+class Tokens(nn.Module):
+    def __init__(self, attention):
+        super().__init__()
+        self.patch, self.norm, self.attention = nn.Conv2d(3, 16, 8, 8), nn.LayerNorm(16), attention
+        self.mlp, self.head = nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)), nn.Linear(16, 5)
+
+    def forward(self, x):
+        y = self.patch(x).flatten(2).transpose(1, 2)
+        y = y + self.attention(self.norm(y))
+        return self.head(y + self.mlp(y))
+
+
+class Plain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, y):
+        q, k, v = self.qkv(y).chunk(3, -1)
+        return self.out(torch.softmax(q @ k.transpose(1, 2) / 4, -1) @ v)
+
+
+class Whole(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.MultiheadAttention(16, 4, batch_first=True)  # goes through torch.export
+
+    def forward(self, y):
+        return self.inner(y, y, y, need_weights=False)[0]
+
+
+def plain():
+    torch.manual_seed(0)
+    return Tokens(Plain())
+
+
+def whole():
+    torch.manual_seed(0)
+    return Tokens(Whole())
+"""
+
+
+@pytest.mark.parametrize("factory", ["plain", "whole"])
+def test_report_of_tokens(factory, tmp_path):
+    """Bars by token and by layer: the norms at every output token, and one number as F x0 and every layer's constants."""
+    (tmp_path / "net.py").write_text(TOKENS)
+    picture = (photos.shipped("chelsea")[:, 60:124, 120:184].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "cat.png")
+    done = run("report", f"{tmp_path / 'net.py'}:{factory}", tmp_path / "cat.png", "--size", 32, "--out", tmp_path / "page", "--json")
+    assert done.exit_code == 0, done.exception
+    numbers = json.loads(done.stdout)[factory]
+    found = numbers["cat.png"]
+    assert numbers["verification"]["ok"] and found["sum_error"] < 1e-5 and 0 < found["residual_share"]
+    assert len(found["linear_norms"]) == len(found["residual_norms"]) == 16
+    assert next(iter(found["layers"])) == "F x0" and {"patch", "mlp.0", "head"} <= set(found["layers"]) and abs(sum(found["layers"].values()) - found["output"]) < 1e-5
+    assert {f.name for f in (tmp_path / "page" / "figures").iterdir()} >= {f"{factory}_0_{name}.{form}" for name in ("tokens", "layers") for form in ("pdf", "svg", "png")}
+    assert check_page((tmp_path / "page" / "index.html").read_text()) == 3
+
+
+def test_many_layers_share_their_names():
+    """No more names under the bars than can be read, and nothing lost from the sum."""
+    from torch import nn
+
+    model = nn.Sequential(*[nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)) for _ in range(25)])
+    parts = interpret(model, torch.rand(1, 4)).contributions(0)
+    found = _named_layers(parts)
+    assert len(parts.by_layer()) > NAMED >= len(found) == 25 and abs(sum(found.values()) - parts.residual) < 1e-5
 
 
 @pytest.mark.full

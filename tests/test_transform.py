@@ -269,6 +269,17 @@ def test_every_operator_without_a_rule_is_listed_with_its_line():
         fxscope.transform(Unknown())
 
 
+@pytest.mark.parametrize("function, nearest", [(torch.special.erfinv, "erf"), (torch.logcumsumexp, "logsumexp"), (torch.nansum, "sum"), (torch.digamma, None), (torch.lgamma, None), (torch.igamma, None)])
+def test_a_nearest_rule_is_named_only_where_it_is_near(function, nearest):
+    class Net(nn.Module):
+        def forward(self, x):
+            return function(x, *((0,) if function is torch.logcumsumexp else (x,) if function is torch.igamma else ()))
+
+    with pytest.raises(errors.UnsupportedOperator) as failed:
+        fxscope.transform(Net())
+    assert (f"nearest rule: {nearest}\n" if nearest else function.__name__) in str(failed.value) and ("nearest rule" in str(failed.value)) == bool(nearest)
+
+
 class Branch(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x

@@ -20,11 +20,17 @@ def section(kind: type) -> nodes.section:
     found = nodes.section(ids=[kind.__name__.lower()], names=[kind.__name__.lower()])
     found += nodes.title("", kind.__name__)
     for text in inspect.getdoc(kind).split("\n\n"):
-        found += nodes.paragraph("", " ".join(text.split()))
+        found += paragraph(" ".join(text.split()))
     builtin = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception]
     if builtin:
         found += nodes.paragraph("", "", nodes.Text("Caught as "), nodes.literal("", builtin[0]), nodes.Text(" too."))
     return found
+
+
+def paragraph(text: str) -> nodes.paragraph:
+    """A paragraph in which `this` is code."""
+    parts = text.split("`")
+    return nodes.paragraph("", "", *(nodes.literal("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts) if part))
 
 
 def setup(app):

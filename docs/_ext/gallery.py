@@ -1,10 +1,12 @@
-"""The gallery's scraper: every matplotlib figure that a block of an example makes, and every drawing, becomes an image."""
+"""The gallery's scraper: every matplotlib figure that a block of an example makes becomes an image; a drawing shows itself, and is the thumbnail."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from sphinx_gallery.scrapers import figure_rst
+
+from fxscope.render import Drawing
 
 
 def figures(block, block_vars, gallery_conf, **kwargs) -> str:
@@ -20,4 +22,8 @@ def figures(block, block_vars, gallery_conf, **kwargs) -> str:
             path = next(block_vars["image_path_iterator"])
             value.savefig(path, dpi=200)
             paths.append(str(Path(path)))
+    last = namespace.get("___")  # what the block's last line gave
+    if isinstance(last, Drawing) and not any(last is other for other in shown):
+        shown.append(last)
+        last.save(Path(next(block_vars["image_path_iterator"])).with_suffix(".svg"))
     return figure_rst(paths, gallery_conf["src_dir"]) if paths else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import inspect
 import itertools
+import re
 
 import networks
 from docutils import nodes
@@ -19,6 +20,7 @@ from pygments.lexers import PythonLexer
 from sphinx.util.docutils import SphinxDirective
 
 import fxscope
+import fxscope.render
 from fxscope.render.cards import STYLE
 from fxscope.render.style import site_style
 from fxscope.rules import registry
@@ -49,7 +51,11 @@ class Graphs(SphinxDirective):
             found.append(nodes.literal_block(source, source, language="python"))
         model = builder()
         forms = self.options.get("forms", "traced pair filter adjoint").split()
-        return found + [nodes.raw("", tabs([(FORMS[f][0], pane(graph_of(model, f, networks.EXAMPLES.get(name)), f)) for f in forms]), format="html")]
+        graphs = {f: graph_of(model, f, networks.EXAMPLES.get(name)) for f in forms}
+        drawings = {f: fxscope.draw(gm) for f, gm in graphs.items()}
+        group = f"tabs{next(_tabs)}"
+        panes = [(FORMS[f][0], pane(gm, f, drawings[f])) for f, gm in graphs.items()]
+        return found + [nodes.raw("", side_by_side(drawings, group) + tabs(panes, group), format="html")]
 
 
 def graph_of(model, form: str, example: tuple | None = None):
@@ -57,9 +63,20 @@ def graph_of(model, form: str, example: tuple | None = None):
     return trace(model, None, tuple(registry().modules)) if form == "traced" else fxscope.transform(model, form, example_inputs=example)
 
 
-def pane(gm, form: str) -> str:
+def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str:
+    """All forms in one line and at one scale; a click on one opens its tab."""
+    figures = []
+    for i, (form, drawing) in enumerate(drawings.items()):
+        name, width = re.search(r'<svg id="([^"]+)".*?viewBox="0 0 (\d+)', drawing.svg, re.S).groups()
+        svg = re.sub(r"<style>.*?</style>\n?", "", drawing.svg, flags=re.S)
+        svg = re.sub(rf"\b{re.escape(name)}\b", f"{name}-small", svg)  # an id is unique in a page
+        figures.append(f'<label for="{group}-{i}" style="flex:{width} 1 0">{svg}<span>{html.escape(FORMS[form][0])}</span></label>')
+    return f'<div class="fxscope-side">{"".join(figures)}</div>'
+
+
+def pane(gm, form: str, folded: fxscope.render.Drawing) -> str:
     """One tab: what it is, the picture, and what opens below it."""
-    folded, full = fxscope.draw(gm), fxscope.draw(gm, fold=False)
+    full = fxscope.draw(gm, fold=False)
     title, text = FORMS[form]
     call = "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
     parts = [f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>", folded.clickable(page_style=True)]
@@ -79,9 +96,8 @@ def python(code: str) -> str:
     return highlight(code, PythonLexer(), HtmlFormatter())
 
 
-def tabs(panes: list[tuple[str, str]]) -> str:
+def tabs(panes: list[tuple[str, str]], group: str) -> str:
     """Tabs by radio buttons: the style sheet shows the pane of the one that is checked."""
-    group = f"tabs{next(_tabs)}"
     shown = min(1, len(panes) - 1)
     heads = "".join(
         f'<input type="radio" name="{group}" id="{group}-{i}"{" checked" if i == shown else ""}><label for="{group}-{i}">{html.escape(name)}</label>'

@@ -49,11 +49,11 @@ def rounded(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def ship(model: nn.Module, name: str, record: dict) -> None:
-    """NAME.safetensors in half precision and NAME.json, where the networks of fxscope.models lie."""
+def ship(model: nn.Module, name: str, record: dict, dtype: torch.dtype = torch.float16) -> None:
+    """NAME.safetensors, its floating-point entries in ``dtype``, and NAME.json, where the networks of fxscope.models lie."""
     command = " ".join(["python", record["script"], *sys.argv[1:]])
-    record = record | {"command": command, "threads": torch.get_num_threads(), "cpu_seconds": round(time.process_time()), "torch": torch.__version__, "storage": "float16"}
-    state = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    record = record | {"command": command, "threads": torch.get_num_threads(), "cpu_seconds": round(time.process_time()), "torch": torch.__version__, "storage": str(dtype).removeprefix("torch.")}
+    state = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
     save_file(state, DATA / f"{name}.safetensors", metadata={"provenance": json.dumps(record)})
     (DATA / f"{name}.safetensors").chmod(0o644)  # safetensors writes for its owner alone
     (DATA / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -10,13 +10,9 @@ Held out: chelsea, coffee and rocket. Writes the weights and a .json that says w
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 import torch
-from common import crop
-from safetensors.torch import save_file
-from tqdm import tqdm
+from common import crop, fit, ship
 
 from fxscope import photos
 from fxscope.models import PixelShuffleNet, bicubic4x
@@ -45,21 +41,14 @@ def train(steps: int, seed: int, batch: int, rate: float) -> PixelShuffleNet:
     model = PixelShuffleNet(SCALE)
     images = [pair(name) for name in TRAINING]
     areas = torch.tensor([float(low.numel()) for low, _ in images]).sqrt()
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    bar = tqdm(range(steps), unit="step")
-    for step in bar:
-        chosen = torch.multinomial(areas, batch, replacement=True, generator=rng)
-        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], CROP, rng) for i in chosen.tolist()]))
+
+    def loss(step: int) -> torch.Tensor:
+        chosen = torch.multinomial(areas, batch, replacement=True, generator=rng).tolist()
+        low, high = (torch.stack(t) for t in zip(*[crop(*images[i], CROP, rng) for i in chosen]))
         error = model(low) - high
-        loss = error.abs().mean() if step < steps * 0.6 else error.square().mean() * 10
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 500 == 0:
-            bar.set_postfix({k: f"{v:.2f}" for k, v in evaluate(model).items()})
+        return error.abs().mean() if step < steps * 0.6 else error.square().mean() * 10
+
+    fit(model, loss, steps, rate)
     return model
 
 
@@ -69,21 +58,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "fxscope" / "models" / "data" / "pixelshuffle4x.safetensors")
     args = parser.parse_args()
     model = train(args.steps, args.seed, args.batch, args.rate)
-    network, bicubic = evaluate(model), evaluate(bicubic4x())
-    record = {
+    held_out = {name: {k: round(v, 3) for k, v in evaluate(each).items()} for name, each in (("psnr", model), ("psnr_bicubic", bicubic4x()))}
+    ship(model, "pixelshuffle4x", {
         "network": "4-layer PixelShuffle x4, 61,680 parameters", "script": "examples/training/train_pixelshuffle.py",
         "data": "photographs shipped with scikit-image, luminance", "training": list(TRAINING), "seed": args.seed, "steps": args.steps,
-        "batch": args.batch, "rate": args.rate, "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4", "border": BORDER,
-        "psnr": {k: round(v, 3) for k, v in network.items()}, "psnr_bicubic": {k: round(v, 3) for k, v in bicubic.items()}, "torch": torch.__version__,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.out, metadata={"provenance": json.dumps(record)})
-    args.out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
-    for name in HELD_OUT:
-        print(f"{name:10s} network {network[name]:.2f} dB, bicubic {bicubic[name]:.2f} dB, {network[name] - bicubic[name]:+.2f}")
+        "batch": args.batch, "rate": args.rate, "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4", "border": BORDER, "held_out": held_out,
+    }, torch.float32)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-import math
 from typing import Any
 
 import torch
+
+from ..operator.records import plain
 
 
 class Result:
@@ -24,19 +25,6 @@ class Result:
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(_short(v))}</td></tr>" for k, v in plain(self.numbers()).items())
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
-
-
-def plain(value: Any) -> Any:
-    """Numbers, lists and dicts that JSON holds; a number that is not finite becomes null."""
-    if isinstance(value, torch.Tensor):
-        return plain(value.tolist())
-    if dataclasses.is_dataclass(value):
-        return plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not f.name.startswith("_")})
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _picture(value: Any) -> bool:

@@ -12,6 +12,7 @@ from torch import nn
 from ..errors import WeightsError
 
 DATA = Path(__file__).parent / "data"
+_ACCEPTED = "FILE.safetensors and the state_dict of a model in a .pt or .pth file are read; code in a file is never run"
 
 
 def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
@@ -27,8 +28,8 @@ def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
     unexpected = sorted(set(state) - set(wanted))
     shapes = [f"{k}: {tuple(state[k].shape)} for {tuple(wanted[k].shape)}" for k in wanted if k in state and state[k].shape != wanted[k].shape]
     if missing or unexpected or shapes:
-        parts = [f"{name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
-        raise WeightsError(f"{path} does not fit {type(model).__name__}; {'; '.join(parts)}")
+        parts = [f"{len(keys)} {name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
+        raise WeightsError(f"{path} does not fit {type(model).__name__}, it is of another network; {'; '.join(parts)}")
     model.load_state_dict(state)
     return model
 
@@ -45,10 +46,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     except ModuleNotFoundError as error:
         raise WeightsError("reading .safetensors needs safetensors: pip install 'fxscope[images]'") from error
     except Exception as error:  # every reader has its own errors for a damaged file
-        raise WeightsError(f"{path} is not a weights file: {str(error).splitlines()[0]}") from error
+        kind = "safetensors" if path.suffix == ".safetensors" else "what torch.save writes of tensors alone"
+        raise WeightsError(f"{path} is not a weights file: it does not read as {kind} ({type(error).__name__}); {_ACCEPTED}") from None  # torch's own text advises to run the file's code
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no dictionary of tensors")
+        raise WeightsError(f"{path} holds no dictionary of tensors; {_ACCEPTED}")
     return state
 
 

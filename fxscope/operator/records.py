@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,8 +44,16 @@ def read(path: "str | Path", kind: str, what: str, device: Any = "cpu") -> tuple
 
 
 def plain(value: Any) -> Any:
-    """Tensors as lists of numbers, for JSON."""
-    return pytree.tree_map(lambda v: v.tolist() if isinstance(v, torch.Tensor) else v, value)
+    """Numbers, lists and dicts that JSON holds; a number that is not finite becomes null."""
+    if isinstance(value, torch.Tensor):
+        return plain(value.tolist())
+    if dataclasses.is_dataclass(value):
+        return plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not f.name.startswith("_")})
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _safetensors() -> SimpleNamespace:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar
+from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
 
 if TYPE_CHECKING:
     from ..analysis import FGSM, Diagonal, Energy, Invariance, LayerContributions, PixelDiscussion, PixelVotes, Reach, ResidualShare, Source
@@ -184,22 +184,11 @@ def reach(found: "Reach", text: str = ""):
     return figure
 
 
-def filter_row(panels: dict[str, torch.Tensor], marks: dict[str, tuple[int, int]] | None = None, text: str = "", shared: bool = True):
-    """Signed pictures side by side, each panel's middle (or mark) crossed; one symmetric scale, or each its own."""
-    pictures = {k: as_picture(v) for k, v in panels.items()}
-    limit = limit_of(list(pictures.values()))
-    width = min(PAGE, max(COLUMN, 1.35 * len(pictures)))
-    figure = new_figure(width, 1.25 * width / len(pictures) + 0.35)
-    axes = np.atleast_1d(figure.subplots(1, len(pictures)))
-    for axis, (title, picture) in zip(axes, pictures.items()):
-        own = limit if shared else limit_of([picture])
-        shown = axis.imshow(picture, cmap=SIGNED, vmin=-own, vmax=own, interpolation="nearest")
-        y, x = (marks or {}).get(title, (picture.shape[0] // 2, picture.shape[1] // 2))
-        axis.plot(x, y, "+", color="k", markersize=5, markeredgewidth=0.7)
-        axis.set_title(title, fontsize=TEXT)
-        axis.set_axis_off()
-    if shared:
-        scale_bar(figure, shown, list(axes), limit)
+def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
+    """Filters side by side on one symmetric scale, each panel's middle crossed."""
+    width = min(PAGE, max(COLUMN, 1.35 * len(panels)))
+    figure = new_figure(width, 1.25 * width / len(panels) + 0.35)
+    signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
     caption(figure, text)
     return figure
 
@@ -208,18 +197,10 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
     """Zoomed filters in lines of ``columns``, one symmetric scale a line; a cross marks the middle."""
     lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
     figure = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines))
-    axes = figure.subplots(len(lines), columns, squeeze=False)
-    for line, row in zip(axes, lines):
-        pictures = [as_picture(v) for _, v in row]
-        limit = limit_of(pictures)
-        for axis, (title, _), picture in zip(line, row, pictures):
-            shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-            if cross:
-                axis.plot(picture.shape[1] // 2, picture.shape[0] // 2, "+", color="k", markersize=5, markeredgewidth=0.7)
-            axis.set_title(title, fontsize=TEXT - 1)
-        for axis in line:
+    for axes, line in zip(figure.subplots(len(lines), columns, squeeze=False), lines):
+        for axis in axes[len(line) :]:
             axis.set_axis_off()
-        scale_bar(figure, shown, list(line), limit)
+        signed_panels(figure, axes, dict(line), cross, TEXT - 1)
     caption(figure, text)
     return figure
 
@@ -266,6 +247,23 @@ def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
     axis.bar(x + 0.2, residual.numpy(), width=0.4, color="#4477aa", label="|r|")
     axis.set_xlabel("token", fontsize=TEXT)
     axis.tick_params(labelsize=TEXT - 1)
+    axis.legend(fontsize=TEXT - 1, frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    caption(figure, text)
+    return figure
+
+
+def by_layer(values: dict[str, float], output: float, text: str = ""):
+    """Bars of F x0 and of what every layer's constants add to one output, {name: value} in the order of the graph, with their running sum."""
+    figure = new_figure(PAGE, 2.6)
+    axis = figure.subplots()
+    x, heights = np.arange(len(values)), np.array([float(v) for v in values.values()])
+    axis.bar(x, heights, color=["#555555"] + ["#4477aa"] * (len(values) - 1), width=0.75)
+    axis.plot(x, heights.cumsum(), color="k", linewidth=0.8, marker=".", markersize=3, label="running sum")
+    axis.axhline(0, color="0.5", linewidth=0.5)
+    axis.axhline(output, color="k", linewidth=0.6, linestyle=":", label=f"y0 = {output:.3g}")
+    axis.set_xticks(x, list(values), rotation=90, fontsize=TEXT - 2)
+    axis.set_ylabel("contribution", fontsize=TEXT)
+    axis.tick_params(axis="y", labelsize=TEXT - 1)
     axis.legend(fontsize=TEXT - 1, frameon=False)
     caption(figure, text)
     return figure

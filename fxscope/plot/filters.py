@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar
+from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
 
 
 def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
@@ -67,15 +67,13 @@ def images(panels: dict[str, torch.Tensor], signed: bool = False, text: str = ""
     """
     figure = new_figure(COLUMN if len(panels) <= 2 else PAGE, 2.0)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
-    limit = limit_of([as_picture(v) for v in panels.values()])
-    for axis, (title, values) in zip(axes, panels.items()):
-        shown = axis.imshow(*_photograph(values)) if not signed else axis.imshow(as_picture(values), cmap=SIGNED, vmin=-limit, vmax=limit)
-        if not signed:
-            shown.set(cmap="gray", clim=(0, 1))
-        axis.set_title(title, fontsize=TEXT)
-        axis.set_axis_off()
     if signed:
-        scale_bar(figure, shown, list(axes), limit)
+        signed_panels(figure, axes, panels)
+    else:
+        for axis, (title, values) in zip(axes, panels.items()):
+            axis.imshow(*_photograph(values), cmap="gray", clim=(0, 1))
+            axis.set_title(title, fontsize=TEXT)
+            axis.set_axis_off()
     caption(figure, text)
     return figure
 

@@ -120,11 +120,11 @@ def _continues(last: Group, group: Group) -> bool:
 
 
 def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
-    """The groups without those that would close a cycle (a module that hands a value out and takes it back)."""
+    """The groups without those that would close a cycle in a branch (a module that hands a value out and takes it back); the adjoint's tape runs against the original."""
     while True:
         into = {key: group.key for group in groups for key in group.keys}
-        graph = nx.DiGraph((a, b) for (_, s), (_, t) in picture.data if (a := into.get(s, s)) != (b := into.get(t, t)))
-        tangled = {key for part in nx.strongly_connected_components(graph) if len(part) > 1 for key in part}
+        graph = nx.DiGraph((a, b) for (x, s), (y, t) in picture.data if (a := (x, into.get(s, s))) != (b := (y, into.get(t, t))))
+        tangled = {key for part in nx.strongly_connected_components(graph) if len(part) > 1 for _, key in part}
         kept = [group for group in groups if group.key not in tangled]
         if len(kept) == len(groups):
             return groups

@@ -15,7 +15,7 @@ from typing import Any, Callable, Sequence
 import torch
 
 from .._version import __version__
-from ..analysis.record import plain
+from ..operator.records import plain
 from ..operator.progress import steps
 from ..render import Drawing
 

@@ -14,6 +14,7 @@ from ..analysis import energy_against_distance, layer_contributions, pixel_votes
 from ..errors import FxscopeError
 from ..operator import interpret
 from ..plot import analysis as draw
+from ..plot.bars import NAMED
 from ..render import draw as draw_graph
 from ..transform import transform
 from ..verify import verify
@@ -115,12 +116,21 @@ def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> t
 def _tokens(chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any) -> None:
     """Bars by token, of |F x0| and |r|, and by layer for the largest output of the first token."""
     lin = interpret(n.module, x0)
-    filtered, r = lin.F @ x0[0], lin.residual[0]
-    chapter.figure(f"{prefix}tokens", draw.tokens(filtered.norm(dim=1), r.norm(dim=1)), "Every output token's norm of F x0 and of r.")
-    index = (0, int(lin.y0[0, 0].argmax()))
+    filtered, r, y0 = lin.F @ x0[0], lin.residual[0], lin.y0[0]
+    error = float((filtered + r - y0).abs().max() / y0.abs().max())
+    chapter.figure(f"{prefix}tokens", draw.tokens(filtered.norm(dim=1), r.norm(dim=1)), f"The norms of F x0 and of r at each of the {len(y0)} output tokens; their sum is the output to {error:.1e}.")
+    index = (0, int(y0[0].argmax()))
     parts = lin.contributions(index)
-    chapter.figure(f"{prefix}contributions", parts.plot(), f"What F x0 and every additive constant add to output {index}, {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.")
-    chapter.numbers[title] = {"index": index, "sum_error": parts.error, "residual_share": float(r.norm() / lin.y0.norm())}
+    layers = {"F x0": float(parts.linear), **_named_layers(parts)}
+    chapter.figure(f"{prefix}layers", draw.by_layer(layers, float(parts.output)), f"What F x0 and the constants of every layer add to the largest number of the first token, output {index} = {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.")
+    chapter.numbers[title] = {"index": index, "output": float(parts.output), "layers": layers, "linear_norms": filtered.norm(dim=1), "residual_norms": r.norm(dim=1), "sum_error": max(error, parts.error), "residual_share": float(r.norm() / y0.norm())}
+
+
+def _named_layers(parts: Any) -> dict[str, float]:
+    """{layer: value} with as much of the layers' paths as leaves no more than ``NAMED`` of them."""
+    whole = parts.by_layer()
+    deepest = max((name.count(".") + 1 for name in whole), default=1)
+    return next((found for depth in range(deepest, 0, -1) if len(found := parts.by_layer(depth)) <= NAMED), whole)
 
 
 def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, progress: bool) -> None:

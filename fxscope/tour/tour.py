@@ -9,7 +9,7 @@ from typing import Callable, Sequence
 import torch
 
 from .. import models, photos
-from ..analysis.record import plain
+from ..operator.records import plain
 from ..errors import FxscopeError
 from .classification import classification
 from .image_to_image import image_to_image
