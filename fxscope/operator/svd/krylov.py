@@ -56,13 +56,20 @@ class Basis:
             size = float(row.norm())
             if size <= threshold or self.total + added == self.turned.small:
                 continue
-            self._put(self.total + added, row / size)
+            self._put(self.total + added, self._straight(row / size, self.total + added) if size < 1e-3 * float(vectors[i].norm()) else row / size)
             found[self.total + added, i] = size
             added += 1
         self.total += added
         if self.total > len(self.H):
             self.H = np.pad(self.H, (0, self.total - len(self.H)))
         return found[: self.total]
+
+    def _straight(self, row: torch.Tensor, count: int) -> torch.Tensor:
+        """A row that cancellation left short of digits, orthogonal to the first ``count`` again."""
+        for _ in range(2):
+            row = row - (row @ self.V[:count].T) @ self.V[:count]
+            row = row / row.norm()
+        return row
 
     def _put(self, place: int, row: torch.Tensor) -> None:
         if place >= self.V.shape[0]:  # grows by half; the final size is not known
@@ -85,6 +92,12 @@ class Basis:
         order = self.done + np.asarray(order)
         self.V[self.done : self.total] = self.V[torch.as_tensor(order, device=self.V.device)]
         self.H[self.done : self.total] = self.H[order]
+
+    def mix(self, count: int) -> None:
+        """Turn the last ``count`` waiting rows by 45 degrees against as many before them: the last hold half of both, and so go on with both."""
+        new, old = slice(self.total - count, self.total), slice(self.total - 2 * count, self.total - count)
+        for rows in (self.V, self.H):
+            rows[new], rows[old] = (rows[old] + rows[new]) / 2**0.5, (rows[old] - rows[new]) / 2**0.5
 
     def grow(self, block: int) -> None:
         """Multiply up to ``block`` waiting rows with F and F^T, two passes each."""

@@ -49,14 +49,20 @@ class Search:
 
     def step(self, newest: bool = False) -> None:
         """Multiply the waiting rows that the wanted vectors point to most, or the newest ones."""
-        if self.basis.waiting > self.block and self.basis.done >= self.given:
-            towards = np.arange(self.basis.waiting) if newest else np.linalg.norm(self.basis.left(self.basis.ritz()[1][:, : self.task.k]), axis=1)
-            self.basis.arrange(np.argsort(-towards, kind="stable"))
+        if newest:
+            self.basis.arrange(np.roll(np.arange(self.basis.waiting), self.block))
+        elif self.basis.waiting > self.block and self.basis.done >= self.given:
+            self._arrange(towards=-1)
         if not self.basis.room(self.block):
             self.basis.restart(self.task.k + (self.basis.capacity - self.task.k) // 3)
             self.restarts += 1
         self.basis.grow(self.block)
         self.steps += 1
+
+    def _arrange(self, towards: int) -> None:
+        """The waiting rows that the wanted vectors point to most first (-1) or last (1)."""
+        size = np.linalg.norm(self.basis.left(self.basis.ritz()[1][:, : self.task.k]), axis=1)
+        self.basis.arrange(np.argsort(towards * size, kind="stable"))
 
     def converged(self) -> bool:
         """|F^T u - s v| <= tol s for the k best. Far from it only every few steps: the eigenproblem costs as much as a pass of a small network."""
@@ -88,7 +94,7 @@ class Search:
         before = theta[: self.task.k]
         most = before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
         self.look = self._steps(before, np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0)) if asked is None else asked
-        chance, restarts = Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total), self.restarts
+        goal = RISK / (100 if self._agree(before) else 1)  # where one value repeats others do, and they may be half in the basis already
         self.risk = 1.0 if self.block == 1 else None
         for taken in range(self.look):
             if self.basis.done == self.basis.turned.small:
@@ -97,28 +103,48 @@ class Search:
             if not self.affordable:
                 return False
             if not taken:
-                self.basis.refill(self.block)
+                chance, restarts = Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()), self.restarts
             total = self.basis.total
             self.step(newest=True)
             if (self.basis.ritz()[0][: self.task.k] > most).any():
                 return False
             if self.block == 1 and self.restarts == restarts:  # a block's chain has no such polynomials, and a restart breaks them
-                last = self.basis.done - 1
-                chance.add(self.basis.H[last, last], self.basis.H[self.basis.total - 1, last] if self.basis.total > total else 0.0)
+                last, grown = self.basis.done - 1, self.basis.total > total
+                column = self.basis.H[: self.basis.total, last]
+                chance.add(column[last], column[-1] if grown else 0.0, column[total - 1] if total > last + 1 else 0.0)
                 self.risk = chance.risk
-                if self.risk <= RISK:
+                if self.risk <= goal:
                     return True
         return True
+
+    def _agree(self, theta: np.ndarray) -> bool:
+        """Whether a value is there twice."""
+        return bool((theta[:-1] - theta[1:] <= self.task.tol * theta[:-1]).any())
+
+    def _begin(self) -> bool:
+        """Fresh rows, turned into what is left of the wanted vectors, so that their chain goes on as well; whether there was any."""
+        mixed = self.basis.waiting >= self.block
+        if mixed and self.basis.waiting > 1:
+            self._arrange(towards=1)
+        known = self.basis.total
+        self.basis.refill(self.block)
+        mixed = mixed and self.basis.total == known + self.block
+        if mixed:
+            self.basis.mix(self.block)
+        return mixed
 
     def _steps(self, theta: np.ndarray, errors: np.ndarray) -> int:
         """Half of the steps so far; none where a copy is improbable and it is dear to find out.
 
         Improbable: of most values the error is down at rounding, which by then has brought their copies into the basis, and no two agree.
         Dear: values crowd, so that a fresh chain has to grow for more than a ``DEAR``-th of all steps to tell.
+        Of a block, which holds several copies as it is, as many as it took to see a value that large, and a quarter more.
         """
         if self.task.k == 1:
             return 0  # a copy of the smallest that is wanted is no news
+        if self.block > 1:
+            seen = next((steps for steps, value in self.largest if value >= theta[-1]), 1)
+            return max(self.look, 2 + seen + seen // 4)
         shown = (errors[:-1] <= 0.1 * self.rows.epsilon * theta[0]).mean() >= 0.5
-        agree = (theta[:-1] - theta[1:] <= self.task.tol * theta[:-1]).any()
-        dear = self.block == 1 and steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.turned.small) > self.steps / DEAR
-        return 0 if shown and dear and not agree else max(self.look, FEWEST, self.steps // 2)
+        dear = steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.turned.small) > self.steps / DEAR
+        return 0 if shown and dear and not self._agree(theta) else max(self.look, FEWEST, self.steps // 2)
