@@ -27,6 +27,7 @@ class Search:
         self.given = 0 if task.start is None or basis.done else basis.waiting  # rows of another F's result: nothing points to exact ones, so they are multiplied first
         self.restarts = self.steps = self._due = 0
         self.look, self.looked, self.risk = 0 if task.start is None else earlier.get("look", FEWEST), earlier.get("looked", True), earlier.get("risk")
+        self.bounds = block == 1 and self.looked  # a block's chain has no such polynomials, and rows left of a cut look may hold the copy
         self.largest: list[tuple[int, float]] = []  # steps, and the largest value of F^T F then
         self._checked, self._enough = -1, False
 
@@ -36,6 +37,9 @@ class Search:
 
     def run(self, look: int | None) -> None:
         """Steps until all have converged and a fresh chain finds nothing more."""
+        for _ in range(0 if self.looked else -(-self.basis.waiting // self.block)):  # what a look that was cut has left may hold what it was after
+            if self.affordable:
+                self.step("oldest")
         self._converge()
         if self.steps:
             self.looked, self.risk = False, None
@@ -47,11 +51,11 @@ class Search:
         while self.affordable and not self.converged():
             self.step()
 
-    def step(self, newest: bool = False) -> None:
-        """Multiply the waiting rows that the wanted vectors point to most, or the newest ones."""
-        if newest:
+    def step(self, which: str = "wanted") -> None:
+        """Multiply the waiting rows that the wanted vectors point to most, or the newest, or the oldest."""
+        if which == "newest":
             self.basis.arrange(np.roll(np.arange(self.basis.waiting), self.block))
-        elif self.basis.waiting > self.block and self.basis.done >= self.given:
+        elif which == "wanted" and self.basis.waiting > self.block and self.basis.done >= self.given:
             self._arrange(towards=-1)
         if not self.basis.room(self.block):
             self.basis.restart(self.task.k + (self.basis.capacity - self.task.k) // 3)
@@ -92,30 +96,37 @@ class Search:
         """
         theta, Y = self.basis.ritz()
         before = theta[: self.task.k]
-        most = before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
         self.look = self._steps(before, np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0)) if asked is None else asked
+        self.risk = 1.0 if self.bounds else None
+        if self.basis.done == self.basis.turned.small:
+            self.risk = 0.0
+        return self.risk == 0 or not self.look or self.affordable and self._follow(before)
+
+    def _follow(self, before: np.ndarray) -> bool:
+        """``look`` steps of a fresh chain, fewer where the risk is small by then; False where it finds something, or passes run out."""
+        most = before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
         goal = RISK / (100 if self._agree(before) else 1)  # where one value repeats others do, and they may be half in the basis already
-        self.risk = 1.0 if self.block == 1 else None
-        for taken in range(self.look):
+        chance, restarts = Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()), self.restarts
+        for _ in range(self.look):
             if self.basis.done == self.basis.turned.small:
                 self.risk = 0.0
-                return True
-            if not self.affordable:
-                return False
-            if not taken:
-                chance, restarts = Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()), self.restarts
-            total = self.basis.total
-            self.step(newest=True)
-            if (self.basis.ritz()[0][: self.task.k] > most).any():
-                return False
-            if self.block == 1 and self.restarts == restarts:  # a block's chain has no such polynomials, and a restart breaks them
-                last, grown = self.basis.done - 1, self.basis.total > total
-                column = self.basis.H[: self.basis.total, last]
-                chance.add(column[last], column[-1] if grown else 0.0, column[total - 1] if total > last + 1 else 0.0)
-                self.risk = chance.risk
-                if self.risk <= goal:
-                    return True
+            elif self.risk is None or self.risk > goal:
+                if not self.affordable:
+                    return False
+                total = self.basis.total
+                self.step("newest")
+                if (self.basis.ritz()[0][: self.task.k] > most).any():
+                    return False
+                if self.bounds and self.restarts == restarts:  # which a restart breaks
+                    self.risk = self._told(chance, total)
         return True
+
+    def _told(self, chance: Chance, total: int) -> float:
+        """The risk after the last step, which began with ``total`` rows, the last of them the one that the chain leaves aside."""
+        last = self.basis.done - 1
+        column = self.basis.H[: self.basis.total, last]
+        chance.add(column[last], column[-1] if self.basis.total > total else 0.0, column[total - 1] if total > last + 1 else 0.0)
+        return chance.risk
 
     def _agree(self, theta: np.ndarray) -> bool:
         """Whether a value is there twice."""
