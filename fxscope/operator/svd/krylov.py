@@ -74,7 +74,7 @@ class Basis:
     def _put(self, place: int, row: torch.Tensor) -> None:
         if place >= self.V.shape[0]:  # grows by half; the final size is not known
             more = max(16, place // 2)
-            self.V = torch.cat([self.V, self.V.new_zeros(more, self.V.shape[1])])
+            self.V = torch.cat([self.V, self.V.new_empty(more, self.V.shape[1])])
         self.V[place] = row[0]
 
     def _project(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,7 @@ class Basis:
     def _keep(self, new: torch.Tensor) -> None:
         need = self.done + new.shape[0]
         if need > self.A.shape[0]:
-            self.A = torch.cat([self.A[: self.done], self.A.new_zeros(max(need - self.done, 16, self.done // 2), self.A.shape[1])])
+            self.A = torch.cat([self.A[: self.done], self.A.new_empty(max(need - self.done, 16, self.done // 2), self.A.shape[1])])
         self.A[self.done : need] = new
 
     def _close(self, count: int) -> None:

@@ -24,9 +24,10 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
 
     block   vectors that go through the network together. 1 takes the fewest passes, and is the default on a CPU; more pays
             where a pass of several costs less than as many passes of one: on other devices that is timed first.
-    look    steps from a fresh random vector after everything has converged. A Krylov space holds one copy of a repeated
-            value (``block`` copies); a further copy that is larger than what was found shows in the fresh chain, and the
-            search goes on. Default: as many as the first chain took to see a value that large, and a quarter more; 0 is off.
+    look    steps, at most, from a fresh random vector after everything has converged. A Krylov space holds one copy of a repeated
+            value (``block`` copies); a further copy shows in the fresh chain, and the search goes on. The look ends where the risk of a
+            hidden copy is small (``info["risk"]``). Default: half of all steps, or none where a copy is improbable and it is dear to
+            find out (``Search._steps``); 0 is off.
     Two passes a vector; the errors are those of the last Ritz vectors, known without a further pass. The basis is restarted
     only where it would take more than ``BUDGET``: while it fits, not restarting takes the fewest passes.
     Source: Golub & Kahan (1965); Baglama & Reichel, SIAM J. Sci. Comput. 27 (2005).
