@@ -113,7 +113,8 @@ def methods(model, x0, F, k: int, tol: float, passes: int, seed: int) -> dict:
         "default": lambda: own_line(F, k, tol, seed=seed), "block 1 without look": lambda: own_line(F, k, tol, seed=seed, method="lanczos", block=1, look=0),
         "randomized": lambda: own_line(F, k, tol, seed=seed, method="randomized"),
         **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")}, "torch.func": over_torch_func,
-        "algorithm1 auto": lambda: own_line(F, k, tol, seed=seed, method="power", max_passes=passes), "algorithm1 m=0": lambda: own_line(F, k, tol, seed=seed, method="power", momentum=0, max_passes=passes),
+        "algorithm1 auto": lambda: own_line(F, k, tol, seed=seed, method="power", max_passes=passes),
+        "algorithm1 m=0": lambda: own_line(F, k, tol, seed=seed, method="power", momentum=0, max_passes=passes),
     }
 
 

@@ -12,7 +12,7 @@ from .rows import Rows
 from .task import Task
 
 FEWEST = 10  # steps that a look may take at least
-DEAR = 20
+DEAR = 20  # a look of more than a DEAR-th of all steps is one to think about
 
 
 class Search:
