@@ -177,7 +177,7 @@ class Operator:
     def svd(self, k: int, method: str | None = None, tol: float = 1e-5, seed: int = 0, progress: bool = True, start: SVD | None = None, max_passes: int | None = None, **options: Any) -> SVD:
         """The k largest singular values with eigen-inputs v and eigen-outputs u: F v = s u, F^T u = s v, without the matrix.
 
-        method   None or "lanczos" (``block=``); "dense" where F has few rows or columns; "power" (the paper's Algorithm 1:
+        method   None or "lanczos" (``block=``, ``look=``); "dense" where F has few rows or columns; "power" (the paper's Algorithm 1:
                  ``momentum=``, ``literal=``); "randomized" (a quick look, with a bound); "scipy" (``solver=``)
         tol      a triplet has converged where |F v - s u| and |F^T u - s v| are at most tol s
         start    an earlier result of this F to go on from, or one of another image as a guess

@@ -4,7 +4,8 @@
 
 A pass is one product with F or F^T of one vector. "torch.func" is svds (arpack, its default) over a jvp/vjp operator of the model;
 "algorithm1" is the paper's method with deflation. Every line tells the largest true residual |F v - s u|, |F^T u - s v| over s.
-Seconds are wall-clock, "cpu" is processor time of all threads. Medians of interleaved runs; methods that take more than ``--once`` seconds run once.
+Seconds are wall-clock, "cpu" is processor time of all threads. Medians of interleaved runs; each begins with another random vector (seed 0, 1, ...), on
+which the passes of every method depend, and the residual is the largest of all. Methods that take more than ``--once`` seconds run once.
 """
 
 from __future__ import annotations
@@ -74,12 +75,12 @@ class Clock:
         return {"seconds": time.perf_counter() - self.wall, "cpu": time.process_time() - self.cpu}
 
 
-def scipy_line(make_operator, count, F, k: int, tol: float, solver: str) -> dict:
+def scipy_line(make_operator, count, F, k: int, tol: float, solver: str, seed: int) -> dict:
     from scipy.sparse.linalg import svds
 
     operator = make_operator()
     clock = Clock()
-    u, s, vt = svds(operator, k=k, tol=tol, solver=solver, random_state=0, maxiter=10000)
+    u, s, vt = svds(operator, k=k, tol=tol, solver=solver, random_state=seed, maxiter=10000)
     return {**clock.read(), "passes": count(), **residual(F, s, u, vt)}
 
 
@@ -99,21 +100,34 @@ def own_line(F, k: int, tol: float, **options) -> dict:
     return {**line, "residual": float((found.errors / found.s).max()), "converged": bool(found.converged.all()) and len(found) == k, "info": found.info}
 
 
-def methods(model, x0, F, k: int, tol: float, passes: int) -> dict:
+def methods(model, x0, F, k: int, tol: float, passes: int, seed: int) -> dict:
     def over_rows(solver):
         rows = Rows(F)
-        return scipy_line(lambda: linear_operator(rows), lambda: rows.passes, F, k, tol, solver)
+        return scipy_line(lambda: linear_operator(rows), lambda: rows.passes, F, k, tol, solver, seed)
 
     def over_torch_func():
         functional = Functional(model, x0)
-        return scipy_line(functional.operator, lambda: functional.passes, F, k, tol, "arpack")
+        return scipy_line(functional.operator, lambda: functional.passes, F, k, tol, "arpack", seed)
 
     return {
-        "default": lambda: own_line(F, k, tol), "block 1 without look": lambda: own_line(F, k, tol, method="lanczos", block=1, look=0),
-        "randomized": lambda: own_line(F, k, tol, method="randomized"),
+        "default": lambda: own_line(F, k, tol, seed=seed), "block 1 without look": lambda: own_line(F, k, tol, seed=seed, method="lanczos", block=1, look=0),
+        "randomized": lambda: own_line(F, k, tol, seed=seed, method="randomized"),
         **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")}, "torch.func": over_torch_func,
-        "algorithm1 auto": lambda: own_line(F, k, tol, method="power", max_passes=passes), "algorithm1 m=0": lambda: own_line(F, k, tol, method="power", momentum=0, max_passes=passes),
+        "algorithm1 auto": lambda: own_line(F, k, tol, seed=seed, method="power", max_passes=passes),
+        "algorithm1 m=0": lambda: own_line(F, k, tol, seed=seed, method="power", momentum=0, max_passes=passes),
     }
+
+
+def middle(runs: list[dict]) -> dict:
+    """The first run's line with the medians of all and the largest residual."""
+    medians = {n: statistics.median(r[n] for r in runs) for n in ("passes", "seconds", "cpu")}
+    return {**runs[0], **medians, "all_passes": [r["passes"] for r in runs], "residual": max(r["residual"] for r in runs)}
+
+
+def shown(line: dict) -> str:
+    said = "" if line.get("converged", True) else "  stopped at its limit"
+    head = f"{line['network']:14s} k={line['k']:3d} {line['method']:18s} {line['passes']:6g} passes {line['seconds']:8.2f} s {line['cpu']:8.2f} cpu"
+    return f"{head}  residual {line['residual']:.1e}  s {line['s1']:.6f} .. {line['sk']:.6f}{said}"
 
 
 def compare(name: str, args) -> list[dict]:
@@ -126,20 +140,17 @@ def compare(name: str, args) -> list[dict]:
     lines = []
     for k in args.k:
         times: dict[str, list[dict]] = {}
-        found: dict[str, dict] = {}
-        calls = {n: c for n, c in methods(model, x0, F, k, args.tol, args.passes).items() if not args.methods or n in args.methods}
-        for _ in range(args.runs):
+        for seed in range(args.runs):
+            calls = {n: c for n, c in methods(model, x0, F, k, args.tol, args.passes, seed).items() if not args.methods or n in args.methods}
             for method, call in calls.items():
                 if method not in times or times[method][0]["seconds"] <= args.once:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
-                        found[method] = call()
-                    times.setdefault(method, []).append(found[method])
-                    print(f"{name} k={k} {method}: {found[method]['passes']} passes, {found[method]['seconds']:.1f} s", file=sys.stderr, flush=True)
-        for method, line in found.items():
-            lines.append({"network": name, "size": x0.shape[-1], "dtype": str(F.dtype).removeprefix("torch."), "k": k, "method": method, **line, **{n: statistics.median(t[n] for t in times[method]) for n in ("seconds", "cpu")}})
-            said = "" if line.get("converged", True) else "  stopped at its limit"
-            print(f"{name:14s} k={k:3d} {method:18s} {line['passes']:6d} passes {lines[-1]['seconds']:8.2f} s {lines[-1]['cpu']:8.2f} cpu  residual {line['residual']:.1e}  s {line['s1']:.6f} .. {line['sk']:.6f}{said}", flush=True)
+                        times.setdefault(method, []).append(call())
+                    print(f"{name} k={k} {method}: {times[method][-1]['passes']} passes, {times[method][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+        for method, runs in times.items():
+            lines.append({"network": name, "size": x0.shape[-1], "dtype": str(F.dtype).removeprefix("torch."), "k": k, "method": method, **middle(runs)})
+            print(shown(lines[-1]), flush=True)
     return lines
 
 

@@ -56,7 +56,7 @@ class Basis:
             size = float(row.norm())
             if size <= threshold or self.total + added == self.turned.small:
                 continue
-            self._put(self.total + added, row / size)
+            self._put(self.total + added, self._straight(row / size, self.total + added) if size < 1e-3 * float(vectors[i].norm()) else row / size)
             found[self.total + added, i] = size
             added += 1
         self.total += added
@@ -64,10 +64,17 @@ class Basis:
             self.H = np.pad(self.H, (0, self.total - len(self.H)))
         return found[: self.total]
 
+    def _straight(self, row: torch.Tensor, count: int) -> torch.Tensor:
+        """A row that cancellation left short of digits, orthogonal to the first ``count`` again."""
+        for _ in range(2):
+            row = row - (row @ self.V[:count].T) @ self.V[:count]
+            row = row / row.norm()
+        return row
+
     def _put(self, place: int, row: torch.Tensor) -> None:
         if place >= self.V.shape[0]:  # grows by half; the final size is not known
             more = max(16, place // 2)
-            self.V = torch.cat([self.V, self.V.new_zeros(more, self.V.shape[1])])
+            self.V = torch.cat([self.V, self.V.new_empty(more, self.V.shape[1])])
         self.V[place] = row[0]
 
     def _project(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -85,6 +92,12 @@ class Basis:
         order = self.done + np.asarray(order)
         self.V[self.done : self.total] = self.V[torch.as_tensor(order, device=self.V.device)]
         self.H[self.done : self.total] = self.H[order]
+
+    def mix(self, count: int) -> None:
+        """Turn the last ``count`` waiting rows by 45 degrees against as many before them: the last hold half of both, and so go on with both."""
+        new, old = slice(self.total - count, self.total), slice(self.total - 2 * count, self.total - count)
+        for rows in (self.V, self.H):
+            rows[new], rows[old] = (rows[old] + rows[new]) / 2**0.5, (rows[old] - rows[new]) / 2**0.5
 
     def grow(self, block: int) -> None:
         """Multiply up to ``block`` waiting rows with F and F^T, two passes each."""
@@ -106,7 +119,7 @@ class Basis:
     def _keep(self, new: torch.Tensor) -> None:
         need = self.done + new.shape[0]
         if need > self.A.shape[0]:
-            self.A = torch.cat([self.A[: self.done], self.A.new_zeros(max(need - self.done, 16, self.done // 2), self.A.shape[1])])
+            self.A = torch.cat([self.A[: self.done], self.A.new_empty(max(need - self.done, 16, self.done // 2), self.A.shape[1])])
         self.A[self.done : need] = new
 
     def _close(self, count: int) -> None:

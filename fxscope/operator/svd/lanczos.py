@@ -12,6 +12,7 @@ from ...errors import FxscopeError, ShapeError
 from .krylov import DEFLATED, Basis
 from .result import SVD
 from .rows import Rows, decomposed, flatten
+from .search import Search
 from .task import Task, Triplets
 
 BLOCKS = (1, 8, 16, 32, 64)
@@ -23,9 +24,10 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
 
     block   vectors that go through the network together. 1 takes the fewest passes, and is the default on a CPU; more pays
             where a pass of several costs less than as many passes of one: on other devices that is timed first.
-    look    steps from a fresh random vector after everything has converged. A Krylov space holds one copy of a repeated
-            value (``block`` copies); a further copy that is larger than what was found shows in the fresh chain, and the
-            search goes on. Default: as many as the first chain took to see a value that large, and a quarter more; 0 is off.
+    look    steps, at most, from a fresh random vector after everything has converged. A Krylov space holds one copy of a repeated
+            value (``block`` copies); a further copy shows in the fresh chain, and the search goes on. The look ends where the risk of a
+            hidden copy is small (``info["risk"]``). Default: half of all steps, or none where a copy is improbable and it is dear to
+            find out (``Search._steps``); 0 is off.
     Two passes a vector; the errors are those of the last Ritz vectors, known without a further pass. The basis is restarted
     only where it would take more than ``BUDGET``: while it fits, not restarting takes the fewest passes.
     Source: Golub & Kahan (1965); Baglama & Reichel, SIAM J. Sci. Comput. 27 (2005).
@@ -35,78 +37,15 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
         raise FxscopeError(f"block={block} takes {2 * block} passes a step, max_passes is {task.max_passes}")
     basis = Basis(rows, _capacity(rows, task.k, block), _generator(task))
     _start(basis, rows, task, block)
-    run = _Run(basis, rows, task, block, 0 if task.start is None or basis.done else basis.waiting)
-    while run.affordable and not run.converged():
-        run.step()
-    while run.steps and run.affordable and run.converged() and not run.second_look(look):
-        while run.affordable and not run.converged():
-            run.step()
-    return _triplets(basis, rows, task, {"block": block, "restarts": run.restarts, "steps": run.steps, "look": run.look})
+    search = Search(basis, rows, task, block)
+    search.run(look)
+    info = {"block": block, "restarts": search.restarts, "steps": search.steps, "look": search.look, "looked": search.looked, "risk": search.risk}
+    return _triplets(basis, rows, task, info)
 
 
 def _generator(task: Task) -> torch.Generator:
     """Other vectors than those an earlier result began with, whose space is known."""
     return torch.Generator().manual_seed(task.seed + (0 if task.start is None else task.start.passes))
-
-
-class _Run:
-    """The steps of one call: when they end, and what they have seen."""
-
-    def __init__(self, basis: Basis, rows: Rows, task: Task, block: int, given: int):
-        self.basis, self.rows, self.task, self.block = basis, rows, task, block
-        self.given = given  # rows of another F's result: nothing points to exact ones, so they are multiplied first
-        self.restarts = self.steps = 0
-        self.look = 0 if task.start is None else task.start.info.get("look", 10)
-        self.largest: list[float] = []  # of F^T F, after every step
-
-    @property
-    def affordable(self) -> bool:
-        return self.rows.passes + 2 * self.block <= self.task.max_passes
-
-    def step(self, newest: bool = False) -> None:
-        """Multiply the waiting rows that the wanted vectors point to most, or the newest ones."""
-        if self.basis.waiting > self.block and self.basis.done >= self.given:
-            towards = np.arange(self.basis.waiting) if newest else np.linalg.norm(self.basis.left(self.basis.ritz()[1][:, : self.task.k]), axis=1)
-            self.basis.arrange(np.argsort(-towards, kind="stable"))
-        if not self.basis.room(self.block):
-            self.basis.restart(self.task.k + (self.basis.capacity - self.task.k) // 3)
-            self.restarts += 1
-        self.basis.grow(self.block)
-        self.steps += 1
-
-    def converged(self) -> bool:
-        """|F^T u - s v| <= tol s for the k best, in terms of theta = s^2: |F^T F v - theta v| <= tol theta."""
-        if not self.basis.done:
-            return False
-        theta, Y = self.basis.ritz()
-        self.largest.append(float(theta[0]))
-        if self.basis.done < max(self.task.k, self.given):
-            return False
-        limit = np.maximum(self.task.tol * theta[: self.task.k], 8 * self.rows.epsilon * theta[0])
-        return bool((np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0) <= limit).all())
-
-    def second_look(self, asked: int | None) -> bool:
-        """Whether a fresh chain leaves the k best values as they are; what it finds stays in the basis.
-
-        Values of a growing basis only grow, and converged ones by at most their residual, tol theta: more is a new triplet.
-        """
-        before = self.basis.ritz()[0][: self.task.k]
-        smallest, most = before[-1], before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
-        if asked is None and self.task.k == 1:
-            asked = 0  # a copy of the largest value is no news
-        elif asked is None:
-            seen = next((i for i, value in enumerate(self.largest) if value >= smallest), 0) + 1
-            asked = max(self.look, 2 + seen + seen // 4)
-        self.look = asked
-        for taken in range(asked):
-            if self.basis.done == self.basis.turned.small or not self.affordable:
-                return True
-            if not taken:
-                self.basis.refill(self.block)
-            self.step(newest=True)
-            if (self.basis.ritz()[0][: self.task.k] > most).any():
-                return False
-        return True
 
 
 def _timed_block(rows: Rows, task: Task) -> int:
