@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import pytest
 import torch
 from torch import nn
 
+import fxscope
+from fxscope.testing import laws, randomize
 from fxscope.testing.conformance import __main__ as command
 from fxscope.testing.conformance import measure, members
 from fxscope.testing.conformance.table import CODES, write_docs
@@ -126,3 +129,33 @@ def test_every_failure_has_a_reason_code_and_is_named_among_the_limitations(path
 def test_the_page_is_what_the_lines_say(tmp_path):
     shutil.copytree(DOCS / "conformance", tmp_path / "conformance")
     assert write_docs(tmp_path / "conformance").read_text() == (DOCS / "conformance.md").read_text()
+
+
+def _with_noise_map(library: str):
+    """A DRUNet, its inputs, and the places of those: an image and the map of its noise, which spandrel's takes as a fourth channel."""
+    rng = torch.Generator().manual_seed(0)
+    image, noise = torch.randn(2, 3, 32, 32, generator=rng, dtype=torch.float64), torch.rand(2, 1, 32, 32, generator=rng, dtype=torch.float64)
+    sizes = {"nc": [8, 16, 16, 16], "nb": 1}
+    if library == "deepinv":
+        return importlib.import_module("deepinv").models.DRUNet(pretrained=None, **sizes), (image, noise), ["x", "sigma"]
+    architecture = importlib.import_module("spandrel.architectures.DRUNet.__arch.network_unet")
+    return architecture.DRUNet(in_nc=4, out_nc=3, **sizes), (torch.cat([image, noise], 1),), ["x0"]
+
+
+@pytest.mark.filterwarnings("ignore")  # the model library's own
+@pytest.mark.parametrize("library", ["deepinv", "spandrel"])
+@torch.no_grad()
+def test_a_bias_free_network_has_no_residual_in_image_and_noise_map(library):
+    """DRUNet is homogeneous in (x, noise map): r is 0, every bit of it, and F (x, map) is the output; in x alone the map's part is a constant."""
+    model, given, places = _with_noise_map(library)
+    model = randomize(model.double().eval(), *given)
+    lin = fxscope.interpret(model, *given, inputs=places)
+    expected = model(*given)
+    assert not lin.residual.any() and not lin.contributions((1, 5, 6)).terms
+    probes = tuple(v.unsqueeze(0) for v in given)
+    assert laws.distance((lin.F @ (probes if len(places) > 1 else probes[0]))[0], expected) < 1e-12
+    rows = lin.F.row((1, 5, 6))
+    rows = rows if isinstance(rows, tuple) else (rows,)
+    assert torch.allclose(sum((r * v).flatten(1).sum(1) for r, v in zip(rows, given)), expected[:, 1, 5, 6], rtol=1e-10)
+    if len(places) > 1:
+        assert fxscope.interpret(model, *given).residual.abs().max() > 1e-3
