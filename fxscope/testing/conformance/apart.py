@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
 import signal
-from multiprocessing.connection import Connection
+import threading
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from .measure import measure
@@ -49,5 +51,12 @@ def _received(connection: Connection, process: multiprocessing.process.BaseProce
 
 def _measure_into(connection: Connection, suite: str, name: str, exports: bool) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     line = measure(members(suite)[name], exports)
     connection.send({**line, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024})
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end this process any more."""
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
