@@ -27,12 +27,12 @@ from fxscope.testing.conformance.table import CODES, write_docs
 class Odd(nn.Module):
     def __init__(self, kind):
         super().__init__()
-        self.kind, self.body, self.rnn = kind, nn.Linear(4, 4), nn.GRU(4, 4, batch_first=True)
+        self.kind, self.body = kind, nn.Linear(4, 4)
 
     def forward(self, x):
         y = self.body(x)
         if self.kind == "operator":
-            return self.rnn(y)[0]
+            return torch.erfinv(torch.tanh(y))
         if self.kind == "data":
             return y if y.sum() > 0 else -y
         return torch.softmax(y, -1) if self.kind == "path" else torch.relu(y)
@@ -42,7 +42,7 @@ class Odd(nn.Module):
 def test_reason_codes(kind, status):
     line = measure(lambda: (Odd(kind), (torch.randn(2, 3, 4),)))
     assert line["status"].startswith(status), line
-    assert kind != "operator" or "gru" in line["status"]
+    assert kind != "operator" or "erfinv" in line["status"]
 
 
 NETWORKS = """

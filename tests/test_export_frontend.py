@@ -148,18 +148,51 @@ def test_what_cannot_be_exported_is_told_with_both_reasons():
         fxscope.interpret(Valued(), torch.randn(2, 3))
 
 
-def test_recurrent_modules_are_refused_by_name(rng):
-    class Recurrent(nn.Module):
-        def __init__(self, kind):
-            super().__init__()
-            self.body = kind(4, 5, batch_first=True)
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.body = kind(4, 5, batch_first=True, **options)
 
-        def forward(self, x):
-            return self.body(x)[0]
+    def forward(self, x):
+        return self.body(x)[0]
 
-    for kind in (nn.LSTM, nn.GRU, nn.RNN):
-        with pytest.raises(UnsupportedOperator, match=f"(?i){kind.__name__}"):
-            fxscope.interpret(Recurrent(kind), torch.randn(2, 3, 4, generator=rng))
+
+@pytest.mark.parametrize("kind, options", [(nn.LSTM, {"num_layers": 2}), (nn.LSTM, {"bidirectional": True}), (nn.GRU, {"bidirectional": True}), (nn.RNN, {"nonlinearity": "relu"})])
+@torch.no_grad()
+def test_recurrent_modules_are_written_out_step_by_step(kind, options, rng):
+    model, x0 = Recurrent(kind, **options).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D)
+    holds(model, x0)
+    with pytest.raises(UnsupportedOperator, match=f"{kind.__name__}[^!]*example_inputs"):
+        fxscope.transform(model)
+
+
+class Gated(nn.Module):
+    """An LSTM by hand, as a detached network: gates are constants, and tanh(z) is z times the constant tanh(z)/z."""
+
+    def __init__(self, lstm):
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x):
+        h = c = x.new_zeros(x.shape[0], self.lstm.hidden_size)
+        steps = []
+        for t in range(x.shape[1]):
+            z = x[:, t] @ self.lstm.weight_ih_l0.T + self.lstm.bias_ih_l0 + h @ self.lstm.weight_hh_l0.T + self.lstm.bias_hh_l0
+            i, f, g, o = z.chunk(4, -1)
+            c = torch.sigmoid(f).detach() * c + torch.sigmoid(i).detach() * (g * (torch.tanh(g) / g).detach())
+            h = torch.sigmoid(o).detach() * (c * (torch.tanh(c) / c).detach())
+            steps.append(h)
+        return torch.stack(steps, 1)
+
+
+@torch.no_grad()
+def test_an_lstm_freezes_its_gates(rng):
+    """Law 7: F is the Jacobian of the network with detached gates."""
+    model, x0, v = Recurrent(nn.LSTM).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D), torch.randn(2, 3, 4, generator=rng, dtype=D)
+    detached = Gated(model.body)
+    assert laws.distance(detached(x0), model(x0)) < 1e-12
+    expected, = laws.twice_transposed(lambda x: (detached(x),), x0, v)
+    assert laws.distance((fxscope.interpret(model, x0).F @ v.unsqueeze(0))[0], expected) < 1e-12
 
 
 @pytest.mark.filterwarnings("ignore")  # torch says that its quantisation moves to another package
