@@ -12,6 +12,10 @@ hand. Every network is built without weights, randomised (`fxscope.testing.rando
 relative error of laws 1 to 6, 8 and 11 (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
 `tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
 
+Inputs are as small as the network takes: images of 32 or 64 pixels where it runs on them, else of its own size; 4 frames of a video, but 16 of 224
+pixels for mvit_v1_b and s3d; RAFT updates its flow twice, on 128 pixels. Whatever asks for float32 by itself (the upcast of an RMS norm,
+rotary angles, a grid of positions) gets float64 (`fxscope.testing.Widened`). Recurrent layers are written out, step by step.
+
 A network is measured in a process of its own; its line in `docs/conformance/` has the time, and the largest memory of that process.
 
 Reason codes:
