@@ -13,7 +13,7 @@ import operator
 import os
 import sys
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Iterator
 
 import torch
@@ -141,10 +141,10 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     """Attributes of the model's modules, and what the dicts and lists among them hold, are the same objects when the block ends.
 
     A forward that writes ``self.mean = self.mean.type_as(x)``, or keeps a table in ``self.cache[device]``, would else leave a proxy, or
-    torch.func's wrapper, in the user's model.
+    torch.func's wrapper, in the user's model; one that hooks its own modules at its first call would hook them twice.
     """
     tables = [table for m in model.modules() for table in (m.__dict__, m._parameters, m._buffers)]
-    held = [value for table in tables for value in table.values() if type(value) in (dict, list)]
+    held = [value for table in tables for value in table.values() if type(value) in (dict, list, OrderedDict)]
     kept = [(container, container.copy()) for container in (*tables, *held)]
     try:
         yield

@@ -236,6 +236,29 @@ def test_the_model_is_left_as_it_was(rng):
         assert type(model.mean) is type(model.table.pop("spread")) is torch.Tensor and not [k for k in vars(model) if "constant" in k], "no proxy, no wrapper, no constant of a trace"
 
 
+class Capturing(nn.Module):
+    """It hooks a module of its own at its first call, as Hugging Face's models do to give hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.hooked = nn.Linear(4, 4), False
+
+    def forward(self, x):
+        if not self.hooked:
+            self.body.register_forward_hook(lambda module, inputs, output: output * 2)
+            self.hooked = True
+        return self.body(x)
+
+
+@pytest.mark.parametrize("frontend", ["auto", "export"])
+@torch.no_grad()
+def test_a_model_hooks_itself_once(frontend, rng):
+    model, x0 = Capturing().double().eval(), torch.randn(2, 4, generator=rng, dtype=D)
+    expected = 2 * model.body(x0)
+    lin = fxscope.interpret(model, x0, frontend=frontend)
+    assert laws.distance(lin.y0, expected) < 1e-12 and laws.distance(model(x0), expected) == 0 and len(model.body._forward_hooks) == 1
+
+
 class SequenceFirst(nn.Module):
     """Attention in the layout (L, B, E): a bias of (L*B, E) stands where images are not slowest."""
 
