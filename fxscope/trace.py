@@ -13,7 +13,7 @@ import operator
 import os
 import sys
 import traceback
-from collections import Counter
+from collections import Counter, OrderedDict
 from typing import Iterator
 
 import torch
@@ -138,19 +138,27 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
 
 @contextlib.contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Attributes of the model's modules are the same objects when the block ends.
+    """Attributes of the model's modules, and what the dicts and lists among them hold, are the same objects when the block ends.
 
-    A forward that writes ``self.mean = self.mean.type_as(x)`` would else leave a proxy, or torch.func's wrapper, in the user's model.
+    A forward that writes ``self.mean = self.mean.type_as(x)``, or keeps a table in ``self.cache[device]``, would else leave a proxy, or
+    torch.func's wrapper, in the user's model; one that hooks its own modules at its first call would hook them twice.
     """
     tables = [table for m in model.modules() for table in (m.__dict__, m._parameters, m._buffers)]
-    kept = [dict(table) for table in tables]
+    held = [value for table in tables for value in table.values() if type(value) in (dict, list, OrderedDict)]
+    kept = [(container, container.copy()) for container in (*tables, *held)]
     try:
         yield
     finally:
-        for table, before in zip(tables, kept):
-            if table.keys() != before.keys() or any(table[k] is not before[k] for k in before):
-                table.clear()
-                table.update(before)
+        for container, before in kept:
+            _restore(container, before)
+
+
+def _restore(container: dict | list, before: dict | list) -> None:
+    now, then = (list(c.items()) if isinstance(c, dict) else list(enumerate(c)) for c in (container, before))
+    if len(now) == len(then) and all(a[0] is b[0] and a[1] is b[1] for a, b in zip(now, then)):
+        return
+    container.clear()
+    container.update(before) if isinstance(container, dict) else container.extend(before)
 
 
 def is_write(node: fx.Node) -> bool:

@@ -30,16 +30,28 @@ from .trace import describe_line, is_user_file, is_write, unchanged
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
 _LEAVES = "torch.nn.modules."
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.export.ExportedProgram:
     """``model`` on ``example`` through torch.export, not decomposed; raises ``TraceFailure`` with export's own reason.
 
+    Recurrent layers are written out, for as many steps as the example's sequence has.
+
     dynamic   leave the batch (dimension 0 of every tensor input, where all have the same) free where the model's code allows it
     """
     if dynamic:
         example = _two_images(example)
-    return _exported(model, example, _free_batch(example, model) if dynamic else None)
+    return _unrolled(_exported(model, example, _free_batch(example, model) if dynamic else None))
+
+
+def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """LSTM, GRU and RNN as the products and sums of their steps; those on packed sequences, whose steps are data, stay and are refused by name."""
+    used = {n.target for n in program.graph.nodes if isinstance(n.target, torch._ops.OpOverload) and n.target.overloadpacket.__name__ in _RECURRENT}
+    if not used:
+        return program
+    known = torch.export.default_decompositions()
+    return _with_decompositions(program, {operator: known[operator] for operator in used if operator in known})
 
 
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
@@ -58,9 +70,13 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
 
 def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The same program with no in-place operator left: slower, for writes that canonicalize cannot follow."""
+    return _with_decompositions(program, {})
+
+
+def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return program.run_decompositions({})
+        return program.run_decompositions(table)
 
 
 def _is_free(program: torch.export.ExportedProgram) -> bool:

@@ -148,18 +148,51 @@ def test_what_cannot_be_exported_is_told_with_both_reasons():
         fxscope.interpret(Valued(), torch.randn(2, 3))
 
 
-def test_recurrent_modules_are_refused_by_name(rng):
-    class Recurrent(nn.Module):
-        def __init__(self, kind):
-            super().__init__()
-            self.body = kind(4, 5, batch_first=True)
+class Recurrent(nn.Module):
+    def __init__(self, kind, **options):
+        super().__init__()
+        self.body = kind(4, 5, batch_first=True, **options)
 
-        def forward(self, x):
-            return self.body(x)[0]
+    def forward(self, x):
+        return self.body(x)[0]
 
-    for kind in (nn.LSTM, nn.GRU, nn.RNN):
-        with pytest.raises(UnsupportedOperator, match=f"(?i){kind.__name__}"):
-            fxscope.interpret(Recurrent(kind), torch.randn(2, 3, 4, generator=rng))
+
+@pytest.mark.parametrize("kind, options", [(nn.LSTM, {"num_layers": 2}), (nn.LSTM, {"bidirectional": True}), (nn.GRU, {"bidirectional": True}), (nn.RNN, {"nonlinearity": "relu"})])
+@torch.no_grad()
+def test_recurrent_modules_are_written_out_step_by_step(kind, options, rng):
+    model, x0 = Recurrent(kind, **options).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D)
+    holds(model, x0)
+    with pytest.raises(UnsupportedOperator, match=f"{kind.__name__}[^!]*example_inputs"):
+        fxscope.transform(model)
+
+
+class Gated(nn.Module):
+    """An LSTM by hand, as a detached network: gates are constants, and tanh(z) is z times the constant tanh(z)/z."""
+
+    def __init__(self, lstm):
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, x):
+        h = c = x.new_zeros(x.shape[0], self.lstm.hidden_size)
+        steps = []
+        for t in range(x.shape[1]):
+            z = x[:, t] @ self.lstm.weight_ih_l0.T + self.lstm.bias_ih_l0 + h @ self.lstm.weight_hh_l0.T + self.lstm.bias_hh_l0
+            i, f, g, o = z.chunk(4, -1)
+            c = torch.sigmoid(f).detach() * c + torch.sigmoid(i).detach() * (g * (torch.tanh(g) / g).detach())
+            h = torch.sigmoid(o).detach() * (c * (torch.tanh(c) / c).detach())
+            steps.append(h)
+        return torch.stack(steps, 1)
+
+
+@torch.no_grad()
+def test_an_lstm_freezes_its_gates(rng):
+    """Law 7: F is the Jacobian of the network with detached gates."""
+    model, x0, v = Recurrent(nn.LSTM).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D), torch.randn(2, 3, 4, generator=rng, dtype=D)
+    detached = Gated(model.body)
+    assert laws.distance(detached(x0), model(x0)) < 1e-12
+    expected, = laws.twice_transposed(lambda x: (detached(x),), x0, v)
+    assert laws.distance((fxscope.interpret(model, x0).F @ v.unsqueeze(0))[0], expected) < 1e-12
 
 
 @pytest.mark.filterwarnings("ignore")  # torch says that its quantisation moves to another package
@@ -178,17 +211,19 @@ def test_torchvision_transformers(name, rng):
 
 
 class Assigning(nn.Module):
-    """It writes its input, an attribute of its own, and crops by a size of the input; symbolic tracing puts a constant on it."""
+    """It writes its input, an attribute of its own, a table of its own, and crops by a size of the input; symbolic tracing puts a constant on it."""
 
     def __init__(self):
         super().__init__()
-        self.mean, self.body = torch.ones(1), nn.Conv2d(3, 3, 3, padding=1)
+        self.mean, self.table, self.body = torch.ones(1), {}, nn.Conv2d(3, 3, 3, padding=1)
 
     def forward(self, x):
         self.mean = self.mean.type_as(x)
+        if "spread" not in self.table:  # as the attention biases of LeViT
+            self.table["spread"] = self.body.weight.abs().sum() * torch.ones_like(x[0, 0])
         h, w = x.shape[2:]
         y = self.body(torch.relu(F.pad(x, (0, 1, 0, 1)))) * torch.tensor([2.0], dtype=torch.float64)
-        return y[:, :, :h, :w] + self.mean
+        return y[:, :, :h, :w] + self.mean + self.table["spread"]
 
 
 def test_the_model_is_left_as_it_was(rng):
@@ -198,7 +233,30 @@ def test_the_model_is_left_as_it_was(rng):
         with torch.no_grad():
             subject = Subject(model, program(model, x0, frontend=frontend), Example((x0,)))
             assert max(error() for error in subject.laws().values()) < 1e-12
-        assert type(model.mean) is torch.Tensor and not [k for k in vars(model) if "constant" in k], "no proxy, no wrapper, no constant of a trace"
+        assert type(model.mean) is type(model.table.pop("spread")) is torch.Tensor and not [k for k in vars(model) if "constant" in k], "no proxy, no wrapper, no constant of a trace"
+
+
+class Capturing(nn.Module):
+    """It hooks a module of its own at its first call, as Hugging Face's models do to give hidden states."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.hooked = nn.Linear(4, 4), False
+
+    def forward(self, x):
+        if not self.hooked:
+            self.body.register_forward_hook(lambda module, inputs, output: output * 2)
+            self.hooked = True
+        return self.body(x)
+
+
+@pytest.mark.parametrize("frontend", ["auto", "export"])
+@torch.no_grad()
+def test_a_model_hooks_itself_once(frontend, rng):
+    model, x0 = Capturing().double().eval(), torch.randn(2, 4, generator=rng, dtype=D)
+    expected = 2 * model.body(x0)
+    lin = fxscope.interpret(model, x0, frontend=frontend)
+    assert laws.distance(lin.y0, expected) < 1e-12 and laws.distance(model(x0), expected) == 0 and len(model.body._forward_hooks) == 1
 
 
 class SequenceFirst(nn.Module):
@@ -212,22 +270,46 @@ class SequenceFirst(nn.Module):
         return self.last(self.attention(x, x, x, need_weights=False)[0])
 
 
+class Frames(nn.Module):
+    """A video whose frames go through a convolution as images of their own: (B*T, C, H, W)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(2, 3, 2), nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.conv(x.flatten(0, 1))).unflatten(0, (-1, 3)).flatten(2))
+
+
+class Stacked(nn.Module):
+    """Two images through one encoder, one behind the other in the batch, as in RAFT."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 2)
+
+    def forward(self, x):
+        a, b = torch.chunk(torch.relu(self.conv(torch.cat([x, 0.5 * x.flip(-1)], 0))), 2)
+        return a - 2 * b
+
+
+@pytest.mark.parametrize("make, shape, at", [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))])
 @torch.no_grad()
-def test_constants_are_those_of_each_image(rng):
+def test_constants_are_those_of_each_image(make, shape, at, rng):
     """``row`` and contributions of two images at once equal those of each alone."""
-    model = SequenceFirst().double().eval()
+    model = make().double().eval()
     for parameter in model.parameters():
         parameter.copy_(torch.randn(parameter.shape, generator=rng, dtype=D))
-    x0, index = torch.randn(2, 5, 8, generator=rng, dtype=D), torch.tensor([3, 17, 6, 11])
+    x0, index = torch.randn(2, *shape, generator=rng, dtype=D), torch.tensor([3, 9, 6, 11])
     row = fxscope.transform(model, "row", example_inputs=(x0,))
     _, rows, r = row(x0, index)
     for k in range(2):
         for b in range(2):
             _, one, alone = row(x0[b : b + 1], index[2 * k + b : 2 * k + b + 1])
             assert laws.distance([rows[2 * k + b : 2 * k + b + 1]], [one]) < 1e-12 and laws.distance([r[2 * k + b : 2 * k + b + 1]], [alone]) < 1e-12
-    both = fxscope.interpret(model, x0).contributions((2, 1))
+    both = fxscope.interpret(model, x0).contributions(at)
     for b in range(2):
-        one = fxscope.interpret(model, x0[b : b + 1]).contributions((2, 1))
+        one = fxscope.interpret(model, x0[b : b + 1]).contributions(at)
         assert all(abs(float(t.value[b]) - float(s.value)) < 1e-12 for t, s in zip(both.terms, one.terms, strict=True))
 
 

@@ -123,7 +123,7 @@ def test_a_second_input_is_frozen(rng):
 
 
 class Aliases(nn.Module):
-    """Writes through views, augmented assignment, an alias read after an in-place ReLU."""
+    """Writes through views, one of them of the whole, augmented assignment, an alias read after an in-place ReLU."""
 
     def __init__(self):
         super().__init__()
@@ -138,7 +138,10 @@ class Aliases(nn.Module):
         half = x[:, 1:3]
         half *= 2
         x[:, 0] = x[:, 3]
-        return x + identity
+        whole = x[:]
+        x[:] = x * 0.5
+        whole += 1
+        return x + identity + whole
 
 
 def test_in_place_writes_are_seen_through_every_alias(rng):

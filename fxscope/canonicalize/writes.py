@@ -47,6 +47,7 @@ class _Writes:
         self.graph = graph
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.parent: dict[fx.Node, fx.Node] = {}
+        self.views: dict[fx.Node, list[fx.Node]] = {}
 
     def run(self) -> None:
         sizes = size_nodes(self.graph)
@@ -54,7 +55,7 @@ class _Writes:
             if node.op not in ("call_function", "call_method") or node.meta.get("counts"):
                 continue
             if operator_name(node) in _VIEWS and node.args and isinstance(node.args[0], fx.Node) and node not in sizes:
-                self.parent[node] = node.args[0]
+                self._is_view(node, node.args[0])
             if node in sizes:
                 if node.target in _AUGMENTED:
                     node.target = _AUGMENTED[node.target]
@@ -81,7 +82,7 @@ class _Writes:
                 return self._written(node, base, new)
             view = self._create(node, "call_function", operator.getitem, (base, key))
             new = self._create(node, "call_method", "expand_as", (value, view)) if isinstance(value, fx.Node) else self._create(node, "call_function", torch.full_like, (view, value))
-            self.parent[view] = base
+            self._is_view(view, base)
             self._written(node, view, new)
 
     def _written(self, node: fx.Node, destination: fx.Node, new: fx.Node) -> None:
@@ -92,8 +93,7 @@ class _Writes:
         self.order[new] = self.order[node]
         with self.graph.inserting_before(node):
             self._propagate(node, destination, new, updated)
-        if destination in self.parent:
-            self.parent[new] = updated.get(self.parent[destination], self.parent[destination])
+        self._stand_in(updated)
         updated[node] = new
         for old, current in updated.items():
             for user in list(old.users):
@@ -101,6 +101,13 @@ class _Writes:
                     user.replace_input_with(old, current)
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
+
+    def _stand_in(self, updated: dict) -> None:
+        """New values are views of what their predecessors were views of; one that covers all of its base (y[:] = ...) is the new base itself."""
+        for old, current in updated.items():
+            base = updated.get(self.parent.get(old), self.parent.get(old))
+            if base is not None and base is not current and current not in self.parent:
+                self._is_view(current, base)
 
     def _propagate(self, node: fx.Node, destination: fx.Node, new: fx.Node, updated: dict) -> None:
         """Scatter ``new`` back through the chain of views, then take every other live view of the base again."""
@@ -117,8 +124,15 @@ class _Writes:
             self._retake(node, alias, updated)
 
     def _family(self, node: fx.Node) -> list[fx.Node]:
-        root = self._root(node)
-        return [n for n in self.order if n is root or (n in self.parent and self._root(n) is root)]
+        """The tensor that ``node`` is a view of, and all of its views, theirs included."""
+        found = [self._root(node)]
+        for member in found:  # which grows
+            found += self.views.get(member, ())
+        return found
+
+    def _is_view(self, node: fx.Node, base: fx.Node) -> None:
+        self.parent[node] = base
+        self.views.setdefault(base, []).append(node)
 
     def _root(self, node: fx.Node) -> fx.Node:
         while node in self.parent:
@@ -129,7 +143,7 @@ class _Writes:
         if alias not in updated:
             base = self._retake(node, self.parent[alias], updated)
             updated[alias] = self._create(alias, alias.op, alias.target, (base, *alias.args[1:]), dict(alias.kwargs))
-            self.parent[updated[alias]] = base
+            self._is_view(updated[alias], base)
         return updated[alias]
 
     def _scatter(self, node: fx.Node, view: fx.Node, base: fx.Node, value: fx.Node) -> fx.Node:

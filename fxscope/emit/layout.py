@@ -59,7 +59,9 @@ def _moved(record: Record, at: int | None) -> int | None:
         return None if "." in twin.equation or inputs[twin.at][at] not in output else output.index(inputs[twin.at][at])
     if isinstance(twin, Stack):
         return None if twin.dim < 0 and at else at + (0 <= twin.dim <= at)
-    if isinstance(twin, (Concat, Item, Expand, Repeat)):
+    if isinstance(twin, Concat):
+        return None if twin.dim == at or rank is not None and twin.dim + rank == at else at  # image after image, and then those of another operand
+    if isinstance(twin, (Item, Expand, Repeat)):
         return at
     if isinstance(twin, Reshape):
         return None if at else 0

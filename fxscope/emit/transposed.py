@@ -195,8 +195,9 @@ def _kind(twin: Any) -> str:
 def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
     """(K, B): what an additive constant adds to the outputs that y is the cotangent of, <y, c>."""
     if record.twin.per_channel and record.rank is not None and record.rank > 2:
-        return torch.matmul(y.flatten(3).sum(-1), constant.flatten())
-    product = torch.where(y == 0, 0.0, y * constant)  # a score masked with -inf, which nothing reads
+        product = torch.matmul(y.flatten(3).sum(-1), constant.flatten())
+    else:
+        product = torch.where(y == 0, 0.0, y * constant)  # a score masked with -inf, which nothing reads
     return product.reshape([k.K, batch, -1]).sum(-1)
 
 

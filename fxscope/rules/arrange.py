@@ -209,6 +209,12 @@ def _parts(f, x, **given):
     return parts[0], parts[1] * 2.0
 
 
+def _ends(f, x, **given):
+    """Parts of three from either end, the last by both of its numbers."""
+    parts = f(x, *given.values())
+    return parts[0], parts[-1] * 2.0, parts[2]
+
+
 def _sides(f, x, **given):
     return f([x, *given.values(), x * 2.0], 1)
 
@@ -273,10 +279,10 @@ NARROW = _move("narrow", torch.narrow, narrow, methods=("narrow",), functions=(_
 CHUNK = _move("chunk", torch.chunk, chunk, methods=("chunk",), functions=(_ATEN.chunk.default,), yields="tensors", samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),), formula="y1 = parts of x1")
 SPLIT = _move(
     "split", torch.split, split, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default), yields="tensors",
-    samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default"))), formula="y1 = parts of x1",
+    samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default")), Sample(kwargs={"split_size_or_sections": 3, "dim": 3}, call=_ends, spellings=("split", "split.Tensor"))), formula="y1 = parts of x1",
 )
-TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])),), formula="y1 = parts of x1")
-UNBIND = _move("unbind", torch.unbind, unbind, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts),), formula="y1 = parts of x1")
+TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])), Sample(kwargs={"sections": 3, "dim": 2}, call=_ends), Sample(kwargs={"sections": [2, 3], "dim": 2}, call=_ends)), formula="y1 = parts of x1")
+UNBIND = _move("unbind", torch.unbind, unbind, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts), Sample(kwargs={"dim": 1}, call=_ends)), formula="y1 = parts of x1")
 INDEX_SELECT = _move("index_select", torch.index_select, index_select, methods=("index_select",), functions=(_ATEN.index_select.default,), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),), formula="y1 = x1 at the same places")
 SLICE_SCATTER = _move(
     "slice_scatter", torch.slice_scatter, slice_scatter, methods=("slice_scatter",), functions=(_ATEN.slice_scatter.default,), carries=("x", "src"),

@@ -1,4 +1,4 @@
-"""Exact arithmetic for models that cast to float32 by themselves (the upcast of an RMS norm, a softmax in float32)."""
+"""Exact arithmetic for models that ask for float32 by themselves (the upcast of an RMS norm, a softmax or positions in float32)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from torch.overrides import TorchFunctionMode
 
 
 class Widened(TorchFunctionMode):
-    """While it is entered, a float64 tensor that is cast to float32 stays float64, so that the laws can be held to 1e-9.
+    """While it is entered, whoever asks for float32 gets float64, and the default dtype is float64: the laws can be held to 1e-9.
 
-    The model is not edited: such casts are meant to widen half precision, and would round float64.
+    The model is not edited: such casts are meant to widen half precision, and would round float64; tables that a forward makes for
+    itself (positions, grids) would not meet the double weights.
     """
 
+    def __enter__(self) -> "Widened":
+        self.before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        return super().__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)
+        torch.set_default_dtype(self.before)
+
     def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        wide = bool(args) and isinstance(args[0], torch.Tensor) and args[0].dtype is torch.float64
-        if not wide:
-            return function(*args, **kwargs)
         if function is torch.Tensor.float:
-            return args[0]
-        if function is torch.Tensor.to or kwargs.get("dtype") is torch.float32:
-            args = tuple(torch.float64 if a is torch.float32 else a for a in args)
-            kwargs = {n: torch.float64 if v is torch.float32 else v for n, v in kwargs.items()}
-        return function(*args, **kwargs)
+            return args[0].double()
+        if function is not torch.Tensor.view:  # which reads the same bits as another dtype
+            args = tuple(_wide(a) for a in args)
+            kwargs = {name: _wide(value) for name, value in (kwargs or {}).items()}
+        return function(*args, **(kwargs or {}))
+
+
+def _wide(value: Any) -> Any:
+    return torch.float64 if value is torch.float32 else value

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..trace import unchanged
+
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -20,7 +22,8 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
 
     Layer by layer, in order of execution on ``inputs`` and ``named``, the outputs of convolutions and linear layers are scaled to unit
     deviation with a bias of order one; running statistics are calibrated to what the layer sees, perturbed. Deterministic
-    under ``seed``; the mode is kept; the hooks used are removed. Raises ``AssertionError`` where an activation is constant.
+    under ``seed``; the mode is kept; the hooks used are removed. A layer of constant output (after a norm over one channel, in the first of
+    several steps that start at 0) keeps the weight as drawn until a later call. Raises ``AssertionError`` where an activation is not finite.
     """
     rng = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -30,7 +33,7 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     handles = [m.register_forward_hook(_calibrate(rng)) for m in model.modules() if isinstance(m, _LINEAR)]
     handles += [m.register_forward_pre_hook(_statistics(rng)) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), unchanged(model):
             model(*inputs, **named)
     finally:
         for handle in handles:
@@ -55,11 +58,13 @@ def _calibrate(rng: torch.Generator):
     def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
         if id(module) in seen or not module.weight.requires_grad:
             return output
-        seen.add(id(module))
         bias = 0 if module.bias is None else module.bias.view(1, -1, *[1] * (output.dim() - 2)) if not isinstance(module, nn.Linear) else module.bias
         linear = output - bias
         scale = linear.std()
-        assert torch.isfinite(scale) and scale > 1e-12, f"{type(module).__name__} gives a constant output"
+        assert torch.isfinite(scale), f"{type(module).__name__} gives an output that is not finite"
+        if scale <= 1e-12 * (1 + linear.abs().max()):
+            return output
+        seen.add(id(module))
         module.weight.data /= scale
         linear = linear / scale
         if module.bias is None:

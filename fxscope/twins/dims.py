@@ -114,7 +114,9 @@ def _chunk_start(i: int, n, chunks, dim):
 
 
 def _split_start(i: int, n, size, dim):
-    return size * i if not isinstance(size, (list, tuple)) else _total(size[:i])
+    if isinstance(size, (list, tuple)):
+        return _total(size[:i])
+    return size * (i if i >= 0 else (n + size - 1) // size + i)
 
 
 def _total(sizes):
@@ -144,20 +146,27 @@ def _from_the_front(parts: dict, number: int) -> dict:
 def join(k: Back, function, parts: dict, x: Like, *args):
     """The adjoint of a split into parts, from {part: y}; parts that nothing reads are zeros."""
     dim = args[-1] if args else 1
-    number = args[0] if function is torch.chunk else len(args[0]) if function is torch.split and isinstance(args[0], (list, tuple)) else None
+    number = _number(function, args[0])
     if number is not None:
         parts = _from_the_front(parts, number)
     if function is not torch.unbind and len(parts) == number:
         return torch.cat([parts[i] for i in range(number)], dim)
     place = dim - 1 if dim >= 0 else dim + len(x.sizes())
     whole = k.zeros(next(iter(parts.values())), x)
-    for i, y in parts.items():
+    for i, y in sorted(parts.items(), key=lambda part: part[0] < 0):  # the last may be among the others, under its other number
         if function is torch.unbind:
-            whole = torch.select_scatter(whole, y, dim, i)
+            whole = torch.select_scatter(whole, y if i >= 0 else y + torch.select(whole, dim, i), dim, i)
         else:
             start = _STARTS[function](i, x.size(place), *args)
-            whole = torch.slice_scatter(whole, y, dim, start, start + y.size(dim))
+            whole = torch.slice_scatter(whole, y if i >= 0 else y + torch.narrow(whole, dim, start, y.size(dim)), dim, start, start + y.size(dim))
     return whole
+
+
+def _number(function, sections) -> int | None:
+    """How many parts there are, where the arguments alone tell."""
+    if isinstance(sections, (list, tuple)):
+        return len(sections) + (function is torch.tensor_split)
+    return sections if function in (torch.chunk, torch.tensor_split) else None
 
 
 ADJOINTS = {

@@ -1,4 +1,4 @@
-"""``python -m fxscope.testing.conformance --suite torchvision [--only NAME] [--json FILE] [--exports] [--write-docs]``."""
+"""``python -m fxscope.testing.conformance --suite torchvision [--only NAME] [--json FILE] [--exports] [--limit SECONDS] [--write-docs]``."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ import sys
 from pathlib import Path
 
 from ...errors import FxscopeError
-from .measure import measure
+from .apart import LIMIT, measure_apart
 from .suites import SUITES, members
 from .table import one_line, write_docs
 
 DOCS = Path("docs/conformance")
+REFUSED = ("quantized_resnet18", "retinanet_resnet50_fpn")  # networks whose refusal is what is asked for
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure a suite, one JSON line a network as soon as it is done; a network that the file has already is not measured again."""
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.conformance", description=main.__doc__)
-    parser.add_argument("--suite", choices=[*SUITES], help="the library whose networks are measured")
+    parser.add_argument("--suite", help=f"whose networks are measured: {', '.join(SUITES)}, or path/to/file.py:function for your own, {{name: function that gives model and inputs}}")
     parser.add_argument("--only", action="append", metavar="NAME", help="this network alone (may be given several times)")
     parser.add_argument("--json", type=Path, metavar="FILE", help=f"lines are kept here and finished ones skipped (default: {DOCS}/SUITE.jsonl with --write-docs)")
     parser.add_argument("--exports", action="store_true", help="also save and check every file form; slow")
     parser.add_argument("--redo", action="store_true", help="measure finished networks again")
+    parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"a network that takes longer is the line TIME_LIMIT (default: {LIMIT})")
     parser.add_argument("--write-docs", action="store_true", help=f"write docs/conformance.md from the files in {DOCS}")
     options = parser.parse_args(arguments)
     if options.suite is None and not options.write_docs:
@@ -43,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    path = options.json or (DOCS / f"{options.suite}.jsonl" if options.write_docs else None)
+    own = options.suite not in SUITES
+    path = options.json or (DOCS / f"{options.suite}.jsonl" if options.write_docs and not own else None)
     finished = {} if path is None else read(path)
     table = members(options.suite)
     names = options.only or list(table)
@@ -53,22 +56,17 @@ def _run(options: argparse.Namespace) -> int:
     failed = 0
     for i, name in enumerate(names, 1):
         if name not in finished or options.redo:
-            finished[name] = {"suite": options.suite, "name": name, "versions": versions(options.suite), **measure(table[name], options.exports)}
+            finished[name] = {"suite": options.suite, "name": name, "versions": versions(options.suite), **measure_apart(options.suite, name, options.exports, options.limit)}
             if path is not None:
                 write(path, finished)
-        failed |= finished[name]["status"] not in ("ok",) and not _refused(name)
+        failed |= finished[name]["status"] != "ok" and name not in REFUSED
         print(f"[{i}/{len(names)}] {one_line(finished[name])}", flush=True)
     return int(failed)
 
 
 def versions(suite: str) -> dict[str, str]:
     """Of torch and of the suite's own package."""
-    return {package: importlib.metadata.version(package) for package in ("torch", suite)}
-
-
-def _refused(name: str) -> bool:
-    """Networks whose refusal is what is asked for."""
-    return name.startswith("quantized")
+    return {package: importlib.metadata.version(package) for package in ("torch", *({suite} & SUITES.keys()))}
 
 
 def read(path: Path) -> dict[str, dict]:

@@ -32,16 +32,17 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
     started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad(), Widened():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
             model, example = build()
-            line = _measured(*_prepared(model, example), exports)
+            with Widened():
+                line = _measured(*_prepared(model, example), exports)
     except FxscopeError as error:
         line = {"status": code(error), "reason": str(error)}
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
-        traceback.print_exc()
-        line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}"}
+        traceback.print_exception(error, limit=-12)
+        line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}"[:400]}
     return {**line, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
 
 

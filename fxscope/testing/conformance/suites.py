@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 from typing import Any, Callable
 
 import torch
 
 from ...errors import FxscopeError
+from ...trace import unchanged
 
 Build = Callable[[], tuple[torch.nn.Module, Any]]
 B = 2
 
 
 def members(suite: str) -> dict[str, Build]:
-    """The members of a suite; raises ``FxscopeError`` where its package is not installed."""
+    """The members of a suite of ``SUITES``, or of your own: "path/to/file.py:function", whose function gives such a table.
+
+    Raises ``FxscopeError`` where there is no such suite, or its package is not installed.
+    """
+    path, _, function = suite.rpartition(":")
     try:
+        if path.endswith(".py"):
+            return runpy.run_path(path)[function]()
         return SUITES[suite]()
+    except (KeyError, OSError) as error:
+        raise FxscopeError(f"no suite {suite}; there are {', '.join(SUITES)}, and path/to/file.py:function") from error
     except ModuleNotFoundError as error:
         raise FxscopeError(f"suite {suite} needs {error.name}: pip install 'fxscope[conformance]'") from error
 
@@ -31,7 +41,10 @@ def _video(frames: int, size: int) -> tuple[torch.Tensor]:
 
 
 def torchvision() -> dict[str, Build]:
-    """Every classifier, segmentation network and video network; quantised ones are refused, with a reason."""
+    """Every classifier, segmentation, video and optical-flow network, and the backbone of every detector.
+
+    A quantised network and a whole detector are refused, each with its reason.
+    """
     from torchvision import models
 
     table: dict[str, Build] = {}
@@ -40,7 +53,12 @@ def torchvision() -> dict[str, Build]:
     for name in models.list_models(module=models.segmentation):
         table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
     for name in models.list_models(module=models.video):
-        table[name] = lambda name=name: (models.get_model(name, weights=None), _video(*((16, 224) if name.startswith(("mvit", "s3d")) else (4, 32))))
+        table[name] = lambda name=name: _of_video(name)
+    for name in models.list_models(module=models.optical_flow):
+        table[name] = lambda name=name: (models.get_model(name, weights=None), {"image1": _image(128)[0], "image2": _image(128)[0].flip(0), "num_flow_updates": 2})
+    for name in models.list_models(module=models.detection):
+        table[f"{name}: backbone"] = lambda name=name: (_detector(name).backbone, _image(300 if name.startswith("ssd300") else 64))
+    table["retinanet_resnet50_fpn"] = lambda: (_detector("retinanet_resnet50_fpn"), ([*_image(64)[0]],))
     table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
     return table
 
@@ -53,6 +71,23 @@ def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
     if name.startswith("vit"):
         size = options["image_size"] = 2 * int(name.rpartition("_")[2])
     return models.get_model(name, weights=None, **options), _image(size)
+
+
+def _of_video(name: str) -> tuple[torch.nn.Module, tuple]:
+    """On 4 frames of 32 pixels; mvit_v1_b and s3d take their full size alone, mvit_v2_s has relative positions, which it interpolates to any."""
+    from torchvision import models
+
+    model = models.get_model(name, weights=None)
+    if name == "mvit_v2_s":
+        model.pos_encoding.temporal_size, model.pos_encoding.spatial_size = 2, (16, 16)  # of 4 frames of 64 pixels
+        return model, _video(4, 64)
+    return model, _video(*((16, 224) if name in ("mvit_v1_b", "s3d") else (4, 32)))
+
+
+def _detector(name: str) -> torch.nn.Module:
+    from torchvision import models
+
+    return models.get_model(name, weights=None, weights_backbone=None)
 
 
 SMALL = ("test_", "femto", "atto", "pico", "nano", "xxs", "xxtiny", "_n0", "_s0", "_t0", "_b0", "_a0", "_m0", "zepto", "xs", "micro", "mini", "tiny", "_x0", "_0", "18", "small", "_s", "_t", "lite", "050", "b16", "_16")
@@ -87,7 +122,8 @@ def _built(name: str) -> tuple[torch.nn.Module, tuple]:
     options = {"img_size": small} if config.get("fixed_input_size", False) else {}
     try:
         model = library.create_model(name, pretrained=False, num_classes=10, **options).eval()
-        model(*_image(small, channels))
+        with unchanged(model):  # which may keep a table of its parameters as they are now
+            model(*_image(small, channels))
         return model, _image(small, channels)
     except (TypeError, ValueError, AssertionError, RuntimeError):
         return library.create_model(name, pretrained=False, num_classes=10), _image(side, channels)

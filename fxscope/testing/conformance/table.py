@@ -12,10 +12,22 @@ hand. Every network is built without weights, randomised (`fxscope.testing.rando
 relative error of laws 1 to 6, 8 and 11 (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
 `tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
 
-Reason codes: UNSUPPORTED_OP, an operator on the path of the probe that no rule covers; NOT_TRACEABLE, neither symbolic tracing
-nor torch.export takes the model's code; DATA_DEPENDENT, its code branches on values; NO_LINEAR_PATH, no output depends linearly
-on the probe.
+Inputs are as small as the network takes: images of 32 or 64 pixels where it runs on them, else of its own size; 4 frames of a video, but 16 of 224
+pixels for mvit_v1_b and s3d; RAFT updates its flow twice, on 128 pixels. Whatever asks for float32 by itself (the upcast of an RMS norm,
+rotary angles, a grid of positions) gets float64 (`fxscope.testing.Widened`). Recurrent layers are written out, step by step.
+
+A network is measured in a process of its own; its line in `docs/conformance/` has the time, and the largest memory of that process.
+
+Reason codes:
+
 """
+CODES = {
+    "UNSUPPORTED_OP": "an operator on the path of the probe that no rule covers; its name follows",
+    "NOT_TRACEABLE": "neither symbolic tracing nor torch.export takes the model's code",
+    "DATA_DEPENDENT": "the model's code branches on values, or the number of its results does",
+    "NO_LINEAR_PATH": "no output depends linearly on the probe",
+    "TIME_LIMIT": "not measured within the time of `--limit`",
+}
 
 
 def one_line(line: dict) -> str:
@@ -29,7 +41,7 @@ def one_line(line: dict) -> str:
 
 def write_docs(folder: Path) -> Path:
     """docs/conformance.md from every .jsonl of the folder."""
-    parts = [HEAD]
+    parts = [HEAD + "".join(f"* {code}: {meaning}\n" for code, meaning in CODES.items())]
     for path in sorted(folder.glob("*.jsonl")):
         lines = [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
         parts.append(_section(path.stem, lines))
