@@ -74,6 +74,22 @@ def test_nothing_is_written_that_somebody_reads():
     assert torch.equal(y0, model(x)) and laws.distance(y1, y0) < 1e-15
 
 
+def test_a_value_added_to_itself():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(2, 3, 3)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return torch.relu(self.conv(x * 0.5)) + (y + y)
+
+    model, x = Twice().double(), torch.randn(1, 2, 6, 6, dtype=torch.float64)
+    y2 = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    for form, given in (("adjoint", y2), ("filter", torch.randn(2, 2, 6, 6, dtype=torch.float64))):
+        assert torch.equal(fxscope.transform(model, form)(x, given), fxscope.transform(model, form, in_place=False)(x, given))
+
+
 def test_gradients_through_masks_in_place(pooled):
     model, x = pooled
     scope, probe = fxscope.transform(model), torch.randn(2, 3, 12, 12, dtype=torch.float64).requires_grad_()

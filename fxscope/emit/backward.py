@@ -42,7 +42,7 @@ class Reversal:
     def _add(self, value: Any, y: Any) -> None:
         if value in self.sums:
             y = self.sums[value] + y
-            mark_same(y)
+            mark_same(y, operands=2)
         self.sums[value] = y
 
     def _record(self, record: Record) -> None:

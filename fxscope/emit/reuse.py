@@ -41,17 +41,18 @@ def mark_sum(record: Record, result: Any) -> None:
         mark_same(result)
 
 
-def mark_same(result: Any) -> None:
-    """Remember a product or sum that has the shape of its first operand."""
+def mark_same(result: Any, operands: int = 1) -> None:
+    """Remember a product or sum that has the shape of its first operand, or of both."""
     if result.node.target in _WRITES:
-        result.node.meta["same"] = True
+        result.node.meta["same"] = operands
 
 
 def in_place(graph: fx.Graph) -> None:
     """x * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
     for node in graph.nodes:
-        if node.meta.pop("same", False) and _free(node.args[0]):
-            node.op, node.target = "call_method", _WRITES[node.target]
+        at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
+        if at is not None:
+            node.op, node.target, node.args = "call_method", _WRITES[node.target], (node.args[at], node.args[1 - at])
         if node.op == "call_method" and node.target == "scatter_add" and _free(node.args[0]):
             node.target = "scatter_add_"
 
