@@ -132,7 +132,7 @@ class Basis:
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
         """Values of F^T F on the span, largest first, and their vectors as columns."""
         H = self.H[: self.done, : self.done]
-        values, vectors = np.linalg.eigh((H + H.T) / 2)
+        values, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy((H + H.T) / 2)))  # numpy's own threads spin on, and take the next pass's core
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
     def left(self, Y: np.ndarray) -> np.ndarray:
