@@ -8,6 +8,7 @@ Every allocation of the CPU allocator is counted (torch.profiler), not the proce
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 
 import torch
@@ -19,6 +20,7 @@ import fxscope
 
 def peak(call) -> int:
     """Most bytes of tensors that lived at once during a call, beyond what lived before it."""
+    gc.collect()  # what dies of an earlier network during the call would be taken off
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         call()
     held = most = 0

@@ -1,6 +1,6 @@
 """docs/benchmarks.md from the JSON files of the benchmarks.
 
-    for b in pair memory products serve sparse; do python tests/bench/$b.py --json tests/bench/results/$b.json; done
+    for b in pair memory products sparse svd votes serve; do python tests/bench/$b.py --json tests/bench/results/$b.json; done
     python tests/bench/table.py
 
 Every file holds a list of rows; a table has a column for every key. Nothing in the page is written by hand but its sentences.
@@ -27,7 +27,7 @@ CHAPTERS = {
 }
 
 
-UNSHOWN = ("info", "converged")  # told by the residual
+UNSHOWN = ("info", "converged", "all_passes")  # told by the residual
 
 
 def cell(value) -> str:
@@ -52,7 +52,7 @@ def page() -> str:
     parts = [
         "# Benchmarks",
         "Ratios within one run, medians of interleaved calls; seconds are those of one machine and tell little. Made by",
-        "```\nfor b in pair memory products serve sparse; do python tests/bench/$b.py --json tests/bench/results/$b.json; done\npython tests/bench/table.py\n```",
+        "```\nfor b in pair memory products sparse svd votes serve; do python tests/bench/$b.py --json tests/bench/results/$b.json; done\npython tests/bench/table.py\n```",
         f"on {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}, CPU.",
     ]
     for name, (title, said) in CHAPTERS.items():
