@@ -89,7 +89,7 @@ def test_lines_are_kept_and_the_table_is_written(suite, tmp_path, capsys):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_keeps_its_lines_and_leaves_no_process(sent, suite, tmp_path):
     path, started = tmp_path / "own.jsonl", tmp_path / "started"
-    run = subprocess.Popen([sys.executable, "-m", "fxscope.testing.conformance", "--suite", suite, "--only", "good", "--only", "hanging", "--json", str(path)], stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen([sys.executable, "-m", "fxscope.testing.conformance", "--suite", suite, "--only", "good", "--only", "hanging", "--json", str(path)], stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not (started.exists() and started.read_text()):
         assert run.poll() is None
         time.sleep(0.1)
@@ -102,6 +102,11 @@ def test_a_stopped_run_keeps_its_lines_and_leaves_no_process(sent, suite, tmp_pa
     while alive(int(started.read_text())) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not alive(int(started.read_text()))
+
+
+def heard() -> None:
+    """A job in a script's background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def alive(process: int) -> bool:
