@@ -15,14 +15,14 @@ import torch.fx as fx
 from .facts import attribute_value
 from .ir import info, mark
 from .rewrite import Program, Record
-from .twins import BatchNorm, Conv, Mask, Select
+from .twins import BatchNorm, Conv, Gate, Mask, Select
 
 
 def optimized(program: Program) -> Program:
-    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before or behind it."""
+    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before or behind it, no factors of 1."""
     linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
     renamed = _renamed(program, dict(zip(program.tape, linear)))
-    for merge in (_mask_behind_pool, _norm_into_convolution, _norm_behind_mask, _norm_into_next):
+    for merge in (_without_one, _mask_behind_pool, _norm_into_convolution, _norm_behind_mask, _norm_into_next):
         renamed = _merged(renamed, merge)
     return renamed
 
@@ -67,6 +67,12 @@ def _merged(program: Program, merge: Callable) -> Program:
         tape += new
         done[record] = new[-1]
     return dataclasses.replace(program, tape=tape, affine={n: done.get(v, v) for n, v in program.affine.items()})
+
+
+def _without_one(program: Program, first: Record, second: Record) -> list[Record] | None:
+    """1 x = x: a residual scale that a network leaves at 1 (EDSR)."""
+    factor = second.twin.factor if type(second.twin) is Gate and second.twin.offset is None else None
+    return [first] if isinstance(factor, (int, float)) and factor == 1 else None
 
 
 def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[Record] | None:

@@ -115,6 +115,15 @@ def test_memory_modes_agree(small, lin):
     assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
 
 
+def test_passes_are_of_one_size(small, monkeypatch):
+    lin = fxscope.interpret(*small, chunk=7)
+    sizes, forward = [], lin.F._forward
+    monkeypatch.setattr(lin.F, "_forward", lambda v: sizes.append(len(v)) or forward(v))
+    probes = image(8, 2, 9, 10, seed=5)
+    assert torch.allclose(lin.F @ probes, fxscope.interpret(*small, chunk=1).F @ probes, atol=1e-13)
+    assert sizes == [4, 4]
+
+
 def test_deterministic_algorithms_are_honoured(small, lin):
     """The transpose of a max-pool is a scatter_add, which CUDA sums in any order unless asked; on a CPU its order is fixed."""
     v = image(2, 3, 10, 10, seed=6)

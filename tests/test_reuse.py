@@ -1,5 +1,7 @@
 """Passes that change how a graph computes, never what: masks in place, channels side by side, norms inside convolutions."""
 
+import operator
+
 import pytest
 import torch
 import torch.fx as fx
@@ -137,10 +139,35 @@ def test_channels_last_survives_a_pool(pool):
         assert runs.copied == [], form
 
 
-def test_norms_vanish_from_a_dense_network():
+class Scaled(nn.Module):
+    """A residual block's scale, as a number."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(3, 3, 3, padding=1), scale
+
+    def forward(self, x):
+        return torch.relu(x + torch.mul(self.conv(x), self.scale))
+
+
+@pytest.mark.parametrize("scale, left", [(1.0, 0), (1, 0), (0.1, 1)])
+def test_a_residual_scale_of_one_leaves_the_linear_forms(scale, left):
+    x, probe = (torch.randn(2, 3, 8, 8, dtype=torch.float64) for _ in range(2))
+    model = Scaled(scale).double()
+    for form in ("filter", "adjoint"):
+        graph, plain = (fxscope.transform(model, form, in_place=free) for free in (True, False))
+        products = [n.target for n in graph.graph.nodes if n.meta["fxscope"].twin == "gate"]
+        assert products == ["mul_" if form == "filter" else operator.mul] * left, "the adjoint's cotangent is the skip connection's too"
+        assert torch.equal(graph(x, probe), plain(x, probe))
+    y1 = fxscope.transform(model)(x, probe)[1]
+    assert laws.distance(fxscope.transform(model, "filter")(x, probe) + fxscope.transform(model, "residual")(x), y1) < 1e-14
+
+
+def test_a_dense_network_has_no_norms_and_masks_its_concatenations_in_place():
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     model = randomize(torchvision.models.densenet121(weights=None).double().eval(), x)
     filter = fxscope.transform(model, "filter")
+    assert not [n for n in filter.graph.nodes if n.target is operator.mul and n.meta["fxscope"].twin == "mask"]
     left = [n for n in filter.graph.nodes if n.target is F.batch_norm and n.meta["fxscope"].branch == "interpreter"]
     assert [n.meta["fxscope"].module for n in left] == ["features.norm5"]  # read by a mean, not by a convolution
     y1 = fxscope.transform(model)(x, x)[1]

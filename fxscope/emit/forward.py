@@ -11,7 +11,7 @@ from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .outputs import finish, probe_major, rebuild
-from .reuse import mark_mask, mark_sum
+from .reuse import mark_product, mark_sum
 from .sources import Copied, Slots, Stored, updates_statistics
 from .tagging import Tagging
 
@@ -131,7 +131,7 @@ class _Forward:
         )
         with Tagging(self.graph, states=states, **tags):
             y = twin.mapped(self.source.proxy).apply(self.k, *[self.values[v] for v in record.inputs])
-        mark_mask(record, y)
+        mark_product(record, y)
         mark_sum(record, y)
         self.values[record] = y
         if y.node not in [self.values[v].node for v in record.inputs]:

@@ -17,21 +17,24 @@ import torch.nn.functional as F
 
 from ..ir import info
 from ..rewrite import Record
-from ..twins import Add, Mask
+from ..twins import Add, Gate, Mask
 
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")
 _UNREAD = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.batch_norm, F.linear,
-    torch.matmul, torch.addcmul, torch.gather, operator.add, operator.mul, torch.add,
+    torch.matmul, torch.addcmul, torch.cat, torch.gather, operator.add, operator.mul, torch.add,
 }  # new memory that the operator's own derivative does not read again  # fmt: skip
 
 
 _WRITES = {operator.mul: "mul_", operator.add: "add_"}
 
 
-def mark_mask(record: Record, result: Any) -> None:
-    """Remember a product with bits that has its operand's shape, where its twin is known."""
-    if type(record.twin) is Mask and not record.twin.grows and record.twin.other is None:
+def mark_product(record: Record, result: Any) -> None:
+    """Remember a product with bits or with a number: it has its operand's shape."""
+    twin = record.twin
+    bits = type(twin) is Mask and twin.other is None
+    number = type(twin) is Gate and twin.offset is None and isinstance(twin.factor, (int, float))
+    if (bits or number) and not twin.grows:
         mark_same(result)
 
 

@@ -59,7 +59,8 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
-        done = [self._forward(pytree.tree_unflatten([t[i : i + self.chunk] for t in leaves], spec)) for i in range(0, K, self.chunk)]
+        size = -(-K // -(-K // self.chunk))  # passes of one size: 8 probes, 7 at most together, are 4 and 4
+        done = [self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec)) for i in range(0, K, size)]
         each = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*(pytree.tree_leaves(d) for d in done))]
         return self.outputs.unstack(self.outputs.build(each), head)
 
