@@ -10,7 +10,7 @@ from ..errors import FxscopeError
 from ..ir import info
 from ..rewrite import Probe, Program, Record
 from ..twins import Back, Item, Like, Twin, join
-from .reuse import mark_product, mark_same
+from .reuse import mark_same, mark_twin
 from .sources import Copied, Stored, parameter_of
 from .tagging import Tagging
 
@@ -70,7 +70,8 @@ class Reversal:
             if constant is not None:
                 self.constants.append((record, constant, y))
         shares = twin.adjoint(self.k, y, *likes)
-        mark_product(record, shares)
+        if len(record.inputs) == 1:
+            mark_twin(record, shares, y)
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
             self._add(value, share)
 

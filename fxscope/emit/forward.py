@@ -11,7 +11,7 @@ from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .outputs import finish, probe_major, rebuild
-from .reuse import mark_product, mark_sum
+from .reuse import mark_twin
 from .sources import Copied, Slots, Stored, updates_statistics
 from .tagging import Tagging
 
@@ -130,11 +130,11 @@ class _Forward:
             origin=self._origin(record.origin), place=base.place, module=base.module, source=base.source,
         )
         with Tagging(self.graph, states=states, **tags):
-            y = twin.mapped(self.source.proxy).apply(self.k, *[self.values[v] for v in record.inputs])
-        mark_product(record, y)
-        mark_sum(record, y)
+            given = [self.values[v] for v in record.inputs]
+            y = twin.mapped(self.source.proxy).apply(self.k, *given)
+        mark_twin(record, y, *given)
         self.values[record] = y
-        if y.node not in [self.values[v].node for v in record.inputs]:
+        if y.node not in [v.node for v in given]:
             y.node._rename(f"{tags['origin']}_twin")
 
     def _output(self) -> None:

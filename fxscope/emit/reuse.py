@@ -17,30 +17,22 @@ import torch.nn.functional as F
 
 from ..ir import info
 from ..rewrite import Record
-from ..twins import Add, Gate, Mask
+from ..twins import Add
 
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")
 _UNREAD = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.batch_norm, F.linear,
-    torch.matmul, torch.addcmul, torch.cat, torch.gather, operator.add, operator.mul, torch.add,
+    torch.matmul, torch.addcmul, torch.cat, torch.gather, torch.where, operator.add, operator.sub, operator.mul, torch.add,
 }  # new memory that the operator's own derivative does not read again  # fmt: skip
 
 
 _WRITES = {operator.mul: "mul_", operator.add: "add_"}
 
 
-def mark_product(record: Record, result: Any) -> None:
-    """Remember a product with bits or with a number: it has its operand's shape."""
-    twin = record.twin
-    bits = type(twin) is Mask and twin.other is None
-    number = type(twin) is Gate and twin.offset is None and isinstance(twin.factor, (int, float))
-    if (bits or number) and not twin.grows:
-        mark_same(result)
-
-
-def mark_sum(record: Record, result: Any) -> None:
-    """Remember the twin of x += y: it has the shape of x."""
-    if type(record.twin) is Add and record.origin.meta.get("written") and record.twin.alpha == 1:
+def mark_twin(record: Record, result: Any, *given: Any) -> None:
+    """Remember a twin's product or sum that has the shape of its operand: by what the twin is, or because the network wrote x += y."""
+    written = type(record.twin) is Add and record.twin.alpha == 1 and record.origin.meta.get("written")
+    if (record.twin.keeps_shape or written) and all(result.node is not g.node for g in given):
         mark_same(result)
 
 
@@ -66,6 +58,6 @@ def _free(node: fx.Node) -> bool:
         if node.op == "call_function":
             return node.target in _UNREAD
         if node.op != "call_method" or node.target not in _VIEWS:
-            return node.target in ("new_zeros", "scatter_add_", "add_")
+            return node.target in ("new_zeros", "scatter_add_", "add_", "mul_", "index_add")
         node = node.args[0]
     return False

@@ -8,11 +8,14 @@ from .base import Like
 
 
 def fold_back(y, x: Like, pad, mode: str):
-    """Fold every padded axis back, the last one first; ``pad`` counts from the last axis (before, behind, before, behind, ...)."""
+    """Fold every padded axis back, the last one first; ``pad`` counts from the last axis (before, behind, before, behind, ...).
+
+    One addition at indices an axis: both borders may reach the same places, as they do where a mirror is wider than half of the image.
+    """
     for axis in range(len(pad) // 2):
         before, behind = pad[2 * axis], pad[2 * axis + 1]
         if not (_zero(before) and _zero(behind)):
-            y = _MODES[mode](y, -1 - axis, before, behind, x.size(x.rank - 1 - axis))
+            y = _folded(y, -1 - axis, before, behind, x.size(x.rank - 1 - axis), mode, x.device)
     return y
 
 
@@ -20,36 +23,19 @@ def _zero(value) -> bool:
     return isinstance(value, int) and value == 0
 
 
-def _added(x, strip, dim: int, start, count):
-    """x with a strip added at start .. start + count."""
-    return torch.slice_scatter(x, x.narrow(dim, start, count) + strip, dim, start, start + count)
+def _folded(y, dim: int, before, behind, n, mode: str, device):
+    strips, places = [], []
+    for count, start, place in ((before, 0, _BEFORE[mode]), (behind, before + n, _BEHIND[mode])):
+        if not _zero(count):
+            strip = y.narrow(dim, start, count)
+            if mode == "replicate":
+                strip, count = strip.sum(dim, keepdim=True), 1
+            strips.append(strip)
+            places.append(place(torch.arange(count, device=device), count, n))
+    strip, index = (strips[0], places[0]) if len(strips) == 1 else (torch.cat(strips, dim), torch.cat(places))
+    return y.narrow(dim, before, n).index_add(dim, index, strip)
 
 
-def _reflect(y, dim: int, before, behind, n):
-    x = y.narrow(dim, before, n)
-    if not _zero(before):
-        x = _added(x, y.narrow(dim, 0, before).flip([dim]), dim, 1, before)
-    if not _zero(behind):
-        x = _added(x, y.narrow(dim, before + n, behind).flip([dim]), dim, n - 1 - behind, behind)
-    return x
-
-
-def _replicate(y, dim: int, before, behind, n):
-    x = y.narrow(dim, before, n)
-    if not _zero(before):
-        x = _added(x, y.narrow(dim, 0, before).sum(dim, keepdim=True), dim, 0, 1)
-    if not _zero(behind):
-        x = _added(x, y.narrow(dim, before + n, behind).sum(dim, keepdim=True), dim, n - 1, 1)
-    return x
-
-
-def _circular(y, dim: int, before, behind, n):
-    x = y.narrow(dim, before, n)
-    if not _zero(before):
-        x = _added(x, y.narrow(dim, 0, before), dim, n - before, before)
-    if not _zero(behind):
-        x = _added(x, y.narrow(dim, before + n, behind), dim, 0, behind)
-    return x
-
-
-_MODES = {"reflect": _reflect, "replicate": _replicate, "circular": _circular}
+# Where in the image the entry i of a border of ``count`` came from: in front of the first of n entries, and behind the last.
+_BEFORE = {"reflect": lambda i, count, n: count - i, "replicate": lambda i, count, n: i, "circular": lambda i, count, n: i + (n - count)}
+_BEHIND = {"reflect": lambda i, count, n: (n - 2) - i, "replicate": lambda i, count, n: i + (n - 1), "circular": lambda i, count, n: i}

@@ -3,7 +3,8 @@
     python tests/bench/serve.py [--networks NAME,...] [--json FILE]
 
 One row an image (K = 1). Per runtime the plain network goes the same way: both eager, both compiled by Inductor, both an AOTInductor
-package, both in onnxruntime. Medians of interleaved runs; one file serves all batches.
+package, both in onnxruntime. "autograd" is the gradient of the output by torch in eager mode: y0 and the row, no r, and nothing that could be
+exported. Medians of interleaved runs; one file serves all batches.
 """
 
 from __future__ import annotations
@@ -49,10 +50,20 @@ def onnx(module, example, dynamic, path):
     return lambda *given: session.run(None, dict(zip(names, (g.numpy() for g in given))))
 
 
+def gradient(model, x, index):
+    """y0 and the row by autograd."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y0 = model(x)
+        picked = y0.flatten(1).gather(1, index.T)
+        return y0, torch.autograd.grad(picked.sum(), x)[0]
+
+
 def runtimes(model, row, x0, index, folder: Path):
     """(runtime, plain, row), both callables of (x0, index)."""
     batch = Dim("B", min=1, max=64)
     plain_example, row_example = ((x0,), ({0: batch},)), ((x0, index), ({0: batch}, {1: batch}))
+    yield "autograd", lambda x, i: model(x), lambda x, i: gradient(model, x, i)
     yield "eager", lambda x, i: model(x), row
     compiled, compiled_row = torch.compile(model, dynamic=True), torch.compile(row, dynamic=True)
     yield "compile", lambda x, i: compiled(x), compiled_row
@@ -81,7 +92,7 @@ def measure(name: str, runs: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json")
     args = parser.parse_args()
     rows = [row for name in args.networks.split(",") for row in measure(name, args.runs)]
