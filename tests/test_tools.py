@@ -20,6 +20,7 @@ from fxscope import models, photos
 from fxscope.cli import cli
 from fxscope.errors import FxscopeError, ImageError, SavedFileDiffers, WeightsError
 from fxscope.export.check import compare
+from fxscope.export.convolutions import as_convolutions
 from fxscope.export.flips import flips
 from fxscope.render import crossings
 from fxscope.testing import randomize
@@ -66,6 +67,27 @@ def test_saved_files_run_without_fxscope(form, tmp_path):
     check = fxscope.save(fxscope.transform(model, probes="stacked"), path, (x0, x0[None]))
     assert check.ok and len(check.errors) == 2 and path.exists()
     assert fxscope.check_saved(path, model, torch.rand(2, 1, 9, 9) if form == "ts" else torch.rand(2, 1, 10, 10), probes="stacked").ok
+
+
+CONVOLUTIONS = [  # input, module, transposed convolutions left
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, padding=1), 0), ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, (3, 2), padding=(0, 1), dilation=(2, 1)), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, groups=2), 0), ((2, 4, 9, 8), torch.nn.Conv2d(4, 8, 3, groups=4, padding="same"), 0),
+    ((2, 4, 9), torch.nn.Conv1d(4, 5, 4, padding=2), 0), ((1, 2, 5, 6, 7), torch.nn.Conv3d(2, 3, 3, padding=(1, 0, 2)), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), 1), ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 1, padding=1), 1),
+    ((2, 4, 9, 8), torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.BatchNorm2d(6)), 0),
+]
+
+
+@pytest.mark.parametrize("shape, module, left", CONVOLUTIONS, ids=[str(m) for _, m, _ in CONVOLUTIONS])
+def test_transposed_convolutions_of_stride_one_are_convolutions(shape, module, left):
+    x0 = torch.randn(shape, dtype=torch.float64)
+    model = randomize(torch.nn.Sequential(module, torch.nn.ReLU()).double().eval(), x0)
+    adjoint = fxscope.transform(model, "adjoint")
+    y2 = torch.randn(3 * shape[0], *model(x0).shape[1:], dtype=torch.float64)
+    want = adjoint(x0, y2)
+    as_convolutions(adjoint)
+    assert torch.allclose(adjoint(x0, y2), want, atol=1e-12) and want.abs().sum() > 0
+    assert sum("conv_transpose" in str(n.target) for n in adjoint.graph.nodes) == left
 
 
 def test_a_file_may_differ_by_decisions_that_rounding_flips_and_by_no_others(tmp_path):

@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError
 from .check import SavedCheck, compare
 from . import shapes
+from .convolutions import as_convolutions
 from .plain import plain
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
@@ -98,7 +99,7 @@ def _write_onnx(graph, example, dynamic, path) -> None:
     names = shapes.input_names(graph, example)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
-        program = torch.export.export(graph, example, dynamic_shapes=dynamic)
+        program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
         torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False).save(path, external_data=False)
 
 

@@ -42,7 +42,10 @@ def aoti(module, example, dynamic, path):
 def onnx(module, example, dynamic, path):
     import onnxruntime
 
-    torch.onnx.export(exported(module, example, dynamic), dynamo=True, verbose=False).save(path)
+    if isinstance(module, torch.fx.GraphModule):
+        fxscope.save(module, path, example)
+    else:
+        torch.onnx.export(exported(module, example, dynamic), dynamo=True, verbose=False).save(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
