@@ -63,7 +63,7 @@ def transform(
     frontend        "auto"; "symbolic" or "export" to have that one alone
     freeze_gradients   factors, statistics, gates and c(x0) are constants to autograd: only x1 and the linear layers' own
                     parameters receive gradients through the interpreter branch
-    in_place        the interpreter branch writes masks into values that nobody else reads, as an in-place ReLU does; False for a
+    in_place        the interpreter branch writes masks, gates and sums into values that nobody else reads, as an in-place ReLU does; False for a
                     graph without writes, which torch.func.vmap can also map over x0 alone
 
     x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is

@@ -65,6 +65,7 @@ def test_the_pixelshuffle_network_takes_eleven_by_eleven_passes(size, passes):
     lin = fxscope.interpret(models.pixelshuffle4x().double(), torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0), dtype=D))
     assert lin.F.passes() == passes
     sparse = lin.F.to_sparse(progress=False)
+    assert sparse.format == "csr" and sparse.has_canonical_format
     assert np.abs(sparse.toarray() - lin.F.to_dense(progress=False).numpy()).max() < 1e-12
 
 
@@ -72,7 +73,16 @@ def test_the_pixelshuffle_network_takes_eleven_by_eleven_passes(size, passes):
 def test_sparse_equals_dense(name):
     lin = interpreted(name)
     sparse = lin.F.to_sparse(progress=False)
+    assert sparse.format == "csr" and sparse.has_canonical_format
     assert lin.F.passes() < min(lin.F.shape)
+    assert np.abs(sparse.toarray() - lin.F.to_dense(progress=False).numpy()).max() < 1e-12
+
+
+def test_a_network_that_shrinks_is_probed_by_rows():
+    model = nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1)).double()
+    lin = fxscope.interpret(randomize(model, torch.randn(1, 1, 24, 24, dtype=D)), torch.randn(1, 1, 24, 24, dtype=D))
+    sparse = lin.F.to_sparse(progress=False)
+    assert lin.F.passes() == 9 and sparse.format == "csr" and sparse.has_canonical_format
     assert np.abs(sparse.toarray() - lin.F.to_dense(progress=False).numpy()).max() < 1e-12
 
 

@@ -150,24 +150,15 @@ def to_sparse(F: "Operator", support: Support, progress: bool = True):
                 found.append(_entries(chosen, pass_, result, operator.inputs.shape))
             bar.update(len(batch))
     matrix = _assembled(found, operator.shape)
-    return matrix.tocsc().tocsr() if chosen.by == "columns" else matrix.T.tocsr()  # either way the indices of a row come out sorted
+    return matrix.tocsr() if chosen.by == "columns" else matrix.T
 
 
 def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
-    """(results, probes) as CSR from every pass's (places in the result, probes, values): a place has one entry a pass at most, so each pass writes beside the last."""
-    from scipy.sparse import csr_matrix
+    """(results, probes) as CSC from every pass's (places in the result, probes, values): one pass alone has a probe, and its places ascend, so they come out sorted."""
+    from scipy.sparse import coo_matrix
 
-    counts = np.zeros(shape[0], dtype=np.int64)
-    for places, _, _ in passes:
-        counts[places] += 1
-    ends = np.concatenate([[0], np.cumsum(counts)])
-    indices, data = np.empty(ends[-1], dtype=passes[0][1].dtype), np.empty(ends[-1], dtype=passes[0][2].dtype)
-    free = ends[:-1].copy()
-    for places, probes, values in passes:
-        at = free[places]
-        indices[at], data[at] = probes, values
-        free[places] += 1
-    return csr_matrix((data, indices, ends), shape=shape)
+    places, probes, values = (np.concatenate(parts) for parts in zip(*passes))
+    return coo_matrix((values, (places, probes)), shape=shape).tocsc()
 
 
 def _chunks(items: Any, size: int):

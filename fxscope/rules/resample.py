@@ -127,7 +127,8 @@ PAD = linear(
     samples=(
         Sample(_SHAPES[2], {"pad": (1, 2, 0, 3)}), Sample(_SHAPES[2], {"pad": (1, 2), "value": 0.7}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "reflect"}),
         Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "replicate"}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "circular"}), Sample(_SHAPES[1], {"pad": (1, 2), "mode": "reflect"}),
-        Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}), *_module_pads(),
+        Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}), Sample((2, 3, 3, 4), {"pad": (3, 3, 2, 2), "mode": "reflect"}), Sample((2, 3, 3, 4), {"pad": (4, 3, 2, 3), "mode": "circular"}),
+        *_module_pads(),
     ),
     formula="y1 = x1 padded; a constant value is an additive constant", source="the paper, eq. 7",
     modules={
