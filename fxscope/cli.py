@@ -221,7 +221,7 @@ def _read(model, image, weights, policy, size):
 
 
 def _caption(model: str, lin) -> str:
-    return f"{model}, policy {lin.policy}, {str(lin.F.dtype).removeprefix('torch.')}"
+    return f"{model}, policy {lin.policy}, {str(lin.F.dtype).removeprefix('torch.')}, verified to {lin.error:.0e}"
 
 
 def _index(lin, at: str | None, top: bool) -> tuple[int, ...]:

@@ -53,6 +53,42 @@ def test_a_photograph_of_twenty_million_pixels():
     assert got.values.shape == (1, 11, 11) and abs((got.values * x0[0][got.box]).sum() + got.r - got.y0) < 1e-5
 
 
+class Halved(nn.Module):
+    """Every second place of a convolution's: a grid that the strides do not tell."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.a, self.b, self.how = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 1, 3, padding=1), how
+
+    def forward(self, x):
+        return self.b(self.how(torch.relu(self.a(x))))
+
+
+SIZED = {
+    "step": lambda x: x[..., ::2, ::2], "cut": lambda x: x[..., 1::2, :-3], "fixed size": lambda x: nn.functional.interpolate(x, size=(16, 16), mode="bilinear"),
+    "align_corners": lambda x: nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+@pytest.mark.parametrize("how", SIZED)
+def test_what_depends_on_the_size_of_the_image_is_refused(how, dtype):
+    torch.manual_seed(0)
+    x0 = torch.rand(1, 1, 32, 32, dtype=dtype)
+    model = randomize(Halved(SIZED[how]).to(dtype).eval(), x0)
+    with pytest.raises(NotLocal, match="on a wider one" if how != "cut" else "does not run on the crop"):
+        fxscope.local_row(model, x0, (0, 7, 8) if how != "cut" else (0, 3, 3))
+
+
+def test_the_model_runs_under_autocast_after_its_shapes_were_read():
+    model, x = models.pixelshuffle4x(), torch.rand(1, 1, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = model(x)
+        fxscope.storage(model, (1, 1, 32, 32))
+        fxscope.local_row(model, x, (0, 5, 5))
+        assert torch.equal(model(x), expected)
+
+
 def test_what_depends_on_the_whole_image_is_refused():
     with pytest.raises(NotLocal, match="instance_norm at model.2"):
         fxscope.local_row(models.cyclegan(6), torch.rand(1, 3, 32, 32), (0, 1, 1))

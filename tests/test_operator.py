@@ -49,7 +49,7 @@ def lin(small):
 
 def test_the_affine_map(small, lin):
     model, x0 = small
-    assert torch.equal(lin.y0, model(x0)) and lin.x0 is x0
+    assert torch.equal(lin.y0, model(x0)) and lin.x0 is x0 and 0 < lin.error < 1e-14
     assert torch.allclose(lin(x0), lin.y0, rtol=1e-12)
     u = image(3, 5, 2, 9, 10, seed=1)
     assert torch.allclose(lin(u) - lin.residual[0], lin.F @ u, atol=1e-12) and lin(u).shape == (3, 5, 3, 10, 10)
@@ -95,6 +95,7 @@ def test_algebra_and_restriction(lin):
     gram = (F.T @ F).to_dense(progress=False)
     assert torch.allclose(gram, dense.T @ dense, atol=1e-11)
     assert torch.allclose((2 * F - F * 0.5 + -F).to_dense(progress=False), 0.5 * dense, atol=1e-12)
+    assert torch.allclose((sum([F, F]) / 4).to_dense(progress=False), 0.5 * dense, atol=1e-12)
     part = F.restrict(inputs=(slice(None), slice(0, 3)), outputs=(0,)).to_dense(progress=False)
     keep_in, keep_out = torch.zeros(2, 9, 10, dtype=D), torch.zeros(3, 10, 10, dtype=D)
     keep_in[:, :3], keep_out[0] = 1, 1
@@ -249,6 +250,17 @@ def test_bad_input(small, lin):
     for index in ((3, 0, 0), (0, 0, 99), (0, 0, 0, 0), "a"):
         with pytest.raises(PlaceIndexError):
             lin.F.row(index)
+    for empty in ({}, (0, slice(5, 5), 0), torch.zeros(3, 10, 10, dtype=torch.bool), None, True, (0, None, 1)):
+        with pytest.raises(PlaceIndexError):
+            lin.F.row(empty)
+    with pytest.raises(ShapeError, match="got a ndarray"):
+        lin.F @ image(2, 9, 10).numpy()
+    with pytest.raises(ShapeError, match="chunk=-1"):
+        next(lin.F.iter_rows([(0, 0, 0)], chunk=-1))
+    with pytest.raises(PlaceIndexError):
+        lin.F.receptive_field((0, slice(0, 2), 1))
+    with pytest.raises(TypeError):
+        lin.F * lin.F
     for v in (image(2, 9, 9), image(2, 9, 10).float(), image(3, 9, 10), torch.zeros(9, 10, dtype=D)):
         with pytest.raises(ShapeError):
             lin.F @ v

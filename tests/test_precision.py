@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -16,6 +17,16 @@ from fxscope.testing import laws, randomize
 
 # how many times the model's own error a law may err: a law compares two sums, and where r is most of y (densenet121) F x0 is large beside it
 FACTOR = 8.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_scipy_gets_half_precision_as_single(dtype):
+    pytest.importorskip("scipy")
+    lin = fxscope.interpret(models.pixelshuffle4x().to(dtype), torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0)).to(dtype))
+    sparse, dense = lin.F.to_sparse(progress=False), lin.F.to_dense(progress=False).float()
+    assert sparse.dtype == np.float32 and torch.allclose(torch.from_numpy(sparse.toarray()), dense, atol=2e-2)
+    v = np.ones(81, dtype=np.float32)
+    assert np.allclose(lin.F.to_scipy() @ v, (lin.F.flat @ torch.ones(81, dtype=dtype)).float().numpy())
 
 
 class Mixed(nn.Module):

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..emit import emit_shares, layer_of
 from ..errors import FxscopeError, ShapeError
+from .origin import caption
 from .records import plain, read, write
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Contributions:
         """A figure of the terms by depth: ``fxscope.plot.contributions``."""
         from ..plot import contributions as draw
 
-        return draw(self, **options)
+        return draw(self, **{"text": f"y0[{self.index}]: {caption(self.origin)}", **options})
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>" for t in self.terms)

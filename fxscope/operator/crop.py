@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +57,42 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
         raise NotLocal("F is not local: an output depends on the whole image")
     cuts = [_cut(found[d], place[d - 1], x0.shape[d], shape[d], _grain(program)) for d in (2, 3)]
     box = (slice(0, x0.shape[1]), *(slice(a, b) for a, b, _ in cuts))
-    lin = interpret(model, x0[(slice(None), *box)], policy=policy)
     inner = (place[0], *(p for _, _, p in cuts))
-    values = lin.F.row(inner)
-    return LocalRow(values, box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
+    wider = [_grown(cut, n, _grain(program)) for cut, n in zip(cuts, x0.shape[2:])]
+    try:
+        lin = interpret(model, x0[(slice(None), *box)], policy=policy)
+        found = LocalRow(lin.F.row(inner), box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
+        at = [int(p + more * scale) for p, (_, _, more), scale in zip(inner[1:], wider, _scales(x0, shape))]
+        with torch.no_grad():
+            again = model(x0[:, :, slice(*wider[0][:2]), slice(*wider[1][:2])])[0, place[0], at[0], at[1]]
+    except (RuntimeError, IndexError, PlaceIndexError) as error:
+        raise NotLocal(f"the network does not run on the crop {box[1:]} of the image as it does on the whole: {str(error).splitlines()[0]}") from error
+    _check_translation(found, x0, float(again))
+    return found
+
+
+def _scales(x0: torch.Tensor, shape: tuple[int, ...]) -> list[Fraction]:
+    """Output places an input place, along both axes: the cuts have seen to it that they are whole numbers, or one over such."""
+    return [Fraction(out, n) if out >= n else Fraction(1, -(-n // out)) for n, out in zip(x0.shape[2:], shape[2:])]
+
+
+def _grown(cut: tuple[int, int, int], n: int, grain: int) -> tuple[int, int, int]:
+    """(first, end, places more in front) of a crop that is wider by a grain on every side where the image goes on."""
+    first, end = max(0, cut[0] - grain), min(n, cut[1] + grain)
+    return first, end, cut[0] - first
+
+
+def _check_translation(found: LocalRow, x0: torch.Tensor, wider: float) -> None:
+    """The output on a wider crop is the same, or something depends on the image's size or on where its grid begins.
+
+    ``interpolate`` with align_corners or to a fixed size, a slice with a step: the graph tells what they read, not with which weights.
+    """
+    size = float((found.values * x0[0][found.box]).abs().sum()) + abs(found.r)
+    if not abs(found.y0 - wider) <= 200 * torch.finfo(x0.dtype).eps * size:
+        raise NotLocal(
+            f"the output is {found.y0:.6g} on the crop and {wider:.6g} on a wider one: an operator depends on the image's size or on where its grid begins "
+            "(align_corners, a fixed output size, a slice with a step); lin.F.row(index) takes all of the image"
+        )
 
 
 def _refuse_global(program: Program) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import ShapeError
+from .origin import caption
 from .records import read, write
 
 
@@ -20,7 +21,7 @@ class Filters:
 
     kind     "row" (receptive filters, output units per input unit) or "column" (projective filters)
     indices  what they are of, as text, R of them;   values   (R, *inputs) of rows, (R, *outputs) of columns
-    origin   model, hashes of weights and image, policy, dtype, versions
+    origin   model, hashes of weights and image, policy, dtype, verification error, versions
     """
 
     kind: str
@@ -35,13 +36,12 @@ class Filters:
         return pytree.tree_map(lambda t: t[which], self.values)
 
     def plot(self, which: int = 0, **options: Any):
-        """One of them, whole and zoomed: ``fxscope.plot.row`` or ``column``; captioned with model, policy and dtype."""
+        """One of them, whole and zoomed: ``fxscope.plot.row`` or ``column``; captioned with model, policy, dtype and verification error."""
         from ..plot import column, row
 
         if not isinstance(self.values, torch.Tensor):
             raise ShapeError("a structure of tensors has no one picture: plot its parts with fxscope.plot.row")
-        said = ", ".join(str(self.origin[n]) for n in ("model", "policy", "dtype") if n in self.origin)
-        return (row if self.kind == "row" else column)(self[which], **{"text": f"{self.kind} {self.indices[which]}: {said}", **options})
+        return (row if self.kind == "row" else column)(self[which], **{"text": f"{self.kind} {self.indices[which]}: {caption(self.origin)}", **options})
 
     def numbers(self) -> dict[str, Any]:
         """Sum, norm and largest magnitude of each."""

@@ -135,6 +135,13 @@ class LinearInterpreter:
 
         return pixel_votes(self, labels, **options)
 
+    @property
+    def error(self) -> float:
+        """The verification error of this reading, |F x0 + r - y0| / |y0|: rounding, or something is wrong (paper, eq. 3)."""
+        if not hasattr(self, "_error"):
+            self._error = self._gap(self._args, self.y0)
+        return self._error
+
     def gap(self, x: Any) -> dict[str, float]:
         """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
         args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])
@@ -142,12 +149,16 @@ class LinearInterpreter:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
         with untouched(self.model), torch.no_grad():
             y, states = self._parts["record"](*args)
-            x1 = self._probed(args)
-        got, expected = tensors_of(self._outputs(self(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)))), tensors_of(self._outputs(y))
-        error = sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()
         pairs = [(a, b) for a, b in zip(self._kept.get(), states) if a.dtype in (torch.bool, torch.int64) and a.numel()]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
-        return {"error": error.item(), "changed": changed / total if total else 0.0}
+        return {"error": self._gap(args, y), "changed": changed / total if total else 0.0}
+
+    def _gap(self, args: tuple, y: Any) -> float:
+        """|F x + r - f(x)| / |f(x)| over all outputs, where y is f(x)."""
+        with untouched(self.model), torch.no_grad():
+            x1 = self._probed(args)
+        got, expected = tensors_of(self._outputs(self(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)))), tensors_of(self._outputs(y))
+        return (sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()).item()
 
     def _replay(self, v: Any) -> Any:
         probes = v if isinstance(v, tuple) else (v,)

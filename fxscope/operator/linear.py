@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
@@ -104,6 +105,8 @@ class Operator:
         return self.T._iterate(indices, chunk or self.chunk, out_device, progress)
 
     def _iterate(self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool) -> Iterator[tuple[Any, Any]]:
+        if chunk < 1:
+            raise ShapeError(f"chunk={chunk}: at least one probe goes through at once")
         known = list(indices) if isinstance(indices, (list, tuple)) else None
         pending: list[Any] = []
         with steps(None if known is None else len(known), "rows", progress) as bar:
@@ -134,12 +137,17 @@ class Operator:
         from scipy.sparse.linalg import LinearOperator
 
         flat = self.flat
+        half = self.dtype in (torch.float16, torch.bfloat16)  # numpy has not all of them, and scipy solves in none
 
         def through(operator: FlatOperator) -> Callable:
-            return lambda v: (operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)).cpu().numpy()
+            def product(v: np.ndarray) -> np.ndarray:
+                found = (operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)).cpu()
+                return (found.float() if half else found).numpy()
+
+            return product
 
         forward, backward = through(flat), through(flat.T)
-        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=np.dtype(str(self.dtype).removeprefix("torch.")))
+        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=np.dtype("float32" if half else str(self.dtype).removeprefix("torch.")))
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
         """The whole matrix (N, n), by rows or by columns, whichever is fewer; entries are those of the flattened spaces."""
@@ -229,6 +237,9 @@ class Operator:
         return Operator(lambda v: self._forward(first._forward(v)), lambda u: first._adjoint(self._adjoint(u)), first.inputs, self.outputs, min(self.chunk, first.chunk), self.batch)
 
     def __mul__(self, factor: float) -> "Operator":
+        if not isinstance(factor, numbers.Number) and not (isinstance(factor, torch.Tensor) and factor.dim() == 0):
+            return NotImplemented  # a product of operators is F @ G
+
         def scaled(function: Callable) -> Callable:
             return lambda v: pytree.tree_map(lambda t: t * factor, function(v))
 
@@ -236,8 +247,14 @@ class Operator:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, factor: float) -> "Operator":
+        return self * (1 / factor)
+
     def __neg__(self) -> "Operator":
         return self * -1.0
+
+    def __radd__(self, other: Any) -> "Operator":
+        return self if other == 0 else NotImplemented  # sum() begins with 0
 
     def __add__(self, other: "Operator") -> "Operator":
         if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (self.inputs.shapes, self.outputs.shapes):

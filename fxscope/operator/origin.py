@@ -27,8 +27,14 @@ def of_interpreter(lin: "LinearInterpreter") -> dict[str, Any]:
     state = lin.model.state_dict()
     return {
         "model": type(lin.model).__name__, "weights": digest(*(state[n] for n in sorted(state))), "image": digest(*lin._args), "policy": lin.policy,
-        **of_operator(lin.F), "operator": "F",
+        **of_operator(lin.F), "operator": "F", "error": lin.error,
     }
+
+
+def caption(origin: dict[str, Any]) -> str:
+    """What a figure says of where its numbers come from: model, policy, dtype, and the verification error."""
+    said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
+    return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 
 
 def of_operator(F: Any) -> dict[str, Any]:

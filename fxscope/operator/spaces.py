@@ -46,7 +46,10 @@ class Space:
     def stack(self, value: Any) -> tuple[Any, tuple[int, ...]]:
         """The value with its leading dimensions made one, K, and the batch in place; and the leading dimensions."""
         leaves, spec = pytree.tree_flatten(value)
-        if spec != self.spec or not all(isinstance(t, torch.Tensor) for t in leaves):
+        other = next((t for t in leaves if not isinstance(t, torch.Tensor)), None)
+        if other is not None:
+            raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got a {type(other).__name__}")
+        if spec != self.spec:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got {_said(spec)}")
         heads = {self._head(t, s) for t, s in zip(leaves, self.shapes)}
         if len(heads) > 1:
@@ -82,6 +85,8 @@ class Space:
         leaves = self.zeros(len(indices))
         for k, index in enumerate(indices):
             for b, each in self._per_image(index, batch):
+                if isinstance(each, dict) and not each:
+                    raise PlaceIndexError(f"{self.name}: {{}} names no place")
                 for place, weight in (each.items() if isinstance(each, dict) else [(each, 1.0)]):
                     self._put(leaves, k, b, place, weight)
         return self.build(leaves)
@@ -98,7 +103,11 @@ class Space:
         target, place = self._leaf(leaves, place)
         at = target[k] if b is None else target[k][b]
         key = place if isinstance(place, (tuple, torch.Tensor)) else (place,)
+        if not isinstance(key, torch.Tensor) and any(part is None or isinstance(part, bool) for part in key):
+            raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: None and bools name no place")
         try:
+            if not at[key].numel():
+                raise IndexError("nothing is selected")
             at[key] += torch.as_tensor(weight, dtype=self.dtype, device=self.device)
         except (IndexError, TypeError) as error:
             raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: {str(error).splitlines()[0]}") from error

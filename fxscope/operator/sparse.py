@@ -65,7 +65,7 @@ class Support:
 
 def _checked(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     index = index if isinstance(index, tuple) else (index,)
-    if len(index) != len(shape) or not all(-n <= i < n for i, n in zip(index, shape)):
+    if len(index) != len(shape) or not all(isinstance(i, int) and -n <= i < n for i, n in zip(index, shape)):
         raise PlaceIndexError(f"index {index} is not a place of a tensor of shape {shape}")
     return tuple(i % n for i, n in zip(index, shape))
 
@@ -141,7 +141,7 @@ def to_sparse(F: "Operator", support: Support, progress: bool = True):
     if F.inputs.batched:
         raise NotLocal("to_sparse is about one image: interpret one of the batch")
     if not support.reach:
-        raise NotLocal(f"F is not local: every output depends on every input. F.to_dense() takes {min(F.shape)} passes")
+        raise NotLocal(f"F is not local, as far as the graph tells: every output may depend on every input. F.to_dense() takes {min(F.shape)} passes")
     operator = F if chosen.by == "columns" else F.T
     found = []
     with steps(chosen.passes, "passes", progress) as bar:
@@ -178,7 +178,7 @@ def _run(operator: "Operator", chosen: Plan, batch: list[tuple[int, ...]]) -> to
 
 def _entries(chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """(flat place in the result, flat place of the probe, value) of every coefficient that is not zero."""
-    data = found.cpu().numpy()
+    data = (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).cpu().numpy()  # scipy has no half precision
     strides = np.cumprod([1, *shape[:0:-1]])[::-1]
     size = np.int32 if max(data.size, np.prod(shape)) < 2**31 else np.int64
     across = {axis: (dim, owners[pass_[axis]]) for dim, (axis, owners) in chosen.owners.items()}

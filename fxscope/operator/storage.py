@@ -147,7 +147,11 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
             found[node.name] = value = super().run_node(node)
             return value
 
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        given = [torch.empty(shape, dtype=dtype) for n in gm.graph.nodes if n.op == "placeholder"]
-        Recorder(gm, garbage_collect_values=False).run(*given)
+    torch.clear_autocast_cache()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            given = [torch.empty(shape, dtype=dtype) for n in gm.graph.nodes if n.op == "placeholder"]
+            Recorder(gm, garbage_collect_values=False).run(*given)
+    finally:
+        torch.clear_autocast_cache()  # of weights that were cast while they were fake, which the model itself would be given next
     return found
