@@ -100,7 +100,7 @@ def _report(offenders: list[tuple[fx.Node, str]]) -> str:
     lines = [f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the probe:"]
     for node, reason in offenders:
         near = _nearest(_name(node), known)
-        nearest = f"; nearest rule: {near}" if near else ""
+        nearest = f"; nearest rule: {near}" if near and near != _name(node) else ""  # its own rule, which does not know the form, is no help
         lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
     if any(node.op == "call_module" for node, _ in offenders):
         lines.append("With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own modules out.")

@@ -19,6 +19,7 @@ __all__ = [
     "NonFinite",
     "NotLocal",
     "NotConverged",
+    "ImagesMix",
     "IllConditioned",
     "WeightsError",
     "ImageError",
@@ -135,6 +136,13 @@ class NotConverged(UserWarning):
     """A decomposition stopped at its limit of passes: it holds what was found, marked, with the true errors. A warning, no error.
 
     Give more `max_passes`, a larger `tol`, or go on from what there is with `start=`.
+    """
+
+
+class ImagesMix(UserWarning):
+    """An output of one image depends on other images of the batch, so that a row is the sum over them all. A warning, no error.
+
+    Use eval mode, where batch norm has its running statistics, or interpret the images one at a time.
     """
 
 

@@ -13,7 +13,7 @@ from torch import nn
 import fxscope
 from fxscope import models
 from fxscope.emit import FORMS
-from fxscope.errors import FxscopeError, NonFinite, PlaceIndexError, ShapeError
+from fxscope.errors import FxscopeError, ImagesMix, NonFinite, PlaceIndexError, ShapeError
 from fxscope.operator import Contributions, Filters
 from fxscope.testing import randomize
 
@@ -114,6 +114,27 @@ def test_memory_modes_agree(small, lin):
     assert held["record"] > held["packed"] > held["recompute"] == 0
     floats = [n for n, s in lin.states.items() if s.is_floating_point() and s.numel()]
     assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
+
+
+class Mixing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+
+    def forward(self, x):
+        return torch.relu(self.conv(x - 0.5 * x.mean(0, keepdim=True)))
+
+
+def test_images_that_mix_are_seen(small):
+    x0 = image(3, 2, 6, 6, seed=3)
+    lin = fxscope.interpret(Mixing().double(), x0)
+    for ask in (lin.F.row, lin.F.column, lin.contributions):
+        with pytest.warns(ImagesMix):
+            ask((0, 1, 1))
+    assert fxscope.interpret(Mixing().double(), x0[:1]).F.row((0, 1, 1)).shape == (2, 6, 6)
+    frozen = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double().train()  # its statistics are those of the batch, and frozen
+    for model, images in ((frozen, x0), (small[0], image(3, 2, 9, 10))):
+        fxscope.interpret(model, images).F.row((0, 1, 1))
 
 
 def test_passes_are_of_one_size(small, monkeypatch):

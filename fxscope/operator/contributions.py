@@ -140,6 +140,7 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
     """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
     graph = emit_shares(lin.program).train(lin.model.training)
     labels = [{**label, "layer": layer_of(record)} for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])]
+    lin.check_blocks()
     indices = iter(indices)
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from types import SimpleNamespace
 from typing import Any, Iterable, Iterator
 
@@ -12,7 +13,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..emit import emit, emit_parts
-from ..errors import FxscopeError, NonFinite, ShapeError
+from ..errors import FxscopeError, ImagesMix, NonFinite, ShapeError
 from ..example import Example
 from ..ir import info
 from ..rewrite import Program
@@ -80,7 +81,7 @@ class LinearInterpreter:
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self._args[0].device)
         affine = self._outputs(y0)
-        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self))
+        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self), blocks=self.check_blocks)
 
     @property
     def x0(self) -> torch.Tensor:
@@ -134,6 +135,22 @@ class LinearInterpreter:
         from ..analysis import pixel_votes
 
         return pixel_votes(self, labels, **options)
+
+    def check_blocks(self) -> None:
+        """Warn (``ImagesMix``) where an output of the first image depends on another one of the batch: looked at once, by one reverse pass."""
+        if not hasattr(self, "_mixes"):
+            self._mixes = self.batch > 1 and self._reads_others()
+        if self._mixes:
+            warnings.warn("images of the batch mix: an output of one depends on others, and a row is the sum over them all", ImagesMix, stacklevel=2)
+
+    def _reads_others(self) -> bool:
+        spaces = self.F.inputs, self.F.outputs
+        if any(shape[0] != self.batch for space in spaces for shape in space.shapes):
+            return False  # the batch is another dimension of a tapped place, and blocks are not to be seen
+        seeds = [torch.zeros(1, *s, dtype=spaces[1].dtype, device=spaces[1].device) for s in spaces[1].shapes]
+        for seed in seeds:
+            seed[:, 0] = 1
+        return any(bool(t[:, 1:].any()) for t in pytree.tree_leaves(self._pullback(spaces[1].build(seeds))))
 
     @property
     def error(self) -> float:

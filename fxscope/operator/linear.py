@@ -26,14 +26,14 @@ class Operator:
         F.row(i)      F^T e_i, of the inputs' shape;    F.column(j)   F e_j, of the outputs' shape
 
     n inputs, N outputs; ``F.shape`` is (N, n). With a batch B > 1 the batch is a dimension of both spaces and F is
-    block-diagonal over it. Probes run ``chunk`` at a time.
+    block-diagonal over it (``ImagesMix`` warns where it is not). Probes run ``chunk`` at a time.
     """
 
-    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, support: Callable | None = None, origin: Callable | None = None):
+    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, support: Callable | None = None, origin: Callable | None = None, blocks: Callable | None = None):
         self._forward, self._adjoint = forward, adjoint
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
-        self._support, self._origin = support, origin
+        self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class Operator:
     @property
     def T(self) -> "Operator":
         """The transpose, an operator of the same class."""
-        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch)
+        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, blocks=self._blocks)
 
     def __matmul__(self, v: Any) -> Any:
         if isinstance(v, Operator):
@@ -121,6 +121,7 @@ class Operator:
                 bar.update(len(pending))
 
     def _chunk(self, indices: list[Any], out_device: Any) -> Iterator[tuple[Any, Any]]:
+        self._blocks()
         results = self @ self.inputs.cotangents(indices, self.batch)
         if out_device is not None:
             results = pytree.tree_map(lambda t: t.to(out_device), results)

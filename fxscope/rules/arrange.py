@@ -93,6 +93,11 @@ def repeat_interleave(x, repeats, dim=None):
     return Dims(torch.repeat_interleave, (repeats, shifted(dim)))
 
 
+def _first(rank, a):
+    """The rank of the first operand; of a list that is itself computed, none is known."""
+    return rank(a["tensors"][0]) if isinstance(a["tensors"], (list, tuple)) else None
+
+
 def _operands(tensors, call):
     """Tape values of a list of operands; constants become constant twins, seen by every probe."""
     values = call.values("tensors")
@@ -259,11 +264,11 @@ REPEAT = _move(
 )
 REPEAT_INTERLEAVE = _move("repeat_interleave", torch.repeat_interleave, repeat_interleave, methods=("repeat_interleave",), functions=(_ATEN.repeat_interleave.self_int,), samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})), formula="y1 = x1 repeated")
 CAT = linear(
-    "cat", torch.cat, cat, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=lambda rank, a: rank(a["tensors"][0]), samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
+    "cat", torch.cat, cat, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=lambda rank, a: _first(rank, a), samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
     formula="y1 = the operands side by side; a constant operand is an additive constant", source="the paper, eq. 7",
 )
 STACK = linear(
-    "stack", torch.stack, stack, functions=(_ATEN.stack.default,), rank=lambda rank, a: shift(rank(a["tensors"][0]), 1), samples=(Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
+    "stack", torch.stack, stack, functions=(_ATEN.stack.default,), rank=lambda rank, a: shift(_first(rank, a), 1), samples=(Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
     formula="y1 = the operands stacked", source="the paper, eq. 7",
 )
 GETITEM = _move(
