@@ -78,6 +78,15 @@ def test_sparse_equals_dense(name):
     assert np.abs(sparse.toarray() - lin.F.to_dense(progress=False).numpy()).max() < 1e-12
 
 
+def test_a_patch_of_f_is_sparse_too():
+    F = interpreted("dncnn").F
+    inside = F.restrict(inputs=(0, slice(1, 4), slice(2, 6))) * -0.5
+    assert np.abs(inside.to_sparse(progress=False).toarray() - inside.to_dense(progress=False).numpy()).max() < 1e-12
+    assert inside.to_sparse(progress=False).nnz < F.to_sparse(progress=False).nnz and inside.receptive_field((0, 2, 3)) == F.receptive_field((0, 2, 3))
+    with pytest.raises(NotLocal, match="not for"):
+        (F + F).to_sparse()
+
+
 def test_a_network_that_shrinks_is_probed_by_rows():
     model = nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1)).double()
     lin = fxscope.interpret(randomize(model, torch.randn(1, 1, 24, 24, dtype=D)), torch.randn(1, 1, 24, 24, dtype=D))
@@ -90,7 +99,7 @@ def test_what_is_not_local_says_so():
     lin = interpreted("resnet18")
     with pytest.raises(NotLocal, match="1000 passes"):
         lin.F.to_sparse()
-    with pytest.raises(NotLocal, match="lin.F itself"):
+    with pytest.raises(NotLocal, match="not for transposes"):
         lin.F.T.to_sparse()
     with pytest.raises(PlaceIndexError):
         lin.F.receptive_field((1000,))

@@ -179,7 +179,7 @@ class Operator:
 
     def _supported(self) -> Support:
         if self._support is None:
-            raise NotLocal("the support is known for lin.F itself, not for its transpose or what is computed from it")
+            raise NotLocal("the support is known for lin.F, its multiples and its restrictions, not for transposes, sums and products")
         if self._structured(self.inputs) or self._structured(self.outputs):
             raise NotLocal("the support is known for one input and one output; name them with inputs= and outputs=")
         return self._support()
@@ -244,7 +244,7 @@ class Operator:
         def scaled(function: Callable) -> Callable:
             return lambda v: pytree.tree_map(lambda t: t * factor, function(v))
 
-        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch)
+        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks)
 
     __rmul__ = __mul__
 
@@ -279,7 +279,7 @@ class Operator:
 
         return Operator(
             lambda v: masked(self._forward(masked(v, masks[0])), masks[1]), lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
-            self.inputs, self.outputs, self.chunk, self.batch,
+            self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks,
         )
 
     def __repr__(self) -> str:
