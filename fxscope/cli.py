@@ -221,7 +221,9 @@ def _read(model, image, weights, policy, size):
 
 
 def _caption(model: str, lin) -> str:
-    return f"{model}, policy {lin.policy}, {str(lin.F.dtype).removeprefix('torch.')}, verified to {lin.error:.0e}"
+    from .operator.origin import caption
+
+    return caption({"model": model, "policy": f"policy {lin.policy}", "dtype": str(lin.F.dtype).removeprefix("torch."), "error": lin.error})
 
 
 def _index(lin, at: str | None, top: bool) -> tuple[int, ...]:

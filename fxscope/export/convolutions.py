@@ -11,18 +11,15 @@ from typing import Any
 
 import torch
 import torch.fx as fx
-import torch.nn.functional as F
 
 from ..facts import attribute_value
 from ..ir import info
-
-_CONVOLUTIONS = {F.conv_transpose1d: (F.conv1d, 1), F.conv_transpose2d: (F.conv2d, 2), F.conv_transpose3d: (F.conv3d, 3)}
-
+from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
     """Replace, in place, every transposed convolution of the interpreter branch that has a stride of 1 and a constant weight."""
     for node in list(gm.graph.nodes):
-        if node.target in _CONVOLUTIONS and info(node).branch == "interpreter" and len(node.args) == 8:
+        if node.target in TRANSPOSED.values() and info(node).branch == "interpreter" and len(node.args) == 8:
             _replace(gm, node)
     gm.recompile()
     return gm
@@ -30,16 +27,16 @@ def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
 
 def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
     y, weight, _, stride, padding, more, groups, dilation = node.args
-    function, n = _CONVOLUTIONS[node.target]
+    n = SPATIAL[node.target]
     kernel = _shape(gm, weight)
-    if kernel is None or _each(stride, n) != [1] * n or _each(more, n) != [0] * n:
+    if kernel is None or per_axis(stride, n) != [1] * n or per_axis(more, n) != [0] * n:
         return
-    full = [d * (k - 1) - p for d, k, p in zip(_each(dilation, n), kernel[2:], _each(padding, n))]
+    full = [d * (k - 1) - p for d, k, p in zip(per_axis(dilation, n), kernel[2:], per_axis(padding, n))]
     if min(full) < 0:
         return  # a padding wider than the kernel cuts
     tracer = fx.proxy.GraphAppendingTracer(gm.graph)
     with gm.graph.inserting_before(node):
-        result = function(fx.Proxy(y, tracer), _flipped(fx.Proxy(weight, tracer), groups, n), None, 1, full, dilation, groups).node
+        result = FORWARD[n](fx.Proxy(y, tracer), _flipped(fx.Proxy(weight, tracer), groups, n), None, 1, full, dilation, groups).node
     node.replace_all_uses_with(result)
     gm.graph.erase_node(node)
 
@@ -55,7 +52,3 @@ def _shape(gm: fx.GraphModule, weight: fx.Node) -> torch.Size | None:
     while weight.target is operator.mul and isinstance(weight.args[0], fx.Node):
         weight = weight.args[0]
     return attribute_value(gm, weight.target).shape if weight.op == "get_attr" else None
-
-
-def _each(value: Any, n: int) -> list:
-    return list(value) if isinstance(value, (list, tuple)) else [value] * n

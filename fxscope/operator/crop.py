@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,31 +54,24 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     found = reaches(program)[program.affine[output]]
     if not {2, 3} <= {r.axis for r in found.values()} or len(shape) != 4:
         raise NotLocal("F is not local: an output depends on the whole image")
-    cuts = [_cut(found[d], place[d - 1], x0.shape[d], shape[d], _grain(program)) for d in (2, 3)]
-    box = (slice(0, x0.shape[1]), *(slice(a, b) for a, b, _ in cuts))
-    inner = (place[0], *(p for _, _, p in cuts))
-    wider = [_grown(cut, n, _grain(program)) for cut, n in zip(cuts, x0.shape[2:])]
+    grain, sizes = _grain(program), x0.shape[2:]
+    cuts = [_cut(found[d], place[d - 1], n, grain) for d, n in zip((2, 3), sizes)]
+    (box, inner), (around, again) = (_crop(c, place, x0.shape, shape) for c in (cuts, [_wider(cut, n, grain) for cut, n in zip(cuts, sizes)]))
     try:
         lin = interpret(model, x0[(slice(None), *box)], policy=policy)
         found = LocalRow(lin.F.row(inner), box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
-        at = [int(p + more * scale) for p, (_, _, more), scale in zip(inner[1:], wider, _scales(x0, shape))]
         with torch.no_grad():
-            again = model(x0[:, :, slice(*wider[0][:2]), slice(*wider[1][:2])])[0, place[0], at[0], at[1]]
+            y0 = float(model(x0[(slice(None), *around)])[0][again])
     except (RuntimeError, IndexError, PlaceIndexError) as error:
         raise NotLocal(f"the network does not run on the crop {box[1:]} of the image as it does on the whole: {str(error).splitlines()[0]}") from error
-    _check_translation(found, x0, float(again))
+    _check_translation(found, x0, y0)
     return found
 
 
-def _scales(x0: torch.Tensor, shape: tuple[int, ...]) -> list[Fraction]:
-    """Output places an input place, along both axes: the cuts have seen to it that they are whole numbers, or one over such."""
-    return [Fraction(out, n) if out >= n else Fraction(1, -(-n // out)) for n, out in zip(x0.shape[2:], shape[2:])]
-
-
-def _grown(cut: tuple[int, int, int], n: int, grain: int) -> tuple[int, int, int]:
-    """(first, end, places more in front) of a crop that is wider by a grain on every side where the image goes on."""
-    first, end = max(0, cut[0] - grain), min(n, cut[1] + grain)
-    return first, end, cut[0] - first
+def _crop(cuts: list[tuple[int, int]], place: tuple[int, ...], given: tuple[int, ...], out: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[int, ...]]:
+    """The box of x0, (C, H, W), and where the place is in the crop's output."""
+    at = (_inside(p, first, n, m) for p, (first, _), n, m in zip(place[1:], cuts, given[2:], out[2:]))
+    return (slice(0, given[1]), *(slice(*cut) for cut in cuts)), (place[0], *at)
 
 
 def _check_translation(found: LocalRow, x0: torch.Tensor, wider: float) -> None:
@@ -133,15 +125,19 @@ def _grain(program: Program) -> int:
     return grain
 
 
-def _cut(reach: Any, place: int, n: int, outputs: int, grain: int) -> tuple[int, int, int]:
-    """(first, end, place in the crop's output) along one axis; the first is a multiple of the grain, so that grids agree."""
+def _cut(reach: Any, place: int, n: int, grain: int) -> tuple[int, int]:
+    """(first, end) along one axis, multiples of the grain or the image's end, so that grids agree."""
     first, end = int(reach.first[place]), int(reach.last[place]) + 1
-    first -= first % grain
-    end = min(n, -(-end // grain) * grain)
-    shift = first * outputs / n
-    near = round(shift)
-    if abs(shift - near) > 0.5 or outputs >= n and outputs % n:
-        raise NotLocal("the output's size is no multiple of the input's: the crop's places are not known")
-    per = outputs // n if outputs >= n else 0
-    return first, end, place - (first * per if per else first // -(-n // outputs))
+    return first - first % grain, min(n, -(-end // grain) * grain)
 
+
+def _wider(cut: tuple[int, int], n: int, grain: int) -> tuple[int, int]:
+    """The cut with a grain more on every side where the image goes on."""
+    return max(0, cut[0] - grain), min(n, cut[1] + grain)
+
+
+def _inside(place: int, first: int, n: int, outputs: int) -> int:
+    """Where a place of the output is in that of a crop that begins at ``first``."""
+    if outputs >= n and outputs % n:
+        raise NotLocal("the output's size is no multiple of the input's: the crop's places are not known")
+    return place - (first * (outputs // n) if outputs >= n else first // -(-n // outputs))

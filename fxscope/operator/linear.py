@@ -14,7 +14,7 @@ from .filters import Filters
 from .origin import of_operator
 from .progress import steps
 from .spaces import Space
-from .sparse import Field, Support, plan, to_sparse
+from .sparse import Field, Support, as_numpy, plan, to_sparse
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
 
 
@@ -138,17 +138,12 @@ class Operator:
         from scipy.sparse.linalg import LinearOperator
 
         flat = self.flat
-        half = self.dtype in (torch.float16, torch.bfloat16)  # numpy has not all of them, and scipy solves in none
 
         def through(operator: FlatOperator) -> Callable:
-            def product(v: np.ndarray) -> np.ndarray:
-                found = (operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)).cpu()
-                return (found.float() if half else found).numpy()
-
-            return product
+            return lambda v: as_numpy(operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device))
 
         forward, backward = through(flat), through(flat.T)
-        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=np.dtype("float32" if half else str(self.dtype).removeprefix("torch.")))
+        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=as_numpy(torch.empty(0, dtype=self.dtype)).dtype)
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
         """The whole matrix (N, n), by rows or by columns, whichever is fewer; entries are those of the flattened spaces."""

@@ -19,6 +19,7 @@ from ..rewrite import Probe, Program, Record
 from ..twins import (
     Add, Average, BatchNorm, Choose, Concat, Conv, Dense, Dims, Index, Pad, Rearrange, Resample, Reshape, Select, TangentProduct, Twin,
 )
+from ..twins.convolution import per_axis
 from ..twins.separable import axis_matrix
 
 Table = tuple[np.ndarray, np.ndarray]  # first and last place that every place reads; first > last: none
@@ -118,18 +119,13 @@ def _spread(out: int, n: int, kernel: int, stride: int, padding: int, dilation: 
     return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
 
 
-def _each(value: Any, n: int) -> list[int]:
-    value = list(value) if isinstance(value, (list, tuple)) else [value]
-    return value * n if len(value) == 1 else value
-
-
 def _conv(twin: Conv, which, inputs, shape) -> Reading:
     given = inputs[0]
     spatial = 3 if "3d" in twin.function.__name__ else 1 if "1d" in twin.function.__name__ else 2
     weight = _shape(twin.weight)
     if weight is None or not twin.batched:
         return {}
-    stride, dilation = _each(twin.options["stride"], spatial), _each(twin.options["dilation"], spatial)
+    stride, dilation = per_axis(twin.options["stride"], spatial), per_axis(twin.options["dilation"], spatial)
     padding = _padding(twin.options["padding"], weight[2:], dilation)
     table = _spread if "transpose" in twin.function.__name__ else _window
     rest = {2 + i: (2 + i, table(shape[2 + i], given[2 + i], weight[2 + i], stride[i], padding[i], dilation[i])) for i in range(spatial)}
@@ -139,7 +135,7 @@ def _conv(twin: Conv, which, inputs, shape) -> Reading:
 def _padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list[int]:
     if padding == "same":
         return [d * (k - 1) // 2 for k, d in zip(kernel, dilation)]
-    return [0] * len(kernel) if padding == "valid" else _each(padding, len(kernel))
+    return [0] * len(kernel) if padding == "valid" else per_axis(padding, len(kernel))
 
 
 def _select(twin: Select, which, inputs, shape) -> Reading:

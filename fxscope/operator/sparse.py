@@ -161,6 +161,11 @@ def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
     return coo_matrix((values, (places, probes)), shape=shape).tocsc()
 
 
+def as_numpy(values: torch.Tensor) -> np.ndarray:
+    """Half precision as single: numpy has no bfloat16, and scipy computes in neither."""
+    return (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).cpu().numpy()
+
+
 def _chunks(items: Any, size: int):
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
@@ -178,7 +183,7 @@ def _run(operator: "Operator", chosen: Plan, batch: list[tuple[int, ...]]) -> to
 
 def _entries(chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     """(flat place in the result, flat place of the probe, value) of every coefficient that is not zero."""
-    data = (found.float() if found.dtype in (torch.float16, torch.bfloat16) else found).cpu().numpy()  # scipy has no half precision
+    data = as_numpy(found)
     strides = np.cumprod([1, *shape[:0:-1]])[::-1]
     size = np.int32 if max(data.size, np.prod(shape)) < 2**31 else np.int64
     across = {axis: (dim, owners[pass_[axis]]) for dim, (axis, owners) in chosen.owners.items()}

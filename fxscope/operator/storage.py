@@ -147,11 +147,11 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
             found[node.name] = value = super().run_node(node)
             return value
 
-    torch.clear_autocast_cache()
+    torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             given = [torch.empty(shape, dtype=dtype) for n in gm.graph.nodes if n.op == "placeholder"]
             Recorder(gm, garbage_collect_values=False).run(*given)
     finally:
-        torch.clear_autocast_cache()  # of weights that were cast while they were fake, which the model itself would be given next
+        torch.clear_autocast_cache()
     return found

@@ -264,7 +264,7 @@ REPEAT = _move(
 )
 REPEAT_INTERLEAVE = _move("repeat_interleave", torch.repeat_interleave, repeat_interleave, methods=("repeat_interleave",), functions=(_ATEN.repeat_interleave.self_int,), samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})), formula="y1 = x1 repeated")
 CAT = linear(
-    "cat", torch.cat, cat, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=lambda rank, a: _first(rank, a), samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
+    "cat", torch.cat, cat, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=_first, samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
     formula="y1 = the operands side by side; a constant operand is an additive constant", source="the paper, eq. 7",
 )
 STACK = linear(

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from .base import Back, Like
 
-_FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-_SPATIAL = {function: n for table in (_FORWARD, _TRANSPOSED) for n, function in table.items()}
+FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+SPATIAL = {function: n for table in (FORWARD, TRANSPOSED) for n, function in table.items()}
 
 
 def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
@@ -19,17 +19,17 @@ def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
     A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and no exporter
     takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
     """
-    n = _SPATIAL[function]
-    form = {name: _each(value, n) for name, value in options.items() if name in ("stride", "dilation", "padding", "output_padding")}
+    n = SPATIAL[function]
+    form = {name: per_axis(value, n) for name, value in options.items() if name in ("stride", "dilation", "padding", "output_padding")}
     spatial = [x.size(x.rank - n + i) for i in range(n)]
-    if function is _TRANSPOSED[n]:
-        y = _FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
+    if function is TRANSPOSED[n]:
+        y = FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
         return _cropped(y, n, form, spatial)
     if form["padding"] == "same":
         return _from_same(n, y, weight, [k.extent(weight, 2 + i) for i in range(n)], form["dilation"], options["groups"])
     padding = [0] * n if form["padding"] == "valid" else form["padding"]
     most = [stride - 1 for stride in form["stride"]]
-    y = _TRANSPOSED[n](y, weight, None, form["stride"], padding, most, options["groups"], form["dilation"])
+    y = TRANSPOSED[n](y, weight, None, form["stride"], padding, most, options["groups"], form["dilation"])
     for i in range(n):
         y = y.narrow(i - n, 0, spatial[i]) if most[i] else y
     return y
@@ -38,7 +38,7 @@ def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
 def _from_same(n: int, y, weight, kernel: list, dilation: list, groups: int):
     """padding="same" pads the odd place behind: the full transposed convolution, without the padding."""
     total = [d * (size - 1) for d, size in zip(dilation, kernel)]
-    full = _TRANSPOSED[n](y, weight, None, 1, 0, 0, groups, dilation)
+    full = TRANSPOSED[n](y, weight, None, 1, 0, 0, groups, dilation)
     return F.pad(full, [-p for t in reversed(total) for p in (t // 2, t - t // 2)])
 
 
@@ -50,7 +50,7 @@ def _cropped(y, n: int, form: dict, spatial: list):
     return y
 
 
-def _each(value: Any, n: int) -> Any:
+def per_axis(value: Any, n: int) -> Any:
     """One value an axis."""
     if isinstance(value, str):
         return value
