@@ -21,6 +21,7 @@ class Case:
     independent  the images of a batch do not depend on each other
     free         another batch size may be given to a graph made without an example
     sizes        other spatial sizes at which F must be the same network's F (shapes of the first input)
+    place        (model, arguments) -> (the model as a function of the probed value alone, that value), where the probe does not enter at the first input
     why          what was wrong once, or why it is refused
     """
 
@@ -33,7 +34,13 @@ class Case:
     independent: bool = True
     free: bool = True
     sizes: tuple[tuple[int, ...], ...] = ()
+    place: Callable[[nn.Module, tuple], tuple[Callable, torch.Tensor]] | None = None
     why: str = ""
+
+    def resized(self, args: tuple, shape: tuple[int, ...]) -> tuple:
+        """The arguments of another call, with a first input of this shape."""
+        generator = torch.Generator().manual_seed(1)
+        return (torch.randn(shape, generator=generator, dtype=torch.float64).to(args[0].dtype), *args[1:])
 
 
 CASES: list[Case] = []
