@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from zoo import CASES, Case
-from zoo_walk import GROUPS, Walk, refused
+from zoo_groups import GROUPS, refused
+from zoo_walk import Walk
 
 NAMED = {case.name: case for case in CASES}
 
@@ -40,4 +41,6 @@ def test_refused(name: str):
 
 
 def _state(walk: Walk) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in [*walk.model.state_dict().items(), *walk.model.named_buffers()]}
+    return {
+        name: value.clone() for name, value in [*walk.model.state_dict().items(), *walk.model.named_buffers()]
+    }

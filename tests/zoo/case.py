@@ -46,7 +46,12 @@ class Case:
 CASES: list[Case] = []
 
 
-def case(*shapes: tuple[int, ...], inputs: Callable[[torch.Generator], tuple] | None = None, seed: int = 0, **fields: Any) -> Callable[[type], type]:
+def case(
+    *shapes: tuple[int, ...],
+    inputs: Callable[[torch.Generator], tuple] | None = None,
+    seed: int = 0,
+    **fields: Any,
+) -> Callable[[type], type]:
     """Register a module class: ``@case((2, 3, 8, 8))`` for float64 normal inputs of these shapes, or ``inputs=`` for others. Options as in ``Case``."""
 
     def draw(generator: torch.Generator) -> tuple:
@@ -58,7 +63,9 @@ def case(*shapes: tuple[int, ...], inputs: Callable[[torch.Generator], tuple] | 
                 torch.manual_seed(seed)
                 return kind().double().train(fields.get("train", False))
 
-        CASES.append(Case(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}", build, inputs or draw, **fields))
+        CASES.append(
+            Case(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}", build, inputs or draw, **fields)
+        )
         return kind
 
     return register
