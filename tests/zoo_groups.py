@@ -117,24 +117,17 @@ def _column(walk: Walk) -> None:
 def outputs_of(lin: Any) -> Iterator[tuple[int, Any, torch.Tensor]]:
     """(number of the output, an index in it, the places of that index in the flattened outputs, one an image)."""
     space = lin.F.outputs
-    named = space.build(list(range(len(space.shapes))))
-    for number, shape in enumerate(space.shapes):
+    for number, (shape, key) in enumerate(zip(space.shapes, space.keys)):
         shape = shape[1:] if space.batched else shape
         index: tuple = tuple((n - 1) * (i % 2) for i, n in enumerate(shape))
         count = torch.Size(shape).numel()
         if not count:
             continue
         place = int(torch.arange(count).reshape(shape)[index]) if shape else 0
-        before = entries_before(lin, number)
         images = lin.batch if space.batched else 1
-        entries = before + place + count * torch.arange(images)
-        if len(space.shapes) > 1:
-            keys = named.items() if isinstance(named, dict) else enumerate(named)
-            key = next((k for k, v in keys if v is number or v == number), None)
-            if key is None:
-                continue  # nested deeper than one key reaches
-            index = (key, *index)
-        yield number, index, entries
+        entries = entries_before(lin, number) + place + count * torch.arange(images)
+        keys = key if isinstance(key, tuple) else (key,)
+        yield number, (*keys, *index) if len(space.shapes) > 1 else index, entries
 
 
 def entries_before(lin: Any, number: int) -> int:
