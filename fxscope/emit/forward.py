@@ -146,6 +146,8 @@ class _Forward:
             self.graph.output(rebuild(self.graph, (y0, y1) if self.form == "pair" else y1))
 
     def _probe_output(self, node: fx.Node) -> fx.Node:
+        if info(node).role == "shape":
+            return self.source[node]  # a number, which passes through
         rank = self.program.facts.rank(node)
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]
