@@ -162,7 +162,7 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
     """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
     if node.op == "call_module":
         return type(model.get_submodule(node.target)).__name__
-    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and not node.target.__module__.startswith("torch.")
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and node.target.__module__.partition(".")[0] != "torch"
     return node.target.__name__ if plain and not info(node).rule else ""
 
 

@@ -98,7 +98,7 @@ def _report(model: nn.Module, x0: torch.Tensor, options: dict, seed: int, K: int
         found.append(Law("law 6", "F v is the Jacobian-vector product", laws.law_6(filter, model, x0, probes[0]), bound))
     found.append(Law("law 9", "no edge leads from x1 to y0", float(len(laws.law_9(pair))), 0.0))
     if plain:
-        free = (pair.meta["fxscope"]["frontend"] or {}).get("batch") != "specialised"
+        free = (pair.meta["fxscope"]["frontend"] or {}).get("batch", "free") == "free"
         statement = "probes and images do not mix" if free else "probes do not mix (this graph is for one batch size)"
         found.append(Law("law 11", statement, laws.law_11(pair, x0, probes, lambda out: out[1], images=free), bound))
     return Report(type(model).__name__, tuple(x0.shape), str(x0.dtype).removeprefix("torch."), str(options["policy"] or "freeze"), share, tuple(found))

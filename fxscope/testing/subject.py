@@ -137,7 +137,7 @@ class Subject:
         B = self.x.shape[0]
         if B == 1 or any(t.dim() == 0 or t.shape[0] != B for t in self.args):
             return 0.0
-        fixed = self.program.gm.meta["frontend"].get("batch") == "specialised"
+        fixed = self.program.gm.meta["frontend"].get("batch", "free") != "free"
         worst = 0.0
         for b in range(B):
             one = Example(*pytree.tree_map(lambda v: v[b : b + 1] if isinstance(v, torch.Tensor) else v, (self.example.args, self.example.kwargs)))
