@@ -146,7 +146,7 @@ def law_11(s: Subject) -> Law:
 
 
 def _fixed(s: Subject) -> bool:
-    return s.program.gm.meta["frontend"].get("batch") == "specialised"
+    return s.program.gm.meta["frontend"].get("batch", "free") != "free"
 
 
 def _not_apart(s: Subject) -> str:
