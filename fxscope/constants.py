@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+_NO_SIZES = {"dtype": torch.float32, "device": torch.device("meta")}  # what is read off a value without its sizes
 SIZE = 64  # a stand-in that survives halving and small subtractions
 
 
@@ -20,6 +21,8 @@ def constants(gm: fx.GraphModule) -> dict[fx.Node, torch.Tensor]:
     for node in gm.graph.nodes:
         if node.op == "get_attr":
             values[node] = _attribute(gm, node)
+        elif node.target is getattr and node.args[1] in _NO_SIZES:
+            values[node] = _NO_SIZES[node.args[1]]
         elif _computed(node) and not node.is_impure() and all(n in values for n in node.all_input_nodes):
             values[node] = _evaluated(node, values)
     return {node: v for node, v in values.items() if isinstance(v, torch.Tensor)}
@@ -47,8 +50,8 @@ def _stand_in(node: fx.Node, values: dict[fx.Node, Any], facts: Any) -> Any:
     field = node.args[1] if node.target is getattr else node.target
     if field == "size" and (len(node.args) > 1 or node.kwargs):
         return SIZE
-    if field in ("dtype", "device"):
-        return torch.float32 if field == "dtype" else torch.device("meta")
+    if field in _NO_SIZES:
+        return _NO_SIZES[field]
     if rank is None:
         return None
     if field in ("dim", "ndim", "ndimension"):

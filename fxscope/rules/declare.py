@@ -74,6 +74,7 @@ class Rule:
     piecewise  piecewise linear: F must equal the Jacobian away from kinks
     rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
     unsampled  why the rule has no samples; "" where it has
+    derivative  where torch's own derivative is not exact: how near it is, and why
     """
 
     name: str
@@ -99,6 +100,7 @@ class Rule:
     samples: tuple[Sample, ...] = ()
     rounding: str = ""
     unsampled: str = ""
+    derivative: tuple[float, str] | None = None
     formula: str = ""
     source: str = ""
     file: str = ""
@@ -117,7 +119,15 @@ class Rule:
     def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
         if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not _is_list_node(args[1]):
             args = (args[0], list(args[1:]))
-        return self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)})
+        named = {self._parameter(k): v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)}
+        return self.signature.bind(*args, **named)
+
+    def _parameter(self, name: str) -> str:
+        """The argument that a keyword means: torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions."""
+        names = tuple(self.signature.parameters)
+        if name in names:
+            return name
+        return {"input": names[0], "self": names[0], "axis": "dim", "keepdims": "keepdim"}.get(name, name)
 
     def given(self, args: tuple, kwargs: dict) -> dict[str, Any]:
         """{argument: value} of a call, only what differs from the defaults."""
