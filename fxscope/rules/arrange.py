@@ -264,7 +264,7 @@ VIEW_AS = composite(
 EXPAND_AS = _move("expand_as", "expand_as", expand_as, reduced=expanded, ignores=("other",), rank=lambda rank, a: rank(a["other"]), samples=(Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False), Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False)), formula="y1 = x1 broadcast")
 FLATTEN = _move("flatten", torch.flatten, flatten, reduced=flattened, methods=("flatten",), modules=(nn.Flatten,), functions=(_ATEN.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}), Sample(kwargs={"start_dim": 1, "end_dim": 2}), Sample(kwargs={"start_dim": -2, "end_dim": -1})), formula="y1 = x1 flattened")
 UNFLATTEN = _move(
-    "unflatten", torch.unflatten, unflatten, reduced=unflattened, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1),
+    "unflatten", torch.unflatten, unflatten, reduced=unflattened, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None,
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened",
 )
 PERMUTE = _move("permute", torch.permute, permute, reduced=permuted, methods=("permute",), functions=(_ATEN.permute.default,), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})), formula="y1 = x1 permuted")
