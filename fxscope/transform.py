@@ -204,12 +204,21 @@ def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, examp
 def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
     """Where an operator asked whether the batch is 1, a run on one image tells whether the graph is right there, too.
 
-    What the graph assumes is kept where it is not, and in train mode, where the two are not compared.
+    An example of one image is that run itself. What the graph assumes is kept where it is not right, and in train mode,
+    where the two are not compared.
     """
     known = assumptions(gm)
     if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
         return
     batched = {s.input for a in known if a.kind == CONDITION for s in a.value.sizes()}
+    named = list(zip(input_names(gm), example.tensors()))
+    if any(value.shape[0] != 1 for name, value in named if name in batched) and not _holds_for_one(gm, model, example, batched):
+        return
+    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
+    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+
+
+def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
     cut = iter([name in batched for name in input_names(gm)])
 
     def first(value: Any) -> Any:
@@ -219,9 +228,8 @@ def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) ->
         check_trace(gm, model, Example(*pytree.tree_map(first, (example.args, example.kwargs))))
     except Exception as error:  # the model's own on one image, too
         _log.debug("%s is another function of one image: %s", type(model).__name__, error)
-        return
-    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
-    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+        return False
+    return True
 
 
 def _ask_for_example(error: Exception) -> Exception:
