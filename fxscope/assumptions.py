@@ -16,6 +16,7 @@ import torch.fx as fx
 
 KEY = "assumptions"
 RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
+WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
 _COMPARISONS = {
     operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=", operator.lt: "<", operator.le: "<=",

@@ -301,6 +301,14 @@ def test_a_fixed_size_cannot_be_asked_to_be_free(spec, tmp_path):
         fxscope.save(graph, tmp_path / "net.pt2", inputs, dynamic_shapes=spec)
 
 
+def test_another_example_cannot_be_saved(tmp_path):
+    inputs = pair_inputs(2, 3, 20, 20)
+    graph = fxscope.transform(made(DividesByWidth, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1])
+    for wrong in (pair_inputs(2, 3, 24, 24), pair_inputs(2, 3, 20, 20, dtype=D)):
+        with pytest.raises(FxscopeError, match="not made for these example inputs: x0"):
+            fxscope.save(graph, tmp_path / "net.pt2", wrong)
+
+
 @pytest.mark.full
 def test_an_aotinductor_package_refuses_a_wrong_size(tmp_path):
     inputs = pair_inputs(2, 3, 20, 20)

@@ -7,11 +7,9 @@ from typing import Any, Iterable, Mapping
 import torch
 import torch.fx as fx
 
-from ..assumptions import CONDITION, DTYPE, RANK, SIZE, Assumption, Assumptions, Size, assumptions
+from ..assumptions import CONDITION, DTYPE, RANK, SIZE, WAY_OUT, Assumption, Assumptions, Size, assumptions
 from ..ir import info, mark
 from ..rewrite import Program
-
-WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
 
 def check_inputs(program: Program, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]) -> Assumptions:

@@ -54,7 +54,8 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
-        raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
+        way = "make the graph of a float32 model, with such example inputs" if assumptions(graph) else "save graph.float() with float32 inputs"
+        raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
     asserts = format in ("pt2", "ts")
     example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
     if format == "ts":

@@ -9,7 +9,7 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from ..assumptions import SIZE, Assumption, assumptions, batch_of, said
+from ..assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
 from ..assumptions import input_names as names_of
 from ..errors import FxscopeError
 from ..ir import info
@@ -26,7 +26,9 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
     A batch that the graph was made for is fixed, and so is one under a condition where the form of the file has no
     ``conditions``. Raises ``FxscopeError`` where a size is asked to be free that the graph was made for.
     """
-    _refuse_fixed(graph, given)
+    if not has_state(graph):
+        _refuse_other(graph, example)
+        _refuse_fixed(graph, given)
     if given is not None and given != SPATIAL:
         return example, given
     probes, stacked = probe_positions(graph), is_stacked(graph)
@@ -62,6 +64,13 @@ def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tu
 
 def _two_probes(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x, x]) if x.shape[0] == 1 else x
+
+
+def _refuse_other(graph: fx.GraphModule, example: tuple) -> None:
+    """Raise where the example is not what the graph was made for."""
+    unmet = broken(assumptions(graph), example, names_of(graph))
+    if unmet is not None:
+        raise FxscopeError(f"save: the graph was not made for these example inputs: {unmet}. {WAY_OUT}")
 
 
 def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
