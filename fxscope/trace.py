@@ -66,7 +66,7 @@ class Tracer(fx.Tracer):
         self.refused = ""
 
     def refuse(self, what: str) -> None:
-        """Python code asks for a number that a trace has not; remembered, since a ``try`` of the model's may catch the error."""
+        """Python code asks for a number that a trace has not; remembered, since the model may catch the error."""
         self.refused = self.refused or user_line(inspect.currentframe())
         raise fx.proxy.TraceError(f"{what} of a traced value, which is no number while tracing")
 
@@ -145,7 +145,8 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
-        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: it catches the error of a decision on a traced value\n  at {tracer.refused}")
+        reason = "it catches the error that a decision on a traced value is"
+        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}")
     _drop_fixed(graph, fixed)
     graph.eliminate_dead_code(is_impure_node=is_write)
     with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it

@@ -60,7 +60,7 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
 
-    ``gm.meta["frontend"]`` says what was specialised, and ``gm.meta["assumptions"]`` what the graph takes for granted of its inputs.
+    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for granted.
     """
     lifter = _Lifter(program, model)
     outputs = lifter.run()
@@ -71,7 +71,8 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
     gm.meta[KEY] = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
-    gm.meta["frontend"] = {"name": "export", "batch": batch_of(gm.meta[KEY], input_names(gm)), "sizes": "specialised"}
+    batch = batch_of(gm.meta[KEY], input_names(gm))
+    gm.meta["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
     return gm
 
 

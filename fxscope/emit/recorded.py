@@ -62,7 +62,8 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     graph = fx.Graph()
     source = Copied(program, graph)
     source.placeholders()
-    needed = upstream([*leaves(program.outputs), *own_assertions(program), *(node for _, node, _ in slots.order)])
+    kept = [*leaves(program.outputs), *own_assertions(program)]
+    needed = upstream([*kept, *(node for _, node, _ in slots.order)])
     for node in program.gm.graph.nodes:
         if node in needed and node.op != "output":
             source.copy(node)

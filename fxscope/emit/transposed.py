@@ -59,7 +59,8 @@ class _Transposed:
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _original(self) -> None:
-        needed = upstream([*leaves(self.program.outputs), *own_assertions(self.program), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
+        kept = [*leaves(self.program.outputs), *own_assertions(self.program)]
+        needed = upstream([*kept, *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)

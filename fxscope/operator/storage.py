@@ -152,7 +152,8 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
     names, known = input_names(gm), [a for a in assumptions(gm) if a.kind != DTYPE]
     unmet = broken(known, [torch.empty(shape, device="meta") for _ in names], names)
     if unmet is not None:
-        raise ShapeError(f"the graph was not made for inputs of {tuple(shape)}: {unmet}; give example_inputs= of that size")
+        made_for = f"the graph was not made for inputs of {tuple(shape)}: {unmet}"
+        raise ShapeError(f"{made_for}; give example_inputs= of that size")
     torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -103,8 +103,8 @@ def _specialised(gm: fx.GraphModule) -> str:
     frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
-    sizes = said(assumptions(gm))
-    return f"resolution-specialised (torch.export: {sizes})" + (", its batch too" if frontend["batch"] == "specialised" else "")
+    batch = ", its batch too" if frontend["batch"] == "specialised" else ""
+    return f"resolution-specialised (torch.export: {said(assumptions(gm))}){batch}"
 
 
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:
