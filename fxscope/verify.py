@@ -110,6 +110,7 @@ def verify(
     with torch.no_grad():
         program = program_of(model, example_inputs=example, frontend=frontend, **options)
         subject = Subject(model, program, example, K=K, seed=seed, thorough=thorough, **options)
+        _ = subject.lin  # raises where x0 gives values that are not finite
         laws, share = subject.measured(), subject.share
     x0 = subject.args[0]
     floating = next((t.dtype for t in (*subject.x, x0) if t.is_floating_point()), x0.dtype)

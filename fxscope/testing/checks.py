@@ -68,15 +68,17 @@ def law_5(s: Subject) -> float:
     return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
 
 
-def law_8(s: Subject) -> float:
+def law_8(s: Subject) -> Law:
     """F x0 + r = y0 over all outputs, and the contributions of two places of every output."""
     f = tensors_of(s.run(s.form("filter"), *s.x))
     expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
     whole = distance([a + b.reshape(a.shape) for a, b in zip(f, s.r, strict=True)], expected)
     scale = largest(t.abs().max().item() for t in s.affine(s.y0)) or 1.0
+    if not s.batched and s.batch > 1:
+        return Law("law 8", "F x0 + r = y0 (the batch is not the first dimension: no contributions)", whole, s.bound)
     with s.calm():
         found = list(s.lin.iter_contributions(_places(s)))
-    return largest([whole, *(_missing(s, each) / scale for each in found)])
+    return Law("law 8", STATEMENT_8, largest([whole, *(_missing(s, each) / scale for each in found)]), s.bound)
 
 
 def _missing(s: Subject, found: Any) -> float:
@@ -110,7 +112,7 @@ def _key(s: Subject, which: int) -> Any:
 
 def law_8_rows(s: Subject) -> float:
     """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K places of every image."""
-    if len(s.y0) != 1 or s.y0[0].dim() < 2 or s.y0[0].shape[0] != s.batch:
+    if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         raise NotChecked("the row form is about one output, of shape (B, ...)")
     y0, N = s.y0[0].flatten(1), s.y0[0][0].numel()
     index = torch.randint(N, (s.K, s.batch), generator=s.rng)
@@ -177,6 +179,7 @@ def _elsewhere(reason: str) -> Callable[[Subject], Any]:
 
 
 STATEMENT_1 = "y0 is the untouched model's output"
+STATEMENT_8 = "F x0 + r = y0 = the sum of contributions"
 STATEMENT_9 = "no edge leads from x1 to y0"
 STATEMENT_11 = "probes and images do not mix"
 CHECKS = (
@@ -187,7 +190,7 @@ CHECKS = (
     Check("law 5", "dot test of F and its transpose", law_5),
     Check("law 6", "F v is the derivative (policy taylor)", law_6),
     Check("law 7", "F is the derivative with its factors detached", _elsewhere("it needs the network written by hand with its factors detached"), False),
-    Check("law 8", "F x0 + r = y0 = the sum of contributions", law_8),
+    Check("law 8", STATEMENT_8, law_8),
     Check("law 8 row", "<row, x0> + r_k = y0[k], <row, v> = (F v)[k]", law_8_rows),
     Check("law 9", STATEMENT_9, law_9, False),
     Check("law 10", "exported equals eager", _elsewhere("fxscope.save checks every file that it writes"), False),

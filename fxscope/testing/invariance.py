@@ -46,20 +46,23 @@ def size(s: "Subject") -> float:
     if any(p.node.op != "placeholder" for p in s.program.probes):
         raise NotChecked("the probe enters inside the network")
     larger = _larger(s)
-    args, x = larger.tensors(), _probed(s, larger)
-    probes = tuple(s.random(*t.shape, like=t) for t in x)
     try:
-        y0, y1 = (tensors_of(y) for y in s.run(s.form("pair"), *x, args=args))
-        f, fv = (s.run(s.form("filter"), *v, args=args) for v in (x, probes))
-        r = tensors_of(s.run(s.form("residual"), args=args))
+        return largest(_at_size(s, larger))
     except (AssertionError, RuntimeError, FxscopeError) as error:
         raise NotChecked(f"the graph refuses another size: {first_line(error)}") from error
+
+
+def _at_size(s: "Subject", larger: Example) -> list[float]:
+    args, x = larger.tensors(), _probed(s, larger)
+    probes = tuple(s.random(*t.shape, like=t) for t in x)
+    y0, y1 = (tensors_of(y) for y in s.run(s.form("pair"), *x, args=args))
+    f, fv = (s.run(s.form("filter"), *v, args=args) for v in (x, probes))
+    r = tensors_of(s.run(s.form("residual"), args=args))
     errors = [distance([b.reshape(a.shape) for a, b in zip(y0, y1)], y0)]
     errors += [] if s.outputs is not None else [distance(y0, s.exact(larger))]
     errors.append(distance([a + b.reshape(a.shape) for a, b in zip(tensors_of(f), r)], [y.reshape(a.shape) for a, y in zip(tensors_of(f), y0)]))
     errors.append(_dot(s, args, probes, fv))
-    errors.append(distance(s.run(emitted(s.remade(larger), "filter", s.model), *probes, args=args), fv))
-    return largest(errors)
+    return [*errors, distance(s.run(emitted(s.remade(larger), "filter", s.model), *probes, args=args), fv)]
 
 
 def _dot(s: "Subject", args: tuple, u: tuple, fu: Any) -> float:
@@ -158,7 +161,7 @@ def forms(s: "Subject") -> float:
 
 def _argmax(s: "Subject") -> list[float]:
     """The row of every image's largest output, against the row form's and F's own."""
-    if len(s.y0) != 1 or s.y0[0].dim() < 2 or s.y0[0].shape[0] != s.batch:
+    if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         return []
     y0, index, row, r = s.run(s.form("argmax"))
     _, rows, shares = s.run(s.form("row"), index)

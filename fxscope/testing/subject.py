@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import tempfile
 import warnings
@@ -46,12 +47,30 @@ class Subject:
         self.nodes, self.thorough = nodes, nodes <= LARGE if thorough is None else thorough
         self.args = example.tensors()
         self.rng = torch.Generator().manual_seed(seed)
-        self.lin = self.reading("record")
-        self.x = _tuple(self.lin.x)
+        self.x = self._probed()
         self.batch = self.args[0].shape[0] if self.args[0].dim() else 1
         self.probes = tuple(self.random(self.K, *x.shape, like=x) for x in self.x)
         self.bound = TOLERANCE.get(self.x[0].dtype, 5e-2)
         self._graphs: dict[tuple[str, str], fx.GraphModule] = {}
+
+    def _probed(self) -> tuple[torch.Tensor, ...]:
+        """The values at the probed places."""
+        places = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
+        nodes = [p.node for p in self.program.probes]
+        return tuple(self.args[places.index(n)] for n in nodes) if set(nodes) <= set(places) else _tuple(self.lin.x)
+
+    @functools.cached_property
+    def lin(self) -> LinearInterpreter:
+        """The recorded interpreter."""
+        return self.reading("record")
+
+    def at(self, x0: torch.Tensor) -> "Subject":
+        """The same graphs at another x0 of the same shape, where the model takes one tensor and the probe enters there."""
+        other = copy.copy(self)
+        for name in [n for n in vars(self) if isinstance(getattr(type(self), n, None), functools.cached_property)]:
+            del vars(other)[name]
+        other.example, other.args, other.x = Example((x0,)), (x0,), (x0,)
+        return other
 
     def random(self, *shape: int, like: torch.Tensor) -> torch.Tensor:
         """Normal numbers of ``like``'s dtype and device."""
@@ -166,6 +185,11 @@ class Subject:
 
     def _each(self, function: Callable) -> Example:
         return mapped_example(lambda t: function(t) if t.dim() and t.shape[0] == self.batch else t, self.example)
+
+    @functools.cached_property
+    def batched(self) -> bool:
+        """Whether the batch is the first dimension of every probed place and output, as a list of indices or a row of each image supposes."""
+        return all(t.dim() > 0 and t.shape[0] == self.batch for t in (*self.x, *self.affine(self.y0)))
 
     def runs(self, example: Example, what: str) -> list[torch.Tensor]:
         """The untouched model's outputs on another example; not checked where it does not run there."""
