@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -11,15 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxscope
-from fxscope import transform as transforming
-from fxscope.emit import backward, forward, recorded, tagging, transposed
+from fxscope.emit import backward, forward, tagging, transposed
 from fxscope.operator import memory
 from fxscope.rules import product
 from fxscope.testing import randomize
 from fxscope.twins import Average, BatchNorm, Concat, Conv, Dense, Gate, Mask, Offset, Pad, Select, TangentProduct, linear, norms
 from fxscope.twins.dims import ADJOINTS
 
-transforming = __import__("sys").modules["fxscope.transform"]  # the module; the package has the function under the same name
+transforming = sys.modules["fxscope.transform"]  # the package has the function under the module's name
 
 
 class Net(nn.Module):
@@ -193,12 +193,17 @@ def undeclared(original: Callable) -> Callable:
     return leave
 
 
-def doubled_residual(original: Callable) -> Callable:
-    def output(self, node):
-        y = original(self, node)
-        return (torch.fx.Proxy(y, self.tracer) * 2).node if self.form == "residual" else y
+def doubled(form: str) -> Callable:
+    """One form gives twice its output."""
 
-    return output
+    def change(original: Callable) -> Callable:
+        def output(self, node):
+            y = original(self, node)
+            return (torch.fx.Proxy(y, self.tracer) * 2).node if self.form == form else y
+
+        return output
+
+    return change
 
 
 def shifted_seed(original: Callable) -> Callable:
@@ -243,7 +248,7 @@ MUTANTS = {
     "the adjoint of a mask has no mask": Mutant(Net, "law 5", replaced(Mask, "adjoint", by(lambda self, k, y, x: y))),
     "windows that share a winner overwrite each other": Mutant(Net, "law 5", replaced(Select, "adjoint", by(overwriting))),
     "the parts of a concatenation change places": Mutant(Net, "law 5", replaced(Concat, "adjoint", swapped_parts)),
-    "batch norm takes the probes' statistics": Mutant(Net, "law 3", replaced(BatchNorm, "apply", by(batch_statistics))),
+    "batch norm takes the probes' statistics": Mutant(Net, "law 11", replaced(BatchNorm, "apply", by(batch_statistics))),
     "batch norm's shift has the wrong sign": Mutant(Net, "law 8", replaced(BatchNorm, "constant", behind(lambda c: -c))),
     "an intercept is no contribution": Mutant(Smooth, "law 8", replaced(Gate, "constant", by(lambda self, k, x: None))),
     "an intercept is left out of y1": Mutant(Smooth, "law 2", replaced(Gate, "apply", by(lambda self, k, x: x * self.factor))),
@@ -259,14 +264,14 @@ MUTANTS = {
     "a linear layer rounds to single precision": Mutant(Tokens, "law 3", replaced(Dense, "apply", behind(truncated))),
     "a linear layer transposes with another weight": Mutant(Tokens, "law 5", replaced(Dense, "adjoint", behind(lambda y: y * 1.0001))),
     "probes leave image after image": Mutant(Net, "law 11", replaced(forward, "probe_major", by(batch_major))),
-    "r is doubled": Mutant(Net, "law 4", replaced(forward._Forward, "_probe_output", doubled_residual)),
+    "r is doubled": Mutant(Net, "law 4", replaced(forward._Forward, "_probe_output", doubled("residual"))),
     "rows are one place off": Mutant(Net, "law 8 row", replaced(transposed._Row, "_seeds", shifted_seed)),
     "the first constant is skipped": Mutant(Net, "law 8", replaced(backward.Reversal, "run", forgetful)),
     "an edge between the branches is not declared": Mutant(Net, "law 9", replaced(tagging.Tagging, "__exit__", undeclared)),
     "an argument of the original is lost": Mutant(Leaky, "law 1", untold),
     "bits are unpacked in another order": Mutant(Net, "law 13 memory", replaced(memory.Packed, "unpack", reversed_bits)),
     "a reading replays other images": Mutant(Net, "law 13 memory", replaced(memory.Kept, "get", other_images)),
-    "replay is scaled": Mutant(Tokens, "law 13 form", replaced(recorded, "emit_record", lambda original: original)),
+    "replay is doubled": Mutant(Tokens, "law 13 form", replaced(forward._Forward, "_probe_output", doubled("replay"))),
     "the gate depends on the number of images": Mutant(Product, "law 13 batch", replaced(product, "which_is_gate", sized), batch=1),
     "the gate depends on whether there is an example": Mutant(Product, "law 13 example", replaced(product, "which_is_gate", known)),
     "a twin depends on the size": Mutant(Leaky, "law 13 size", growing),

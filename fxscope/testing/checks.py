@@ -82,9 +82,9 @@ def law_8(s: Subject) -> Law:
 
 
 def _missing(s: Subject, found: Any) -> float:
-    """What the contributions lack; of all images together, where the images of the batch mix."""
-    missing = torch.as_tensor(found.total) - torch.as_tensor(found.output)
-    return (missing.sum() if s.mixing else missing).abs().max().item()
+    """What the contributions lack; of all images together, where the images of the batch mix, or are not the outputs' first dimension."""
+    total, output = torch.as_tensor(found.total), torch.as_tensor(found.output)
+    return (total.sum() - output.sum() if s.mixing or not s.batched else total - output).abs().max().item()
 
 
 def _places(s: Subject) -> list[Any]:
