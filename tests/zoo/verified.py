@@ -71,7 +71,7 @@ class WithoutDerivative(nn.Module):
         self.conv = nn.Conv2d(3, 3, 3, padding=1)
 
     def forward(self, x):
-        return torch.relu(self.conv(torch.ops.zoo.scaled(x)))
+        return torch.relu(self.conv(torch.ops.zoo.scaled.default(x)))
 
 
 @case((2, 3, 6, 6), why="a linear custom operator with a backward alone")
@@ -81,7 +81,7 @@ class WithBackward(nn.Module):
         self.conv = nn.Conv2d(3, 4, 3)
 
     def forward(self, x):
-        return self.conv(torch.relu(torch.ops.zoo.blurred(x)))
+        return self.conv(torch.relu(torch.ops.zoo.blurred.default(x)))
 
 
 @case((2, 3, 6, 6), why="an autograd.Function whose backward is not the derivative of its forward")
