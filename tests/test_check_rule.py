@@ -1,4 +1,5 @@
-"""``check_rule``: every law on every rule of the table, and on rules that are wrong; ``verify``: what it says of itself."""
+"""``check_rule``: every law on every rule of the table, and on rules that are wrong; ``verify``: what it says
+of itself."""
 
 from __future__ import annotations
 

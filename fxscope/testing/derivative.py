@@ -30,14 +30,19 @@ STEPS = (1e-4, 1e-5, 1e-6)  # of the central differences, over the largest value
 def law_6(s: "Subject") -> Law:
     """F v against torch's derivative of the untouched model.
 
-    Of the program itself where the policy is "taylor" or every rule on its tape is piecewise linear; else of the same network's program
-    under policy "taylor". Torch's derivative of an operator that is not its own is what its author registered, or nothing, which torch.func
-    takes for zero. So where it does not agree, reverse differentiation is asked, then central differences of the model's values; where these
+    Of the program itself where the policy is "taylor" or every rule on its tape is piecewise linear; else of
+    the same network's program
+    under policy "taylor". Torch's derivative of an operator that is not its own is what its author
+    registered, or nothing, which torch.func
+    takes for zero. So where it does not agree, reverse differentiation is asked, then central differences of
+    the model's values; where these
     do not settle, torch's derivative of its own operators stands, and of others nothing is known.
     """
     own = s.policy == "taylor" or is_jacobian(s.program)
     program = s.program if own else s.remade(s.example, policy="taylor")
-    statement = "F v is the Jacobian-vector product" if own else "F v is the Jacobian-vector product (policy taylor)"
+    statement = (
+        "F v is the Jacobian-vector product" if own else "F v is the Jacobian-vector product (policy taylor)"
+    )
     bound, strangers, v = max([s.bound, *_loose(program)]), foreign(s), tuple(p[0] for p in s.probes)
     got = tensors_of(s.run(emitted(program, "filter", s.model), *v))
     error = float("nan") if strangers else _error(program, got, _tangent(s, v))
@@ -47,15 +52,25 @@ def law_6(s: "Subject") -> Law:
     if pulled is not None and pulled <= bound:
         return Law("law 6", "F^T u is the vector-Jacobian product", pulled, bound)
     differences = _differences(s, v)
-    if differences is not None and (strangers or _error(program, list(differences), _tangent(s, v)) > 10 * QUOTIENT):
-        return Law("law 6", "F v is the limit of differences (torch's derivative is another)", _error(program, got, differences), QUOTIENT)
+    if differences is not None and (
+        strangers or _error(program, list(differences), _tangent(s, v)) > 10 * QUOTIENT
+    ):
+        return Law(
+            "law 6",
+            "F v is the limit of differences (torch's derivative is another)",
+            _error(program, got, differences),
+            QUOTIENT,
+        )
     if strangers:
-        raise NotChecked(f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's values do not settle")
+        raise NotChecked(
+            f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's values do not settle"
+        )
     return Law("law 6", statement, error, bound)
 
 
 def is_jacobian(program: Program) -> bool:
-    """Whether every twin of the tape is the derivative of what it stands for: piecewise-linear rules, and no gate frozen from x0."""
+    """Whether every twin of the tape is the derivative of what it stands for: piecewise-linear rules, and no
+    gate frozen from x0."""
     return all(_exact(record) for record in program.tape)
 
 
@@ -63,7 +78,9 @@ def _exact(record: Any) -> bool:
     rule = registry().rules.get(record.rule)
     if rule is None:
         return False
-    gated = any(label == "gate" and info(n).role in ("frozen", "affine") for n, label in record.twin.states().items())
+    gated = any(
+        label == "gate" and info(n).role in ("frozen", "affine") for n, label in record.twin.states().items()
+    )
     linear = rule.piecewise or isinstance(record.twin, BatchNorm) or rule.verb == "product"
     return linear and not (gated and rule.verb in ("product", "linear"))
 
@@ -96,7 +113,8 @@ def _loose(program: Program) -> list[float]:
 
 
 def _affine(program: Program, values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The floating ones of the outputs' tensors that depend on the probe: those that are frozen are no part of F."""
+    """The floating ones of the outputs' tensors that depend on the probe: those that are frozen are no part
+    of F."""
     nodes = leaves(program.outputs)
     kept = [n in program.affine for n in nodes] if len(nodes) == len(values) else [True] * len(values)
     return [t for t, keep in zip(values, kept) if keep and t.is_floating_point()]
@@ -116,7 +134,8 @@ def _tangent(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, .
 
 
 def _transposed(s: "Subject", program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
-    """The largest error of F^T u against reverse differentiation; None where torch cannot, or warns that it does not know the derivative."""
+    """The largest error of F^T u against reverse differentiation; None where torch cannot, or warns that it
+    does not know the derivative."""
     u = mapped(lambda t: s.random(*t.shape, like=t), s.run(emitted(program, "filter", s.model), *v))
     given = _affine(program, tensors_in(u))
     pulled = s.run(emitted(program, "adjoint", s.model), u)
@@ -133,7 +152,8 @@ def _transposed(s: "Subject", program: Program, v: tuple[torch.Tensor, ...]) -> 
 
 
 def _differences(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-    """Central differences of the model's values along v, where two steps of them agree; None where none do."""
+    """Central differences of the model's values along v, where two steps of them agree; None where none
+    do."""
     if s.x[0].dtype != torch.float64:
         return None
     function, scale = _function(s), max(t.abs().max().item() for t in s.x) or 1.0
@@ -144,7 +164,9 @@ def _differences(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tenso
             ahead = function(*(t + h * d for t, d in zip(s.x, v)))
         with s.calm():
             behind = function(*(t - h * d for t, d in zip(s.x, v)))
-        now = tuple((a - b) / (2 * h) if a.is_floating_point() else a for a, b in zip(ahead, behind, strict=True))
+        now = tuple(
+            (a - b) / (2 * h) if a.is_floating_point() else a for a, b in zip(ahead, behind, strict=True)
+        )
         if before is not None and distance(list(now), list(before)) <= QUOTIENT:
             return now
         before = now
@@ -154,7 +176,8 @@ def _differences(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tenso
 def _function(s: "Subject") -> Callable:
     """The untouched model's outputs as a function of the probed inputs, or of the embedding of its tokens.
 
-    Where the probe enters or the outputs lie inside the network, it is the traced graph, of which law 1 holds.
+    Where the probe enters or the outputs lie inside the network, it is the traced graph, of which law 1
+    holds.
     """
     nodes = [p.node for p in s.program.probes]
     if s.outputs is None and all(n.op == "placeholder" for n in nodes):
@@ -171,7 +194,9 @@ def _of_inputs(s: "Subject", nodes: list[fx.Node]) -> Callable:
     at = [tensors[places.index(n)] for n in nodes]
 
     def run(*x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]  # a model may write into its inputs
+        given = [
+            v.clone() if isinstance(v, torch.Tensor) else v for v in values
+        ]  # a model may write into its inputs
         for place, value in zip(at, x, strict=True):
             given[place] = value.clone()
         args, kwargs = pytree.tree_unflatten(given, spec)

@@ -18,21 +18,29 @@ from .samples import Case, Network, function_of
 from .subject import Subject
 
 AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # what is held at zeros, kinks and large values
-RETRACED = ("law 13 size", "law 13 frontend")  # of the first policy alone: policies differ in their twins, not in how a network is traced
+RETRACED = (
+    "law 13 size",
+    "law 13 frontend",
+)  # of the first policy alone: policies differ in their twins, not in how a network is traced
 ABOUT_F = {"2", "3", "4", "5", "8"}
 
 
 def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
-    """{law: largest relative error} of a registered rule over all its samples and every preset of policies, in float64.
+    """{law: largest relative error} of a registered rule over all its samples and every preset of policies,
+    in float64.
 
-    Laws 1 to 6, 8, 9, 11 and 13 on random inputs (law 6 under policy "taylor"), 12 over the rule's spellings; and 1 to 5 at zeros of either
+    Laws 1 to 6, 8, 9, 11 and 13 on random inputs (law 6 under policy "taylor"), 12 over the rule's spellings;
+    and 1 to 5 at zeros of either
     sign, kinks, equal values and large ones: where the operator is finite, so is its interpreter.
 
     bound   instead of each law's own
 
-    Raises ``AssertionError`` naming the sample and the law that is broken, and where the rule has no samples or no law about F applies.
+    Raises ``AssertionError`` naming the sample and the law that is broken, and where the rule has no samples
+    or no law about F applies.
     """
-    assert rule.samples, f"{rule.name} has no samples: say how the operator is called, Sample((2, 3, 6, 7), {{...}})"
+    assert rule.samples, (
+        f"{rule.name} has no samples: say how the operator is called, Sample((2, 3, 6, 7), {{...}})"
+    )
     worst: dict[str, float] = {}
     for number, sample in enumerate(rule.samples):
         case = Case(rule, sample)
@@ -43,7 +51,9 @@ def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
                 found += _of_policy(case, model, policy, i == 0)
         for law in found:
             _hold(worst, law, bound, f"{rule.name}, sample {number}")
-    assert ABOUT_F <= worst.keys(), f"{rule.name}: no sample lets laws {', '.join(sorted(ABOUT_F - worst.keys()))} be checked"
+    assert ABOUT_F <= worst.keys(), (
+        f"{rule.name}: no sample lets laws {', '.join(sorted(ABOUT_F - worst.keys()))} be checked"
+    )
     return worst
 
 
@@ -56,10 +66,15 @@ def _hold(worst: dict[str, float], law: Law, bound: float | None, where: str) ->
 
 
 def _policies(rule: Rule) -> list[str]:
-    """The presets that read this rule differently; all of them where it is written out in others, or a sample calls others."""
+    """The presets that read this rule differently; all of them where it is written out in others, or a sample
+    calls others."""
     if rule.verb == "composite" or any(sample.call is not None for sample in rule.samples):
         return list(rule.presets)
-    return [preset for i, (preset, variant) in enumerate(rule.presets.items()) if variant not in list(rule.presets.values())[:i]]
+    return [
+        preset
+        for i, (preset, variant) in enumerate(rule.presets.items())
+        if variant not in list(rule.presets.values())[:i]
+    ]
 
 
 def _of_policy(case: Case, model: nn.Module, policy: str, first: bool) -> list[Law]:
@@ -72,7 +87,9 @@ def _of_policy(case: Case, model: nn.Module, policy: str, first: bool) -> list[L
         found = [_said(law, f"policy {policy}") for law in subject.measured(names)]
         for name, x0 in case.points().items():
             if _finite(subject, x0):
-                found += [_said(law, f"policy {policy}, x0: {name}") for law in subject.at(x0).measured(AT_POINTS)]
+                found += [
+                    _said(law, f"policy {policy}, x0: {name}") for law in subject.at(x0).measured(AT_POINTS)
+                ]
     return found
 
 
@@ -99,7 +116,14 @@ def _of_spellings(case: Case) -> list[Law]:
             subject = Subject(network, program_of(network, example_inputs=example), example)
             found += [_said(law, label) for law in subject.measured(("law 1", "law 2"))]
             first = subject.linear if first is None else first
-            found.append(Law("law 12", f"every spelling gives the same F; {label}", distance(subject.linear, first), subject.bound))
+            found.append(
+                Law(
+                    "law 12",
+                    f"every spelling gives the same F; {label}",
+                    distance(subject.linear, first),
+                    subject.bound,
+                )
+            )
     return found
 
 
@@ -115,6 +139,10 @@ def _one_operator(target: Callable) -> Callable:
 
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
         proxies = [a for a in (x, *args, *kwargs.values()) if isinstance(a, fx.Proxy)]
-        return proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs) if proxies else target(x, *args, **kwargs)
+        return (
+            proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs)
+            if proxies
+            else target(x, *args, **kwargs)
+        )
 
     return call

@@ -1,4 +1,5 @@
-"""One sample of a rule as networks: the operator in every spelling that the sample fits, and the inputs it is tried at."""
+"""One sample of a rule as networks: the operator in every spelling that the sample fits, and the inputs it is
+tried at."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ SPECIAL = (0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 2.0, -2.0, 25.0, -25.0)  #
 
 
 class Network(nn.Module):
-    """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path around it."""
+    """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path
+    around it."""
 
     def __init__(self, case: "Case", function: Callable, before: nn.Module | None = None, by_keyword: bool = True):
         super().__init__()
@@ -37,7 +39,8 @@ class Network(nn.Module):
 
 
 def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: bool) -> Any:
-    """x in its place, required arguments by position, the others by keyword, or by position up to the first one left out."""
+    """x in its place, required arguments by position, the others by keyword, or by position up to the first
+    one left out."""
     parameters = rule.signature.parameters
     positional, keywords, gap = [], {}, False
     for name, parameter in parameters.items():
@@ -86,7 +89,8 @@ class Case:
         return x.abs() + 0.2 if self.sample.positive else x
 
     def points(self) -> dict[str, torch.Tensor]:
-        """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the domain of a positive sample."""
+        """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the
+        domain of a positive sample."""
         zeros, sign = torch.zeros_like(self.x0), (self.x0 >= 0).to(D) * 2 - 1
         found = {"zero": zeros, "minus zero": -zeros, "kinks": self.special, "equal values": sign * 0.5, "large values": self.x0 * 1e3}
         return {name: x.abs() + 0.2 if self.sample.positive else x for name, x in found.items()}
@@ -96,7 +100,8 @@ class Case:
         return Network(self, function_of(self.rule.target), before)
 
     def functions(self) -> Iterator[tuple[str, Callable, bool]]:
-        """(name, function, whether its arguments go by keyword) of every spelling as a function or method that the sample fits."""
+        """(name, function, whether its arguments go by keyword) of every spelling as a function or method
+        that the sample fits."""
         table = {name_of(f): f for f in (self.rule.target, *self.rule.functions) if not isinstance(f, str)}
         target = [self.rule.target] if isinstance(self.rule.target, str) else []
         table |= {f"Tensor.{m}": function_of(m) for m in (*self.rule.methods, *target)}
@@ -120,7 +125,8 @@ class Case:
                 yield kind, Module(self, module)
 
     def _set(self, module: nn.Module, name: str) -> bool:
-        """Give the module's own tensor the sample's value; True where the module, or its forward, has one of that name."""
+        """Give the module's own tensor the sample's value; True where the module, or its forward, has one of
+        that name."""
         own = getattr(module, name, None)
         if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
             own.data.copy_(self.tensors[name])
@@ -128,7 +134,8 @@ class Case:
         return name in inspect.signature(module.forward).parameters or (name in module._buffers and own is None)
 
     def spellings(self) -> Iterator[tuple[str, nn.Module, Any]]:
-        """(label, network, key) of every spelling that runs; the key is the function or class that it covers."""
+        """(label, network, key) of every spelling that runs; the key is the function or class that it
+        covers."""
         for label, function, by_keyword in self.functions():
             network = Network(self, function, by_keyword=by_keyword)
             if _runs(network, self.x0):
@@ -160,7 +167,8 @@ def name_of(function: Any) -> str:
 
 
 def _special_values(shape, rng, positive: bool) -> torch.Tensor:
-    """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for them."""
+    """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for
+    them."""
     x = torch.randn(shape, generator=rng, dtype=D) * 2
     special = torch.tensor(SPECIAL, dtype=D)
     flat, count = x.flatten(), min(len(special), x.numel() // 3)

@@ -1,4 +1,5 @@
-"""Operators of whose derivative torch knows nothing, or something else: verification may not take torch's word for them."""
+"""Operators of whose derivative torch knows nothing, or something else: verification may not take torch's
+word for them."""
 
 from __future__ import annotations
 
@@ -56,8 +57,20 @@ def reversed_gradient(x):
 torch.fx.wrap("reversed_gradient")
 
 RULES = (
-    composite("zoo_scaled", torch.ops.zoo.scaled.default, lambda x: torch.stack([x[:, 0], -2 * x[:, 1], 0.5 * x[:, 2]], 1), "", unsampled="of the zoo"),
-    composite("zoo_blurred", torch.ops.zoo.blurred.default, lambda x: F.avg_pool2d(x, 3, 1, 1), "", unsampled="of the zoo"),
+    composite(
+        "zoo_scaled",
+        torch.ops.zoo.scaled.default,
+        lambda x: torch.stack([x[:, 0], -2 * x[:, 1], 0.5 * x[:, 2]], 1),
+        "",
+        unsampled="of the zoo",
+    ),
+    composite(
+        "zoo_blurred",
+        torch.ops.zoo.blurred.default,
+        lambda x: F.avg_pool2d(x, 3, 1, 1),
+        "",
+        unsampled="of the zoo",
+    ),
     composite("zoo_reversed", reversed_gradient, lambda x: x * 1.0, "", unsampled="of the zoo"),
 )
 for _rule in RULES:
