@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import FxscopeError
+from .errors import FxscopeError, NotFloating
 from .testing import laws
 from .transform import transform
 
@@ -68,6 +68,8 @@ def verify(model: nn.Module, x0: torch.Tensor, *, policy: Any = None, inputs: An
     In a copy of the model in ``dtype`` (float64 by default; None keeps the model's own). The model is not changed. Law 6
     (F is the Jacobian) is checked for policy "taylor" and for models whose every rule on the path is piecewise linear.
     """
+    if not x0.is_floating_point():
+        raise NotFloating(f"verify takes floating inputs, got {x0.dtype}")
     model = copy.deepcopy(model).eval()
     if dtype is not None:
         model, x0 = model.to(dtype), x0.to(dtype)
@@ -94,7 +96,8 @@ def _report(model: nn.Module, x0: torch.Tensor, options: dict, seed: int, K: int
         found.append(Law("law 2", "x1 = x0 gives y1 = y0 (eq. 3)", laws.law_2(pair, x0), bound))
     found.append(Law("law 3", "superposition, and F 0 = 0", laws.law_3(filter, x0, probes[0], probes[1 % K]), bound))
     found.append(Law("law 4", "pair = filter + residual", laws.law_4(pair, filter, residual, x0, probes.flatten(0, 1)), bound))
-    if plain and options["outputs"] is None and _is_jacobian(pair, options["policy"]):
+    constant = pair.meta["fxscope"]["constant"]
+    if plain and options["outputs"] is None and not constant and _is_jacobian(pair, options["policy"]):
         found.append(Law("law 6", "F v is the Jacobian-vector product", laws.law_6(filter, model, x0, probes[0]), bound))
     found.append(Law("law 9", "no edge leads from x1 to y0", float(len(laws.law_9(pair))), 0.0))
     if plain:

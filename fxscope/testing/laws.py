@@ -28,6 +28,7 @@ def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
     finite = torch.isfinite(b)
     if not finite.any():
         return 0.0
+    a, b = (t if t.is_floating_point() or t.is_complex() else t.double() for t in (a, b))
     scale = b[finite].abs().max().item()
     return (a[finite] - b[finite]).abs().max().item() / (scale if scale > 0 else 1.0)
 

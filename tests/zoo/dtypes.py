@@ -44,12 +44,18 @@ class PixelsOver255(Net):
         return self.net(u8.double() / 255)
 
 
-@case(inputs=pixels, place=cast)
+@case(inputs=pixels, place=body)
 class PixelsCastByName(Net):
     """Turned before they are cast, by ``to`` with a dtype that a parameter tells."""
 
+    def enter(self, u8):
+        return u8.flip(-1).to(self.net[0].weight.dtype)
+
+    def leave(self, x):
+        return self.net(x.sub(127.5).div(64))
+
     def forward(self, u8):
-        return self.net(u8.flip(-1).to(self.net[0].weight.dtype).sub(127.5).div(64))
+        return self.leave(self.enter(u8))
 
 
 @case(inputs=pixels, place=cast)
