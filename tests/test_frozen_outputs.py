@@ -80,7 +80,7 @@ def test_the_output_that_a_tap_leaves_behind():
     found = lin.contributions(("a", 0))
     assert found.output == pytest.approx(model(x)["a"][0, 0].item(), abs=1e-14) and found.output > 1
     assert found.total == found.output and [(t.kind, t.rule) for t in found.terms] == [("frozen", "relu")]
-    assert found.by_layer() == {"relu": found.output}
+    assert found.by_layer() == {"relu_1": found.output}
     other = lin.contributions(("b", 0))
     assert other.total == pytest.approx(other.output, abs=1e-14) and not other.terms
 
