@@ -1,4 +1,7 @@
-"""Outputs that do not depend on the probe, beside others that do; and outputs that are no floating tensors."""
+"""Outputs that do not depend on the probe, beside others that do.
+
+And outputs that are no floating tensors.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,9 @@ def test_a_constant_output_is_named_and_has_no_rows(name, B):
     assert "outputs=" in str(caught.value) and "taylor" in str(caught.value)
     alone = fxscope.interpret(Net(lambda x, z: z), x)
     assert torch.allclose(lin.F.row((linear, 1)), alone.F.row((1,)), rtol=0, atol=1e-12)
-    assert torch.allclose(lin.F.rows([(linear, 0), (linear, 2)]), alone.F.rows([(0,), (2,)]), rtol=0, atol=1e-12)
+    assert torch.allclose(
+        lin.F.rows([(linear, 0), (linear, 2)]), alone.F.rows([(0,), (2,)]), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", BESIDE)
@@ -68,7 +73,9 @@ def test_contributions_sum_to_every_output(name, B):
         assert torch.allclose(torch.as_tensor(found.total), torch.as_tensor(found.output), rtol=0, atol=1e-12)
         assert any(term.kind == "frozen" for term in found.terms) == (key == constant)
         elementwise = sum(value.flatten(1).sum(1) for value in found.elementwise().values())
-        assert torch.allclose(elementwise, torch.as_tensor(found.residual, dtype=torch.float64).reshape(-1), atol=1e-12)
+        assert torch.allclose(
+            elementwise, torch.as_tensor(found.residual, dtype=torch.float64).reshape(-1), atol=1e-12
+        )
     assert found.linear is not None and torch.as_tensor(found.linear).abs().max() == 0
 
 
@@ -87,7 +94,10 @@ def test_the_output_that_a_tap_leaves_behind():
 
 @pytest.mark.parametrize("name", BESIDE)
 def test_y1_has_the_constant_output_of_x0(name):
-    """lin(x1), the residual and the pair: F is 0 there, and r all of it; integers and booleans are those of x0."""
+    """lin(x1), the residual and the pair: F is 0 there, and r all of it.
+
+    Integers and booleans are those of x0.
+    """
     outputs, _, constant = BESIDE[name]
     model, x = Net(outputs), x0()
     lin, x1 = fxscope.interpret(model, x), x0() + 1
@@ -95,9 +105,13 @@ def test_y1_has_the_constant_output_of_x0(name):
     pair = fxscope.transform(model, example_inputs=(x,))(x, x1)[1]
     for expected, one, two, r, given in zip(*map(_leaves, (y0, y1, again, lin.residual, pair)), strict=True):
         if not expected.is_floating_point():
-            assert torch.equal(one, expected) and torch.equal(two[1], expected) and torch.equal(given, expected)
+            assert (
+                torch.equal(one, expected) and torch.equal(two[1], expected) and torch.equal(given, expected)
+            )
             continue
-        assert torch.allclose(two[1], expected, rtol=0, atol=1e-12) and torch.allclose(two[0], one, rtol=0, atol=1e-12)
+        assert torch.allclose(two[1], expected, rtol=0, atol=1e-12) and torch.allclose(
+            two[0], one, rtol=0, atol=1e-12
+        )
         assert torch.allclose(given, one, rtol=0, atol=1e-12)
     at = constant if isinstance(constant, tuple) else (constant,)
     assert torch.equal(_at(lin.residual, at), _at(y0, at)) and torch.equal(_at(y1, at), _at(y0, at))

@@ -25,7 +25,9 @@ class Net(nn.Module):
 
 
 def pixels(seed=0):
-    return torch.randint(0, 256, (2, 3, 6, 6), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (2, 3, 6, 6), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+    )
 
 
 CASTS = {
@@ -50,7 +52,9 @@ def test_the_probe_enters_at_the_cast(name, frontend):
     assert row.dtype == torch.float64
     assert torch.allclose(row, expected, rtol=0, atol=1e-12)
     assert torch.allclose(found.total, model(x)[:, 1, 2, 3], rtol=0, atol=1e-12)
-    assert torch.allclose((row * lin.x).sum((1, 2, 3)) + lin.residual[:, 1, 2, 3], model(x)[:, 1, 2, 3], rtol=0, atol=1e-12)
+    assert torch.allclose(
+        (row * lin.x).sum((1, 2, 3)) + lin.residual[:, 1, 2, 3], model(x)[:, 1, 2, 3], rtol=0, atol=1e-12
+    )
 
 
 def _row(model, value, name, index):
@@ -72,12 +76,16 @@ def test_the_numbers_of_pixels_over_255():
 
 @pytest.mark.parametrize("cast", [lambda x: x / 255, lambda x: x * (1 / 255), lambda x: torch.sqrt(x)])
 def test_arithmetic_makes_integers_floating(cast):
-    """True division, a product with a number, a root: their value is the first that is floating, of the default dtype."""
+    """True division, a product with a number, a root:
+    their value is the first that is floating, of the default dtype.
+    """
     model, x = Net(lambda x: cast(x).double()), pixels()
     lin = fxscope.interpret(model, x)
     assert lin.x.dtype == torch.float32 and torch.equal(lin.x, cast(x))
     expected = _row(nn.ModuleDict({"net": model.net}), 255 * lin.x.double(), "", (0, 1, 1)) * 255
-    assert torch.allclose(lin.F.row((0, 1, 1)).double(), expected, rtol=0, atol=1e-6 * float(expected.abs().max()))
+    assert torch.allclose(
+        lin.F.row((0, 1, 1)).double(), expected, rtol=0, atol=1e-6 * float(expected.abs().max())
+    )
     assert lin.error < 1e-6
 
 
@@ -93,8 +101,12 @@ def test_rows_of_emitted_graphs(emit):
 
 
 FORMS = {
-    "pair": lambda x, x1, y2, i: (x, x1), "filter": lambda x, x1, y2, i: (x, x1), "residual": lambda x, x1, y2, i: (x,),
-    "adjoint": lambda x, x1, y2, i: (x, y2), "row": lambda x, x1, y2, i: (x, i), "argmax": lambda x, x1, y2, i: (x,),
+    "pair": lambda x, x1, y2, i: (x, x1),
+    "filter": lambda x, x1, y2, i: (x, x1),
+    "residual": lambda x, x1, y2, i: (x,),
+    "adjoint": lambda x, x1, y2, i: (x, y2),
+    "row": lambda x, x1, y2, i: (x, i),
+    "argmax": lambda x, x1, y2, i: (x,),
     "record": lambda x, x1, y2, i: (x,),
 }
 
@@ -112,17 +124,26 @@ def test_a_graph_without_an_example_refuses_integers(form):
 def test_a_cast_that_is_written_twice_is_one_value():
     model, x = Net(lambda x: (x.double() / 255).relu() + x.double().sigmoid()), pixels()
     lin = fxscope.interpret(model, x)
-    assert torch.equal(lin.F.to_dense(), fxscope.interpret(model, x.double()).F.to_dense()) and lin.error < 1e-12
+    assert (
+        torch.equal(lin.F.to_dense(), fxscope.interpret(model, x.double()).F.to_dense()) and lin.error < 1e-12
+    )
 
 
 def test_a_decision_beside_the_cast_is_frozen():
     model, x = Net(lambda x: x.double() * (x > 99).double()), pixels()
     lin = fxscope.interpret(model, x)
-    assert torch.equal(lin.F.to_dense(), fxscope.interpret(model, x.double()).F.to_dense()) and lin.error < 1e-12
+    assert (
+        torch.equal(lin.F.to_dense(), fxscope.interpret(model, x.double()).F.to_dense()) and lin.error < 1e-12
+    )
 
 
 @pytest.mark.parametrize(
-    "enter", [lambda x: x.double() + (x // 2).double(), lambda x: x / 255.0 + x.float(), lambda x: torch.cat([x[:, :1].double(), x[:, 1:].double()], 1)]
+    "enter",
+    [
+        lambda x: x.double() + (x // 2).double(),
+        lambda x: x / 255.0 + x.float(),
+        lambda x: torch.cat([x[:, :1].double(), x[:, 1:].double()], 1),
+    ],
 )
 def test_several_places_are_refused_and_named(enter):
     with pytest.raises(NotFloating, match="2 places") as caught:
@@ -155,7 +176,9 @@ def test_a_space_of_integers_cannot_be():
         Space.of("x1", torch.zeros(2, 3, dtype=torch.int64), 2)
 
 
-@pytest.mark.parametrize("dtype, bound", [(torch.float32, 1e-6), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+@pytest.mark.parametrize(
+    "dtype, bound", [(torch.float32, 1e-6), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)]
+)
 def test_a_model_that_computes_wider_than_its_input(dtype, bound):
     """Rows are of the input's dtype, rounded to it; F to a dense matrix is of the outputs'."""
     model = Net(lambda x: x.double())
