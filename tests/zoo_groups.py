@@ -393,7 +393,7 @@ def main() -> None:
                 group(walk) if case.refused is None else refused(walk, case.refused)
             except Exception as error:
                 print(
-                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}"
                 )
         for entry, message in dict(walk.refusals).items():
             print(f"{case.name} {entry}: {message}")
