@@ -9,7 +9,9 @@ from typing import Any
 import torch
 import torch.fx as fx
 from torch import nn
+from torch.utils import _pytree as pytree
 
+from .assumptions import KEY, assumptions, batch_of, broken, input_names
 from .canonicalize import canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
@@ -163,7 +165,7 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
     """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
     if node.op == "call_module":
         return type(model.get_submodule(node.target)).__name__
-    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and not node.target.__module__.startswith("torch.")
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and node.target.__module__.partition(".")[0] != "torch"
     return node.target.__name__ if plain and not info(node).rule else ""
 
 
@@ -193,8 +195,34 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
 
 def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
     gm = canonicalize(lift(program, model), model)
+    _settle_one_image(gm, model, example)
+    unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
+    if unmet is not None:
+        raise TraceFailure(f"the exported graph of {type(model).__name__} is not one for its own example: {unmet}")
     check_trace(gm, model, example)
     return gm
+
+
+def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
+    """Where an operator asked whether the batch is 1, a run on one image tells whether the graph is right there, too.
+
+    What the graph assumes is kept where it is not, and in train mode, where the two are not compared.
+    """
+    known = assumptions(gm)
+    if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
+        return
+    free = [any(a.doubtful and a.concerns(name, 0) for a in known) for name in input_names(gm)]
+    shared = [any(a.is_equality and a.input == name for a in known) for name in input_names(gm)]
+    leaves, spec = pytree.tree_flatten((example.args, example.kwargs))
+    tensors = iter([a or b for a, b in zip(free, shared)])
+    one = Example(*pytree.tree_unflatten([v[:1] if isinstance(v, torch.Tensor) and next(tensors) else v for v in leaves], spec))
+    try:
+        check_trace(gm, model, one)
+    except Exception as error:  # the model's own on one image, too
+        _log.debug("%s is another function of one image: %s", type(model).__name__, error)
+        return
+    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
+    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
 
 
 def _ask_for_example(error: Exception) -> Exception:

@@ -12,6 +12,7 @@ from ..ir import info, mark
 from ..rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
+from .checks import own_assertions
 from .forward import upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
@@ -55,10 +56,10 @@ class _Transposed:
         with Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
             self._output(reversal, [probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked) for p, x in found.items()])
         _prune(self.graph)
-        return finish(self.program, self.graph, self.form, self.stacked)
+        return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _original(self) -> None:
-        needed = upstream([*leaves(self.program.outputs), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
+        needed = upstream([*leaves(self.program.outputs), *own_assertions(self.program), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)

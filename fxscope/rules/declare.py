@@ -74,6 +74,7 @@ class Rule:
     piecewise  piecewise linear: F must equal the Jacobian away from kinks
     rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
     unsampled  why the rule has no samples; "" where it has
+    derivative  where torch's own derivative is not exact: how near it is, and why
     """
 
     name: str
@@ -99,6 +100,7 @@ class Rule:
     samples: tuple[Sample, ...] = ()
     rounding: str = ""
     unsampled: str = ""
+    derivative: tuple[float, str] | None = None
     formula: str = ""
     source: str = ""
     file: str = ""
