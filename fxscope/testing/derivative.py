@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from ..ir import info
-from ..rewrite import Program
+from ..rewrite import Program, is_floating, leaves
 from ..rules import registry
 from ..transform import main_output, tensors_of
 from ..twins import BatchNorm
@@ -38,16 +38,30 @@ def law_6(s: "Subject") -> Law:
     program = s.program if own else s.remade(s.example, policy="taylor")
     statement = "F v is the Jacobian-vector product" if own else "F v is the Jacobian-vector product (policy taylor)"
     v = tuple(p[0] for p in s.probes)
-    got = _floating(tensors_of(s.run(emitted(program, "filter", s.model), *v)))
+    reached, left_out = _reached(s, program)
+    statement += f" ({left_out} left out: it is a constant)" if left_out else ""
+    got = reached(_floating(tensors_of(s.run(emitted(program, "filter", s.model), *v))))
     bound, strangers = max([s.bound, *_loose(program)]), foreign(program)
     if not strangers:
-        return Law("law 6", statement, _error(got, _tangent(s, v)), bound)
+        return Law("law 6", statement, _error(got, reached(_tangent(s, v))), bound)
     pulled = _transposed(s, program, v)
     if pulled is not None and pulled <= bound:
         return Law("law 6", f"{statement}, F^T u the transposed one", pulled, bound)
     if s.x[0].dtype != torch.float64:
         raise NotChecked(f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of values need double precision")
-    return Law("law 6", f"F v is the limit of differences (no derivative of {', '.join(strangers)})", _error(got, _differences(s, v, strangers)), QUOTIENT)
+    return Law("law 6", f"F v is the limit of differences (no derivative of {', '.join(strangers)})", _error(got, reached(_differences(s, v, strangers))), QUOTIENT)
+
+
+def _reached(s: "Subject", program: Program) -> tuple[Callable, str]:
+    """(what picks the outputs that depend on the probe, the names of the others): a frozen output is no derivative, but under "taylor"."""
+    nodes = [n for n in leaves(program.outputs) if is_floating(n)]
+    constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
+
+    def pick(values: Any) -> Any:
+        whole = not constant or len(values) != len(nodes)
+        return values if whole else [t for t, n in zip(values, nodes) if n in program.affine]
+
+    return pick, ", ".join(map(repr, constant))
 
 
 def is_jacobian(program: Program) -> bool:
