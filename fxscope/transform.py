@@ -93,6 +93,7 @@ def transform(
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
+    gm.meta["fxscope"]["constant"] = tuple(program.constant_outputs())
     return gm
 
 
@@ -278,6 +279,8 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     """Refuse a traced graph whose output is further from the model's than rounding explains."""
+    if not expected.is_floating_point() and not expected.is_complex():
+        traced, expected = traced.double(), expected.double()  # booleans have no difference
     same = traced.shape == expected.shape and torch.allclose(traced, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
     if not same:
         difference = (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")

@@ -183,12 +183,17 @@ class _Shares(_Transposed):
         found = []
         paths = paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer))
         for (key, node), (_, y) in zip(keyed(self.program.outputs), paths, strict=True):
-            if node in self.program.affine or not is_floating(node):
-                continue
+            if node in self.program.affine or not is_floating(node) or not self._has_batch(node):
+                continue  # no index of one image means it
             base = info(node)
             record = Record(Constant(node), (), node, base.rule or node.op, base.variant or "", node, self.program.facts.rank(node))
             found.append((key, (record, self.source.proxy(node), y)))
         return found
+
+
+    def _has_batch(self, node: fx.Node) -> bool:
+        x, y = self.program.probes[0].node.meta["val"], node.meta["val"]
+        return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
 
 
 def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:

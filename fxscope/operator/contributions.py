@@ -151,7 +151,7 @@ def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices:
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
     with torch.no_grad():
         x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
-    linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
+    linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         met = _met(lin, graph, source[1])
@@ -176,9 +176,12 @@ def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[
     return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 
 
-def _paired(cotangents: Any, values: Any) -> torch.Tensor:
+def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
     """<cotangent, value> of every probe and image, (K, B)."""
-    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
+    pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
+    apart = {b.shape[:1] for _, b in pairs}
+    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]  # no index means the others
+    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
 
 
 def _value(v: torch.Tensor) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import NotLocal, PlaceIndexError
+from ..errors import NotFloating, NotLocal, PlaceIndexError
 from ..ir import info
 from ..rewrite import Program
 from ..rules import registry
@@ -43,6 +43,8 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     computation, borders included. ``index`` is a place (c, y, x) of the un-batched output of the whole image.
     Raises ``NotLocal`` where the output, or a decision on the way, depends on the whole image (global pooling, instance norm).
     """
+    if not x0.is_floating_point():
+        raise NotFloating(f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become floating")
     if x0.dim() != 4 or x0.shape[0] != 1:
         raise PlaceIndexError(f"local_row takes one image (1, C, H, W), got {tuple(x0.shape)}")
     program = program_of(model, policy=policy)

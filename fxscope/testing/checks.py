@@ -12,7 +12,6 @@ from typing import Any, Callable
 
 import torch
 
-from ..rewrite import leaves
 from ..transform import tensors_of
 from . import invariance, laws
 from .derivative import law_6
@@ -98,26 +97,16 @@ def _missing(s: Subject, found: Any) -> float:
 
 
 def _places(s: Subject) -> list[Any]:
-    """A place in the middle of every output that the probe reaches, and its last one."""
-    space, nodes = s.lin.F.outputs, leaves(s.program.outputs)
-    known = len(nodes) == len(space.shapes)
-    heads = [i for i in range(len(space.shapes)) if not known or nodes[i] in s.program.affine][:HEADS]
+    """A place in the middle of every output, and its last one; an output without the batch has no place of one image."""
+    space = s.lin.F.outputs
     found: list[Any] = []
-    for i in heads:
-        shape = space.shapes[i][1:] if space.batched else space.shapes[i]
-        key = () if len(space.shapes) == 1 else (_key(s, i),)
-        found += [(*key, *(n // 2 for n in shape)), (*key, *(n - 1 for n in shape))]
+    for shape, key in list(zip(space.shapes, space.keys))[:HEADS]:
+        if len(space.shapes) > 1 and space.batched and shape[:1] != (s.batch,):
+            continue
+        shape, keys = shape[1:] if space.batched else shape, key if isinstance(key, tuple) else (key,)
+        head = keys if len(space.shapes) > 1 else ()
+        found += [(*head, *(n // 2 for n in shape)), (*head, *(n - 1 for n in shape))]
     return found
-
-
-def _key(s: Subject, which: int) -> Any:
-    """How an index names one of several outputs."""
-    named = s.lin.F.outputs.build(list(range(len(s.lin.F.outputs.shapes))))
-    entries = named.items() if isinstance(named, dict) else enumerate(named)
-    key = next((k for k, v in entries if v == which), None)
-    if key is None:
-        raise NotChecked("the outputs are a structure of structures, whose places have no index")
-    return key
 
 
 def law_8_rows(s: Subject) -> float:

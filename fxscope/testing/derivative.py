@@ -43,6 +43,8 @@ def law_6(s: "Subject") -> Law:
     statement = (
         "F v is the Jacobian-vector product" if own else "F v is the Jacobian-vector product (policy taylor)"
     )
+    left_out = _left_out(s, program)
+    statement += f" ({left_out} left out: it is a constant)" if left_out else ""
     bound, strangers, v = max([s.bound, *_loose(program)]), foreign(s), tuple(p[0] for p in s.probes)
     got = tensors_of(s.run(emitted(program, "filter", s.model), *v))
     error = float("nan") if strangers else _error(program, got, _tangent(s, v))
@@ -66,6 +68,12 @@ def law_6(s: "Subject") -> Law:
             f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's values do not settle"
         )
     return Law("law 6", statement, error, bound)
+
+
+def _left_out(s: "Subject", program: Program) -> str:
+    """The names of the outputs that do not depend on the probe: a frozen one is no derivative, but under "taylor"."""
+    constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
+    return ", ".join(map(repr, constant))
 
 
 def is_jacobian(program: Program) -> bool:
