@@ -18,6 +18,7 @@ __all__ = [
     "ShapeError",
     "NonFinite",
     "NotLocal",
+    "StaleInterpreter",
     "NotConverged",
     "ImagesMix",
     "IllConditioned",
@@ -122,6 +123,13 @@ class NonFinite(FxscopeError, ArithmeticError):
     """A recorded state, or the output, holds NaN or infinite values; the first place where they appear is named.
 
     Look at the layer that is named; a wider dtype helps where squares overflow.
+    """
+
+
+class StaleInterpreter(FxscopeError, RuntimeError):
+    """Something that a linear interpreter was made from has changed since: a weight was trained on, loaded, cast or replaced, or a recorded value written over.
+
+    The message names it. Call `fxscope.interpret(model, x0)` again, or interpret a copy of the model (`copy.deepcopy(model)`) that nobody trains.
     """
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from .errors import FxscopeError
 from .testing import laws
 from .transform import transform
+from .unchanged import leaves_unchanged
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # float32: rounding flips single mask bits between two batch sizes
 BITWISE = "law 1"
@@ -62,6 +63,7 @@ class Report:
         return f"<table><caption>{head}</caption><tr><th>law</th><th></th><th>largest relative error</th><th>bound</th><th></th></tr>{rows}</table>"
 
 
+@leaves_unchanged
 def verify(model: nn.Module, x0: torch.Tensor, *, policy: Any = None, inputs: Any = None, outputs: Any = None, dtype: torch.dtype | None = torch.float64, seed: int = 0, K: int = 3) -> Report:
     """Check the laws of the linear interpreter on ``model`` at ``x0`` (B, ...), with K random probes of x0's size.
 

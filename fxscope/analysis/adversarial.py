@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import FxscopeError
+from ..unchanged import leaves_unchanged
 from .record import Result
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
@@ -46,6 +47,7 @@ class FGSM(Result):
         return draw(self, text)
 
 
+@leaves_unchanged
 def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Sequence[float] = EPSILONS, mean: Any = 0.0, std: Any = 1.0) -> FGSM:
     """One step x + epsilon sign(gradient of the cross entropy), in pixel space and clipped to [0, 1], for every epsilon.
 

@@ -9,7 +9,7 @@ from ..ir import info, mark
 from ..optimize import optimized
 from ..rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
-from .forward import emit_replay, upstream
+from .forward import drawn, emit_replay, upstream
 from .outputs import finish, rebuild
 from .sources import Copied, Slots, sizes_of
 from .tagging import Tagging
@@ -61,7 +61,7 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     graph = fx.Graph()
     source = Copied(program, graph)
     source.placeholders()
-    needed = upstream([*leaves(program.outputs), *(node for _, node, _ in slots.order)])
+    needed = upstream([*leaves(program.outputs), *drawn(program), *(node for _, node, _ in slots.order)])
     for node in program.gm.graph.nodes:
         if node in needed and node.op != "output":
             source.copy(node)

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
+from ..unchanged import leaves_unchanged, unchanged
 from .check import SavedCheck, compare
 from . import shapes
 from .convolutions import as_convolutions
@@ -24,6 +25,7 @@ _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
 
 
+@leaves_unchanged
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
     """Write ``graph`` to ``path`` and return how the file compares with it.
 
@@ -67,7 +69,11 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
     """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
     from ..transform import transform
 
-    graph = transform(model, probes=probes, policy=policy)
+    with unchanged(model):
+        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, format)
+
+
+def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str | None) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
     return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])

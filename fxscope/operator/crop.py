@@ -14,6 +14,7 @@ from ..ir import info
 from ..rewrite import Program
 from ..rules import registry
 from ..transform import program_of
+from ..unchanged import leaves_unchanged
 from .interpreter import interpret
 from .reach import reaches
 from .storage import shapes_at
@@ -36,6 +37,7 @@ class LocalRow:
     r: float
 
 
+@leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
     """A row of F at x0 (1, C, H, W), computed from the crop of x0 inside its receptive field alone.
 
