@@ -36,6 +36,15 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
     return dict(call.arguments)
 
 
+def out_of_place(name: str, overload: str = "default") -> Any:
+    """The ATen operator that gives what an in-place one of this name (without its underscore) writes; None where there is none."""
+    for each in (f"{name}_functional", name):  # x.normal_() is normal_functional, since aten.normal is another operator
+        found = getattr(getattr(torch.ops.aten, each, None), overload, None)
+        if found is not None:
+            return found
+    return None
+
+
 @functools.lru_cache(maxsize=4096)
 def _function(target: Any) -> bool:
     """An operator by its tag; a function of Python by the names that its code calls."""

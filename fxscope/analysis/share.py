@@ -16,6 +16,7 @@ from torch import nn
 from ..errors import FxscopeError
 from ..operator.progress import steps
 from ..transform import transform
+from ..unchanged import unchanged
 from .record import Result
 
 
@@ -86,7 +87,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
         with steps(None, f"residual share of {name}", progress) as bar:
             for names, x0 in _batches(images, batch, known):
                 graph = graph or transform(model, "argmax", policy=policy, example_inputs=(x0[:1],))
-                known.update(_measure(graph, names, x0))
+                with unchanged(model):
+                    known.update(_measure(graph, names, x0))
                 kept.write()
                 bar.update(len(names))
         if not known:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..draws import draws
 from ..errors import NotLocal, PlaceIndexError
 from ..ir import info
 from ..rewrite import Program
@@ -93,6 +94,8 @@ def _refuse_global(program: Program) -> None:
     """Name what makes a decision depend on the whole image."""
     rules = registry().rules
     for node in program.gm.graph.nodes:
+        if draws(node):
+            raise NotLocal(f"{info(node).place} draws random numbers, and those of a crop are not those of the whole image; lin.F.row(index) takes all of it")
         rule = rules.get(info(node).rule)
         if rule is None or info(node).role not in ("affine", "frozen") or info(node).origin:
             continue

@@ -42,7 +42,7 @@ class Fresh:
     """
 
     def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
-        weights = {n.target: _attribute(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr"}
+        weights = {n.target: _attribute(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
         self._weights = [_Known.of(name, value) for name, value in tensors.items()]
         self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
