@@ -1,4 +1,4 @@
-"""Which nodes of a graph draw random numbers: told by torch's own operator tags, so that no list is kept here."""
+"""Which nodes of a graph draw random numbers: told by the tags of torch's operators, not by a list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch.fx as fx
 
 
 def draws(node: fx.Node) -> bool:
-    """Whether a node takes numbers from a random generator, so that it must run once, and in its turn, wherever the draw is to be the same."""
+    """Whether a node takes numbers from a random generator: it runs once and in its turn, or the draw is another."""
     if node.op == "call_method":
         return _named(node.target)
     return node.op == "call_function" and _function(node.target) and not _idle(node)
@@ -24,7 +24,7 @@ def _idle(node: fx.Node) -> bool:
 
 
 def _arguments(node: fx.Node) -> dict[str, Any]:
-    """The positional arguments of a call by name, with the defaults of those that are not given; {} where the names are not known."""
+    """The arguments of a call by name, defaults filled in; {} where the names are not known."""
     if isinstance(node.target, torch._ops.OpOverload):
         known = node.target._schema.arguments
         return {a.name: node.args[i] if i < len(node.args) else a.default_value for i, a in enumerate(known)}
@@ -37,8 +37,8 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
 
 
 def out_of_place(name: str, overload: str = "default") -> Any:
-    """The ATen operator that gives what an in-place one of this name (without its underscore) writes; None where there is none."""
-    for each in (f"{name}_functional", name):  # x.normal_() is normal_functional, since aten.normal is another operator
+    """The ATen operator that gives what the in-place one ``name_`` writes; None where there is none."""
+    for each in (f"{name}_functional", name):  # of x.normal_(), since aten.normal is another operator
         found = getattr(getattr(torch.ops.aten, each, None), overload, None)
         if found is not None:
             return found
@@ -58,7 +58,9 @@ def _function(target: Any) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _named(name: str) -> bool:
     """Whether the operator of a name (without the underscore of an in-place form) draws."""
-    packet = getattr(torch.ops.aten, name.removesuffix("_"), None) if name and not name.startswith("_") else None
+    if not name or name.startswith("_"):
+        return False
+    packet = getattr(torch.ops.aten, name.removesuffix("_"), None)
     if not isinstance(packet, torch._ops.OpOverloadPacket):
         return False
-    return any(torch.Tag.nondeterministic_seeded in getattr(packet, overload).tags for overload in packet.overloads())
+    return any(torch.Tag.nondeterministic_seeded in getattr(packet, each).tags for each in packet.overloads())

@@ -94,7 +94,7 @@ class PlaceError(FxscopeError, ValueError):
 class LawBroken(FxscopeError, AssertionError):
     """The traced graph does not compute what the untouched model computes; both numbers are in the message.
 
-    A model that draws random numbers needs `.eval()`. Otherwise it is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
+    Both sides are run on the same random numbers. It is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
     """
 
 

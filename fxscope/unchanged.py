@@ -1,4 +1,4 @@
-"""Nothing is other than before: what a call keeps of a model and of the random state, and puts back when it ends."""
+"""Nothing is other than before: what a call keeps of a model and of the random state, and puts back."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-COPIED = 1 << 16  # numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written to
+# numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written to
+COPIED = 1 << 16
 DEEP = 3  # objects of the user's own classes, one inside the other, whose attributes are kept
 LONG = 10_000  # entries of a list or dict that are looked into; a longer one is kept as it is
+_OWN = ("torch", "builtins", "abc", "typing", "weakref", "_thread", "threading")
 _CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((
-    type(None), bool, int, float, complex, str, bytes, type, range, slice, torch.dtype, torch.device, torch.Size,
-    FunctionType, BuiltinFunctionType, MethodType, ModuleType,
+    type(None), bool, int, float, complex, str, bytes, type, range, slice, torch.dtype, torch.device,
+    torch.Size, FunctionType, BuiltinFunctionType, MethodType, ModuleType,
 ))  # fmt: skip
 
 
@@ -29,9 +31,10 @@ _PLAIN = frozenset((
 def unchanged(model: nn.Module) -> Iterator[None]:
     """Nothing of the model is other than before when the block ends, nor is the global random state.
 
-    Parameters, buffers and plain tensors (values, version counters, memory), attributes of the modules, of their classes and of the
-    objects, dicts and lists that they hold, hooks, training flags; the generators of torch (of the CPU and of the model's devices), of
-    Python and of numpy. The cache of autocast takes nothing in: a weight cast without gradients there would take them from a later step.
+    Parameters, buffers and plain tensors (values, version counters, memory), attributes of the modules, of
+    their classes and of the objects, dicts and lists that they hold, hooks, training flags; the generators of
+    torch (of the CPU and of the model's devices), of Python and of numpy. The cache of autocast takes nothing
+    in: a weight that was cast without gradients would give none to a later training step.
     """
     before = _Before(model)
     cache = torch.is_autocast_cache_enabled()
@@ -60,7 +63,8 @@ def leaves_unchanged(function: Callable) -> Callable:
 class Draw:
     """The state of the random generators at one moment: every block under ``again()`` draws the same numbers.
 
-    Those of torch on the CPU and on the devices of ``tensors``, of Python and of numpy. What they were before the block they are behind it.
+    Those of torch on the CPU and on the devices of ``tensors``, of Python and of numpy. Behind the block they
+    are what they were before it.
     """
 
     def __init__(self, tensors: Iterable[torch.Tensor] = ()):
@@ -161,19 +165,21 @@ class _Before:
         elif depth < DEEP and not _of_torch(type(value)):
             if hasattr(value, "__dict__"):
                 self._visit(vars(value), depth + 1)
-            slots = {n: getattr(value, n) for kind in type(value).__mro__ for n in _slots(kind) if hasattr(value, n)}
+            names = [n for kind in type(value).__mro__ for n in _slots(kind) if hasattr(value, n)]
+            slots = {n: getattr(value, n) for n in names}
             if slots:
                 self._others.append(lambda: _put_slots_back(value, slots))
                 self._inside(slots.values(), depth + 1)
 
     def _tensor(self, value: torch.Tensor) -> None:
-        """One whose memory is here; fake ones and those of other layouts hold nothing that a forward may write to."""
-        if value.layout is torch.strided and value.device.type != "meta" and not torch._subclasses.fake_tensor.is_fake(value):
+        """One whose memory is here: fake ones, and those of other layouts, hold nothing that is kept."""
+        here = value.layout is torch.strided and value.device.type != "meta"
+        if here and not torch._subclasses.fake_tensor.is_fake(value):
             self._tensors[id(value)] = _Tensor(value)
 
 
 class _Tensor:
-    """A tensor with its memory, its version, and its values: copied now where that is cheap, else by ``_Watch``."""
+    """A tensor with its memory, its version and its values: copied now where that is cheap, else by ``_Watch``."""
 
     def __init__(self, tensor: torch.Tensor):
         self.tensor, self.held = tensor, tensor.data  # the same memory, with a version counter of its own
@@ -187,7 +193,7 @@ class _Tensor:
 
     def restore(self) -> None:
         tensor, held = self.tensor, self.held
-        if (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) != (held.data_ptr(), held.shape, held.stride(), held.dtype):
+        if _layout(tensor) != _layout(held):
             tensor.data = held
         if self.copy is not None and not torch.equal(held, self.copy):
             with torch.no_grad():
@@ -198,8 +204,12 @@ class _Tensor:
             tensor.requires_grad_(self.gradients)
 
 
+def _layout(tensor: torch.Tensor) -> tuple:
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
 class _Watch(TorchDispatchMode):
-    """Copies a tensor the first time that an operator is about to write to its memory: what is only read costs nothing."""
+    """Copies a tensor when an operator is about to write to its memory: what is only read costs nothing."""
 
     supports_higher_order_operators = True
 
@@ -225,7 +235,8 @@ def _written(schema: Any, args: tuple, kwargs: dict) -> Iterator[torch.Tensor]:
         if argument.alias_info is None or not argument.alias_info.is_write:
             continue
         value = args[i] if i < len(args) else kwargs.get(argument.name)
-        yield from (v for v in (value if isinstance(value, (list, tuple)) else (value,)) if isinstance(v, torch.Tensor))
+        values = value if isinstance(value, (list, tuple)) else (value,)
+        yield from (v for v in values if isinstance(v, torch.Tensor))
 
 
 def _memory(tensor: torch.Tensor) -> int:
@@ -283,13 +294,16 @@ def _put_slots_back(value: Any, slots: dict[str, Any]) -> None:
 
 def _fields(kind: type) -> dict[str, Any]:
     """The values that a class holds itself; not its methods and descriptors."""
-    return {n: v for n, v in vars(kind).items() if not n.startswith("__") and not callable(v) and not hasattr(v, "__get__")}
+    named = {n: v for n, v in vars(kind).items() if not n.startswith("__")}
+    return {n: v for n, v in named.items() if not callable(v) and not hasattr(v, "__get__")}
 
 
 def _slots(kind: type) -> tuple[str, ...]:
     slots = vars(kind).get("__slots__", ())
-    return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if s not in ("__dict__", "__weakref__"))
+    names = (slots,) if isinstance(slots, str) else slots
+    return tuple(n for n in names if n not in ("__dict__", "__weakref__"))
 
 
 def _of_torch(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("torch", "builtins", "abc", "typing", "weakref", "_thread", "threading")
+    """Whether a class is torch's or Python's own, which no forward of a user writes to."""
+    return kind.__module__.split(".")[0] in _OWN

@@ -36,13 +36,14 @@ class _Known:
 class Fresh:
     """What an interpreter was made from: ``check`` raises ``StaleInterpreter`` where something of it changed.
 
-    A weight or buffer has changed where it is another object, lies in other memory, has another type or another version. Fused optimizers,
-    batch norm's own update and writes through ``.data`` leave the version: so a few numbers of each are compared too, all of those
-    up to ``WHOLE`` numbers and ``SPREAD`` of a larger one.
+    A weight or buffer has changed where it is another object, lies in other memory, has another type or another
+    version. Fused optimizers, batch norm's own update and writes through ``.data`` leave the version: so numbers
+    of each are compared too, all of a tensor up to ``WHOLE`` numbers and ``SPREAD`` of a larger one.
     """
 
     def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
-        weights = {n.target: _attribute(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users}
+        read = [(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users]
+        weights = {name: _attribute(gm, name) for gm, name in read}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
         self._weights = [_Known.of(name, value) for name, value in tensors.items()]
         self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
@@ -54,7 +55,7 @@ class Fresh:
         self._held[name] = [_Known.of(name, t) for t in tensors]
 
     def check(self) -> None:
-        """Raise ``StaleInterpreter`` with the name of what changed; about as cheap as comparing a number for every weight."""
+        """Raise ``StaleInterpreter`` with the name of what changed."""
         for table, key, value, name in self._places:
             if table.get(key) is not value:
                 raise StaleInterpreter(_said(name, "was replaced"))
@@ -92,13 +93,14 @@ def _samples(tensors: dict[str, torch.Tensor]) -> list[_Sample]:
         if tensor.layout is torch.strided and tensor.numel() and tensor.device.type != "meta":
             groups.setdefault((tensor.dtype, tensor.device), {})[name] = _spread(tensor)
     with torch.no_grad():
-        return [_Sample(tuple(found), tuple(found.values()), torch.cat(list(found.values()))) for found in groups.values()]
+        return [_Sample(tuple(g), tuple(g.values()), torch.cat(list(g.values()))) for g in groups.values()]
 
 
 def _spread(tensor: torch.Tensor) -> torch.Tensor:
     """A view (n,) of all numbers of a small tensor, or of some from all over a large one."""
     flat, count = tensor.detach(), tensor.numel()
-    if sum((n - 1) * s for n, s in zip(flat.shape, flat.stride())) + 1 != count:  # gaps, or numbers that share memory
+    reach = sum((n - 1) * s for n, s in zip(flat.shape, flat.stride())) + 1
+    if reach != count:  # there are gaps, or numbers that share memory
         while flat.dim() > 1:
             flat = flat[0]
         return flat.reshape(-1)[:WHOLE]
@@ -121,12 +123,13 @@ def _attribute(root: Any, path: str) -> Any:
 
 
 def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:
-    """(table, key, value) from the model down to a tensor, where the model holds it at this path; [] for a constant of the graph."""
+    """(table, key, value, path) from the model down to a tensor; [] where the model does not hold it at this path."""
     found, value = [], model
     for name in path.split("."):
         if not isinstance(value, nn.Module):
             return []
-        table = next((t for t in (value._parameters, value._buffers, value._modules, vars(value)) if name in t), None)
+        tables = (value._parameters, value._buffers, value._modules, vars(value))
+        table = next((t for t in tables if name in t), None)
         if table is None:
             return []
         value = table[name]
@@ -136,6 +139,6 @@ def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict
 
 def _said(name: str, what: str) -> str:
     return (
-        f"{name} {what} after this interpreter was made: its recorded decisions are those of the values before. "
+        f"{name} {what} after this interpreter was made: its decisions are those of the values before. "
         "Call fxscope.interpret(model, x0) again"
     )
