@@ -6,22 +6,22 @@ them as what they are, so that canonicalize can respect aliasing.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import linecache
 import operator
 import os
 import sys
 import traceback
-from collections import Counter, OrderedDict
-from typing import Iterator
+from collections import Counter
 
 import torch
 import torch.fx as fx
 from torch import nn
 
+from .draws import draws
 from .errors import HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
+from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -140,13 +140,17 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
     try:
         with unchanged(model):
+            before = torch.get_rng_state()
             graph = tracer.trace(model, fixed or None)
+            drew = not torch.equal(before, torch.get_rng_state())
             constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
         reason = "it catches the error that a decision on a traced value is"
         raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}")
+    if drew:
+        raise TraceFailure(_draws_numbers(model))
     _drop_fixed(graph, fixed)
     graph.eliminate_dead_code(is_impure_node=is_write)
     with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it
@@ -155,34 +159,9 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
         return fx.GraphModule(model, graph, type(model).__name__)
 
 
-@contextlib.contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Attributes of the model's modules, and what the dicts and lists among them hold, are the same objects when the block ends.
-
-    A forward that writes ``self.mean = self.mean.type_as(x)``, or keeps a table in ``self.cache[device]``, would else leave a proxy, or
-    torch.func's wrapper, in the user's model; one that hooks its own modules at its first call would hook them twice.
-    """
-    tables = [table for m in model.modules() for table in (m.__dict__, m._parameters, m._buffers)]
-    held = [value for table in tables for value in table.values() if type(value) in (dict, list, OrderedDict)]
-    kept = [(container, container.copy()) for container in (*tables, *held)]
-    try:
-        yield
-    finally:
-        for container, before in kept:
-            _restore(container, before)
-
-
-def _restore(container: dict | list, before: dict | list) -> None:
-    now, then = (list(c.items()) if isinstance(c, dict) else list(enumerate(c)) for c in (container, before))
-    if len(now) == len(then) and all(a[0] is b[0] and a[1] is b[1] for a, b in zip(now, then)):
-        return
-    container.clear()
-    container.update(before) if isinstance(container, dict) else container.extend(before)
-
-
 def is_write(node: fx.Node) -> bool:
-    """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
-    if node.op in ("placeholder", "output", "call_module"):
+    """Nodes that dead-code elimination must keep until in-place writes are gone: writes and draws have effects without users."""
+    if node.op in ("placeholder", "output", "call_module") or draws(node):
         return True
     if node.op == "call_method":
         return node.target.endswith("_") and not node.target.endswith("__")
@@ -245,6 +224,14 @@ def check_model(model: nn.Module) -> None:
             f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in every layer, "
             "so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted(set(found.values()))),
         )
+
+
+def _draws_numbers(model: nn.Module) -> str:
+    return (
+        f"{type(model).__name__} draws random numbers that do not come from its input (torch.randn(3, 4), torch.rand(1) < p): "
+        "a symbolic trace would hold one draw as a constant. Draw them by an operator on the input (torch.randn_like(x)); "
+        "torch.export, which runs the model on example inputs, takes such draws too"
+    )
 
 
 def _cannot_trace(model: nn.Module, error: Exception) -> str:

@@ -23,6 +23,7 @@ from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from .assumptions import KEY, batch_of, input_names
+from .draws import out_of_place
 from .errors import TraceFailure
 from .example import Example
 from .ir import mark
@@ -257,7 +258,7 @@ class _Lifter:
         """An in-place operator as symbolic tracing records it: a method with an underscore, or a function with ``inplace``."""
         if name in ("copy_", "fill_", "zero_") or name[:-1] in registry().methods:
             return self.graph.call_method(name, args, kwargs)
-        overload = getattr(getattr(torch.ops.aten, name[:-1]), target._overloadname)
+        overload = out_of_place(name[:-1], target._overloadname)
         return self.graph.call_function(overload, args, {**kwargs, "inplace": True})
 
     def _place(self, node: fx.Node) -> str:

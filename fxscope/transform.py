@@ -27,6 +27,7 @@ from .rules import registry
 from .taps import probes_of
 from .trace import check_model, trace
 from .trace_export import decomposed, export, lift, writes
+from .unchanged import leaves_unchanged, unchanged
 
 PROBES = ("flat", "stacked")
 FRONTENDS = ("auto", "symbolic", "export")
@@ -34,6 +35,7 @@ MAIN_OUTPUTS = ("logits", "reconstruction", "last_hidden_state")  # of a ModelOu
 _log = logging.getLogger("fxscope")
 
 
+@leaves_unchanged
 def transform(
     model: nn.Module,
     emit: str = "pair",
@@ -239,6 +241,7 @@ def _ask_for_example(error: Exception) -> Exception:
     return type(error)(f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model then goes through torch.export")
 
 
+@leaves_unchanged
 def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> list[str]:
     """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention).
 
@@ -253,16 +256,13 @@ def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> li
 
 
 def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
-    """Law 1 against the untouched model, in eval mode; in either mode shapes are written on the nodes and buffers stay as they were."""
-    buffers = {name: value.clone() for name, value in model.named_buffers()}
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        training = any(m.training for m in model.modules())
-        torch.manual_seed(0)
-        got = _ran(gm, model, example)
-        torch.manual_seed(0)  # the same draws
-        expected = None if training else example.call(model)
-        for name, value in model.named_buffers():
-            value.copy_(buffers[name])
+    """Law 1 against the untouched model, in eval mode; in either mode shapes are written on the nodes. Both sides are one draw."""
+    training = any(m.training for m in model.modules())
+    with torch.no_grad():
+        with unchanged(model):
+            got = _ran(gm, model, example)
+        with unchanged(model):  # from the same state of everything, the random generators included
+            expected = None if training else example.call(model)
     for a, b in zip(tensors_of(got), tensors_of(expected), strict=not training):
         _compare(type(model).__name__, a, b)
 

@@ -18,6 +18,7 @@ from .testing.laws import Law
 from .testing.structure import mapped_example
 from .testing.subject import Subject
 from .transform import program_of
+from .unchanged import leaves_unchanged
 
 _ABOUT_F = ("law 2", "law 3", "law 5")  # a report in which none of them was held says nothing of F
 
@@ -91,6 +92,7 @@ def _row(law: Law) -> str:
     return f"{named}<td>{law.error:.2e}</td><td>{law.bound:.0e}</td><td>{verdict}</td></tr>"
 
 
+@leaves_unchanged
 def verify(
     model: nn.Module,
     *args: Any,

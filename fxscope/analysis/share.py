@@ -17,6 +17,7 @@ from ..assumptions import takes
 from ..errors import FxscopeError
 from ..operator.progress import steps
 from ..transform import transform
+from ..unchanged import unchanged
 from .record import Result
 
 
@@ -88,7 +89,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
             for names, x0 in _batches(images, batch, known):
                 if graph is None or not takes(graph, x0):
                     graph = _graph(model, x0, policy)
-                known.update(_measure(graph, names, x0))
+                with unchanged(model):
+                    known.update(_measure(graph, names, x0))
                 kept.write()
                 bar.update(len(names))
         if not known:

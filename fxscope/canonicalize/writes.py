@@ -15,6 +15,7 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
+from ..draws import out_of_place
 from ..errors import AliasingWrite
 from ..ir import info
 from ..trace import source_of
@@ -199,6 +200,9 @@ def _functional_form(node: fx.Node) -> Callable | None:
             return lambda g, n: g.call_method("expand_as", (n.args[1], n.args[0]))
         if base in ("fill", "zero"):
             return lambda g, n: g.call_function(torch.full_like, (n.args[0], n.args[1] if base == "fill" else 0))
+        plain = None if hasattr(torch.Tensor, base) else out_of_place(base)
+        if plain is not None:  # x.normal_(), x.uniform_(): tensors have no such method
+            return lambda g, n: g.call_function(plain, n.args, n.kwargs)
         return lambda g, n: g.call_method(base, n.args, n.kwargs)
     if node.op != "call_function":
         return None

@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
+from ..unchanged import leaves_unchanged, unchanged
 from .check import SavedCheck, compare
 from . import shapes
 from .convolutions import as_convolutions
@@ -30,6 +31,7 @@ _REASONS = "fxscope.assumptions"  # a key of ONNX's metadata_props, an extra fil
 _METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
+@leaves_unchanged
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
     """Write ``graph`` to ``path`` and return how the file compares with it.
 
@@ -79,7 +81,11 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
     """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
     from ..transform import transform
 
-    graph = transform(model, probes=probes, policy=policy)
+    with unchanged(model):
+        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, format)
+
+
+def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str | None) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
     return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])

@@ -90,14 +90,15 @@ class Contributions:
         lin, _, row = self._live()
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
             raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+        lin.fresh.check()
         product = row[0] * lin.x
         return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
         """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
         lin, y2, _ = self._live()
-        graph = emit_shares(lin.program, elementwise=True)
-        with torch.no_grad():
+        graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
+        with lin.reading():
             _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
@@ -149,7 +150,7 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
 def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    with torch.no_grad():
+    with lin.reading():
         x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..draws import draws
 from ..errors import NotFloating, NotLocal, PlaceIndexError
 from ..ir import info
 from ..rewrite import Program
 from ..rules import registry
 from ..transform import program_of
+from ..unchanged import leaves_unchanged
 from .interpreter import interpret
 from .reach import reaches
 from .storage import shapes_at
@@ -36,6 +38,7 @@ class LocalRow:
     r: float
 
 
+@leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
     """A row of F at x0 (1, C, H, W), computed from the crop of x0 inside its receptive field alone.
 
@@ -93,6 +96,8 @@ def _refuse_global(program: Program) -> None:
     """Name what makes a decision depend on the whole image."""
     rules = registry().rules
     for node in program.gm.graph.nodes:
+        if draws(node):
+            raise NotLocal(f"{info(node).place} draws random numbers, and those of a crop are not those of the whole image; lin.F.row(index) takes all of it")
         rule = rules.get(info(node).rule)
         if rule is None or info(node).role not in ("affine", "frozen") or info(node).origin:
             continue

@@ -19,6 +19,7 @@ from ..ir import info
 from ..optimize import optimized
 from ..rules import registry
 from ..transform import program_of
+from ..unchanged import leaves_unchanged
 
 PARTS = {"mask": "masks", "index": "pooling offsets", "gate": "factors", "stats": "statistics", "constant": "constants"}
 
@@ -76,6 +77,7 @@ class Storage:
         return "\n".join(text + ([f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"] if self.weights else []))
 
 
+@leaves_unchanged
 def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None) -> Storage:
     """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
 
