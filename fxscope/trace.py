@@ -9,45 +9,25 @@ from __future__ import annotations
 import contextlib
 import inspect
 import linecache
-import operator
 import os
 import sys
 import traceback
 from collections import Counter, OrderedDict
-from typing import Iterator
+from typing import Any, Iterator
 
 import torch
 import torch.fx as fx
 from torch import nn
 
+from .aliasing import augmented, writes
 from .errors import HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
+from .proxies import InPlaceProxy, types_of_values
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)
-
-
-class InPlaceProxy(fx.Proxy):
-    """A proxy that records augmented and item assignment as writes."""
-
-    def __setitem__(self, key, value):
-        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
-
-
-def _augmented(name: str):
-    function = getattr(operator, name)
-
-    def method(self, other):
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return method
-
-
-_AUGMENTED = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor")
-for _name in _AUGMENTED:
-    setattr(InPlaceProxy, f"__{_name}__", _augmented(_name))
 
 
 class Tracer(fx.Tracer):
@@ -60,6 +40,9 @@ class Tracer(fx.Tracer):
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InPlaceProxy(node, self)
+
+    def create_arg(self, a: Any) -> Any:
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         if isinstance(module, _CONTAINERS):
@@ -83,8 +66,8 @@ class Tracer(fx.Tracer):
         name = path
         if node.op != "call_module":
             function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-            if function in _AUGMENTED and node.target is getattr(operator, function):
-                function = function[1:]  # x += y is a place "add", as torchvision names it
+            if augmented(node) is not None:
+                function = function.strip("_")[1:]  # x += y is a place "add", as torchvision names it
             name = f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
@@ -123,7 +106,7 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     tracer = Tracer(leaves)
     # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
     try:
-        with unchanged(model):
+        with unchanged(model), types_of_values():
             graph = tracer.trace(model, fixed or None)
             constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
@@ -165,12 +148,7 @@ def is_write(node: fx.Node) -> bool:
     """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
     if node.op in ("placeholder", "output", "call_module"):
         return True
-    if node.op == "call_method":
-        return node.target.endswith("_") and not node.target.endswith("__")
-    if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
-        return name.startswith("i") and hasattr(operator, name) or name == "setitem" or name.endswith("_") or node.kwargs.get("inplace", False) or node.is_impure()
-    return False
+    return writes(node) or node.is_impure()
 
 
 def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
