@@ -36,6 +36,12 @@ class InPlaceProxy(fx.Proxy):
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
+    def __int__(self) -> int:
+        return self.tracer.refuse("int()")
+
+    def __float__(self) -> float:
+        return self.tracer.refuse("float()")
+
     def __getattr__(self, name: str) -> "InPlaceAttribute":
         kind = None if name in _OWN else kind_of(self)
         if name in _OWN or kind is not None and not hasattr(kind, name):
@@ -47,7 +53,7 @@ class InPlaceProxy(fx.Proxy):
             return object.__setattr__(self, name, value)
         if name == "data" and isinstance(value, fx.Proxy) and _written_data(value.node, self.node):
             return None  # x.data += y, which was recorded
-        raise fx.proxy.TraceError(f"an attribute of a tensor is set (.{name} = ...), which a graph does not record")
+        return self.tracer.refuse(f"setting .{name}")
 
     def __deepcopy__(self, memo: dict) -> Any:
         return self.clone()
@@ -150,9 +156,10 @@ def name_of_cast(node: fx.Node) -> bool:
 
 
 def _kind(proxy: fx.Proxy) -> type:
+    """The type of a proxy's value; raises where it is not known."""
     found = kind_of(proxy)
     if found is None:
-        raise fx.proxy.TraceError(f"the type of a traced value ({proxy.node.name}) is asked for, and is not known while tracing")
+        proxy.tracer.refuse(f"the type ({proxy.node.name})")
     return found
 
 
@@ -169,20 +176,20 @@ _MACHINERY = sys.stdlib_module_names - {"__main__"} | {"torch", "fxscope"}
 
 def _isinstance(value: Any, kinds: Any) -> bool:
     if builtins_isinstance(value, InPlaceProxy) and _is_model_code(sys._getframe(1)):
-        return _is_one_of(_kind(value), kinds)
+        return _is_one_of(value, kinds)
     return builtins_isinstance(value, kinds)
 
 
-def _is_one_of(kind: type, kinds: Any) -> bool:
+def _is_one_of(proxy: fx.Proxy, kinds: Any) -> bool:
     if builtins_isinstance(kinds, tuple):
-        return any(_is_one_of(kind, k) for k in kinds)
+        return any(_is_one_of(proxy, k) for k in kinds)
     if builtins_type(kinds) is builtins_type(torch.FloatTensor):  # which a tensor's dtype and device decide
-        raise fx.proxy.TraceError(f"isinstance(y, {kinds.__name__}) asks for the dtype of a traced value")
-    return issubclass(kind, kinds)
+        proxy.tracer.refuse(f"isinstance with {kinds.__name__}")
+    return issubclass(_kind(proxy), kinds)
 
 
 def _is_tensor(value: Any) -> bool:
-    return _is_one_of(_kind(value), torch.Tensor) if builtins_isinstance(value, InPlaceProxy) else torch_is_tensor(value)
+    return _is_one_of(value, torch.Tensor) if builtins_isinstance(value, InPlaceProxy) else torch_is_tensor(value)
 
 
 class _Kinds(builtins_type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any, Callable, Iterable, Iterator
 
@@ -13,9 +14,12 @@ from ..errors import FxscopeError, NotLocal, ShapeError
 from .filters import Filters
 from .origin import of_operator
 from .progress import steps
+from .scale import multiplied
 from .spaces import Space
 from .sparse import Field, Support, as_numpy, plan, to_sparse
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
+
+_COMPLEX = (torch.complex32, torch.complex64, torch.complex128, np.dtype("complex64"), np.dtype("complex128"))
 
 
 class Operator:
@@ -27,10 +31,17 @@ class Operator:
 
     n inputs, N outputs; ``F.shape`` is (N, n). With a batch B > 1 the batch is a dimension of both spaces and F is
     block-diagonal over it (``ImagesMix`` warns where it is not). Probes run ``chunk`` at a time.
+
+    factor   a number that every product is multiplied with: c * F keeps c apart, so that nothing of F is rounded away by it
     """
 
-    def __init__(self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1, support: Callable | None = None, origin: Callable | None = None, blocks: Callable | None = None):
-        self._forward, self._adjoint = forward, adjoint
+    __array_ufunc__ = None  # numpy's numbers leave their products to this class
+
+    def __init__(
+        self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1,
+        support: Callable | None = None, origin: Callable | None = None, blocks: Callable | None = None, factor: float = 1.0,
+    ):
+        self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
@@ -50,7 +61,14 @@ class Operator:
     @property
     def T(self) -> "Operator":
         """The transpose, an operator of the same class."""
-        return Operator(self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, blocks=self._blocks)
+        return Operator(
+            self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, blocks=self._blocks, factor=self.factor
+        )
+
+    @property
+    def bare(self) -> "Operator":
+        """The same operator without its factor: F = factor * bare."""
+        return self if self.factor == 1 else self._times(1.0)
 
     def __matmul__(self, v: Any) -> Any:
         if isinstance(v, Operator):
@@ -63,6 +81,7 @@ class Operator:
         size = -(-K // -(-K // self.chunk))  # passes of one size: 8 probes, 7 at most together, are 4 and 4
         done = [self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec)) for i in range(0, K, size)]
         each = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*(pytree.tree_leaves(d) for d in done))]
+        each = [multiplied(t, self.factor) for t in each]
         return self.outputs.unstack(self.outputs.build(each), head)
 
     def rows(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
@@ -215,7 +234,7 @@ class Operator:
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape
-        found = torch.empty(n, N, dtype=self.dtype, device=self.device)
+        found = torch.empty(n, N, dtype=self.outputs.dtype, device=self.device)
         flat = self.flat
         with steps(n, "columns", progress) as bar:
             for start in range(0, n, self.chunk):
@@ -230,16 +249,24 @@ class Operator:
         """self @ first: first acts first."""
         if first.outputs.shapes != self.inputs.shapes:
             raise ShapeError(f"cannot multiply: the first gives {first.outputs.shapes}, the second takes {self.inputs.shapes}")
-        return Operator(lambda v: self._forward(first._forward(v)), lambda u: first._adjoint(self._adjoint(u)), first.inputs, self.outputs, min(self.chunk, first.chunk), self.batch)
+        return Operator(
+            lambda v: self._forward(first._forward(v)), lambda u: first._adjoint(self._adjoint(u)), first.inputs, self.outputs,
+            min(self.chunk, first.chunk), self.batch, factor=self.factor * first.factor,
+        )
 
     def __mul__(self, factor: float) -> "Operator":
-        if not isinstance(factor, numbers.Number) and not (isinstance(factor, torch.Tensor) and factor.dim() == 0):
+        number = isinstance(factor, numbers.Number) or isinstance(factor, (torch.Tensor, np.ndarray)) and factor.ndim == 0
+        if not number:
             return NotImplemented  # a product of operators is F @ G
+        if isinstance(factor, complex) or getattr(factor, "dtype", None) in _COMPLEX or not math.isfinite(factor):
+            raise FxscopeError(f"F is real, and so are its multiples: a factor is a finite real number, got {factor}")
+        return self._times(self.factor * float(factor))
 
-        def scaled(function: Callable) -> Callable:
-            return lambda v: pytree.tree_map(lambda t: t * factor, function(v))
-
-        return Operator(scaled(self._forward), scaled(self._adjoint), self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks)
+    def _times(self, factor: float) -> "Operator":
+        """The same products with another factor."""
+        return Operator(
+            self._forward, self._adjoint, self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks, factor=factor
+        )
 
     __rmul__ = __mul__
 
@@ -256,10 +283,16 @@ class Operator:
         if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (self.inputs.shapes, self.outputs.shapes):
             raise ShapeError("a sum needs two operators between the same spaces")
 
-        def both(f: Callable, g: Callable) -> Callable:
-            return lambda v: pytree.tree_map(torch.add, f(v), g(v))
+        factor = max(self.factor, other.factor, key=abs) or 1.0
+        a, b = self.factor / factor, other.factor / factor  # one of them is 1: what both are multiplied with stays apart
 
-        return Operator(both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs, min(self.chunk, other.chunk), self.batch)
+        def both(f: Callable, g: Callable) -> Callable:
+            return lambda v: pytree.tree_map(lambda x, y: multiplied(x, a) + multiplied(y, b), f(v), g(v))
+
+        return Operator(
+            both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs,
+            min(self.chunk, other.chunk), self.batch, factor=factor,
+        )
 
     def __sub__(self, other: "Operator") -> "Operator":
         return self + (-other)
@@ -274,7 +307,7 @@ class Operator:
 
         return Operator(
             lambda v: masked(self._forward(masked(v, masks[0])), masks[1]), lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
-            self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks,
+            self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks, factor=self.factor,
         )
 
     def __repr__(self) -> str:
@@ -301,10 +334,11 @@ class FlatOperator:
         if not isinstance(v, torch.Tensor) or v.dim() not in (1, 2) or v.shape[0] != n:
             raise ShapeError(f"flat vectors are ({n},) or ({n}, k), got {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}")
         columns = v.unsqueeze(1) if v.dim() == 1 else v
-        given, start = [], 0
-        for shape in self.operator.inputs.shapes:
+        given, start, inputs = [], 0, self.operator.inputs
+        for shape, dtype in zip(inputs.shapes, inputs.dtypes):
             size = torch.Size(shape).numel()
-            given.append(columns[start : start + size].T.reshape(-1, *shape))
+            part = columns[start : start + size].T.reshape(-1, *shape)
+            given.append(part.to(dtype) if v.dtype == inputs.dtype else part)
             start += size
         found = self.operator @ self.operator.inputs.build(given)
         flat = torch.cat([t.flatten(1) for t in ([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)])], 1).T

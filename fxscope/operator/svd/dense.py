@@ -11,8 +11,7 @@ from .task import Task, Triplets
 def dense(rows: Rows, task: Task) -> Triplets:
     """Exact: min(N, n) passes, then LAPACK."""
     turned = Turned(rows)
-    eye = torch.eye(turned.small, dtype=rows.F.dtype, device=rows.F.device)
-    A = torch.cat([turned.forward(part) for part in eye.split(rows.F.chunk)])
+    A = rows.whole(turned.forward, turned.small)
     Q, s, large = decomposed(A)
     small, s, large = Q.T[: task.k], s[: task.k], large[: task.k]
     onto, back = small @ A, large @ A.T

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ...errors import FxscopeError
+from ..scale import norms
 from .rows import Rows
 from .task import Task, Triplets
 
@@ -60,6 +61,6 @@ def _partial(error, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise FxscopeError("arpack found nothing within max_passes; raise it or take the default method") from error
     given = torch.as_tensor(error.eigenvectors.T.copy(), dtype=rows.F.dtype, device=rows.F.device)
     other = rows.adjoint(given) if rows.N < rows.n else rows.forward(given)
-    s = other.norm(dim=1)
-    small, large = given.cpu().numpy(), (other / s[:, None]).cpu().numpy()
+    s = norms(other)
+    small, large = given.cpu().numpy(), (other / s[:, None]).to(given).cpu().numpy()
     return (small.T, s.cpu().numpy(), large) if rows.N < rows.n else (large.T, s.cpu().numpy(), small)

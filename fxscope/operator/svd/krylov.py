@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..scale import norm_of, norms
 from .rows import Rows, Turned, noise
 
 DEFLATED = 32  # times eps: what is left of a vector below that is rounding
@@ -53,10 +54,10 @@ class Basis:
                 within = new @ row.T
                 row = row - within.T @ new
                 found[self.total : self.total + added, i] += within[:, 0].double().cpu().numpy()
-            size = float(row.norm())
+            size = norm_of([row])
             if size <= threshold or self.total + added == self.turned.small:
                 continue
-            self._put(self.total + added, self._straight(row / size, self.total + added) if size < 1e-3 * float(vectors[i].norm()) else row / size)
+            self._put(self.total + added, self._straight(row / size, self.total + added) if size < 1e-3 * norm_of([vectors[i]]) else row / size)
             found[self.total + added, i] = size
             added += 1
         self.total += added
@@ -111,7 +112,7 @@ class Basis:
             self._close(count)
             return
         back = self.turned.adjoint(new)
-        self.scale = max(self.scale, float(back.norm(dim=1).max()))
+        self.scale = max(self.scale, float(norms(back).max()))
         found = self.append(back, DEFLATED * self.turned.rows.epsilon * self.scale)
         self.H[: self.total, self.done : self.done + count] = found
         self.done += count
@@ -147,7 +148,7 @@ class Basis:
         self._keep(images)
         if rest and self.total == k:
             self.append(rest["waiting"].to(small), 0.0)
-            self.H[k : self.total, :k] = rest["border"][: self.total - k].double().cpu().numpy()
+            self.H[k : self.total, :k] = self.scale * rest["border"][: self.total - k].double().cpu().numpy()
             self.H[:k, :k] = np.diag(s.double().cpu().numpy() ** 2)
         else:
             found = self.append(self.turned.adjoint(images), DEFLATED * self.turned.rows.epsilon * self.scale)

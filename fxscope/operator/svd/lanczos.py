@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -77,7 +78,8 @@ def _start(basis: Basis, rows: Rows, task: Task, block: int) -> None:
     if task.start is not None:
         small, large, s = _earlier(task.start, basis)
         if _same(basis, small, large, s):
-            basis.resume(small, large * s[:, None], s, task.start.rest)
+            s = s.double() / rows.unit
+            basis.resume(small, (large * s[:, None]).to(large), s, task.start.rest)
         else:
             basis.append(small, DEFLATED * rows.epsilon)
     if basis.waiting < block:
@@ -90,14 +92,17 @@ def _earlier(start: SVD, basis: Basis) -> tuple[torch.Tensor, torch.Tensor, torc
     if [tuple(t.shape[1:]) for t in pytree.tree_leaves((start.v, start.u))] != [*F.inputs.shapes, *F.outputs.shapes]:
         raise ShapeError(f"start= is the decomposition of another operator: F is {F}")
     v, u = (flatten(space, space.stack(vectors)[0]).to(F.device, F.dtype) for space, vectors in ((F.inputs, start.v), (F.outputs, start.u)))
-    return (u, v, start.s.to(v)) if basis.turned.swapped else (v, u, start.s.to(v))
+    small, large = (u, v) if basis.turned.swapped else (v, u)
+    return small, basis.turned.rows.sign * large, start.s.to(v.device)
 
 
 def _same(basis: Basis, small: torch.Tensor, large: torch.Tensor, s: torch.Tensor) -> bool:
     """Whether F maps the vectors as the result says: one pass, of a combination of all."""
-    weights = torch.ones(1, len(s)).to(s) / len(s) ** 0.5
-    expected = weights @ (s[:, None] * large)
-    return bool((basis.turned.forward(weights @ small) - expected).norm() <= 1e4 * basis.turned.rows.epsilon * s.max())
+    weights = torch.ones(1, len(s)).to(small) / len(s) ** 0.5
+    found = basis.turned.forward(weights @ small).double()
+    s = s.double() / basis.turned.rows.unit  # which that product tells
+    expected = weights.double() @ (s[:, None] * large.double())
+    return bool((found - expected).norm() <= 1e4 * basis.turned.rows.epsilon * s.max() < math.inf)
 
 
 def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
@@ -119,6 +124,6 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     found = {"v": v, "u": left, "Fv": Z @ basis.A[: basis.done], "Ftu": Ftu}
     if basis.turned.swapped:
         found = {"u": v, "v": left, "Ftu": found["Fv"], "Fv": Ftu}
-    border = back[:, basis.done :].T if basis.waiting and not weak.any() else None
+    border = back[:, basis.done :].T / s[0] ** 2 if basis.waiting and not weak.any() else None
     rest = {} if border is None else {"waiting": basis.V[basis.done : basis.total].clone(), "border": border.contiguous()}
     return Triplets(s=s, info=info, rest=rest, **found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...errors import FxscopeError
+from ..scale import norm_of, norms
 from .rows import Rows, noise
 from .task import Task, Triplets
 
@@ -77,27 +78,28 @@ class _Found:
 
 def _one(found: _Found, v: torch.Tensor, momentum: float | str, steps: int | None, generator: torch.Generator) -> None:
     rows, task = found.rows, found.task
-    v = v / v.norm()  # (d) v starts un-normalised in the paper: its first sigma and momentum are then off by |v|
+    v = v / norm_of([v])  # (d) v starts un-normalised in the paper: its first sigma and momentum are then off by |v|
     previous, m, before, step = torch.zeros_like(v), 0.0, None, 0
     tol = task.tol if task.k == 1 else task.tol / 10  # what is left of one triplet leaks into the next ones
     largest = max((float(s) for s in found.s), default=0.0)
     while True:
         Fv = rows.forward(v)  # (f) F itself: y1(v) - r cancels where r is large
         deflated = found.deflated(Fv, v, "u", "v")
-        sigma = deflated.norm()  # (b) |F v| at |v| = 1: v^T (F^T F v - m v_prev) is biased by the momentum
+        sigma = norms(deflated)[0].to(v)  # (b) |F v| at |v| = 1: v^T (F^T F v - m v_prev) is biased by the momentum
         if float(sigma) <= 64 * rows.epsilon * largest or float(sigma) == 0.0:
             return _null(found, v, Fv, generator, step)
         u = deflated / sigma  # (h) F v = sigma u, not u = sigma F v
         Ftu = rows.adjoint(u)
         back = found.deflated(Ftu, u, "v", "u")
         step += 1
-        error = float((back - sigma * v).norm() / sigma)
+        error = norm_of([back - sigma * v]) / float(sigma)
         if error <= tol or rows.passes + 2 > task.max_passes or (steps and step >= steps):
             return found.put(sigma, step, v=v, u=u, Fv=Fv, Ftu=Ftu)  # (e) u and v of one and the same step
         m = _momentum(momentum, float(sigma), error, before)
         before = error
         w = back * sigma - m * previous  # (a) m is the caller's: line 1 of the paper overwrites it with 0
-        previous, v = v / w.norm(), w / w.norm()
+        size = norm_of([w])
+        previous, v = v / size, w / size
 
 
 def _momentum(momentum: float | str, sigma: float, error: float, before: float | None) -> float:
@@ -120,24 +122,33 @@ def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Gen
             u = u - (u @ other.T) * other
         for other in found.pairs["v"]:
             v = v - (v @ other.T) * other
-    u, v = u / u.norm(), v / v.norm()
+    u, v = u / norm_of([u]), v / norm_of([v])
     found.put(torch.zeros((), dtype=v.dtype, device=v.device), step, v=v, u=u, Fv=rows.forward(v), Ftu=rows.adjoint(u))
+
+
+def _in_units(m: float, rows: Rows) -> float:
+    """m / unit^4, whose fourth power may not fit a number where the quotient does."""
+    for _ in range(4):
+        m = m / rows.unit
+    return m
 
 
 def _printed(found: _Found, v: torch.Tensor, m: float, steps: int, residual: torch.Tensor | None) -> None:
     """Lines 1 to 10 as they are printed, but for line 1's m; then two passes to tell the true errors."""
     rows, previous = found.rows, torch.zeros_like(v)
-    r = None if residual is None else residual.reshape(1, -1)
-    squared = torch.zeros((), dtype=v.dtype, device=v.device)
+    squared = torch.zeros((), dtype=torch.float64, device=v.device)
     for step in range(steps):
         if rows.passes + 4 > found.task.max_passes and step:
             break
         u = rows.forward(v)
-        u = u if r is None else (u + r) - r  # line 3
+        if residual is not None:  # line 3
+            r = (residual.reshape(1, -1).double() / (rows.sign * rows.unit)).to(u)
+            u = (u + r) - r
         u = found.deflated(u, v, "u", "v")
-        w = found.deflated(rows.adjoint(u), u, "v", "u") - m * previous  # line 4
-        squared = (v * w).sum()  # line 5
-        previous, v = v / w.norm(), w / w.norm()  # lines 6 and 7
-    sigma = squared.clamp_min(0).sqrt()
-    u = u / u.norm()  # line 10: of the v before the last
+        w = found.deflated(rows.adjoint(u), u, "v", "u") - _in_units(m, rows) * previous  # line 4
+        squared = (v.double() * w.double()).sum()  # line 5
+        size = norm_of([w])
+        previous, v = v / size, w / size  # lines 6 and 7
+    sigma = squared.clamp_min(0).sqrt().to(v)
+    u = u / norm_of([u])  # line 10: of the v before the last
     found.put(sigma, step + 1, v=v, u=u, Fv=rows.forward(v), Ftu=rows.adjoint(u))

@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from ..scale import norms
 from .rows import Rows, decomposed, noise, orthonormal
 from .task import Task, Triplets
 
@@ -38,4 +39,4 @@ def _missed(rows: Rows, Q: torch.Tensor, probes: int, generator: torch.Generator
     y = rows.forward(noise(rows, probes, rows.n, generator))
     for _ in range(2):
         y = y - (y @ Q.T) @ Q
-    return RISK ** (-1 / probes) * math.sqrt(2 / math.pi) * float(y.norm(dim=1).max())
+    return RISK ** (-1 / probes) * math.sqrt(2 / math.pi) * float(norms(y).max())

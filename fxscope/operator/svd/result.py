@@ -21,8 +21,8 @@ _PLAIN = ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info",
 class SVD:
     """The k largest triplets of F: F v = s u and F^T u = s v, up to the errors that stand with each.
 
-    s   (k,), descending;   v   eigen-inputs, (k, *inputs);   u   eigen-outputs, (k, *outputs)
-    forward_errors, adjoint_errors   |F v - s u| and |F^T u - s v|, (k,)
+    s   (k,), descending; in double precision where F's own does not hold them;   v   eigen-inputs, (k, *inputs);   u   eigen-outputs, (k, *outputs)
+    forward_errors, adjoint_errors   |F v - s u| and |F^T u - s v|, (k,), in double precision
     orthogonality   the largest entry of |V V^T - 1| and |U U^T - 1|
     converged   (k,): both errors are at most tol s (64 eps of the largest value count as nothing)
     passes   products with F or F^T, one vector each;   seconds   of the whole call

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Callable
 
 import torch
 from torch.utils import _pytree as pytree
 
 from ...errors import NonFinite
+from ..scale import multiplied, norm_of, power_of_two
 from ..spaces import Space
 
 if TYPE_CHECKING:
@@ -26,15 +28,21 @@ def unflatten(space: Space, rows: torch.Tensor) -> Any:
 
 
 class Rows:
-    """One direction of F and the other, on rows; a pass is one product with F or F^T of one vector.
+    """One direction of F and the other, on rows, in units of F's own size; a pass is one product with F or F^T of one vector.
 
-    forward   (K, n) -> (K, N);   adjoint   (K, N) -> (K, n)
+        forward   (K, n) -> (K, N), F v / unit;      adjoint   (K, N) -> (K, n), F^T u / unit
+
+    The size of F is read off the first product that is not zero. Every method then works with an operator of size 1, whose squares
+    and fourth powers neither under- nor overflow, and what it finds is multiplied with ``unit`` at the end. Powers of two bring it
+    there, so that nothing is rounded; a factor c of c * F is left out of all products, which are those of F, bit for bit.
     Raises ``NonFinite`` where a product holds NaN or infinite values.
     """
 
     def __init__(self, F: "Operator", bar: Any = None):
-        self.F, self._bar = F, bar
+        self.F, self._bar = F.bare, bar
+        self.factor = F.factor
         self.passes = 0
+        self._size: float | None = None  # of the operator without its factor, a power of two
 
     @property
     def n(self) -> int:
@@ -48,23 +56,97 @@ class Rows:
     def epsilon(self) -> float:
         return torch.finfo(self.F.dtype).eps
 
+    @property
+    def unit(self) -> float:
+        """F is ``sign`` times ``unit`` times the operator that the methods see; known after the first product."""
+        return abs(self.factor) * (self._size or 1.0)
+
+    @property
+    def sign(self) -> float:
+        return math.copysign(1.0, self.factor)
+
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         return self._product(self.F, v)
 
     def adjoint(self, u: torch.Tensor) -> torch.Tensor:
         return self._product(self.F.T, u)
 
+    def whole(self, product: Callable, size: int) -> torch.Tensor:
+        """All of one side: the products of the unit vectors, ``F.chunk`` at a time; each part tells its size, and the largest is F's."""
+        units = torch.eye(size, dtype=self.F.dtype, device=self.F.device).split(self.F.chunk)
+        parts, sizes = [], []
+        for unit in units:
+            self._size = None
+            parts.append(product(unit))
+            sizes.append(self._size or 0.0)
+        self._size = max(sizes) or None
+        if not self._size:
+            product(noise(self, 1, size, torch.Generator().manual_seed(0)))
+        if self._size and self._size < self._least:  # all of it is out of range as it is
+            return torch.cat([product(unit) for unit in units])
+        return torch.cat([multiplied(part, each / self._size) if each else part for part, each in zip(parts, sizes)])
+
     def zeros(self, count: int, size: int) -> torch.Tensor:
         return torch.zeros(count, size, dtype=self.F.dtype, device=self.F.device)
 
     def _product(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
-        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, given))
+        if self._size is None:
+            return self._first(operator, given)
+        lift = self._lift(-0.5 * math.log2(self._size))  # half of F's size on either side: what the network adds up lies around 1
+        found = multiplied(self._raw(operator, given, lift), 1 / (lift * self._size))
+        if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
+            raise NonFinite(_NON_FINITE)
+        return found
+
+    def _first(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
+        """A product that tells the size of F. One that leaves the range of the type is taken again, of vectors of another size."""
+        lift, found = 1.0, self._raw(operator, given, 1.0)
+        sign = 1 if torch.isfinite(found).all() else -1
+        retried = not self._in_range(found) and (sign < 0 or bool(given.all()))  # F may well ignore a vector with zeros
+        for part in (0.5, 0.8) if retried else ():
+            other = self._lift(sign * part * self._bits)
+            again = self._raw(operator, given, other)
+            if torch.isfinite(again).all():
+                lift, found = other, again
+            if self._in_range(found):
+                break
+        if not torch.isfinite(found).all():
+            raise NonFinite(_NON_FINITE)
+        whole = norm_of([found])
+        if not whole:
+            return found
+        self._size = power_of_two(whole / norm_of([given]) / lift)
+        return multiplied(found, 1 / (lift * self._size))
+
+    def _raw(self, operator: "Operator", given: torch.Tensor, lift: float) -> torch.Tensor:
+        """F (lift v), counted."""
+        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift)))
         self.passes += given.shape[0]
         if self._bar is not None:
             self._bar.update(given.shape[0])
-        if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
-            raise NonFinite("a product with F holds NaN or infinite values: the network, or x0, does")
         return found
+
+    @property
+    def _bits(self) -> float:
+        return math.log2(torch.finfo(self.F.dtype).max)
+
+    def _lift(self, power: float) -> float:
+        """2^power, within what the type holds."""
+        most = int(0.8 * self._bits)
+        return math.ldexp(1.0, max(-most, min(most, int(power))))
+
+    @property
+    def _least(self) -> float:
+        """What is larger has all its digits."""
+        limits = torch.finfo(self.F.dtype)
+        return limits.tiny / limits.eps
+
+    def _in_range(self, found: torch.Tensor) -> bool:
+        """Whether neither the largest entries nor the digits of the others are lost."""
+        return bool(torch.isfinite(found).all()) and float(found.abs().max()) >= self._least
+
+
+_NON_FINITE = "a product with F holds NaN or infinite values: the network, or x0, does"
 
 
 class Turned:

@@ -39,7 +39,7 @@ def svd(F: "Operator", k: int, method: str | None = None, tol: float = 1e-5, see
             found = METHODS[chosen](rows, task, **options)
         except TypeError as error:
             raise _unknown(error, chosen) if "unexpected keyword" in str(error) else error
-    result = _record(F, found, rows.passes, time.perf_counter() - began, chosen, task)
+    result = _record(F, found, rows, time.perf_counter() - began, chosen, task)
     if len(result) < k or not bool(result.converged.all()):
         lacking = k - int(result.converged.sum())
         warnings.warn(f"{lacking} of {k} triplets did not converge to tol={tol:g} within {rows.passes} passes ({chosen}); .converged says which, .errors by how much", NotConverged, stacklevel=3)
@@ -60,14 +60,23 @@ def _unknown(error: TypeError, method: str) -> FxscopeError:
     return FxscopeError(f"method {method!r} takes no such option: {str(error).split('unexpected keyword argument')[-1].strip()}")
 
 
-def _record(F: "Operator", found: Triplets, passes: int, seconds: float, method: str, task: Task) -> SVD:
+def _record(F: "Operator", found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
+    """The triplets in F's own units."""
     limit = torch.maximum(task.tol * found.s, 64 * torch.finfo(found.s.dtype).eps * found.s.max())
     errors = found.forward_errors, found.adjoint_errors
+    forward_errors, adjoint_errors = (rows.unit * each for each in errors)
+    s, upper = (None if each is None else _held(rows.unit * each.double(), each.dtype) for each in (found.s, found.upper))
     return SVD(
-        s=found.s, v=_shaped(F.inputs, found.v), u=_shaped(F.outputs, found.u), forward_errors=errors[0], adjoint_errors=errors[1],
+        s=s, v=_shaped(F.inputs, found.v), u=_shaped(F.outputs, rows.sign * found.u), forward_errors=forward_errors, adjoint_errors=adjoint_errors,
         orthogonality=max(_orthogonality(found.v), _orthogonality(found.u)), converged=torch.maximum(*errors) <= limit,
-        passes=passes, seconds=seconds, method=method, tol=task.tol, seed=task.seed, info=found.info, origin=F.origin(), upper=found.upper, rest=found.rest,
+        passes=rows.passes, seconds=seconds, method=method, tol=task.tol, seed=task.seed, info=found.info, origin=F.origin(), upper=upper, rest=found.rest,
     )
+
+
+def _held(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Values in F's precision, or in double where that holds the largest of them only in part or not at all."""
+    limits, largest = torch.finfo(dtype), float(values.max())
+    return values.to(dtype) if largest == 0 or limits.tiny <= largest <= limits.max else values
 
 
 def _shaped(space: Any, rows: torch.Tensor) -> Any:

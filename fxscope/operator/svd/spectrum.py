@@ -12,6 +12,7 @@ import torch
 
 from ...errors import FxscopeError, NotLocal, ShapeError
 from ..progress import steps as progress_bar
+from ..scale import norm_of, norms
 from .rows import Rows, Turned, noise, orthonormal
 from .solve import svd
 
@@ -48,7 +49,8 @@ def norm(F: "Operator", ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed:
     with progress_bar(probes, "norm: passes", progress) as bar:
         turned = Turned(Rows(F, bar))
         square, error = _hutchpp(turned, _square, probes, seed)
-    return Estimate(math.sqrt(square), error / (2 * math.sqrt(square)) if square else 0.0, turned.rows.passes, "hutch++")
+    unit, root = turned.rows.unit, math.sqrt(square)
+    return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, turned.rows.passes, "hutch++")
 
 
 def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
@@ -57,13 +59,15 @@ def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True)
         raise ShapeError(f"the trace is that of an operator from a space to itself; F takes {F.inputs.shapes} and gives {F.outputs.shapes}")
     exact = _few_passes(F, probes)
     if exact == "sparse":
-        return Estimate(float(F.to_sparse(progress=progress).diagonal().sum()), 0.0, F.passes(), "sparse")
+        diagonal = F.bare.to_sparse(progress=progress).diagonal().astype(np.float64)
+        return Estimate(F.factor * float(diagonal.sum()), 0.0, F.passes(), "sparse")
     if exact == "dense":
-        return Estimate(float(F.to_dense(progress=progress).trace()), 0.0, min(F.shape), "dense")
+        return Estimate(F.factor * float(F.bare.to_dense(progress=progress).double().trace()), 0.0, min(F.shape), "dense")
     with progress_bar(probes, "trace: passes", progress) as bar:
         turned = Turned(Rows(F, bar))
         value, error = _hutchpp(turned, _inner, probes, seed)
-    return Estimate(value, error, turned.rows.passes, "hutch++")
+    rows = turned.rows
+    return Estimate(rows.sign * rows.unit * value, rows.unit * error, rows.passes, "hutch++")
 
 
 def _few_passes(F: "Operator", probes: int) -> str | None:
@@ -78,8 +82,9 @@ def _few_passes(F: "Operator", probes: int) -> str | None:
 
 def _exact_square(F: "Operator", how: str, progress: bool) -> tuple[float, float, int, str]:
     if how == "dense":
-        return float(F.to_dense(progress=progress).double().norm()), 0.0, min(F.shape), how
-    return float(np.linalg.norm(F.to_sparse(progress=progress).data.astype(np.float64))), 0.0, F.passes(), how
+        return abs(F.factor) * norm_of([F.bare.to_dense(progress=progress)]), 0.0, min(F.shape), how
+    data = torch.from_numpy(F.bare.to_sparse(progress=progress).data)
+    return abs(F.factor) * norm_of([data]), 0.0, F.passes(), how
 
 
 def _square(turned: Turned, z: torch.Tensor) -> torch.Tensor:
@@ -161,7 +166,7 @@ def spectrum(F: "Operator", probes: int = 8, steps: int = 30, seed: int = 0, pro
         signs = noise(turned.rows, probes, turned.small, torch.Generator().manual_seed(seed)).sign()
         diagonal, beside = _tridiagonal(turned, signs / turned.small**0.5, min(steps, turned.small))
     nodes, weights = zip(*(_quadrature(a, b, turned.small) for a, b in zip(diagonal, beside)))
-    return Spectrum(np.stack(nodes), np.stack(weights), turned.small, turned.rows.passes, seed, F.origin())
+    return Spectrum(turned.rows.unit * np.stack(nodes), np.stack(weights), turned.small, turned.rows.passes, seed, F.origin())
 
 
 def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +182,7 @@ def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarra
         for _ in range(2):
             stacked = torch.stack(basis, 1)  # (probes, step, small)
             w = w - torch.einsum("ps,psn->pn", torch.einsum("psn,pn->ps", stacked, w), stacked)
-        size = w.norm(dim=1, keepdim=True)
+        size = norms(w)[:, None].to(w)
         size = torch.where(size > 64 * turned.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size))  # an invariant space: nothing follows
         betas.append(size[:, 0].double())
         basis.append(torch.where(size > 0, w / size.clamp_min(torch.finfo(w.dtype).tiny), torch.zeros_like(w)))

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from ..scale import norms
+
 
 @dataclass(frozen=True)
 class Task:
@@ -21,12 +23,12 @@ class Task:
 
 @dataclass
 class Triplets:
-    """s descending, v (k, n) and u (k, N) as rows, with F v and F^T u as the network gave them.
+    """s descending, v (k, n) and u (k, N) as rows, with F v and F^T u as ``Rows`` gave them, in its units.
 
     Converged means that both errors are at most tol s.
 
     upper     a value that the true s does not exceed, but for a probability of ``risk``, where a method has one
-    rest      {waiting, border}: rows to go on with, and with which weights F^T F v = s^2 v + border^T waiting (of the smaller side)
+    rest      {waiting, border}: rows to go on with, and with which weights F^T F v = s^2 v + s_1^2 border^T waiting (of the smaller side)
     """
 
     s: torch.Tensor
@@ -41,9 +43,9 @@ class Triplets:
     @property
     def forward_errors(self) -> torch.Tensor:
         """|F v - s u|, (k,)."""
-        return (self.Fv - self.s[:, None] * self.u).norm(dim=1)
+        return norms(self.Fv - self.s[:, None] * self.u)
 
     @property
     def adjoint_errors(self) -> torch.Tensor:
         """|F^T u - s v|, (k,)."""
-        return (self.Ftu - self.s[:, None] * self.v).norm(dim=1)
+        return norms(self.Ftu - self.s[:, None] * self.v)
