@@ -21,7 +21,7 @@ import torch.fx as fx
 from . import aliasing
 from .aliasing import AUGMENTED, operator_name
 
-builtins_isinstance, builtins_type, torch_is_tensor = builtins.isinstance, builtins.type, torch.is_tensor
+builtins_isinstance, builtins_type = builtins.isinstance, builtins.type
 _OWN = ("tracer", "node", "root", "attr", "_node")  # what torch.fx keeps on a proxy
 _ASKING = ("LOAD_ATTR", "MATCH_CLASS")  # y.__class__, and ``case torch.Tensor():``
 _KINDS = {
@@ -105,7 +105,7 @@ def _of_node(node: fx.Node, root: torch.nn.Module) -> type | None:
     if node.op == "placeholder":
         return torch.Tensor  # inputs in a structure do not come here
     if node.op == "get_attr":
-        return type(operator.attrgetter(node.target)(root))
+        return _of_attribute(root, node.target)
     if node.op == "call_module":
         return _of_module(root.get_submodule(node.target))
     if name in _KINDS and (node.op == "call_method" or node.target is getattr):
@@ -115,6 +115,17 @@ def _of_node(node: fx.Node, root: torch.nn.Module) -> type | None:
     if name == "getitem":
         return _of_item(node, root)
     return _of_call(node, root)
+
+
+def _of_attribute(root: torch.nn.Module, path: str) -> type:
+    """Of a parameter, a buffer or a constant; read past ``getattr``, which gives proxies while tracing."""
+    *modules, name = path.split(".")
+    for part in modules:
+        root = root._modules[part]
+    for table in (root._parameters, root._buffers, vars(root)):
+        if name in table:
+            return builtins_type(table[name])
+    return torch.Tensor
 
 
 def _of_module(module: torch.nn.Module) -> type | None:
@@ -166,7 +177,7 @@ def _kind(proxy: fx.Proxy) -> type:
 def _is_model_code(frame: Any) -> bool:
     """Whether a frame runs the model's code, or a module's of torch.nn, and not Python's, torch's or fxscope's own machinery."""
     name = frame.f_globals.get("__name__", "")
-    if name.startswith(("torch.nn.modules", "fxscope.models", "fxscope.testing")):
+    if frame.f_code is torch.is_tensor.__code__ or name.startswith(("torch.nn.modules", "fxscope.models", "fxscope.testing")):
         return True
     return name.partition(".")[0] not in _MACHINERY
 
@@ -186,10 +197,6 @@ def _is_one_of(proxy: fx.Proxy, kinds: Any) -> bool:
     if builtins_type(kinds) is builtins_type(torch.FloatTensor):  # which a tensor's dtype and device decide
         proxy.tracer.refuse(f"isinstance with {kinds.__name__}")
     return issubclass(_kind(proxy), kinds)
-
-
-def _is_tensor(value: Any) -> bool:
-    return _is_one_of(value, torch.Tensor) if builtins_isinstance(value, InPlaceProxy) else torch_is_tensor(value)
 
 
 class _Kinds(builtins_type):
@@ -220,8 +227,8 @@ class _Type(builtins_type, metaclass=_Kinds):
 @contextlib.contextmanager
 def types_of_values() -> Iterator[None]:
     """Inside the block a model's code is told the types of what it computes, not those of proxies."""
-    builtins.isinstance, builtins.type, torch.is_tensor = _isinstance, _Type, _is_tensor
+    builtins.isinstance, builtins.type = _isinstance, _Type
     try:
         yield
     finally:
-        builtins.isinstance, builtins.type, torch.is_tensor = builtins_isinstance, builtins_type, torch_is_tensor
+        builtins.isinstance, builtins.type = builtins_isinstance, builtins_type

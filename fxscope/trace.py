@@ -20,14 +20,16 @@ import torch.fx as fx
 from torch import nn
 
 from .aliasing import augmented, writes
-from .errors import HookedModel, TraceFailure, UnsupportedOperator
+from .errors import AliasingWrite, HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
+from .overridden import own_class, runs_as
 from .proxies import InPlaceProxy, types_of_values
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_GLOBAL_HOOKS = tuple(name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith(("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")))
 
 
 class Tracer(fx.Tracer):
@@ -56,11 +58,10 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         if isinstance(module, _CONTAINERS):
-            return isinstance(module, nn.Identity)
-        for leaf in self.leaves:
-            if isinstance(module, leaf) and type(module).forward is leaf.forward:
-                return True
-        return type(module).__module__.startswith("torch.nn.modules")
+            return False
+        if own_class(module, (nn.Identity, *self.leaves)) is not None:
+            return True
+        return type(module).__module__.startswith("torch.nn.modules") and runs_as(module, type(module))
 
     def create_node(self, kind, target, args, kwargs, name=None, type_expr=None):
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
@@ -112,12 +113,14 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     """
     check_model(model)
     _refuse_hooks(model)
+    _refuse_patched(model)
     fixed = _fixed_arguments(model, concrete or {})
     tracer = Tracer(leaves)
-    # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
     try:
         with unchanged(model), types_of_values():
+            held = _versions(model)
             graph = tracer.trace(model, fixed or None)
+            _refuse_lost_writes(model, graph, held)
             constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
@@ -154,6 +157,21 @@ def _restore(container: dict | list, before: dict | list) -> None:
         return
     container.clear()
     container.update(before) if isinstance(container, dict) else container.extend(before)
+
+
+def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
+    """{path: (tensor, its version)} of parameters and buffers; inference tensors count none."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {path: (value, -1 if value.is_inference() else value._version) for path, value in named}
+
+
+def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple[torch.Tensor, int]]) -> None:
+    """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
+    now = _versions(model)
+    read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
+    lost = [n for n in read if n.target not in now or now[n.target][0] is not held[n.target][0] or now[n.target][1] != held[n.target][1]]
+    if lost:
+        raise AliasingWrite(f"{lost[0].target} is written by the forward itself, and read at {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call")
 
 
 def is_write(node: fx.Node) -> bool:
@@ -205,10 +223,25 @@ def _refuse_hooks(model: nn.Module) -> None:
         )
 
 
+def _refuse_global_hooks() -> None:
+    """Hooks on every module of the process run on the emitted graphs, too, which are modules."""
+    found = [name.strip("_").replace("_", " ") for name in _GLOBAL_HOOKS if getattr(nn.modules.module, name)]
+    if found:
+        raise HookedModel(f"hooks on all modules are registered ({', '.join(found)}; torch.nn.modules.module.register_module_forward_hook and its like); remove them (handle.remove())")
+
+
+def _refuse_patched(model: nn.Module) -> None:
+    """A forward, or a call, of the whole model's own is not what torch.fx traces."""
+    if "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
+        what = "forward is set on the instance" if "forward" in vars(model) else "class has a __call__ of its own"
+        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the class's forward")
+
+
 def check_model(model: nn.Module) -> None:
     """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
     if not isinstance(model, nn.Module):
         raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
+    _refuse_global_hooks()
     found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
     if found:
         shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])

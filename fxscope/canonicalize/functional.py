@@ -28,8 +28,6 @@ def functional_values(make: Make, node: fx.Node) -> Values:
         return [(node.args[0], make(plain, node.args, dict(node.kwargs)))]
     if node.kwargs.get("out") is not None:
         return _out(make, node)
-    if operator_name(node).startswith("_foreach_"):
-        return _each(make, node)
     if aliasing.in_place_flag(node):
         args, kwargs = _without_flag(node)
         return [(_first(node), make(node.target, args, kwargs))]
@@ -56,17 +54,21 @@ def _out(make: Make, node: fx.Node) -> Values:
     return [(out, make(node.target, node.args, kwargs))]
 
 
-def _each(make: Make, node: fx.Node) -> Values:
-    """torch._foreach_add_(xs, ys): the same operator on every tensor, with its own item of every list."""
-    tensors = node.args[0] if node.args else None
-    plain = getattr(torch, operator_name(node).removeprefix("_foreach_")[:-1], None)
-    if not isinstance(tensors, (list, tuple)) or plain is None:
-        raise _unknown(node)
-    values = []
-    for i, tensor in enumerate(tensors):
-        args = [a[i] if isinstance(a, (list, tuple)) else a for a in node.args[1:]]
-        values.append((tensor, make(plain, (tensor, *args), dict(node.kwargs))))
-    return values
+def one_by_one(graph: fx.Graph) -> None:
+    """torch._foreach_add_(xs, ys) as x.add_(y) for every tensor, with its own item of every list; these write one after the other."""
+    for node in list(graph.nodes):
+        name = operator_name(node)
+        if not name.startswith("_foreach_") or not aliasing.writes(node):
+            continue
+        if not node.args or not isinstance(node.args[0], (list, tuple)):
+            raise _unknown(node)
+        for i, tensor in enumerate(node.args[0]):
+            args = [a[i] if isinstance(a, (list, tuple)) else a for a in node.args[1:]]
+            with graph.inserting_before(node):
+                graph.call_method(name.removeprefix("_foreach_"), (tensor, *args), dict(node.kwargs)).meta.update(node.meta)
+        if node.users:
+            raise _unknown(node)
+        graph.erase_node(node)
 
 
 def _without_flag(node: fx.Node) -> tuple[tuple, dict]:

@@ -19,7 +19,7 @@ from ..ir import info, mark
 from ..trace import source_of
 from .. import aliasing
 from ..aliasing import Shares, operator_name
-from .functional import assigned, functional_values
+from .functional import assigned, functional_values, one_by_one
 from .write_back import cannot_follow, put_back, put_back_part
 
 Decide = Callable[[list[tuple[fx.Node, fx.Node]]], "dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]"]  # of (call, argument): whether it is a view, whether the argument is contiguous
@@ -35,6 +35,7 @@ def functionalize(gm: fx.GraphModule, decide: Decide | None = None) -> None:
         if aliasing.augmented(node) is not None:
             node.op, node.target = "call_function", aliasing.augmented(node)
     if any(aliasing.writes(node) for node in gm.graph.nodes if node not in sizes):
+        one_by_one(gm.graph)
         _one_node_an_attribute(gm.graph)
         _Writes(gm.graph, sizes, decide).run()
 
@@ -174,9 +175,6 @@ class _Writes:
             return self._assign_item(node)
         with self.graph.inserting_before(node):
             values = assigned(self._make(node), node, self.sizes) if aliasing.is_assignment(node) else functional_values(self._make(node), node)
-        roots = [self._family(destination)[0] for destination, _ in values]
-        if len(set(roots)) < len(roots):
-            raise AliasingWrite(f"{operator_name(node)} writes twice into one tensor, at {source_of(node)}; write into one after the other")
         for destination, new in values:
             if new is not destination:
                 self._written(node, destination, new)

@@ -280,6 +280,8 @@ TRANSPOSE = _move(
     "transpose", torch.transpose, transpose, reduced=transposed, methods=("transpose", "swapaxes", "swapdims"), functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int), samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})), formula="y1 = x1 transposed"
 )
 T = _move("t", torch.t, t, reduced=transposed, methods=("t",), functions=(_ATEN.t.default,), samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed")
+MATRIX_T = composite("mT", _ATEN.mT.default, lambda x: torch.transpose(x, -2, -1), "", samples=_SAME, formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
+NUMPY_T = composite("numpy_T", _ATEN.numpy_T.default, lambda x: torch.t(x), "", samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
 SQUEEZE = _move(
     "squeeze", torch.squeeze, squeeze, reduced=squeezed, methods=("squeeze",), functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims), rank=_squeeze_rank,
     samples=(Sample((2, 3, 1, 4), {"dim": 2}), Sample((2, 1, 3, 1), {"dim": (1, -1)}, spellings=("squeeze", "squeeze.dims"))), formula="y1 = x1 squeezed",
