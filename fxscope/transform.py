@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from .assumptions import CONDITION, KEY, assumptions, batch_of, broken, input_names
-from .canonicalize import canonicalize
+from .canonicalize import Decide, canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
@@ -143,7 +143,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
     if example is not None and any(isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())):
         raise TraceFailure(f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one")
     gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
-    gm = canonicalize(gm, model)
+    gm = canonicalize(gm, model, None if example is None else _decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)
     gm.meta.setdefault("frontend", {"name": "symbolic"})
@@ -197,7 +197,8 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
 
 
 def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
-    gm = canonicalize(lift(program, model), model)
+    gm = lift(program, model)
+    gm = canonicalize(gm, model, _decider(gm, model, example))
     _settle_one_image(gm, model, example)
     unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
     if unmet is not None:
@@ -256,15 +257,52 @@ def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> li
 
 
 def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
-    """Law 1 against the untouched model, in eval mode; in either mode shapes are written on the nodes. Both sides are one draw."""
-    training = any(m.training for m in model.modules())
+    """Law 1 against the untouched model, in either mode under one seed; shapes are written on the nodes, and buffers stay as they were."""
     with torch.no_grad():
         with unchanged(model):
             got = _ran(gm, model, example)
-        with unchanged(model):  # from the same state of everything, the random generators included
-            expected = None if training else example.call(model)
-    for a, b in zip(tensors_of(got), tensors_of(expected), strict=not training):
+        with unchanged(model):  # the same state, and the same draws
+            expected = example.call(model)
+    traced, own = tensors_of(got), tensors_of(expected)
+    if len(traced) != len(own):
+        raise LawBroken(f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives {len(own)}: a Python-side state or a branch is lost in tracing")
+    for a, b in zip(traced, own):
         _compare(type(model).__name__, a, b)
+
+
+def _decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
+    """What a pass needs to know of memory, seen on the example: of (call, argument), whether the result is in the argument's memory, and whether that is contiguous."""
+
+    def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
+        looker = _Looker(gm, asked)
+        with torch.no_grad(), unchanged(model):
+            try:
+                looker.run(*example.clone().tensors())
+            except Exception as error:
+                raise TraceFailure(f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}: {error}") from error
+        return looker.told
+
+    return decide
+
+
+class _Looker(fx.Interpreter):
+    """Runs a graph with its writes, on copies of what they write into, and looks where results lie in memory."""
+
+    def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
+        super().__init__(gm)
+        self.asked, self.told = asked, {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if node.op == "get_attr" and isinstance(value, torch.Tensor):
+            return value.clone()
+        results = tensors_of(value)
+        for call, argument in self.asked:
+            if call is node:
+                given = self.env[argument]
+                shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
+                self.told[call, argument] = (shared, isinstance(given, torch.Tensor) and given.is_contiguous())
+        return value
 
 
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
@@ -281,7 +319,9 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     """Refuse a traced graph whose output is further from the model's than rounding explains."""
     if not expected.is_floating_point() and not expected.is_complex():
         traced, expected = traced.double(), expected.double()  # booleans have no difference
-    same = traced.shape == expected.shape and torch.allclose(traced, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
+    dtypes = traced.dtype == expected.dtype
+    close = dict(rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
+    same = traced.shape == expected.shape and dtypes and torch.allclose(traced, expected, **close)
     if not same:
         difference = (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")
         raise LawBroken(

@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from ..errors import TraceFailure
 from ..ir import info, mark
+from ..overridden import own_class
 from ..rules import registry
 from ..trace import Tracer
 from ..unchanged import unchanged
@@ -24,7 +25,7 @@ def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
 
 
 def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module) -> None:
-    if isinstance(module, nn.Identity):
+    if own_class(module, (nn.Identity,)) is not None:
         node.replace_all_uses_with(node.args[0])
         graph.erase_node(node)
         return
