@@ -19,6 +19,8 @@ from typing import Any, Callable
 
 import torch
 
+from ._local import elementwise, over_dims
+
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
@@ -65,6 +67,7 @@ class Rule:
     rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
     interval   bounds of the output from those of the arguments (None: unbounded)
     expand     rewrites the call into simpler operators before classification, or returns None to leave it
+    local      which places of an operand one place of the output reads (``fxscope.rules._local``); None: all of them
     variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
     yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
     piecewise  piecewise linear: F must equal the Jacobian away from kinks
@@ -88,6 +91,7 @@ class Rule:
     interval: Callable | None = None
     piecewise: bool = False
     expand: Callable | None = None
+    local: Callable | None = None
     variadic: bool = False
     yields: str = "tensor"
     samples: tuple[Sample, ...] = ()
@@ -149,6 +153,7 @@ def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None 
     """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
     table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
     presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
+    fields.setdefault("local", over_dims if "dim" in inspect.signature(freeze).parameters else elementwise)
     return _rule("mask", name, target, freeze, table, presets, **fields)
 
 

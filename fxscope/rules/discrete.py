@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
+from ._local import elementwise, fresh, in_front, over_dims, unread
 from .declare import Sample, composite, constant
 
 
@@ -52,7 +53,7 @@ _FRESH = dict(carries=(), formula="a constant", source="the paper, eq. 2 with A 
 
 
 def _comparison(name, target, *functions):
-    return constant(name, target, two, functions=functions, methods=(name,), **_BITS)
+    return constant(name, target, two, local=elementwise, functions=functions, methods=(name,), **_BITS)
 
 
 EQ = _comparison("eq", operator.eq, torch.eq)
@@ -61,33 +62,34 @@ LT = _comparison("lt", operator.lt, torch.lt, torch.less)
 LE = _comparison("le", operator.le, torch.le, torch.less_equal)
 GT = _comparison("gt", operator.gt, torch.gt, torch.greater)
 GE = _comparison("ge", operator.ge, torch.ge, torch.greater_equal)
-INVERT = constant("invert", operator.invert, one, functions=(torch.bitwise_not,), **_BITS)
-LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
-LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
+INVERT = constant("invert", operator.invert, one, local=elementwise, functions=(torch.bitwise_not,), **_BITS)
+LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, local=elementwise, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
+LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, local=elementwise, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
 DETACH = constant(
-    "detach", torch.detach, one, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
+    "detach", torch.detach, one, local=elementwise, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
     formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0",
 )
 
 
 def _step(name, function, *functions):
     return constant(
-        name, function, one, functions=functions, methods=(name,), variants={"straight": straight, "taylor": None}, samples=(Sample(),),
+        name, function, one, local=elementwise, functions=functions, methods=(name,), variants={"straight": straight, "taylor": None}, samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)", source="the paper, eq. 2 with A = 0",
     )
 
 
 SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n), getattr(torch.ops.aten, n).default) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
-ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), **_FRESH)
-ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), **_FRESH)
-ARGSORT = constant("argsort", torch.argsort, ordered, methods=("argsort",), **_FRESH)
-ONE_HOT = constant("one_hot", F.one_hot, encoded, **_BITS)
+ARGMAX = constant("argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **_FRESH)
+ARGMIN = constant("argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **_FRESH)
+ARGSORT = constant("argsort", torch.argsort, ordered, local=over_dims, methods=("argsort",), **_FRESH)
+ONE_HOT = constant("one_hot", F.one_hot, encoded, local=in_front, **_BITS)
 EMBEDDING = constant(
-    "embedding", F.embedding, looked_up, rank=lambda rank, a: None, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **_FRESH
+    "embedding", F.embedding, looked_up, local=in_front, rank=lambda rank, a: None, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **_FRESH
 )
-FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
-ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))
+FULL_LIKE = constant("full_like", torch.full_like, filled, local=unread, **_FRESH)
+ONES_LIKE, ZEROS_LIKE = (constant(n, getattr(torch, n), made, local=unread, **_FRESH) for n in ("ones_like", "zeros_like"))
+EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("empty_like", "rand_like", "randn_like"))
 
 
 def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
@@ -110,6 +112,7 @@ def filled_with(x, value):
 
 
 _SIZED = dict(rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, variadic=True, **_FRESH)
-NEW_ZEROS, NEW_ONES, NEW_EMPTY = (constant(n, n, sized, **_SIZED) for n in ("new_zeros", "new_ones", "new_empty"))
+NEW_ZEROS, NEW_ONES = (constant(n, n, sized, local=fresh, **_SIZED) for n in ("new_zeros", "new_ones"))
+NEW_EMPTY = constant("new_empty", "new_empty", sized, **_SIZED)
 NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
 FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)

@@ -3,6 +3,7 @@
 import torch
 
 from ..twins import Add, Einsum, Gate, Offset
+from ._moves import letters
 from .declare import Sample, product
 from .product import decide
 
@@ -35,7 +36,7 @@ def _with(equation, **more):
 
 
 EINSUM = product(
-    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank,
+    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), local=letters, functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank,
     samples=(
         Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")), Sample((2, 5, 3), tensors={"w": (3, 4)}, call=lambda f, x, w: f("b...j,jk", [x, w]), images=False, spellings=("einsum", "einsum.default")),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),

@@ -3,6 +3,8 @@
 import torch
 
 from ..twins import Dims, Gather
+from ._local import over_dims
+from ._moves import along_dim
 from ._ranks import reduced_rank
 from .declare import Sample, select
 from .spread import last_dims
@@ -50,7 +52,7 @@ def _several(*cases):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(source="the paper, Fig. 2 (indices)", interval=lambda bound, a: bound(a["x"]))
+_KEEP = dict(local=over_dims, source="the paper, Fig. 2 (indices)", interval=lambda bound, a: bound(a["x"]))
 TOPK = select("topk", torch.topk, topk, functions=(_ATEN.topk.default,), methods=("topk",), yields="values", samples=_several({"k": 2, "dim": 1}, {"k": 3}, {"k": 2, "largest": False}), formula="h(x) = the k largest;  y1 = x1 at the frozen places", **_KEEP)
 SORT = select(
     "sort", torch.sort, sort, functions=(_ATEN.sort.default,), methods=("sort",), yields="values", samples=(*_several({"dim": 1}, {"descending": True}), Sample(call=lambda f, x: f(x).values, spellings=("sort",))),
@@ -67,6 +69,6 @@ def _places(*shape, high):
 
 
 GATHER = select(
-    "gather", torch.gather, gather, functions=(_ATEN.gather.default,), methods=("gather",), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _places(2, 3, 4, 7, high=6)}, images=False, spellings=("gather", "gather.default")),),
+    "gather", torch.gather, gather, local=along_dim, functions=(_ATEN.gather.default,), methods=("gather",), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _places(2, 3, 4, 7, high=6)}, images=False, spellings=("gather", "gather.default")),),
     formula="y1 = x1 at the frozen places", source="the paper, eq. 7",
 )
