@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import warnings
 
 import pytest
@@ -15,7 +16,7 @@ from fxscope.errors import FxscopeError, NotConverged
 from fxscope.operator import SVD
 from fxscope.operator.scale import multiplied, norm_of, norms, power_of_two
 
-FACTORS = [1e-30, 1e-22, 1e-13, 1e-4, 1e12, 1e30]
+FACTORS = [1e-30, 1e-22, 1e-13, 1e12, 1e30]
 METHODS = {
     "default": {}, "lanczos": {"method": "lanczos"}, "block": {"method": "lanczos", "block": 3}, "dense": {"method": "dense"},
     "power": {"method": "power"}, "plain power": {"method": "power", "momentum": 0}, "momentum": {"method": "power", "momentum": 0.5},
@@ -35,6 +36,7 @@ class Net(nn.Module):
         return self.last(torch.relu(self.first(x)))
 
 
+@functools.cache
 def interpreted(gain: float = 1.0, dtype: torch.dtype = torch.float32):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -74,7 +76,7 @@ def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float) -> None:
         assert torch.allclose(got.upper.double(), size * one.upper.double(), rtol=rtol)
 
 
-@pytest.mark.parametrize("factor", [*FACTORS, -1e-25, 2**-90, 1e-40])
+@pytest.mark.parametrize("factor", [1e-30, 1e30, -1e-25, 1e-40])
 @pytest.mark.parametrize("options", METHODS.values(), ids=METHODS)
 def test_multiples_have_multiples_bit_for_bit(F, options, factor):
     one, got = found(F, options), found(factor * F, options)

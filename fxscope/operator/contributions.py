@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..emit import emit_shares, layer_of
 from ..errors import FxscopeError, ShapeError
+from .index import several
 from .origin import caption
 from .records import plain, read, write
 
@@ -141,7 +142,7 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
     graph = emit_shares(lin.program).train(lin.model.training)
     labels = [{**label, "layer": layer_of(record)} for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])]
     lin.check_blocks()
-    indices = iter(indices)
+    indices = iter(several(indices, lin.F.outputs.name))
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)
 

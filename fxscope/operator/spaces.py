@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import PlaceIndexError, ShapeError
+from .index import key
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Space:
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
             raise ShapeError(f"{self.name}: expected (..., {', '.join(map(str, shape))}), got {tuple(tensor.shape)}; leading dimensions are probes")
+        if tensor.dtype.is_complex and not self.dtype.is_complex:
+            raise ShapeError(f"{self.name}: expected {self.dtype}, got {tensor.dtype}; F is real: apply it to the real and to the imaginary part")
         if tensor.dtype != self.dtype:
             raise ShapeError(f"{self.name}: expected {self.dtype}, got {tensor.dtype}")
         if tensor.device != self.device:
@@ -81,7 +85,7 @@ class Space:
         return pytree.tree_unflatten(leaves, self.spec)
 
     def cotangents(self, indices: list[Any], batch: int) -> Any:
-        """One-hot (or weighted) tensors, (K, *shape): where every index points to. A list of B indices is one for each image."""
+        """One-hot (or weighted) tensors, (K, *shape): where every index points to. With B > 1 a list of B indices is one for each image."""
         leaves = self.zeros(len(indices))
         for k, index in enumerate(indices):
             for b, each in self._per_image(index, batch):
@@ -94,22 +98,22 @@ class Space:
     def _per_image(self, index: Any, batch: int) -> list[tuple[Any, Any]]:
         if not self.batched:
             return [(None, index)]
-        each = index if isinstance(index, list) else [index] * batch
+        each = index if isinstance(index, list) and batch > 1 else [index] * batch
         if len(each) != batch:
             raise PlaceIndexError(f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}")
         return list(enumerate(each))
 
     def _put(self, leaves: list[torch.Tensor], k: int, b: Any, place: Any, weight: float) -> None:
         target, place = self._leaf(leaves, place)
+        if b is not None and b >= target.shape[1]:
+            raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
         at = target[k] if b is None else target[k][b]
-        key = place if isinstance(place, (tuple, torch.Tensor)) else (place,)
-        if not isinstance(key, torch.Tensor) and any(part is None or isinstance(part, bool) for part in key):
-            raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: None and bools name no place")
+        where = key(place, tuple(at.shape), self.name)
         try:
-            if not at[key].numel():
+            if not at[where].numel():
                 raise IndexError("nothing is selected")
-            at[key] += torch.as_tensor(weight, dtype=self.dtype, device=self.device)
-        except (IndexError, TypeError) as error:
+            at[where] += _weight(weight)
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: {str(error).splitlines()[0]}") from error
 
     def _leaf(self, leaves: list[torch.Tensor], place: Any) -> tuple[torch.Tensor, Any]:
@@ -124,6 +128,14 @@ class Space:
         except (KeyError, IndexError, TypeError) as error:
             raise PlaceIndexError(f"{self.name} has no tensor {place[0]!r}") from error
         return leaves[which], tuple(place[1:])
+
+
+def _weight(weight: Any) -> float:
+    """A weight of a combination; ``TypeError`` and ``ValueError`` where it is no real number."""
+    number = float(weight)
+    if not math.isfinite(number):
+        raise ValueError(f"its weight is {number}")
+    return number
 
 
 def _said(spec: Any) -> str:
