@@ -12,6 +12,8 @@ from .ir import info, mark
 from .policy import Policy
 from .rules import registry
 from .trace import source_of
+from .twins.base import nodes_of
+
 
 def classify(gm: fx.GraphModule, taps: list[fx.Node], policy: Policy) -> fx.GraphModule:
     """Write role and variant on every node. ``taps`` are the nodes whose value the probes replace.
@@ -34,7 +36,7 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "frozen"
     if node.op == "get_attr":
         return "const"
-    inputs = [info(n).role for n in node.all_input_nodes]
+    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(node.meta.get("recognized"))]]
     if node in sizes or node.op == "output":
         return "shape" if node in sizes else "affine" if "affine" in inputs else "frozen"
     if "affine" in inputs:

@@ -12,6 +12,7 @@ __all__ = [
     "AliasingWrite",
     "PolicyError",
     "PlaceError",
+    "NotFloating",
     "LawBroken",
     "SavedFileDiffers",
     "PlaceIndexError",
@@ -87,6 +88,13 @@ class PlaceError(FxscopeError, ValueError):
     """`inputs=` or `outputs=` names a place that the model does not have.
 
     `fxscope.places(model)` lists all of them, and the message the nearest.
+    """
+
+
+class NotFloating(FxscopeError, TypeError):
+    """The probe would enter where values are integers, booleans or complex numbers, and F is linear in real floating ones.
+
+    Name a place behind the cast with `inputs=`; a cast that several parts of the network make is made once, before them.
     """
 
 

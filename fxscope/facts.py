@@ -1,33 +1,43 @@
-"""What the graph alone tells about its values: number of dimensions, bounds, and dimensions known to be of size one.
+"""What the graph alone tells about its values: number of dimensions, bounds, and dimensions that an operator reduced.
 
 Ranks decide how probes are aligned in broadcasts; bounds and reduced dimensions decide which operand of a product is its
-gate. Nothing here needs example inputs; a rank that only they could tell is None, and asking for it raises ``UnknownRank``.
+gate. Of an example only the numbers of dimensions are read, never a size: F does not depend on it. A rank that only an
+example could tell is None, and asking for it raises ``UnknownRank``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Iterable
 
 import torch
 import torch.fx as fx
 
 from .canonicalize.spell import bound, rule_of
+from .constants import constants, stand_in_ranks
 from .errors import UnknownRank
 from .ir import info
 from .rules._ranks import Floating
+from .rules._reduced import Reduced
 from .rules.declare import UNBOUNDED, Interval
 from .trace import source_of
 
 
+FINITE = 1e9  # a bound of what is finite, of unknown size
+SIZES: Interval = (1.0, FINITE)
+_NOTHING = Reduced()
+
+
 @dataclass
 class Facts:
-    """Ranks, bounds and unit dimensions of the nodes of one canonical graph."""
+    """Ranks, bounds and reduced dimensions of the nodes of one canonical graph; its constants are on the meta device, without values."""
 
+    sizes: set[fx.Node] = field(default_factory=set)
+    constants: dict[fx.Node, torch.Tensor] = field(default_factory=dict)
     ranks: dict[fx.Node, Any] = field(default_factory=dict)
     bounds: dict[fx.Node, Interval] = field(default_factory=dict)
-    units: dict[fx.Node, frozenset[int]] = field(default_factory=dict)
+    reduced: dict[fx.Node, Reduced] = field(default_factory=dict)
     solved: dict[str, int] = field(default_factory=dict)
 
     def rank(self, value: Any) -> int | None:
@@ -48,11 +58,41 @@ class Facts:
     def bound(self, value: Any) -> Interval:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return (float(value), float(value))
+        if value in self.sizes:
+            return SIZES
         return self.bounds.get(value, UNBOUNDED) if isinstance(value, fx.Node) else UNBOUNDED
 
-    def unit(self, value: Any) -> frozenset[int]:
-        """Dimensions, counted from the end, that are known to be of size one."""
-        return self.units.get(value, frozenset()) if isinstance(value, fx.Node) else frozenset()
+    def of(self, value: Any) -> Reduced:
+        """What is known of the dimensions of a value that are reduced or of size one."""
+        return self.reduced.get(value, _NOTHING) if isinstance(value, fx.Node) else _NOTHING
+
+    def shape(self, value: Any) -> tuple[int, ...] | None:
+        """The shape of a constant; None for a value that depends on an input."""
+        if isinstance(value, fx.Node):
+            return () if value in self.sizes else tuple(self.constants[value].shape) if value in self.constants else None
+        return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+
+    def is_size(self, value: Any) -> bool:
+        return value in self.sizes if isinstance(value, fx.Node) else isinstance(value, int)
+
+    def is_tensor(self, value: Any) -> bool:
+        return value not in self.sizes if isinstance(value, fx.Node) else isinstance(value, torch.Tensor)
+
+    def is_bits(self, value: Any) -> bool | None:
+        """Whether an index is a mask of truth values; None where the graph does not tell."""
+        if not isinstance(value, fx.Node):
+            return False
+        known = value.meta.get("val", self.constants.get(value))
+        if known is not None:
+            return known.dtype == torch.bool
+        rule = rule_of(value)
+        return None if rule is None else rule.bits or (None if rule.verb == "linear" else False)
+
+    def be_sure(self, values: Iterable[Any]) -> None:
+        """Raise ``UnknownRank`` where a rank that the graph does not tell leaves open what is reduced."""
+        for value in values:
+            if self.of(value).unsure is not None:
+                self.need_rank(self.of(value).unsure, "which operand of this product is its gate")
 
     def lift(self, value: Any, other: Any) -> int:
         """How many dimensions a probe's tensor of ``value`` lacks in front, when it meets ``other`` in a broadcast."""
@@ -79,26 +119,38 @@ class Facts:
 
 
 def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node]) -> Facts:
-    """Infer ranks (twice: a later operator may tell the rank of an input), bounds and unit dimensions."""
-    facts = Facts()
+    """Infer ranks (twice: a later operator may tell the rank of an input), bounds and reduced dimensions."""
+    facts = Facts(set(sizes), constants(gm))
     for _ in range(2):
-        for node in gm.graph.nodes:
-            facts.ranks[node] = 0 if node in sizes else _rank(facts, gm, node)
+        _gather_ranks(facts, gm)
     for node in gm.graph.nodes:
-        if rule_of(node) is not None and node not in sizes:
+        if node in facts.constants:
+            facts.bounds[node] = _constant_bounds(gm, node)
+        elif rule_of(node) is not None and node not in sizes:
             facts.bounds[node] = _interval(facts, node)
-            facts.units[node] = _units(facts, node)
     return facts
 
 
-def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node) -> Any:
+def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
+    """Ranks and reduced dimensions go together: whether ``squeeze`` takes a dimension away is told by what made it."""
+    stand_ins = stand_in_ranks(gm, facts)
+    for node in gm.graph.nodes:
+        facts.ranks[node] = 0 if node in facts.sizes else _rank(facts, gm, node, stand_ins)
+        rule = rule_of(node)
+        if node not in facts.sizes and node not in facts.constants and rule is not None and rule.reduced is not None:
+            facts.reduced[node] = rule.reduced(facts, bound(node))
+
+
+def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.Node, int]) -> Any:
     value = node.meta.get("val")
     if isinstance(value, torch.Tensor):
         return value.dim()
     if node.op == "placeholder":
         return Floating(node.name)
-    if node.op == "get_attr":
-        return attribute_value(gm, node.target).dim()
+    if node in facts.constants:
+        return facts.constants[node].dim()
+    if node in stand_ins:
+        return stand_ins[node]
     rule = rule_of(node)
     if rule is None:
         return None
@@ -108,8 +160,18 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node) -> Any:
     if wanted is not None and isinstance(carried, fx.Node):
         _solve(facts, carried, wanted)
     if rule.rank is not None:
-        return rule.rank(lambda v: _settle(facts, v), arguments)
-    return _settle(facts, carried)
+        return rule.rank(Ranks(facts), arguments)
+    return None if carried is None else _settle(facts, carried)
+
+
+class Ranks:
+    """What a rule's ``rank`` may ask: ``rank(value)`` is an int, a ``Floating``, or None; ``rank.facts`` has the rest."""
+
+    def __init__(self, facts: Facts):
+        self.facts = facts
+
+    def __call__(self, value: Any) -> Any:
+        return _settle(self.facts, value)
 
 
 def _settle(facts: Facts, value: Any) -> Any:
@@ -143,33 +205,10 @@ def _interval(facts: Facts, node: fx.Node) -> Interval:
     return (-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
 
 
-_KEEP_UNITS = {"conv1d", "conv2d", "conv3d", "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "dropout"}
-
-
-def _units(facts: Facts, node: fx.Node) -> frozenset[int]:
-    rule, arguments = rule_of(node), bound(node)
-    if "val" in node.meta and isinstance(node.meta["val"], torch.Tensor):
-        shape = node.meta["val"].shape
-        return frozenset(i - len(shape) for i, s in enumerate(shape) if s == 1)
-    if rule.name == "getitem" and getattr(rule_of(arguments["x"]), "yields", "") == "values":
-        return facts.unit(arguments["x"])
-    if arguments.get("keepdim"):
-        dims = arguments.get("dim")
-        dims = dims if isinstance(dims, (list, tuple)) else (dims,)
-        rank = facts.rank(arguments["x"])
-        return facts.unit(arguments["x"]) | {d if d < 0 else d - rank for d in dims if isinstance(d, int) and (d < 0 or rank is not None)}
-    if rule.name.startswith("adaptive_"):
-        size, spatial = arguments["output_size"], rule.input_rank - 2
-        sizes = size if isinstance(size, (list, tuple)) else (size,) * spatial
-        return frozenset(i - spatial for i, s in enumerate(sizes) if s == 1)
-    if rule.name == "reshape" and isinstance(arguments["shape"], (list, tuple)):
-        shape = arguments["shape"]
-        return frozenset(i - len(shape) for i, s in enumerate(shape) if isinstance(s, int) and s == 1)
-    elementwise = rule.verb == "mask" and "dim" not in arguments and (rule.rank is None or len(node.all_input_nodes) == 1)
-    if elementwise or rule.name in _KEEP_UNITS:
-        return facts.unit(arguments["x"])
-    if rule.name in ("add", "sub", "mul", "div"):
-        operands = [arguments["x"], arguments["other"]]
-        tensors = [facts.unit(o) for o in operands if facts.rank(o) != 0 and isinstance(o, fx.Node)]
-        return frozenset.intersection(*tensors) if tensors else frozenset()
-    return frozenset()
+def _constant_bounds(gm: fx.GraphModule, node: fx.Node) -> Interval:
+    """A constant is finite; the value of a buffer of one entry is known, that of a parameter may be trained to either sign."""
+    value = attribute_value(gm, node.target) if node.op == "get_attr" else None
+    if value is None or isinstance(value, torch.nn.Parameter) or value.numel() != 1:
+        return (-FINITE, FINITE)
+    number = float(value.real if value.is_complex() else value)
+    return (number, number) if math.isfinite(number) else UNBOUNDED

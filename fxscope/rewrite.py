@@ -66,6 +66,14 @@ class Program:
     facts: Facts
     in_place: bool = True
 
+    def constant_outputs(self) -> dict[Any, str]:
+        """{key: why} of the outputs that do not depend on the probe, where others do: F gives zeros there, and y1 = y0.
+
+        The key is what an index calls the output. Outputs that example inputs showed to be integers or booleans are none of F's, and not named.
+        """
+        found = {key: node for key, node in keyed(self.outputs) if node not in self.affine}
+        return {key: _why_constant(key, node) for key, node in found.items() if dtype_of(node) is None or is_floating(node)}
+
 
 class Call:
     """One call of an operator, as a rule's variant sees it."""
@@ -167,12 +175,16 @@ class _Rewriter:
                 result = self._run(rule.variants[variant], arguments, call)
             except TypeError as error:
                 raise unsupported([(node, f"its rule {rule.name} does not know this form: {error}")]) from error
+            shape = fx.Proxy(node, self.tracer)
+            if rule.yields == "values":
+                shape = shape[0]  # values and indices: a named tuple has no size of its own
+                self.facts.ranks[shape.node] = self.facts.ranks.get(node)
         self._tag(node, before, rule, variant)
         if isinstance(result, tuple):
             twin, inputs = result
         else:
             twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
-        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, fx.Proxy(node, self.tracer))
+        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, shape)
 
     def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
         parameters = inspect.signature(function).parameters
@@ -238,6 +250,11 @@ class Structure:
     args: tuple
     kwargs: dict = field(default_factory=dict)
 
+    def named(self) -> dict[str, Any]:
+        """{field: value}."""
+        names = getattr(self.kind, "_fields", None) or tuple(getattr(self.kind, "__dataclass_fields__", ()))
+        return {**dict(zip(names, self.args)), **self.kwargs}
+
 
 def _structure(value: Any) -> Any:
     """The output structure with constructor calls taken apart."""
@@ -265,6 +282,28 @@ def map_structure(function: Callable[[fx.Node], Any], value: Any) -> Any:
     return value
 
 
+def keyed(value: Any, path: tuple = ()) -> list[tuple[Any, fx.Node]]:
+    """(key, node) of an output structure: a name or position, or a tuple of them where structures are nested."""
+    if isinstance(value, fx.Node):
+        return [(path[0] if len(path) == 1 else path, value)]
+    if isinstance(value, Structure):
+        value = value.named()
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    return [found for key, part in items for found in keyed(part, (*path, key))]
+
+
+def dtype_of(node: fx.Node) -> torch.dtype | None:
+    """The dtype of a node's value, where example inputs told it."""
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, torch.Tensor) else None
+
+
+def is_floating(node: fx.Node) -> bool:
+    """Whether example inputs showed a node to be a floating tensor."""
+    dtype = dtype_of(node)
+    return dtype is not None and dtype.is_floating_point
+
+
 def leaves(value: Any) -> list[fx.Node]:
     """The nodes of an output structure, in order."""
     found: list[fx.Node] = []
@@ -285,6 +324,23 @@ def _live(program: Program) -> list[Record]:
 
 
 def _why_no_path(tensors: list[fx.Node]) -> str:
+    return (
+        f"no output depends linearly on the input, so F would be 0: {_where_it_ends(tensors)}\n"
+        "Tap the value before it with outputs=... (fxscope.places(model) lists the places), or give that operator a policy "
+        "under which it is linear, e.g. policy='taylor'"
+    )
+
+
+def _why_constant(key: Any, node: fx.Node) -> str:
+    return (
+        f"the output {key!r} does not depend linearly on the probe, so that its rows are 0 and its own value is all of its r: "
+        f"{_where_it_ends([node])}\n"
+        "Name the value before it with outputs=, or give that operator a policy under which it is linear, e.g. policy='taylor'"
+    )
+
+
+def _where_it_ends(tensors: list[fx.Node]) -> str:
+    """The operators at which the linear path to some outputs ends."""
     stops, seen, stack = [], set(), list(tensors)
     while stack:
         node = stack.pop()
@@ -295,9 +351,4 @@ def _why_no_path(tensors: list[fx.Node]) -> str:
             stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
         else:
             stack += node.all_input_nodes
-    reason = "the linear path ends at:\n" + "\n".join(stops) if stops else "nothing computed from the input reaches an output"
-    return (
-        f"no output depends linearly on the input, so F would be 0: {reason}\n"
-        "Tap the value before it with outputs=... (fxscope.places(model) lists the places), or give that operator a policy "
-        "under which it is linear, e.g. policy='taylor'"
-    )
+    return "the linear path ends at:\n" + "\n".join(stops) if stops else "nothing computed from the probe leads there"

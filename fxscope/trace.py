@@ -35,6 +35,12 @@ class InPlaceProxy(fx.Proxy):
     def __setitem__(self, key, value):
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
+    def __int__(self):
+        self.tracer.refuse("int()")
+
+    def __float__(self):
+        self.tracer.refuse("float()")
+
 
 def _augmented(name: str):
     function = getattr(operator, name)
@@ -57,6 +63,16 @@ class Tracer(fx.Tracer):
         super().__init__(autowrap_functions=())
         self.leaves = leaves
         self.places: Counter[str] = Counter()
+        self.refused = ""
+
+    def refuse(self, what: str) -> None:
+        """Python code asks for a number that a trace has not; remembered, since a ``try`` of the model's may catch the error."""
+        self.refused = self.refused or user_line(inspect.currentframe())
+        raise fx.proxy.TraceError(f"{what} of a traced value, which is no number while tracing")
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        self.refused = self.refused or user_line(inspect.currentframe())
+        return super().to_bool(obj)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InPlaceProxy(node, self)
@@ -128,6 +144,8 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
             constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
+    if tracer.refused:
+        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: it catches the error of a decision on a traced value\n  at {tracer.refused}")
     _drop_fixed(graph, fixed)
     graph.eliminate_dead_code(is_impure_node=is_write)
     with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it

@@ -19,13 +19,16 @@ import torch
 import torch.fx as fx
 from torch import nn
 from torch.export.graph_signature import InputKind, TensorArgument
+from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
+from .assumptions import KEY, batch_of, input_names
 from .errors import TraceFailure
 from .example import Example
 from .ir import mark
 from .rules import registry
 from .trace import describe_line, is_user_file, is_write, unchanged
+from .trace_guards import assumptions_of
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
@@ -55,7 +58,10 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 
 
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
-    """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize. ``gm.meta["frontend"]`` says what was specialised."""
+    """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
+
+    ``gm.meta["frontend"]`` says what was specialised, and ``gm.meta["assumptions"]`` what the graph takes for granted of its inputs.
+    """
     lifter = _Lifter(program, model)
     outputs = lifter.run()
     graph = lifter.graph
@@ -64,7 +70,8 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     graph.eliminate_dead_code(is_impure_node=is_write)
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
-    gm.meta["frontend"] = {"name": "export", "batch": "free" if _is_free(program) else "specialised", "sizes": "specialised"}
+    gm.meta[KEY] = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
+    gm.meta["frontend"] = {"name": "export", "batch": batch_of(gm.meta[KEY], input_names(gm)), "sizes": "specialised"}
     return gm
 
 
@@ -74,18 +81,9 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), symbolic_sizes.patch(backed_size_oblivious=True):
         warnings.simplefilter("ignore")
         return program.run_decompositions(table)
-
-
-def _is_free(program: torch.export.ExportedProgram) -> bool:
-    """Whether the first dimension of the first tensor input is any number."""
-    named = program.graph_signature.user_inputs
-    values = [n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in named]
-    first = next((v for v in values if isinstance(v, torch.Tensor)), None)
-    size = first.shape[0] if first is not None and first.dim() else None
-    return isinstance(size, torch.SymInt) and size.node.maybe_as_int() is None  # one that a branch has fixed is a SymInt of that value
 
 
 def _two_images(example: Example) -> Example:
@@ -111,8 +109,10 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     torch_log = logging.getLogger("torch")
     level = torch_log.level
     torch_log.setLevel(logging.ERROR)
+    # else export takes every free size for at least 2 without a guard, and a branch on one image is lost
+    all_sizes = symbolic_sizes.patch(backed_size_oblivious=True)
     try:
-        with torch.no_grad(), unchanged(model), warnings.catch_warnings():
+        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), all_sizes:
             warnings.simplefilter("ignore")  # export's and the model library's own
             copy = example.clone()
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
@@ -150,6 +150,7 @@ class _Lifter:
         self.attributes: dict[str, torch.Tensor] = {}
         self.places: Counter[str] = Counter()
         self.values: dict[fx.Node, Any] = {}
+        self.names: dict[str, str] = {}
 
     def run(self) -> Any:
         specs = {s.arg.name: s for s in self.program.graph_signature.input_specs}
@@ -168,6 +169,7 @@ class _Lifter:
             if not isinstance(spec.arg, TensorArgument):
                 return getattr(spec.arg, "value", None)
             new = self.graph.placeholder(node.name)
+            self.names[node.name] = new.name
             return mark(new, place=node.name)
         return self._attribute(spec.target, self._tensor(spec))
 

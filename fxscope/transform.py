@@ -9,19 +9,22 @@ from typing import Any
 import torch
 import torch.fx as fx
 from torch import nn
+from torch.utils import _pytree as pytree
 
-from .canonicalize import bound, canonicalize
+from .assumptions import KEY, assumptions, batch_of, broken, input_names
+from .canonicalize import canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
-from .errors import AliasingWrite, HookedModel, LawBroken, PlaceError, TraceFailure
+from .errors import AliasingWrite, HookedModel, LawBroken, TraceFailure
 from .example import Example
 from .ir import acts, info
 from .optimize import without_gradients
 from .places import find_place, place_names
 from .policy import Policy
-from .rewrite import Probe, Program, rewrite
+from .rewrite import Program, rewrite
 from .rules import registry
+from .taps import probes_of
 from .trace import check_model, trace
 from .trace_export import decomposed, export, lift, writes
 
@@ -54,7 +57,8 @@ def transform(
                     <row, x0> + r_k = y0[index];  "argmax": x0 -> (y0, index, row, r_k) for every image's largest output;
                     "record": x0 -> (y0, state), "replay": (state, x1) -> F x1, "pullback": (state, y2) -> F^T y2
     policy          which freezing rule where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a ``Policy``
-    inputs          the place that is probed (default: the model's first input), or several
+    inputs          the place that is probed (default: the model's first input), or several; of integer inputs the place where
+                    they become floating, which only example inputs tell
     outputs         the place that is read (default: the model's output), or several as a list or {name: place}
     probes          "flat": x1 of shape (K*B, ...), probe-major;  "stacked": (K, B, ...), the form that exports with both dynamic
     example_inputs  a tuple of the model's inputs, or a dict of them by name: tells ranks where the graph alone does not, names which
@@ -99,7 +103,7 @@ def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, exam
         _cut(gm, outputs)
     else:
         _main_output(gm)
-    taps = _taps(gm, inputs)
+    taps = probes_of(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)
     classify(gm, [p.node for p in taps], policy)
@@ -160,7 +164,7 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
     """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
     if node.op == "call_module":
         return type(model.get_submodule(node.target)).__name__
-    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and not node.target.__module__.startswith("torch.")
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and node.target.__module__.partition(".")[0] != "torch"
     return node.target.__name__ if plain and not info(node).rule else ""
 
 
@@ -190,8 +194,34 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
 
 def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
     gm = canonicalize(lift(program, model), model)
+    _settle_one_image(gm, model, example)
+    unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
+    if unmet is not None:
+        raise TraceFailure(f"the exported graph of {type(model).__name__} is not one for its own example: {unmet}")
     check_trace(gm, model, example)
     return gm
+
+
+def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
+    """Where an operator asked whether the batch is 1, a run on one image tells whether the graph is right there, too.
+
+    What the graph assumes is kept where it is not, and in train mode, where the two are not compared.
+    """
+    known = assumptions(gm)
+    if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
+        return
+    free = [any(a.doubtful and a.concerns(name, 0) for a in known) for name in input_names(gm)]
+    shared = [any(a.is_equality and a.input == name for a in known) for name in input_names(gm)]
+    leaves, spec = pytree.tree_flatten((example.args, example.kwargs))
+    tensors = iter([a or b for a, b in zip(free, shared)])
+    one = Example(*pytree.tree_unflatten([v[:1] if isinstance(v, torch.Tensor) and next(tensors) else v for v in leaves], spec))
+    try:
+        check_trace(gm, model, one)
+    except Exception as error:  # the model's own on one image, too
+        _log.debug("%s is another function of one image: %s", type(model).__name__, error)
+        return
+    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
+    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
 
 
 def _ask_for_example(error: Exception) -> Exception:
@@ -268,32 +298,6 @@ def tensors_of(value: Any) -> list[torch.Tensor]:
     if hasattr(value, "__dataclass_fields__"):
         return [t for name in value.__dataclass_fields__ for t in tensors_of(getattr(value, name))]
     return []
-
-
-def _taps(gm: fx.GraphModule, inputs: "str | list[str] | None") -> list[Probe]:
-    if inputs is None:
-        first = next((n for n in gm.graph.nodes if n.op == "placeholder"), None)
-        if first is None:
-            raise PlaceError("the model takes no input")
-        return [Probe("x1", _looked_up(first) or first)]
-    names = [inputs] if isinstance(inputs, str) else list(inputs)
-    if not names or len(set(names)) != len(names):
-        raise PlaceError(f"inputs={inputs!r} names no place, or one twice")
-    if len(names) == 1:
-        return [Probe("x1", find_place(gm, names[0]))]
-    return [Probe("x1_" + "".join(c if c.isalnum() else "_" for c in n), find_place(gm, n)) for n in names]
-
-
-def _looked_up(node: fx.Node) -> fx.Node | None:
-    """The embedding that an input of token numbers is looked up in: there the probes enter; None for other inputs."""
-    for user in node.users:
-        rule = info(user).rule
-        if rule == "embedding" and bound(user)["input"] is node:
-            return user
-        found = _looked_up(user) if rule in ("reshape", "to", "long", "identity") else None
-        if found is not None:
-            return found
-    return None
 
 
 def _main_output(gm: fx.GraphModule) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Iterable
 import torch
 from torch import nn
 
+from ..assumptions import takes
 from ..errors import FxscopeError
 from ..operator.progress import steps
 from ..transform import transform
@@ -85,7 +86,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
         graph = None
         with steps(None, f"residual share of {name}", progress) as bar:
             for names, x0 in _batches(images, batch, known):
-                graph = graph or transform(model, "argmax", policy=policy, example_inputs=(x0[:1],))
+                if graph is None or not takes(graph, x0):
+                    graph = _graph(model, x0, policy)
                 known.update(_measure(graph, names, x0))
                 kept.write()
                 bar.update(len(names))
@@ -93,6 +95,12 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
             raise FxscopeError("residual_share: no image was given")
         found.append(Share(name, {k: v[0] for k, v in known.items()}, {k: v[1] for k, v in known.items()}, max(v[2] for v in known.values())))
     return ResidualShare(tuple(found))
+
+
+def _graph(model: nn.Module, x0: torch.Tensor, policy: Any) -> torch.fx.GraphModule:
+    """A graph for these images: of any number of them where the model's code leaves that free."""
+    graph = transform(model, "argmax", policy=policy, example_inputs=(x0[:1],))
+    return graph if takes(graph, x0) else transform(model, "argmax", policy=policy, example_inputs=(x0,))
 
 
 def _measure(graph: torch.fx.GraphModule, names: list[str], x0: torch.Tensor) -> dict[str, tuple[float, int, float]]:

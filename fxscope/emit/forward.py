@@ -10,6 +10,7 @@ import torch.fx as fx
 from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
+from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
 from .reuse import mark_twin
 from .sources import Copied, Slots, Stored, updates_statistics
@@ -54,7 +55,7 @@ class _Forward:
             self._interleaved()
             self.source.resolve()
         self._output()
-        return finish(self.program, self.graph, self.form, self.stacked)
+        return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _from_states(self) -> None:
         for probe in self.program.probes:
@@ -78,7 +79,7 @@ class _Forward:
     def _needed(self) -> set[fx.Node]:
         """Nodes of the original graph that an output, a live state or a probe's check reads."""
         roots = [n for r in self.program.tape for n in self._twin(r).states()]
-        roots += [p.node for p in self.program.probes]
+        roots += [p.node for p in self.program.probes] + own_assertions(self.program)
         if self.form == "pair":
             roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
@@ -114,6 +115,7 @@ class _Forward:
     def _given(self, probe: Probe) -> fx.Proxy:
         raw = fx.Proxy(self.raw[probe], self.tracer)
         if isinstance(self.source, Stored):
+            check_probe(self.program, probe.node, raw, probe.name, self.stacked)
             batch = self.source.like(probe.node, self.program.facts.rank(probe.node)).size(0)
         else:
             x0 = self.source.proxy(probe.node)
@@ -146,6 +148,8 @@ class _Forward:
             self.graph.output(rebuild(self.graph, (y0, y1) if self.form == "pair" else y1))
 
     def _probe_output(self, node: fx.Node) -> fx.Node:
+        if info(node).role == "shape":
+            return self.source[node]  # a number, which passes through
         rank = self.program.facts.rank(node)
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]

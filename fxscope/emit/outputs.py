@@ -6,8 +6,11 @@ from typing import Any
 
 import torch.fx as fx
 
+from ..assumptions import KEY, assumptions
 from ..rewrite import Program, Structure
+from .checks import check_inputs
 from .reuse import in_place
+from .sources import Copied, Stored
 
 
 def rebuild(graph: fx.Graph, value: Any) -> Any:
@@ -27,11 +30,12 @@ def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
     return y if stacked or rank == 0 else y.flatten(0, 1)
 
 
-def finish(program: Program, graph: fx.Graph, form: str, stacked: bool) -> fx.GraphModule:
-    """The GraphModule of an emitted graph, which shares the model's parameters."""
+def finish(program: Program, graph: fx.Graph, form: str, stacked: bool, source: "Copied | Stored") -> fx.GraphModule:
+    """The GraphModule of an emitted graph, which shares the model's parameters and checks what the trace assumed of its inputs."""
+    known = check_inputs(program, graph, source.copies) if isinstance(source, Copied) else assumptions(program.gm)
     if program.in_place:
         in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", "frontend": program.gm.meta.get("frontend")}
+    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", "frontend": program.gm.meta.get("frontend"), KEY: known}
     return gm

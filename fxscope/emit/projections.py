@@ -99,7 +99,7 @@ class _Masked:
         self.ends = [end for end, _ in found]
         self.graph.output(tuple(value.node for _, value in found))
         _prune(self.graph)
-        return finish(self.program, self.graph, "masked", True)
+        return finish(self.program, self.graph, "masked", True, self.source)
 
     def _push(self, record: Record) -> tuple[Record, Any]:
         back = Back(1, parameter_of(self.program, self.source))
@@ -139,4 +139,4 @@ def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModu
     found = list(Reversal(program, source, K).run(seeds).values())
     graph.output(found[0].node if len(found) == 1 else tuple(x.node for x in found))
     _prune(graph)
-    return finish(program, graph, "back", True)
+    return finish(program, graph, "back", True, source)

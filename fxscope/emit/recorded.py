@@ -9,6 +9,7 @@ from ..ir import info, mark
 from ..optimize import optimized
 from ..rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
+from .checks import own_assertions
 from .forward import emit_replay, upstream
 from .outputs import finish, rebuild
 from .sources import Copied, Slots, sizes_of
@@ -61,7 +62,7 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     graph = fx.Graph()
     source = Copied(program, graph)
     source.placeholders()
-    needed = upstream([*leaves(program.outputs), *(node for _, node, _ in slots.order)])
+    needed = upstream([*leaves(program.outputs), *own_assertions(program), *(node for _, node, _ in slots.order)])
     for node in program.gm.graph.nodes:
         if node in needed and node.op != "output":
             source.copy(node)
@@ -70,7 +71,7 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
         state = tuple(_entry(program, source, node, whole) for _, node, whole in slots.order)
     y0 = map_structure(lambda n: source[n], program.outputs)
     graph.output(rebuild(graph, (y0, state)))
-    return finish(program, graph, "record", probes == "stacked")
+    return finish(program, graph, "record", probes == "stacked", source)
 
 
 def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.Node:

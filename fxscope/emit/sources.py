@@ -17,6 +17,7 @@ from ..facts import Facts, attribute_value
 from ..ir import info, mark
 from ..rewrite import Program
 from ..twins import Like
+from .tagging import Tagging
 
 
 class Copied:
@@ -45,6 +46,15 @@ class Copied:
                 first, *rest = fx.node.map_arg(given, self.copies.__getitem__).items()
                 arguments = ((first[1],), dict(rest))
             self._put(node, self.graph.create_node(node.op, node.target, *arguments, name=_spelled(node)))
+        if any(probe.node is node for probe in self.program.probes):
+            self._check_floating(node)
+
+    def _check_floating(self, node: fx.Node) -> None:
+        """Integers at a probed place are refused: probes and rows of their dtype would be cut off."""
+        place = info(node).place or node.name
+        said = f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where integers become floating"
+        with Tagging(self.graph, branch="original", role="shape", place=place, origin=self.copies[node].name):
+            torch._assert(self.proxy(node).is_floating_point(), said)
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
         new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})

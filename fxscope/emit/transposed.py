@@ -9,8 +9,10 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..ir import info, mark
-from ..rewrite import Program, Structure, leaves
+from ..rewrite import Program, Record, Structure, is_floating, keyed, leaves
+from ..twins.arrange import Constant
 from .backward import Reversal
+from .checks import own_assertions
 from .forward import upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
@@ -54,10 +56,10 @@ class _Transposed:
         with Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
             self._output(reversal, [probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked) for p, x in found.items()])
         _prune(self.graph)
-        return finish(self.program, self.graph, self.form, self.stacked)
+        return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _original(self) -> None:
-        needed = upstream([*leaves(self.program.outputs), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
+        needed = upstream([*leaves(self.program.outputs), *own_assertions(self.program), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)
@@ -68,7 +70,7 @@ class _Transposed:
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
         seeds: dict[Any, Any] = {}
-        for node, given in _paths(self.program.outputs, fx.Proxy(self.y2, self.tracer)):
+        for node, given in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer)):
             if node not in self.program.affine:
                 continue
             y = self._probes(node, given)
@@ -163,20 +165,39 @@ class _Shares(_Transposed):
         self.elementwise = elementwise
 
     def _output(self, reversal: Reversal, found: list) -> None:
-        node = next(n for n, _ in _paths(self.program.outputs, fx.Proxy(self.y2, self.tracer)) if n in self.program.affine)
+        node = next(n for n, _ in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer)) if n in self.program.affine)
         batch = self.source.like(node, self.program.facts.rank(node)).size(0)
-        shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in reversal.constants]
-        self.labels = [label_of(r) for r, _, _ in reversal.constants]
-        self.records = [r for r, _, _ in reversal.constants]
+        own = self._constant_outputs()
+        constants = reversal.constants + [found for _, found in own]
+        self.own = tuple(key for key, _ in own)
+        shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in constants]
+        self.labels = [label_of(r) for r, _, _ in constants]
+        self.records = [r for r, _, _ in constants]
         x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         self.graph.output((x2, tuple(s.node for s in shares)))
 
 
+    def _constant_outputs(self) -> list[tuple[Any, tuple[Record, Any, Any]]]:
+        """Outputs that do not depend on the probe are constants of their own: (key, (record, y0, y2))."""
+        found = []
+        paths = paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer))
+        for (key, node), (_, y) in zip(keyed(self.program.outputs), paths, strict=True):
+            if node in self.program.affine or not is_floating(node):
+                continue
+            base = info(node)
+            record = Record(Constant(node), (), node, base.rule or node.op, base.variant or "", node, self.program.facts.rank(node))
+            found.append((key, (record, self.source.proxy(node), y)))
+        return found
+
+
 def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
-    """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them."""
+    """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them.
+
+    The last of them are the outputs that do not depend on the probe, whose keys are ``meta["fxscope"]["own"]``.
+    """
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"].update(labels=emission.labels, records=emission.records, apart=not batch_major(program))
+    gm.meta["fxscope"].update(labels=emission.labels, records=emission.records, own=emission.own, apart=not batch_major(program))
     return gm
 
 
@@ -214,18 +235,16 @@ def _type(value: Any) -> Any:
     return tuple[tuple(_type(v) for v in value)] if isinstance(value, tuple) else None
 
 
-def _paths(value: Any, given: Any) -> list[tuple[fx.Node, Any]]:
+def paths_of(value: Any, given: Any) -> list[tuple[fx.Node, Any]]:
     """(output node, the proxy of its y2) for every leaf of an output structure."""
     if isinstance(value, fx.Node):
         return [(value, given)]
     if isinstance(value, Structure):
-        names = [f for f in getattr(value.kind, "_fields", None) or getattr(value.kind, "__dataclass_fields__", ())]
-        each = {**dict(zip(names, value.args)), **value.kwargs}
-        return [p for name, v in each.items() for p in _paths(v, getattr(given, name))]
+        return [p for name, v in value.named().items() for p in paths_of(v, getattr(given, name))]
     if isinstance(value, dict):
-        return [p for name, v in value.items() for p in _paths(v, given[name])]
+        return [p for name, v in value.items() for p in paths_of(v, given[name])]
     if isinstance(value, (list, tuple)):
-        return [p for i, v in enumerate(value) for p in _paths(v, given[i])]
+        return [p for i, v in enumerate(value) for p in paths_of(v, given[i])]
     return []
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
+from unittest import mock
 
 import torch
 import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
 from .check import SavedCheck, compare
 from . import shapes
@@ -22,6 +26,8 @@ from .plain import plain
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
+_REASONS = "fxscope.assumptions"  # what a file was made for: a key of ONNX's metadata_props, an extra file of a .pt2
+_METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
@@ -33,9 +39,13 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
                     probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
                     "spatial": of a stacked graph height and width too, for fully convolutional networks
 
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file, too: .pt2 and
+    .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about. ONNX files say why in their
+    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions".
+
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
     and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
-    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had.
+    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had, or a size that cannot be free.
     """
     path = Path(path)
     format = format or _SUFFIXES.get(path.suffix)
@@ -45,7 +55,7 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
         raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
-    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes)
+    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=format in ("pt2", "ts"))
     if format == "ts":
         dynamic = True
         example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)  # its states are a list
@@ -82,12 +92,40 @@ def _write_ts(graph, example, dynamic, path) -> None:
 
 
 def _write_pt2(graph, example, dynamic, path) -> None:
-    torch.export.save(torch.export.export(graph, example, dynamic_shapes=dynamic), path)
+    known = assumptions(graph)
+    checked = _with_metadata_checks(graph, example) if known else graph  # torch.export's own checks are about sizes, not dtypes
+    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files={_REASONS: json.dumps(as_data(known))} if known else None)
 
 
 def _write_aoti(graph, example, dynamic, path) -> None:
-    with torch.no_grad():
-        torch._inductor.aoti_compile_and_package(torch.export.export(graph, example, dynamic_shapes=dynamic), package_path=path)
+    with torch.no_grad(), _kept_checks():
+        program = torch.export.export(_with_metadata_checks(graph, example), example, dynamic_shapes=dynamic)
+        torch._inductor.aoti_compile_and_package(program, package_path=path)
+
+
+def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
+    """The graph with an operator for every tensor input that asserts its sizes, those that are not free as numbers, and its dtype."""
+    checked = plain(graph)
+    inputs = [n for n in checked.graph.nodes if n.op == "placeholder"]
+    tracer = fx.proxy.GraphAppendingTracer(checked.graph)
+    with checked.graph.inserting_before(inputs[-1].next):
+        for node, x in zip(inputs, example):
+            if isinstance(x, torch.Tensor):
+                value = fx.Proxy(node, tracer)
+                _METADATA(value, [value.size(d) for d in range(x.dim())], None, x.dtype)
+    checked.recompile()
+    return checked
+
+
+@contextlib.contextmanager
+def _kept_checks() -> Iterator[None]:
+    """AOTInductor drops assertions about inputs, and its packages read a tensor of another size as if it had theirs: here they are kept."""
+    from torch._inductor import lowering
+    from torch._inductor.fx_passes import post_grad
+
+    called = lowering.fallback_handler(_METADATA, add_to_fallback_set=False)
+    with mock.patch.dict(lowering.lowerings, {_METADATA: called}), mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None):
+        yield
 
 
 def _write_onnx(graph, example, dynamic, path) -> None:
@@ -100,7 +138,10 @@ def _write_onnx(graph, example, dynamic, path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
-        torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False).save(path, external_data=False)
+        file = torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False)
+    if assumptions(graph):
+        file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))
+    file.save(path, external_data=False)
 
 
 def _output_names(graph: fx.GraphModule) -> list[str]:

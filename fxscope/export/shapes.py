@@ -9,6 +9,7 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
+from ..assumptions import SIZE, Assumption, assumptions, batch_of, input_names as names_of, said
 from ..errors import FxscopeError
 from ..ir import info
 
@@ -16,12 +17,15 @@ K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
 
 
-def dynamic(graph: fx.GraphModule, example: tuple, given: Any) -> tuple[tuple, Any]:
+def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool = True) -> tuple[tuple, Any]:
     """The example with free sizes of at least two, and the dynamic shapes that really export.
 
     Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free sizes. Of a
     recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and width (depth, length) too.
+    A batch that the graph was made for is fixed, and so is one under a condition where the form of the file has no
+    ``conditions``. Raises ``FxscopeError`` where a size is asked to be free that the graph was made for.
     """
+    _refuse_fixed(graph, given)
     if given is not None and given != SPATIAL:
         return example, given
     probes, stacked = probe_positions(graph), is_stacked(graph)
@@ -29,12 +33,53 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any) -> tuple[tuple, A
         return _with_spatial(graph, example, probes)
     if has_state(graph):
         return _with_state(graph, example, stacked)
+    batch = _batch(graph)
+    if batch == "conditional" and not conditions:
+        batch = "specialised"
     if not stacked:
-        return _flat(example, probes)
+        return _flat(example, probes, batch)
+    if batch != "free":
+        return _with_fixed_batch(example, probes, batch)
     if example[0].shape[0] == 1:
         example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
     example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
     return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+
+
+def _batch(graph: fx.GraphModule) -> str:
+    """What the graph's trace left of the batch: "free", "conditional" or "specialised"."""
+    return batch_of(assumptions(graph), names_of(graph)) if assumptions(graph) else "free"
+
+
+def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tuple, Any]:
+    """The batch of the example: as free as the graph's own condition leaves it, or one number."""
+    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
+    free = {} if batch == "specialised" or example[0].shape[0] == 1 else {0: Dim.AUTO}
+    return example, tuple({0: K, **{1: d for d in free.values()}} if i in probes else dict(free) for i in range(len(example)))
+
+
+def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
+    """Raise where dynamic shapes name a size that the graph was made for."""
+    known, names = assumptions(graph), names_of(graph)
+    fixed = [a for a in known if a.kind == SIZE]
+    asked = [a for a in fixed if (a.dimension > 1 if given == SPATIAL else _asks(given, names.index(a.input), a))] if given is not None else []
+    if asked:
+        listed = ", ".join(f"dimension {a.dimension} of {a.input}, {a.value}" for a in asked)
+        raise FxscopeError(
+            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through torch.export, at {said(known)}, and is right "
+            "there alone: save it without them, and make one for every size with fxscope.transform(..., example_inputs=)"
+        )
+
+
+def _asks(given: Any, position: int, assumption: Assumption) -> bool:
+    """Whether dynamic shapes, in any form that torch.export takes, free the assumption's dimension."""
+    if isinstance(given, dict):
+        entry = given.get(assumption.input)
+    else:
+        entry = given[position] if position < len(given) else None
+    if isinstance(entry, (list, tuple)):
+        entry = dict(enumerate(entry))
+    return isinstance(entry, dict) and entry.get(assumption.dimension) not in (None, Dim.STATIC) and not isinstance(entry.get(assumption.dimension), int)
 
 
 def _with_spatial(graph: fx.GraphModule, example: tuple, probes: list[int]) -> tuple[tuple, Any]:
@@ -55,12 +100,13 @@ def doubled(graph: fx.GraphModule, example: tuple) -> tuple:
     return tuple(tiled(x, 3 if i in probes else 2) for i, x in enumerate(example))
 
 
-def _flat(example: tuple, probes: list[int]) -> tuple[tuple, Any]:
+def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
     example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
     batch = example[0].shape[0]
     count = batch * K if batch > 1 else K
     if not probes:
-        return example, tuple({0: B} for _ in example) if batch > 1 else None
+        of = {"free": {0: B}, "conditional": {0: Dim.AUTO}}.get(free)
+        return example, tuple(of for _ in example) if batch > 1 and of else None
     return example, tuple({0: count} if i in probes else None for i in range(len(example)))
 
 
@@ -82,12 +128,13 @@ def others(graph: fx.GraphModule, example: tuple) -> tuple:
     if has_state(graph):
         more = 1 if stacked else _batch_of(graph, example)
         return (example[0], *pytree.tree_map(lambda x: torch.cat([x, _half(x[:more])]), tuple(example[1:])))
+    fixed = _batch(graph) != "free"
     if not probes:
-        return tuple(torch.cat([x, _half(x[:1])]) for x in example) if example[0].shape[0] > 1 or stacked else example
+        return tuple(torch.cat([x, _half(x[:1])]) for x in example) if not fixed and (example[0].shape[0] > 1 or stacked) else example
     if not stacked:
         batch = example[0].shape[0]
         return tuple(torch.cat([x, _half(x[:batch])]) if i in probes else x for i, x in enumerate(example))
-    grown = tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
+    grown = example if fixed else tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
     return tuple(torch.cat([x, _half(x[:1])]) if i in probes else x for i, x in enumerate(grown))
 
 

@@ -101,7 +101,7 @@ class Contributions:
         with torch.no_grad():
             _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
-        return {name: share[0] for name, share in zip(names, shares)}
+        return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
     def to_json(self) -> str:
         """The terms with their places, and the totals."""
@@ -149,21 +149,30 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
 
 def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]) -> Iterator[Contributions]:
     space = lin.F.outputs
-    y2, _ = space.stack(space.cotangents(indices, lin.batch))
+    y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
     with torch.no_grad():
         x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
     linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
     for k, index in enumerate(indices):
-        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]) for i, (label, s) in enumerate(zip(labels, shares)))
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
+        met = _met(lin, graph, source[1])
+        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]) for i, (label, s) in enumerate(zip(labels, shares)) if met[i])
         yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), None, source)
+
+
+def _met(lin: "LinearInterpreter", graph: Any, y2: Any) -> list[bool]:
+    """Whether each share is a term for the cotangent y2: an output that is a constant of its own is one only where the index means it."""
+    own, space = graph.meta["fxscope"]["own"], lin.F.outputs
+    leaves = pytree.tree_leaves(y2)
+    inner = len(graph.meta["fxscope"]["labels"]) - len(own)
+    return [True] * inner + [bool(leaves[space.keys.index(key)].any()) for key in own]
 
 
 def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
     """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
     B = lin.batch
-    eye = torch.eye(B, dtype=lin.F.outputs.dtype, device=lin.F.outputs.device)
-    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
+    eye = torch.eye(B, device=lin.F.outputs.device)
+    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
     x2, shares = graph(*lin._args, lin.structured(each))
     return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 

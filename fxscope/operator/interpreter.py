@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Iterable, Iterator
 
@@ -23,7 +25,7 @@ from .contributions import Contributions, iter_contributions
 from .linear import Operator
 from .memory import MODES, Kept
 from .origin import of_interpreter
-from .spaces import Space
+from .spaces import Space, only_floating
 from .sparse import Support
 
 CPU_BUDGET, BUDGET = 1 << 28, 1 << 30  # bytes of activations that one pass of probes may take: a CPU gains nothing by more
@@ -80,12 +82,25 @@ class LinearInterpreter:
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self._args[0].device)
-        affine = self._outputs(y0)
-        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), Space.of("y2", affine, self.batch), chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self), blocks=self.check_blocks)
+        outputs = Space.of("y2", self._outputs(y0), self.batch)
+        outputs = replace(outputs, constant={i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))})
+        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), outputs, chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self), blocks=self.check_blocks)
 
     @property
     def x0(self) -> torch.Tensor:
         return self._args[0]
+
+    @functools.cached_property
+    def _constant(self) -> dict[Any, str]:
+        return self.program.constant_outputs()
+
+    @property
+    def constant_outputs(self) -> tuple[Any, ...]:
+        """The keys of the outputs that do not depend on the probe, beside others that do: their rows are 0, and y1 = y0 there.
+
+        ``contributions`` has their value as one term of the kind "frozen"; an index of a row into one raises ``NoLinearPath`` with what ends the path.
+        """
+        return tuple(self.F.outputs.keys[number] for number in self.F.outputs.constant)
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -111,10 +126,28 @@ class LinearInterpreter:
         return self._residual
 
     def __call__(self, x1: Any) -> Any:
-        """F x1 + r; the leading dimensions of x1 are probes."""
-        y = self.F @ x1
-        r = self.F.outputs.unstack(pytree.tree_map(lambda t: t, self._outputs(self.residual)), ())
-        return pytree.tree_map(lambda a, b: a + b, y, r)
+        """F x1 + r; the leading dimensions of x1 are probes. Outputs that are no floating tensors are those of x0."""
+        y = self._linear(x1)
+        return self._with_others(y, self.F.inputs.stack(x1)[1])
+
+    def _linear(self, x1: Any) -> Any:
+        """F x1 + r, of the outputs that F gives."""
+        r = self.F.outputs.unstack(self._outputs(self.residual), ())
+        return pytree.tree_map(torch.add, self.F @ x1, r)
+
+    def _with_others(self, y: Any, head: tuple[int, ...]) -> Any:
+        """y with the outputs that are none of F's in their places, for every probe."""
+        given, spec = pytree.tree_flatten(_fields(self.y0))
+        each, batch = iter(pytree.tree_leaves(y)), not self.F.outputs.batched
+
+        def other(value: Any) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            value = value.squeeze(0) if batch and value.dim() and value.shape[0] == 1 else value
+            return value.expand((*head, *value.shape))
+
+        floating = (isinstance(v, torch.Tensor) and v.is_floating_point() for v in given)
+        return pytree.tree_unflatten([next(each) if own else other(v) for own, v in zip(floating, given)], spec)
 
     def contributions(self, index: Any) -> Contributions:
         """F x0 and every additive constant of the network, as they add up to y0[index] (paper, Theorem 1)."""
@@ -145,19 +178,30 @@ class LinearInterpreter:
 
     def _reads_others(self) -> bool:
         spaces = self.F.inputs, self.F.outputs
-        if any(shape[0] != self.batch for space in spaces for shape in space.shapes):
+        if any(not shape or shape[0] != self.batch for space in spaces for shape in space.shapes):
             return False  # the batch is another dimension of a tapped place, and blocks are not to be seen
-        seeds = [torch.zeros(1, *s, dtype=spaces[1].dtype, device=spaces[1].device) for s in spaces[1].shapes]
+        seeds = spaces[1].zeros(1)
         for seed in seeds:
             seed[:, 0] = 1
         return any(bool(t[:, 1:].any()) for t in pytree.tree_leaves(self._pullback(spaces[1].build(seeds))))
 
     @property
     def error(self) -> float:
-        """The verification error of this reading, |F x0 + r - y0| / |y0|: rounding, or something is wrong (paper, eq. 3)."""
+        """The verification error of this reading: rounding, or something is wrong (paper, eq. 3).
+
+        The larger of |F x0 + r - y0| / |y0|, and of the same through the rows of F: |<F^T u, x0> + <u, r - y0>| / |y0|, u = y0 / |y0|.
+        """
         if not hasattr(self, "_error"):
-            self._error = self._gap(self._args, self.y0)
+            self._error = max(self._gap(self._args, self.y0), self._gap_of_rows())
         return self._error
+
+    def _gap_of_rows(self) -> float:
+        """|<F^T y0, x0> + <y0, r> - <y0, y0>| / |y0|^2, summed in double precision."""
+        y, r = (pytree.tree_leaves(self._outputs(value)) for value in (self.y0, self.residual))
+        pulled = pytree.tree_leaves(self._pullback(self.F.outputs.build([t.unsqueeze(0) for t in y])))
+        total = sum(_product(a, b) for a, b in zip(pulled, pytree.tree_leaves(self.x))) + sum(_product(a, b) for a, b in zip(y, r))
+        size = sum(_product(t, t) for t in y)
+        return abs(total - size) / size if size else abs(total)
 
     def gap(self, x: Any) -> dict[str, float]:
         """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
@@ -174,7 +218,10 @@ class LinearInterpreter:
         """|F x + r - f(x)| / |f(x)| over all outputs, where y is f(x)."""
         with untouched(self.model), torch.no_grad():
             x1 = self._probed(args)
-        got, expected = tensors_of(self._outputs(self(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)))), tensors_of(self._outputs(y))
+        got, expected = (
+            pytree.tree_leaves(value)
+            for value in (self._linear(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)), self._outputs(y))
+        )
         return (sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()).item()
 
     def _replay(self, v: Any) -> Any:
@@ -187,10 +234,8 @@ class LinearInterpreter:
             return self._parts["pullback"](self._kept.get(), self.structured(u))
 
     def _outputs(self, y: Any) -> Any:
-        """Tensor structures as they are; an output dataclass becomes a dict of its tensors."""
-        if hasattr(y, "__dataclass_fields__"):
-            return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
-        return y
+        """What F gives of an output structure: a dataclass becomes a dict of its tensors, and () stands for what is no floating tensor."""
+        return only_floating(_fields(y))
 
     def structured(self, u: Any) -> Any:
         """Cotangents as the graphs take them: by attribute where the model's output is a dataclass."""
@@ -221,7 +266,20 @@ class LinearInterpreter:
         return found[0] if len(found) == 1 else tuple(found)
 
     def __repr__(self) -> str:
-        return f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy}, {self.memory}: {self.nbytes / 2**20:.2f} MiB)"
+        constant = "".join(f", constant output {key!r}" for key in self.constant_outputs)
+        kept = f"{self.memory}: {self.nbytes / 2**20:.2f} MiB"
+        return f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy}, {kept}{constant})"
+
+
+def _fields(y: Any) -> Any:
+    """An output dataclass as a dict of its tensors; other structures as they are."""
+    if not hasattr(y, "__dataclass_fields__"):
+        return y
+    return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a.double().flatten() * b.double().flatten()).sum())
 
 
 @contextlib.contextmanager

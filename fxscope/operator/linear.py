@@ -243,7 +243,7 @@ class Operator:
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape
-        found = torch.empty(n, N, dtype=self.dtype, device=self.device)
+        found = torch.empty(n, N, dtype=self.outputs.dtype, device=self.device)
         flat = self.flat
         with steps(n, "columns", progress) as bar:
             for start in range(0, n, self.chunk):
@@ -343,10 +343,11 @@ class FlatOperator:
         if not isinstance(v, torch.Tensor) or v.dim() not in (1, 2) or v.shape[0] != n:
             raise ShapeError(f"flat vectors are ({n},) or ({n}, k), got {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}")
         columns = v.unsqueeze(1) if v.dim() == 1 else v
-        given, start = [], 0
-        for shape in self.operator.inputs.shapes:
+        given, start, inputs = [], 0, self.operator.inputs
+        for shape, dtype in zip(inputs.shapes, inputs.dtypes):
             size = torch.Size(shape).numel()
-            given.append(columns[start : start + size].T.reshape(-1, *shape))
+            part = columns[start : start + size].T.reshape(-1, *shape)
+            given.append(part.to(dtype) if v.dtype == inputs.dtype else part)
             start += size
         found = self.operator @ self.operator.inputs.build(given)
         flat = torch.cat([t.flatten(1) for t in ([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)])], 1).T

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import PlaceIndexError, ShapeError
+from ..errors import NoLinearPath, NotFloating, PlaceIndexError, ShapeError
 from .index import key
 
 
@@ -19,21 +20,36 @@ class Space:
 
     name    "x1" or "y2", for errors
     shapes  of every tensor, without its batch where that is 1 (``batched`` False)
+    dtypes  of every tensor; all of them are floating
+    constant  {number of a tensor: why F gives zeros there}, which an index may not mean
     """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
     spec: Any
-    dtype: torch.dtype
+    dtypes: tuple[torch.dtype, ...]
     device: torch.device
     batched: bool
+    constant: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, value: Any, batch: int) -> "Space":
+    def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> "Space":
         leaves, spec = pytree.tree_flatten(value)
+        if any(not t.is_floating_point() for t in leaves):
+            raise NotFloating(f"{name}: expected real floating tensors, got {', '.join(str(t.dtype) for t in leaves)}")
         squeezed = batch == 1 and all(t.dim() and t.shape[0] == 1 for t in leaves)
         shapes = tuple(tuple(t.shape[1:] if squeezed else t.shape) for t in leaves)
-        return cls(name, shapes, spec, leaves[0].dtype, leaves[0].device, not squeezed)
+        return cls(name, shapes, spec, tuple(t.dtype for t in leaves), leaves[0].device, not squeezed, constant or {})
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that holds all of them."""
+        return functools.reduce(torch.promote_types, self.dtypes)
+
+    @property
+    def keys(self) -> list[Any]:
+        """What an index calls every tensor of the structure: a name, a position, or a tuple of them."""
+        return [_key(path) for path, _ in pytree.tree_flatten_with_path(self.build(list(range(len(self.shapes)))))[0]]
 
     @property
     def numel(self) -> int:
@@ -48,12 +64,14 @@ class Space:
     def stack(self, value: Any) -> tuple[Any, tuple[int, ...]]:
         """The value with its leading dimensions made one, K, and the batch in place; and the leading dimensions."""
         leaves, spec = pytree.tree_flatten(value)
+        if spec != self.spec:
+            leaves, spec = pytree.tree_flatten(only_floating(value))  # labels beside logits are none of F's
         other = next((t for t in leaves if not isinstance(t, torch.Tensor)), None)
         if other is not None:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got a {type(other).__name__}")
         if spec != self.spec:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got {_said(spec)}")
-        heads = {self._head(t, s) for t, s in zip(leaves, self.shapes)}
+        heads = {self._head(*each) for each in zip(leaves, self.shapes, self.dtypes)}
         if len(heads) > 1:
             raise ShapeError(f"{self.name}: the tensors have different leading dimensions, {sorted(heads)}")
         head = heads.pop()
@@ -61,14 +79,14 @@ class Space:
         batch = () if self.batched else (1,)
         return pytree.tree_unflatten([t.reshape(K, *batch, *s) for t, s in zip(leaves, self.shapes)], spec), head
 
-    def _head(self, tensor: torch.Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _head(self, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, ...]:
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
             raise ShapeError(f"{self.name}: expected (..., {', '.join(map(str, shape))}), got {tuple(tensor.shape)}; leading dimensions are probes")
-        if tensor.dtype.is_complex and not self.dtype.is_complex:
-            raise ShapeError(f"{self.name}: expected {self.dtype}, got {tensor.dtype}; F is real: apply it to the real and to the imaginary part")
-        if tensor.dtype != self.dtype:
-            raise ShapeError(f"{self.name}: expected {self.dtype}, got {tensor.dtype}")
+        if tensor.dtype.is_complex and not dtype.is_complex:
+            raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}; F is real: apply it to the real and to the imaginary part")
+        if tensor.dtype != dtype:
+            raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}")
         if tensor.device != self.device:
             raise ShapeError(f"{self.name}: expected a tensor on {self.device}, got one on {tensor.device}")
         return tuple(tensor.shape[:cut])
@@ -79,20 +97,26 @@ class Space:
         return pytree.tree_unflatten([t.reshape(*head, *s) for t, s in zip(leaves, self.shapes)], self.spec)
 
     def zeros(self, K: int) -> list[torch.Tensor]:
-        return [torch.zeros(K, *s, dtype=self.dtype, device=self.device) for s in self.shapes]
+        return [torch.zeros(K, *s, dtype=d, device=self.device) for s, d in zip(self.shapes, self.dtypes)]
 
     def build(self, leaves: list[torch.Tensor]) -> Any:
         return pytree.tree_unflatten(leaves, self.spec)
 
-    def cotangents(self, indices: list[Any], batch: int) -> Any:
-        """One-hot (or weighted) tensors, (K, *shape): where every index points to. With B > 1 a list of B indices is one for each image."""
+    def cotangents(self, indices: list[Any], batch: int, constant: bool = False) -> Any:
+        """One-hot (or weighted) tensors, (K, *shape): where every index points to. With B > 1 a list of B indices is one for each image.
+
+        ``constant``: whether an index may mean a tensor in which F gives zeros; otherwise that is a ``NoLinearPath``.
+        """
         leaves = self.zeros(len(indices))
         for k, index in enumerate(indices):
             for b, each in self._per_image(index, batch):
                 if isinstance(each, dict) and not each:
                     raise PlaceIndexError(f"{self.name}: {{}} names no place")
                 for place, weight in (each.items() if isinstance(each, dict) else [(each, 1.0)]):
-                    self._put(leaves, k, b, place, weight)
+                    number, place = self._leaf(place)
+                    if number in self.constant and not constant:
+                        raise NoLinearPath(self.constant[number])
+                    self._put(leaves[number], k, b, place, weight)
         return self.build(leaves)
 
     def _per_image(self, index: Any, batch: int) -> list[tuple[Any, Any]]:
@@ -103,8 +127,9 @@ class Space:
             raise PlaceIndexError(f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}")
         return list(enumerate(each))
 
-    def _put(self, leaves: list[torch.Tensor], k: int, b: Any, place: Any, weight: float) -> None:
-        target, place = self._leaf(leaves, place)
+    def _put(self, target: torch.Tensor, k: int, b: Any, place: Any, weight: float) -> None:
+        if b is not None and not target.dim() > 1:
+            raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
         if b is not None and b >= target.shape[1]:
             raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
         at = target[k] if b is None else target[k][b]
@@ -116,18 +141,40 @@ class Space:
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: {str(error).splitlines()[0]}") from error
 
-    def _leaf(self, leaves: list[torch.Tensor], place: Any) -> tuple[torch.Tensor, Any]:
-        """The tensor that an index means: with several, its first entry is the key."""
-        if len(leaves) == 1:
-            return leaves[0], place
-        named = self.build(list(range(len(leaves))))
+    def _leaf(self, place: Any) -> tuple[int, Any]:
+        """(number of the tensor that an index means, the index in it): with several, its first entries are the key."""
+        keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
+        if len(self.shapes) == 1 and not keyed:
+            return 0, place
         if not isinstance(place, tuple):
-            raise PlaceIndexError(f"{self.name} has {len(leaves)} tensors: the index is (key, ...), got {place!r}")
+            raise PlaceIndexError(f"{self.name} has {len(self.shapes)} tensors: the index is (key, ...), got {place!r}")
+        found, rest = self.build(list(range(len(self.shapes)))), list(place)
         try:
-            which = getattr(named, place[0]) if isinstance(place[0], str) and hasattr(named, place[0]) else named[place[0]]
+            while rest and not isinstance(found, int):
+                found = _item(found, rest.pop(0))
         except (KeyError, IndexError, TypeError) as error:
-            raise PlaceIndexError(f"{self.name} has no tensor {place[0]!r}") from error
-        return leaves[which], tuple(place[1:])
+            raise PlaceIndexError(f"{self.name} has no tensor {place[0]!r}; it has {', '.join(map(repr, self.keys))}") from error
+        if not isinstance(found, int):
+            raise PlaceIndexError(f"{self.name}: {place!r} is no floating tensor; there are {', '.join(map(repr, self.keys))}")
+        return found, tuple(rest)
+
+
+def only_floating(value: Any) -> Any:
+    """A structure with () for what is no floating tensor: outputs such as labels pass through, and are none of F's."""
+    return pytree.tree_map(lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), value)
+
+
+def _item(value: Any, key: Any) -> Any:
+    """A part of a structure by its name or position."""
+    if isinstance(key, bool):
+        raise TypeError("a bool is no key")
+    return getattr(value, key) if isinstance(key, str) and not isinstance(value, dict) and hasattr(value, key) else value[key]
+
+
+def _key(path: tuple) -> Any:
+    """What an index calls a tensor of a structure, from the path to it."""
+    found = tuple(next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name)) for entry in path)
+    return found[0] if len(found) == 1 else found
 
 
 def _weight(weight: Any) -> float:

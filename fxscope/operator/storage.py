@@ -12,7 +12,9 @@ import torch.fx as fx
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ..assumptions import DTYPE, assumptions, broken, input_names
 from ..emit.recorded import slots_of
+from ..errors import ShapeError
 from ..ir import info
 from ..optimize import optimized
 from ..rules import registry
@@ -147,6 +149,10 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
             found[node.name] = value = super().run_node(node)
             return value
 
+    names, known = input_names(gm), [a for a in assumptions(gm) if a.kind != DTYPE]
+    unmet = broken(known, [torch.empty(shape, device="meta") for _ in names], names)
+    if unmet is not None:
+        raise ShapeError(f"the graph was not made for inputs of {tuple(shape)}: {unmet}; give example_inputs= of that size")
     torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import torch.fx as fx
 
+from ..assumptions import assumptions, said
 from ..ir import info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
@@ -102,7 +103,8 @@ def _specialised(gm: fx.GraphModule) -> str:
     frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
-    return "resolution-specialised (torch.export, at the sizes of the example)" + ("" if frontend["batch"] == "free" else ", its batch too")
+    sizes = said(assumptions(gm))
+    return f"resolution-specialised (torch.export: {sizes})" + (", its batch too" if frontend["batch"] == "specialised" else "")
 
 
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:

@@ -8,6 +8,7 @@ from torch import nn
 from ..twins import Concat, Dims, Expand, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
 from ._ranks import shift
+from ._reduced import all_but, end, expanded, flattened, indexed, joined, kept, permuted, reshaped, squeezed, stacked, transposed, unbound, unflattened, unsqueezed
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -94,8 +95,9 @@ def repeat_interleave(x, repeats, dim=None):
 
 
 def _first(rank, a):
-    """The rank of the first operand; of a list that is itself computed, none is known."""
-    return rank(a["tensors"][0]) if isinstance(a["tensors"], (list, tuple)) else None
+    """The rank of the operands, by the first of which it is known; of a list that is itself computed, none is known."""
+    found = [rank(v) for v in a["tensors"]] if isinstance(a["tensors"], (list, tuple)) else []
+    return next((r for r in found if isinstance(r, int)), next(iter(found), None))
 
 
 def _operands(tensors, call):
@@ -120,6 +122,11 @@ def getitem(x, index, *, call):
     if yields(source) == "tensors":
         return Item(index)
     return Index(index)
+
+
+def taken(view, a):
+    """Parts of a split, and the values of a choice, have what is known of their source."""
+    return indexed(view, a) if yields(a["x"]) == "tensor" else view.of(a["x"])
 
 
 def yields(node):
@@ -190,15 +197,33 @@ def _flatten_rank(rank, a):
 
 
 def _squeeze_rank(rank, a):
-    return None if a["dim"] is None else shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
+    """Less by the dimensions that are of size one by what made them; None where only their sizes would tell."""
+    dims = a["dim"] if isinstance(a["dim"], (list, tuple)) else [a["dim"]]
+    unit = rank.facts.of(a["x"]).unit
+    places = [end(rank.facts, a["x"], d) for d in dims]
+    return shift(rank(a["x"]), -len(places)) if all(p in unit for p in places) else None
 
 
 def _index_rank(rank, a):
     if yields(a["x"]) in ("tensors", "values"):
         return rank(a["x"])
     key = a["index"] if isinstance(a["index"], tuple) else (a["index"],)
-    change = sum(1 if k is None else -1 if isinstance(k, (int, torch.fx.Node)) else 0 for k in key)
-    return shift(rank(a["x"]), change)
+    new = sum(k is None for k in key)
+    chosen = [_index_ranks(rank, k) for k in key if k is not None and k is not Ellipsis and not isinstance(k, slice)]
+    if None in chosen:
+        return None
+    return shift(rank(a["x"]), new - sum(taken for taken, _ in chosen) + max((given for _, given in chosen), default=0))
+
+
+def _index_ranks(rank, k):
+    """(dimensions that one index takes, dimensions that it gives); None where the graph does not tell."""
+    if isinstance(k, int) and not isinstance(k, bool) or rank.facts.is_size(k):
+        return 1, 0
+    known = torch.tensor(k).dim() if isinstance(k, list) and all(isinstance(i, int) for i in k) else rank(k)
+    bits = rank.facts.is_bits(k)
+    if not isinstance(known, int) or bits is None and known != 1:
+        return None
+    return (known, 1) if bits else (1, known)
 
 
 _BOUNDS = dict(interval=lambda bound, a: bound(a["x"]))
@@ -229,66 +254,66 @@ def _rows(*shape, high):
 
 
 RESHAPE = _move(
-    "reshape", torch.reshape, reshape, methods=("reshape", "view"), functions=(_ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default), variadic=True, rank=_reshape_rank,
+    "reshape", torch.reshape, reshape, reduced=reshaped, methods=("reshape", "view"), functions=(_ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default), variadic=True, rank=_reshape_rank,
     samples=(Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False), Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}), Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1)))), formula="y1 = x1 reshaped",
 )
 VIEW_AS = composite(
     "view_as", "view_as", lambda x, other: torch.reshape(x, other.size()), "", methods=("reshape_as",), ignores=("other",), rank=lambda rank, a: rank(a["other"]),
     samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, images=False),), formula="y1 = x1 reshaped", source="the paper, eq. 7",
 )
-EXPAND_AS = _move("expand_as", "expand_as", expand_as, ignores=("other",), rank=lambda rank, a: rank(a["other"]), samples=(Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False), Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False)), formula="y1 = x1 broadcast")
-FLATTEN = _move("flatten", torch.flatten, flatten, methods=("flatten",), modules=(nn.Flatten,), functions=(_ATEN.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}), Sample(kwargs={"start_dim": 1, "end_dim": 2}), Sample(kwargs={"start_dim": -2, "end_dim": -1})), formula="y1 = x1 flattened")
+EXPAND_AS = _move("expand_as", "expand_as", expand_as, reduced=expanded, ignores=("other",), rank=lambda rank, a: rank(a["other"]), samples=(Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False), Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False)), formula="y1 = x1 broadcast")
+FLATTEN = _move("flatten", torch.flatten, flatten, reduced=flattened, methods=("flatten",), modules=(nn.Flatten,), functions=(_ATEN.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}), Sample(kwargs={"start_dim": 1, "end_dim": 2}), Sample(kwargs={"start_dim": -2, "end_dim": -1})), formula="y1 = x1 flattened")
 UNFLATTEN = _move(
-    "unflatten", torch.unflatten, unflatten, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1),
+    "unflatten", torch.unflatten, unflatten, reduced=unflattened, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1),
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened",
 )
-PERMUTE = _move("permute", torch.permute, permute, methods=("permute",), functions=(_ATEN.permute.default,), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})), formula="y1 = x1 permuted")
+PERMUTE = _move("permute", torch.permute, permute, reduced=permuted, methods=("permute",), functions=(_ATEN.permute.default,), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})), formula="y1 = x1 permuted")
 TRANSPOSE = _move(
-    "transpose", torch.transpose, transpose, methods=("transpose", "swapaxes", "swapdims"), functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int), samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})), formula="y1 = x1 transposed"
+    "transpose", torch.transpose, transpose, reduced=transposed, methods=("transpose", "swapaxes", "swapdims"), functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int), samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})), formula="y1 = x1 transposed"
 )
-T = _move("t", torch.t, t, methods=("t",), functions=(_ATEN.t.default,), samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed")
+T = _move("t", torch.t, t, reduced=transposed, methods=("t",), functions=(_ATEN.t.default,), samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed")
 SQUEEZE = _move(
-    "squeeze", torch.squeeze, squeeze, methods=("squeeze",), functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims), rank=_squeeze_rank,
+    "squeeze", torch.squeeze, squeeze, reduced=squeezed, methods=("squeeze",), functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims), rank=_squeeze_rank,
     samples=(Sample((2, 3, 1, 4), {"dim": 2}), Sample((2, 1, 3, 1), {"dim": (1, -1)}, spellings=("squeeze", "squeeze.dims"))), formula="y1 = x1 squeezed",
 )
-UNSQUEEZE = _move("unsqueeze", torch.unsqueeze, unsqueeze, methods=("unsqueeze",), functions=(_ATEN.unsqueeze.default,), rank=lambda rank, a: shift(rank(a["x"]), 1), samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1})), formula="y1 = x1 unsqueezed")
-FLIP = _move("flip", torch.flip, flip, methods=("flip",), functions=(_ATEN.flip.default,), variadic=True, samples=(Sample(kwargs={"dims": (2, -1)}),), formula="y1 = x1 flipped")
-ROLL = _move("roll", torch.roll, roll, methods=("roll",), functions=(_ATEN.roll.default,), samples=(Sample(kwargs={"shifts": (1, -2), "dims": (2, 3)}),), formula="y1 = x1 rolled")
-IDENTITY = _move("identity", torch.clone, identity, methods=("contiguous", "clone"), functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.contiguous.default, _ATEN.lift_fresh_copy.default), samples=_SAME, formula="y1 = x1")
+UNSQUEEZE = _move("unsqueeze", torch.unsqueeze, unsqueeze, reduced=unsqueezed, methods=("unsqueeze",), functions=(_ATEN.unsqueeze.default,), rank=lambda rank, a: shift(rank(a["x"]), 1), samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1})), formula="y1 = x1 unsqueezed")
+FLIP = _move("flip", torch.flip, flip, reduced=kept, methods=("flip",), functions=(_ATEN.flip.default,), variadic=True, samples=(Sample(kwargs={"dims": (2, -1)}),), formula="y1 = x1 flipped")
+ROLL = _move("roll", torch.roll, roll, reduced=kept, methods=("roll",), functions=(_ATEN.roll.default,), samples=(Sample(kwargs={"shifts": (1, -2), "dims": (2, 3)}),), formula="y1 = x1 rolled")
+IDENTITY = _move("identity", torch.clone, identity, reduced=kept, methods=("contiguous", "clone"), functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.contiguous.default, _ATEN.lift_fresh_copy.default), samples=_SAME, formula="y1 = x1")
 EXPAND = _move(
-    "expand", "expand", expand, functions=(torch.broadcast_to, _ATEN.expand.default), methods=("broadcast_to",), variadic=True, rank=lambda rank, a: len(a["size"]),
+    "expand", "expand", expand, reduced=expanded, functions=(torch.broadcast_to, _ATEN.expand.default), methods=("broadcast_to",), variadic=True, rank=lambda rank, a: len(a["size"]),
     samples=(Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False), Sample((2, 1, 4), {"size": (-1, 3, -1)}), Sample((1, 4), {"size": (2, 3, 4)}, images=False)), formula="y1 = x1 broadcast",
 )
 REPEAT = _move(
-    "tile", torch.tile, repeat, methods=("repeat", "tile"), functions=(_ATEN.repeat.default,), variadic=True, rank=lambda rank, a: len(a["repeats"]), samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)), formula="y1 = x1 repeated"
+    "tile", torch.tile, repeat, reduced=expanded, methods=("repeat", "tile"), functions=(_ATEN.repeat.default,), variadic=True, rank=lambda rank, a: len(a["repeats"]), samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)), formula="y1 = x1 repeated"
 )
-REPEAT_INTERLEAVE = _move("repeat_interleave", torch.repeat_interleave, repeat_interleave, methods=("repeat_interleave",), functions=(_ATEN.repeat_interleave.self_int,), samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})), formula="y1 = x1 repeated")
+REPEAT_INTERLEAVE = _move("repeat_interleave", torch.repeat_interleave, repeat_interleave, reduced=expanded, methods=("repeat_interleave",), functions=(_ATEN.repeat_interleave.self_int,), samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})), formula="y1 = x1 repeated")
 CAT = linear(
-    "cat", torch.cat, cat, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=_first, samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
+    "cat", torch.cat, cat, reduced=joined, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=_first, samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
     formula="y1 = the operands side by side; a constant operand is an additive constant", source="the paper, eq. 7",
 )
 STACK = linear(
-    "stack", torch.stack, stack, functions=(_ATEN.stack.default,), rank=lambda rank, a: shift(_first(rank, a), 1), samples=(Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
+    "stack", torch.stack, stack, reduced=stacked, functions=(_ATEN.stack.default,), rank=lambda rank, a: shift(_first(rank, a), 1), samples=(Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
     formula="y1 = the operands stacked", source="the paper, eq. 7",
 )
 GETITEM = _move(
-    "getitem", operator.getitem, getitem, rank=_index_rank,
+    "getitem", operator.getitem, getitem, reduced=taken, rank=_index_rank,
     samples=(
         Sample(kwargs={"index": (slice(None), slice(0, 2), 1)}), Sample(kwargs={"index": (slice(None), None, slice(None), slice(1, None, 2))}), Sample(kwargs={"index": (Ellipsis, slice(0, 3))}),
         Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, (slice(None), index))), Sample(kwargs={"index": (slice(None), [2, 0])}),
     ),
     formula="y1 = x1 at the same places",
 )
-SELECT = _move("select", torch.select, select, methods=("select",), functions=(_ATEN.select.int,), rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1, "index": 2}), Sample(kwargs={"dim": -1, "index": -2})), formula="y1 = x1 at the same place")
-NARROW = _move("narrow", torch.narrow, narrow, methods=("narrow",), functions=(_ATEN.narrow.default,), samples=(Sample(kwargs={"dim": 2, "start": 1, "length": 3}),), formula="y1 = x1 at the same places")
-CHUNK = _move("chunk", torch.chunk, chunk, methods=("chunk",), functions=(_ATEN.chunk.default,), yields="tensors", samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),), formula="y1 = parts of x1")
+SELECT = _move("select", torch.select, select, reduced=unbound, methods=("select",), functions=(_ATEN.select.int,), rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1, "index": 2}), Sample(kwargs={"dim": -1, "index": -2})), formula="y1 = x1 at the same place")
+NARROW = _move("narrow", torch.narrow, narrow, reduced=kept, methods=("narrow",), functions=(_ATEN.narrow.default,), samples=(Sample(kwargs={"dim": 2, "start": 1, "length": 3}),), formula="y1 = x1 at the same places")
+CHUNK = _move("chunk", torch.chunk, chunk, reduced=kept, methods=("chunk",), functions=(_ATEN.chunk.default,), yields="tensors", samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),), formula="y1 = parts of x1")
 SPLIT = _move(
-    "split", torch.split, split, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default), yields="tensors",
+    "split", torch.split, split, reduced=kept, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default), yields="tensors",
     samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default")), Sample(kwargs={"split_size_or_sections": 3, "dim": 3}, call=_ends, spellings=("split", "split.Tensor"))), formula="y1 = parts of x1",
 )
-TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])), Sample(kwargs={"sections": 3, "dim": 2}, call=_ends), Sample(kwargs={"sections": [2, 3], "dim": 2}, call=_ends)), formula="y1 = parts of x1")
-UNBIND = _move("unbind", torch.unbind, unbind, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts), Sample(kwargs={"dim": 1}, call=_ends)), formula="y1 = parts of x1")
-INDEX_SELECT = _move("index_select", torch.index_select, index_select, methods=("index_select",), functions=(_ATEN.index_select.default,), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),), formula="y1 = x1 at the same places")
+TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, reduced=kept, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])), Sample(kwargs={"sections": 3, "dim": 2}, call=_ends), Sample(kwargs={"sections": [2, 3], "dim": 2}, call=_ends)), formula="y1 = parts of x1")
+UNBIND = _move("unbind", torch.unbind, unbind, reduced=unbound, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts), Sample(kwargs={"dim": 1}, call=_ends)), formula="y1 = parts of x1")
+INDEX_SELECT = _move("index_select", torch.index_select, index_select, reduced=all_but("dim"), methods=("index_select",), functions=(_ATEN.index_select.default,), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),), formula="y1 = x1 at the same places")
 SLICE_SCATTER = _move(
     "slice_scatter", torch.slice_scatter, slice_scatter, methods=("slice_scatter",), functions=(_ATEN.slice_scatter.default,), carries=("x", "src"),
     samples=(Sample(kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}, tensors={"src": (2, 3, 2, 7)}, images=False), Sample(call=lambda f, x: f(x, x[:, :2] * 3.0, 1, 1, 3))), formula="y1 = x1 with a part replaced",

@@ -3,6 +3,7 @@
 import torch
 
 from ..twins import Identity
+from ._reduced import kept
 from .declare import Sample, composite, linear
 
 
@@ -40,10 +41,10 @@ def _cast(name):
     def twin(x):
         return Identity(name)
 
-    return linear(name, name, twin, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name == "double" else (), unsampled="" if name == "double" else "it rounds, and so obeys no law to 1e-9", formula="y1 = x1 in another dtype", source="the paper, eq. 7")
+    return linear(name, name, twin, reduced=kept, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name == "double" else (), unsampled="" if name == "double" else "it rounds, and so obeys no law to 1e-9", formula="y1 = x1 in another dtype", source="the paper, eq. 7")
 
 
-_KEEP = dict(interval=lambda bound, a: bound(a["x"]), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
+_KEEP = dict(reduced=kept, interval=lambda bound, a: bound(a["x"]), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
 TO = linear(
     "to", "to", to, expand=by_name, ignores=("first", "second"), samples=(Sample(kwargs={"dtype": torch.float64}), Sample(call=lambda f, x: (x * 2).to(torch.float64)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other.dtype))), **_KEEP,
 )

@@ -19,6 +19,8 @@ from typing import Any, Callable
 
 import torch
 
+from ._reduced import elementwise, kept
+
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
@@ -64,12 +66,15 @@ class Rule:
     ignores    arguments that are read for their size or dtype alone
     rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
     interval   bounds of the output from those of the arguments (None: unbounded)
+    reduced    along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``); None: along none
     expand     rewrites the call into simpler operators before classification, or returns None to leave it
     variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
     yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
+    bits       its values are truth values
     piecewise  piecewise linear: F must equal the Jacobian away from kinks
     rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
     unsampled  why the rule has no samples; "" where it has
+    derivative  where torch's own derivative is not exact: how near it is, and why
     """
 
     name: str
@@ -86,6 +91,8 @@ class Rule:
     rank: Callable | None = None
     input_rank: int | None = None
     interval: Callable | None = None
+    reduced: Callable | None = None
+    bits: bool = False
     piecewise: bool = False
     expand: Callable | None = None
     variadic: bool = False
@@ -93,6 +100,7 @@ class Rule:
     samples: tuple[Sample, ...] = ()
     rounding: str = ""
     unsampled: str = ""
+    derivative: tuple[float, str] | None = None
     formula: str = ""
     source: str = ""
     file: str = ""
@@ -111,7 +119,15 @@ class Rule:
     def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
         if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not _is_list_node(args[1]):
             args = (args[0], list(args[1:]))
-        return self.signature.bind(*args, **{k: v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)})
+        named = {self._parameter(k): v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)}
+        return self.signature.bind(*args, **named)
+
+    def _parameter(self, name: str) -> str:
+        """The argument that a keyword means: torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions."""
+        names = tuple(self.signature.parameters)
+        if name in names:
+            return name
+        return {"input": names[0], "self": names[0], "axis": "dim", "keepdims": "keepdim"}.get(name, name)
 
     def given(self, args: tuple, kwargs: dict) -> dict[str, Any]:
         """{argument: value} of a call, only what differs from the defaults."""
@@ -149,7 +165,7 @@ def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None 
     """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
     table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
     presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
-    return _rule("mask", name, target, freeze, table, presets, **fields)
+    return _rule("mask", name, target, freeze, table, presets, **{"reduced": elementwise, **fields})
 
 
 def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
@@ -161,7 +177,7 @@ def normalize(name: str, target: Callable, stats: Callable, scale: Callable | No
     """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
     presets = {"freeze": "stats", "detach": "scale" if scale else "stats", "taylor": "taylor" if taylor else "stats"}
-    return _rule("normalize", name, target, stats, table, presets, **fields)
+    return _rule("normalize", name, target, stats, table, presets, **{"reduced": kept, **fields})
 
 
 def constant(name: str, target: Callable, arguments: Callable, variants: dict | None = None, default: str = "constant", **fields) -> Rule:

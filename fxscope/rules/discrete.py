@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
+from ._ranks import reduced_rank, shift, widest
+from ._reduced import kept
 from .declare import Sample, composite, constant
 
 
@@ -46,9 +48,19 @@ def straight(x):
     return Identity()
 
 
+def _same(rank, a):
+    """The rank of the first argument."""
+    return rank(next(iter(a.values())))
+
+
+def _widest(rank, a):
+    """The rank of all operands broadcast together."""
+    return widest(*(rank(v) for v in a.values()))
+
+
 _NO_PROBE = "no probe enters it"
-_BITS = dict(carries=(), interval=lambda bound, a: (0.0, 1.0), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
-_FRESH = dict(carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+_BITS = dict(carries=(), rank=_widest, bits=True, interval=lambda bound, a: (0.0, 1.0), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+_FRESH = dict(carries=(), rank=_same, formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
 
 
 def _comparison(name, target, *functions):
@@ -65,26 +77,26 @@ INVERT = constant("invert", operator.invert, one, functions=(torch.bitwise_not,)
 LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
 LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
 DETACH = constant(
-    "detach", torch.detach, one, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
+    "detach", torch.detach, one, reduced=kept, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
     formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0",
 )
 
 
 def _step(name, function, *functions):
     return constant(
-        name, function, one, functions=functions, methods=(name,), variants={"straight": straight, "taylor": None}, samples=(Sample(),),
+        name, function, one, functions=functions, methods=(name,), reduced=kept, variants={"straight": straight, "taylor": None}, samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)", source="the paper, eq. 2 with A = 0",
     )
 
 
 SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n), getattr(torch.ops.aten, n).default) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
-ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), **_FRESH)
-ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), **_FRESH)
+ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), **{**_FRESH, "rank": reduced_rank})
+ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), **{**_FRESH, "rank": reduced_rank})
 ARGSORT = constant("argsort", torch.argsort, ordered, methods=("argsort",), **_FRESH)
-ONE_HOT = constant("one_hot", F.one_hot, encoded, **_BITS)
+ONE_HOT = constant("one_hot", F.one_hot, encoded, **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)})
 EMBEDDING = constant(
-    "embedding", F.embedding, looked_up, rank=lambda rank, a: None, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **_FRESH
+    "embedding", F.embedding, looked_up, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **{**_FRESH, "rank": lambda rank, a: shift(rank(a["input"]), 1)}
 )
 FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
 ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))
@@ -109,7 +121,7 @@ def filled_with(x, value):
     return value.expand_as(x) if isinstance(value, torch.fx.Proxy) else torch.full_like(x, value)
 
 
-_SIZED = dict(rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, variadic=True, **_FRESH)
+_SIZED = {**_FRESH, "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, "variadic": True}
 NEW_ZEROS, NEW_ONES, NEW_EMPTY = (constant(n, n, sized, **_SIZED) for n in ("new_zeros", "new_ones", "new_empty"))
 NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
 FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)

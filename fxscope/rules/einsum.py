@@ -1,8 +1,11 @@
 """Einstein summation: linear in each operand; with two on the path of the probe one is frozen, as in any product."""
 
+from dataclasses import replace
+
 import torch
 
 from ..twins import Add, Einsum, Gate, Offset
+from ._contracted import lettered, summed_products
 from .declare import Sample, product
 from .product import decide
 
@@ -16,7 +19,8 @@ def einsum(equation, operands, *, call, y):
     if len(carried) > 2:
         raise TypeError(f"{len(carried)} operands depend on the probe; write it as products of two")
     first, second = carried
-    reading = decide(call, [call.arguments["operands"][i] for i in carried])
+    whole = lettered(call.facts, equation, list(call.arguments["operands"]))
+    reading = decide(call, replace(whole, factors=(whole.factors[first], whole.factors[second])))
     if reading in ("left", "right"):
         return parts[first if reading == "left" else second]
     both = call.record(Add(1, (0, 0)), [call.record(*parts[first], like=y), call.record(*parts[second], like=y)], like=y)
@@ -35,7 +39,7 @@ def _with(equation, **more):
 
 
 EINSUM = product(
-    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank,
+    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank, reduced=summed_products,
     samples=(
         Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")), Sample((2, 5, 3), tensors={"w": (3, 4)}, call=lambda f, x, w: f("b...j,jk", [x, w]), images=False, spellings=("einsum", "einsum.default")),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),

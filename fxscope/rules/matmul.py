@@ -6,6 +6,7 @@ import torch
 
 from ..twins.norms import InnerProduct
 from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
+from ._contracted import matrices, matrix_product
 from ._ranks import widest
 from .declare import Sample, product
 from .product import decide
@@ -24,7 +25,7 @@ def matmul(x, other, *, call, y):
         return MatmulRight(other, lifts[0]), [a]
     if a is None:
         return MatmulLeft(x, lifts[1]), [b]
-    reading = decide(call)
+    reading = decide(call, matrices(call.facts, call.arguments["x"], call.arguments["other"]))
     if reading == "left":
         return MatmulRight(other, lifts[0]), [a]
     if reading == "right":
@@ -45,7 +46,7 @@ def matmul_rank(rank, a):
 MATMUL = product(
     "matmul", torch.matmul, matmul, matmul, ("left", "right", "uniform", "gate", "taylor"),
     functions=(operator.matmul, torch.bmm, torch.mm, torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.mm.default, torch.mv, torch.ops.aten.mv.default), methods=("matmul", "bmm", "mm", "mv", "__matmul__"),
-    carries=("x", "other"), rank=matmul_rank, samples=(
+    carries=("x", "other"), rank=matmul_rank, reduced=matrix_product, samples=(
         Sample((2, 3, 5), tensors={"other": (2, 5, 4)}, spellings=("matmul", "bmm", "matmul.default", "bmm.default")), Sample((3, 5), tensors={"other": (5, 4)}, spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default")),
         Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")), Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
         Sample((2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")), Sample((2, 3, 5), call=lambda f, x: f(torch.softmax(x, -1), x.transpose(-1, -2)), spellings=("matmul",)),

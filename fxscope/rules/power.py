@@ -6,6 +6,7 @@ import operator
 import torch
 
 from ..twins import Gate
+from ._homogeneous import is_norm
 from ._ranks import widest
 from ._stable import expm1c
 from .declare import Sample, composite, mask
@@ -28,6 +29,8 @@ def freeze(x, exponent, *, y, call):
         return Gate(factor=torch.zeros_like(x), offset=y)
     if exponent >= 1:
         return Gate(factor=torch.ones_like(x) if exponent == 1 else torch.pow(x, exponent - 1))
+    if is_norm(call.arguments["x"], exponent):
+        return _ratio(x, y)
     slope = torch.pow(x, exponent - 1) * exponent
     return Gate(factor=_finite_at_zero(slope, y), offset=y * (1 - exponent))
 
@@ -63,6 +66,16 @@ def square_taylor(x, *, y):
     return Gate(factor=x * 2, offset=-y)
 
 
+def _ratio(x, y):
+    """h(x0)/x0, 0 at 0: the root of a sum of powers has no slope there either."""
+    zero = x == 0
+    return Gate(factor=torch.where(zero, torch.zeros_like(y), y / torch.where(zero, torch.ones_like(x), x)))
+
+
+def frozen_root(x, *, y, call):
+    return _ratio(x, y) if is_norm(call.arguments["x"], 0.5) else root(x, y=y)
+
+
 def root(x, *, y):
     return Gate(factor=_finite_at_zero(torch.reciprocal(y * 2), y), offset=y * 0.5)
 
@@ -88,7 +101,7 @@ POW = mask(
         Sample(call=lambda f, x: f(2.0, x), spellings=("pow", "pow.Scalar")), Sample(tensors={"base": (3, 1, 1)}, call=lambda f, x, base: f(base, x), spellings=("pow", "pow.Tensor_Tensor")),
         Sample(tensors={"exponent": (1,)}, positive=True), Sample(tensors={"exponent": lambda rng: torch.full((3, 1, 1), 3.0, dtype=torch.float64)}),
     ),
-    formula="h(x) = x^p;  p >= 1: y1 = x0^(p-1) x1;  p < 1: eq. 4, with slope 0 at 0", source="the paper, eq. 2 with c = 0, eq. 4",
+    formula="h(x) = x^p;  p >= 1: y1 = x0^(p-1) x1;  p < 1: eq. 4, with slope 0 at 0, or y1 = x1 h0/x0 for the root of a sum of powers", source="the paper, eq. 2 with c = 0, eq. 4",
 )
 RPOW = composite(
     "rpow", "__rpow__", lambda exponent, x: x**exponent, "", samples=(Sample(call=lambda f, x: 2**x),), formula="h(x) = b^x;  y1 = (b^x0 - 1)/x0 x1 + 1", source="READINGS 1",
@@ -98,8 +111,8 @@ SQUARE = mask(
     formula="h(x) = x^2;  y1 = x0 x1;  taylor: 2 x0 x1 - x0^2", source="the paper, eq. 2 with c = 0",
 )
 SQRT = mask(
-    "sqrt", torch.sqrt, root, taylor=root, functions=(_ATEN.sqrt.default,), methods=("sqrt",), samples=_POSITIVE, interval=lambda bound, a: (0.0, math.sqrt(max(0.0, bound(a["x"])[1]))),
-    formula="h(x) = sqrt(x): slope 1/(2 sqrt x0), 0 at 0; constant sqrt(x0)/2", source="the paper, eq. 4",
+    "sqrt", torch.sqrt, frozen_root, taylor=root, functions=(_ATEN.sqrt.default,), methods=("sqrt",), samples=_POSITIVE, interval=lambda bound, a: (0.0, math.sqrt(max(0.0, bound(a["x"])[1]))),
+    formula="h(x) = sqrt(x): slope 1/(2 sqrt x0), 0 at 0; constant sqrt(x0)/2;  of a sum of squares, a norm: y1 = x1/sqrt x0", source="the paper, eq. 4",
 )
 RSQRT = mask(
     "rsqrt", torch.rsqrt, inverse_root, taylor=inverse_root, functions=(_ATEN.rsqrt.default,), methods=("rsqrt",), samples=_POSITIVE, interval=lambda bound, a: (0.0, math.inf),

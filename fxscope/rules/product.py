@@ -1,7 +1,7 @@
 """Products and quotients of two tensors: one operand is frozen as the gate of the other, decided per edge.
 
-An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them), or if it
-was reduced to size one along a dimension in which the other operand varies. If both qualify the non-negative bounded one
+An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them), or if an
+operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``). Both are read off the graph. If both qualify the non-negative bounded one
 is frozen before the signed one; equal ranks, or neither: the product is read uniformly, (a1 b0 + a0 b1)/2, which gives
 a0 b0 at x1 = x0 and makes no residual. The only operand that carries the probe is never frozen.
 """
@@ -12,41 +12,41 @@ import operator
 import torch
 
 from ..twins import Add, Average, Divide, Gate, TangentProduct
+from ._activated import activated
+from ._contracted import reduces, side_by_side
+from ._reduced import elementwise, kept
 from .arithmetic import broadcast_rank
 from .declare import Sample, composite, product
 
 
-def gate_rank(facts, value, other):
+def gate_rank(facts, value, reduced):
     """0: not a gate; higher: frozen first."""
     low, high = facts.bound(value)
     if math.isfinite(low) and math.isfinite(high):
         return 3 if low >= 0 else 2
-    return 1 if facts.unit(value) - facts.unit(other) else 0
+    return int(reduced)
 
 
-def which_is_gate(facts, a, b):
-    """0 or 1 for the operand to freeze, None for a uniform reading."""
-    first, second = gate_rank(facts, a, b), gate_rank(facts, b, a)
-    return None if first == second else int(second > first)
+def which_is_gate(facts, whole):
+    """0 or 1 for the operand of a product of two to freeze, None for a uniform reading."""
+    ranks = [gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)]
+    if max(ranks) < 2:
+        facts.be_sure(factor.value for factor in whole.factors)
+    return None if ranks[0] == ranks[1] else int(ranks[1] > ranks[0])
 
 
-def decide(call, operands=None):
-    """"left" (the first operand stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe."""
+def decide(call, whole=None):
+    """"left" (the first operand stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe.
+
+    whole   the two operands over the union of their dimensions; by default they stand side by side, as in ``a * b``
+    """
     if call.variant in ("left", "right", "uniform", "taylor"):
         return call.variant
-    a, b = operands or (call.arguments["x"], call.arguments["other"])
-    gate = which_is_gate(call.facts, a, b)
+    whole = whole or side_by_side(call.facts, call.arguments["x"], call.arguments["other"])
+    gate = which_is_gate(call.facts, whole)
     if gate is None and call.variant == "gate":
-        gate = _activated(a, b)
+        gate = activated(*(factor.value for factor in whole.factors))
     return {0: "right", 1: "left", None: "uniform"}[gate]
-
-
-def _activated(*operands):
-    """The operand that comes out of a nonlinearity, where just one does (SwiGLU)."""
-    from ..canonicalize.spell import rule_of
-
-    marked = [i for i, node in enumerate(operands) if getattr(rule_of(node), "verb", None) == "mask"]
-    return marked[0] if len(marked) == 1 else None
 
 
 def mul(x, other, *, call, y):
@@ -100,7 +100,7 @@ def div_rounding(x, other, rounding_mode=None):
     return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
-_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
+_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=elementwise, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
 MUL = product(
     "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
     methods=("mul", "multiply", "__mul__", "__rmul__"), interval=mul_bounds,
@@ -134,4 +134,4 @@ def reciprocal(x, *, y):
     return Gate(factor=-y * y, offset=y * 2)
 
 
-RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), methods=("reciprocal",), functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")
+RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), methods=("reciprocal",), reduced=kept, functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")

@@ -4,6 +4,7 @@ import torch
 
 from ..twins import Dims, Gather
 from ._ranks import reduced_rank
+from ._reduced import all_but, reduction
 from .declare import Sample, select
 from .spread import last_dims
 
@@ -50,14 +51,14 @@ def _several(*cases):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(source="the paper, Fig. 2 (indices)", interval=lambda bound, a: bound(a["x"]))
+_KEEP = dict(source="the paper, Fig. 2 (indices)", reduced=all_but("dim"), interval=lambda bound, a: bound(a["x"]))
 TOPK = select("topk", torch.topk, topk, functions=(_ATEN.topk.default,), methods=("topk",), yields="values", samples=_several({"k": 2, "dim": 1}, {"k": 3}, {"k": 2, "largest": False}), formula="h(x) = the k largest;  y1 = x1 at the frozen places", **_KEEP)
 SORT = select(
     "sort", torch.sort, sort, functions=(_ATEN.sort.default,), methods=("sort",), yields="values", samples=(*_several({"dim": 1}, {"descending": True}), Sample(call=lambda f, x: f(x).values, spellings=("sort",))),
     formula="h(x) = x in order;  y1 = x1 in the order of x0", **_KEEP,
 )
-KTHVALUE = select("kthvalue", torch.kthvalue, kthvalue, methods=("kthvalue",), yields="values", rank=reduced_rank, samples=_several({"k": 2, "dim": 1}, {"k": 1, "keepdim": True}), formula="h(x) = the k-th smallest;  y1 = x1 at its place", **_KEEP)
-MEDIAN = select("median", torch.median, one_of, methods=("median",), yields="values", rank=reduced_rank, samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}), formula="h(x) = the median;  y1 = x1 at its place", **_KEEP)
+KTHVALUE = select("kthvalue", torch.kthvalue, kthvalue, methods=("kthvalue",), yields="values", rank=reduced_rank, samples=_several({"k": 2, "dim": 1}, {"k": 1, "keepdim": True}), formula="h(x) = the k-th smallest;  y1 = x1 at its place", **{**_KEEP, "reduced": reduction})
+MEDIAN = select("median", torch.median, one_of, methods=("median",), yields="values", rank=reduced_rank, samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}), formula="h(x) = the median;  y1 = x1 at its place", **{**_KEEP, "reduced": reduction})
 CUMMAX = select("cummax", torch.cummax, cumulative, methods=("cummax",), yields="values", samples=_several({"dim": 2}), formula="h(x) = running maximum;  y1 = x1 at its place", **_KEEP)
 CUMMIN = select("cummin", torch.cummin, cumulative, methods=("cummin",), yields="values", samples=_several({"dim": 2}), formula="h(x) = running minimum;  y1 = x1 at its place", **_KEEP)
 

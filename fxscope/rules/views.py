@@ -4,6 +4,7 @@ import torch
 
 from ..twins import Dims, shifted
 from ._ranks import shift
+from ._reduced import moved_dims
 from .declare import Sample, composite, linear
 
 
@@ -55,7 +56,7 @@ def sliced(x, dim=0, start=None, end=None, step=1):
 _ATEN = torch.ops.aten
 _KEEP = dict(source="the paper, eq. 7", interval=lambda bound, a: bound(a["x"]))
 _ZEROS = dict(source="the paper, eq. 7", interval=lambda bound, a: (min(0.0, bound(a["x"])[0]), max(0.0, bound(a["x"])[1])))
-MOVEDIM = linear("movedim", torch.movedim, movedim, functions=(torch.moveaxis, _ATEN.movedim.int), methods=("movedim", "moveaxis"), samples=(Sample(kwargs={"source": 1, "destination": -1}), Sample(kwargs={"source": -1, "destination": 1})), formula="y1 = x1 with a dimension moved", **_KEEP)
+MOVEDIM = linear("movedim", torch.movedim, movedim, reduced=moved_dims, functions=(torch.moveaxis, _ATEN.movedim.int), methods=("movedim", "moveaxis"), samples=(Sample(kwargs={"source": 1, "destination": -1}), Sample(kwargs={"source": -1, "destination": 1})), formula="y1 = x1 with a dimension moved", **_KEEP)
 DIAGONAL = linear("diagonal", torch.diagonal, diagonal, functions=(_ATEN.diagonal.default,), methods=("diagonal",), rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample((2, 3, 5, 5), {"offset": 1, "dim1": 2, "dim2": -1}),), formula="y1 = the diagonal of x1", **_KEEP)
 TRIL = linear("tril", torch.tril, tril, functions=(_ATEN.tril.default,), methods=("tril",), samples=(Sample((2, 5, 5)), Sample((2, 5, 5), {"diagonal": -1})), formula="y1 = the lower triangle of x1", **_ZEROS)
 TRIU = linear("triu", torch.triu, triu, functions=(_ATEN.triu.default,), methods=("triu",), samples=(Sample((2, 5, 5)), Sample((2, 5, 5), {"diagonal": 1})), formula="y1 = the upper triangle of x1", **_ZEROS)

@@ -6,7 +6,8 @@ K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable
 
 import torch
 import torch.fx as fx
@@ -16,20 +17,62 @@ from ..ir import info
 from ..transform import tensors_of
 
 
+@dataclass(frozen=True)
+class Law:
+    """One law's largest relative error, and the bound it is held against; ``skipped`` says why it was not held (its error is then NaN)."""
+
+    name: str
+    statement: str
+    error: float
+    bound: float
+    skipped: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it holds, or does not apply; an error that is NaN is broken."""
+        return bool(self.skipped) or self.error <= self.bound
+
+    @property
+    def verdict(self) -> str:
+        """One of "ok", "BROKEN" and "not checked"."""
+        if self.skipped:
+            return "not checked"
+        return "ok" if self.ok else "BROKEN"
+
+
+class NotChecked(Exception):
+    """Why a law is not held against a network: it does not apply, or there is nothing to compare with."""
+
+
+def largest(errors: Iterable[float]) -> float:
+    """The largest of some errors, infinite where one of them is NaN (which ``max`` would drop); 0 of none."""
+    return max((float("inf") if e != e else float(e) for e in errors), default=0.0)
+
+
 def distance(got: Any, expected: Any) -> float:
     """Largest |got - expected| over the largest |expected|, over all tensors of the structures; inf where shapes or NaN places differ."""
-    pairs = list(zip(tensors_of(got), tensors_of(expected), strict=True))
-    return max((_distance(a, b) for a, b in pairs), default=float("inf"))
+    found = [_distance(a, b) for a, b in zip(tensors_of(got), tensors_of(expected), strict=True)]
+    return largest(found) if found else float("inf")
 
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
-    if a.shape != b.shape or not torch.equal(torch.isfinite(a), torch.isfinite(b)):
+    if a.shape != b.shape or not _same_non_finite(a, b):
         return float("inf")
     finite = torch.isfinite(b)
     if not finite.any():
         return 0.0
-    scale = b[finite].abs().max().item()
-    return (a[finite] - b[finite]).abs().max().item() / (scale if scale > 0 else 1.0)
+    a, b = (t[finite] if t.is_floating_point() or t.is_complex() else t[finite].double() for t in (a, b))
+    scale = b.abs().max().item()
+    return (a - b).abs().max().item() / (scale if scale > 0 else 1.0)
+
+
+def _same_non_finite(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether NaN and the infinities of either sign stand in the same places."""
+    if not torch.equal(torch.isfinite(a), torch.isfinite(b)):
+        return False
+    if bool(torch.isfinite(b).all()):
+        return True
+    return torch.equal(torch.isnan(a), torch.isnan(b)) and bool(((a == b) | torch.isfinite(b) | torch.isnan(b)).all())
 
 
 def law_1(pair: Callable, model: Callable, x0: torch.Tensor) -> float:
@@ -51,8 +94,8 @@ def _of_one_probe(got: Any, expected: Any) -> list[torch.Tensor]:
 def law_3(filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, a: float = 0.7, b: float = -1.3) -> float:
     """Superposition: filter(a u + b v) = a filter(u) + b filter(v), and filter(0) = 0."""
     fu, fv = tensors_of(filter(x0, u)), tensors_of(filter(x0, v))
-    zero = max(t.abs().max().item() if t.numel() else 0.0 for t in tensors_of(filter(x0, torch.zeros_like(u))))
-    return max(zero, distance(filter(x0, a * u + b * v), [a * p + b * q for p, q in zip(fu, fv)]))
+    zero = largest(t.abs().max().item() for t in tensors_of(filter(x0, torch.zeros_like(u))) if t.numel())
+    return largest([zero, distance(filter(x0, a * u + b * v), [a * p + b * q for p, q in zip(fu, fv)])])
 
 
 def law_4(pair: Callable, filter: Callable, residual: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
@@ -87,7 +130,7 @@ def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) 
     return distance(_of_one_probe(filter(x0, v), tangent), list(tangent))
 
 
-def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def jacobian_vector_product(function: Callable, x0: Any, v: Any) -> tuple[torch.Tensor, ...]:
     """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample, an old autograd.Function).
 
     The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
@@ -95,21 +138,23 @@ def jacobian_vector_product(function: Callable, x0: torch.Tensor, v: torch.Tenso
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
         try:
-            return torch.func.jvp(function, (x0,), (v,))[1]
-        except (NotImplementedError, RuntimeError) as error:
-            if not isinstance(error, NotImplementedError) and "setup_context" not in str(error):
-                raise
+            return torch.func.jvp(function, _several(x0), _several(v))[1]
+        except (NotImplementedError, RuntimeError):  # no forward derivative, or running statistics that are written
             return twice_transposed(function, x0, v)
 
 
-def twice_transposed(function: Callable, x0: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def twice_transposed(function: Callable, x0: Any, v: Any) -> tuple[torch.Tensor, ...]:
     """J v from reverse derivatives alone: <u, J v> = <J^T u, v>, whose gradient in u is J v."""
     with torch.enable_grad():
-        x = x0.detach().clone().requires_grad_()
-        y = function(x)
+        x = tuple(t.detach().clone().requires_grad_() for t in _several(x0))
+        y = function(*x)
         u = tuple(torch.zeros_like(t, requires_grad=True) for t in y)
-        pulled, = torch.autograd.grad(y, x, u, create_graph=True)
-        return torch.autograd.grad(pulled, u, v, materialize_grads=True)
+        pulled = torch.autograd.grad(y, x, u, create_graph=True, materialize_grads=True)
+        return torch.autograd.grad(pulled, u, _several(v), materialize_grads=True)
+
+
+def _several(value: Any) -> tuple[torch.Tensor, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def law_9(gm: fx.GraphModule) -> list[str]:
@@ -135,12 +180,12 @@ def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Call
     for k in range(K):
         if not images:
             alone = tensors_of(output(graph(x0, probes[k])))
-            worst = max([worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))])
+            worst = largest([worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))])
             continue
         for b in range(B):
             alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
             for whole, part in zip(together, alone):
-                worst = max(worst, distance([whole[k * B + b : k * B + b + 1]], [part]) if whole.dim() else distance([whole], [part]))
+                worst = largest([worst, distance([whole[k * B + b : k * B + b + 1]], [part]) if whole.dim() else distance([whole], [part])])
     return worst
 
 

@@ -2,149 +2,216 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import tempfile
-from typing import Any, Callable
+import warnings
+from typing import Any, Callable, Iterator
 
 import torch
+import torch.fx as fx
 from torch import nn
-from torch.utils import _pytree as pytree
 
-from ..emit import emit
+from ..emit import PARTS, emit, emit_parts
+from ..errors import FxscopeError, ImagesMix
 from ..example import Example
-from ..ir import info
 from ..operator import LinearInterpreter
-from ..rewrite import Program
+from ..rewrite import Program, leaves
 from ..trace import unchanged
 from ..transform import main_output, program_of, tensors_of
-from . import laws
+from .laws import Law, NotChecked, distance
+from .structure import first_line, mapped, mapped_example
 
-K = 2
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}  # float32: rounding flips single mask bits between two batch sizes
+LARGE = 300  # nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
+DRAWS = 7  # the seed under which every graph and the model itself run
 
 
 class Subject:
-    """The emitted graphs of one network with its inputs bound: functions of the probe alone."""
+    """The emitted graphs of one network with its inputs bound: functions of the probes alone.
 
-    def __init__(self, model: nn.Module, program: Program, example: Example):
+    K probes, B images. Whatever is random is drawn under one seed by the model and by every graph, and neither buffers nor attributes of
+    the model are changed.
+    policy, inputs, outputs   those that the program was made with
+    thorough   whether the laws that trace the network again through the other frontend run: by default, where it is small
+    """
+
+    def __init__(
+        self, model: nn.Module, program: Program, example: Example, policy: Any = None, inputs: Any = None, outputs: Any = None,
+        K: int = 2, seed: int = 1, thorough: bool | None = None,
+    ):
         self.model, self.program, self.example = model, program, example
+        self.policy, self.inputs, self.outputs, self.K = policy, inputs, outputs, max(K, 2)
+        nodes = sum(n.op != "get_attr" for n in program.gm.graph.nodes)
+        self.nodes, self.thorough = nodes, nodes <= LARGE if thorough is None else thorough
         self.args = example.tensors()
-        self.graphs = {form: emit(program, form) for form in ("pair", "filter", "residual", "adjoint")}
-        self.lin = LinearInterpreter(model, program, self.args, "record", None, "freeze")
-        self.x = self.lin.x
-        rng = torch.Generator().manual_seed(1)
-        self.probes = torch.randn(K, *self.x.shape, generator=rng, dtype=torch.float64)
-        self.y0, self.y1 = map(tensors_of, self.graphs["pair"](*self.args, self.x))
-        self.r = tensors_of(self.graphs["residual"](*self.args))
-        self.share = (sum(t.square().sum() for t in self.r) / sum(t.square().sum() for t in self.y0)).sqrt().item()
+        self.rng = torch.Generator().manual_seed(seed)
+        self.lin = self.reading("record")
+        self.x = _tuple(self.lin.x)
+        self.batch = self.args[0].shape[0] if self.args[0].dim() else 1
+        self.probes = tuple(self.random(self.K, *x.shape, like=x) for x in self.x)
+        self.bound = TOLERANCE.get(self.x[0].dtype, 5e-2)
+        self._graphs: dict[tuple[str, str], fx.GraphModule] = {}
+
+    def random(self, *shape: int, like: torch.Tensor) -> torch.Tensor:
+        """Normal numbers of ``like``'s dtype and device."""
+        return torch.randn(shape, generator=self.rng, dtype=torch.float64).to(like)
+
+    @contextlib.contextmanager
+    def calm(self, gradients: bool = False) -> Iterator[None]:
+        """The same draws, and a model that is afterwards as it was."""
+        buffers = [(b, b._version, b.clone()) for b in self.model.buffers()]
+        try:
+            with unchanged(self.model), torch.set_grad_enabled(gradients), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                warnings.simplefilter("ignore", ImagesMix)
+                torch.manual_seed(DRAWS)
+                yield
+        finally:
+            for buffer, version, before in buffers:
+                if buffer._version != version:
+                    with torch.no_grad():
+                        buffer.copy_(before)
+
+    def reading(self, memory: str) -> LinearInterpreter:
+        """The recorded interpreter, in one memory mode."""
+        with self.calm():
+            return LinearInterpreter(self.model, self.program, self.args, memory, None, str(self.policy or "freeze"))
+
+    def form(self, name: str, probes: str = "flat") -> fx.GraphModule:
+        """An emitted form of the program."""
+        if (name, probes) not in self._graphs:
+            made = emit_parts(self.program, probes) if name in PARTS else {name: emit(self.program, name, probes)}
+            self._graphs |= {(form, probes): graph.train(self.model.training) for form, graph in made.items()}
+        return self._graphs[name, probes]
+
+    def run(self, graph: Callable, *given: Any, args: tuple | None = None) -> Any:
+        """A graph on x0 and what else it takes."""
+        with self.calm():
+            return graph(*(self.args if args is None else args), *given)
+
+    def exact(self, example: Example | None = None) -> Any:
+        """The untouched model's output."""
+        with self.calm():
+            return main_output((example or self.example).call(self.model))
+
+    def remade(self, example: Example | None, frontend: str | None = None, policy: Any = None) -> Program:
+        """The program of the same network, traced again for another example, through another frontend, or under another policy."""
+        frontend = frontend or self.program.gm.meta["frontend"]["name"]
+        options = dict(policy=self.policy if policy is None else policy, inputs=self.inputs, outputs=self.outputs)
+        with self.calm():
+            return program_of(self.model, example_inputs=example, frontend=frontend, **options)
+
+    @functools.cached_property
+    def pair_at_x0(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """y0, and y1 at x1 = x0."""
+        y0, y1 = self.run(self.form("pair"), *self.x)
+        return tensors_of(y0), tensors_of(y1)
+
+    @functools.cached_property
+    def y0(self) -> list[torch.Tensor]:
+        return self.pair_at_x0[0]
+
+    @functools.cached_property
+    def r(self) -> list[torch.Tensor]:
+        return tensors_of(self.run(self.form("residual")))
+
+    @functools.cached_property
+    def share(self) -> float:
+        """|r| / |y0|."""
+        r, y = (sum(t.double().square().sum() for t in values).sqrt() for values in (self.r, self.y0))
+        return (r / y.clamp_min(1e-300)).item()
 
     @functools.cached_property
     def together(self) -> list[torch.Tensor]:
         """y1 of all probes, (K*B, ...)."""
-        return tensors_of(self.graphs["pair"](*self.args, self.probes.flatten(0, 1))[1])
+        return tensors_of(self.run(self.form("pair"), *self.flat(self.probes))[1])
 
     @functools.cached_property
     def linear(self) -> Any:
-        """F of all probes, (K*B, ...)."""
-        return self.graphs["filter"](*self.args, self.probes.flatten(0, 1))
+        """F of all probes, (K*B, ...), in the outputs' structure."""
+        return self.run(self.form("filter"), *self.flat(self.probes))
 
     @functools.cached_property
     def alone(self) -> list[list[torch.Tensor]]:
         """y1 of every probe in a call of its own."""
-        return [tensors_of(self.graphs["pair"](*self.args, probe)[1]) for probe in self.probes]
+        return [tensors_of(self.run(self.form("pair"), *(p[k] for p in self.probes))[1]) for k in range(self.K)]
+
+    @functools.cached_property
+    def cotangents(self) -> Any:
+        """Random y2 of K probes, in the outputs' structure."""
+        return mapped(lambda t: self.random(*t.shape, like=t), self.linear)
+
+    @functools.cached_property
+    def pulled(self) -> tuple[torch.Tensor, ...]:
+        """F^T of the cotangents at every probed place, (K*B, ...)."""
+        return _tuple(self.run(self.form("adjoint"), self.cotangents))
+
+    @staticmethod
+    def flat(probes: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """(K, B, ...) -> (K*B, ...), probe-major."""
+        return tuple(p.flatten(0, 1) for p in probes)
+
+    def affine(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Those of the outputs' tensors that depend on the probe."""
+        nodes = leaves(self.program.outputs)
+        return [t for t, n in zip(tensors, nodes) if n in self.program.affine] if len(nodes) == len(tensors) else tensors
+
+    def image(self, b: int) -> Example:
+        """The call on one image alone: every tensor whose first dimension is the batch is cut."""
+        return self._each(lambda t: t[b : b + 1])
+
+    def companions(self) -> Example:
+        """The call on three images, of which the first is the example's only one; the others have its values in other places."""
+        return self._each(lambda t: torch.cat([t, t.flip(-1), t.roll(1, -1)]) if t.dim() > 1 else torch.cat([t, t, t]))
+
+    def _each(self, function: Callable) -> Example:
+        return mapped_example(lambda t: function(t) if t.dim() and t.shape[0] == self.batch else t, self.example)
+
+    def runs(self, example: Example, what: str) -> list[torch.Tensor]:
+        """The untouched model's outputs on another example; not checked where it does not run there."""
+        try:
+            return tensors_of(self.exact(example))
+        except Exception as error:  # the model's own code refuses, in whatever way
+            raise NotChecked(f"the model does not run {what}: {first_line(error)}") from error
+
+    @functools.cached_property
+    def mixing(self) -> str:
+        """Why the images of the batch are not each other's business: "" where the untouched model gives each the same output alone."""
+        try:
+            for b in range(self.batch if self.batch > 1 else 0):
+                self.same_alone(self.runs(self.image(b), "on one image alone"), tensors_of(self.exact()), b)
+        except NotChecked as reason:
+            return str(reason)
+        return ""
+
+    def same_alone(self, alone: list[torch.Tensor], together: list[torch.Tensor], b: int) -> None:
+        """Not checked where the untouched model itself gives an image another output inside a batch."""
+        cut = [t[b : b + 1] if t.dim() else t for t in together]
+        if len(alone) != len(cut) or distance(alone, cut) > max(self.bound, 1e-9):
+            raise NotChecked("the model itself gives an image another output alone than inside a batch")
+
+    def measured(self, only: tuple[str, ...] | None = None) -> tuple[Law, ...]:
+        """Every law with its largest error, or with the reason why it does not apply; ``only`` those of these names."""
+        from .checks import CHECKS
+
+        return tuple(self._held(check) for check in CHECKS if only is None or check.name in only)
 
     def laws(self) -> dict[str, Callable[[], float]]:
-        """{law: its largest relative error, when called}; passes are shared where two laws need the same one."""
-        return {
-            "1": lambda: laws.distance(self.y0, main_output(self.example.call(self.model))),
-            "2": lambda: laws.distance([b.reshape(a.shape) for a, b in zip(self.y0, self.y1)], self.y0),
-            "3": self._superposition,
-            "4": lambda: laws.distance(self.together, [laws.tiled(r, f) + f for r, f in zip(self.r, tensors_of(self.linear))]),
-            "5": self._dot,
-            "6": self._tangent,
-            "8": self._sums,
-            "11": lambda: max(self._probes_apart(), self._images_apart()),
-        }
+        """{law: its largest relative error, when called} of the laws that apply."""
+        return {law.name.removeprefix("law "): functools.partial(float, law.error) for law in self.measured() if not law.skipped}
 
-    def _superposition(self, a: float = 0.7, b: float = -1.3) -> float:
-        """F (a u + b v) = a F u + b F v, and F 0 = 0."""
-        mixed = torch.stack([a * self.probes[0] + b * self.probes[1], torch.zeros_like(self.x)]).flatten(0, 1)
-        got = [t.unflatten(0, (2, -1)) for t in tensors_of(self.graphs["filter"](*self.args, mixed))]
-        each = [t.unflatten(0, (K, -1)) for t in tensors_of(self.linear)]
-        zero = max(t[1].abs().max().item() for t in got)
-        return max(zero, laws.distance([t[0] for t in got], [a * t[0] + b * t[1] for t in each]))
-
-    def _dot(self) -> float:
-        rng = torch.Generator().manual_seed(2)
-        v = pytree.tree_map(lambda t: torch.randn(t.shape, generator=rng, dtype=torch.float64), self.linear)
-        return laws.law_5(lambda _, w: self.linear, lambda _, w: self.graphs["adjoint"](*self.args, w), self.x, self.probes.flatten(0, 1), v)
-
-    def _tangent(self) -> float:
-        """Under policy "taylor" F v is the derivative of the untouched model: torch.func's, or by ``laws.twice_transposed`` where a custom
-        operator has no forward derivative (for which torch.func gives zeros, silently)."""
-        taylor = emit(program_of(self.model, example_inputs=self.example, policy="taylor", frontend=self.program.gm.meta["frontend"]["name"]), "filter")
-        custom = any(isinstance(n.target, torch._ops.OpOverload) and n.target.namespace != "aten" for n in self.program.gm.graph.nodes)
-        derivative = laws.twice_transposed if custom else laws.jacobian_vector_product
-        with unchanged(self.model):
-            expected = derivative(self._function(), self.x, self.probes[0])
-        return laws.distance(taylor(*self.args, self.probes[0]), list(expected))
-
-    def _function(self) -> Callable:
-        """The untouched model as a function of the probed place: its input, or the embedding of its tokens."""
-        node = self.program.probes[0].node
-        if node.op != "placeholder":
-            return lambda x: self._from_embedding(info(node).module, x)
-        tensors = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
-        at = tensors.index(node)
-        leaves, spec = pytree.tree_flatten((self.example.args, self.example.kwargs))
-        place = [i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor)][at]
-
-        def run(x: torch.Tensor) -> tuple:
-            copies = [v.clone() if isinstance(v, torch.Tensor) else v for v in leaves]  # a model may write into its inputs
-            args, kwargs = pytree.tree_unflatten([x.clone() if i == place else v for i, v in enumerate(copies)], spec)
-            return tuple(tensors_of(main_output(self.model(*args, **kwargs))))
-
-        return run
-
-    def _from_embedding(self, path: str, x: torch.Tensor) -> tuple:
-        handle = self.model.get_submodule(path).register_forward_hook(lambda module, inputs, output: x)
+    def _held(self, check: Any) -> Law:
+        if check.probed and not all(x.is_floating_point() for x in self.x):
+            return Law(check.name, check.statement, float("nan"), self.bound, f"the probed place holds {self.x[0].dtype}, of which there is no linear part")
         try:
-            return tuple(tensors_of(main_output(self.model(*self.example.args, **self.example.kwargs))))
-        finally:
-            handle.remove()
-
-    def _sums(self) -> float:
-        """F x0 + r = y0, and the contributions of one output sum to it."""
-        f = tensors_of(self.graphs["filter"](*self.args, self.x))
-        whole = laws.distance([a + b.reshape(a.shape) for a, b in zip(f, self.r)], [y.reshape(a.shape) for a, y in zip(f, self.y0)])
-        outputs = self.lin.F.outputs
-        shape = outputs.shapes[0][1:] if outputs.batched else outputs.shapes[0]
-        index = tuple(n // 2 for n in shape)
-        found = self.lin.contributions((self._key(), *index) if len(outputs.shapes) > 1 else index)
-        return max(whole, found.error / max(t.abs().max().item() for t in self.y0))
-
-    def _key(self) -> Any:
-        named = self.lin.F.outputs.build([None] * len(self.lin.F.outputs.shapes))
-        return next(iter(named)) if isinstance(named, dict) else 0
-
-    def _probes_apart(self) -> float:
-        worst = 0.0
-        for k, alone in enumerate(self.alone):
-            worst = max([worst, *(laws.distance([w.unflatten(0, (K, -1))[k]], [a]) for w, a in zip(self.together, alone))])
-        return worst
-
-    def _images_apart(self) -> float:
-        """Two images at once equal each alone; a graph of one batch size is made again for one image."""
-        B = self.x.shape[0]
-        if B == 1 or any(t.dim() == 0 or t.shape[0] != B for t in self.args):
-            return 0.0
-        fixed = self.program.gm.meta["frontend"].get("batch") == "specialised"
-        worst = 0.0
-        for b in range(B):
-            one = Example(*pytree.tree_map(lambda v: v[b : b + 1] if isinstance(v, torch.Tensor) else v, (self.example.args, self.example.kwargs)))
-            pair = emit(program_of(self.model, example_inputs=one), "pair") if fixed else self.graphs["pair"]
-            alone = tensors_of(pair(*one.tensors(), self.probes[0, b : b + 1])[1])
-            worst = max([worst, *(laws.distance([w[b : b + 1]], [a]) for w, a in zip(self.alone[0], alone))])
-        return worst
+            found = check.measure(self)
+        except NotChecked as reason:
+            return Law(check.name, check.statement, float("nan"), self.bound, str(reason))
+        except FxscopeError as error:
+            return Law(check.name, check.statement, float("nan"), self.bound, f"refused: {first_line(error)}")
+        except Exception as error:  # a graph that does not run holds no law
+            return Law(check.name, f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}", float("inf"), self.bound)
+        return found if isinstance(found, Law) else Law(check.name, check.statement, float(found), self.bound)
 
     def exports(self) -> list[str]:
         """The file forms that hold what the filter gives."""
@@ -154,8 +221,12 @@ class Subject:
         for form in ("pt2", "ts"):
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    save(stacked, f"{folder}/graph.{form}", (*self.args, self.probes))
+                    save(stacked, f"{folder}/graph.{form}", (*self.args, *self.probes))
                     done.append(form)
                 except Exception:  # the table says which forms work
                     continue
         return done
+
+
+def _tuple(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)

@@ -21,6 +21,7 @@ class Case:
     independent  the images of a batch do not depend on each other
     free         another batch size may be given to a graph made without an example
     sizes        other spatial sizes at which F must be the same network's F (shapes of the first input)
+    place        (model, arguments) -> (the model as a function of the probed value alone, that value), where the probe does not enter at the first input
     why          what was wrong once, or why it is refused
     """
 
@@ -33,13 +34,24 @@ class Case:
     independent: bool = True
     free: bool = True
     sizes: tuple[tuple[int, ...], ...] = ()
+    place: Callable[[nn.Module, tuple], tuple[Callable, torch.Tensor]] | None = None
     why: str = ""
+
+    def resized(self, args: tuple, shape: tuple[int, ...]) -> tuple:
+        """The arguments of another call, with a first input of this shape."""
+        generator = torch.Generator().manual_seed(1)
+        return (torch.randn(shape, generator=generator, dtype=torch.float64).to(args[0].dtype), *args[1:])
 
 
 CASES: list[Case] = []
 
 
-def case(*shapes: tuple[int, ...], inputs: Callable[[torch.Generator], tuple] | None = None, seed: int = 0, **fields: Any) -> Callable[[type], type]:
+def case(
+    *shapes: tuple[int, ...],
+    inputs: Callable[[torch.Generator], tuple] | None = None,
+    seed: int = 0,
+    **fields: Any,
+) -> Callable[[type], type]:
     """Register a module class: ``@case((2, 3, 8, 8))`` for float64 normal inputs of these shapes, or ``inputs=`` for others. Options as in ``Case``."""
 
     def draw(generator: torch.Generator) -> tuple:
@@ -51,7 +63,9 @@ def case(*shapes: tuple[int, ...], inputs: Callable[[torch.Generator], tuple] | 
                 torch.manual_seed(seed)
                 return kind().double().train(fields.get("train", False))
 
-        CASES.append(Case(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}", build, inputs or draw, **fields))
+        CASES.append(
+            Case(f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}", build, inputs or draw, **fields)
+        )
         return kind
 
     return register

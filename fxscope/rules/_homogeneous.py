@@ -1,0 +1,53 @@
+"""Roots of sums of powers: a norm written by hand is homogeneous of degree one, and is frozen as ``torch.norm`` is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.fx as fx
+
+_KEEP = (
+    "sum", "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "relu", "abs", "neg", "reshape", "flatten", "unflatten", "permute",
+    "transpose", "t", "squeeze", "unsqueeze", "getitem", "select", "identity", "to", "float", "double", "expand", "expand_as",
+)
+
+
+def is_norm(value: Any, exponent: float) -> bool:
+    """Whether ``value ** exponent`` is homogeneous of degree one: the p-th root of a sum, mean or pooling of p-th powers."""
+    found = degree(value)
+    return found is not None and found > 1 and abs(found * exponent - 1) < 1e-9
+
+
+def degree(value: Any) -> float | None:
+    """The power to which a value is homogeneous in what its sums of powers are taken of; None where it is not such a sum."""
+    from ..canonicalize.spell import bound, rule_of
+
+    rule = rule_of(value) if isinstance(value, fx.Node) else None
+    if rule is None:
+        return None
+    arguments = bound(value)
+    if rule.name in ("square", "var"):
+        return 2.0
+    if rule.name == "pow":
+        power = arguments["exponent"]
+        return float(power) if isinstance(power, (int, float)) and power > 1 else None
+    if rule.name in ("mul", "div"):
+        return _of_product(rule.name, arguments)
+    return degree(next(iter(arguments.values()))) if rule.name in _KEEP else None
+
+
+def _of_product(name: str, arguments: dict) -> float | None:
+    """x * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
+    from ..canonicalize.spell import rule_of
+
+    x, other = arguments["x"], arguments["other"]
+    if name == "mul" and x is other:
+        return 2.0
+    if not isinstance(other, fx.Node):
+        return degree(x)
+    if not isinstance(x, fx.Node):
+        return degree(other) if name == "mul" else None
+    signs = [getattr(rule_of(v), "name", "") in ("sign", "sgn") for v in (x, other)]
+    if name == "mul" and any(signs):
+        return degree(other if signs[0] else x)
+    return None

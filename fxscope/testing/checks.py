@@ -1,0 +1,202 @@
+"""The laws of one network: what each is called, says, and measures on a ``Subject``.
+
+``fxscope.verify``, ``check_rule`` and the matrix of networks all run this table. A measure gives the largest relative error, or a whole
+``Law`` where its statement or bound depends on the network; it raises ``NotChecked`` with the reason where there is nothing to hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import torch
+
+from ..rewrite import leaves
+from ..transform import tensors_of
+from . import invariance, laws
+from .derivative import law_6
+from .laws import Law, NotChecked, distance, largest
+from .structure import emitted, first_line, tensors_in
+from .subject import Subject
+
+EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # of y0, for which the same kernels run
+HEADS = 8  # outputs whose contributions are summed; more of them say nothing new
+
+
+@dataclass(frozen=True)
+class Check:
+    """A law as it is held against networks; ``probed``, that it is about F or r."""
+
+    name: str
+    statement: str
+    measure: Callable[[Subject], Any]
+    probed: bool = True
+
+
+def law_1(s: Subject) -> Law:
+    if s.outputs is not None:
+        raise NotChecked("outputs= names places inside the model, whose values it does not hand out")
+    dtype = next((t.dtype for t in s.y0 if t.is_floating_point()), torch.float64)
+    return Law("law 1", STATEMENT_1, distance(s.y0, s.exact()), EXACT.get(dtype, 1e-2))
+
+
+def law_2(s: Subject) -> float:
+    y0, y1 = s.pair_at_x0
+    return distance([b.reshape(a.shape) for a, b in zip(y0, y1, strict=True)], y0)
+
+
+def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
+    """F (a u + b v) = a F u + b F v, and F 0 = 0."""
+    mixed = tuple(torch.stack([a * p[0] + b * p[1], torch.zeros_like(p[0])]).flatten(0, 1) for p in s.probes)
+    got = [t.unflatten(0, (2, -1)) for t in s.affine(tensors_of(s.run(s.form("filter"), *mixed)))]
+    each = [t.unflatten(0, (s.K, -1)) for t in s.affine(tensors_of(s.linear))]
+    zero = largest(t[1].abs().max().item() for t in got if t.numel())
+    return largest([zero, distance([t[0] for t in got], [a * t[0] + b * t[1] for t in each])])
+
+
+def law_4(s: Subject) -> float:
+    return distance(s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)])
+
+
+def law_5(s: Subject) -> float:
+    """<F u, v> = <u, F^T v> of every probe, over the largest sum of the products' sizes."""
+    outputs, given = s.affine(tensors_of(s.linear)), s.affine(tensors_in(s.cotangents))
+    products = [(a * b).unflatten(0, (s.K, -1)).flatten(1) for a, b in zip(outputs, given, strict=True)]
+    left, sizes = sum(p.sum(1) for p in products), sum(p.abs().sum(1) for p in products)
+    right = sum((u * x.unflatten(0, (s.K, -1))).flatten(1).sum(1) for u, x in zip(s.probes, s.pulled, strict=True))
+    scale = sizes.max().item()
+    return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
+
+
+def law_8(s: Subject) -> float:
+    """F x0 + r = y0 over all outputs, and the contributions of two places of every output."""
+    f = tensors_of(s.run(s.form("filter"), *s.x))
+    expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
+    whole = distance([a + b.reshape(a.shape) for a, b in zip(f, s.r, strict=True)], expected)
+    scale = largest(t.abs().max().item() for t in s.affine(s.y0)) or 1.0
+    with s.calm():
+        found = list(s.lin.iter_contributions(_places(s)))
+    return largest([whole, *(_missing(s, each) / scale for each in found)])
+
+
+def _missing(s: Subject, found: Any) -> float:
+    """What the contributions lack; of all images together, where the images of the batch mix."""
+    missing = torch.as_tensor(found.total) - torch.as_tensor(found.output)
+    return (missing.sum() if s.mixing else missing).abs().max().item()
+
+
+def _places(s: Subject) -> list[Any]:
+    """A place in the middle of every output that the probe reaches, and its last one."""
+    space, nodes = s.lin.F.outputs, leaves(s.program.outputs)
+    known = len(nodes) == len(space.shapes)
+    heads = [i for i in range(len(space.shapes)) if not known or nodes[i] in s.program.affine][:HEADS]
+    found: list[Any] = []
+    for i in heads:
+        shape = space.shapes[i][1:] if space.batched else space.shapes[i]
+        key = () if len(space.shapes) == 1 else (_key(s, i),)
+        found += [(*key, *(n // 2 for n in shape)), (*key, *(n - 1 for n in shape))]
+    return found
+
+
+def _key(s: Subject, which: int) -> Any:
+    """How an index names one of several outputs."""
+    named = s.lin.F.outputs.build(list(range(len(s.lin.F.outputs.shapes))))
+    entries = named.items() if isinstance(named, dict) else enumerate(named)
+    key = next((k for k, v in entries if v == which), None)
+    if key is None:
+        raise NotChecked("the outputs are a structure of structures, whose places have no index")
+    return key
+
+
+def law_8_rows(s: Subject) -> float:
+    """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K places of every image."""
+    if len(s.y0) != 1 or s.y0[0].dim() < 2 or s.y0[0].shape[0] != s.batch:
+        raise NotChecked("the row form is about one output, of shape (B, ...)")
+    y0, N = s.y0[0].flatten(1), s.y0[0][0].numel()
+    index = torch.randint(N, (s.K, s.batch), generator=s.rng)
+    index[0, 0] = N - 1
+    y, rows, r = s.run(s.form("row"), index.flatten().to(y0.device))
+    rows = rows if isinstance(rows, tuple) else (rows,)
+    rows = [row.reshape(s.K, s.batch, -1) for row in rows]
+    at_x0 = sum((row * x.reshape(s.batch, -1)).sum(-1) for row, x in zip(rows, s.x)) + r.reshape(s.K, s.batch)
+    at_v = sum((row * p.reshape(s.K, s.batch, -1)).sum(-1) for row, p in zip(rows, s.probes))
+    images, places = torch.arange(s.batch), index
+    of_v = tensors_of(s.linear)[0].reshape(s.K, s.batch, -1)[torch.arange(s.K)[:, None], images, places]
+    pairs = [(at_x0, y0[images, places]), (at_v, of_v)]
+    if s.mixing:
+        pairs = [(a.sum(1), b.sum(1)) for a, b in pairs]
+    scales = (y0.abs().max(), tensors_of(s.linear)[0].abs().max())
+    errors = [((a - b).abs().max() / scale.clamp_min(1e-300)).item() for (a, b), scale in zip(pairs, scales)]
+    return largest([distance([y], [s.y0[0]]), *errors])
+
+
+def law_9(s: Subject) -> Law:
+    graphs = [s.form(name) for name in ("pair", "filter", "residual")]
+    return Law("law 9", STATEMENT_9, float(sum(len(laws.law_9(graph)) for graph in graphs)), 0.0)
+
+
+def law_11(s: Subject) -> Law:
+    """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images equal B calls."""
+    worst = largest(distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone) for k, alone in enumerate(s.alone))
+    reason = _not_apart(s)
+    if reason:
+        return Law("law 11", f"probes do not mix ({reason})", worst, s.bound)
+    statement = f"{STATEMENT_11} (each alone in a graph for one batch size)" if _fixed(s) else STATEMENT_11
+    return Law("law 11", statement, largest([worst, *(_alone(s, b) for b in range(s.batch))]), s.bound)
+
+
+def _fixed(s: Subject) -> bool:
+    return s.program.gm.meta["frontend"].get("batch", "free") != "free"
+
+
+def _not_apart(s: Subject) -> str:
+    """Why the images of the batch cannot be told apart."""
+    if s.batch == 1:
+        return "one image was given"
+    if any(x.dim() == 0 or x.shape[0] != s.batch for x in s.x):
+        return "the batch is not the first dimension of the probed place"
+    return s.mixing
+
+
+def _alone(s: Subject, b: int) -> float:
+    """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for one image."""
+    one = s.image(b)
+    pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
+    try:
+        y1 = tensors_of(s.run(pair, *(p[0, b : b + 1] for p in s.probes), args=one.tensors())[1])
+    except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
+        raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
+    return distance([w[b : b + 1] if w.dim() else w for w in s.alone[0]], y1)
+
+
+def _elsewhere(reason: str) -> Callable[[Subject], Any]:
+    def measure(s: Subject) -> Any:
+        raise NotChecked(reason)
+
+    return measure
+
+
+STATEMENT_1 = "y0 is the untouched model's output"
+STATEMENT_9 = "no edge leads from x1 to y0"
+STATEMENT_11 = "probes and images do not mix"
+CHECKS = (
+    Check("law 1", STATEMENT_1, law_1, False),
+    Check("law 2", "x1 = x0 gives y1 = y0 (eq. 3)", law_2),
+    Check("law 3", "superposition, and F 0 = 0", law_3),
+    Check("law 4", "pair = filter + residual", law_4),
+    Check("law 5", "dot test of F and its transpose", law_5),
+    Check("law 6", "F v is the derivative (policy taylor)", law_6),
+    Check("law 7", "F is the derivative with its factors detached", _elsewhere("it needs the network written by hand with its factors detached"), False),
+    Check("law 8", "F x0 + r = y0 = the sum of contributions", law_8),
+    Check("law 8 row", "<row, x0> + r_k = y0[k], <row, v> = (F v)[k]", law_8_rows),
+    Check("law 9", STATEMENT_9, law_9, False),
+    Check("law 10", "exported equals eager", _elsewhere("fxscope.save checks every file that it writes"), False),
+    Check("law 11", STATEMENT_11, law_11),
+    Check("law 12", "every spelling gives the same F", _elsewhere("it is about another spelling of the same model"), False),
+    Check("law 13 batch", "F is the same alone and in a batch", invariance.batch),
+    Check("law 13 size", "one graph holds at another size", invariance.size),
+    Check("law 13 example", "F is the same without an example", invariance.example),
+    Check("law 13 frontend", "both frontends give the same F", invariance.frontend),
+    Check("law 13 memory", "every memory mode gives the same F", invariance.memory),
+    Check("law 13 form", "every emitted form gives the same F", invariance.forms),
+)

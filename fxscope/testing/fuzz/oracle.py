@@ -1,0 +1,77 @@
+"""What is right for a drawn network, from autograd of the untouched module alone."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from ...transform import tensors_of
+from .network import BATCH, Network, forget
+
+SEED = 7  # of the draws of a network in train mode
+
+
+class Oracle:
+    """The untouched network at its example: outputs, their derivative by autograd, and whether images keep apart.
+
+    y   the floating outputs, flat;   u  a cotangent of each;   pulled  J^T u
+    """
+
+    def __init__(self, network: Network):
+        self.network = network
+        self.args = network.example()
+        model = network.build()
+        self.state = {n: t.clone() for n, t in model.state_dict().items()}
+        self.leaf = self.args[0].clone().requires_grad_()
+        torch.manual_seed(SEED)
+        with torch.enable_grad():
+            self.structure = model(self.leaf * 1, *(a.clone() for a in self.args[1:]))
+        forget(model)
+        self.y = tensors_of(self.structure)
+        rng = torch.Generator().manual_seed(network.seed + 1)
+        self.u = [torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype) for t in self.y]
+        self.v = torch.randn(4, *self.args[0].shape, generator=rng, dtype=torch.float64)
+        self.pulled = self.pull(self.u)
+
+    def pull(self, u: list[torch.Tensor]) -> torch.Tensor:
+        """J^T u."""
+        total = sum((a * b).sum() for a, b in zip(self.y, u))
+        return torch.autograd.grad(total, self.leaf, retain_graph=True, materialize_grads=True)[0]
+
+    @property
+    def usable(self) -> bool:
+        """Every output is finite and depends on x, and so is the derivative."""
+        finite = all(torch.isfinite(t).all() for t in (*self.y, self.pulled))
+        return finite and bool(self.y) and all(t.requires_grad for t in self.y) and bool(self.pulled.abs().max() > 1e-6)
+
+    def outputs(self, batch: int, larger: int = 0) -> list[torch.Tensor]:
+        """The outputs for another number of images, or at another size."""
+        model = self.network.build()
+        torch.manual_seed(SEED)
+        with torch.no_grad():
+            found = tensors_of(model(*self.network.example(batch, larger)))
+        forget(model)
+        return found
+
+    @functools.cached_property
+    def alone(self) -> list[torch.Tensor]:
+        """The outputs for the first image alone."""
+        return self.outputs(1)
+
+    @functools.cached_property
+    def apart(self) -> bool:
+        """Whether an output of the first image depends on no other image, by its derivative and by its value."""
+        if not self.network.alone or any(t.dim() == 0 or t.shape[0] != BATCH for t in self.y):
+            return False
+        seeds = [torch.zeros_like(t) for t in self.u]
+        for seed, u in zip(seeds, self.u):
+            seed[0] = u[0]
+        mixes = bool(self.pull(seeds)[1:].any())
+        same = all(a[:1].shape == b.shape and torch.allclose(a[:1], b, rtol=1e-6, atol=1e-7) for a, b in zip(self.y, self.alone))
+        return not mixes and same and not self.network.draws
+
+    def keys(self) -> list[Any]:
+        """How the outputs are named in an index."""
+        return list(self.structure) if isinstance(self.structure, dict) else list(range(len(self.y)))

@@ -1,0 +1,53 @@
+"""Output structures and calls under a function of their tensors, and what else every law needs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import torch
+import torch.fx as fx
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from ..emit import emit
+from ..example import Example
+from ..rewrite import Program
+
+
+def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:
+    """A form of a program in the mode of its model."""
+    return emit(program, form, probes).train(model.training)
+
+
+def mapped(function: Callable, value: Any) -> Any:
+    """The tensors of an output structure through a function; a dataclass becomes a namespace of its fields."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {name: mapped(function, v) for name, v in value.items()}
+    if hasattr(value, "_fields"):
+        return type(value)(*(mapped(function, v) for v in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(mapped(function, v) for v in value)
+    if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
+        names = vars(value) if isinstance(value, SimpleNamespace) else value.__dataclass_fields__
+        return SimpleNamespace(**{name: mapped(function, getattr(value, name)) for name in names})
+    return value
+
+
+def tensors_in(value: Any) -> list[torch.Tensor]:
+    """The tensors of a structure that ``mapped`` gave, in order."""
+    found: list[torch.Tensor] = []
+    mapped(found.append, value)
+    return found
+
+
+def mapped_example(function: Callable, example: Example) -> Example:
+    """The same call on other tensors."""
+    return Example(*pytree.tree_map(lambda v: function(v) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its class."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
