@@ -54,7 +54,7 @@ def _part(part: Any, index: Any, shape: tuple[int, ...], name: str) -> Any:
 
 def _is_part(part: Any) -> bool:
     """What stands in an index beside others, and is none by itself in a list of them."""
-    return isinstance(part, slice) or part is Ellipsis or part is None or hasattr(part, "__index__") and not _dim(part)
+    return isinstance(part, slice) or part is Ellipsis or part is None or hasattr(part, "__index__") and _dim(part) <= 0
 
 
 def _is_mask(value: Any) -> bool:

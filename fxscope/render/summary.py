@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch.fx as fx
 
 from ..assumptions import assumptions, said
+from ..interpretation import VERSION
 from ..ir import info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
@@ -59,6 +60,7 @@ class Summary:
     nonlinearities: dict[str, int]
     freezes: dict[str, int]
     specialised: str = ""
+    interpretation: int = VERSION
 
     @property
     def header(self) -> str:
