@@ -40,9 +40,9 @@ class Net(nn.Module):
 def interpreted(gain: float = 1.0, dtype: torch.dtype = torch.float32):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model, x0 = Net(), torch.randn(1, 1, 7, 8)
+        model, x0 = Net().to(dtype), torch.randn(1, 1, 7, 8).to(dtype)
     model.last.weight.data *= gain
-    return fxscope.interpret(model.to(dtype), x0.to(dtype))
+    return fxscope.interpret(model, x0)
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +236,13 @@ def test_sizes_of_tensors():
     assert norm_of([]) == 0 and norm_of([torch.tensor([float("nan"), 1.0])]) != norm_of([torch.tensor([float("nan"), 1.0])])
     assert (power_of_two(0.75), power_of_two(4.0), power_of_two(0.0)) == (0.5, 4.0, 1.0)
     assert multiplied(torch.tensor([1e30]), 1e-50).item() == pytest.approx(1e-20) and multiplied(torch.tensor([1e-30]), 1e60).item() == pytest.approx(1e30)
+
+
+@pytest.mark.parametrize("gain", [1e-30, 1e30])
+def test_errors_and_shares_of_a_reading_at_any_scale(gain):
+    lin, one = interpreted(power_of_two(gain)), interpreted()
+    assert 0 <= lin.error < 1e-5 and lin.gap(lin.x0 + 0.1)["error"] == pytest.approx(one.gap(one.x0 + 0.1)["error"], rel=1e-4)
+    rows, expected = (i.F.filters(rows=[(0, 3, 3)], progress=False).numbers() for i in (lin, one))
+    assert rows["norm"][0] == pytest.approx(power_of_two(gain) * expected["norm"][0], rel=1e-6)
+    found, known = (fxscope.compare(i.x0, ["freeze"], at=(0, 3, 3), model=i.model).readings[0] for i in (lin, one))
+    assert found.energy == pytest.approx(known.energy, rel=1e-6) and found.residual_share == pytest.approx(known.residual_share, rel=1e-6)

@@ -39,8 +39,8 @@ class Rows:
     """
 
     def __init__(self, F: "Operator", bar: Any = None):
-        self.F, self._bar = F.bare, bar
-        self.factor = F.factor
+        self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is nothing, whatever F is
+        self.factor = F.factor or 1.0
         self.passes = 0
         self._size: float | None = None  # of the operator without its factor, a power of two
 
