@@ -20,6 +20,7 @@ __all__ = [
     "NonFinite",
     "NotLocal",
     "StaleInterpreter",
+    "OtherInterpretation",
     "NotConverged",
     "ImagesMix",
     "IllConditioned",
@@ -145,6 +146,14 @@ class NotLocal(FxscopeError, ValueError):
     """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes.
 
     `lin.F.to_scipy()` is the operator itself, `lin.F.to_dense()` the matrix; a tap before the global layer is local again.
+    """
+
+
+class OtherInterpretation(FxscopeError, ValueError):
+    """Records of several versions of the interpretation are compared, or one of another version is gone on from.
+
+    Some F are others by now; the page on versions of the interpretation says which. Reading an older record is fine; to compare it or to go
+    on, compute it again.
     """
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .errors import FxscopeError
+from .interpretation import VERSION
 from .example import Example
 from .testing.laws import Law
 from .testing.structure import mapped_example
@@ -34,6 +35,7 @@ class Report:
     policy: str
     residual_share: float
     laws: tuple[Law, ...]
+    interpretation: int = VERSION
 
     @property
     def ok(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch.fx as fx
 
+from .. import interpretation
 from ..assumptions import KEY, assumptions
 from ..rewrite import Program, Structure
 from .checks import check_inputs
@@ -37,6 +38,6 @@ def finish(program: Program, graph: fx.Graph, form: str, stacked: bool, source: 
         in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    made_by = {"frontend": program.gm.meta.get("frontend"), KEY: known}
+    made_by = {"frontend": program.gm.meta.get("frontend"), KEY: known, interpretation.KEY: interpretation.VERSION}
     gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", **made_by}
     return gm

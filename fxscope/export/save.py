@@ -19,9 +19,11 @@ from torch.utils import _pytree as pytree
 
 from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
+from ..interpretation import KEY, check as check_version
 from ..unchanged import leaves_unchanged, unchanged
 from .check import SavedCheck, compare
 from . import shapes
+from .version import stamp, version_of
 from .convolutions import as_convolutions
 from .plain import plain
 
@@ -41,9 +43,10 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
                     probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
                     "spatial": of a stacked graph height and width too, for fully convolutional networks
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file,
-    too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about.
-    ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named "fxscope.assumptions".
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file, too: .pt2 and
+    .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about. ONNX files say why in their
+    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is the version of the
+    interpretation, in ``metadata_props``, an extra file of .pt2 and .ts, and the metadata of AOTInductor.
 
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
     and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
@@ -78,17 +81,22 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
 
 
 def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:
-    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
+    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
+
+    Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
+    """
     from ..transform import transform
 
+    format = format or _SUFFIXES[Path(path).suffix]
+    check_version({KEY: version_of(path, format)}, str(path), "save the graph again")
     with unchanged(model):
         return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, format)
 
 
-def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str | None) -> SavedCheck:
+def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
-    return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])
+    return compare(plain(graph), path, format, [(x0, x1), (x0, noise)])
 
 
 def _write_ts(graph, example, dynamic, path) -> None:
@@ -96,21 +104,20 @@ def _write_ts(graph, example, dynamic, path) -> None:
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
-        torch.jit.save(torch.jit.script(graph), path)
+        torch.jit.save(torch.jit.script(graph), path, _extra_files=stamp(graph))
 
 
 def _write_pt2(graph, example, dynamic, path) -> None:
     known = assumptions(graph)
-    if known:
-        graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
-    program = torch.export.export(graph, example, dynamic_shapes=dynamic)
-    torch.export.save(program, path, extra_files={_REASONS: json.dumps(as_data(known))} if known else None)
+    checked = _with_metadata_checks(graph, example) if known else graph  # torch.export's own checks are about sizes, not dtypes
+    extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
+    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files=extra)
 
 
 def _write_aoti(graph, example, dynamic, path) -> None:
     with torch.no_grad(), _kept_checks():
         program = torch.export.export(_with_metadata_checks(graph, example), example, dynamic_shapes=dynamic)
-        torch._inductor.aoti_compile_and_package(program, package_path=path)
+        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs={"aot_inductor.metadata": stamp(graph)})
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
@@ -153,6 +160,7 @@ def _write_onnx(graph, example, dynamic, path) -> None:
         file = torch.onnx.export(program, dynamo=True, verbose=False, **named)
     if assumptions(graph):
         file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))
+    file.model.metadata_props.update(stamp(graph))
     file.save(path, external_data=False)
 
 

@@ -13,6 +13,8 @@ from torch.utils import _pytree as pytree
 
 from ..emit import emit_shares, layer_of
 from ..errors import FxscopeError, ShapeError
+from ..interpretation import KEY, VERSION, of
+from .index import several
 from .origin import caption
 from .records import plain, read, write
 
@@ -71,6 +73,11 @@ class Contributions:
         """What these are the contributions of: model, hashes of weights and image, policy, dtype, versions."""
         return self._live()[0].F.origin() if self._origin is None else self._origin
 
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation that these are of."""
+        return VERSION if self._origin is None else of(self._origin)
+
     def by_layer(self, depth: int | None = None) -> dict[str, Any]:
         """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias.
 
@@ -106,7 +113,7 @@ class Contributions:
     def to_json(self) -> str:
         """The terms with their places, and the totals."""
         totals = {n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")}
-        return json.dumps({"index": str(self.index), **totals, "error": self.error, "terms": plain([asdict(t) for t in self.terms])}, indent=2)
+        return json.dumps({"index": str(self.index), KEY: self.interpretation, **totals, "error": self.error, "terms": plain([asdict(t) for t in self.terms])}, indent=2)
 
     def save(self, path: "str | Path") -> Path:
         """Terms, totals and origin into one .safetensors file."""
@@ -142,7 +149,7 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
     graph = emit_shares(lin.program).train(lin.model.training)
     labels = [{**label, "layer": layer_of(record)} for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])]
     lin.check_blocks()
-    indices = iter(indices)
+    indices = iter(several(indices, lin.F.outputs.name))
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)
 

@@ -27,6 +27,7 @@ from .fresh import Fresh
 from .linear import Operator
 from .memory import MODES, Kept
 from .origin import of_interpreter
+from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
 from .sparse import Support
 
@@ -223,11 +224,13 @@ class LinearInterpreter:
         return self._error
 
     def _gap_of_rows(self) -> float:
-        """|<F^T y0, x0> + <y0, r> - <y0, y0>| / |y0|^2, summed in double precision."""
+        """|<F^T u, x0> + <u, r> - <u, y0>| / <u, y0>, summed in double precision; u is y0 at a size around 1, whose product stays in range."""
         y, r = (pytree.tree_leaves(self._outputs(value)) for value in (self.y0, self.residual))
-        pulled = pytree.tree_leaves(self._pullback(self.F.outputs.build([t.unsqueeze(0) for t in y])))
-        total = sum(_product(a, b) for a, b in zip(pulled, pytree.tree_leaves(self.x))) + sum(_product(a, b) for a, b in zip(y, r))
-        size = sum(_product(t, t) for t in y)
+        unit = power_of_two(norm_of(y))
+        u = [t / unit for t in y]
+        pulled = pytree.tree_leaves(self._pullback(self.F.outputs.build([t.unsqueeze(0) for t in u])))
+        total = sum(_product(a, b) for a, b in zip(pulled, pytree.tree_leaves(self.x))) + sum(_product(a, b) for a, b in zip(u, r))
+        size = sum(_product(a, b) for a, b in zip(u, y))
         return abs(total - size) / size if size else abs(total)
 
     def gap(self, x: Any) -> dict[str, float]:
@@ -252,7 +255,10 @@ class LinearInterpreter:
             pytree.tree_leaves(value)
             for value in (self._linear(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)), self._outputs(y))
         )
-        return (sum((a.reshape(b.shape) - b).square().sum() for a, b in zip(got, expected)).sqrt() / sum(b.square().sum() for b in expected).sqrt()).item()
+        off, size = norm_of(a.reshape(b.shape) - b for a, b in zip(got, expected)), norm_of(expected)
+        if not size:
+            return math.inf if off else 0.0
+        return off / size
 
     def _replay(self, v: Any) -> Any:
         self.fresh.check()

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ..assumptions import DTYPE, assumptions, broken, input_names
 from ..emit.recorded import slots_of
 from ..errors import ShapeError
+from ..interpretation import VERSION
 from ..ir import info
 from ..optimize import optimized
 from ..rules import registry
@@ -48,6 +49,7 @@ class Storage:
     activations: int
     lines: tuple[Line, ...]
     weights: int
+    interpretation: int = VERSION
 
     @property
     def recorded(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 import torch.fx as fx
 
 from ..assumptions import assumptions, said
+from ..interpretation import VERSION
 from ..ir import info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
@@ -61,6 +62,7 @@ class Summary:
     freezes: dict[str, int]
     specialised: str = ""
     constant: tuple[str, ...] = ()
+    interpretation: int = VERSION
 
     @property
     def header(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ...interpretation import of
+
 HEAD = """# Conformance
 
 Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`; nothing here is edited by
@@ -52,7 +54,9 @@ def write_docs(folder: Path) -> Path:
 
 def _section(suite: str, lines: list[dict]) -> str:
     good = sum(line["status"] == "ok" for line in lines)
-    rows = [f"## {suite}: {good} of {len(lines)}", "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
+    versions = sorted({of(line) for line in lines})
+    said = f"Version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))} of the interpretation."
+    rows = [f"## {suite}: {good} of {len(lines)}", "", said, "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
     return "\n".join([*rows, *(_row(line) for line in lines), ""])
 
 
