@@ -63,9 +63,11 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "frozen"
     arguments = bound(node)
     carried = [name for name in rule.carries if _affine(arguments.get(name))]
-    other = [name for name, value in arguments.items() if name not in (*rule.carries, *rule.ignores) and _affine(value)]
+    allowed = (*rule.carries, *rule.ignores, *(rule.frozen if variant != "taylor" else ()))
+    other = [name for name, value in arguments.items() if name not in allowed and _affine(value)]
     if other:
-        offenders.append((node, f"its {', '.join(other)} depends on the probe; only {', '.join(rule.carries) or 'nothing'} may"))
+        under = ' under "taylor"' if set(other) & set(rule.frozen) else ""
+        offenders.append((node, f"its {', '.join(other)} depends on the probe; only {', '.join(rule.carries) or 'nothing'} may{under}"))
     return "affine" if carried else "frozen"
 
 

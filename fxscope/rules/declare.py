@@ -66,6 +66,7 @@ class Rule:
     functions, methods, modules   every other spelling; modules may map a class to a function module -> arguments
     carries    the arguments that may depend on the probe
     ignores    arguments that are read for their size or dtype alone
+    frozen     arguments whose values are constants of x0 in every variant but "taylor", where they may not depend on the probe
     rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
     interval   bounds of the output from those of the arguments (None: unbounded)
     reduced    along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``); None: along none
@@ -91,6 +92,7 @@ class Rule:
     modules: dict[type, Callable | None] = field(default_factory=dict)
     carries: tuple[str, ...] = ("x",)
     ignores: tuple[str, ...] = ()
+    frozen: tuple[str, ...] = ()
     rank: Callable | None = None
     input_rank: int | None = None
     interval: Callable | None = None

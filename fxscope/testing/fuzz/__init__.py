@@ -1,9 +1,8 @@
-"""The fuzzer: networks drawn as source text with the habits of real code, held against every law, and shrunk where they fail."""
+"""The fuzzer: networks drawn as source text with the habits of real code, held against every law, and shrunk where they fail.
 
-from .check import Finding, Result, check
-from .draw import draw
-from .network import Network
+``draw.draw`` gives the network of a seed, ``check.check`` what is wrong with it, ``shrink.shrink`` a smaller one that fails in the same way.
+"""
+
 from .report import Report, fuzz
-from .shrink import shrink
 
-__all__ = ["Finding", "Network", "Report", "Result", "check", "draw", "fuzz", "shrink"]
+__all__ = ["Report", "fuzz"]

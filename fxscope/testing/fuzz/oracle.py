@@ -62,15 +62,20 @@ class Oracle:
 
     @functools.cached_property
     def apart(self) -> bool:
-        """Whether an output of the first image depends on no other image, by its derivative and by its value."""
+        """Whether outputs of an image depend on no other image, by the derivative of all and the value of the first."""
         if not self.network.alone or any(t.dim() == 0 or t.shape[0] != BATCH for t in self.y):
             return False
-        seeds = [torch.zeros_like(t) for t in self.u]
-        for seed, u in zip(seeds, self.u):
-            seed[0] = u[0]
-        mixes = bool(self.pull(seeds)[1:].any())
+        mixes = any(self._reads_others(image) for image in range(BATCH))
         same = all(a[:1].shape == b.shape and torch.allclose(a[:1], b, rtol=1e-6, atol=1e-7) for a, b in zip(self.y, self.alone))
         return not mixes and same and not self.network.draws
+
+    def _reads_others(self, image: int) -> bool:
+        seeds = [torch.zeros_like(t) for t in self.u]
+        for seed, u in zip(seeds, self.u):
+            seed[image] = u[image]
+        pulled = self.pull(seeds)
+        pulled[image] = 0
+        return bool(pulled.any())
 
     def keys(self) -> list[Any]:
         """How the outputs are named in an index."""
