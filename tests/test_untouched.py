@@ -144,7 +144,7 @@ class Caches(Base):
         self.meter.add(1)
         self.plain[0] += 1
         self.array[0] += 1
-        torch.rand(2, generator=self.generator)
+        self.generator.manual_seed(self.generator.initial_seed() + 1)
         return h
 
 
@@ -194,7 +194,7 @@ def fingerprint(model):
     found = {}
     for path, module in model.named_modules():
         for kind in (type(module), Base):
-            found[path, "class", kind.__name__] = {k: repr(v) for k, v in vars(kind).items() if not callable(v)}
+            found[path, "class", kind.__name__] = {k: repr(v) for k, v in vars(kind).items() if not callable(v) and not k.startswith("__")}
         for name, value in vars(module).items():
             found[path, name] = described(value)
     found["random"] = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
