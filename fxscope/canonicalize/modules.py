@@ -91,7 +91,10 @@ def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
 
 def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: nn.Module) -> fx.Node:
     """The computation of a parametrised tensor (weight norm, spectral norm), traced into the graph: constants of x0."""
-    name = next(n for n in module.parametrizations if getattr(module, n).shape == value.shape and torch.equal(getattr(module, n), value))
+    names = [n for n in module.parametrizations if getattr(module, n).shape == value.shape and torch.equal(getattr(module, n), value)]
+    if not names:  # spectral norm in train mode takes a step of its power method
+        raise TraceFailure(f"{node.target}: its parametrised tensor is another at every reading; call .eval()")
+    name = names[0]
     chain = module.parametrizations[name]
     path = f"{node.target}.parametrizations.{name}"
     try:
