@@ -216,6 +216,11 @@ def _refuse_patched(model: nn.Module) -> None:
     if "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
         what = "forward is set on the instance" if "forward" in vars(model) else "class has a __call__ of its own"
         raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the class's forward")
+    for path, module in model.named_modules():
+        own = type(module).__getattr__ is not nn.Module.__getattr__ or type(module).__getattribute__ is not nn.Module.__getattribute__
+        for name, value in [*module._parameters.items(), *module._buffers.items()] if own else ():
+            if getattr(module, name) is not value:
+                raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: the __getattr__ of {path or 'the model'} gives another {name} than is registered, which a graph reads")
 
 
 def check_model(model: nn.Module) -> None:

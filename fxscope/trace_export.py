@@ -177,11 +177,11 @@ class _Lifter:
 
     def _tensor(self, spec: Any) -> torch.Tensor:
         """The model's own parameter or buffer; a constant that its Python code made is kept by the exported program."""
-        if spec.kind is InputKind.PARAMETER:
-            return self.model.get_parameter(spec.target)
-        if spec.kind is InputKind.BUFFER:
-            return self.model.get_buffer(spec.target)
-        return self.program.constants[spec.target]
+        if spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER):
+            return self.program.constants[spec.target]
+        path, _, name = spec.target.rpartition(".")
+        module = self.model.get_submodule(path)
+        return (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]  # past a __getattr__ of the model's own
 
     def _attribute(self, path: str, value: torch.Tensor) -> fx.Node:
         self.attributes[path] = value
