@@ -15,7 +15,7 @@ import fxscope
 from fxscope.emit import FORMS, emit
 from fxscope.operator.memory import MODES
 from fxscope.transform import program_of
-from zoo_products import operators, saved
+from zoo_products import operators, saved, verified
 from zoo_walk import (
     BOUND,
     K,
@@ -358,6 +358,7 @@ GROUPS: dict[str, Callable[[Walk], None]] = {
     "other_sizes": other_sizes,
     "frontends": frontends,
     "operators": operators,
+    "verified": verified,
     "saved": saved,
 }
 
