@@ -265,7 +265,7 @@ def row_command(model, image, at, top, output, weights, policy, size, as_json):
     row, value = lin.F.row(index), float(lin.y0[0][index])
     linear = float((row * lin.x0[0]).sum())
     r = float(lin.residual[0][index])
-    numbers = {"index": index, "y0": value, "row_x0": linear, "r": r, "error": abs(linear + r - value), "nonzero": int(row.count_nonzero()), "energy": float(row.square().sum())}
+    numbers = {"index": index, "y0": value, "row_x0": linear, "r": r, "error": abs(linear + r - value), "nonzero": int(row.count_nonzero()), "energy": float(row.double().square().sum())}
     click.echo(json.dumps(numbers) if as_json else f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error {numbers['error']:.1e}); {numbers['nonzero']} of {row.numel()} coefficients are not 0")
     _shown(lambda: plot.row(row, text=_caption(model, lin)), output)
 
@@ -281,7 +281,7 @@ def column_command(model, image, at, output, weights, policy, size, as_json):
     lin = _read(model, image, weights, policy, size)
     index = _place(at) if at else (0, *(s // 2 for s in lin.F.inputs.shape[1:]))
     column = lin.F.column(index)
-    numbers = {"index": index, "sum": float(column.sum()), "energy": float(column.square().sum()), "nonzero": int(column.count_nonzero())}
+    numbers = {"index": index, "sum": float(column.sum()), "energy": float(column.double().square().sum()), "nonzero": int(column.count_nonzero())}
     click.echo(json.dumps(numbers) if as_json else f"column {list(index)}: sum {numbers['sum']:.6g}, energy {numbers['energy']:.6g}; {numbers['nonzero']} of {column.numel()} coefficients are not 0")
     if output and column.dim() < 2:
         raise FxscopeError(f"the outputs of {model} are {column.numel()} scores and no image: there is no picture of a column; leave out -o")

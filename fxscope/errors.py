@@ -19,6 +19,8 @@ __all__ = [
     "ShapeError",
     "NonFinite",
     "NotLocal",
+    "StaleInterpreter",
+    "OtherInterpretation",
     "NotConverged",
     "ImagesMix",
     "IllConditioned",
@@ -101,7 +103,7 @@ class NotFloating(FxscopeError, TypeError):
 class LawBroken(FxscopeError, AssertionError):
     """The traced graph does not compute what the untouched model computes; both numbers are in the message.
 
-    A model that draws random numbers needs `.eval()`. Otherwise it is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
+    Both sides are run on the same random numbers. It is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
     """
 
 
@@ -133,10 +135,25 @@ class NonFinite(FxscopeError, ArithmeticError):
     """
 
 
+class StaleInterpreter(FxscopeError, RuntimeError):
+    """Something that a linear interpreter was made from has changed since: a weight was trained on, loaded, cast or replaced, or a recorded value written over.
+
+    The message names it. Call `fxscope.interpret(model, x0)` again, or interpret a copy of the model (`copy.deepcopy(model)`) that nobody trains.
+    """
+
+
 class NotLocal(FxscopeError, ValueError):
     """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes.
 
     `lin.F.to_scipy()` is the operator itself, `lin.F.to_dense()` the matrix; a tap before the global layer is local again.
+    """
+
+
+class OtherInterpretation(FxscopeError, ValueError):
+    """Records of several versions of the interpretation are compared, or one of another version is gone on from.
+
+    Some F are others by now; the page on versions of the interpretation says which. Reading an older record is fine; to compare it or to go
+    on, compute it again.
     """
 
 

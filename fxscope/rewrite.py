@@ -175,16 +175,16 @@ class _Rewriter:
                 result = self._run(rule.variants[variant], arguments, call)
             except TypeError as error:
                 raise unsupported([(node, f"its rule {rule.name} does not know this form: {error}")]) from error
-            shape = fx.Proxy(node, self.tracer)
-            if rule.yields == "values":
-                shape = shape[0]  # values and indices: a named tuple has no size of its own
-                self.facts.ranks[shape.node] = self.facts.ranks.get(node)
+            like = fx.Proxy(node, self.tracer)
+            if rule.yields == "values":  # the shape is that of the values, not of the pair
+                like = like[0]
+                self.facts.ranks[like.node] = self.facts.rank(node)
         self._tag(node, before, rule, variant)
         if isinstance(result, tuple):
             twin, inputs = result
         else:
             twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
-        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, shape)
+        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, like)
 
     def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
         parameters = inspect.signature(function).parameters

@@ -65,7 +65,7 @@ class Halved(nn.Module):
 
 
 SIZED = {
-    "step": lambda x: x[..., ::2, ::2], "cut": lambda x: x[..., 1::2, :-3], "fixed size": lambda x: nn.functional.interpolate(x, size=(16, 16), mode="bilinear"),
+    "fixed size": lambda x: nn.functional.interpolate(x, size=(16, 16), mode="bilinear"),
     "align_corners": lambda x: nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True),
 }  # fmt: skip
 
@@ -76,8 +76,22 @@ def test_what_depends_on_the_size_of_the_image_is_refused(how, dtype):
     torch.manual_seed(0)
     x0 = torch.rand(1, 1, 32, 32, dtype=dtype)
     model = randomize(Halved(SIZED[how]).to(dtype).eval(), x0)
-    with pytest.raises(NotLocal, match="on a wider one" if how != "cut" else "does not run on the crop"):
-        fxscope.local_row(model, x0, (0, 7, 8) if how != "cut" else (0, 3, 3))
+    with pytest.raises(NotLocal, match=r"interpolate at interpolate \(test_crop.py.*it depends on the image's size"):
+        fxscope.local_row(model, x0, (0, 7, 8))
+
+
+GRIDS = {"step": lambda x: x[..., ::2, ::2], "cut": lambda x: x[..., 1::2, :-3], "three": lambda x: x[:, :, 2::3, 1:-1:3], "one": lambda x: x[..., 4:, :9]}
+
+
+@pytest.mark.parametrize("how", GRIDS)
+def test_grids_of_slices(how):
+    x0 = torch.rand(1, 1, 48, 60, generator=torch.Generator().manual_seed(0), dtype=D)
+    torch.manual_seed(0)
+    model = randomize(Halved(GRIDS[how]).double().eval(), x0)
+    lin = fxscope.interpret(model, x0)
+    for place in ((0, 0, 0), (0, 7, 8), (0, -1, -1), (0, 2, 5)):
+        got, row = fxscope.local_row(model, x0, place), lin.F.row(place)
+        assert (row[got.box] - got.values).abs().max() < 1e-12 and got.values.count_nonzero() == row.count_nonzero()
 
 
 def test_the_model_runs_under_autocast_after_its_shapes_were_read():

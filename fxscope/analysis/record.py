@@ -9,26 +9,31 @@ from typing import Any
 
 import torch
 
+from ..interpretation import KEY, VERSION
 from ..operator.records import plain
 
 
+@dataclasses.dataclass(frozen=True)
 class Result:
-    """Base of the records: ``numbers`` are the figures of merit, which the table and the JSON show."""
+    """Base of the records: ``numbers`` are the figures of merit, which the table and the JSON show; each is of a version of the interpretation."""
+
+    interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
 
     def numbers(self) -> dict[str, Any]:
         """The measured numbers by name; tensors of pictures are left out."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.name.startswith("_") and not _picture(getattr(self, f.name))}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _figure(self, f.name)}
 
     def to_json(self) -> str:
-        return json.dumps({"kind": type(self).__name__, **plain(self.numbers())}, indent=2)
+        return json.dumps({"kind": type(self).__name__, KEY: self.interpretation, **plain(self.numbers())}, indent=2)
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(_short(v))}</td></tr>" for k, v in plain(self.numbers()).items())
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
-def _picture(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dim() > 2
+def _figure(record: Result, name: str) -> bool:
+    value = getattr(record, name)
+    return not name.startswith("_") and name != KEY and not (isinstance(value, torch.Tensor) and value.dim() > 2)
 
 
 def _short(value: Any) -> str:

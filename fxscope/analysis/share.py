@@ -15,8 +15,10 @@ from torch import nn
 
 from ..assumptions import takes
 from ..errors import FxscopeError
+from ..interpretation import KEY, VERSION, check
 from ..operator.progress import steps
 from ..transform import transform
+from ..unchanged import unchanged
 from .record import Result
 
 
@@ -71,7 +73,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
 
     models  one classifier or {name: classifier}, each (B, ...) -> (B, labels)
     images  (name, x0) one after the other, x0 (1, ...) as the networks take it; they are read as they are used, again for every network
-    state   a JSON file that is written after every batch; run again with it, images that are in it are not computed again
+    state   a JSON file that is written after every batch; run again with it, images that are in it are not computed again.
+            One of another version of the interpretation raises ``OtherInterpretation``
     batch   images that run together, where they have one size
 
     The share depends on what x = 0 means: x0 is the input as the network takes it (for ImageNet networks normalised, so that
@@ -88,7 +91,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
             for names, x0 in _batches(images, batch, known):
                 if graph is None or not takes(graph, x0):
                     graph = _graph(model, x0, policy)
-                known.update(_measure(graph, names, x0))
+                with unchanged(model):
+                    known.update(_measure(graph, names, x0))
                 kept.write()
                 bar.update(len(names))
         if not known:
@@ -139,6 +143,10 @@ class _Kept:
                 self.values = json.loads(self.path.read_text())
             except ValueError as error:
                 raise FxscopeError(f"{self.path} is no state of residual_share: {error}") from error
+            if not isinstance(self.values, dict):
+                raise FxscopeError(f"{self.path} is no state of residual_share: it holds a {type(self.values).__name__}")
+            check(self.values, f"{self.path}, a state of residual_share,", "give another file, and the shares are computed again")
+            self.values.pop(KEY)
 
     def of(self, name: str, model: nn.Module, policy: str) -> dict:
         digest = hashlib.sha256()
@@ -150,5 +158,5 @@ class _Kept:
     def write(self) -> None:
         if self.path is not None:
             new = self.path.with_suffix(self.path.suffix + ".new")
-            new.write_text(json.dumps(self.values))
+            new.write_text(json.dumps({KEY: VERSION, **self.values}))
             os.replace(new, self.path)

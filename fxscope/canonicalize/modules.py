@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from torch.nn.utils import parametrize
 
 from ..errors import TraceFailure
 from ..ir import info, mark
+from ..overridden import own_class
 from ..rules import registry
-from ..trace import Tracer, unchanged
+from ..trace import Tracer
+from ..unchanged import unchanged
 
 
 def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
@@ -23,7 +26,7 @@ def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
 
 
 def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module) -> None:
-    if isinstance(module, nn.Identity):
+    if own_class(module, (nn.Identity,)) is not None:
         node.replace_all_uses_with(node.args[0])
         graph.erase_node(node)
         return
@@ -32,7 +35,8 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         return
     rule, adapter = found
     names = list(rule.signature.parameters)
-    values = adapter(module) if adapter else {n: getattr(module, n) for n in names[len(node.args):] if hasattr(module, n)}
+    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():  # reading a weight may run its power method
+        values = adapter(module) if adapter else {n: getattr(module, n) for n in names[len(node.args):] if hasattr(module, n)}
     prepare = values.pop("input", None)
     defaults = {n: p.default for n, p in rule.signature.parameters.items()}
     with graph.inserting_before(node):

@@ -19,17 +19,21 @@ from torch.utils import _pytree as pytree
 
 from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
+from ..interpretation import KEY, check as check_version
+from ..unchanged import leaves_unchanged, unchanged
 from .check import SavedCheck, compare
 from . import shapes
+from .version import stamp, version_of
 from .convolutions import as_convolutions
 from .plain import plain
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
-_REASONS = "fxscope.assumptions"  # what a file was made for: a key of ONNX's metadata_props, an extra file of a .pt2
+_REASONS = "fxscope.assumptions"  # a key of ONNX's metadata_props, an extra file of a .pt2
 _METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
+@leaves_unchanged
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
     """Write ``graph`` to ``path`` and return how the file compares with it.
 
@@ -41,11 +45,12 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
 
     What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file, too: .pt2 and
     .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about. ONNX files say why in their
-    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions".
+    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is the version of the
+    interpretation, in ``metadata_props``, an extra file of .pt2 and .ts, and the metadata of AOTInductor.
 
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
     and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
-    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had, or a size that cannot be free.
+    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format, or a free size, that cannot be had.
     """
     path = Path(path)
     format = format or _SUFFIXES.get(path.suffix)
@@ -54,8 +59,10 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
-        raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
-    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=format in ("pt2", "ts"))
+        way = "make the graph of a float32 model, with such example inputs" if assumptions(graph) else "save graph.float() with float32 inputs"
+        raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
+    asserts = format in ("pt2", "ts")
+    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
     if format == "ts":
         dynamic = True
         example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)  # its states are a list
@@ -74,13 +81,22 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
 
 
 def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:
-    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes."""
+    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
+
+    Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
+    """
     from ..transform import transform
 
-    graph = transform(model, probes=probes, policy=policy)
+    format = format or _SUFFIXES[Path(path).suffix]
+    check_version({KEY: version_of(path, format)}, str(path), "save the graph again")
+    with unchanged(model):
+        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, format)
+
+
+def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
-    return compare(plain(graph), path, format or _SUFFIXES[Path(path).suffix], [(x0, x1), (x0, noise)])
+    return compare(plain(graph), path, format, [(x0, x1), (x0, noise)])
 
 
 def _write_ts(graph, example, dynamic, path) -> None:
@@ -88,23 +104,24 @@ def _write_ts(graph, example, dynamic, path) -> None:
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
-        torch.jit.save(torch.jit.script(graph), path)
+        torch.jit.save(torch.jit.script(graph), path, _extra_files=stamp(graph))
 
 
 def _write_pt2(graph, example, dynamic, path) -> None:
     known = assumptions(graph)
     checked = _with_metadata_checks(graph, example) if known else graph  # torch.export's own checks are about sizes, not dtypes
-    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files={_REASONS: json.dumps(as_data(known))} if known else None)
+    extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
+    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files=extra)
 
 
 def _write_aoti(graph, example, dynamic, path) -> None:
     with torch.no_grad(), _kept_checks():
         program = torch.export.export(_with_metadata_checks(graph, example), example, dynamic_shapes=dynamic)
-        torch._inductor.aoti_compile_and_package(program, package_path=path)
+        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs={"aot_inductor.metadata": stamp(graph)})
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
-    """The graph with an operator for every tensor input that asserts its sizes, those that are not free as numbers, and its dtype."""
+    """The graph with an operator a tensor input that asserts its dtype and sizes, those that are not free as numbers."""
     checked = plain(graph)
     inputs = [n for n in checked.graph.nodes if n.op == "placeholder"]
     tracer = fx.proxy.GraphAppendingTracer(checked.graph)
@@ -119,12 +136,13 @@ def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModu
 
 @contextlib.contextmanager
 def _kept_checks() -> Iterator[None]:
-    """AOTInductor drops assertions about inputs, and its packages read a tensor of another size as if it had theirs: here they are kept."""
+    """AOTInductor drops assertions about inputs, and its packages read another size as if it were theirs: they are kept."""
     from torch._inductor import lowering
     from torch._inductor.fx_passes import post_grad
 
     called = lowering.fallback_handler(_METADATA, add_to_fallback_set=False)
-    with mock.patch.dict(lowering.lowerings, {_METADATA: called}), mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None):
+    kept = mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None)
+    with mock.patch.dict(lowering.lowerings, {_METADATA: called}), kept:
         yield
 
 
@@ -138,9 +156,11 @@ def _write_onnx(graph, example, dynamic, path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
-        file = torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False)
+        named = dict(input_names=names, output_names=_output_names(graph))
+        file = torch.onnx.export(program, dynamo=True, verbose=False, **named)
     if assumptions(graph):
         file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))
+    file.model.metadata_props.update(stamp(graph))
     file.save(path, external_data=False)
 
 

@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from ..errors import ShapeError
+from ..interpretation import VERSION, together
 from ..policy import Policy
 from ..transform import tensors_of
 from .interpreter import LinearInterpreter, interpret
+from .scale import norm_of, power_of_two
 
 HEAD = 5  # singular values
 
@@ -37,6 +39,7 @@ class Reading:
     distance: tuple[int, ...]
     energy: tuple[float, ...]
     spectrum: tuple[float, ...]
+    interpretation: int = VERSION
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Comparison:
     readings: tuple[Reading, ...]
     limit: float
 
+    def __post_init__(self):
+        together(self.readings, "compare")
+
     def __getitem__(self, name: str) -> Reading:
         return next(r for r in self.readings if r.name == name)
 
@@ -58,8 +64,8 @@ class Comparison:
 
     def to_json(self) -> str:
         """Everything but the rows' coefficients, of which the norm is given."""
-        fields = ("name", "policy", "residual_share", "gap", "changed", "place", "distance", "energy", "spectrum")
-        readings = [{**{f: getattr(r, f) for f in fields}, "row_norm": r.row.norm().item(), "row_shape": list(r.row.shape)} for r in self.readings]
+        fields = ("name", "policy", "residual_share", "gap", "changed", "place", "distance", "energy", "spectrum", "interpretation")
+        readings = [{**{f: getattr(r, f) for f in fields}, "row_norm": norm_of([r.row]), "row_shape": list(r.row.shape)} for r in self.readings]
         return json.dumps({"at": str(self.at), "near": self.near, "limit": self.limit, "readings": readings}, indent=2)
 
     def plot(self, text: str = "") -> Any:
@@ -92,7 +98,7 @@ def compare(x0: torch.Tensor, readings: Any, at: Any, *, model: nn.Module | None
     if x0.shape[0] != 1:
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(x0)
-    x = x0 + near * x0.norm() * noise / noise.norm()
+    x = x0 + (near * norm_of([x0]) / norm_of([noise])) * noise
     found = tuple(_read(name, network, policy, x0, x, at, spectrum) for name, (network, policy) in _entries(readings, model).items())
     return Comparison(at, near, found, max(r.row.abs().max().item() for r in found))
 
@@ -121,7 +127,7 @@ def _said(policy: Any) -> str:
 
 def _share(lin: LinearInterpreter) -> float:
     r, y = tensors_of(lin.residual), tensors_of(lin.y0)
-    return (sum(t.square().sum() for t in r).sqrt() / sum(t.square().sum() for t in y).sqrt().clamp_min(1e-300)).item()
+    return norm_of(r) / (norm_of(y) or 1.0)
 
 
 def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...]:
@@ -135,6 +141,7 @@ def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...
 
 def _energy(row: torch.Tensor, place: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Cumulated share of sum row^2 within a (largest-coordinate) distance of the place."""
+    row = row.double() / power_of_two(norm_of([row]))
     power = row.square().sum(0) if row.dim() > 1 else row.square()
     axes = [(torch.arange(n, device=row.device) - p).abs() for n, p in zip(power.shape, place)]
     far = torch.stack(torch.meshgrid(*axes, indexing="ij")).amax(0)

@@ -11,8 +11,10 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import ShapeError
+from ..interpretation import of
 from .origin import caption
 from .records import read, write
+from .scale import norms
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Filters:
     def __getitem__(self, which: int) -> Any:
         return pytree.tree_map(lambda t: t[which], self.values)
 
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation that these are of."""
+        return of(self.origin)
+
     def plot(self, which: int = 0, **options: Any):
         """One of them, whole and zoomed: ``fxscope.plot.row`` or ``column``; captioned with model, policy, dtype and verification error."""
         from ..plot import column, row
@@ -46,7 +53,8 @@ class Filters:
     def numbers(self) -> dict[str, Any]:
         """Sum, norm and largest magnitude of each."""
         flat = torch.cat([t.flatten(1) for t in pytree.tree_leaves(self.values)], 1)
-        return {"kind": self.kind, "indices": list(self.indices), "sum": flat.sum(1).tolist(), "norm": flat.norm(dim=1).tolist(), "largest": flat.abs().amax(1).tolist(), "origin": self.origin}
+        said = {"kind": self.kind, "indices": list(self.indices), "sum": flat.double().sum(1).tolist(), "norm": norms(flat).tolist()}
+        return {**said, "largest": flat.abs().amax(1).tolist(), "interpretation": self.interpretation, "origin": self.origin}
 
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)

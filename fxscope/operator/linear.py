@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, NotLocal, ShapeError
 from .filters import Filters
+from .index import several
 from .origin import of_operator
 from .progress import steps
 from .scale import multiplied
@@ -86,11 +87,11 @@ class Operator:
 
     def rows(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
         """F^T e_i for every index, (R, *inputs)."""
-        return self.T.columns(indices, progress)
+        return self.T.columns(several(indices, self.outputs.name), progress)
 
     def columns(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
         """F e_j for every index, (R, *outputs)."""
-        found = [y for _, y in self._iterate(list(indices), self.chunk, None, progress)]
+        found = [y for _, y in self._iterate(list(several(indices, self.inputs.name)), self.chunk, None, progress)]
         if not found:
             return self.outputs.build(self.outputs.zeros(0))
         return pytree.tree_map(lambda *t: torch.stack(t), *found)
@@ -99,7 +100,9 @@ class Operator:
         """The row of an output, <row, x0> + r = y0[index]: its receptive filter (paper, eq. 7 and 8).
 
         index   of the un-batched output, e.g. (c, y, x); with slices or a boolean mask the sum of the rows; {index: weight}
-                their combination; with several outputs (key, ...); with B > 1 one for all images, or a list of B
+                their combination; with several outputs (key, ...); with B > 1 one for all images, or a list of B of them
+
+        Raises ``PlaceIndexError``, also for a list or an array of whole numbers, which may mean one place or several.
         """
         return self.rows([index], progress=False)[0] if not self._structured(self.inputs) else pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
 
@@ -111,7 +114,7 @@ class Operator:
         """Rows (receptive filters) or columns (projective filters) as a record that knows what it is of, shows, saves and loads itself."""
         if (rows is None) == (columns is None):
             raise FxscopeError("filters takes rows= or columns=, a list of indices")
-        indices = list(columns if rows is None else rows)
+        indices = list(several(*((columns, self.inputs.name) if rows is None else (rows, self.outputs.name))))
         values = self.columns(indices, progress) if rows is None else self.rows(indices, progress)
         return Filters("column" if rows is None else "row", tuple(map(str, indices)), values, self.origin())
 
@@ -121,7 +124,7 @@ class Operator:
 
     def iter_rows(self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True) -> Iterator[tuple[Any, Any]]:
         """(index, row) one by one, computed ``chunk`` at a time and moved to ``out_device``: for more rows than memory holds."""
-        return self.T._iterate(indices, chunk or self.chunk, out_device, progress)
+        return self.T._iterate(several(indices, self.outputs.name), chunk or self.chunk, out_device, progress)
 
     def _iterate(self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool) -> Iterator[tuple[Any, Any]]:
         if chunk < 1:
@@ -153,13 +156,19 @@ class Operator:
         return FlatOperator(self)
 
     def to_scipy(self):
-        """A ``scipy.sparse.linalg.LinearOperator``: numpy in, numpy out, accepted by svds and lsqr."""
+        """A ``scipy.sparse.linalg.LinearOperator``: numpy in, numpy out, accepted by svds and lsqr.
+
+        F is real: of a complex vector it takes the real and the imaginary part, which come back as such.
+        """
         from scipy.sparse.linalg import LinearOperator
 
         flat = self.flat
 
+        def real(operator: FlatOperator, v: np.ndarray) -> np.ndarray:
+            return as_numpy(operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device))
+
         def through(operator: FlatOperator) -> Callable:
-            return lambda v: as_numpy(operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device))
+            return lambda v: real(operator, v.real) + 1j * real(operator, v.imag) if np.iscomplexobj(v) else real(operator, v)
 
         forward, backward = through(flat), through(flat.T)
         return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=as_numpy(torch.empty(0, dtype=self.dtype)).dtype)

@@ -1,4 +1,4 @@
-"""Where an operator comes from: model, hashes of weights and image, policy, versions; stands with every saved result."""
+"""Where an operator comes from: model, hashes of weights and image, policy, versions (of the interpretation, too); stands with every saved result."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .._version import __version__
+from ..interpretation import KEY, VERSION
 
 if TYPE_CHECKING:
     from .interpreter import LinearInterpreter
@@ -39,4 +40,4 @@ def caption(origin: dict[str, Any]) -> str:
 
 def of_operator(F: Any) -> dict[str, Any]:
     """What is known of any operator."""
-    return {"operator": repr(F), "shape": list(F.shape), "dtype": str(F.dtype).removeprefix("torch."), "fxscope": __version__, "torch": torch.__version__}
+    return {"operator": repr(F), "shape": list(F.shape), "dtype": str(F.dtype).removeprefix("torch."), "fxscope": __version__, "torch": torch.__version__, KEY: VERSION}

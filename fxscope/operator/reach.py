@@ -16,6 +16,7 @@ import torch.fx as fx
 import torch.nn.functional as F
 
 from ..rewrite import Probe, Program, Record
+from ..rules._local import explicit_padding, spread_places, window_places
 from ..twins import (
     Add, Average, BatchNorm, Choose, Concat, Conv, Dense, Dims, Index, Pad, Rearrange, Resample, Reshape, Select, TangentProduct, Twin,
 )
@@ -108,17 +109,6 @@ def _elementwise(twin, which, inputs, shape) -> Reading:
     return _aligned(inputs[which], shape)
 
 
-def _window(out: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Table:
-    first = np.arange(out) * stride - padding
-    return first.clip(0, None), (first + dilation * (kernel - 1)).clip(None, n - 1)
-
-
-def _spread(out: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Table:
-    """A transposed convolution: input i is added to outputs i stride - padding + dilation t."""
-    last = np.arange(out) + padding
-    return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
-
-
 def _conv(twin: Conv, which, inputs, shape) -> Reading:
     given = inputs[0]
     spatial = 3 if "3d" in twin.function.__name__ else 1 if "1d" in twin.function.__name__ else 2
@@ -126,16 +116,10 @@ def _conv(twin: Conv, which, inputs, shape) -> Reading:
     if weight is None or not twin.batched:
         return {}
     stride, dilation = per_axis(twin.options["stride"], spatial), per_axis(twin.options["dilation"], spatial)
-    padding = _padding(twin.options["padding"], weight[2:], dilation)
-    table = _spread if "transpose" in twin.function.__name__ else _window
+    padding = explicit_padding(twin.options["padding"], weight[2:], dilation)
+    table = spread_places if "transpose" in twin.function.__name__ else window_places
     rest = {2 + i: (2 + i, table(shape[2 + i], given[2 + i], weight[2 + i], stride[i], padding[i], dilation[i])) for i in range(spatial)}
     return {0: (0, _same(given[0])), **rest}
-
-
-def _padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list[int]:
-    if padding == "same":
-        return [d * (k - 1) // 2 for k, d in zip(kernel, dilation)]
-    return [0] * len(kernel) if padding == "valid" else per_axis(padding, len(kernel))
 
 
 def _select(twin: Select, which, inputs, shape) -> Reading:
@@ -145,7 +129,7 @@ def _select(twin: Select, which, inputs, shape) -> Reading:
     if w is None:
         return front
     start = len(given) - n
-    return front | {start + i: (start + i, _window(shape[start + i], given[start + i], w.kernel[i], w.stride[i], w.padding[i], w.dilation[i])) for i in range(n)}
+    return front | {start + i: (start + i, window_places(shape[start + i], given[start + i], w.kernel[i], w.stride[i], w.padding[i], w.dilation[i])) for i in range(n)}
 
 
 def _resample(twin: Resample, which, inputs, shape) -> Reading:

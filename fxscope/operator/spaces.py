@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import NoLinearPath, NotFloating, PlaceIndexError, ShapeError
+from .index import key
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Space:
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
             raise ShapeError(f"{self.name}: expected (..., {', '.join(map(str, shape))}), got {tuple(tensor.shape)}; leading dimensions are probes")
+        if tensor.dtype.is_complex and not dtype.is_complex:
+            raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}; F is real: apply it to the real and to the imaginary part")
         if tensor.dtype != dtype:
             raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}")
         if tensor.device != self.device:
@@ -99,7 +103,7 @@ class Space:
         return pytree.tree_unflatten(leaves, self.spec)
 
     def cotangents(self, indices: list[Any], batch: int, constant: bool = False) -> Any:
-        """One-hot (or weighted) tensors, (K, *shape): where every index points to. A list of B indices is one for each image.
+        """One-hot (or weighted) tensors, (K, *shape): where every index points to. With B > 1 a list of B indices is one for each image.
 
         ``constant``: whether an index may mean a tensor in which F gives zeros; otherwise that is a ``NoLinearPath``.
         """
@@ -112,29 +116,31 @@ class Space:
                     number, place = self._leaf(place)
                     if number in self.constant and not constant:
                         raise NoLinearPath(self.constant[number])
-                    self._put(leaves[number], k, b, place, weight)
+                    self._put(leaves[number], k, b, batch, place, weight)
         return self.build(leaves)
 
     def _per_image(self, index: Any, batch: int) -> list[tuple[Any, Any]]:
         if not self.batched:
             return [(None, index)]
-        each = index if isinstance(index, list) else [index] * batch
+        each = index if isinstance(index, list) and batch > 1 else [index] * batch
         if len(each) != batch:
             raise PlaceIndexError(f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}")
         return list(enumerate(each))
 
-    def _put(self, target: torch.Tensor, k: int, b: Any, place: Any, weight: float) -> None:
+    def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
         if b is not None and not target.dim() > 1:
             raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
+        if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
+            raise PlaceIndexError(f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of {batch}; it has no rows of one image")
+        if b is not None and b >= target.shape[1]:
+            raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
         at = target[k] if b is None else target[k][b]
-        key = place if isinstance(place, (tuple, torch.Tensor)) else (place,)
-        if not isinstance(key, torch.Tensor) and any(part is None or isinstance(part, bool) for part in key):
-            raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: None and bools name no place")
+        where = key(place, tuple(at.shape), self.name)
         try:
-            if not at[key].numel():
+            if not at[where].numel():
                 raise IndexError("nothing is selected")
-            at[key] += torch.as_tensor(weight, dtype=at.dtype, device=self.device)
-        except (IndexError, TypeError) as error:
+            at[where] += _weight(weight)
+        except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: {str(error).splitlines()[0]}") from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
@@ -171,6 +177,14 @@ def _key(path: tuple) -> Any:
     """What an index calls a tensor of a structure, from the path to it."""
     found = tuple(next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name)) for entry in path)
     return found[0] if len(found) == 1 else found
+
+
+def _weight(weight: Any) -> float:
+    """A weight of a combination; ``TypeError`` and ``ValueError`` where it is no real number."""
+    number = float(weight)
+    if not math.isfinite(number):
+        raise ValueError(f"its weight is {number}")
+    return number
 
 
 def _said(spec: Any) -> str:

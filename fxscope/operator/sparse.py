@@ -65,9 +65,10 @@ class Support:
 
 def _checked(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     index = index if isinstance(index, tuple) else (index,)
-    if len(index) != len(shape) or not all(isinstance(i, int) and -n <= i < n for i, n in zip(index, shape)):
+    whole = all(hasattr(i, "__index__") and not isinstance(i, (bool, np.bool_)) for i in index)
+    if len(index) != len(shape) or not whole or not all(-n <= int(i) < n for i, n in zip(index, shape)):
         raise PlaceIndexError(f"index {index} is not a place of a tensor of shape {shape}")
-    return tuple(i % n for i, n in zip(index, shape))
+    return tuple(int(i) % n for i, n in zip(index, shape))
 
 
 def _touched(r: Reach, j: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..interpretation import together
 from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def residual_share(found: "ResidualShare", text: str = ""):
 
 def layers(found: "dict[str, LayerContributions]", text: str = ""):
     """Mean share of F x0 and of every layer, with the standard deviation as a band; one panel a network or condition, one scale."""
+    together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for axis, (title, each) in zip(axes, found.items()):
@@ -103,6 +105,7 @@ def fgsm(found: "FGSM", text: str = ""):
 
 def energies(found: "dict[str, Energy]", text: str = ""):
     """Energy within a distance, one line a network."""
+    together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
     styles = ("-", "--", "-.", ":")
@@ -128,6 +131,7 @@ def aligned(found: "Invariance", text: str = ""):
 
 def off_diagonals(found: "dict[str, Diagonal]", text: str = ""):
     """Off-diagonal share of every row, one column of dots a network, the mean as a bar."""
+    together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
     for i, (name, each) in enumerate(found.items()):

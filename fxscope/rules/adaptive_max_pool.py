@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Select
-from ._reduced import pooled_to
+from . import _reduced
 from .declare import Sample, select
 from .max_pool import FORMULA, SHAPES, first, side_by_side
 
@@ -24,9 +24,9 @@ def _rules(n, function, indexed, module, overload):
 
     cases = ({"output_size": 1}, {"output_size": (3,) * n if n > 1 else 3})
     both = Sample(SHAPES[n], {"output_size": 2, "return_indices": True}, call=first, modules=())
-    yield select(f"adaptive_max_pool{n}d", function, freeze, expand=expand, modules=(module,), input_rank=n + 2, reduced=pooled_to(n), samples=(*(Sample(SHAPES[n], k) for k in cases), both), **FORMULA)
+    yield select(f"adaptive_max_pool{n}d", function, freeze, expand=expand, modules=(module,), input_rank=n + 2, reduced=_reduced.pooled_to(n), samples=(*(Sample(SHAPES[n], k) for k in cases), both), **FORMULA)
     yield select(
-        f"adaptive_max_pool{n}d_with_indices", indexed, freeze_both, functions=(overload,), yields="values", input_rank=n + 2, reduced=pooled_to(n), samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases), **FORMULA
+        f"adaptive_max_pool{n}d_with_indices", indexed, freeze_both, functions=(overload,), yields="values", input_rank=n + 2, reduced=_reduced.pooled_to(n), samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases), **FORMULA
     )
 
 

@@ -5,8 +5,9 @@ import operator
 import torch
 
 from ..twins import Add, Negate, Offset
+from ._local import elementwise
 from ._ranks import widest
-from ._reduced import elementwise, kept
+from . import _reduced
 from .declare import Sample, composite, linear
 
 
@@ -44,7 +45,7 @@ def _with_alpha(function):
     return lambda x, other, alpha=1: function(x, other) if alpha == 1 else function(x, other * alpha)
 
 
-_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=elementwise, source="the paper, eq. 2")
+_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=_reduced.elementwise, local=elementwise, source="the paper, eq. 2")
 _SAMPLES = (
     Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample(kwargs={"other": 1.5}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
     Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
@@ -72,6 +73,6 @@ RSUB = composite(
     samples=(Sample(tensors={"other": (7,)}), Sample(kwargs={"other": 1.5})), formula="b1 - alpha a1", **_BOTH,
 )
 NEG = linear(
-    "neg", operator.neg, neg, functions=(torch.neg, torch.negative, torch.ops.aten.neg.default), methods=("neg", "negative"), reduced=kept, samples=(Sample(),),
+    "neg", operator.neg, neg, local=elementwise, functions=(torch.neg, torch.negative, torch.ops.aten.neg.default), methods=("neg", "negative"), reduced=_reduced.kept, samples=(Sample(),),
     interval=lambda bound, a: (-bound(a["x"])[1], -bound(a["x"])[0]), formula="y1 = -x1", source="the paper, eq. 2",
 )

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import BatchNorm
+from ._local import pointwise
 from ._norms import centred, frozen, tangent
 from .declare import Sample, composite, normalize
 
@@ -57,6 +58,10 @@ def synchronized_arguments(module):
     return module_arguments(module)
 
 
+def _local(site, operand):
+    return {} if site.arguments["training"] else pointwise(site, operand)
+
+
 _KEPT = {"running_mean": (3,), "running_var": (3,)}
 _AFFINE = {"weight": (3,), "bias": (3,)}
 _MODULE = {"num_features": 3}
@@ -72,7 +77,7 @@ def _samples():
 
 
 RULE = normalize(
-    "batch_norm", F.batch_norm, stats, scale, taylor, modules={nn.SyncBatchNorm: synchronized_arguments, **{kind: module_arguments for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)}},
+    "batch_norm", F.batch_norm, stats, scale, taylor, local=_local, modules={nn.SyncBatchNorm: synchronized_arguments, **{kind: module_arguments for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)}},
     samples=tuple(_samples()), formula="h(x) = g (x - mu)/sqrt(v + eps) + b with running mu, v;  train: mu0, v0 of x0's batch", source="the paper, 8.A; Fig. 2 for frozen statistics",
 )
 

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Conv
-from ._reduced import layer
+from . import _reduced
+from ._local import convolution
 from .declare import Sample, linear
 
 
@@ -71,12 +72,12 @@ def _rules():
     for n, conv, aten, module, conv_t, aten_t, module_t in table:
         plain, transposed = _samples(n)
         yield linear(
-            f"conv{n}d", conv, _convolution(conv, n), functions=aten, modules={module: _module_arguments}, input_rank=n + 2, reduced=layer(-n - 1),
+            f"conv{n}d", conv, _convolution(conv, n), local=convolution(n), functions=aten, modules={module: _module_arguments}, input_rank=n + 2, reduced=_reduced.layer(-n - 1),
             samples=plain, formula="y1 = W * x1 + b", source="the paper, eq. 7",
         )
         yield linear(
-            f"conv_transpose{n}d", conv_t, _transposed(conv_t, n), functions=(aten_t,), modules={module_t: _transposed_arguments},
-            input_rank=n + 2, reduced=layer(-n - 1, transposed=True), samples=transposed, formula="y1 = W^T * x1 + b", source="the paper, eq. 7",
+            f"conv_transpose{n}d", conv_t, _transposed(conv_t, n), local=convolution(n, transposed=True), functions=(aten_t,), modules={module_t: _transposed_arguments},
+            input_rank=n + 2, reduced=_reduced.layer(-n - 1, transposed=True), samples=transposed, formula="y1 = W^T * x1 + b", source="the paper, eq. 7",
         )
 
 

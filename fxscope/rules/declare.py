@@ -13,6 +13,7 @@ function asks for them: ``y``, the operator's output on x0, and ``call``, the ``
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -20,7 +21,8 @@ from typing import Any, Callable
 import torch
 
 from ..ir import stands_for_sizes
-from ._reduced import elementwise, kept
+from . import _reduced
+from ._local import elementwise, over_dims
 
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
@@ -70,6 +72,7 @@ class Rule:
     interval   bounds of the output from those of the arguments (None: unbounded)
     reduced    along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``); None: along none
     expand     rewrites the call into simpler operators before classification, or returns None to leave it
+    local      which places of an operand one place of the output reads (``fxscope.rules._local``); None: all of them
     variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
     yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
     bits       its values are truth values
@@ -98,6 +101,7 @@ class Rule:
     bits: bool = False
     piecewise: bool = False
     expand: Callable | None = None
+    local: Callable | None = None
     variadic: bool = False
     yields: str = "tensor"
     samples: tuple[Sample, ...] = ()
@@ -108,7 +112,7 @@ class Rule:
     source: str = ""
     file: str = ""
 
-    @property
+    @functools.cached_property
     def signature(self) -> inspect.Signature:
         """The canonical signature, without what fxscope fills in."""
         return _signature(self.arguments)
@@ -159,7 +163,8 @@ def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None 
     """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
     table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
     presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
-    return _rule("mask", name, target, freeze, table, presets, **{"reduced": elementwise, **fields})
+    fields.setdefault("local", over_dims if "dim" in inspect.signature(freeze).parameters else elementwise)
+    return _rule("mask", name, target, freeze, table, presets, **{"reduced": _reduced.elementwise, **fields})
 
 
 def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
@@ -171,7 +176,7 @@ def normalize(name: str, target: Callable, stats: Callable, scale: Callable | No
     """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
     presets = {"freeze": "stats", "detach": "scale" if scale else "stats", "taylor": "taylor" if taylor else "stats"}
-    return _rule("normalize", name, target, stats, table, presets, **{"reduced": kept, **fields})
+    return _rule("normalize", name, target, stats, table, presets, **{"reduced": _reduced.kept, **fields})
 
 
 def constant(name: str, target: Callable, arguments: Callable, variants: dict | None = None, default: str = "constant", **fields) -> Rule:

@@ -8,7 +8,8 @@ from torch import nn
 
 from ..twins import Identity
 from ._ranks import reduced_rank, shift, widest
-from ._reduced import kept
+from . import _reduced
+from ._local import elementwise, fresh, in_front, over_dims, unread
 from .declare import Sample, composite, constant
 
 
@@ -64,7 +65,7 @@ _FRESH = dict(carries=(), rank=_same, formula="a constant", source="the paper, e
 
 
 def _comparison(name, target, *functions):
-    return constant(name, target, two, functions=functions, methods=(name,), **_BITS)
+    return constant(name, target, two, local=elementwise, functions=functions, methods=(name,), **_BITS)
 
 
 EQ = _comparison("eq", operator.eq, torch.eq)
@@ -73,33 +74,34 @@ LT = _comparison("lt", operator.lt, torch.lt, torch.less)
 LE = _comparison("le", operator.le, torch.le, torch.less_equal)
 GT = _comparison("gt", operator.gt, torch.gt, torch.greater)
 GE = _comparison("ge", operator.ge, torch.ge, torch.greater_equal)
-INVERT = constant("invert", operator.invert, one, functions=(torch.bitwise_not,), **_BITS)
-LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
-LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
+INVERT = constant("invert", operator.invert, one, local=elementwise, functions=(torch.bitwise_not,), **_BITS)
+LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, local=elementwise, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
+LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, local=elementwise, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
 DETACH = constant(
-    "detach", torch.detach, one, reduced=kept, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
+    "detach", torch.detach, one, reduced=_reduced.kept, local=elementwise, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
     formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0",
 )
 
 
 def _step(name, function, *functions):
     return constant(
-        name, function, one, functions=functions, methods=(name,), reduced=kept, variants={"straight": straight, "taylor": None}, samples=(Sample(),),
+        name, function, one, local=elementwise, functions=functions, methods=(name,), reduced=_reduced.kept, variants={"straight": straight, "taylor": None}, samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)", source="the paper, eq. 2 with A = 0",
     )
 
 
 SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n), getattr(torch.ops.aten, n).default) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
-ARGMAX = constant("argmax", torch.argmax, reduced, methods=("argmax",), **{**_FRESH, "rank": reduced_rank})
-ARGMIN = constant("argmin", torch.argmin, reduced, methods=("argmin",), **{**_FRESH, "rank": reduced_rank})
-ARGSORT = constant("argsort", torch.argsort, ordered, methods=("argsort",), **_FRESH)
-ONE_HOT = constant("one_hot", F.one_hot, encoded, **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)})
+ARGMAX = constant("argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_FRESH, "rank": reduced_rank})
+ARGMIN = constant("argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **{**_FRESH, "rank": reduced_rank})
+ARGSORT = constant("argsort", torch.argsort, ordered, local=over_dims, methods=("argsort",), **_FRESH)
+ONE_HOT = constant("one_hot", F.one_hot, encoded, local=in_front, **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)})
 EMBEDDING = constant(
-    "embedding", F.embedding, looked_up, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **{**_FRESH, "rank": lambda rank, a: shift(rank(a["input"]), 1)}
+    "embedding", F.embedding, looked_up, local=in_front, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **{**_FRESH, "rank": lambda rank, a: shift(rank(a["input"]), 1)}
 )
-FULL_LIKE = constant("full_like", torch.full_like, filled, **_FRESH)
-ONES_LIKE, ZEROS_LIKE, EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("ones_like", "zeros_like", "empty_like", "rand_like", "randn_like"))
+FULL_LIKE = constant("full_like", torch.full_like, filled, local=unread, **_FRESH)
+ONES_LIKE, ZEROS_LIKE = (constant(n, getattr(torch, n), made, local=unread, **_FRESH) for n in ("ones_like", "zeros_like"))
+EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("empty_like", "rand_like", "randn_like"))
 
 
 def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
@@ -122,6 +124,7 @@ def filled_with(x, value):
 
 
 _SIZED = {**_FRESH, "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, "variadic": True}
-NEW_ZEROS, NEW_ONES, NEW_EMPTY = (constant(n, n, sized, **_SIZED) for n in ("new_zeros", "new_ones", "new_empty"))
+NEW_ZEROS, NEW_ONES = (constant(n, n, sized, local=fresh, **_SIZED) for n in ("new_zeros", "new_ones"))
+NEW_EMPTY = constant("new_empty", "new_empty", sized, **_SIZED)
 NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
 FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from ._reduced import kept
+from . import _reduced
 from .declare import Sample, composite, constant, linear
 
 _SOURCE = dict(formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2")
@@ -32,7 +32,7 @@ def _dropout(name, function, modules, shape=(2, 3, 6, 7), functions=()):
         return None if _is_draw(x) else x * function(torch.ones_like(x), p, True)
 
     samples = (Sample(shape, {"training": False}, {}), Sample(shape, {"p": 0.3, "training": True}, modules=(), images=False, draws=True))
-    return linear(name, function, twin, reduced=kept, modules=modules, functions=functions, expand=expand, samples=samples, **_SOURCE)
+    return linear(name, function, twin, reduced=_reduced.kept, modules=modules, functions=functions, expand=expand, samples=samples, **_SOURCE)
 
 
 DROPOUT = _dropout("dropout", F.dropout, (nn.Dropout,), functions=(torch.dropout, _ATEN.dropout.default))
@@ -52,7 +52,7 @@ def expand_feature(x, p, train):
 
 
 FEATURE_DROPOUT = linear(
-    "feature_dropout", torch.feature_dropout, feature, reduced=kept, functions=(_ATEN.feature_dropout.default,), expand=expand_feature,
+    "feature_dropout", torch.feature_dropout, feature, reduced=_reduced.kept, functions=(_ATEN.feature_dropout.default,), expand=expand_feature,
     samples=(Sample(kwargs={"p": 0.3, "train": False}), Sample(kwargs={"p": 0.3, "train": True}, images=False, draws=True)), **_SOURCE,
 )
 
@@ -104,6 +104,6 @@ def expand_depth(input, p, mode, training=True):
 
 
 STOCHASTIC_DEPTH = linear(
-    "stochastic_depth", "stochastic_depth", depth, reduced=kept, functions=("torchvision.ops.stochastic_depth.stochastic_depth",), expand=expand_depth,
+    "stochastic_depth", "stochastic_depth", depth, reduced=_reduced.kept, functions=("torchvision.ops.stochastic_depth.stochastic_depth",), expand=expand_depth,
     unsampled="torchvision may be absent; tests/test_networks.py runs it", **_SOURCE,
 )

@@ -6,6 +6,7 @@ import torch
 
 from ..twins import Add, Einsum, Gate, Offset
 from ._contracted import lettered, summed_products
+from ._moves import letters
 from .declare import Sample, product
 from .product import decide
 
@@ -39,7 +40,7 @@ def _with(equation, **more):
 
 
 EINSUM = product(
-    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank, reduced=summed_products,
+    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), local=letters, functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank, reduced=summed_products,
     samples=(
         Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")), Sample((2, 5, 3), tensors={"w": (3, 4)}, call=lambda f, x, w: f("b...j,jk", [x, w]), images=False, spellings=("einsum", "einsum.default")),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),

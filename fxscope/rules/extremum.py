@@ -3,8 +3,9 @@
 import torch
 
 from ..twins import Choose, Dims, Gather, Pick
+from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
-from ._reduced import elementwise, reduction
+from . import _reduced
 from .arithmetic import broadcast_rank
 from .declare import Sample, select
 from .spread import last_dims
@@ -67,13 +68,13 @@ def _forms(over_two, over_all):
 
 _ATEN = torch.ops.aten
 _CHOICE = dict(
-    reduced=elementwise, carries=("x", "other"), rank=broadcast_rank, source="the paper, eq. 2",
+    reduced=_reduced.elementwise, carries=("x", "other"), rank=broadcast_rank, local=elementwise, source="the paper, eq. 2",
     samples=(
         Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
         Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
     ),
 )
-_ONE = dict(rank=reduced_rank, reduced=reduction, source="the paper, Fig. 2", interval=lambda bound, a: bound(a["x"]))
+_ONE = dict(rank=reduced_rank, reduced=_reduced.reduction, local=over_dims, source="the paper, Fig. 2", interval=lambda bound, a: bound(a["x"]))
 _OVER = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}), Sample(kwargs={"dim": -1}))
 _INDEXED = tuple(Sample(kwargs=k, call=lambda f, x, **given: f(x, **given)[0]) for k in ({"dim": 1}, {"dim": -1, "keepdim": True}))
 _FORMS = (*_INDEXED, Sample(kwargs=dict(dim=2), call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")), Sample(images=False, spellings=("max", "min")))

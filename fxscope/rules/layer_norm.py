@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ._local import before_shape
 from ._norms import centred, frozen, tangent
 from .declare import Sample, composite, normalize
 
@@ -25,7 +26,7 @@ def taylor(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, y):
 
 
 RULE = normalize(
-    "layer_norm", F.layer_norm, stats, scale, taylor, modules=(nn.LayerNorm,),
+    "layer_norm", F.layer_norm, stats, scale, taylor, local=before_shape, modules=(nn.LayerNorm,),
     samples=(
         Sample((2, 5, 7), {"normalized_shape": (7,)}, {"normalized_shape": 7}, {"weight": (7,), "bias": (7,)}), Sample((2, 3, 4, 5), {"normalized_shape": (4, 5)}, {"normalized_shape": (4, 5), "elementwise_affine": False}),
         Sample((2, 5, 7), {"normalized_shape": (7,), "eps": 0.1}, {"normalized_shape": 7, "bias": False, "eps": 0.1}, {"weight": (7,)}),

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Add, Dims, Divide, Gate
+from ._local import all_but_channels
 from .declare import Sample, normalize
 
 
@@ -41,7 +42,7 @@ def taylor(x, size, alpha=1e-4, beta=0.75, k=1.0, *, call, y):
 
 
 RULE = normalize(
-    "local_response_norm", F.local_response_norm, stats, None, taylor, modules=(nn.LocalResponseNorm,),
+    "local_response_norm", F.local_response_norm, stats, None, taylor, local=all_but_channels, modules=(nn.LocalResponseNorm,),
     samples=(
         Sample((2, 7, 4, 5), {"size": 3, "alpha": 0.1}), Sample((2, 7, 4), {"size": 2, "alpha": 0.3, "beta": 0.5, "k": 2.0}),
     ),

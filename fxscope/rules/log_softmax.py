@@ -6,7 +6,7 @@ from torch import nn
 
 from ..twins import Offset
 from ..twins.norms import LogSoftmaxTangent
-from ._reduced import kept
+from . import _reduced
 from .declare import Sample, composite, mask
 from .softmax import expand as named
 
@@ -29,7 +29,7 @@ def expand(x, dim=None, dtype=None):
 _CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = mask(
     "log_softmax", torch.log_softmax, freeze, taylor=taylor, functions=(torch.special.log_softmax, torch.ops.aten.log_softmax.int), methods=("log_softmax",), modules={nn.LogSoftmax: lambda m: {"dim": m.dim}},
-    expand=expand, reduced=kept, samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=())),
+    expand=expand, reduced=_reduced.kept, samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=())),
     formula="h(x) = x - logsumexp(x);  y1 = x1 - logsumexp(x0)", source="the paper, eq. 2 with A = 1",
 )
 FUNCTIONAL = composite(

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Gate, Resample
-from ._reduced import kept
+from . import _reduced
 from .declare import Sample, mask
 from .max_pool import SHAPES
 
@@ -39,7 +39,7 @@ def _rule(n, function, average, largest, module):
         Sample(SHAPES[n], {"norm_type": 1, "kernel_size": 2}, positive=True), Sample(SHAPES[n], {"norm_type": float("inf"), "kernel_size": 2}),
     )
     return mask(
-        f"lp_pool{n}d", function, freeze, taylor=freeze, expand=expand, modules=(module,), input_rank=n + 2, reduced=kept, samples=samples,
+        f"lp_pool{n}d", function, freeze, taylor=freeze, expand=expand, modules=(module,), input_rank=n + 2, reduced=_reduced.kept, samples=samples,
         formula="h(x) = (sum x^p)^(1/p) over a window;  y1 = h0^(1-p) sum x0^(p-1) x1", source="the paper, eq. 2 with c = 0",
     )
 

@@ -8,6 +8,7 @@ from ..twins.norms import InnerProduct
 from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
 from ._contracted import matrices, matrix_product
 from ._ranks import widest
+from ._moves import product_of_matrices
 from .declare import Sample, product
 from .product import decide
 
@@ -44,7 +45,7 @@ def matmul_rank(rank, a):
 
 
 MATMUL = product(
-    "matmul", torch.matmul, matmul, matmul, ("left", "right", "uniform", "gate", "taylor"),
+    "matmul", torch.matmul, matmul, matmul, ("left", "right", "uniform", "gate", "taylor"), local=product_of_matrices,
     functions=(operator.matmul, torch.bmm, torch.mm, torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.mm.default, torch.mv, torch.ops.aten.mv.default), methods=("matmul", "bmm", "mm", "mv", "__matmul__"),
     carries=("x", "other"), rank=matmul_rank, reduced=matrix_product, samples=(
         Sample((2, 3, 5), tensors={"other": (2, 5, 4)}, spellings=("matmul", "bmm", "matmul.default", "bmm.default")), Sample((3, 5), tensors={"other": (5, 4)}, spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default")),

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Select, Window
-from ._reduced import kept
+from . import _reduced
+from ._local import pooling
 from .declare import Sample, select
 
 SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
@@ -43,8 +44,8 @@ def _rules(n, function, indexed, module, overloads, pairs=()):
 
     cases = ({"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": 3, "stride": 2, "ceil_mode": True}, {"kernel_size": 2, "stride": 1, "dilation": 2})
     both = Sample(SHAPES[n], {"kernel_size": 2, "return_indices": True}, call=first, modules=())
-    yield select(f"max_pool{n}d", function, freeze, expand=expand, functions=overloads, modules=(module,), input_rank=n + 2, reduced=kept, samples=(*(Sample(SHAPES[n], k) for k in cases), both), **FORMULA)
-    yield select(f"max_pool{n}d_with_indices", indexed, freeze_both, functions=pairs, yields="values", input_rank=n + 2, reduced=kept, samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases), **FORMULA)
+    yield select(f"max_pool{n}d", function, freeze, local=pooling(n), expand=expand, functions=overloads, modules=(module,), input_rank=n + 2, reduced=_reduced.kept, samples=(*(Sample(SHAPES[n], k) for k in cases), both), **FORMULA)
+    yield select(f"max_pool{n}d_with_indices", indexed, freeze_both, local=pooling(n), functions=pairs, yields="values", input_rank=n + 2, reduced=_reduced.kept, samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases), **FORMULA)
 
 
 _ATEN = torch.ops.aten

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 
 from ..twins import Add, Divide, Gate
 from ..twins.norms import InnerProduct
+from ._local import over_dims
 from .declare import Sample, normalize
 from .spread import unit_weight
 
@@ -31,6 +32,6 @@ def taylor(x, p=2.0, dim=1, eps=1e-12, *, call, y):
 
 
 RULE = normalize(
-    "normalize", F.normalize, stats, None, taylor, samples=(Sample(), Sample(kwargs={"dim": -1}), Sample(kwargs={"p": 1.0, "dim": 2}), Sample(kwargs={"p": 3.0})),
+    "normalize", F.normalize, stats, None, taylor, local=over_dims, samples=(Sample(), Sample(kwargs={"dim": -1}), Sample(kwargs={"p": 1.0, "dim": 2}), Sample(kwargs={"p": 3.0})),
     formula="h(x) = x/max(|x|, e);  y1 = x1/max(|x0|, e);  taylor: (x1 - y0 <w0, x1>)/|x0| + y0, w0 the gradient of the norm", source="the paper, Fig. 2",
 )

@@ -14,8 +14,9 @@ import torch
 from ..twins import Add, Average, Divide, Gate, TangentProduct
 from ._activated import activated
 from ._contracted import reduces, side_by_side
-from ._reduced import elementwise, kept
+from . import _reduced
 from .arithmetic import broadcast_rank
+from ._local import elementwise
 from .declare import Sample, composite, product
 
 
@@ -100,9 +101,9 @@ def div_rounding(x, other, rounding_mode=None):
     return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
-_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=elementwise, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
+_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=_reduced.elementwise, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
 MUL = product(
-    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
+    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), local=elementwise, functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
     methods=("mul", "multiply", "__mul__", "__rmul__"), interval=mul_bounds,
     samples=(
         Sample(tensors={"other": (2, 3, 6, 7)}), Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
@@ -112,7 +113,7 @@ MUL = product(
     formula="gate: y1 = g0 x1;  uniform: (a1 b0 + a0 b1)/2;  taylor: a1 b0 + a0 b1 - a0 b0", **_BOTH,
 )
 DIV = product(
-    "div", operator.truediv, div, div, ("left", "gate", "taylor"), functions=(torch.ops.aten.div.Tensor, torch.ops.aten.div.Scalar), methods=("__truediv__",),
+    "div", operator.truediv, div, div, ("left", "gate", "taylor"), local=elementwise, functions=(torch.ops.aten.div.Tensor, torch.ops.aten.div.Scalar), methods=("__truediv__",),
     interval=div_bounds,
     samples=(
         Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")), Sample(tensors={"other": (2, 3, 6, 7)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False), Sample(call=lambda f, x: f(x, x * x + 1)),
@@ -134,4 +135,4 @@ def reciprocal(x, *, y):
     return Gate(factor=-y * y, offset=y * 2)
 
 
-RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), methods=("reciprocal",), reduced=kept, functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")
+RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), local=elementwise, methods=("reciprocal",), reduced=_reduced.kept, functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")

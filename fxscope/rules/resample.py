@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Pad, Rearrange, Resample
-from ._reduced import expanded, kept, mixed, padded, pooled_to
+from . import _reduced
+from . import _local
+from ._local import all_but_channels, interpolation, padding, pooling
 from .declare import Sample, composite, linear
 
 
@@ -88,10 +90,10 @@ def _pools():
             Sample(_SHAPES[n], {"kernel_size": 2}), Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
             Sample(_SHAPES[n], {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}),
         )
-        yield linear(f"avg_pool{n}d", function, _average(function, n), functions=(overload,), modules=(module,), input_rank=n + 2, reduced=kept, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+        yield linear(f"avg_pool{n}d", function, _average(function, n), local=pooling(n), functions=(overload,), modules=(module,), input_rank=n + 2, reduced=_reduced.kept, samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
     for n, (function, module, overload) in adaptives.items():
         samples = (Sample(_SHAPES[n], {"output_size": 1}), Sample(_SHAPES[n], {"output_size": (3,) * n if n > 1 else 3}))
-        yield linear(f"adaptive_avg_pool{n}d", function, _adaptive(function, n), functions=(overload,), modules=(module,), input_rank=n + 2, reduced=pooled_to(n), samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
+        yield linear(f"adaptive_avg_pool{n}d", function, _adaptive(function, n), functions=(overload,), modules=(module,), input_rank=n + 2, reduced=_reduced.pooled_to(n), samples=samples, formula="y1 = windowed mean of x1", **_KEEP)
 
 
 AVG1, AVG2, AVG3, ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _pools()
@@ -102,7 +104,7 @@ def _upsample_arguments(module):
 
 
 INTERPOLATE = linear(
-    "interpolate", F.interpolate, interpolate, reduced=expanded, expand=expand_interpolate, functions=(F.upsample,), modules={kind: _upsample_arguments for kind in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)},
+    "interpolate", F.interpolate, interpolate, reduced=_reduced.expanded, local=interpolation, expand=expand_interpolate, functions=(F.upsample,), modules={kind: _upsample_arguments for kind in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)},
     samples=tuple(Sample(_SHAPES[2], k, modules=(nn.Upsample,)) for k in (
         {"scale_factor": 2, "mode": "nearest"}, {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False}, {"size": (7, 9), "mode": "bicubic", "align_corners": True},
         {"scale_factor": 2, "mode": "nearest-exact"}, {"size": (5, 4), "mode": "area"},
@@ -124,7 +126,7 @@ def _module_pads():
 
 
 PAD = linear(
-    "pad", F.pad, pad, reduced=padded, functions=(torch.ops.aten.pad.default,),
+    "pad", F.pad, pad, reduced=_reduced.padded, local=padding, functions=(torch.ops.aten.pad.default,),
     samples=(
         Sample(_SHAPES[2], {"pad": (1, 2, 0, 3)}), Sample(_SHAPES[2], {"pad": (1, 2), "value": 0.7}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "reflect"}),
         Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "replicate"}), Sample(_SHAPES[2], {"pad": (1, 2, 2, 1), "mode": "circular"}), Sample(_SHAPES[1], {"pad": (1, 2), "mode": "reflect"}),
@@ -137,9 +139,9 @@ PAD = linear(
         for name, mode in _PADS.items() for n in (1, 2, 3)
     },
 )
-PIXEL_SHUFFLE = linear("pixel_shuffle", F.pixel_shuffle, pixel_shuffle, reduced=mixed, functions=(_ATEN.pixel_shuffle.default,), modules=(nn.PixelShuffle,), input_rank=4, samples=(Sample((2, 8, 3, 4), {"upscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
-PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, reduced=mixed, functions=(_ATEN.pixel_unshuffle.default,), modules=(nn.PixelUnshuffle,), input_rank=4, samples=(Sample((2, 3, 4, 6), {"downscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
-CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, reduced=kept, functions=(_ATEN.channel_shuffle.default,), modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
+PIXEL_SHUFFLE = linear("pixel_shuffle", F.pixel_shuffle, pixel_shuffle, reduced=_reduced.mixed, local=_local.pixel_shuffle, functions=(_ATEN.pixel_shuffle.default,), modules=(nn.PixelShuffle,), input_rank=4, samples=(Sample((2, 8, 3, 4), {"upscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+PIXEL_UNSHUFFLE = linear("pixel_unshuffle", F.pixel_unshuffle, pixel_unshuffle, reduced=_reduced.mixed, local=_local.pixel_unshuffle, functions=(_ATEN.pixel_unshuffle.default,), modules=(nn.PixelUnshuffle,), input_rank=4, samples=(Sample((2, 3, 4, 6), {"downscale_factor": 2}),), formula="y1 = x1 rearranged", **_KEEP)
+CHANNEL_SHUFFLE = linear("channel_shuffle", F.channel_shuffle, channel_shuffle, reduced=_reduced.kept, local=all_but_channels, functions=(_ATEN.channel_shuffle.default,), modules=(nn.ChannelShuffle,), samples=(Sample((2, 6, 3, 4), {"groups": 3}),), formula="y1 = x1 rearranged", **_KEEP)
 UNFOLD = linear("unfold", F.unfold, unfold, modules=(nn.Unfold,), input_rank=4, rank=lambda rank, a: 3, samples=(Sample((2, 3, 6, 7), {"kernel_size": 3, "padding": 1, "stride": 2}),), formula="y1 = windows of x1", **_KEEP)
 FOLD = linear("fold", F.fold, fold, modules=(nn.Fold,), input_rank=3, rank=lambda rank, a: 4, samples=(Sample((2, 12, 20), {"output_size": (5, 6), "kernel_size": 2}),), formula="y1 = windows of x1 summed", source="the paper, eq. 7")
 

@@ -6,6 +6,7 @@ from torch import nn
 
 from ..twins import Normalize
 from ..twins.norms import TangentNorm
+from ._local import before_shape
 from ._norms import wide
 from .declare import Sample, normalize
 
@@ -38,7 +39,7 @@ def taylor(x, normalized_shape, weight=None, eps=None, *, y):
 
 
 RULE = normalize(
-    "rms_norm", F.rms_norm, stats, stats, taylor, functions=(torch.rms_norm, torch.ops.aten.rms_norm.default), modules=(nn.RMSNorm,), samples=(
+    "rms_norm", F.rms_norm, stats, stats, taylor, local=before_shape, functions=(torch.rms_norm, torch.ops.aten.rms_norm.default), modules=(nn.RMSNorm,), samples=(
         Sample((2, 5, 7), {"normalized_shape": (7,), "eps": 1e-5}, {"normalized_shape": 7, "eps": 1e-5}, {"weight": (7,)}), Sample((2, 3, 4, 5), {"normalized_shape": (4, 5), "eps": 0.1}, {"normalized_shape": (4, 5), "eps": 0.1, "elementwise_affine": False}),
         Sample((2, 5, 7), {"normalized_shape": (7,)}, {"normalized_shape": 7, "elementwise_affine": False}),
     ),

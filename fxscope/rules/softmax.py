@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins.norms import SoftmaxTangent
-from ._reduced import kept
+from . import _reduced
+from ._local import over_dims
 from .declare import Sample, composite, constant
 
 
@@ -26,7 +27,7 @@ def expand(x, dim=None, dtype=None):
     return None if dtype is None else torch.softmax(x.to(dtype), dim)
 
 
-_SOURCE = dict(reduced=kept, source="DESIGN 5 (attention); the paper, eq. 4 for taylor", interval=lambda bound, a: (0.0, 1.0))
+_SOURCE = dict(reduced=_reduced.kept, local=over_dims, source="DESIGN 5 (attention); the paper, eq. 4 for taylor", interval=lambda bound, a: (0.0, 1.0))
 _CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = constant(
     "softmax", torch.softmax, arguments, variants={"taylor": taylor}, functions=(torch.special.softmax, torch.ops.aten.softmax.int), methods=("softmax",), carries=("x",), expand=expand,

@@ -8,7 +8,7 @@ import torch
 
 from ..twins.norms import InnerProduct
 from ._ranks import reduced_rank
-from ._reduced import reduction
+from . import _reduced
 from .declare import Sample, composite, mask
 
 
@@ -85,7 +85,7 @@ def linalg_norm(x, ord=None, dim=None, keepdim=False, *, call):
 
 
 _ATEN = torch.ops.aten
-_FIELDS = dict(rank=reduced_rank, reduced=reduction, source="the paper, eq. 2 with c = 0", interval=lambda bound, a: (0.0, float("inf")))
+_FIELDS = dict(rank=reduced_rank, reduced=_reduced.reduction, source="the paper, eq. 2 with c = 0", interval=lambda bound, a: (0.0, float("inf")))
 _SPREADS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}), Sample(kwargs={"dim": -1, "correction": 2}))
 _NORMS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}))
 VAR = mask("var", torch.var, var, taylor=var_taylor, methods=("var",), functions=(_ATEN.var.correction, _ATEN.var.dim), samples=_SPREADS, formula="h(x) = var(x);  y1 = <(x0 - mean)/(n - c), x1>;  taylor: twice that, minus var0", **_FIELDS)

@@ -3,8 +3,9 @@
 import torch
 
 from ..twins import Pick
+from ._local import elementwise
 from ._ranks import widest
-from ._reduced import elementwise
+from . import _reduced
 from .declare import Sample, composite, select
 from .extremum import choose
 
@@ -28,8 +29,8 @@ def _bits(*shape):
 
 _ATEN = torch.ops.aten
 WHERE = select(
-    "where", torch.where, where, functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf), carries=("x", "other"), rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
-    interval=_either("x", "other"), reduced=elementwise,
+    "where", torch.where, where, local=elementwise, functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf), carries=("x", "other"), rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
+    interval=_either("x", "other"), reduced=_reduced.elementwise,
     samples=(
         Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: f(condition, x, other)),
         Sample(tensors={"condition": _bits(3, 1, 1)}, kwargs={"other": 0.7}, call=lambda f, x, condition, other: f(condition, x, other)),
@@ -44,8 +45,8 @@ WHERE_METHOD = composite(
     samples=(Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: x.where(condition, other)),), formula="where", source="the paper, eq. 2",
 )
 MASKED_FILL = select(
-    "masked_fill", torch.masked_fill, masked_fill, functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor), methods=("masked_fill",), rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
-    interval=_either("x", "value"), reduced=elementwise,
+    "masked_fill", torch.masked_fill, masked_fill, local=elementwise, functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor), methods=("masked_fill",), rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
+    interval=_either("x", "value"), reduced=_reduced.elementwise,
     samples=(Sample(tensors={"mask": _bits(3, 6, 7)}, kwargs={"value": -2.0}), Sample(tensors={"mask": _bits(7)}, kwargs={"value": float("-inf")}), Sample(tensors={"mask": _bits(7), "value": lambda rng: torch.tensor(0.7, dtype=torch.float64)})),
     formula="y1 = x1 where the mask is off, the value elsewhere", source="the paper, eq. 2",
 )

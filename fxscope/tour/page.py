@@ -15,6 +15,7 @@ from typing import Any, Callable, Sequence
 import torch
 
 from .._version import __version__
+from ..interpretation import KEY, VERSION
 from ..operator.records import plain
 from ..operator.progress import steps
 from ..render import Drawing
@@ -79,12 +80,12 @@ class Written:
 class Page:
     """A folder with ``index.html``, ``numbers.json``, ``figures/`` and the finished chapters, which a later run takes up again.
 
-    key  what the chapters depend on: a chapter that was finished under another key is made anew
+    key  what the chapters depend on: a chapter that was finished under another key, or version of the interpretation, is made anew
     """
 
     def __init__(self, out: "str | Path", title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")):
         self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
-        self.key = hashlib.sha256(json.dumps([__version__, torch.__version__, plain(key)], sort_keys=True).encode()).hexdigest()[:16]
+        self.key = hashlib.sha256(json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True).encode()).hexdigest()[:16]
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 
@@ -99,7 +100,7 @@ class Page:
                 bar.update(1)
         numbers = {name: part["numbers"] for name, part in done.items()}
         findings = [Finding(**f) for part in done.values() for f in part["findings"]]
-        _replace(self.folder / "numbers.json", json.dumps({"key": self.key, "chapters": numbers, "findings": [f.__dict__ for f in findings]}, indent=2) + "\n")
+        _replace(self.folder / "numbers.json", json.dumps({"key": self.key, KEY: VERSION, "chapters": numbers, "findings": [f.__dict__ for f in findings]}, indent=2) + "\n")
         page = self.folder / "index.html"
         _replace(page, self._html(done, findings))
         return Written(page, numbers, findings)
@@ -116,7 +117,7 @@ class Page:
         chapter = make()
         files: list[str] = []
         body = "\n".join(self._block(block, files) for block in chapter.blocks)
-        part = {"key": self.key, "title": chapter.title, "html": body, "figures": files, "numbers": plain(chapter.numbers), "findings": [f.__dict__ for f in chapter.findings]}
+        part = {"key": self.key, KEY: VERSION, "title": chapter.title, "html": body, "figures": files, "numbers": plain(chapter.numbers), "findings": [f.__dict__ for f in chapter.findings]}
         _replace(self.folder / "chapters" / f"{name}.json", json.dumps(part))
         return part
 
@@ -152,7 +153,8 @@ class Page:
         summary = f"<h2>What the paper says, and what was measured here</h2>{_findings(findings)}" if findings else ""
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(self.title)}</title>'
-            f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><h1>{html.escape(self.title)}</h1><p>{html.escape(self.about)}</p><nav>{links}</nav>{summary}{body}</body></html>\n'
+            f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><h1>{html.escape(self.title)}</h1><p>{html.escape(self.about)}</p><nav>{links}</nav>{summary}{body}'
+            f'<footer><p>Version {VERSION} of the interpretation, fxscope {__version__}, torch {torch.__version__}</p></footer></body></html>\n'
         )
 
 

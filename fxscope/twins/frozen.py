@@ -216,23 +216,29 @@ class Gather(Twin):
 
 @dataclass(frozen=True)
 class Unpool(Twin):
-    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one; ``blank`` has the output's shape."""
+    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one; ``blank`` has the output's shape.
+
+    ``keep``, of x's shape, tells which entries were not written over by another of the same index; None where no index occurs twice.
+    """
 
     index: Any = state("index")
     blank: Any = state("size")
+    keep: Any = state("mask", default=None)
     dims: int = 2
     rank: int | None = None
 
     def apply(self, k: Probes, x):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index, blank = (k.spread(v.flatten(-self.dims), rank) for v in (self.index, self.blank))
-        filled = blank.scatter(-1, index, x.flatten(-self.dims))
-        return filled.unflatten(-1, [self.blank.size(d) for d in range(-self.dims, 0)])
+        kept = x if self.keep is None else torch.where(self.keep, x, 0.0)
+        write = blank.scatter if self.keep is None else blank.scatter_add
+        return write(-1, index, kept.flatten(-self.dims)).unflatten(-1, [self.blank.size(d) for d in range(-self.dims, 0)])
 
     def adjoint(self, k: Back, y, x: Like):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index = k.spread(self.index.flatten(-self.dims), rank)
-        return k.reshape(torch.gather(y.flatten(-self.dims), -1, index), x)
+        back = k.reshape(torch.gather(y.flatten(-self.dims), -1, index), x)
+        return back if self.keep is None else torch.where(self.keep, back, 0.0)
 
 
 @dataclass(frozen=True)

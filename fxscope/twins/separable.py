@@ -49,13 +49,19 @@ def _spread_mean(y, x: Like, spatial: int):
 
 def axis_matrix(function: Callable, options: dict, axis: int, spatial: int, n: Any, like):
     """(n, outputs): row j is what a one at place j of the axis becomes."""
+    return on_axis(function, options, axis, spatial, torch.eye(n, dtype=like.dtype, device=like.device)).reshape([n, -1])
+
+
+def on_axis(function: Callable, options: dict, axis: int, spatial: int, rows):
+    """(k, outputs): what each of k rows (k, n) along one axis becomes."""
+    k, n = rows.shape
     other = 2 if options.get("antialias") else 1  # torch's antialiased kernels err on an axis of size one
-    ones = torch.eye(n, dtype=like.dtype, device=like.device).reshape([1, n] + [n if i == axis else 1 for i in range(spatial)])
-    ones = ones.expand([-1, -1] + [-1 if i == axis else other for i in range(spatial)])
-    matrix = function(ones, **{name: _on_axis(name, value, axis, spatial, other) for name, value in options.items()})
+    rows = rows.reshape([1, k] + [n if i == axis else 1 for i in range(spatial)])
+    rows = rows.expand([-1, -1] + [-1 if i == axis else other for i in range(spatial)])
+    made = function(rows, **{name: _on_axis(name, value, axis, spatial, other) for name, value in options.items()})
     for i in reversed(range(spatial)):
-        matrix = matrix if i == axis else matrix.select(2 + i, 0)
-    return matrix.reshape([n, -1])
+        made = made if i == axis else made.select(2 + i, 0)
+    return made[0]
 
 
 def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:

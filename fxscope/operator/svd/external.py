@@ -32,8 +32,8 @@ def external(rows: Rows, task: Task, solver: str = "arpack") -> Triplets:
     except np.linalg.LinAlgError as error:
         raise FxscopeError(f"{solver} gave up: {error}; raise max_passes={task.max_passes} or take the default method") from error
     order = np.argsort(s)[::-1]
-    v, u = (torch.as_tensor(np.ascontiguousarray(m[order]), dtype=rows.F.dtype, device=rows.F.device) for m in (vt, u.T))
-    s = torch.as_tensor(s[order].copy(), dtype=rows.F.dtype, device=rows.F.device)
+    v, u = (torch.as_tensor(np.ascontiguousarray(m[order]), dtype=rows.dtype, device=rows.F.device) for m in (vt, u.T))
+    s = torch.as_tensor(s[order].copy(), dtype=rows.dtype, device=rows.F.device)
     solved = rows.passes
     return Triplets(s=s, v=v, u=u, Fv=rows.forward(v), Ftu=rows.adjoint(u), info={"solver": solver, "solver_passes": solved})
 
@@ -45,21 +45,21 @@ def linear_operator(rows: Rows):
     def through(product):
         def apply(vectors: np.ndarray) -> np.ndarray:
             flat = vectors.ndim == 1
-            given = torch.as_tensor(np.ascontiguousarray(np.atleast_2d(vectors.T)), dtype=rows.F.dtype, device=rows.F.device)
+            given = torch.as_tensor(np.ascontiguousarray(np.atleast_2d(vectors.T)), dtype=rows.dtype, device=rows.F.device)
             found = product(given).cpu().numpy().T
             return found[:, 0] if flat else found
 
         return apply
 
     forward, adjoint = through(rows.forward), through(rows.adjoint)
-    return LinearOperator((rows.N, rows.n), matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: adjoint(v.reshape(-1)), matmat=forward, rmatmat=adjoint, dtype=np.dtype(str(rows.F.dtype).removeprefix("torch.")))
+    return LinearOperator((rows.N, rows.n), matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: adjoint(v.reshape(-1)), matmat=forward, rmatmat=adjoint, dtype=np.dtype(str(rows.dtype).removeprefix("torch.")))
 
 
 def _partial(error, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What arpack had when it stopped: eigenvectors of the smaller Gram matrix."""
     if not len(error.eigenvalues):
         raise FxscopeError("arpack found nothing within max_passes; raise it or take the default method") from error
-    given = torch.as_tensor(error.eigenvectors.T.copy(), dtype=rows.F.dtype, device=rows.F.device)
+    given = torch.as_tensor(error.eigenvectors.T.copy(), dtype=rows.dtype, device=rows.F.device)
     other = rows.adjoint(given) if rows.N < rows.n else rows.forward(given)
     s = norms(other)
     small, large = given.cpu().numpy(), (other / s[:, None]).to(given).cpu().numpy()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -69,7 +68,7 @@ def _seconds(rows: Rows, count: int) -> float:
 
 def _capacity(rows: Rows, k: int, block: int) -> int:
     """Rows of the basis: what ``BUDGET`` holds, and what a dense eigenproblem of that size is worth."""
-    size = (rows.n + rows.N) * torch.finfo(rows.F.dtype).bits // 8
+    size = (rows.n + rows.N) * torch.finfo(rows.dtype).bits // 8
     return max(2 * k + 4 * block + 8, min(BUDGET // size, max(10 * k, 400) + 4 * block))
 
 

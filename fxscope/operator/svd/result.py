@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...errors import FxscopeError
+from ...interpretation import KEY, of
 from ..records import plain, read, write
 from .shapes import Shape, shapes_of
 
@@ -51,6 +52,11 @@ class SVD:
         return len(self.s)
 
     @property
+    def interpretation(self) -> int:
+        """The version of the interpretation that these are of."""
+        return of(self.origin)
+
+    @property
     def errors(self) -> torch.Tensor:
         """The larger error of each triplet, (k,)."""
         return torch.maximum(self.forward_errors, self.adjoint_errors)
@@ -63,7 +69,7 @@ class SVD:
 
     def numbers(self) -> dict[str, Any]:
         """Everything but the vectors, as plain numbers."""
-        return plain({n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", *_PLAIN)})
+        return plain({n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", KEY, *_PLAIN)})
 
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)

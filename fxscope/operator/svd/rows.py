@@ -24,7 +24,7 @@ def flatten(space: Space, value: Any) -> torch.Tensor:
 def unflatten(space: Space, rows: torch.Tensor) -> Any:
     """Rows (K, n) as vectors of a space, (K, ...) in its structure."""
     sizes = [torch.Size(s).numel() for s in space.shapes]
-    return space.build([part.reshape(-1, *s) for part, s in zip(rows.split(sizes, 1), space.shapes)])
+    return space.build([part.reshape(-1, *s).to(d) for part, s, d in zip(rows.split(sizes, 1), space.shapes, space.dtypes)])
 
 
 class Rows:
@@ -39,8 +39,8 @@ class Rows:
     """
 
     def __init__(self, F: "Operator", bar: Any = None):
-        self.F, self._bar = F.bare, bar
-        self.factor = F.factor
+        self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is nothing, whatever F is
+        self.factor = F.factor or 1.0
         self.passes = 0
         self._size: float | None = None  # of the operator without its factor, a power of two
 
@@ -54,7 +54,17 @@ class Rows:
 
     @property
     def epsilon(self) -> float:
-        return torch.finfo(self.F.dtype).eps
+        """Of the type with the fewest digits that F takes or gives."""
+        return max(torch.finfo(d).eps for d in self._dtypes)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of all rows: what holds both the inputs and the outputs."""
+        return torch.promote_types(self.F.inputs.dtype, self.F.outputs.dtype)
+
+    @property
+    def _dtypes(self) -> tuple[torch.dtype, ...]:
+        return *self.F.inputs.dtypes, *self.F.outputs.dtypes
 
     @property
     def unit(self) -> float:
@@ -73,7 +83,7 @@ class Rows:
 
     def whole(self, product: Callable, size: int) -> torch.Tensor:
         """All of one side: the products of the unit vectors, ``F.chunk`` at a time; each part tells its size, and the largest is F's."""
-        units = torch.eye(size, dtype=self.F.dtype, device=self.F.device).split(self.F.chunk)
+        units = torch.eye(size, dtype=self.dtype, device=self.F.device).split(self.F.chunk)
         parts, sizes = [], []
         for unit in units:
             self._size = None
@@ -87,7 +97,7 @@ class Rows:
         return torch.cat([multiplied(part, each / self._size) if each else part for part, each in zip(parts, sizes)])
 
     def zeros(self, count: int, size: int) -> torch.Tensor:
-        return torch.zeros(count, size, dtype=self.F.dtype, device=self.F.device)
+        return torch.zeros(count, size, dtype=self.dtype, device=self.F.device)
 
     def _product(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
@@ -120,7 +130,7 @@ class Rows:
 
     def _raw(self, operator: "Operator", given: torch.Tensor, lift: float) -> torch.Tensor:
         """F (lift v), counted."""
-        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift)))
+        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift))).to(self.dtype)
         self.passes += given.shape[0]
         if self._bar is not None:
             self._bar.update(given.shape[0])
@@ -128,7 +138,7 @@ class Rows:
 
     @property
     def _bits(self) -> float:
-        return math.log2(torch.finfo(self.F.dtype).max)
+        return min(math.log2(torch.finfo(d).max) for d in self._dtypes)
 
     def _lift(self, power: float) -> float:
         """2^power, within what the type holds."""
@@ -138,8 +148,7 @@ class Rows:
     @property
     def _least(self) -> float:
         """What is larger has all its digits."""
-        limits = torch.finfo(self.F.dtype)
-        return limits.tiny / limits.eps
+        return max(torch.finfo(d).tiny / torch.finfo(d).eps for d in self._dtypes)
 
     def _in_range(self, found: torch.Tensor) -> bool:
         """Whether neither the largest entries nor the digits of the others are lost."""
@@ -165,7 +174,7 @@ class Turned:
 
 def noise(rows: Rows, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
     """Normal vectors, (count, size), the same on every device."""
-    return torch.randn(count, size, generator=generator, dtype=torch.float64).to(rows.F.device, rows.F.dtype)
+    return torch.randn(count, size, generator=generator, dtype=torch.float64).to(rows.F.device, rows.dtype)
 
 
 def decomposed(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

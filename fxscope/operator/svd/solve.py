@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import FxscopeError, NotConverged
+from ...interpretation import check
 from ..progress import steps as progress_bar
 from .dense import dense
 from .external import external
@@ -32,6 +33,8 @@ def svd(F: "Operator", k: int, method: str | None = None, tol: float = 1e-5, see
     chosen = method or ("dense" if min(F.shape) <= 2 * k + 8 else "lanczos")
     if start is not None and chosen not in ("lanczos", "dense"):
         raise FxscopeError(f"start= is for the method 'lanczos', not for {chosen!r}")
+    if start is not None:
+        check(start, "start=", "compute it again, without start=")
     with progress_bar(None, f"svd({k}): passes", progress) as bar:
         rows = Rows(F, bar)
         task = Task(k, float(tol), seed, max_passes or max(1000, 100 * k), start)

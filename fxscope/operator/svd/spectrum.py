@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...errors import FxscopeError, NotLocal, ShapeError
+from ...interpretation import KEY, of
 from ..progress import steps as progress_bar
 from ..scale import norm_of, norms
 from .rows import Rows, Turned, noise, orthonormal
@@ -127,6 +128,11 @@ class Spectrum:
     seed: int
     origin: dict[str, Any]
 
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation that this is of."""
+        return of(self.origin)
+
     def count(self, threshold: float) -> Estimate:
         """How many singular values are at least ``threshold``."""
         each = (self.weights * (self.nodes >= threshold)).sum(1)
@@ -145,7 +151,7 @@ class Spectrum:
 
     def to_json(self) -> str:
         edges, counts, errors = self.density()
-        return json.dumps({"edges": edges.tolist(), "counts": counts.tolist(), "errors": errors.tolist(), "size": self.size, "passes": self.passes, "seed": self.seed, "origin": self.origin}, indent=2)
+        return json.dumps({"edges": edges.tolist(), "counts": counts.tolist(), "errors": errors.tolist(), "size": self.size, "passes": self.passes, "seed": self.seed, KEY: self.interpretation, "origin": self.origin}, indent=2)
 
     def plot(self, **options: Any):
         """A histogram with error bars: ``fxscope.plot.spectrum``."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from ...errors import FxscopeError
+from ...interpretation import KEY, VERSION, of
 from .apart import LIMIT, measure_apart
 from .suites import SUITES, members
 from .table import one_line, write_docs
@@ -18,7 +19,10 @@ REFUSED = ("quantized_resnet18", "retinanet_resnet50_fpn")  # networks whose ref
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure a suite, one JSON line a network as soon as it is done; a network that the file has already is not measured again."""
+    """Measure a suite, one JSON line a network as soon as it is done; a network that the file has already is not measured again.
+
+    A line of another version of the interpretation is about another F: it is measured again.
+    """
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.conformance", description=main.__doc__)
     parser.add_argument("--suite", help=f"whose networks are measured: {', '.join(SUITES)}, or path/to/file.py:function for your own, {{name: function that gives model and inputs}}")
     parser.add_argument("--only", action="append", metavar="NAME", help="this network alone (may be given several times)")
@@ -55,8 +59,8 @@ def _run(options: argparse.Namespace) -> int:
         raise FxscopeError(f"suite {options.suite} has no {', '.join(unknown)}; it has {', '.join(table)}")
     failed = 0
     for i, name in enumerate(names, 1):
-        if name not in finished or options.redo:
-            finished[name] = {"suite": options.suite, "name": name, "versions": versions(options.suite), **measure_apart(options.suite, name, options.exports, options.limit)}
+        if name not in finished or options.redo or of(finished[name]) != VERSION:
+            finished[name] = {"suite": options.suite, "name": name, KEY: VERSION, "versions": versions(options.suite), **measure_apart(options.suite, name, options.exports, options.limit)}
             if path is not None:
                 write(path, finished)
         failed |= finished[name]["status"] != "ok" and name not in REFUSED

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ...interpretation import of
+
 HEAD = """# Conformance
 
 Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`; nothing here is edited by
 hand. Every network is built without weights, randomised (`fxscope.testing.randomize`), and measured in float64: the largest
-relative error of laws 1 to 6, 8 and 11 (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
+relative error of every law that applies (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
 `tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
 
 Inputs are as small as the network takes: images of 32 or 64 pixels where it runs on them, else of its own size; 4 frames of a video, but 16 of 224
@@ -52,7 +54,9 @@ def write_docs(folder: Path) -> Path:
 
 def _section(suite: str, lines: list[dict]) -> str:
     good = sum(line["status"] == "ok" for line in lines)
-    rows = [f"## {suite}: {good} of {len(lines)}", "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
+    versions = sorted({of(line) for line in lines})
+    said = f"Version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))} of the interpretation."
+    rows = [f"## {suite}: {good} of {len(lines)}", "", said, "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
     return "\n".join([*rows, *(_row(line) for line in lines), ""])
 
 

@@ -1,0 +1,58 @@
+"""The version of the interpretation: which F a network has is part of what fxscope promises, and every number says of which F it is.
+
+``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more than rounding, whatever the
+reason: a rule mended, another operand of a product frozen. It is no version of the package, which changes more often and for other reasons.
+Records, saved files, emitted graphs and pages carry it; what carries none is of version 1. Numbers of any version can be read; comparing
+them, or going on from them, takes one version, and raises ``OtherInterpretation`` otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from .errors import OtherInterpretation
+
+KEY = "interpretation"  # in records and in ``GraphModule.meta["fxscope"]``
+FILE_KEY = "fxscope.interpretation"  # in saved graphs
+VERSION = 2
+
+# What changed, by version; docs/interpretations.md shows this table
+CHANGES: dict[int, tuple[str, ...]] = {
+    1: ("As first published.",),
+    2: (
+        "Which operand of a product is frozen is read off the graph, never off the sizes of an example: at B = 1 the batch is no reduced dimension "
+        "(`x * (x + 1)`, `x @ x.transpose(1, 2)`, `einsum(\"bij,bkj->bik\", x, x + 1)`).",
+        "`transform(model)` and `interpret(model, x0)` freeze the same operands: dimensions of size 1 that come from unsqueeze, None, slices and "
+        "one-channel convolutions are known without an example (`c(x) * l(x.mean((2, 3)))[:, :, None, None]`).",
+        "Every spelling of one function has one F: `nn.Bilinear` and its einsum; `(a * sigmoid(a)) * b` and `F.silu(a) * b` under \"detach\"; "
+        "`F.lp_pool` through both frontends; `x - logsumexp(x)` and `log_softmax(x)`.",
+    ),
+}
+
+
+def of(record: Any) -> int:
+    """The version that a record (or its header, origin, or JSON) is of: 1 where it carries none."""
+    if isinstance(record, dict):
+        return int(record.get(KEY, of(record["origin"]) if isinstance(record.get("origin"), dict) else 1))
+    own = getattr(record, KEY, None)
+    return of(getattr(record, "origin", {}) or {}) if own is None else int(own)
+
+
+def check(record: Any, what: str, instead: str) -> None:
+    """Raise ``OtherInterpretation`` where a record that is gone on from is of another version; ``instead`` is the next step."""
+    version = of(record)
+    if version != VERSION:
+        raise OtherInterpretation(
+            f"{what} is of version {version} of the interpretation, this is version {VERSION}: some F are others by now "
+            f"(docs/interpretations.md), and the two would mix without a word; {instead}"
+        )
+
+
+def together(records: Iterable[Any], what: str) -> None:
+    """Raise ``OtherInterpretation`` where records that are compared are of several versions."""
+    versions = sorted({of(record) for record in records})
+    if len(versions) > 1:
+        raise OtherInterpretation(
+            f"{what}: records of versions {' and '.join(map(str, versions))} of the interpretation are not comparable, since some F are others "
+            f"(docs/interpretations.md); compute them again with one version"
+        )
