@@ -34,9 +34,16 @@ def reduce(x, y, dims, keepdim, call, winner):
     rank, value = call.need_rank("x"), call.value("x")
     for d in dims:
         index = winner(x, d, True)
-        value = call.record(Gather(index, d, rank), [value], like=index, rank=rank)
-        x = torch.gather(x, d, index)
+        x = torch.gather(x, d, index) if d is not dims[-1] else _with_ones(y, dims, keepdim)  # the values, which have x's dtype
+        value = call.record(Gather(index, d, rank), [value], like=x, rank=rank)
     return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value], like=y)]
+
+
+def _with_ones(y, dims, keepdim):
+    """y with the dimensions that were reduced, of size one."""
+    for d in sorted(dims, reverse=True) if not keepdim else ():
+        y = y.unsqueeze(d)
+    return y
 
 
 def amax(x, dim=(), keepdim=False, *, call, y):
@@ -51,8 +58,8 @@ def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
     d, = last_dims(call, dim)
     index = y[1] if keepdim else y[1].unsqueeze(d)
-    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")], like=index, rank=call.need_rank("x"))
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[1], rank=call.need_rank("x") - 1)]
+    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")], like=y[0] if keepdim else y[0].unsqueeze(d), rank=call.need_rank("x"))
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)]
 
 
 def _forms(over_two, over_all):

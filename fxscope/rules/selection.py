@@ -32,8 +32,8 @@ def one_of(x, dim=None, keepdim=False, *, call, y):
     if dim is None:
         raise TypeError("the median of everything mixes the images of a batch; name the dimension")
     d, = last_dims(call, dim)
-    value = call.record(Gather(y[1] if keepdim else y[1].unsqueeze(d), d, call.need_rank("x")), [call.value("x")], like=y[1] if keepdim else y[1].unsqueeze(d), rank=call.need_rank("x"))
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[1], rank=call.need_rank("x") - 1)]
+    value = call.record(Gather(y[1] if keepdim else y[1].unsqueeze(d), d, call.need_rank("x")), [call.value("x")], like=y[0] if keepdim else y[0].unsqueeze(d), rank=call.need_rank("x"))
+    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)]
 
 
 def kthvalue(x, k, dim=-1, keepdim=False, *, call, y):

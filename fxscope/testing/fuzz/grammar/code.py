@@ -58,7 +58,7 @@ def _free(d: Draw, name: str) -> str:
 def stopped(d: Draw) -> str:
     """Values that are constants to autograd."""
     name = d.tensor()
-    return d.unary(d.one("{0} * {0}.detach()", "{0} + {0}.detach()", "{0} / (1 + {0}.detach().abs())", "{0} - {0}.mean().detach()", "{0} + ({0}.round() - {0}).detach()", "{0}.detach() * 0.5 + {0}.tanh()"), name)
+    return d.unary(d.one("{0} * {0}.detach()", "{0} + {0}.detach()", "{0} / (1 + {0}.detach().abs())", "{0} - {0}.mean().detach()", "{0} + ({0}.round() + 0.3 - {0}).detach()", "{0}.detach() * 0.5 + {0}.tanh()"), name)
 
 
 @production(1)
