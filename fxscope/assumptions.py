@@ -1,7 +1,7 @@
-"""What a trace took for granted of its inputs: their ranks and dtypes, sizes that became numbers, and conditions on sizes.
+"""What a trace took for granted of its inputs: ranks and dtypes, sizes that became numbers, and conditions on sizes.
 
-A graph with assumptions is right only where they hold. The frontends write them on the graph that they give, every emitted
-graph asserts them (``emit/checks.py``), and files carry them. A size that no assumption names is free.
+A graph with assumptions is right only where they hold. The frontends write them on the graph that they give, every
+emitted graph asserts them (``emit/checks.py``), and files carry them. A size that no assumption names is free.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch.fx as fx
 
 KEY = "assumptions"
 RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
+WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
-_SYMBOLS = {
-    operator.add: "+", operator.mul: "*", operator.mod: "%", operator.floordiv: "//", operator.eq: "==", operator.ne: "!=",
-    operator.gt: ">", operator.ge: ">=", operator.lt: "<", operator.le: "<=",
+_COMPARISONS = {
+    operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=", operator.lt: "<", operator.le: "<=",
 }  # fmt: skip
+_SYMBOLS = {operator.add: "+", operator.mul: "*", operator.mod: "%", operator.floordiv: "//", **_COMPARISONS}
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,9 @@ class Term:
         return Term(self.function, tuple(_renamed(a, names) for a in self.args))
 
     def __str__(self) -> str:
-        inner = [f"({a})" if isinstance(a, Term) and self.function not in _COMPARISONS else str(a) for a in self.args]
-        return f" {_SYMBOLS[self.function]} ".join(inner)
-
-
-_COMPARISONS = (operator.eq, operator.ne, operator.gt, operator.ge, operator.lt, operator.le)
+        outermost = self.function in _COMPARISONS
+        parts = [str(a) if outermost or not isinstance(a, Term) else f"({a})" for a in self.args]
+        return f" {_SYMBOLS[self.function]} ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,16 @@ class Assumption:
             return x.dtype == self.value
         if self.kind == SIZE:
             return x.dim() > self.dimension and x.size(self.dimension) == self.value
-        return all(inputs[s.input].dim() > s.dimension for s in self.value.sizes()) and self.value.value(lambda s: inputs[s.input].size(s.dimension))
+        if any(inputs[s.input].dim() <= s.dimension for s in self.value.sizes()):
+            return False
+        return bool(self.value.value(lambda s: inputs[s.input].size(s.dimension)))
 
     @property
     def is_equality(self) -> bool:
         """Whether it only says that two inputs have one size in common, as a batch is."""
-        return self.kind == CONDITION and self.value.function is operator.eq and all(isinstance(a, Size) for a in self.value.args)
+        if self.kind != CONDITION or self.value.function is not operator.eq:
+            return False
+        return all(isinstance(a, Size) for a in self.value.args)
 
     def concerns(self, input: str, dimension: int) -> bool:
         """Whether it restricts that one size; that two inputs share a size restricts neither."""
@@ -121,7 +124,9 @@ def assumptions(gm: fx.GraphModule) -> Assumptions:
     return gm.meta.get(KEY) or gm.meta.get("fxscope", {}).get(KEY) or ()
 
 
-def broken(known: Iterable[Assumption], inputs: Iterable[torch.Tensor], names: Iterable[str]) -> Assumption | None:
+def broken(
+    known: Iterable[Assumption], inputs: Iterable[torch.Tensor], names: Iterable[str]
+) -> Assumption | None:
     """The first assumption that these inputs, in the order of the graph's placeholders, do not meet."""
     given = dict(zip(names, inputs))
     return next((a for a in known if a.input in given and not a.holds(given)), None)
@@ -148,18 +153,16 @@ def said(known: Assumptions) -> str:
     """The sizes that a graph was made for: "x0 (B, 3, 20, 20)", and the conditions on them."""
     ranks = {a.input: a.value for a in known if a.kind == RANK}
     fixed = {(a.input, a.dimension): a.value for a in known if a.kind == SIZE}
-    shapes = [f"{name} ({', '.join(str(fixed.get((name, d), _letter(d))) for d in range(rank))})" for name, rank in ranks.items()]
+    sizes = {name: [str(fixed.get((name, d), "any" if d else "B")) for d in range(rank)] for name, rank in ranks.items()}
+    shapes = [f"{name} ({', '.join(each)})" for name, each in sizes.items()]
     conditions = [str(a.value) for a in known if a.kind == CONDITION and not a.is_equality]
     return ", ".join(shapes) + (f" where {' and '.join(conditions)}" if conditions else "")
 
 
 def as_data(known: Assumptions) -> list[dict[str, Any]]:
     """What a file says of them, as JSON takes it."""
-    return [{"input": a.input, "kind": a.kind, "dimension": a.dimension, "value": a.value if isinstance(a.value, int) else str(a.value), "why": a.why} for a in known]
-
-
-def _letter(dimension: int) -> str:
-    return "any" if dimension else "B"
+    found = [{**dataclasses.asdict(a), "value": a.value if isinstance(a.value, int) else str(a.value)} for a in known]
+    return [{key: value for key, value in each.items() if key != "doubtful"} for each in found]
 
 
 def _value(part: Any, of: Callable[[Size], Any]) -> Any:

@@ -7,6 +7,7 @@ import difflib
 import torch.fx as fx
 
 from .canonicalize import bound, rule_of, size_nodes
+from .draws import draws
 from .errors import UnsupportedOperator
 from .ir import info, mark
 from .policy import Policy
@@ -41,7 +42,7 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "shape" if node in sizes else "affine" if "affine" in inputs else "frozen"
     if "affine" in inputs:
         return _on_the_path(node, policy, offenders)
-    if "frozen" in inputs:
+    if "frozen" in inputs or draws(node):  # a draw is one value of a reading, never computed again
         return "frozen"
     return "sized" if "shape" in inputs or "sized" in inputs else "const"
 

@@ -20,6 +20,7 @@ __all__ = [
     "NonFinite",
     "NotLocal",
     "OtherInterpretation",
+    "StaleInterpreter",
     "NotConverged",
     "ImagesMix",
     "IllConditioned",
@@ -102,7 +103,7 @@ class NotFloating(FxscopeError, TypeError):
 class LawBroken(FxscopeError, AssertionError):
     """The traced graph does not compute what the untouched model computes; both numbers are in the message.
 
-    A model that draws random numbers needs `.eval()`. Otherwise it is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
+    Both sides are run on the same random numbers. It is a mistake of fxscope, or of a rule of your own: `fxscope.testing.check_rule` tells.
     """
 
 
@@ -131,6 +132,13 @@ class NonFinite(FxscopeError, ArithmeticError):
     """A recorded state, or the output, holds NaN or infinite values; the first place where they appear is named.
 
     Look at the layer that is named; a wider dtype helps where squares overflow.
+    """
+
+
+class StaleInterpreter(FxscopeError, RuntimeError):
+    """Something that a linear interpreter was made from has changed since: a weight was trained on, loaded, cast or replaced, or a recorded value written over.
+
+    The message names it. Call `fxscope.interpret(model, x0)` again, or interpret a copy of the model (`copy.deepcopy(model)`) that nobody trains.
     """
 
 

@@ -9,6 +9,8 @@ import dataclasses
 
 import torch.fx as fx
 
+from .draws import draws
+
 KEY = "fxscope"
 
 ROLES = ("const", "sized", "shape", "frozen", "affine")
@@ -22,7 +24,7 @@ class NodeInfo:
 
     branch    "original" or "interpreter"; None before the branches exist
     role      const (no input), sized (constant value, size from the input), shape (sizes, ints),
-              frozen (depends on x0 only) or affine (on the path of x1)
+              frozen (depends on x0 only, or is drawn) or affine (on the path of x1)
     rule      name of the rule that covers the node, e.g. "relu"; None for placeholders and outputs
     variant   which of the rule's variants the policy chose, e.g. "stats"
     twin      for interpreter nodes, the twin they implement: "mask", "select", "gate", "conv", ...
@@ -61,7 +63,7 @@ def mark(node: fx.Node, **fields) -> fx.Node:
 
 def acts(node: fx.Node) -> bool:
     """Whether a node does something besides giving a value: it draws, asserts, or counts the batches that were seen."""
-    return node.is_impure() or bool(node.meta.get("counts"))
+    return node.is_impure() or bool(node.meta.get("counts")) or draws(node)
 
 
 _EMPTY = NodeInfo()

@@ -1,10 +1,9 @@
-"""Where the probes enter: at the model's first input, at a named place, or where an input of integers becomes floating."""
+"""Where the probes enter: at the first input, at a named place, or where integers become floating."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 import torch.fx as fx
 
 from .canonicalize import bound, rule_of
@@ -18,8 +17,8 @@ from .trace import source_of
 def probes_of(gm: fx.GraphModule, inputs: "str | list[str] | None") -> list[Probe]:
     """The probes of a canonical graph.
 
-    inputs   the names of places, or None for the first input: of token numbers the embedding is meant, and of other integers
-             (where example inputs told the dtypes) the one place at which they become floating
+    inputs   the names of places, or None for the first input: of token numbers the embedding is meant, and of
+             other integers (where example inputs told the dtypes) the one place at which they become floating
     Raises ``PlaceError``, and ``NotFloating`` where a place holds integers, booleans or complex numbers.
     """
     if inputs is None:
@@ -47,7 +46,7 @@ def _first(gm: fx.GraphModule) -> fx.Node:
 
 
 def _looked_up(node: fx.Node) -> fx.Node | None:
-    """The embedding that an input of token numbers is looked up in: there the probes enter; None for other inputs."""
+    """The embedding that token numbers are looked up in, where the probes enter; None for other inputs."""
     for user in node.users:
         rule = info(user).rule
         if rule == "embedding" and bound(user)["input"] is node:
@@ -61,7 +60,8 @@ def _looked_up(node: fx.Node) -> fx.Node | None:
 def _entry(first: fx.Node) -> fx.Node:
     """The one value in which an input of integers becomes floating.
 
-    What a decision made floating (``(x > 9).double()``) counts only where nothing else does: for floating inputs decisions are frozen too.
+    What a decision made floating (``(x > 9).double()``) counts only where nothing else does: decisions on
+    floating inputs are frozen too.
     """
     values, decisions = _discrete(first)
     found = _distinct(_floating_users(values)) or _distinct(_floating_users(values | decisions))
@@ -70,10 +70,13 @@ def _entry(first: fx.Node) -> fx.Node:
     dtype = str(dtype_of(first)).removeprefix("torch.")
     name = info(first).place or first.name
     if not found:
-        raise NotFloating(f"the input {name} is of {dtype}, and no floating value is computed from it, so that nothing can be probed")
+        raise NotFloating(
+            f"the input {name} is of {dtype}, and nothing floating is computed from it that could be probed"
+        )
     shown = "\n".join(f"  {_name(n)} at {source_of(n)}" for n in found)
     raise NotFloating(
-        f"the input {name} is of {dtype}, and becomes floating in {len(found)} places, all of which would have to be probed:\n{shown}\n"
+        f"the input {name} is of {dtype}, and becomes floating in {len(found)} places, "
+        f"all of which would have to be probed:\n{shown}\n"
         f"Cast once, and use that value; or name places with inputs=, as inputs={_name(found[0])!r}"
     )
 
@@ -101,7 +104,7 @@ def _floating_users(nodes: set[fx.Node]) -> Iterator[fx.Node]:
 
 
 def _distinct(nodes: Iterator[fx.Node]) -> list[fx.Node]:
-    """The nodes, where one that is computed as an earlier one is replaced by that: ``x.double()`` written twice is one value."""
+    """The nodes, each once: ``x.double()`` written twice is one value, which the earlier node gives."""
     found: list[fx.Node] = []
     for node in nodes:
         same = next((n for n in found if _call(n) == _call(node) and not acts(node)), None)
@@ -123,8 +126,8 @@ def _check(node: fx.Node) -> None:
     kind = str(dtype).removeprefix("torch.")
     behind = "torch.view_as_real" if dtype.is_complex else "the cast"
     raise NotFloating(
-        f"the place {_name(node)} at {source_of(node)} holds values of {kind}; expected real floating ones, in which F can be linear. "
-        f"Name a place behind {behind} with inputs= (fxscope.places(model) lists them)"
+        f"the place {_name(node)} at {source_of(node)} holds values of {kind}; expected real floating ones, in "
+        f"which F can be linear. Name a place behind {behind} with inputs= (fxscope.places(model) lists them)"
     )
 
 

@@ -6,54 +6,31 @@ them as what they are, so that canonicalize can respect aliasing.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import linecache
-import operator
 import os
 import sys
 import traceback
-from collections import Counter, OrderedDict
-from typing import Iterator
+from collections import Counter
+from typing import Any
 
 import torch
 import torch.fx as fx
 from torch import nn
 
-from .errors import HookedModel, TraceFailure, UnsupportedOperator
+from .aliasing import augmented, writes
+from .draws import draws
+from .errors import AliasingWrite, HookedModel, TraceFailure, UnsupportedOperator
 from .ir import info, mark
+from .overridden import own_class, runs_as
+from .proxies import InPlaceProxy, types_of_values
+from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity)
-
-
-class InPlaceProxy(fx.Proxy):
-    """A proxy that records augmented and item assignment as writes."""
-
-    def __setitem__(self, key, value):
-        self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
-
-    def __int__(self):
-        self.tracer.refuse("int()")
-
-    def __float__(self):
-        self.tracer.refuse("float()")
-
-
-def _augmented(name: str):
-    function = getattr(operator, name)
-
-    def method(self, other):
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    return method
-
-
-_AUGMENTED = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "ipow", "iand", "ior", "ixor")
-for _name in _AUGMENTED:
-    setattr(InPlaceProxy, f"__{_name}__", _augmented(_name))
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_GLOBAL_HOOKS = tuple(name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith(("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")))
 
 
 class Tracer(fx.Tracer):
@@ -66,9 +43,9 @@ class Tracer(fx.Tracer):
         self.refused = ""
 
     def refuse(self, what: str) -> None:
-        """Python code asks for a number that a trace has not; remembered, since a ``try`` of the model's may catch the error."""
+        """Python code asks for a number that a trace has not; remembered, since the model may catch the error."""
         self.refused = self.refused or user_line(inspect.currentframe())
-        raise fx.proxy.TraceError(f"{what} of a traced value, which is no number while tracing")
+        raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         self.refused = self.refused or user_line(inspect.currentframe())
@@ -77,13 +54,15 @@ class Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InPlaceProxy(node, self)
 
+    def create_arg(self, a: Any) -> Any:
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         if isinstance(module, _CONTAINERS):
-            return isinstance(module, nn.Identity)
-        for leaf in self.leaves:
-            if isinstance(module, leaf) and type(module).forward is leaf.forward:
-                return True
-        return type(module).__module__.startswith("torch.nn.modules")
+            return False
+        if own_class(module, (nn.Identity, *self.leaves)) is not None:
+            return True
+        return type(module).__module__.startswith("torch.nn.modules") and runs_as(module, type(module))
 
     def create_node(self, kind, target, args, kwargs, name=None, type_expr=None):
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
@@ -99,8 +78,8 @@ class Tracer(fx.Tracer):
         name = path
         if node.op != "call_module":
             function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-            if function in _AUGMENTED and node.target is getattr(operator, function):
-                function = function[1:]  # x += y is a place "add", as torchvision names it
+            if augmented(node) is not None:
+                function = function.strip("_")[1:]  # x += y is a place "add", as torchvision names it
             name = f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
@@ -135,17 +114,24 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     """
     check_model(model)
     _refuse_hooks(model)
+    _refuse_patched(model)
     fixed = _fixed_arguments(model, concrete or {})
     tracer = Tracer(leaves)
-    # the documentation of nn.Module promises that a forward may be patched per instance; the class's is what is traced
     try:
-        with unchanged(model):
+        with unchanged(model), types_of_values():
+            held = _versions(model)
+            before = torch.get_rng_state()
             graph = tracer.trace(model, fixed or None)
+            after = torch.get_rng_state()
+            _refuse_lost_writes(model, graph, held)
             constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
     except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
-        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: it catches the error of a decision on a traced value\n  at {tracer.refused}")
+        reason = "it catches the error that a decision on a traced value is"
+        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}")
+    if not torch.equal(before, after):
+        raise TraceFailure(_draws_numbers(model))
     _drop_fixed(graph, fixed)
     graph.eliminate_dead_code(is_impure_node=is_write)
     with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it
@@ -154,41 +140,26 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
         return fx.GraphModule(model, graph, type(model).__name__)
 
 
-@contextlib.contextmanager
-def unchanged(model: nn.Module) -> Iterator[None]:
-    """Attributes of the model's modules, and what the dicts and lists among them hold, are the same objects when the block ends.
-
-    A forward that writes ``self.mean = self.mean.type_as(x)``, or keeps a table in ``self.cache[device]``, would else leave a proxy, or
-    torch.func's wrapper, in the user's model; one that hooks its own modules at its first call would hook them twice.
-    """
-    tables = [table for m in model.modules() for table in (m.__dict__, m._parameters, m._buffers)]
-    held = [value for table in tables for value in table.values() if type(value) in (dict, list, OrderedDict)]
-    kept = [(container, container.copy()) for container in (*tables, *held)]
-    try:
-        yield
-    finally:
-        for container, before in kept:
-            _restore(container, before)
+def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
+    """{path: (tensor, its version)} of parameters and buffers; inference tensors count none."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {path: (value, -1 if value.is_inference() else value._version) for path, value in named}
 
 
-def _restore(container: dict | list, before: dict | list) -> None:
-    now, then = (list(c.items()) if isinstance(c, dict) else list(enumerate(c)) for c in (container, before))
-    if len(now) == len(then) and all(a[0] is b[0] and a[1] is b[1] for a, b in zip(now, then)):
-        return
-    container.clear()
-    container.update(before) if isinstance(container, dict) else container.extend(before)
+def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple[torch.Tensor, int]]) -> None:
+    """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
+    now = _versions(model)
+    read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
+    lost = [n for n in read if n.target not in now or now[n.target][0] is not held[n.target][0] or now[n.target][1] != held[n.target][1]]
+    if lost:
+        raise AliasingWrite(f"{lost[0].target} is written by the forward itself, and read at {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call")
 
 
 def is_write(node: fx.Node) -> bool:
-    """Nodes that dead-code elimination must keep until in-place writes are gone: writes have effects without users."""
-    if node.op in ("placeholder", "output", "call_module"):
+    """Nodes that dead-code elimination must keep until in-place writes are gone: writes and draws have effects without users."""
+    if node.op in ("placeholder", "output", "call_module") or draws(node):
         return True
-    if node.op == "call_method":
-        return node.target.endswith("_") and not node.target.endswith("__")
-    if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
-        return name.startswith("i") and hasattr(operator, name) or name == "setitem" or name.endswith("_") or node.kwargs.get("inplace", False) or node.is_impure()
-    return False
+    return writes(node) or node.is_impure()
 
 
 def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
@@ -233,10 +204,25 @@ def _refuse_hooks(model: nn.Module) -> None:
         )
 
 
+def _refuse_global_hooks() -> None:
+    """Hooks on every module of the process run on the emitted graphs, too, which are modules."""
+    found = [name.strip("_").replace("_", " ") for name in _GLOBAL_HOOKS if getattr(nn.modules.module, name)]
+    if found:
+        raise HookedModel(f"hooks on all modules are registered ({', '.join(found)}; torch.nn.modules.module.register_module_forward_hook and its like); remove them (handle.remove())")
+
+
+def _refuse_patched(model: nn.Module) -> None:
+    """A forward, or a call, of the whole model's own is not what torch.fx traces."""
+    if "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
+        what = "forward is set on the instance" if "forward" in vars(model) else "class has a __call__ of its own"
+        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the class's forward")
+
+
 def check_model(model: nn.Module) -> None:
     """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
     if not isinstance(model, nn.Module):
         raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
+    _refuse_global_hooks()
     found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
     if found:
         shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
@@ -244,6 +230,14 @@ def check_model(model: nn.Module) -> None:
             f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in every layer, "
             "so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted(set(found.values()))),
         )
+
+
+def _draws_numbers(model: nn.Module) -> str:
+    return (
+        f"{type(model).__name__} draws random numbers that do not come from its input (torch.randn(3, 4), torch.rand(1) < p): "
+        "a symbolic trace would hold one draw as a constant. Draw them by an operator on the input (torch.randn_like(x)); "
+        "torch.export, which runs the model on example inputs, takes such draws too"
+    )
 
 
 def _cannot_trace(model: nn.Module, error: Exception) -> str:

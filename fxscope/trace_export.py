@@ -23,6 +23,7 @@ from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from .assumptions import KEY, batch_of, input_names
+from .draws import out_of_place
 from .errors import TraceFailure
 from .example import Example
 from .ir import mark
@@ -60,7 +61,7 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
 
-    ``gm.meta["frontend"]`` says what was specialised, and ``gm.meta["assumptions"]`` what the graph takes for granted of its inputs.
+    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for granted.
     """
     lifter = _Lifter(program, model)
     outputs = lifter.run()
@@ -71,7 +72,8 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
     gm.meta[KEY] = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
-    gm.meta["frontend"] = {"name": "export", "batch": batch_of(gm.meta[KEY], input_names(gm)), "sizes": "specialised"}
+    batch = batch_of(gm.meta[KEY], input_names(gm))
+    gm.meta["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
     return gm
 
 
@@ -256,7 +258,7 @@ class _Lifter:
         """An in-place operator as symbolic tracing records it: a method with an underscore, or a function with ``inplace``."""
         if name in ("copy_", "fill_", "zero_") or name[:-1] in registry().methods:
             return self.graph.call_method(name, args, kwargs)
-        overload = getattr(getattr(torch.ops.aten, name[:-1]), target._overloadname)
+        overload = out_of_place(name[:-1], target._overloadname)
         return self.graph.call_function(overload, args, {**kwargs, "inplace": True})
 
     def _place(self, node: fx.Node) -> str:

@@ -1,7 +1,7 @@
-"""What torch.export took for granted of the inputs, read from its program: sizes that became numbers, ranges, guards.
+"""What torch.export took for granted of the inputs, read from its program: numbers for sizes, ranges, guards.
 
-The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is made from the
-program has to check them itself.
+The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is made from
+the program has to check them itself.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ from .assumptions import CONDITION, DTYPE, RANK, SIZE, Assumption, Assumptions, 
 from .errors import TraceFailure
 from .trace import describe_line, is_user_file
 
-_RELATIONS = {
-    sympy.Eq: operator.eq, sympy.Ne: operator.ne, sympy.StrictGreaterThan: operator.gt, sympy.GreaterThan: operator.ge,
-    sympy.StrictLessThan: operator.lt, sympy.LessThan: operator.le,
-}  # fmt: skip
 _FUNCTIONS = {
-    sympy.Add: operator.add, sympy.Mul: operator.mul, functions.Mod: operator.mod, functions.PythonMod: operator.mod,
-    functions.FloorDiv: operator.floordiv, **_RELATIONS,
+    sympy.Add: operator.add, sympy.Mul: operator.mul, functions.FloorDiv: operator.floordiv,
+    functions.Mod: operator.mod, functions.PythonMod: operator.mod, sympy.Eq: operator.eq, sympy.Ne: operator.ne,
+    sympy.StrictGreaterThan: operator.gt, sympy.GreaterThan: operator.ge,
+    sympy.StrictLessThan: operator.lt, sympy.LessThan: operator.le,
 }  # fmt: skip
 _NUMBER = "torch.export made a number of it"
 
@@ -40,20 +38,28 @@ def assumptions_of(program: ExportedProgram) -> Assumptions:
     symbols: dict[Any, Size] = {}
     found = [a for name, value in inputs.items() for a in _plain(name, value)]
     found += list(_shared(inputs, symbols))
-    found += [_derived(Size(name, d), expression, symbols) for name, d, expression in _expressions(inputs) if expression not in symbols]
-    env = next((s.node.shape_env for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)), None)
-    if env is not None and symbols:
-        guards = [(env.replace(g.expr), g) for g in env.guards]
-        guards = [(e, g) for e, g in guards if set(symbols) & e.free_symbols]
-        found += [_condition(symbols, e, g) for e, g in guards]
-        found += [a for s, r in program.range_constraints.items() if s in symbols for a in _range(symbols[s], r, [e for e, _ in guards if s in e.args])]
+    found += [_derived(size, e, symbols) for size, e in _expressions(inputs) if e not in symbols]
+    sizes = [s for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)]
+    if symbols:
+        found += _conditions(program, symbols, sizes[0].node.shape_env)
     return tuple(dict.fromkeys(found))
+
+
+def _conditions(program: ExportedProgram, symbols: dict[Any, Size], env: Any) -> Iterator[Assumption]:
+    """What the model's code and torch's operators asked of free sizes while export ran them."""
+    guards = [(env.replace(g.expr), g) for g in env.guards]
+    guards = [(expression, g) for expression, g in guards if set(symbols) & expression.free_symbols]
+    for expression, guard in guards:
+        yield _condition(symbols, expression, guard)
+    for symbol, limits in program.range_constraints.items():
+        if symbol in symbols:
+            yield from _range(symbols[symbol], limits, [e for e, _ in guards if symbol in e.args])
 
 
 def _inputs(program: ExportedProgram) -> dict[str, torch.Tensor]:
     named = set(program.graph_signature.user_inputs)
-    values = {n.name: n.meta.get("val") for n in program.graph.nodes if n.op == "placeholder" and n.name in named}
-    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
+    nodes = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in named]
+    return {n.name: n.meta["val"] for n in nodes if isinstance(n.meta.get("val"), torch.Tensor)}
 
 
 def _plain(name: str, value: torch.Tensor) -> Iterator[Assumption]:
@@ -70,21 +76,21 @@ def _number(size: Any) -> int | None:
     return size.node.maybe_as_int() if isinstance(size, torch.SymInt) else int(size)
 
 
-def _expressions(inputs: dict[str, torch.Tensor]) -> Iterator[tuple[str, int, Any]]:
+def _expressions(inputs: dict[str, torch.Tensor]) -> Iterator[tuple[Size, Any]]:
+    """Every free size and what it is: a symbol, or an expression of some."""
     for name, value in inputs.items():
         for d, size in enumerate(value.shape):
             if _number(size) is None:
-                yield name, d, size.node.expr
+                yield Size(name, d), size.node.expr
 
 
 def _shared(inputs: dict[str, torch.Tensor], symbols: dict[Any, Size]) -> Iterator[Assumption]:
     """Free sizes by their symbols, written into ``symbols``; a symbol that occurs again is the same size."""
-    for name, d, expression in _expressions(inputs):
-        if not isinstance(expression, sympy.Symbol):
-            continue
+    for size, expression in _expressions(inputs):
         if expression in symbols:
-            yield Assumption(name, CONDITION, None, Term(operator.eq, (Size(name, d), symbols[expression])), "one size of the example")
-        symbols.setdefault(expression, Size(name, d))
+            yield _about(size, Term(operator.eq, (size, symbols[expression])), "one size of the example")
+        elif isinstance(expression, sympy.Symbol):
+            symbols[expression] = size
 
 
 def _range(size: Size, limits: Any, guards: list) -> Iterator[Assumption]:
@@ -92,9 +98,9 @@ def _range(size: Size, limits: Any, guards: list) -> Iterator[Assumption]:
     bounds = [_bounds(g) for g in guards]
     low, high = max([1, *(low for low, _ in bounds)]), min([sympy.oo, *(high for _, high in bounds)])
     if isinstance(limits.lower, sympy.Integer) and limits.lower > low:
-        yield Assumption(size.input, CONDITION, None, Term(operator.ge, (size, int(limits.lower))), _decided(""))
+        yield _about(size, Term(operator.ge, (size, int(limits.lower))), _decided(""))
     if isinstance(limits.upper, sympy.Integer) and limits.upper < high:
-        yield Assumption(size.input, CONDITION, None, Term(operator.le, (size, int(limits.upper))), _decided(""))
+        yield _about(size, Term(operator.le, (size, int(limits.upper))), _decided(""))
 
 
 def _bounds(relation: Any) -> tuple[Any, Any]:
@@ -113,14 +119,19 @@ def _bounds(relation: Any) -> tuple[Any, Any]:
 
 def _derived(size: Size, expression: Any, symbols: dict[Any, Size]) -> Assumption:
     """A size that follows from others."""
-    return Assumption(size.input, CONDITION, None, Term(operator.eq, (size, _term(expression, symbols))), "it follows from the other sizes")
+    return _about(size, Term(operator.eq, (size, _term(expression, symbols))), "it follows from the other sizes")
+
+
+def _about(size: Size, term: Term, why: str) -> Assumption:
+    return Assumption(size.input, CONDITION, None, term, why)
 
 
 def _condition(symbols: dict[Any, Size], expression: Any, guard: Any) -> Assumption:
-    """A guard. An operator that asks whether a size is 1 most often wants to know its own layout: that is in doubt."""
+    """A guard. An operator that asks whether a size is 1 most often wants to know a layout: that is in doubt."""
     term, line = _term(expression, symbols), _line(guard)
     asks_for_one = expression.args[0] in symbols and _bounds(expression) == (2, sympy.oo)
-    return Assumption(min(s.input for s in term.sizes()), CONDITION, None, term, _decided(line), doubtful=asks_for_one and not line)
+    input = min(s.input for s in term.sizes())
+    return Assumption(input, CONDITION, None, term, _decided(line), doubtful=asks_for_one and not line)
 
 
 def _term(expression: Any, symbols: dict[Any, Size]) -> Any:
@@ -131,7 +142,7 @@ def _term(expression: Any, symbols: dict[Any, Size]) -> Any:
         return int(expression)
     function = next((f for kind, f in _FUNCTIONS.items() if isinstance(expression, kind)), None)
     if function is None:
-        raise TraceFailure(f"the model's code decides on a size by {expression}, which a graph cannot check: its sizes become those of the example")
+        raise TraceFailure(f"the model's code decides on a size by {expression}, which a graph cannot check")
     parts = [_term(a, symbols) for a in expression.args]
     if function in (operator.add, operator.mul):
         return functools.reduce(lambda a, b: Term(function, (a, b)), parts)

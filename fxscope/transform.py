@@ -11,8 +11,8 @@ import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from .assumptions import KEY, assumptions, batch_of, broken, input_names
-from .canonicalize import canonicalize
+from .assumptions import CONDITION, KEY, assumptions, batch_of, broken, input_names
+from .canonicalize import Decide, canonicalize
 from .classify import classify, is_structure
 from .emit import FORMS
 from .emit import emit as emit_graph
@@ -27,6 +27,7 @@ from .rules import registry
 from .taps import probes_of
 from .trace import check_model, trace
 from .trace_export import decomposed, export, lift, writes
+from .unchanged import leaves_unchanged, unchanged
 
 PROBES = ("flat", "stacked")
 FRONTENDS = ("auto", "symbolic", "export")
@@ -34,6 +35,7 @@ MAIN_OUTPUTS = ("logits", "reconstruction", "last_hidden_state")  # of a ModelOu
 _log = logging.getLogger("fxscope")
 
 
+@leaves_unchanged
 def transform(
     model: nn.Module,
     emit: str = "pair",
@@ -93,6 +95,7 @@ def transform(
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
+    gm.meta["fxscope"]["constant"] = tuple(program.constant_outputs())
     return gm
 
 
@@ -140,7 +143,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
     if example is not None and any(isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())):
         raise TraceFailure(f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one")
     gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
-    gm = canonicalize(gm, model)
+    gm = canonicalize(gm, model, None if example is None else _decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)
     gm.meta.setdefault("frontend", {"name": "symbolic"})
@@ -164,7 +167,8 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
     """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
     if node.op == "call_module":
         return type(model.get_submodule(node.target)).__name__
-    plain = node.op == "call_function" and isinstance(node.target, FunctionType) and node.target.__module__.partition(".")[0] != "torch"
+    plain = node.op == "call_function" and isinstance(node.target, FunctionType)
+    plain = plain and node.target.__module__.partition(".")[0] != "torch"
     return node.target.__name__ if plain and not info(node).rule else ""
 
 
@@ -193,11 +197,12 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
 
 
 def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
-    gm = canonicalize(lift(program, model), model)
+    gm = lift(program, model)
+    gm = canonicalize(gm, model, _decider(gm, model, example))
     _settle_one_image(gm, model, example)
     unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
     if unmet is not None:
-        raise TraceFailure(f"the exported graph of {type(model).__name__} is not one for its own example: {unmet}")
+        raise TraceFailure(f"the exported graph of {type(model).__name__} is not for its own example: {unmet}")
     check_trace(gm, model, example)
     return gm
 
@@ -205,29 +210,39 @@ def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, examp
 def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
     """Where an operator asked whether the batch is 1, a run on one image tells whether the graph is right there, too.
 
-    What the graph assumes is kept where it is not, and in train mode, where the two are not compared.
+    An example of one image is that run itself. What the graph assumes is kept where it is not right, and in train mode,
+    where the two are not compared.
     """
     known = assumptions(gm)
     if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
         return
-    free = [any(a.doubtful and a.concerns(name, 0) for a in known) for name in input_names(gm)]
-    shared = [any(a.is_equality and a.input == name for a in known) for name in input_names(gm)]
-    leaves, spec = pytree.tree_flatten((example.args, example.kwargs))
-    tensors = iter([a or b for a, b in zip(free, shared)])
-    one = Example(*pytree.tree_unflatten([v[:1] if isinstance(v, torch.Tensor) and next(tensors) else v for v in leaves], spec))
-    try:
-        check_trace(gm, model, one)
-    except Exception as error:  # the model's own on one image, too
-        _log.debug("%s is another function of one image: %s", type(model).__name__, error)
+    batched = {s.input for a in known if a.kind == CONDITION for s in a.value.sizes()}
+    named = list(zip(input_names(gm), example.tensors()))
+    if any(value.shape[0] != 1 for name, value in named if name in batched) and not _holds_for_one(gm, model, example, batched):
         return
     gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
     gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+
+
+def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
+    cut = iter([name in batched for name in input_names(gm)])
+
+    def first(value: Any) -> Any:
+        return value[:1] if isinstance(value, torch.Tensor) and next(cut) else value
+
+    try:
+        check_trace(gm, model, Example(*pytree.tree_map(first, (example.args, example.kwargs))))
+    except Exception as error:  # the model's own on one image, too
+        _log.debug("%s is another function of one image: %s", type(model).__name__, error)
+        return False
+    return True
 
 
 def _ask_for_example(error: Exception) -> Exception:
     return type(error)(f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model then goes through torch.export")
 
 
+@leaves_unchanged
 def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> list[str]:
     """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention).
 
@@ -242,18 +257,52 @@ def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> li
 
 
 def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
-    """Law 1 against the untouched model, in eval mode; in either mode shapes are written on the nodes and buffers stay as they were."""
-    buffers = {name: value.clone() for name, value in model.named_buffers()}
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        training = any(m.training for m in model.modules())
-        torch.manual_seed(0)
-        got = _ran(gm, model, example)
-        torch.manual_seed(0)  # the same draws
-        expected = None if training else example.call(model)
-        for name, value in model.named_buffers():
-            value.copy_(buffers[name])
-    for a, b in zip(tensors_of(got), tensors_of(expected), strict=not training):
+    """Law 1 against the untouched model, in either mode under one seed; shapes are written on the nodes, and buffers stay as they were."""
+    with torch.no_grad():
+        with unchanged(model):
+            got = _ran(gm, model, example)
+        with unchanged(model):  # the same state, and the same draws
+            expected = example.call(model)
+    traced, own = tensors_of(got), tensors_of(expected)
+    if len(traced) != len(own):
+        raise LawBroken(f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives {len(own)}: a Python-side state or a branch is lost in tracing")
+    for a, b in zip(traced, own):
         _compare(type(model).__name__, a, b)
+
+
+def _decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
+    """What a pass needs to know of memory, seen on the example: of (call, argument), whether the result is in the argument's memory, and whether that is contiguous."""
+
+    def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
+        looker = _Looker(gm, asked)
+        with torch.no_grad(), unchanged(model):
+            try:
+                looker.run(*example.clone().tensors())
+            except Exception as error:
+                raise TraceFailure(f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}: {error}") from error
+        return looker.told
+
+    return decide
+
+
+class _Looker(fx.Interpreter):
+    """Runs a graph with its writes, on copies of what they write into, and looks where results lie in memory."""
+
+    def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
+        super().__init__(gm)
+        self.asked, self.told = asked, {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if node.op == "get_attr" and isinstance(value, torch.Tensor):
+            return value.clone()
+        results = tensors_of(value)
+        for call, argument in self.asked:
+            if call is node:
+                given = self.env[argument]
+                shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
+                self.told[call, argument] = (shared, isinstance(given, torch.Tensor) and given.is_contiguous())
+        return value
 
 
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
@@ -268,7 +317,11 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     """Refuse a traced graph whose output is further from the model's than rounding explains."""
-    same = traced.shape == expected.shape and torch.allclose(traced, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
+    if not expected.is_floating_point() and not expected.is_complex():
+        traced, expected = traced.double(), expected.double()  # booleans have no difference
+    dtypes = traced.dtype == expected.dtype
+    close = dict(rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
+    same = traced.shape == expected.shape and dtypes and torch.allclose(traced, expected, **close)
     if not same:
         difference = (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")
         raise LawBroken(

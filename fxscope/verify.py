@@ -19,13 +19,15 @@ from .testing.laws import Law
 from .testing.structure import mapped_example
 from .testing.subject import Subject
 from .transform import program_of
+from .unchanged import leaves_unchanged
 
 _ABOUT_F = ("law 2", "law 3", "law 5")  # a report in which none of them was held says nothing of F
 
 
 @dataclass(frozen=True)
 class Report:
-    """The laws of one model on one image; ``ok`` where all that apply hold, and some of them are about F. Shows itself as a table."""
+    """The laws of one model on one image; ``ok`` where all that apply hold, and some of them are about F.
+    Shows itself as a table."""
 
     model: str
     shape: tuple[int, ...]
@@ -37,7 +39,9 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return all(law.ok for law in self.laws) and any(law.name in _ABOUT_F and not law.skipped for law in self.laws)
+        return all(law.ok for law in self.laws) and any(
+            law.name in _ABOUT_F and not law.skipped for law in self.laws
+        )
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -46,7 +50,7 @@ class Report:
 
     def __str__(self) -> str:
         names, width = (max(len(getattr(law, field)) for law in self.laws) for field in ("name", "statement"))
-        head = f"{self.model} on {tuple(self.shape)}, {self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f}"
+        head = f"{self.model} on {tuple(self.shape)}, {self._measured()}"
         rows = [f"  {law.name:{names}s} {law.statement:{width}s}  {_told(law)}" for law in self.laws]
         return "\n".join([head, *rows, self._summary()])
 
@@ -57,13 +61,19 @@ class Report:
 
     def to_json(self) -> str:
         """The laws as JSON; the error of a law that was not checked is null."""
-        laws = [{**asdict(law), "error": law.error if math.isfinite(law.error) else _word(law.error)} for law in self.laws]
+        laws = [
+            {**asdict(law), "error": law.error if math.isfinite(law.error) else _word(law.error)}
+            for law in self.laws
+        ]
         return json.dumps({**asdict(self), "laws": laws, "ok": self.ok}, indent=2)
+
+    def _measured(self) -> str:
+        return f"{self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f}"
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(law) for law in self.laws)
-        head = f"{self.model}, {self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f}"
-        return f"<table><caption>{head}</caption><tr><th>law</th><th></th><th>largest relative error</th><th>bound</th><th></th></tr>{rows}</table>"
+        names = "<tr><th>law</th><th></th><th>largest relative error</th><th>bound</th><th></th></tr>"
+        return f"<table><caption>{self.model}, {self._measured()}</caption>{names}{rows}</table>"
 
 
 def _told(law: Law) -> str:
@@ -77,28 +87,44 @@ def _word(error: float) -> str | None:
 
 
 def _row(law: Law) -> str:
+    named = f"<tr><td>{law.name}</td><td>{html.escape(law.statement)}</td>"
     if law.skipped:
-        return f"<tr><td>{law.name}</td><td>{html.escape(law.statement)}</td><td colspan='3'>not checked: {html.escape(law.skipped)}</td></tr>"
+        return f"{named}<td colspan='3'>not checked: {html.escape(law.skipped)}</td></tr>"
     verdict = "ok" if law.ok else "<b>broken</b>"
-    return f"<tr><td>{law.name}</td><td>{html.escape(law.statement)}</td><td>{law.error:.2e}</td><td>{law.bound:.0e}</td><td>{verdict}</td></tr>"
+    return f"{named}<td>{law.error:.2e}</td><td>{law.bound:.0e}</td><td>{verdict}</td></tr>"
 
 
+@leaves_unchanged
 def verify(
-    model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, dtype: torch.dtype | None = torch.float64,
-    seed: int = 0, K: int = 3, frontend: str = "auto", thorough: bool | None = None, **kwargs: Any,
+    model: nn.Module,
+    *args: Any,
+    policy: Any = None,
+    inputs: Any = None,
+    outputs: Any = None,
+    dtype: torch.dtype | None = torch.float64,
+    seed: int = 0,
+    K: int = 3,
+    frontend: str = "auto",
+    thorough: bool | None = None,
+    **kwargs: Any,
 ) -> Report:
     """Check the laws of the linear interpreter on ``model`` at x0, with K random probes of x0's size.
 
         report = verify(model, x0);   report.ok;   report.laws;   print(report)
 
-    args, kwargs   what the model takes, as in ``fxscope.interpret``: the first tensor is x0 (B, ...), unless ``inputs`` names another place
+    args, kwargs   what the model takes, as in ``fxscope.interpret``: the first tensor is x0 (B, ...), unless
+                   ``inputs`` names another place
     policy, inputs, outputs, frontend   as in ``fxscope.interpret``
     dtype      of the copy of the model in which all is measured; None keeps the model's own
-    thorough   whether the other frontend is asked for its F as well (law 13), which takes long: by default where the graph is small
+    thorough   whether the other frontend is asked for its F as well (law 13), which takes long: by default
+               where the graph is small
 
-    In a copy of the model, in its own mode; the model is not changed, and what it draws is drawn under one seed. A law that does not apply
-    is listed with its reason, and ``ok`` is False where none about F could be checked. Law 6 (F is the derivative) is held for the program
-    itself where policy is "taylor" or every rule on the path is piecewise linear, and else for the same network's under "taylor".
+    In a copy of the model, in its own mode; the model is not changed, and what it draws is drawn under one
+    seed. A law that does not apply
+    is listed with its reason, and ``ok`` is False where none about F could be checked. Law 6 (F is the
+    derivative) is held for the program
+    itself where policy is "taylor" or every rule on the path is piecewise linear, and else for the same
+    network's under "taylor".
 
     Raises what ``interpret`` raises, and ``FxscopeError`` where an input holds NaN or infinite values.
     """
@@ -112,7 +138,15 @@ def verify(
     with torch.no_grad():
         program = program_of(model, example_inputs=example, frontend=frontend, **options)
         subject = Subject(model, program, example, K=K, seed=seed, thorough=thorough, **options)
+        _ = subject.lin  # raises where x0 gives values that are not finite
         laws, share = subject.measured(), subject.share
     x0 = subject.args[0]
     floating = next((t.dtype for t in (*subject.x, x0) if t.is_floating_point()), x0.dtype)
-    return Report(type(model).__name__, tuple(x0.shape), str(floating).removeprefix("torch."), str(policy or "freeze"), share, laws)
+    return Report(
+        type(model).__name__,
+        tuple(x0.shape),
+        str(floating).removeprefix("torch."),
+        str(policy or "freeze"),
+        share,
+        laws,
+    )

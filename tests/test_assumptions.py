@@ -93,7 +93,7 @@ def test_rank_and_dtype_are_checked():
     graph = emit(traced(DividesByWidth, image(2, 3, 20, 20))[1], "residual")
     with pytest.raises(AssertionError, match="x0 has 3 dimensions, and this graph was made for 4"):
         graph(image(3, 20, 20))
-    with pytest.raises(AssertionError, match="x0 is of another dtype than torch.float64"):
+    with pytest.raises(AssertionError, match="x0 is of another dtype, and this graph was made for torch.float64"):
         graph(image(2, 3, 20, 20).float())
 
 
@@ -299,6 +299,14 @@ def test_a_fixed_size_cannot_be_asked_to_be_free(spec, tmp_path):
     graph = fxscope.transform(made(DividesByWidth, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1])
     with pytest.raises(FxscopeError, match="dimension [23] of x0, 20"):
         fxscope.save(graph, tmp_path / "net.pt2", inputs, dynamic_shapes=spec)
+
+
+def test_another_example_cannot_be_saved(tmp_path):
+    inputs = pair_inputs(2, 3, 20, 20)
+    graph = fxscope.transform(made(DividesByWidth, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1])
+    for wrong in (pair_inputs(2, 3, 24, 24), pair_inputs(2, 3, 20, 20, dtype=D)):
+        with pytest.raises(FxscopeError, match="not made for these example inputs: x0"):
+            fxscope.save(graph, tmp_path / "net.pt2", wrong)
 
 
 @pytest.mark.full

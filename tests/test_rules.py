@@ -12,8 +12,9 @@ from torch import nn
 from fxscope.emit import emit
 from fxscope.errors import UnknownRank
 from fxscope.rules import registry
-from fxscope.rules.declare import Rule, Sample
+from fxscope.rules.declare import Rule
 from fxscope.testing import laws
+from fxscope.testing.samples import Case, name_of
 from fxscope.transform import program_of
 
 D = torch.float64
@@ -26,145 +27,6 @@ BROKEN = {
     ("sigmoid", "ratio"): ("finite", "the literal mask of Fig. 2 is infinite at x0 = 0"),
     **{(name, "straight"): ("law 2", "straight-through: y1 = x1") for name in ("sign", "sgn", "round", "floor", "ceil", "trunc")},
 }
-# torch's own derivative is further from the exact one than the tolerance: {rule: (bound, reason)}
-LOOSE_DERIVATIVE = {"hardsigmoid": (1e-7, "torch holds 1/6 in single precision")}
-
-
-class Network(nn.Module):
-    """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path around it."""
-
-    def __init__(self, case: "Case", function, before: nn.Module | None = None, by_keyword: bool = True):
-        super().__init__()
-        self.function, self.sample, self.rule, self.by_keyword, self.around = function, case.sample, case.rule, by_keyword, _is_constant(case.rule)
-        self.before = before if before is not None else nn.Identity()
-        for name, tensor in case.tensors.items():
-            self.register_buffer(name, tensor)
-        self.names = list(case.tensors)
-        self.double().eval()
-
-    def forward(self, x):
-        x = self.before(x)
-        given = {**self.sample.kwargs, **{n: getattr(self, n) for n in self.names}}
-        call = self.sample.call or (lambda f, x, **given: _called(f, self.rule, x, given, self.by_keyword))
-        y = call(self.function, x, **given)
-        return y + x if self.around else y
-
-
-def _called(function, rule: Rule, x, given: dict, by_keyword: bool):
-    """x in its place, required arguments by position, the others by keyword, or by position up to the first one left out."""
-    parameters = rule.signature.parameters
-    positional, keywords, gap = [], {}, False
-    for name, parameter in parameters.items():
-        value = x if name not in given and name in rule.carries and not any(p is x for p in positional) else given.get(name, parameter.empty)
-        gap = gap or value is parameter.empty or by_keyword and parameter.default is not parameter.empty
-        if value is not parameter.empty:
-            positional.append(value) if not gap else keywords.update({name: value})
-    return function(*positional, **keywords)
-
-
-def _is_constant(rule: Rule) -> bool:
-    """Whether F would be 0 by what the operator is: a frozen constant, or another spelling of one."""
-    return rule.verb == "constant" or rule.formula.startswith("softmax")
-
-
-class Module(nn.Module):
-    """A module of torch.nn, whose forward may take constants besides x."""
-
-    def __init__(self, case: "Case", module: nn.Module):
-        super().__init__()
-        self.module, self.around = module, _is_constant(case.rule)
-        self.extra = [n for n in inspect.signature(module.forward).parameters if n in case.tensors]
-        for name in self.extra:
-            self.register_buffer(name, case.tensors[name])
-        self.double().eval()
-
-    def forward(self, x):
-        y = self.module(x, *[getattr(self, n) for n in self.extra])
-        return y + x if self.around else y
-
-
-class Case:
-    """One rule on one sample: inputs, and the operator as a network in every spelling."""
-
-    def __init__(self, rule: Rule, sample: Sample):
-        self.rule, self.sample = rule, sample
-        rng = torch.Generator().manual_seed(0)
-        self.tensors = {n: t(rng) if callable(t) else torch.rand(t, generator=rng, dtype=D) * 0.8 + 0.3 for n, t in sample.tensors.items()}
-        self.special = _special_values(sample.shape, rng, sample.positive)
-        self.x0 = self._plain(rng)
-        self.probes = torch.randn(3, *sample.shape, generator=rng, dtype=D)
-
-    def _plain(self, rng):
-        x = torch.randn(self.sample.shape, generator=rng, dtype=D)
-        return x.abs() + 0.2 if self.sample.positive else x
-
-    def target(self, before: nn.Module | None = None) -> nn.Module:
-        return Network(self, _function(self.rule.target), before)
-
-    def functions(self):
-        """(name, function, whether its arguments go by keyword) of every spelling as a function or method that the sample fits."""
-        table = {_name(f): f for f in (self.rule.target, *self.rule.functions) if not isinstance(f, str)}
-        table |= {f"Tensor.{m}": _function(m) for m in (*self.rule.methods, *([self.rule.target] if isinstance(self.rule.target, str) else []))}
-        for name, function in table.items():
-            if self.sample.spellings is None or name.removeprefix("Tensor.") in self.sample.spellings:
-                yield from ((f"{name}, {'keywords' if k else 'positions'}", function, k) for k in (True, False))
-
-    def modules(self):
-        for kind in self.rule.modules if self.sample.modules is None else self.sample.modules:
-            arguments = self.sample.kwargs if self.sample.module is None else self.sample.module
-            try:
-                module = kind(**arguments)
-            except TypeError:
-                if self.sample.module is not None:
-                    raise
-                continue  # the function's keywords are not the module's
-            module.double()
-            missing = [n for n in self.tensors if not self._set(module, n)]
-            if not missing:
-                yield kind, Module(self, module)
-
-    def _set(self, module: nn.Module, name: str) -> bool:
-        """Give the module's own tensor the sample's value; True where the module, or its forward, has one of that name."""
-        own = getattr(module, name, None)
-        if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
-            own.data.copy_(self.tensors[name])
-            return True
-        return name in inspect.signature(module.forward).parameters or (name in module._buffers and own is None)
-
-    def spellings(self):
-        """(label, network, key) of every spelling that runs; the key is the function or class that it covers."""
-        for label, function, by_keyword in self.functions():
-            network = Network(self, function, by_keyword=by_keyword)
-            if _runs(network, self.x0):
-                yield label, network, function
-        for kind, network in self.modules():
-            yield kind.__name__, network, kind
-
-
-def _runs(network: nn.Module, x) -> bool:
-    try:
-        network(x.clone())
-    except (TypeError, RuntimeError, AttributeError):
-        return False
-    return True
-
-
-def _function(target):
-    return (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs)) if isinstance(target, str) else target
-
-
-def _name(function) -> str:
-    return str(function).removeprefix("aten.") if isinstance(function, torch._ops.OpOverload) else function.__name__
-
-
-def _special_values(shape, rng, positive: bool) -> torch.Tensor:
-    """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for them."""
-    x = torch.randn(shape, generator=rng, dtype=D) * 2
-    special = torch.tensor([0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 2.0, -2.0, 25.0, -25.0], dtype=D)
-    flat, count = x.flatten(), min(len(special), x.numel() // 3)
-    places = torch.randperm(len(flat), generator=rng)[:count]
-    flat[places] = special[:count]
-    return flat.view(shape).abs() + 0.2 if positive else flat.view(shape)
 
 
 def graphs(model: nn.Module, policy, x0, forms=("pair", "filter", "residual"), draws: bool = False):
@@ -255,7 +117,7 @@ def test_laws(rule, sample, variant):
     law, reason = BROKEN.get((rule.name, variant), ("", ""))
     check_laws(case, model, pair, filter, residual, law)
     if _is_jacobian(rule, variant):
-        bound = LOOSE_DERIVATIVE.get(rule.name, (TOLERANCE,))[0]
+        bound = (rule.derivative or (TOLERANCE,))[0]
         assert laws.law_6(filter, _seeded(model) if sample.draws else model, case.x0, case.probes[0]) < bound
 
 
@@ -296,7 +158,7 @@ def test_spellings_agree(rule):
             first = first or filter
             assert laws.law_12(first, filter, case.x0, case.probes[0]) < 1e-13, label
             covered.add(label.split(",")[0])
-    spelled = {_name(f) for f in (rule.target, *rule.functions) if not isinstance(f, str)} | {f"Tensor.{m}" for m in rule.methods} | {kind.__name__ for kind in rule.modules}
+    spelled = {name_of(f) for f in (rule.target, *rule.functions) if not isinstance(f, str)} | {f"Tensor.{m}" for m in rule.methods} | {kind.__name__ for kind in rule.modules}
     assert spelled <= covered, f"no sample runs {sorted(spelled - covered)}"
 
 
@@ -325,7 +187,7 @@ def test_laws_behind_a_convolution(rule):
         pair, filter, residual = graphs(model, preset, case.x0, draws=sample.draws)
         check_laws(case, model, pair, filter, residual)
         if preset == "taylor":
-            bound = LOOSE_DERIVATIVE.get(rule.name, (TOLERANCE,))[0]
+            bound = (rule.derivative or (TOLERANCE,))[0]
             assert laws.law_6(filter, model, case.x0, case.probes[0]) < bound
 
 

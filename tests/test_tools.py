@@ -18,7 +18,7 @@ from click.testing import CliRunner
 import fxscope
 from fxscope import models, photos
 from fxscope.cli import cli
-from fxscope.errors import FxscopeError, ImageError, SavedFileDiffers, WeightsError
+from fxscope.errors import FxscopeError, SavedFileDiffers, WeightsError
 from fxscope.export.check import compare
 from fxscope.export.convolutions import as_convolutions
 from fxscope.export.flips import flips

@@ -1,4 +1,6 @@
-"""Every case of the hostile zoo, over every public entry point: right to 1e-8 against autograd of the untouched model, or refused by an FxscopeError."""
+"""Every case of the hostile zoo, over every public entry point:
+right to 1e-8 against autograd of the untouched model, or refused by an FxscopeError.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,12 @@
-"""The groups of entry points that a case of the zoo is walked over: ``GROUPS``, each a function of a ``Walk`` that raises ``AssertionError``."""
+"""The groups of entry points that a case of the zoo is walked over.
+
+``GROUPS`` names them; each is a function of a ``Walk`` that raises ``AssertionError`` where a result is
+wrong.
+``python tests/zoo_groups.py [NAME]`` lists what was refused, and why.
+"""
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import torch
@@ -12,7 +15,22 @@ import fxscope
 from fxscope.emit import FORMS, emit
 from fxscope.operator.memory import MODES
 from fxscope.transform import program_of
-from zoo_walk import BOUND, K, Walk, flat, floating, image, mapped, right, sampled, tensors
+from zoo_products import operators, saved
+from zoo_walk import (
+    BOUND,
+    K,
+    Walk,
+    batched,
+    flat,
+    floating,
+    image,
+    largest,
+    mapped,
+    norm,
+    right,
+    scale_of,
+    tensors,
+)
 
 
 # ---- interpret
@@ -39,19 +57,6 @@ def reading(walk: Walk) -> None:
             )
 
 
-def norm(y: Any) -> float:
-    return max(float(flat(y).norm()), 1e-12)
-
-
-def scale_of(walk: Walk) -> float:
-    """The size of what is summed in F x0 + r, of which the rounding is a fraction."""
-    return max(float((walk.D.abs() @ walk.lin.x.flatten().abs() + walk.r.abs()).max()), 1e-12)
-
-
-def largest(matrix: torch.Tensor) -> float:
-    return float(matrix.abs().max()) if matrix.numel() else 0.0
-
-
 def dense_of_transpose(lin: Any) -> torch.Tensor:
     """F^T (n, N), from its action on every unit vector of the outputs."""
     return lin.F.T.flat @ torch.eye(lin.F.shape[0], dtype=lin.F.outputs.dtype)
@@ -66,7 +71,10 @@ def taylor(walk: Walk) -> None:
 
 
 def rows(walk: Walk) -> None:
-    """row, column, rows, columns against F; contributions sum to y0[index], and their linear part is <row, x0>."""
+    """row, column, rows, columns against F.
+
+    Contributions sum to y0[index], and their linear part is <row, x0>.
+    """
     lin = walk.lin
     for number, index, entries in outputs_of(lin):
         expected = walk.D[entries].sum(0).reshape(lin.F.inputs.shapes[0])
@@ -115,7 +123,9 @@ def _column(walk: Walk) -> None:
 
 
 def outputs_of(lin: Any) -> Iterator[tuple[int, Any, torch.Tensor]]:
-    """(number of the output, an index in it, the places of that index in the flattened outputs, one an image)."""
+    """(number of the output, an index in it, the places of that index in the flattened outputs,
+    one an image).
+    """
     space = lin.F.outputs
     for number, (shape, key) in enumerate(zip(space.shapes, space.keys)):
         shape = shape[1:] if space.batched else shape
@@ -265,16 +275,6 @@ def alone(walk: Walk) -> None:
             assert not D[b][other].any(), f"image {b} reads image {other}"
 
 
-def batched(walk: Walk) -> bool:
-    """Whether the batch is the first dimension of the probed place and of every output, of more than one image that differ."""
-    return (
-        not walk.case.draws
-        and walk.B > 1
-        and walk.lin.x.shape[0] == walk.B
-        and all(t.dim() and t.shape[0] == walk.B for t in floating(walk.y0))
-    )
-
-
 def blocks(walk: Walk, D: torch.Tensor) -> list[list[torch.Tensor]]:
     """D by image of the outputs and image of the inputs."""
     B = walk.B
@@ -290,7 +290,9 @@ def r_of(walk: Walk, r: torch.Tensor, b: int) -> torch.Tensor:
 
 
 def other_sizes(walk: Walk) -> None:
-    """A graph made without an example, or with one of another size, gives at other sizes what ``interpret`` gives there; or it says so loudly."""
+    """A graph made without an example, or with one of another size,
+    gives at other sizes what ``interpret`` gives there; or it says so loudly.
+    """
     calls = (
         [image(walk.args, 0, walk.B)] if batched(walk) and walk.case.independent and walk.case.free else []
     )
@@ -346,85 +348,6 @@ def frontends(walk: Walk) -> None:
             )
 
 
-# ---- what is computed from F
-
-
-def operators(walk: Walk) -> None:
-    """svd, norm, to_sparse, local_row, summary, verify."""
-    _svd(walk)
-    _to_sparse(walk)
-    scope = walk.may_refuse("transform", lambda: fxscope.transform(walk.model, example_inputs=walk.args))
-    assert scope is None or str(fxscope.summary(scope)), "summary"
-    if len(walk.args) == 1 and not walk.model.training and not walk.case.draws:
-        _local_row(walk)
-        report = walk.may_refuse("verify", lambda: fxscope.verify(walk.model, walk.args[0]))
-        assert report is None or report.ok, f"verify: {report}"
-
-
-def _svd(walk: Walk) -> None:
-    """The largest value, and values of F alone: a further copy of a repeated one may be left out (docs/limitations.md)."""
-    values = torch.linalg.svdvals(walk.D)
-    for k in (1, 2):
-        found = (
-            None
-            if k > min(walk.D.shape)
-            else walk.may_refuse("svd", lambda: walk.lin.F.svd(k, progress=False))
-        )
-        if found is not None:
-            size, s = max(float(values[0]) * 100, 1e-12), found.s.double().cpu()
-            right(s[:1], values[:1], f"svd({k})", size)
-            right(s, values[(values[None] - s[:, None]).abs().argmin(1)], f"svd({k})", size)
-
-
-def _to_sparse(walk: Walk) -> None:
-    lin = (
-        walk.lin
-        if walk.B == 1
-        else walk.may_refuse("interpret alone", lambda: walk.interpret(image(walk.args, 0, walk.B)))
-    )
-    sparse = None if lin is None else walk.may_refuse("to_sparse", lambda: lin.F.to_sparse(progress=False))
-    if sparse is not None:
-        right(torch.from_numpy(sparse.toarray()), walk.seeded(lambda: lin.F.to_dense()), "to_sparse")
-
-
-def _local_row(walk: Walk) -> None:
-    x0 = walk.args[0]
-    if x0.dim() != 4 or len(floating(walk.y0)) != 1 or not batched(walk) and walk.B != 1:
-        return
-    lin = walk.may_refuse("interpret alone", lambda: walk.interpret((x0[:1],)))
-    if lin is None or len(lin.F.outputs.shapes) != 1 or len(lin.F.outputs.shapes[0]) != 3:
-        return
-    shape = lin.F.outputs.shapes[0]
-    for index in {(0, 0, 0), tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)}:
-        found = walk.may_refuse("local_row", lambda: fxscope.local_row(walk.model, x0[:1], index))
-        if found is not None:
-            whole = torch.zeros_like(x0[0])
-            whole[found.box] = found.values
-            right(whole, lin.F.row(index), f"local_row {index}", largest(walk.D))
-            right(
-                torch.tensor(found.y0, dtype=torch.float64),
-                lin.y0[0][index].double(),
-                f"local_row {index}: y0",
-                scale_of(walk),
-            )
-
-
-def saved(walk: Walk) -> None:
-    """Two file formats of the stacked pair, checked in a fresh process by ``save`` itself; for a fixed sample of the cases."""
-    if not sampled(walk.case.name, 8):
-        return
-    program = walk.seeded(lambda: program_of(walk.model, example_inputs=walk.args))
-    graph = walk.may_refuse("save", lambda: emit(program, "pair", "stacked").train(walk.model.training))
-    if graph is None:
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for suffix in (".pt2", ".ts"):
-            walk.may_refuse(
-                f"save {suffix}",
-                lambda: fxscope.save(graph, Path(folder) / f"pair{suffix}", (*walk.tensors, walk.probes)),
-            )
-
-
 GROUPS: dict[str, Callable[[Walk], None]] = {
     "reading": reading,
     "taylor": taylor,
@@ -470,7 +393,7 @@ def main() -> None:
                 group(walk) if case.refused is None else refused(walk, case.refused)
             except Exception as error:
                 print(
-                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}"
                 )
         for entry, message in dict(walk.refusals).items():
             print(f"{case.name} {entry}: {message}")

@@ -1,8 +1,10 @@
-"""One case of the zoo on its walk: the reference by autograd of the untouched model, and the interpreter that is held against it.
+"""One case of the zoo on its walk: the reference by autograd, and the interpreter that is held against it.
 
-An entry point may refuse by an ``FxscopeError``, except ``interpret`` itself; ``Walk.refusals`` holds what was refused.
+An entry point may refuse by an ``FxscopeError``, except ``interpret`` itself; ``Walk.refusals`` holds what
+was refused.
 
-B images, n inputs, N outputs; J is the dense Jacobian (N, n) of the untouched model by torch.autograd, D is F as a dense matrix, K probes.
+B images, n inputs, N outputs; J is the dense Jacobian (N, n) of the untouched model by torch.autograd, D is
+F as a dense matrix, K probes.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ def sampled(name: str, one_in: int) -> bool:
 
 
 class Walk:
-    """One case with its model and inputs, the reference by autograd, and the interpreter that most groups look at."""
+    """One case with its model and inputs, the reference by autograd,
+    and the interpreter that most groups look at.
+    """
 
     def __init__(self, case: Case):
         self.case = case
@@ -104,7 +108,10 @@ class Walk:
         return self.jacobian(self.args)
 
     def jacobian(self, args: tuple) -> torch.Tensor:
-        """(N, n), by a reverse pass from every floating output of a copy of the model; rows of outputs without a gradient are 0."""
+        """(N, n), by a reverse pass from every floating output of a copy of the model.
+
+        Rows of outputs without a gradient are 0.
+        """
         model = copy.deepcopy(self.model)
         function, x = (
             self.case.place(model, clones(args)) if self.case.place else first_input(model, clones(args))
@@ -160,7 +167,10 @@ class Walk:
 
     @functools.cached_property
     def cotangents(self) -> Any:
-        """K random y2 in the outputs' structure, (K, *shape) each; zeros for outputs that are no floating tensors."""
+        """K random y2 in the outputs' structure, (K, *shape) each.
+
+        Zeros for outputs that are no floating tensors.
+        """
         generator = torch.Generator().manual_seed(2)
 
         def draw(t: torch.Tensor) -> torch.Tensor:
@@ -171,7 +181,10 @@ class Walk:
         return mapped(draw, self.y0)
 
     def may_refuse(self, entry: str, call: Callable, loud: tuple[type[Exception], ...] = ()) -> Any:
-        """The call's value; None where it is refused by an ``FxscopeError`` (or one of ``loud``), which is noted."""
+        """The call's value.
+
+        None where it is refused by an ``FxscopeError`` (or one of ``loud``), which is noted.
+        """
         try:
             return self.seeded(call)
         except (FxscopeError, *loud) as error:
@@ -226,3 +239,28 @@ def quiet() -> Iterator[None]:
         for kind in (ImagesMix, NotConverged):
             warnings.simplefilter("ignore", kind)
         yield
+
+
+def norm(y: Any) -> float:
+    return max(float(flat(y).norm()), 1e-12)
+
+
+def scale_of(walk: Walk) -> float:
+    """The size of what is summed in F x0 + r, of which the rounding is a fraction."""
+    return max(float((walk.D.abs() @ walk.lin.x.flatten().abs() + walk.r.abs()).max()), 1e-12)
+
+
+def largest(matrix: torch.Tensor) -> float:
+    return float(matrix.abs().max()) if matrix.numel() else 0.0
+
+
+def batched(walk: Walk) -> bool:
+    """Whether the batch is the first dimension of the probed place and of every output,
+    of more than one image that differ.
+    """
+    return (
+        not walk.case.draws
+        and walk.B > 1
+        and walk.lin.x.shape[0] == walk.B
+        and all(t.dim() and t.shape[0] == walk.B for t in floating(walk.y0))
+    )

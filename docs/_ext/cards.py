@@ -21,6 +21,7 @@ from fxscope.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
+from fxscope.testing.samples import Case, name_of
 from fxscope.transform import program_of
 
 VERBS = {
@@ -51,7 +52,7 @@ class Measured:
 def measure(rule: Rule) -> list[Measured]:
     """Every variant of a rule under the laws."""
     sample = next((s for s in rule.samples if s.spellings != ()), None)
-    return [] if sample is None else [_measure(rule, test_rules.Case(rule, sample), variant) for variant in test_rules._variants(rule)]
+    return [] if sample is None else [_measure(rule, Case(rule, sample), variant) for variant in test_rules._variants(rule)]
 
 
 def _measure(rule: Rule, case, variant: str) -> Measured:
@@ -81,7 +82,7 @@ def card(rule: Rule) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = measure(rule)
-    names = [f"`{test_rules._name(f)}`" for f in (rule.target, *rule.functions) if not isinstance(f, str)]
+    names = [f"`{name_of(f)}`" for f in (rule.target, *rule.functions) if not isinstance(f, str)]
     names += [f"`Tensor.{m}`" for m in (*([rule.target] if isinstance(rule.target, str) else []), *rule.methods)] + [f"`nn.{m.__name__}`" for m in rule.modules]
     parts = [f"(rule-{rule.name})=", f"## {rule.name}", ""]
     parts += ["```text", *rule.formula.split(";  "), "```", ""] if rule.formula else []
@@ -121,7 +122,7 @@ def _picture(rule: Rule) -> str:
     sample = next((s for s in rule.samples if s.spellings != ()), None)
     if sample is None:
         return ""
-    case = test_rules.Case(rule, sample)
+    case = Case(rule, sample)
     policy = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

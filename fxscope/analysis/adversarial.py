@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import FxscopeError
+from ..unchanged import Draw, leaves_unchanged
 from .record import Result
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
@@ -46,6 +47,7 @@ class FGSM(Result):
         return draw(self, text)
 
 
+@leaves_unchanged
 def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Sequence[float] = EPSILONS, mean: Any = 0.0, std: Any = 1.0) -> FGSM:
     """One step x + epsilon sign(gradient of the cross entropy), in pixel space and clipped to [0, 1], for every epsilon.
 
@@ -61,12 +63,19 @@ def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Seque
     if float(pixels.min()) < -1e-4 or float(pixels.max()) > 1 + 1e-4:
         raise FxscopeError(f"fgsm: with this mean and std the pixels run from {float(pixels.min()):.3g} to {float(pixels.max()):.3g}; they must lie in [0, 1]")
     x = x0.detach().clone().requires_grad_()
-    with torch.enable_grad():
+    draw = Draw((x0, *model.parameters()))
+    with torch.enable_grad(), draw.again():
         scores = model(x)
         before = scores.argmax(1)
         chosen = before if labels is None else torch.as_tensor(labels, device=x0.device).expand(len(x0))
         step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[0].sign()
     with torch.no_grad():
         images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
-        after = torch.stack([model(i).argmax(1) for i in images])
+        after = torch.stack([_labels(model, i, draw) for i in images])
     return FGSM(tuple(float(e) for e in epsilons), images, after, before)
+
+
+def _labels(model: nn.Module, x: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """The largest scores, of the same draw each time where the model draws random numbers."""
+    with draw.again():
+        return model(x).argmax(1)

@@ -84,7 +84,7 @@ class Discussion:
         self.parts = emit_projections(lin.program)
         self.added, self.condition = 0.0, 1.0
         self._moved = self._total = 0.0
-        with torch.no_grad():
+        with lin.reading():
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
 
@@ -94,6 +94,7 @@ class Discussion:
         with steps(len(labels), "pixel discussions", progress) as bar:
             for start in range(0, len(labels), size):
                 part = labels[start : start + size]
+                self.lin.fresh.check()
                 with torch.no_grad():
                     images, scores = self._chunk(part)
                 space = self.lin.F.inputs

@@ -18,6 +18,7 @@ from ..errors import FxscopeError
 from ..interpretation import KEY, VERSION, check
 from ..operator.progress import steps
 from ..transform import transform
+from ..unchanged import unchanged
 from .record import Result
 
 
@@ -90,7 +91,8 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
             for names, x0 in _batches(images, batch, known):
                 if graph is None or not takes(graph, x0):
                     graph = _graph(model, x0, policy)
-                known.update(_measure(graph, names, x0))
+                with unchanged(model):
+                    known.update(_measure(graph, names, x0))
                 kept.write()
                 bar.update(len(names))
         if not known:

@@ -9,15 +9,15 @@ from ..ir import acts
 from .modules import inline_modules
 from .recognize import recognize
 from .spell import bound, rule_of, spell
-from .writes import functionalize, is_size, size_nodes
+from .writes import Decide, functionalize, is_size, size_nodes
 
-__all__ = ["bound", "canonicalize", "rule_of", "is_size", "size_nodes"]
+__all__ = ["Decide", "bound", "canonicalize", "rule_of", "is_size", "size_nodes"]
 
 
-def canonicalize(gm: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
-    """The same computation in canonical operators; ``gm`` is rewritten and returned."""
+def canonicalize(gm: fx.GraphModule, model: nn.Module, decide: Decide | None = None) -> fx.GraphModule:
+    """The same computation in canonical operators; ``gm`` is rewritten and returned. ``decide`` tells views from copies on an example."""
     inline_modules(gm, model)
-    functionalize(gm)
+    functionalize(gm, decide)
     spell(gm)
     recognize(gm)
     gm.graph.eliminate_dead_code(is_impure_node=acts)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 import torch.fx as fx
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ..errors import TraceFailure
 from ..ir import info, mark
+from ..overridden import own_class
 from ..rules import registry
 from ..trace import Tracer
+from ..unchanged import unchanged
 
 
 def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
@@ -20,7 +25,7 @@ def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
 
 
 def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module) -> None:
-    if isinstance(module, nn.Identity):
+    if own_class(module, (nn.Identity,)) is not None:
         node.replace_all_uses_with(node.args[0])
         graph.erase_node(node)
         return
@@ -29,7 +34,8 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         return
     rule, adapter = found
     names = list(rule.signature.parameters)
-    values = adapter(module) if adapter else {n: getattr(module, n) for n in names[len(node.args):] if hasattr(module, n)}
+    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():  # reading a weight may run its power method
+        values = adapter(module) if adapter else {n: getattr(module, n) for n in names[len(node.args):] if hasattr(module, n)}
     prepare = values.pop("input", None)
     defaults = {n: p.default for n, p in rule.signature.parameters.items()}
     with graph.inserting_before(node):
@@ -88,7 +94,10 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
     name = next(n for n in module.parametrizations if getattr(module, n).shape == value.shape and torch.equal(getattr(module, n), value))
     chain = module.parametrizations[name]
     path = f"{node.target}.parametrizations.{name}"
-    inner = Tracer().trace(chain)
+    try:
+        inner = Tracer().trace(chain)
+    except fx.proxy.TraceError as error:
+        raise TraceFailure(f"{path} cannot be traced symbolically: {error}; torch.export, which runs the model on example inputs, takes it") from error
     mapping: dict[fx.Node, fx.Node] = {}
     for n in inner.nodes:
         if n.op == "output":

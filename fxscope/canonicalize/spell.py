@@ -11,7 +11,7 @@ from ..ir import info, mark
 from ..rules import Rule, registry
 from .writes import size_nodes
 
-_ATTRIBUTES = {"mT": (torch.transpose, (-2, -1)), "T": (torch.t, ()), "real": (torch.real, ()), "imag": (torch.imag, ())}
+_ATTRIBUTES = {"mT": (torch.transpose, (-2, -1)), "T": (torch.t, ()), "data": (torch.detach, ()), "real": (torch.real, ()), "imag": (torch.imag, ())}
 _ITEMS = {"values": 0, "indices": 1}  # of max(dim), topk, sort
 
 

@@ -7,18 +7,16 @@ from typing import Any, Iterable, Mapping
 import torch
 import torch.fx as fx
 
-from ..assumptions import CONDITION, DTYPE, RANK, SIZE, Assumption, Assumptions, Size, assumptions
+from ..assumptions import CONDITION, DTYPE, RANK, SIZE, WAY_OUT, Assumption, Assumptions, Size, assumptions
 from ..ir import info, mark
 from ..rewrite import Program
-
-WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
 
 def check_inputs(program: Program, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]) -> Assumptions:
     """Assert every assumption of the program's trace; gives them by the names of the emitted graph's inputs.
 
-    A rank before the sizes that it makes readable. ``torch._assert`` with a message that holds what was got: it scripts, and
-    torch.export turns it into a size of its own.
+    A rank before the sizes that it makes readable. ``torch._assert`` with a message that holds what was got: it
+    scripts, and torch.export turns it into a check of its own.
     """
     inputs = {node.name: copies[node] for node in program.gm.graph.nodes if node.op == "placeholder"}
     names = {name: copy.name for name, copy in inputs.items()}
@@ -39,7 +37,9 @@ def _insert(graph: fx.Graph, inputs: dict[str, fx.Node], known: Iterable[Assumpt
             _mark(before.next, end, inputs[assumption.input])
 
 
-def _assert(assumption: Assumption, x: fx.Proxy, inputs: dict[str, fx.Node], sizes: dict[Size, Any], tracer: Any) -> None:
+def _assert(
+    assumption: Assumption, x: fx.Proxy, inputs: dict[str, fx.Node], sizes: dict[Size, Any], tracer: Any
+) -> None:
     def size(of: Size) -> fx.Proxy:
         if of not in sizes:
             sizes[of] = fx.Proxy(inputs[of.input], tracer).size(of.dimension)
@@ -59,7 +59,7 @@ def _assert(assumption: Assumption, x: fx.Proxy, inputs: dict[str, fx.Node], siz
 
 
 def _message(assumption: Assumption, got: Any, tracer: Any) -> Any:
-    """What was got against what the graph was made for, why, and the way out; the number is put in when the graph runs."""
+    """What was got against what the graph was made for, why, and the way out; the number comes when the graph runs."""
     text = f"{_said(assumption)} ({assumption.why}); {WAY_OUT}"
     if got is None:
         return text
@@ -71,22 +71,23 @@ _GOT = "<got>"
 
 
 def _said(assumption: Assumption) -> str:
-    name = assumption.input
+    name, made_for = assumption.input, f"and this graph was made for {assumption.value}"
     if assumption.kind == RANK:
-        return f"{name} has {_GOT} dimensions, and this graph was made for {assumption.value}"
+        return f"{name} has {_GOT} dimensions, {made_for}"
     if assumption.kind == DTYPE:
-        return f"{name} is of another dtype than {assumption.value}, which this graph was made for"
+        return f"{name} is of another dtype, {made_for}"
     if assumption.kind == SIZE:
-        return f"{name} has size {_GOT} in dimension {assumption.dimension}, and this graph was made for {assumption.value}"
-    return f"{min(assumption.value.sizes(), key=str)} is {_GOT}, and this graph was made for {assumption.value}"
+        return f"{name} has size {_GOT} in dimension {assumption.dimension}, {made_for}"
+    return f"{min(assumption.value.sizes(), key=str)} is {_GOT}, {made_for}"
 
 
 def check_probe(program: Program, node: fx.Node, x1: fx.Proxy, name: str, stacked: bool) -> None:
-    """Where x0 is not at hand (a recorded state), the sizes of a probe of an input against those that the graph was made for."""
+    """Where x0 is not at hand (a recorded state), a probe of an input against the sizes that the graph was made for."""
     for a in assumptions(program.gm):
         if a.kind == SIZE and a.input == node.name and a.dimension:
-            got = x1.size(a.dimension + stacked)
-            text = f"{name} has size {{}} in dimension {a.dimension + stacked}, and this graph was made for {a.value}"
+            at = a.dimension + stacked
+            got = x1.size(at)
+            text = f"{name} has size {{}} in dimension {at}, and this graph was made for {a.value}"
             torch._assert(got == a.value, x1.tracer.create_proxy("call_method", "format", (text, got), {}))
 
 
@@ -97,8 +98,9 @@ def _mark(node: fx.Node, end: fx.Node, input: fx.Node) -> None:
 
 
 def own_assertions(program: Program) -> list[fx.Node]:
-    """The model's assertions on sizes of its inputs, which every form keeps; others stand where values are computed for them."""
-    return [n for n in program.gm.graph.nodes if n.target is torch._assert and info(n).role == "shape" and _of_inputs(n)]
+    """The model's assertions on sizes of its inputs, which every form keeps; others would have values computed for them."""
+    asserted = [n for n in program.gm.graph.nodes if n.target is torch._assert and info(n).role == "shape"]
+    return [n for n in asserted if _of_inputs(n)]
 
 
 def _of_inputs(node: fx.Node) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from ..draws import draws
 from ..ir import acts, info, mark
 from ..rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
@@ -83,7 +84,7 @@ class _Forward:
         if self.form == "pair":
             roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
-            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine]
+            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine] + drawn(self.program)
         return upstream(roots)
 
     def _twin(self, record: Record):
@@ -159,6 +160,11 @@ class _Forward:
         if self.form == "residual":
             return y.squeeze(0).node
         return probe_major(y, rank, self.stacked).node
+
+
+def drawn(program: Program) -> list[fx.Node]:
+    """The nodes that draw: every form runs them all and in their order, so that under one seed all forms are one draw."""
+    return [n for n in program.gm.graph.nodes if draws(n)]
 
 
 def upstream(roots: list[fx.Node]) -> set[fx.Node]:

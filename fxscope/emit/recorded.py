@@ -10,7 +10,7 @@ from ..optimize import optimized
 from ..rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
 from .checks import own_assertions
-from .forward import emit_replay, upstream
+from .forward import drawn, emit_replay, upstream
 from .outputs import finish, rebuild
 from .sources import Copied, Slots, sizes_of
 from .tagging import Tagging
@@ -62,7 +62,8 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     graph = fx.Graph()
     source = Copied(program, graph)
     source.placeholders()
-    needed = upstream([*leaves(program.outputs), *own_assertions(program), *(node for _, node, _ in slots.order)])
+    kept = [*leaves(program.outputs), *own_assertions(program)]
+    needed = upstream([*kept, *drawn(program), *(node for _, node, _ in slots.order)])
     for node in program.gm.graph.nodes:
         if node in needed and node.op != "output":
             source.copy(node)

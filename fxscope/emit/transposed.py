@@ -7,13 +7,14 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from ..draws import draws
 from ..errors import FxscopeError
 from ..ir import info, mark
 from ..rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
 from .checks import own_assertions
-from .forward import upstream
+from .forward import drawn, upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
 from .sources import Copied, Slots, Stored
@@ -59,7 +60,8 @@ class _Transposed:
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _original(self) -> None:
-        needed = upstream([*leaves(self.program.outputs), *own_assertions(self.program), *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
+        kept = [*leaves(self.program.outputs), *own_assertions(self.program), *drawn(self.program)]
+        needed = upstream([*kept, *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)
@@ -182,12 +184,17 @@ class _Shares(_Transposed):
         found = []
         paths = paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer))
         for (key, node), (_, y) in zip(keyed(self.program.outputs), paths, strict=True):
-            if node in self.program.affine or not is_floating(node):
-                continue
+            if node in self.program.affine or not is_floating(node) or not self._has_batch(node):
+                continue  # no index of one image means it
             base = info(node)
             record = Record(Constant(node), (), node, base.rule or node.op, base.variant or "", node, self.program.facts.rank(node))
             found.append((key, (record, self.source.proxy(node), y)))
         return found
+
+
+    def _has_batch(self, node: fx.Node) -> bool:
+        x, y = self.program.probes[0].node.meta["val"], node.meta["val"]
+        return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
 
 
 def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
@@ -249,7 +256,8 @@ def paths_of(value: Any, given: Any) -> list[tuple[fx.Node, Any]]:
 
 
 def _prune(graph: fx.Graph) -> None:
-    """Remove what nothing reads; checks and inputs stay."""
+    """Remove what nothing reads; checks, draws and inputs stay."""
     for node in reversed(list(graph.nodes)):
-        if not node.users and node.op not in ("placeholder", "output") and node.target is not torch._assert:
+        stays = node.op in ("placeholder", "output") or node.target is torch._assert or draws(node)
+        if not node.users and not stays:
             graph.erase_node(node)

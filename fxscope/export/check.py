@@ -15,11 +15,13 @@ from torch.utils import _pytree as pytree
 
 from ..errors import SavedFileDiffers
 from ..transform import tensors_of
+from ..unchanged import Draw
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
 # kernels round differently, and in float32 that may flip a decision: an error above these bounds must be one that rounding makes too
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
+SEED = 0  # both sides draw the same random numbers, where they draw any
 FLIPPED = 4.0  # such an error may be that many times what rounding x0 otherwise does to the graph itself, and no more
 
 LOADER = """
@@ -31,8 +33,11 @@ class Block:
 sys.meta_path.insert(0, Block())
 import warnings; warnings.simplefilter("ignore")
 import torch
-path, form, source, target, threads, *names = sys.argv[1:]
+path, form, source, target, threads, seed, *names = sys.argv[1:]
 torch.set_num_threads(int(threads))
+def seeded(inputs):
+    torch.manual_seed(int(seed))
+    return call(*inputs)
 def flat(v):
     if isinstance(v, torch.Tensor): return [v]
     if isinstance(v, dict): v = v.values()
@@ -49,7 +54,7 @@ else:
     def call(*inputs):
         feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
         return [torch.from_numpy(o) for o in session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
-torch.save([[t.detach().clone() for t in flat(call(*inputs))] for inputs in torch.load(source, weights_only=True)], target)
+torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source, weights_only=True)], target)
 """
 
 
@@ -82,7 +87,7 @@ def run_saved(path: "str | Path", format: str, input_sets: list[tuple], names: l
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
         torch.save(pytree.tree_map(lambda x: x.detach().clone(), [list(inputs) for inputs in input_sets]), source)
-        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target), str(torch.get_num_threads()), *names]
+        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target), str(torch.get_num_threads()), str(SEED), *names]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:
             raise SavedFileDiffers(f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}")
@@ -97,7 +102,8 @@ def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
     for inputs, got in zip(input_sets, run_saved(path, format, input_sets, input_names(graph, input_sets[0])), strict=True):
-        with torch.no_grad():
+        with Draw(graph.parameters()).again(), torch.no_grad():
+            torch.manual_seed(SEED)
             expected = tensors_of(graph(*inputs))
         each = [_error(a, b) for a, b in zip(got, expected, strict=True)]
         bounds = [tolerance] * len(each)

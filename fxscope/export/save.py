@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
 from ..interpretation import KEY, check as check_version
+from ..unchanged import leaves_unchanged, unchanged
 from .check import SavedCheck, compare
 from . import shapes
 from .version import stamp, version_of
@@ -28,10 +29,11 @@ from .plain import plain
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
-_REASONS = "fxscope.assumptions"  # what a file was made for: a key of ONNX's metadata_props, an extra file of a .pt2
+_REASONS = "fxscope.assumptions"  # a key of ONNX's metadata_props, an extra file of a .pt2
 _METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
+@leaves_unchanged
 def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
     """Write ``graph`` to ``path`` and return how the file compares with it.
 
@@ -41,14 +43,14 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
                     probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
                     "spatial": of a stacked graph height and width too, for fully convolutional networks
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file, too: .pt2 and
-    .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about. ONNX files say why in their
-    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is the version of the
-    interpretation, in ``metadata_props``, an extra file of .pt2 and .ts, and the metadata of AOTInductor.
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file,
+    too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about.
+    ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is
+    the version of the interpretation: in ``metadata_props``, extra files of .pt2 and .ts, and AOTInductor's metadata.
 
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
     and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
-    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format that cannot be had, or a size that cannot be free.
+    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format, or a free size, that cannot be had.
     """
     path = Path(path)
     format = format or _SUFFIXES.get(path.suffix)
@@ -57,8 +59,10 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
-        raise FxscopeError("onnxruntime has no float64 convolution: save graph.float() with float32 inputs")
-    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=format in ("pt2", "ts"))
+        way = "make the graph of a float32 model, with such example inputs" if assumptions(graph) else "save graph.float() with float32 inputs"
+        raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
+    asserts = format in ("pt2", "ts")
+    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
     if format == "ts":
         dynamic = True
         example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)  # its states are a list
@@ -83,9 +87,13 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
     """
     from ..transform import transform
 
-    format = format or _SUFFIXES[Path(path).suffix]
-    check_version({KEY: version_of(path, format)}, str(path), "save the graph again")
-    graph = transform(model, probes=probes, policy=policy)
+    form = format or _SUFFIXES[Path(path).suffix]
+    check_version({KEY: version_of(path, form)}, str(path), "save the graph again")
+    with unchanged(model):
+        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, form)
+
+
+def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
     return compare(plain(graph), path, format, [(x0, x1), (x0, noise)])
@@ -101,9 +109,11 @@ def _write_ts(graph, example, dynamic, path) -> None:
 
 def _write_pt2(graph, example, dynamic, path) -> None:
     known = assumptions(graph)
-    checked = _with_metadata_checks(graph, example) if known else graph  # torch.export's own checks are about sizes, not dtypes
+    if known:
+        graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
+    program = torch.export.export(graph, example, dynamic_shapes=dynamic)
     extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
-    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files=extra)
+    torch.export.save(program, path, extra_files=extra)
 
 
 def _write_aoti(graph, example, dynamic, path) -> None:
@@ -113,7 +123,7 @@ def _write_aoti(graph, example, dynamic, path) -> None:
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
-    """The graph with an operator for every tensor input that asserts its sizes, those that are not free as numbers, and its dtype."""
+    """The graph with an operator a tensor input that asserts its dtype and sizes, those that are not free as numbers."""
     checked = plain(graph)
     inputs = [n for n in checked.graph.nodes if n.op == "placeholder"]
     tracer = fx.proxy.GraphAppendingTracer(checked.graph)
@@ -128,12 +138,13 @@ def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModu
 
 @contextlib.contextmanager
 def _kept_checks() -> Iterator[None]:
-    """AOTInductor drops assertions about inputs, and its packages read a tensor of another size as if it had theirs: here they are kept."""
+    """AOTInductor drops assertions about inputs, and its packages read another size as if it were theirs: they are kept."""
     from torch._inductor import lowering
     from torch._inductor.fx_passes import post_grad
 
     called = lowering.fallback_handler(_METADATA, add_to_fallback_set=False)
-    with mock.patch.dict(lowering.lowerings, {_METADATA: called}), mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None):
+    kept = mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None)
+    with mock.patch.dict(lowering.lowerings, {_METADATA: called}), kept:
         yield
 
 
@@ -147,7 +158,8 @@ def _write_onnx(graph, example, dynamic, path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
-        file = torch.onnx.export(program, dynamo=True, input_names=names, output_names=_output_names(graph), verbose=False)
+        named = dict(input_names=names, output_names=_output_names(graph))
+        file = torch.onnx.export(program, dynamo=True, verbose=False, **named)
     if assumptions(graph):
         file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))
     file.model.metadata_props.update(stamp(graph))

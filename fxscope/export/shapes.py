@@ -9,7 +9,8 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from ..assumptions import SIZE, Assumption, assumptions, batch_of, input_names as names_of, said
+from ..assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
+from ..assumptions import input_names as names_of
 from ..errors import FxscopeError
 from ..ir import info
 
@@ -25,7 +26,9 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
     A batch that the graph was made for is fixed, and so is one under a condition where the form of the file has no
     ``conditions``. Raises ``FxscopeError`` where a size is asked to be free that the graph was made for.
     """
-    _refuse_fixed(graph, given)
+    if not has_state(graph):
+        _refuse_other(graph, example)
+        _refuse_fixed(graph, given)
     if given is not None and given != SPATIAL:
         return example, given
     probes, stacked = probe_positions(graph), is_stacked(graph)
@@ -53,33 +56,48 @@ def _batch(graph: fx.GraphModule) -> str:
 
 def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tuple, Any]:
     """The batch of the example: as free as the graph's own condition leaves it, or one number."""
-    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
-    free = {} if batch == "specialised" or example[0].shape[0] == 1 else {0: Dim.AUTO}
-    return example, tuple({0: K, **{1: d for d in free.values()}} if i in probes else dict(free) for i in range(len(example)))
+    example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
+    if batch == "specialised" or example[0].shape[0] == 1:
+        return example, tuple({0: K} if i in probes else {} for i in range(len(example)))
+    return example, tuple({0: K, 1: Dim.AUTO} if i in probes else {0: Dim.AUTO} for i in range(len(example)))
+
+
+def _two_probes(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x, x]) if x.shape[0] == 1 else x
+
+
+def _refuse_other(graph: fx.GraphModule, example: tuple) -> None:
+    """Raise where the example is not what the graph was made for."""
+    unmet = broken(assumptions(graph), example, names_of(graph))
+    if unmet is not None:
+        raise FxscopeError(f"save: the graph was not made for these example inputs: {unmet}. {WAY_OUT}")
 
 
 def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
     """Raise where dynamic shapes name a size that the graph was made for."""
     known, names = assumptions(graph), names_of(graph)
-    fixed = [a for a in known if a.kind == SIZE]
-    asked = [a for a in fixed if (a.dimension > 1 if given == SPATIAL else _asks(given, names.index(a.input), a))] if given is not None else []
+    asked = [a for a in known if a.kind == SIZE and a.input in names and _asks(given, names.index(a.input), a)]
     if asked:
         listed = ", ".join(f"dimension {a.dimension} of {a.input}, {a.value}" for a in asked)
         raise FxscopeError(
-            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through torch.export, at {said(known)}, and is right "
-            "there alone: save it without them, and make one for every size with fxscope.transform(..., example_inputs=)"
+            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through torch.export, "
+            f"at {said(known)}, and is right there alone: save it without them, and make one for every size with "
+            "fxscope.transform(..., example_inputs=)"
         )
 
 
 def _asks(given: Any, position: int, assumption: Assumption) -> bool:
     """Whether dynamic shapes, in any form that torch.export takes, free the assumption's dimension."""
+    if given is None or given == SPATIAL:
+        return given is not None and assumption.dimension > 1
     if isinstance(given, dict):
         entry = given.get(assumption.input)
     else:
         entry = given[position] if position < len(given) else None
     if isinstance(entry, (list, tuple)):
         entry = dict(enumerate(entry))
-    return isinstance(entry, dict) and entry.get(assumption.dimension) not in (None, Dim.STATIC) and not isinstance(entry.get(assumption.dimension), int)
+    wanted = entry.get(assumption.dimension) if isinstance(entry, dict) else None
+    return wanted is not None and wanted is not Dim.STATIC and not isinstance(wanted, int)
 
 
 def _with_spatial(graph: fx.GraphModule, example: tuple, probes: list[int]) -> tuple[tuple, Any]:
@@ -105,8 +123,8 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
     batch = example[0].shape[0]
     count = batch * K if batch > 1 else K
     if not probes:
-        of = {"free": {0: B}, "conditional": {0: Dim.AUTO}}.get(free)
-        return example, tuple(of for _ in example) if batch > 1 and of else None
+        each = {"free": {0: B}, "conditional": {0: Dim.AUTO}}.get(free)
+        return example, tuple(each for _ in example) if batch > 1 and each else None
     return example, tuple({0: count} if i in probes else None for i in range(len(example)))
 
 
@@ -130,11 +148,14 @@ def others(graph: fx.GraphModule, example: tuple) -> tuple:
         return (example[0], *pytree.tree_map(lambda x: torch.cat([x, _half(x[:more])]), tuple(example[1:])))
     fixed = _batch(graph) != "free"
     if not probes:
-        return tuple(torch.cat([x, _half(x[:1])]) for x in example) if not fixed and (example[0].shape[0] > 1 or stacked) else example
+        more = not fixed and (example[0].shape[0] > 1 or stacked)
+        return tuple(torch.cat([x, _half(x[:1])]) for x in example) if more else example
     if not stacked:
         batch = example[0].shape[0]
         return tuple(torch.cat([x, _half(x[:batch])]) if i in probes else x for i, x in enumerate(example))
-    grown = example if fixed else tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
+    grown = example
+    if not fixed:
+        grown = tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
     return tuple(torch.cat([x, _half(x[:1])]) if i in probes else x for i, x in enumerate(grown))
 
 

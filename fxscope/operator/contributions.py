@@ -97,14 +97,15 @@ class Contributions:
         lin, _, row = self._live()
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
             raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+        lin.fresh.check()
         product = row[0] * lin.x
         return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
         """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
         lin, y2, _ = self._live()
-        graph = emit_shares(lin.program, elementwise=True)
-        with torch.no_grad():
+        graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
+        with lin.reading():
             _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
@@ -156,9 +157,9 @@ def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: 
 def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    with torch.no_grad():
+    with lin.reading():
         x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
-    linear, output = _paired(x2, lin.x), _paired(y2, lin._outputs(lin.y0))
+    linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         met = _met(lin, graph, source[1])
@@ -183,9 +184,12 @@ def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[
     return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
 
 
-def _paired(cotangents: Any, values: Any) -> torch.Tensor:
+def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
     """<cotangent, value> of every probe and image, (K, B)."""
-    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
+    pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
+    apart = {b.shape[:1] for _, b in pairs}
+    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]  # no index means the others
+    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
 
 
 def _value(v: torch.Tensor) -> Any:

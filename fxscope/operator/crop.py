@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import NotLocal, PlaceIndexError
+from ..draws import draws
+from ..errors import NotFloating, NotLocal, PlaceIndexError
 from ..ir import info
 from ..rewrite import Program
 from ..rules import registry
 from ..transform import program_of
+from ..unchanged import leaves_unchanged
 from .interpreter import interpret
 from .reach import reaches
 from .storage import shapes_at
@@ -36,6 +38,7 @@ class LocalRow:
     r: float
 
 
+@leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
     """A row of F at x0 (1, C, H, W), computed from the crop of x0 inside its receptive field alone.
 
@@ -43,6 +46,8 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     computation, borders included. ``index`` is a place (c, y, x) of the un-batched output of the whole image.
     Raises ``NotLocal`` where the output, or a decision on the way, depends on the whole image (global pooling, instance norm).
     """
+    if not x0.is_floating_point():
+        raise NotFloating(f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become floating")
     if x0.dim() != 4 or x0.shape[0] != 1:
         raise PlaceIndexError(f"local_row takes one image (1, C, H, W), got {tuple(x0.shape)}")
     program = program_of(model, policy=policy)
@@ -91,6 +96,8 @@ def _refuse_global(program: Program) -> None:
     """Name what makes a decision depend on the whole image."""
     rules = registry().rules
     for node in program.gm.graph.nodes:
+        if draws(node):
+            raise NotLocal(f"{info(node).place} draws random numbers, and those of a crop are not those of the whole image; lin.F.row(index) takes all of it")
         rule = rules.get(info(node).rule)
         if rule is None or info(node).role not in ("affine", "frozen") or info(node).origin:
             continue

@@ -21,7 +21,9 @@ from ..ir import info
 from ..rewrite import Program
 from ..trace import source_of
 from ..transform import program_of, tensors_of
+from ..unchanged import Draw, leaves_unchanged, unchanged
 from .contributions import Contributions, iter_contributions
+from .fresh import Fresh
 from .linear import Operator
 from .memory import MODES, Kept
 from .origin import of_interpreter
@@ -32,6 +34,7 @@ from .sparse import Support
 CPU_BUDGET, BUDGET = 1 << 28, 1 << 30  # bytes of activations that one pass of probes may take: a CPU gains nothing by more
 
 
+@leaves_unchanged
 def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, memory: str = "record", chunk: int | None = None, frontend: str = "auto", **kwargs: Any) -> "LinearInterpreter":
     """The linear interpreter of a model at x0: y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0.
 
@@ -45,7 +48,9 @@ def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = No
     frontend  "auto": symbolic tracing, else torch.export, which is said in the log "fxscope"; or "symbolic", "export"
     chunk     probes that run together (default: as many as fit 256 MiB on a CPU, 1 GiB elsewhere)
 
-    The model is not changed, nor are its running statistics. Raises what ``transform`` raises, and ``NonFinite``.
+    The model is not changed, nor are its running statistics and the global random state. An interpreter of a model that draws random numbers
+    is of one draw, that of the random state at this call: ``torch.manual_seed`` before it decides which. Weights that change afterwards are
+    noticed (``StaleInterpreter``). Raises what ``transform`` raises, and ``NonFinite``.
     Source: the paper, eq. 2 to 5.
 
     >>> lin = interpret(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
@@ -69,27 +74,47 @@ class LinearInterpreter:
 
     def __init__(self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str):
         self.model, self.program, self.policy, self.memory = model, program, policy, memory
-        self._args = args
+        self._given = args[0]
         self._parts = emit_parts(program, "stacked")
         for part in self._parts.values():
             part.train(model.training)
-        with untouched(model), torch.no_grad():
+        self._draw = Draw((*args, *model.parameters(), *model.buffers()))
+        self.fresh = Fresh(model, self._parts.values())
+        with self.reading():
+            self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own
             y0, states = self._parts["record"](*self._args)
-            self.x = self._probed(self._args)
+            with self._draw.again():
+                self.x = self._probed(self._args)
+            meta = self._parts["record"].meta["fxscope"]
+            _finite(program, self._args, y0, tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]), self._draw)
         self.y0 = y0
-        meta = self._parts["record"].meta["fxscope"]
-        _finite(program, self._args, y0, tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]))
         own = tuple(n not in meta["folded"] for n in meta["state"])
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
+        held = {"x0": self._args, "x": tensors_of(self.x), "y0": tensors_of(y0), "states": self._kept.tensors()}
+        for name, tensors in held.items():
+            self.fresh.hold(name, tensors)
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self._args[0].device)
         outputs = Space.of("y2", self._outputs(y0), self.batch)
         outputs = replace(outputs, constant={i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))})
         self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), outputs, chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self), blocks=self.check_blocks)
 
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around every run of x0: the same draw each time, the model and the random state left as they are, no gradients.
+
+        Raises ``StaleInterpreter`` where a weight, a buffer or a recorded value has changed since the interpreter was made.
+        """
+        self.fresh.check()
+        with unchanged(self.model), self._draw.again(), torch.inference_mode(False), torch.no_grad():
+            yield
+
     @property
     def x0(self) -> torch.Tensor:
-        return self._args[0]
+        """The caller's own tensor; where its memory was written over, a copy of what it was."""
+        given, kept = self._given, self._args[0]
+        unwritten = given.shape == kept.shape and given.dtype == kept.dtype and torch.equal(given, kept)
+        return given if unwritten else kept
 
     @functools.cached_property
     def _constant(self) -> dict[Any, str]:
@@ -120,10 +145,12 @@ class LinearInterpreter:
     @property
     def residual(self) -> Any:
         """r = y1 at x1 = 0, in the outputs' structure."""
+        self.fresh.check()
         if not hasattr(self, "_residual"):
             graph = emit(self.program, "residual").train(self.model.training)
-            with untouched(self.model), torch.no_grad():
+            with self.reading():
                 self._residual = graph(*self._args)
+            self.fresh.hold("residual", tensors_of(self._residual))
         return self._residual
 
     def __call__(self, x1: Any) -> Any:
@@ -207,11 +234,14 @@ class LinearInterpreter:
         return abs(total - size) / size if size else abs(total)
 
     def gap(self, x: Any) -> dict[str, float]:
-        """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise."""
+        """How far the reading carries: |F x + r - f(x)| / |f(x)|, and the share of masks and indices that x decides otherwise.
+
+        Where the model draws random numbers f(x) is of the same draw.
+        """
         args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])
         if args[0].shape != self.x0.shape:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
-        with untouched(self.model), torch.no_grad():
+        with self.reading():
             y, states = self._parts["record"](*args)
         pairs = [(a, b) for a, b in zip(self._kept.get(), states) if a.dtype in (torch.bool, torch.int64) and a.numel()]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
@@ -219,7 +249,7 @@ class LinearInterpreter:
 
     def _gap(self, args: tuple, y: Any) -> float:
         """|F x + r - f(x)| / |f(x)| over all outputs, where y is f(x)."""
-        with untouched(self.model), torch.no_grad():
+        with self.reading():
             x1 = self._probed(args)
         got, expected = (
             pytree.tree_leaves(value)
@@ -231,11 +261,13 @@ class LinearInterpreter:
         return off / size
 
     def _replay(self, v: Any) -> Any:
+        self.fresh.check()
         probes = v if isinstance(v, tuple) else (v,)
         with torch.no_grad():
             return self._outputs(self._parts["replay"](self._kept.get(), *probes))
 
     def _pullback(self, u: Any) -> Any:
+        self.fresh.check()
         with torch.no_grad():
             return self._parts["pullback"](self._kept.get(), self.structured(u))
 
@@ -248,7 +280,7 @@ class LinearInterpreter:
         return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
 
     def _record(self) -> tuple[torch.Tensor, ...]:
-        with untouched(self.model), torch.no_grad():
+        with self.reading():
             return self._parts["record"](*self._args)[1]
 
     def _probed(self, args: tuple) -> Any:
@@ -288,20 +320,7 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double().flatten() * b.double().flatten()).sum())
 
 
-@contextlib.contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Buffers of the model are as they were when the block ends: a reading updates no running statistics."""
-    training = any(m.training for m in model.modules())
-    buffers = {name: value.clone() for name, value in model.named_buffers()} if training else {}
-    try:
-        yield
-    finally:
-        for name, value in model.named_buffers():
-            if name in buffers:
-                value.copy_(buffers[name])
-
-
-def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...]) -> None:
+def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...], draw: Draw) -> None:
     """Raise ``NonFinite`` with the first node whose value is not finite, where a state or the output is not.
 
     A value that the model's own constants make infinite (a causal mask) is none of x0's.
@@ -320,7 +339,7 @@ def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: t
                 masked.add(node) if given else found.append(node)
             return value
 
-    with torch.no_grad():
+    with draw.again():
         Finder(program.gm).run(*args)
     where = f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do so, at {source_of(found[0])}" if found else "a recorded state holds NaN or infinite values at this x0"
     raise NonFinite(f"{where}; the interpreter is about finite ones (emitted graphs let them through)")

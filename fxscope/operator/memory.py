@@ -28,6 +28,10 @@ class Kept:
             return tuple(s.unpack() if isinstance(s, Packed) else s for s in self._states)
         return self._states
 
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors that are held."""
+        return [s.bits if isinstance(s, Packed) else s for s in self._states or ()]
+
     @property
     def nbytes(self) -> int:
         """Bytes that are held of x0: memory shared by several states counts once; weights folded with a batch norm are not x0's."""

@@ -116,7 +116,7 @@ class Space:
                     number, place = self._leaf(place)
                     if number in self.constant and not constant:
                         raise NoLinearPath(self.constant[number])
-                    self._put(leaves[number], k, b, place, weight)
+                    self._put(leaves[number], k, b, batch, place, weight)
         return self.build(leaves)
 
     def _per_image(self, index: Any, batch: int) -> list[tuple[Any, Any]]:
@@ -127,11 +127,11 @@ class Space:
             raise PlaceIndexError(f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}")
         return list(enumerate(each))
 
-    def _put(self, target: torch.Tensor, k: int, b: Any, place: Any, weight: float) -> None:
+    def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
         if b is not None and not target.dim() > 1:
             raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
-        if b is not None and b >= target.shape[1]:
-            raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
+        if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
+            raise PlaceIndexError(f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of {batch}; it has no rows of one image")
         at = target[k] if b is None else target[k][b]
         where = key(place, tuple(at.shape), self.name)
         try:

@@ -20,6 +20,7 @@ from ..ir import info
 from ..optimize import optimized
 from ..rules import registry
 from ..transform import program_of
+from ..unchanged import leaves_unchanged
 
 PARTS = {"mask": "masks", "index": "pooling offsets", "gate": "factors", "stats": "statistics", "constant": "constants"}
 
@@ -78,6 +79,7 @@ class Storage:
         return "\n".join(text + ([f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"] if self.weights else []))
 
 
+@leaves_unchanged
 def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None) -> Storage:
     """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
 
@@ -154,7 +156,8 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
     names, known = input_names(gm), [a for a in assumptions(gm) if a.kind != DTYPE]
     unmet = broken(known, [torch.empty(shape, device="meta") for _ in names], names)
     if unmet is not None:
-        raise ShapeError(f"the graph was not made for inputs of {tuple(shape)}: {unmet}; give example_inputs= of that size")
+        made_for = f"the graph was not made for inputs of {tuple(shape)}: {unmet}"
+        raise ShapeError(f"{made_for}; give example_inputs= of that size")
     torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -51,6 +51,7 @@ class Summary:
     nodes           {branch: number of nodes}
     nonlinearities  {rule: number of operations that freeze something}
     freezes         {label: number of operations that freeze it}
+    constant        keys of the outputs that do not depend on the probe, beside others that do
     specialised     what the graph was made for, where torch.export took the model: its resolution, and its batch if that is not free
     """
 
@@ -60,6 +61,7 @@ class Summary:
     nonlinearities: dict[str, int]
     freezes: dict[str, int]
     specialised: str = ""
+    constant: tuple[str, ...] = ()
     interpretation: int = VERSION
 
     @property
@@ -67,6 +69,7 @@ class Summary:
         """The counts in one line."""
         nodes = ", ".join(f"{count} {branch}" for branch, count in self.nodes.items())
         mark = f"; {self.specialised}" if self.specialised else ""
+        mark += f"; constant outputs, which do not depend on the probe: {', '.join(self.constant)}" if self.constant else ""
         return f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges: {_counted(self.freezes)}{mark}"
 
     def __str__(self) -> str:
@@ -97,7 +100,11 @@ def summary(gm: fx.GraphModule) -> Summary:
     rules = Counter(row.rule for row in rows if row.frozen)
     freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
     used = {label: freezes[label] for label in LABELS if freezes[label]}
-    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), used, _specialised(gm))
+    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), used, _specialised(gm), _constant(gm))
+
+
+def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
+    return tuple(map(repr, graph_module(gm, "summary").meta.get("fxscope", {}).get("constant", ())))
 
 
 def _specialised(gm: fx.GraphModule) -> str:
@@ -105,8 +112,8 @@ def _specialised(gm: fx.GraphModule) -> str:
     frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
-    sizes = said(assumptions(gm))
-    return f"resolution-specialised (torch.export: {sizes})" + (", its batch too" if frontend["batch"] == "specialised" else "")
+    batch = ", its batch too" if frontend["batch"] == "specialised" else ""
+    return f"resolution-specialised (torch.export: {said(assumptions(gm))}){batch}"
 
 
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:

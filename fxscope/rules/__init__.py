@@ -9,6 +9,7 @@ from typing import Callable
 
 from torch import nn
 
+from ..overridden import own_class
 from .declare import Rule
 
 __all__ = ["Registry", "Rule", "registry", "register_rule"]
@@ -50,11 +51,9 @@ class Registry:
         return found or self.functions.get(f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}")
 
     def of_module(self, module: nn.Module) -> tuple[Rule, Callable | None] | None:
-        """The rule of a module: that of the nearest base class whose forward the module runs."""
-        for base in type(module).__mro__:
-            if base in self.modules and type(module).forward is base.forward:
-                return self.modules[base]
-        return None
+        """The rule of a module: that of its class, where nothing that its forward uses was overridden or patched."""
+        base = own_class(module, self.modules)
+        return None if base is None else self.modules[base]
 
 
 @functools.cache

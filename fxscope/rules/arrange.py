@@ -174,6 +174,10 @@ def select_scatter(x, src, dim, index, *, call):
     return _scatter(call, torch.select_scatter, (shifted(dim), index))
 
 
+def diagonal_scatter(x, src, offset=0, dim1=0, dim2=1, *, call):
+    return _scatter(call, torch.diagonal_scatter, (offset, shifted(dim1), shifted(dim2)))
+
+
 def _scatter(call, function, args):
     inputs = []
     for name in ("x", "src"):
@@ -263,6 +267,10 @@ VIEW_AS = composite(
 )
 EXPAND_AS = _move("expand_as", "expand_as", expand_as, reduced=expanded, ignores=("other",), rank=lambda rank, a: rank(a["other"]), samples=(Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False), Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False)), formula="y1 = x1 broadcast")
 FLATTEN = _move("flatten", torch.flatten, flatten, reduced=flattened, methods=("flatten",), modules=(nn.Flatten,), functions=(_ATEN.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}), Sample(kwargs={"start_dim": 1, "end_dim": 2}), Sample(kwargs={"start_dim": -2, "end_dim": -1})), formula="y1 = x1 flattened")
+RAVEL = composite(
+    "ravel", torch.ravel, lambda x: torch.reshape(x, [-1]), "", methods=("ravel",), functions=(_ATEN.ravel.default,), rank=lambda rank, a: 1,
+    samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),), formula="y1 = x1 flattened", source="the paper, eq. 7", **_BOUNDS,
+)
 UNFLATTEN = _move(
     "unflatten", torch.unflatten, unflatten, reduced=unflattened, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1),
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened",
@@ -272,6 +280,8 @@ TRANSPOSE = _move(
     "transpose", torch.transpose, transpose, reduced=transposed, methods=("transpose", "swapaxes", "swapdims"), functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int), samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})), formula="y1 = x1 transposed"
 )
 T = _move("t", torch.t, t, reduced=transposed, methods=("t",), functions=(_ATEN.t.default,), samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed")
+MATRIX_T = composite("mT", _ATEN.mT.default, lambda x: torch.transpose(x, -2, -1), "", samples=_SAME, formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
+NUMPY_T = composite("numpy_T", _ATEN.numpy_T.default, lambda x: torch.t(x), "", samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
 SQUEEZE = _move(
     "squeeze", torch.squeeze, squeeze, reduced=squeezed, methods=("squeeze",), functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims), rank=_squeeze_rank,
     samples=(Sample((2, 3, 1, 4), {"dim": 2}), Sample((2, 1, 3, 1), {"dim": (1, -1)}, spellings=("squeeze", "squeeze.dims"))), formula="y1 = x1 squeezed",
@@ -321,6 +331,15 @@ SLICE_SCATTER = _move(
 SELECT_SCATTER = _move(
     "select_scatter", torch.select_scatter, select_scatter, methods=("select_scatter",), functions=(_ATEN.select_scatter.default,), carries=("x", "src"),
     samples=(Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False), Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0))), formula="y1 = x1 with a part replaced",
+)
+
+DIAGONAL_SCATTER = _move(
+    "diagonal_scatter", torch.diagonal_scatter, diagonal_scatter, methods=("diagonal_scatter",), functions=(_ATEN.diagonal_scatter.default,), carries=("x", "src"),
+    samples=(
+        Sample((2, 3, 5, 5), kwargs={"offset": 1, "dim1": 2, "dim2": -1}, tensors={"src": (2, 3, 4)}, call=lambda f, x, src, offset, dim1, dim2: f(x, src, offset, dim1, dim2), images=False),
+        Sample((2, 3, 5, 5), call=lambda f, x: f(x, x[..., 1] * 3.0, 0, 2, 3)),
+    ),
+    formula="y1 = x1 with a diagonal replaced",
 )
 
 

@@ -41,7 +41,7 @@ def _cast(name):
     def twin(x):
         return Identity(name)
 
-    return linear(name, name, twin, reduced=kept, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name == "double" else (), unsampled="" if name == "double" else "it rounds, and so obeys no law to 1e-9", formula="y1 = x1 in another dtype", source="the paper, eq. 7")
+    return linear(name, name, twin, reduced=kept, interval=lambda bound, a: bound(a["x"]), samples=(Sample(),) if name in ("double", "cpu") else (), unsampled="" if name in ("double", "cpu") else "it rounds, and so obeys no law to 1e-9", formula="y1 = x1 in another dtype", source="the paper, eq. 7")
 
 
 _KEEP = dict(reduced=kept, interval=lambda bound, a: bound(a["x"]), formula="y1 = x1 in another dtype", source="the paper, eq. 7")
@@ -49,7 +49,7 @@ TO = linear(
     "to", "to", to, expand=by_name, ignores=("first", "second"), samples=(Sample(kwargs={"dtype": torch.float64}), Sample(call=lambda f, x: (x * 2).to(torch.float64)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other)), Sample(tensors={"other": (1,)}, call=lambda f, x, other: x.to(other.dtype))), **_KEEP,
 )
 TYPE_AS = linear("type_as", "type_as", type_as, ignores=("other",), samples=(Sample(tensors={"other": (1,)}),), **_KEEP)
-FLOAT, DOUBLE, HALF, BFLOAT16 = (_cast(name) for name in ("float", "double", "half", "bfloat16"))
+FLOAT, DOUBLE, HALF, BFLOAT16, CPU = (_cast(name) for name in ("float", "double", "half", "bfloat16", "cpu"))
 
 
 def to_dtype(x, dtype, non_blocking=False, copy=False, memory_format=None):

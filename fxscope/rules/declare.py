@@ -13,6 +13,7 @@ function asks for them: ``y``, the operator's output on x0, and ``call``, the ``
 
 from __future__ import annotations
 
+import functools
 import inspect
 from dataclasses import dataclass, field
 from typing import Any, Callable
@@ -105,7 +106,7 @@ class Rule:
     source: str = ""
     file: str = ""
 
-    @property
+    @functools.cached_property
     def signature(self) -> inspect.Signature:
         """The canonical signature, without what fxscope fills in."""
         return _signature(self.arguments)

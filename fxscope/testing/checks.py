@@ -1,7 +1,8 @@
 """The laws of one network: what each is called, says, and measures on a ``Subject``.
 
-``fxscope.verify``, ``check_rule`` and the matrix of networks all run this table. A measure gives the largest relative error, or a whole
-``Law`` where its statement or bound depends on the network; it raises ``NotChecked`` with the reason where there is nothing to hold.
+``fxscope.verify``, ``check_rule`` and the matrix of networks all run this table. A measure gives the largest
+relative error, or a whole ``Law`` where its statement or bound depends on the network; it raises
+``NotChecked`` with the reason where there is nothing to hold.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any, Callable
 
 import torch
 
-from ..rewrite import leaves
 from ..transform import tensors_of
 from . import invariance, laws
 from .derivative import law_6
@@ -55,7 +55,9 @@ def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
 
 
 def law_4(s: Subject) -> float:
-    return distance(s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)])
+    return distance(
+        s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)]
+    )
 
 
 def law_5(s: Subject) -> float:
@@ -63,54 +65,53 @@ def law_5(s: Subject) -> float:
     outputs, given = s.affine(tensors_of(s.linear)), s.affine(tensors_in(s.cotangents))
     products = [(a * b).unflatten(0, (s.K, -1)).flatten(1) for a, b in zip(outputs, given, strict=True)]
     left, sizes = sum(p.sum(1) for p in products), sum(p.abs().sum(1) for p in products)
-    right = sum((u * x.unflatten(0, (s.K, -1))).flatten(1).sum(1) for u, x in zip(s.probes, s.pulled, strict=True))
+    right = sum(
+        (u * x.unflatten(0, (s.K, -1))).flatten(1).sum(1) for u, x in zip(s.probes, s.pulled, strict=True)
+    )
     scale = sizes.max().item()
     return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
 
 
-def law_8(s: Subject) -> float:
+def law_8(s: Subject) -> Law:
     """F x0 + r = y0 over all outputs, and the contributions of two places of every output."""
     f = tensors_of(s.run(s.form("filter"), *s.x))
     expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
     whole = distance([a + b.reshape(a.shape) for a, b in zip(f, s.r, strict=True)], expected)
     scale = largest(t.abs().max().item() for t in s.affine(s.y0)) or 1.0
+    if not s.batched and s.batch > 1:
+        return Law(
+            "law 8", "F x0 + r = y0 (the batch is not the first dimension: no contributions)", whole, s.bound
+        )
     with s.calm():
         found = list(s.lin.iter_contributions(_places(s)))
-    return largest([whole, *(_missing(s, each) / scale for each in found)])
+    return Law(
+        "law 8", STATEMENT_8, largest([whole, *(_missing(s, each) / scale for each in found)]), s.bound
+    )
 
 
 def _missing(s: Subject, found: Any) -> float:
-    """What the contributions lack; of all images together, where the images of the batch mix."""
-    missing = torch.as_tensor(found.total) - torch.as_tensor(found.output)
-    return (missing.sum() if s.mixing else missing).abs().max().item()
+    """What the contributions lack; of all images together, where the images of the batch mix, or are not the
+    outputs' first dimension."""
+    total, output = (torch.as_tensor(v, dtype=torch.float64) for v in (found.total, found.output))
+    return (total.sum() - output.sum() if s.mixing or not s.batched else total - output).abs().max().item()
 
 
 def _places(s: Subject) -> list[Any]:
-    """A place in the middle of every output that the probe reaches, and its last one."""
-    space, nodes = s.lin.F.outputs, leaves(s.program.outputs)
-    known = len(nodes) == len(space.shapes)
-    heads = [i for i in range(len(space.shapes)) if not known or nodes[i] in s.program.affine][:HEADS]
+    """A place in the middle of every output, and its last one; an output without the batch has no place of one image."""
+    space = s.lin.F.outputs
     found: list[Any] = []
-    for i in heads:
-        shape = space.shapes[i][1:] if space.batched else space.shapes[i]
-        key = () if len(space.shapes) == 1 else (_key(s, i),)
-        found += [(*key, *(n // 2 for n in shape)), (*key, *(n - 1 for n in shape))]
+    for shape, key in list(zip(space.shapes, space.keys))[:HEADS]:
+        if len(space.shapes) > 1 and space.batched and shape[:1] != (s.batch,):
+            continue
+        shape, keys = shape[1:] if space.batched else shape, key if isinstance(key, tuple) else (key,)
+        head = keys if len(space.shapes) > 1 else ()
+        found += [(*head, *(n // 2 for n in shape)), (*head, *(n - 1 for n in shape))]
     return found
-
-
-def _key(s: Subject, which: int) -> Any:
-    """How an index names one of several outputs."""
-    named = s.lin.F.outputs.build(list(range(len(s.lin.F.outputs.shapes))))
-    entries = named.items() if isinstance(named, dict) else enumerate(named)
-    key = next((k for k, v in entries if v == which), None)
-    if key is None:
-        raise NotChecked("the outputs are a structure of structures, whose places have no index")
-    return key
 
 
 def law_8_rows(s: Subject) -> float:
     """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K places of every image."""
-    if len(s.y0) != 1 or s.y0[0].dim() < 2 or s.y0[0].shape[0] != s.batch:
+    if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         raise NotChecked("the row form is about one output, of shape (B, ...)")
     y0, N = s.y0[0].flatten(1), s.y0[0][0].numel()
     index = torch.randint(N, (s.K, s.batch), generator=s.rng)
@@ -136,8 +137,12 @@ def law_9(s: Subject) -> Law:
 
 
 def law_11(s: Subject) -> Law:
-    """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images equal B calls."""
-    worst = largest(distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone) for k, alone in enumerate(s.alone))
+    """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images
+    equal B calls."""
+    worst = largest(
+        distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone)
+        for k, alone in enumerate(s.alone)
+    )
     reason = _not_apart(s)
     if reason:
         return Law("law 11", f"probes do not mix ({reason})", worst, s.bound)
@@ -159,7 +164,8 @@ def _not_apart(s: Subject) -> str:
 
 
 def _alone(s: Subject, b: int) -> float:
-    """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for one image."""
+    """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for
+    one image."""
     one = s.image(b)
     pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
     try:
@@ -177,6 +183,7 @@ def _elsewhere(reason: str) -> Callable[[Subject], Any]:
 
 
 STATEMENT_1 = "y0 is the untouched model's output"
+STATEMENT_8 = "F x0 + r = y0 = the sum of contributions"
 STATEMENT_9 = "no edge leads from x1 to y0"
 STATEMENT_11 = "probes and images do not mix"
 CHECKS = (
@@ -186,13 +193,25 @@ CHECKS = (
     Check("law 4", "pair = filter + residual", law_4),
     Check("law 5", "dot test of F and its transpose", law_5),
     Check("law 6", "F v is the derivative (policy taylor)", law_6),
-    Check("law 7", "F is the derivative with its factors detached", _elsewhere("it needs the network written by hand with its factors detached"), False),
-    Check("law 8", "F x0 + r = y0 = the sum of contributions", law_8),
+    Check(
+        "law 7",
+        "F is the derivative with its factors detached",
+        _elsewhere("it needs the network written by hand with its factors detached"),
+        False,
+    ),
+    Check("law 8", STATEMENT_8, law_8),
     Check("law 8 row", "<row, x0> + r_k = y0[k], <row, v> = (F v)[k]", law_8_rows),
     Check("law 9", STATEMENT_9, law_9, False),
-    Check("law 10", "exported equals eager", _elsewhere("fxscope.save checks every file that it writes"), False),
+    Check(
+        "law 10", "exported equals eager", _elsewhere("fxscope.save checks every file that it writes"), False
+    ),
     Check("law 11", STATEMENT_11, law_11),
-    Check("law 12", "every spelling gives the same F", _elsewhere("it is about another spelling of the same model"), False),
+    Check(
+        "law 12",
+        "every spelling gives the same F",
+        _elsewhere("it is about another spelling of the same model"),
+        False,
+    ),
     Check("law 13 batch", "F is the same alone and in a batch", invariance.batch),
     Check("law 13 size", "one graph holds at another size", invariance.size),
     Check("law 13 example", "F is the same without an example", invariance.example),

@@ -21,7 +21,8 @@ def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat")
 
 
 def mapped(function: Callable, value: Any) -> Any:
-    """The tensors of an output structure through a function; a dataclass becomes a namespace of its fields."""
+    """The tensors of an output structure through a function; a dataclass becomes a namespace of its
+    fields."""
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, dict):
@@ -45,7 +46,11 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
 
 def mapped_example(function: Callable, example: Example) -> Example:
     """The same call on other tensors."""
-    return Example(*pytree.tree_map(lambda v: function(v) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)))
+    return Example(
+        *pytree.tree_map(
+            lambda v: function(v) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)
+        )
+    )
 
 
 def first_line(error: BaseException) -> str:

@@ -94,6 +94,11 @@ def _select_scatter(k: Back, y, x: Like, src: Like, dim, index):
     return torch.select_scatter(y, torch.zeros_like(piece), dim, index), piece
 
 
+def _diagonal_scatter(k: Back, y, x: Like, src: Like, offset, dim1, dim2):
+    piece = torch.diagonal(y, offset, dim1, dim2)
+    return torch.diagonal_scatter(y, torch.zeros_like(piece), offset, dim1, dim2), piece
+
+
 def _movedim(k: Back, y, x: Like, source, destination):
     return torch.movedim(y, destination, source)
 
@@ -173,5 +178,6 @@ ADJOINTS = {
     torch.flatten: _back, torch.unflatten: _back, torch.squeeze: _back, torch.unsqueeze: _unsqueeze, torch.permute: _permute, torch.transpose: _again(torch.transpose),
     torch.flip: _again(torch.flip), torch.tril: _again(torch.tril), torch.triu: _again(torch.triu), torch.roll: _roll, torch.sum: _sum, torch.mean: _mean,
     torch.cumsum: _cumsum, torch.select: _select, torch.narrow: _narrow, torch.index_select: _index_select, torch.repeat_interleave: _repeat_interleave,
-    torch.slice_scatter: _slice_scatter, torch.select_scatter: _select_scatter, torch.movedim: _movedim, torch.diagonal: _diagonal, torch.diff: _diff,
+    torch.slice_scatter: _slice_scatter, torch.select_scatter: _select_scatter,
+    torch.diagonal_scatter: _diagonal_scatter, torch.movedim: _movedim, torch.diagonal: _diagonal, torch.diff: _diff,
 }

@@ -1,4 +1,7 @@
-"""Inputs of integers and booleans, and where they become floating; models that change the precision on the way."""
+"""Inputs of integers and booleans, and where they become floating.
+
+Models that change the precision on the way.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +47,18 @@ class PixelsOver255(Net):
         return self.net(u8.double() / 255)
 
 
-@case(inputs=pixels, place=cast)
+@case(inputs=pixels, place=body)
 class PixelsCastByName(Net):
     """Turned before they are cast, by ``to`` with a dtype that a parameter tells."""
 
+    def enter(self, u8):
+        return u8.flip(-1).to(self.net[0].weight.dtype)
+
+    def leave(self, x):
+        return self.net(x.sub(127.5).div(64))
+
     def forward(self, u8):
-        return self.net(u8.flip(-1).to(self.net[0].weight.dtype).sub(127.5).div(64))
+        return self.leave(self.enter(u8))
 
 
 @case(inputs=pixels, place=cast)
@@ -70,7 +79,11 @@ class PixelsAndADecision(Net):
         return self.net(u8.double().mul(1 / 255)) * dark[:, :1, 1:-1, 1:-1].double()
 
 
-@case(inputs=pixels, refused=NotFloating, why="two different floating values are computed from the integers, and both would have to be probed")
+@case(
+    inputs=pixels,
+    refused=NotFloating,
+    why="two different floating values are computed from the integers, and both would have to be probed",
+)
 class PixelsCastInTwoWays(Net):
     def forward(self, u8):
         return self.net(u8.double() / 255) + self.net((u8 // 2).double() / 255)
@@ -116,7 +129,11 @@ class TokensOneHot(nn.Module):
         return self.leave(self.enter(x))
 
 
-@case(inputs=lambda g: (torch.randn(2, 4, generator=g, dtype=torch.complex128),), refused=NotFloating, why="F is real")
+@case(
+    inputs=lambda g: (torch.randn(2, 4, generator=g, dtype=torch.complex128),),
+    refused=NotFloating,
+    why="F is real",
+)
 class ComplexInput(nn.Module):
     def __init__(self):
         super().__init__()

@@ -1,4 +1,6 @@
-"""Habits of real code that have nothing to do with mathematics: reuse, writes in place, sizes in Python, structures of outputs."""
+"""Habits of real code that have nothing to do with mathematics:
+reuse, writes in place, sizes in Python, structures of outputs.
+"""
 
 from __future__ import annotations
 
@@ -178,7 +180,9 @@ class OptionalIsGiven(nn.Module):
 
 @case((2, 3, 6, 6))
 class BuffersOfOddRank(nn.Module):
-    """Buffers without a dimension, with one that broadcasts in the middle, and plain tensors as attributes."""
+    """Buffers without a dimension, with one that broadcasts in the middle,
+    and plain tensors as attributes.
+    """
 
     def __init__(self):
         super().__init__()
@@ -241,7 +245,10 @@ class PaddedToAMultiple(nn.Module):
 
 @case((2, 4, 6))
 class WeightsComputedInForward(nn.Module):
-    """A weight that is standardised in every call, and called through F.linear; keyword arguments everywhere."""
+    """A weight that is standardised in every call, and called through F.linear.
+
+    Keyword arguments everywhere.
+    """
 
     def __init__(self):
         super().__init__()
@@ -284,7 +291,10 @@ class OutputWithoutABatch(nn.Module):
 
 @case((2, 7, 4))
 class SequenceWithAToken(nn.Module):
-    """A class token in front, position embeddings, a slice at the end; the batch is expanded by the input's."""
+    """A class token in front, position embeddings, a slice at the end.
+
+    The batch is expanded by the input's.
+    """
 
     def __init__(self):
         super().__init__()

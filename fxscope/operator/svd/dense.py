@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 
 from .rows import Rows, Turned, decomposed
 from .task import Task, Triplets

@@ -11,7 +11,7 @@ HEAD = """# Conformance
 
 Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`; nothing here is edited by
 hand. Every network is built without weights, randomised (`fxscope.testing.randomize`), and measured in float64: the largest
-relative error of laws 1 to 6, 8 and 11 (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
+relative error of every law that applies (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
 `tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
 
 Inputs are as small as the network takes: images of 32 or 64 pixels where it runs on them, else of its own size; 4 frames of a video, but 16 of 224

@@ -19,7 +19,7 @@ def rearranged(d: Draw) -> str:
         options += ["{}.permute(0, 2, 1, 3).contiguous()", "{}.flatten(-2).unflatten(-1, {0}.shape[2:])", "{}.mT", "{}.movedim(1, 3).moveaxis(-1, 1)"]
         if c % 2 == 0:
             options += ["{0}.view({0}.size(0), 2, -1, {0}.size(2), {0}.size(3)).transpose(1, 2).flatten(1, 2)", "{0}.unflatten(1, (2, -1)).sum(2)"]
-            options += ["{0}.reshape(-1, {1} // 2, 2, *{0}.shape[2:]).transpose(1, 2).reshape({0}.shape)".replace("{1}", f"{{0}}.shape[1]")]
+            options += ["{0}.reshape(-1, {1} // 2, 2, *{0}.shape[2:]).transpose(1, 2).reshape({0}.shape)".replace("{1}", "{0}.shape[1]")]
     return d.unary(d.one(*options).replace("{}", "{0}"), name)
 
 
