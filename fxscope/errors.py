@@ -19,8 +19,8 @@ __all__ = [
     "ShapeError",
     "NonFinite",
     "NotLocal",
-    "StaleInterpreter",
     "OtherInterpretation",
+    "StaleInterpreter",
     "NotConverged",
     "ImagesMix",
     "IllConditioned",
@@ -143,7 +143,7 @@ class StaleInterpreter(FxscopeError, RuntimeError):
 
 
 class NotLocal(FxscopeError, ValueError):
-    """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes; or a decision is not, so that a crop decides otherwise.
+    """F is not local (a global pooling or a dense layer is on the way), so that it has no sparse form worth its passes.
 
     `lin.F.to_scipy()` is the operator itself, `lin.F.to_dense()` the matrix; a tap before the global layer is local again.
     """

@@ -132,8 +132,6 @@ class Space:
             raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
         if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
             raise PlaceIndexError(f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of {batch}; it has no rows of one image")
-        if b is not None and b >= target.shape[1]:
-            raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
         at = target[k] if b is None else target[k][b]
         where = key(place, tuple(at.shape), self.name)
         try:
