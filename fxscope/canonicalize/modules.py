@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -89,18 +90,53 @@ def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
         return mark(graph.get_attr(path), place=path, module=path.rpartition(".")[0])
 
 
+class _Constants(Tracer):
+    """Traces a module without inputs: where its code decides on a value (``weight.ndim == 1``), the value is at hand."""
+
+    def __init__(self, chain: nn.Module):
+        super().__init__()
+        self.proxy_buffer_attributes = True
+        self.held = {**dict(chain.named_parameters()), **dict(chain.named_buffers())}
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        return bool(self._value(obj.node))
+
+    def _value(self, node: fx.Node) -> Any:
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
+        if node.op == "get_attr":
+            return self.held[node.target]
+        if node.op == "call_method":
+            return getattr(args[0], node.target)(*args[1:], **kwargs)
+        if node.op == "call_function":
+            return node.target(*args, **kwargs)
+        raise fx.proxy.TraceError(f"{node.target} is not looked into")
+
+
+def _traced_weight(chain: nn.Module, path: str) -> fx.Graph:
+    """The graph of a parametrisation, of parameters and buffers alone; refused where its code needs plain numbers, or makes constants of its own."""
+    tracer = _Constants(chain)
+    try:
+        with unchanged(chain), torch.no_grad():
+            inner = tracer.trace(chain)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise TraceFailure(f"{path} computes its weight in a way that symbolic tracing cannot see: {error}") from error
+    if tracer.tensor_attrs.keys() - {*chain.parameters(), *chain.buffers()}:
+        raise TraceFailure(f"{path} computes with a tensor of its own, which is neither a parameter nor a buffer")
+    return inner
+
+
+def _equal(a: Any, b: torch.Tensor) -> bool:
+    return isinstance(a, torch.Tensor) and a.shape == b.shape and torch.equal(a, b)
+
+
 def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: nn.Module) -> fx.Node:
     """The computation of a parametrised tensor (weight norm, spectral norm), traced into the graph: constants of x0."""
-    names = [n for n in module.parametrizations if getattr(module, n).shape == value.shape and torch.equal(getattr(module, n), value)]
-    if not names:  # spectral norm in train mode takes a step of its power method
-        raise TraceFailure(f"{node.target}: its parametrised tensor is another at every reading; call .eval()")
-    name = names[0]
+    name = next((n for n in module.parametrizations if _equal(getattr(module, n), value)), None)
+    if name is None:
+        raise TraceFailure(f"{node.target} computes its weight anew at every call (spectral norm in train mode); call .eval()")
     chain = module.parametrizations[name]
     path = f"{node.target}.parametrizations.{name}"
-    try:
-        inner = Tracer().trace(chain)
-    except fx.proxy.TraceError as error:
-        raise TraceFailure(f"{path} cannot be traced symbolically: {error}; torch.export, which runs the model on example inputs, takes it") from error
+    inner = _traced_weight(chain, path)
     mapping: dict[fx.Node, fx.Node] = {}
     for n in inner.nodes:
         if n.op == "output":

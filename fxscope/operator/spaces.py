@@ -94,7 +94,7 @@ class Space:
     def unstack(self, value: Any, head: tuple[int, ...]) -> Any:
         """Tensors of (K, B, ...) as the caller sees them: (*head, ...)."""
         leaves = pytree.tree_leaves(value)
-        return pytree.tree_unflatten([t.reshape(*head, *s) for t, s in zip(leaves, self.shapes)], self.spec)
+        return pytree.tree_unflatten([t.reshape((*head, *s)) for t, s in zip(leaves, self.shapes)], self.spec)
 
     def zeros(self, K: int) -> list[torch.Tensor]:
         return [torch.zeros(K, *s, dtype=d, device=self.device) for s, d in zip(self.shapes, self.dtypes)]

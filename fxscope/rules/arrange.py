@@ -282,7 +282,7 @@ RAVEL = composite(
     samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),), formula="y1 = x1 flattened", source="the paper, eq. 7", **_BOUNDS,
 )
 UNFLATTEN = _move(
-    "unflatten", torch.unflatten, unflatten, reduced=_reduced.unflattened, local=reshaped, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1),
+    "unflatten", torch.unflatten, unflatten, reduced=_reduced.unflattened, local=reshaped, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None,
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened",
 )
 PERMUTE = _move("permute", torch.permute, permute, reduced=_reduced.permuted, local=permuted(_order), methods=("permute",), functions=(_ATEN.permute.default,), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})), formula="y1 = x1 permuted")

@@ -20,6 +20,7 @@ from typing import Any, Callable
 
 import torch
 
+from ..ir import stands_for_sizes
 from . import _reduced
 from ._local import elementwise, over_dims
 
@@ -123,7 +124,7 @@ class Rule:
         return dict(bound.arguments)
 
     def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
-        if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not _is_list_node(args[1]):
+        if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not stands_for_sizes(args[1]):
             args = (args[0], list(args[1:]))
         named = {self._parameter(k): v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)}
         return self.signature.bind(*args, **named)
@@ -140,15 +141,6 @@ class Rule:
         defaults = {n: p.default for n, p in self.signature.parameters.items()}
         bound = self._bound(args, kwargs)
         return {n: v for n, v in bound.arguments.items() if not _same(v, defaults[n])}
-
-
-def _is_list_node(value) -> bool:
-    """Whether a node stands for a list of sizes: x.view(y.shape), x.view(y.shape[:2])."""
-    if not isinstance(value, torch.fx.Node):
-        return False
-    if value.target == "size" and len(value.args) == 1 and not value.kwargs or value.target is getattr and value.args[1] == "shape":
-        return True
-    return getattr(value.target, "__name__", "") == "getitem" and isinstance(value.args[1], slice)
 
 
 def _same(value, default) -> bool:

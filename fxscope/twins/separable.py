@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import torch
+import torch.fx as fx
 import torch.nn.functional as F
 
+from ..ir import stands_for_sizes
 from .base import Back, Like
 
 # {option: what it is on an axis of size one}
@@ -66,11 +68,16 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
     """An option of the whole operator, as it applies to one axis alone; the others keep their size."""
     if name not in _NEUTRAL or value is None:
         return value
-    each = [value] * spatial if isinstance(value, (int, float)) or value is None else [value[i] for i in range(min(spatial, _length(value, spatial)))]
+    each = [value] * spatial if _is_one(value) else [value[i] for i in range(min(spatial, _length(value, spatial)))]
     each = each * spatial if len(each) == 1 else each
     neutral = other if name == "size" else _NEUTRAL[name]
     picked = [each[i] if i == axis else neutral for i in range(spatial)]
     return picked if spatial > 1 or name in ("size", "scale_factor") else picked[0]
+
+
+def _is_one(value: Any) -> bool:
+    """Whether an option is one number for all axes: a plain one, or one size of a tensor (x.size(-1), unlike x.shape[2:])."""
+    return isinstance(value, (int, float)) or isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
 
 
 def _length(value: Any, spatial: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .grammar import PRODUCTIONS, Draw, Unsuitable
+from .grammar import PRODUCTIONS, Draw, Production, Unsuitable
 from .network import BATCH, OTHER, PRELUDE, Input, Network, Statement
 
 LARGEST, LARGEST_NUMEL = 300.0, 3000
@@ -69,7 +69,7 @@ class _Drawing:
 
     def step(self) -> bool:
         """Draw one statement; whether it was kept."""
-        chosen = self.rng.choices(PRODUCTIONS, [p.weight for p in PRODUCTIONS])[0]
+        chosen = self._first() or self.rng.choices(PRODUCTIONS, [p.weight for p in PRODUCTIONS])[0]
         self.draw.pending = {}
         try:
             text = chosen.draw(self.draw)
@@ -90,6 +90,13 @@ class _Drawing:
         for name in fresh:
             delattr(self.layers, name)
         return False
+
+    def _first(self) -> Production | None:
+        """Most networks begin with a layer, which tells how many dimensions their input has."""
+        if self.statements or self.rng.random() < 0.4:
+            return None
+        name = "dense" if self.network.inputs[0].shape[-1] == 6 else "convolution"
+        return next(p for p in PRODUCTIONS if p.name == name)
 
     def _made(self, fresh: list[str]) -> bool:
         """Build the layers that the statement needs."""

@@ -74,6 +74,8 @@ def norm(d: Draw) -> str:
     groups = d.one(*(g for g in (1, 2, c) if c % g == 0))
     kinds = [(f"nn.BatchNorm{n}d({c})", _RUNNING), (f"nn.InstanceNorm{n}d({c}, affine=True)", _NORM), (f"nn.GroupNorm({groups}, {c})", _NORM)]
     kinds += [(f"nn.BatchNorm{n}d({c})", _RUNNING), (f"nn.InstanceNorm{n}d({c})", ()), (f"nn.LocalResponseNorm({d.one(2, 3)})", ())]
+    if d.chance(0.15):
+        return d.unary(d.one("F.instance_norm({})", f"F.group_norm({{}}, {groups})", "F.local_response_norm({}, 3)"), name)
     text, more = d.one(*kinds)
     return f"{d.target(name)} = {d.layer(text, *more)}({name})"
 

@@ -85,7 +85,7 @@ def matrix_product(d: Draw) -> str:
     return f"{d.target(name)} = {text.format(name, other)}"
 
 
-@production(2)
+@production(5)
 def attention(d: Draw) -> str:
     """Attention over tokens, hand-written or not."""
     name = d.tensor(3, lambda t: t.shape[-1] % 2 == 0 and t.shape[-1] <= 8 and t.shape[1] <= 64)
@@ -103,7 +103,7 @@ def attention(d: Draw) -> str:
     return "\n".join(lines)
 
 
-@production(2)
+@production(3)
 def condition(d: Draw) -> str:
     """A second input, scaling and shifting."""
     name = d.tensor((3, 4))

@@ -86,7 +86,7 @@ def grown(d: Draw) -> str:
 
 _REDUCTIONS = (
     "{0}.mean({1})", "{0}.sum({1})", "torch.mean({0}, {1})", "torch.sum({0}, dim={1})", "{0}.amax({1})", "torch.amin({0}, {1})", "{0}.std({1})", "{0}.var({1}, unbiased=False)",
-    "{0}.norm(dim={1})", "{0}.logsumexp({1})", "{0}.abs().mean({1})", "{0}.pow(2).mean({1}).sqrt()", "torch.linalg.vector_norm({0}, dim={1})",
+    "torch.mean(input={0}, dim={1})", "{0}.sum(axis={1})", "{0}.norm(dim={1})", "{0}.logsumexp({1})", "{0}.abs().mean({1})", "{0}.pow(2).mean({1}).sqrt()", "torch.linalg.vector_norm({0}, dim={1})",
 )
 _SINGLE = (
     "{0}.max({1})[0]", "{0}.max(dim={1}).values", "torch.max({0}, {1})[0]", "{0}.min({1}).values", "{0}.median({1})[0]", "{0}.topk(2, dim={1})[0]", "torch.topk({0}, 2, {1}).values",
