@@ -85,7 +85,7 @@ def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.N
         return mark(sizes_of(value, rank).node, branch="original", role="shape")
     with source.graph.inserting_after(copy):  # the value need not live on for its sizes
         sizes = [source.like(node, rank).size(d) for d in range(rank)]
-        last = max((s.node for s in sizes), key=list(source.graph.nodes).index)
+        last = max((s.node for s in sizes), key=list(source.graph.nodes).index, default=copy)  # a scalar has none
     with source.graph.inserting_after(last):
         return mark(value.new_zeros([0, *sizes]).node, branch="original", role="shape")
 

@@ -43,10 +43,10 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
                     probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
                     "spatial": of a stacked graph height and width too, for fully convolutional networks
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file, too: .pt2 and
-    .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about. ONNX files say why in their
-    ``metadata_props`` and .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is the version of the
-    interpretation, in ``metadata_props``, an extra file of .pt2 and .ts, and the metadata of AOTInductor.
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file,
+    too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about.
+    ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is
+    the version of the interpretation: in ``metadata_props``, extra files of .pt2 and .ts, and AOTInductor's metadata.
 
     The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
     and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
@@ -87,10 +87,10 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
     """
     from ..transform import transform
 
-    format = format or _SUFFIXES[Path(path).suffix]
-    check_version({KEY: version_of(path, format)}, str(path), "save the graph again")
+    form = format or _SUFFIXES[Path(path).suffix]
+    check_version({KEY: version_of(path, form)}, str(path), "save the graph again")
     with unchanged(model):
-        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, format)
+        return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, form)
 
 
 def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str) -> SavedCheck:
@@ -109,9 +109,11 @@ def _write_ts(graph, example, dynamic, path) -> None:
 
 def _write_pt2(graph, example, dynamic, path) -> None:
     known = assumptions(graph)
-    checked = _with_metadata_checks(graph, example) if known else graph  # torch.export's own checks are about sizes, not dtypes
+    if known:
+        graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
+    program = torch.export.export(graph, example, dynamic_shapes=dynamic)
     extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
-    torch.export.save(torch.export.export(checked, example, dynamic_shapes=dynamic), path, extra_files=extra)
+    torch.export.save(program, path, extra_files=extra)
 
 
 def _write_aoti(graph, example, dynamic, path) -> None:

@@ -20,17 +20,21 @@ class Space:
 
     name    "x1" or "y2", for errors
     shapes  of every tensor, without its batch where that is 1 (``batched`` False)
-    dtypes  of every tensor; all of them are floating
+    dtypes  of every tensor, or one for all; all of them are floating
     constant  {number of a tensor: why F gives zeros there}, which an index may not mean
     """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
     spec: Any
-    dtypes: tuple[torch.dtype, ...]
+    dtypes: tuple[torch.dtype, ...] | torch.dtype
     device: torch.device
     batched: bool
     constant: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if isinstance(self.dtypes, torch.dtype):  # one for all
+            object.__setattr__(self, "dtypes", (self.dtypes,) * len(self.shapes))
 
     @classmethod
     def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> "Space":
@@ -132,8 +136,6 @@ class Space:
             raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
         if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
             raise PlaceIndexError(f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of {batch}; it has no rows of one image")
-        if b is not None and b >= target.shape[1]:
-            raise PlaceIndexError(f"{self.name}: the batch is not the first dimension of a tensor of shape {tuple(target.shape[1:])}")
         at = target[k] if b is None else target[k][b]
         where = key(place, tuple(at.shape), self.name)
         try:

@@ -166,7 +166,9 @@ def unbind(x, dim=0):
     return Dims(torch.unbind, (shifted(dim),))
 
 
-def index_select(x, dim, index):
+def index_select(x, dim, index, *, call):
+    if call.rank("x") == 0:
+        raise TypeError("a tensor without dimensions, which has none to pick from")
     return Dims(torch.index_select, (shifted(dim), index))
 
 

@@ -11,6 +11,8 @@ from .declare import Sample, linear
 
 def _all(call, dim):
     """The dimensions of a reduction, shifted; all of them where none is named."""
+    if call.rank("x") == 0:
+        raise TypeError("a tensor without dimensions, which has none to reduce")
     if dim is None or dim == [] or dim == ():
         return shifted(list(range(call.need_rank("x"))))
     return shifted(dim)

@@ -15,6 +15,8 @@ from .declare import Sample, composite, mask
 def last_dims(call, dim, name="x"):
     """Dimensions counted from the end; all of them where none is named."""
     rank = call.need_rank(name)
+    if rank == 0:
+        raise TypeError("a tensor without dimensions, which has none to reduce")
     dims = range(rank) if dim is None or dim == [] or dim == () else dim if isinstance(dim, (list, tuple)) else [dim]
     return [d % rank - rank for d in dims]
 

@@ -42,7 +42,9 @@ def _overlapped(k, y, x, dim, size, step):
     return k.zeros(y, x).index_add(dim + 1, places, y.movedim(-1, dim + 2).flatten(dim + 1, dim + 2))
 
 
-def windows(x, dimension, size, step):
+def windows(x, dimension, size, step, *, call):
+    if call.rank("x") == 0:
+        raise TypeError("a tensor without dimensions, which has no windows")
     return Dims(_windows, (shifted(dimension), size, step), _overlapped)
 
 

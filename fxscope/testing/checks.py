@@ -126,9 +126,16 @@ def law_8_rows(s: Subject) -> float:
     pairs = [(at_x0, y0[images, places]), (at_v, of_v)]
     if s.mixing:
         pairs = [(a.sum(1), b.sum(1)) for a, b in pairs]
-    scales = (y0.abs().max(), tensors_of(s.linear)[0].abs().max())
-    errors = [((a - b).abs().max() / scale.clamp_min(1e-300)).item() for (a, b), scale in zip(pairs, scales)]
+    scales = [_largest_finite(t) for t in (y0, tensors_of(s.linear)[0])]
+    errors = [
+        torch.where(a == b, 0.0, a - b).abs().max().item() / scale for (a, b), scale in zip(pairs, scales)
+    ]
     return largest([distance([y], [s.y0[0]]), *errors])
+
+
+def _largest_finite(value: torch.Tensor) -> float:
+    """A masked score may be -inf; 1 where all is 0."""
+    return value[torch.isfinite(value)].abs().max().item() or 1.0
 
 
 def law_9(s: Subject) -> Law:

@@ -11,11 +11,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..emit.forward import upstream
 from ..ir import info
 from ..rewrite import Program, leaves
 from ..rules import registry
 from ..transform import main_output, tensors_of
-from ..twins import BatchNorm
+from ..twins import BatchNorm, Constant, Offset
 from . import laws
 from .laws import Law, NotChecked, distance
 from .structure import emitted, mapped, tensors_in
@@ -79,7 +80,13 @@ def _left_out(s: "Subject", program: Program) -> str:
 def is_jacobian(program: Program) -> bool:
     """Whether every twin of the tape is the derivative of what it stands for: piecewise-linear rules, and no
     gate frozen from x0."""
-    return all(_exact(record) for record in program.tape)
+    return all(_exact(record) and not _keeps_value(program, record) for record in program.tape)
+
+
+def _keeps_value(program: Program, record: Any) -> bool:
+    """Whether a value of x0 that the probe reaches stands as a constant: a softmax added to what it came from."""
+    value = record.twin.value if isinstance(record.twin, (Constant, Offset)) else None
+    return isinstance(value, fx.Node) and any(p.node in upstream([value]) for p in program.probes)
 
 
 def _exact(record: Any) -> bool:
