@@ -138,7 +138,7 @@ def _of_item(node: fx.Node, root: torch.nn.Module) -> type | None:
     kind = _of_node(base, root)
     if kind is torch.Size:
         return torch.Size if builtins_isinstance(key, slice) else int
-    if kind is tuple:
+    if kind is not None and issubclass(kind, tuple):
         return tuple if builtins_isinstance(key, slice) else torch.Tensor
     return torch.Tensor if kind is torch.Tensor and not builtins_isinstance(key, str) else None
 
@@ -155,10 +155,16 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     if returns == {("Tensor",)}:
         return torch.Tensor
     if returns and all(len(r) > 1 or r == ("List[Tensor]",) for r in returns):
-        return tuple
+        return _named_tuple(node)
     if node.op == "call_function" and callable(node.target) and aliasing.parameters(node.target):
         return torch.Tensor if inspect.signature(node.target).return_annotation in (torch.Tensor, "Tensor") else None
     return torch.Tensor if node.op == "call_method" and name_of_cast(node) else None
+
+
+def _named_tuple(node: fx.Node) -> type:
+    """The type of what a call with several results gives: values and indices have names, parts of a tensor have not."""
+    names = {o._schema.name.rpartition("::")[2] for o in aliasing.overloads(node)}
+    return getattr(torch.return_types, names.pop(), tuple) if len(names) == 1 else tuple
 
 
 def name_of_cast(node: fx.Node) -> bool:

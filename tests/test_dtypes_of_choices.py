@@ -40,3 +40,34 @@ def test_a_choice_is_cast_and_pulled_back(choice, cast):
     assert distance(lin(X), y.detach()) < bound
     assert distance(lin.F.T @ u, expected) < bound
     assert (lin.F.T @ u).dtype == torch.float64
+
+
+NAMED = {
+    "topk": lambda h: torch.topk(h, 2, 1).values, "sort": lambda h: h.sort(1).values, "sorted": lambda h: torch.sort(h, dim=1, descending=True).values, "max": lambda h: h.max(dim=1).values,
+    "median": lambda h: h.median(1).values, "kthvalue": lambda h: h.kthvalue(2, 1)[0], "unpacked": lambda h: _first(torch.topk(h, 2, dim=1)), "indices": lambda h: h.gather(1, h.sort(1).indices),
+    "cummax": lambda h: torch.cummax(h, 1).values, "a layer norm of its last size": lambda h: torch.nn.functional.layer_norm(h, h.shape[-1:]),
+    "a layer norm of two sizes": lambda h: torch.nn.functional.layer_norm(h, h.shape[2:]), "an rms norm of its last size": lambda h: torch.nn.functional.rms_norm(h, (h.shape[-1],)),
+}
+
+
+def _first(pair):
+    values, _ = pair
+    return values
+
+
+class After(nn.Module):
+    def __init__(self, choice):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.choice = nn.Conv2d(3, 4, 1), choice
+
+    def forward(self, x):
+        return self.choice(self.conv(x))
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_results_by_name_need_no_example(name):
+    model = After(NAMED[name]).double().eval()
+    y0, y1 = fxscope.transform(model)(X, X)
+    assert distance(y0, model(X).detach()) < 1e-12
+    assert distance(y1, y0) < 1e-12

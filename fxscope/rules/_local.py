@@ -124,8 +124,10 @@ def over_dims(site: Site, operand: Operand) -> Reading:
 
 def before_shape(site: Site, operand: Operand) -> Reading:
     """The last dimensions, those of ``normalized_shape``, are read as a whole."""
-    front = operand.shape[: len(operand.shape) - len(site.arguments["normalized_shape"])]
-    return {d: same(d, n) for d, n in enumerate(front)} if operand.name == "x" else {}
+    last = site.arguments["normalized_shape"]
+    if operand.name != "x" or not isinstance(last, (list, tuple)):
+        return {}
+    return {d: same(d, n) for d, n in enumerate(operand.shape[: len(operand.shape) - len(last)])}
 
 
 def all_but_channels(site: Site, operand: Operand) -> Reading:

@@ -45,7 +45,9 @@ def moving(theta, size, align_corners=None, *, call):
     raise TypeError("a grid is frozen, and no twin covers the derivative by it")
 
 
-AFFINE_GRID = constant("affine_grid", F.affine_grid, affine, variants={"taylor": moving}, carries=("theta",), rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, unsampled="its value only ever is a frozen grid", formula="a frozen grid", source="the paper, eq. 2 with A = 0")
+AFFINE_GRID = constant(
+    "affine_grid", F.affine_grid, affine, variants={"taylor": moving}, functions=(torch.ops.aten.affine_grid_generator.default,), carries=("theta",),
+    rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, unsampled="its value only ever is a frozen grid", formula="a frozen grid", source="the paper, eq. 2 with A = 0")
 
 
 _MODES = ("bilinear", "nearest", "bicubic")

@@ -6,23 +6,24 @@ from torch import nn
 
 from ._local import before_shape
 from ._norms import centred, frozen, tangent
+from ._ranks import last_dims_of
 from .declare import Sample, composite, normalize
 
 
-def _dims(normalized_shape):
-    return [-d for d in range(len(normalized_shape), 0, -1)]
+def _dims(call):
+    return last_dims_of(call.arguments["normalized_shape"], call.facts, "layer_norm")
 
 
-def stats(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    return frozen(x, _dims(normalized_shape), weight, bias, eps)
+def stats(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, call):
+    return frozen(x, _dims(call), weight, bias, eps)
 
 
-def scale(x, normalized_shape, weight=None, bias=None, eps=1e-5):
-    return centred(x, _dims(normalized_shape), weight, bias, eps)
+def scale(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, call):
+    return centred(x, _dims(call), weight, bias, eps)
 
 
-def taylor(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, y):
-    return tangent(x, y, _dims(normalized_shape), weight, eps)
+def taylor(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, y, call):
+    return tangent(x, y, _dims(call), weight, eps)
 
 
 RULE = normalize(

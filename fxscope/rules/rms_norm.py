@@ -8,12 +8,13 @@ from ..twins import Normalize
 from ..twins.norms import TangentNorm
 from ._local import before_shape
 from ._norms import wide
+from ._ranks import last_dims_of
 from .declare import Sample, normalize
 
 
-def _inverse(x, normalized_shape, eps):
+def _inverse(x, eps, call):
     """Dimensions, and 1/rms in single precision at least."""
-    dims = [-d for d in range(len(normalized_shape), 0, -1)]
+    dims = last_dims_of(call.arguments["normalized_shape"], call.facts, "rms_norm")
     x = wide(x)
     square = (x * x).mean(dims, keepdim=True)
     return dims, torch.rsqrt(square + (_epsilon(square) if eps is None else eps))
@@ -25,13 +26,13 @@ def _epsilon(x):
     return (third * 3 - 1).abs()
 
 
-def stats(x, normalized_shape, weight=None, eps=None):
-    _, inverse = _inverse(x, normalized_shape, eps)
+def stats(x, normalized_shape, weight=None, eps=None, *, call):
+    _, inverse = _inverse(x, eps, call)
     return Normalize((inverse if weight is None else inverse * weight).to(x.dtype))
 
 
-def taylor(x, normalized_shape, weight=None, eps=None, *, y):
-    dims, inverse = _inverse(x, normalized_shape, eps)
+def taylor(x, normalized_shape, weight=None, eps=None, *, y, call):
+    dims, inverse = _inverse(x, eps, call)
     z = wide(x) * inverse
     factor = inverse if weight is None else inverse * weight
     offset = y - factor * (wide(x) - z * (z * wide(x)).mean(dims, keepdim=True))
