@@ -62,6 +62,7 @@ class _Writes:
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.parent: dict[fx.Node, fx.Node] = {}
         self.views: dict[fx.Node, list[fx.Node]] = {}
+        self.shown: dict[fx.Node, fx.Node] = {}  # {what was written into a view: the call that made the view}
         self.edges = {node: aliasing.bases(node, sizes) for node in graph.nodes if not aliasing.writes(node)}
 
     def run(self) -> None:
@@ -213,7 +214,7 @@ class _Writes:
         updated = {destination: new}
         with self.graph.inserting_before(node):
             self._propagate(node, destination, new, updated)
-        self._stand_in(updated)
+            self._stand_in(updated)
         self._hand_over(node, updated)
 
     def _hand_over(self, node: fx.Node, updated: dict[fx.Node, fx.Node]) -> None:
@@ -226,10 +227,20 @@ class _Writes:
 
     def _stand_in(self, updated: dict) -> None:
         """New values are views of what their predecessors were views of; one that covers all of its base (y[:] = ...) is the new base itself."""
-        for old, current in updated.items():
-            base = updated.get(self.parent.get(old), self.parent.get(old))
-            if base is not None and base is not current and current not in self.parent:
+        for old, current in list(updated.items()):
+            if old not in self.parent or current in self.parent:
+                continue
+            base = self._now(self.parent[old], updated)
+            if base is not current:
                 self._is_view(current, base)
+                self.shown[current] = self.shown.get(old, old)
+
+    def _now(self, base: fx.Node, updated: dict) -> fx.Node:
+        """What stands for a base after a write; the parts of a tensor that was written (chunk) are taken again."""
+        above = base
+        while above not in updated and above in self.parent:
+            above = self.parent[above]
+        return self._retake(base, updated) if above in updated else base
 
     def _propagate(self, node: fx.Node, destination: fx.Node, new: fx.Node, updated: dict) -> None:
         """Put ``new`` back through the chain of views, then take every other live view of the base again."""
@@ -239,7 +250,7 @@ class _Writes:
             return
         view, value, make = destination, new, self._make(node)
         while view in self.parent:
-            base = self.parent[view]
+            base, view = self.parent[view], self.shown.get(view, view)
             if base in self.parent and operator_name(view) == "getitem" and gives_several(base):
                 view, parts, item = self.parent[base], base, view
                 value = put_back_part(make, parts, item, view, value)
@@ -267,10 +278,10 @@ class _Writes:
 
     def _retake(self, alias: fx.Node, updated: dict) -> fx.Node:
         if alias not in updated:
-            old = self.parent[alias]
-            base = self._retake(old, updated)
-            args, kwargs = fx.node.map_arg((alias.args, alias.kwargs), lambda n: base if n is old else n)
-            updated[alias] = self._make(alias)(alias.target, args, kwargs)
+            call = self.shown.get(alias, alias)
+            old, base = self.parent[call], self._retake(self.parent[alias], updated)
+            args, kwargs = fx.node.map_arg((call.args, call.kwargs), lambda n: base if n is old else n)
+            updated[alias] = self._make(alias)(call.target, args, kwargs)
             self._is_view(updated[alias], base)
         return updated[alias]
 

@@ -15,7 +15,7 @@ import torch
 from ...errors import FxscopeError
 from ...operator import LinearInterpreter, interpret
 from ...transform import tensors_of, transform
-from .network import BATCH, OTHER, Network, forget
+from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
 DOUBLE, SINGLE = 1e-7, 1e-3  # relative; torch differentiates Hardsigmoid with a sixth in float32, and a part in float32 rounds
@@ -313,10 +313,8 @@ def check(network: Network, policy: Any = FREEZE, only: str | None = None) -> Re
     with _quiet(), torch.random.fork_rng(devices=[]):
         bench = Bench(network, policy)
         if not bench.oracle.usable:
-            forget(bench.model)
             return Result((), 0, False)
         findings, laws = _checked(bench, only)
-        forget(bench.model)
         return Result(tuple(findings), laws)
 
 

@@ -208,12 +208,19 @@ def draw(seed: int) -> Network:
     for attempt in range(100):
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            drawing = _Drawing(seed + 1_000_003 * attempt)
-            wanted = drawing.rng.randint(2, 12)
-            for _ in range(8 * wanted):
-                if drawing.step() and len(drawing.statements) == wanted:
-                    break
-            found = drawing.finished()
+            found = _attempt(seed + 1_000_003 * attempt)
         if found is not None and len(found.statements) > 1:
             return found
     raise RuntimeError(f"no network came out of seed {seed}")
+
+
+def _attempt(seed: int) -> Network | None:
+    drawing = _Drawing(seed)
+    wanted = drawing.rng.randint(2, 12)
+    try:
+        for _ in range(8 * wanted):
+            if drawing.step() and len(drawing.statements) == wanted:
+                break
+        return drawing.finished()
+    except RuntimeError:  # autograd cannot differentiate a view that a later statement wrote through
+        return None

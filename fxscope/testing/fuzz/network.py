@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import linecache
-import sys
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +15,6 @@ from torch import nn
 """
 BATCH = 3
 OTHER = 4  # by how much the other size is larger
-_made = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class Network:
 
     def build(self) -> nn.Module:
         """The module in float64, its parameters drawn under the seed; errors show its lines."""
-        text, file = self.source(), f"drawn_{next(_made)}.py"
+        text, file = self.source(), f"drawn_{self.seed}.py"
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)
         space: dict = {"__name__": "drawn"}
         exec(compile(text, file, "exec"), space)
@@ -121,10 +118,3 @@ class Network:
 
     def with_statements(self, statements: tuple[Statement, ...]) -> "Network":
         return replace(self, statements=statements)
-
-
-def forget(model: nn.Module) -> None:
-    """Let go of a built module's source lines."""
-    file = type(model).forward.__code__.co_filename
-    linecache.cache.pop(file, None)
-    sys.modules.pop(file, None)

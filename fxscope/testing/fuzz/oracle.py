@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ...transform import tensors_of
-from .network import BATCH, Network, forget
+from .network import BATCH, Network
 
 SEED = 7  # of the draws of a network in train mode
 
@@ -28,7 +28,6 @@ class Oracle:
         torch.manual_seed(SEED)
         with torch.enable_grad():
             self.structure = model(self.leaf * 1, *(a.clone() for a in self.args[1:]))
-        forget(model)
         self.y = tensors_of(self.structure)
         rng = torch.Generator().manual_seed(network.seed + 1)
         self.u = [torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype) for t in self.y]
@@ -52,7 +51,6 @@ class Oracle:
         torch.manual_seed(SEED)
         with torch.no_grad():
             found = tensors_of(model(*self.network.example(batch, larger)))
-        forget(model)
         return found
 
     @functools.cached_property
