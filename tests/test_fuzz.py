@@ -39,13 +39,8 @@ def test_drawn_networks_are_right_or_refused(part):
     *_, report = fuzz(range(part * EACH, (part + 1) * EACH))
     assert report.ok, str(report)
     assert report.outcomes["refused"] <= 2, str(report)  # of 25, and none for want of a rule in more than one of twenty
+    assert report.entries["without an example"] <= 9, str(report)  # ranks, loops and branches that only an example tells
     assert report.unusable <= 1
-
-
-def test_few_are_refused_without_an_example():
-    *_, report = fuzz(range(1000, 1040))
-    assert report.ok, str(report)
-    assert report.entries["without an example"] <= 6, str(report)
 
 
 def test_a_seed_draws_one_network():
@@ -93,7 +88,10 @@ def test_a_failure_is_shrunk_to_its_line_and_written(tmp_path, monkeypatch):
         return found * 2 if any(record.rule == "matmul" for record in self.program.tape) else found
 
     monkeypatch.setattr(LinearInterpreter, "_pullback", wrong)
-    large = network("h1 = torch.tanh(x)", "h1 = h1 * 2", "h3 = h1.relu()", "h2 = h1.mean(3) @ h1.mean(3).mT", "h2 = h2 + 1")
+    large = network(
+        "h1 = torch.tanh(x)", "h1 = h1 * 2", "h3 = h1.relu()", "h2 = h1.mean(3) @ h1.mean(3).mT",
+        "h2 = h2 + 1",
+    )
     finding = next(f for f in check(large).findings if f.kind == "dot test")
     little, found = shrink(large, finding, "freeze")
     assert found.key == finding.key

@@ -23,11 +23,14 @@ class Warped(nn.Module):
 
 
 def _base(x):
-    return F.affine_grid(torch.eye(2, 3, dtype=x.dtype).expand(x.shape[0], 2, 3), x.shape, align_corners=False)
+    return F.affine_grid(
+        torch.eye(2, 3, dtype=x.dtype).expand(x.shape[0], 2, 3), x.shape, align_corners=False,
+    )
 
 
 PLACES = {
-    "an affine map": lambda m, x: F.affine_grid(m.theta(x.mean((2, 3))).view(-1, 2, 3), x.shape, align_corners=False),
+    "an affine map": lambda m,
+    x: F.affine_grid(m.theta(x.mean((2, 3))).view(-1, 2, 3), x.shape, align_corners=False),
     "a flow": lambda m, x: _base(x) + 0.1 * m.flow(x).tanh().permute(0, 2, 3, 1),
     "a scale": lambda m, x: _base(x) * x.mean((1, 2, 3)).sigmoid().view(-1, 1, 1, 1),
 }

@@ -37,7 +37,9 @@ def test_a_computed_weight_is_a_constant(kind):
 
 
 def test_a_weight_that_every_call_changes_is_that_of_one_call_or_refused():
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))).double().train()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
+    ).double().train()
     expected = copy.deepcopy(model)(X).detach()
     before = {n: t.clone() for n, t in model.state_dict().items()}
     with contextlib.suppress(fxscope.FxscopeError):
@@ -48,10 +50,14 @@ def test_a_weight_that_every_call_changes_is_that_of_one_call_or_refused():
 
 
 def test_the_weight_follows_its_parameters_and_the_model_stays_as_it_is():
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))).double().eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
+    ).double().eval()
     names = [set(m.__dict__) for m in model.modules()]
     pair = fxscope.transform(model)
     assert [set(m.__dict__) for m in model.modules()] == names
     with torch.no_grad():
-        model[1].parametrizations.weight.original.mul_(torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64).view(-1, 1, 1, 1))
+        model[1].parametrizations.weight.original.mul_(torch.tensor(
+            [1.0, 2.0, 3.0, 4.0], dtype=torch.float64,
+        ).view(-1, 1, 1, 1))
     assert distance(pair(X, X)[0], model(X)) < 1e-12

@@ -79,7 +79,10 @@ def all_of_it(x):
     return h[:, 0] + x
 
 
-CASES = (twice_through_a_view, view_then_base, in_turns, a_view_of_a_view, parts, one_of_the_parts, assigned, all_of_it)
+CASES = (
+    twice_through_a_view, view_then_base, in_turns, a_view_of_a_view, parts, one_of_the_parts, assigned,
+    all_of_it,
+)
 
 
 class Written(nn.Module):

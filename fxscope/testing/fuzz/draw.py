@@ -17,7 +17,8 @@ from .network import BATCH, OTHER, PRELUDE, Input, Network, Statement
 LARGEST, LARGEST_NUMEL = 300.0, 3000
 
 _STARTS: tuple[tuple[float, tuple[int | str, ...]], ...] = (
-    (8, ("B", 3, "H", "W")), (2, ("B", 4, "H", "H")), (1, ("B", 1, "H", "W")), (3, ("B", "W", 6)), (2, ("B", 4, "W")), (1, ("B", 6)),
+    (8, ("B", 3, "H", "W")), (2, ("B", 4, "H", "H")), (1, ("B", 1, "H", "W")), (3, ("B", "W", 6)),
+    (2, ("B", 4, "W")), (1, ("B", 6)),
 )
 
 
@@ -57,7 +58,10 @@ class _Drawing:
         train = self.rng.random() < 0.1
         self.network = Network(seed, _inputs(self.rng), (), "x", train)
         self.layers = nn.Module()
-        self.runs = [_Run(self.network, self.layers, BATCH, 0, True), _Run(self.network, self.layers, 1, 0, False), _Run(self.network, self.layers, BATCH, OTHER, False)]
+        self.runs = [
+            _Run(self.network, self.layers, BATCH, 0, True), _Run(self.network, self.layers, 1, 0, False),
+            _Run(self.network, self.layers, BATCH, OTHER, False),
+        ]
         self.holds = [True, True, True]
         self.statements: list[Statement] = []
         self.codes: list[Any] = []
@@ -146,7 +150,9 @@ class _Drawing:
         if not outputs:
             return True
         try:
-            found, = torch.autograd.grad(sum(t.sum() for t in outputs), self.runs[0].leaf, retain_graph=True, allow_unused=True)
+            found, = torch.autograd.grad(
+                sum(t.sum() for t in outputs), self.runs[0].leaf, retain_graph=True, allow_unused=True,
+            )
         except RuntimeError:  # a value that the backward pass needs was written over
             return False
         return found is None or bool(torch.isfinite(found).all())
@@ -165,9 +171,17 @@ class _Drawing:
         leaves = [n for n in self._unused() if self._depends(n)]
         if not leaves:
             return None
-        network = Network(self.network.seed, self.network.inputs, tuple(self.statements), _result(self.rng, leaves), self.network.train, self.holds[2], self.holds[1])
-        used = {i for i in network.inputs if i.name == "x" or re.search(rf"\b{i.name}\b", "\n".join(network.body))}
-        return Network(network.seed, tuple(i for i in network.inputs if i in used), network.statements, network.result, network.train, network.resizes, network.alone)
+        network = Network(
+            self.network.seed, self.network.inputs, tuple(self.statements), _result(self.rng, leaves),
+            self.network.train, self.holds[2], self.holds[1],
+        )
+        used = {i for i in network.inputs if i.name == "x" or re.search(
+            rf"\b{i.name}\b", "\n".join(network.body),
+        )}
+        return Network(
+            network.seed, tuple(i for i in network.inputs if i in used), network.statements, network.result,
+            network.train, network.resizes, network.alone,
+        )
 
     def _unused(self) -> list[str]:
         """Live values that no later statement reads, the last one always among them."""
@@ -183,13 +197,17 @@ class _Drawing:
         value = self.runs[0].values[name]
         if not value.requires_grad:
             return False
-        found, = torch.autograd.grad(value.sum() + (value * value).sum(), self.runs[0].leaf, retain_graph=True, allow_unused=True)
+        found, = torch.autograd.grad(
+            value.sum() + (value * value).sum(), self.runs[0].leaf, retain_graph=True, allow_unused=True,
+        )
         return found is not None and bool(found.abs().max() > 1e-6)
 
 
 def _inputs(rng: random.Random) -> tuple[Input, ...]:
     shape = rng.choices([s for _, s in _STARTS], [w for w, _ in _STARTS])[0]
-    more = rng.choices((None, Input("c", ("B", 5)), Input("labels", ("B",), 5), Input("z", shape)), (6, 1.5, 1, 1))[0]
+    more = rng.choices(
+        (None, Input("c", ("B", 5)), Input("labels", ("B",), 5), Input("z", shape)), (6, 1.5, 1, 1),
+    )[0]
     return (Input("x", shape),) if more is None else (Input("x", shape), more)
 
 

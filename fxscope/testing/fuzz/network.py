@@ -97,8 +97,13 @@ class Network:
         """The module as Python source text."""
         names = ", ".join(i.name for i in self.inputs)
         init = ["super().__init__()", *self._layers()]
-        lines = ["class Net(nn.Module):", "    def __init__(self):", *(f"        {line}" for line in init), ""]
-        lines += [f"    def forward(self, {names}):", *(f"        {line}" for line in self.body), f"        return {self.result}"]
+        lines = [
+            "class Net(nn.Module):", "    def __init__(self):", *(f"        {line}" for line in init), "",
+        ]
+        lines += [
+            f"    def forward(self, {names}):", *(f"        {line}" for line in self.body),
+            f"        return {self.result}",
+        ]
         return PRELUDE + "\n\n" + "\n".join(lines) + "\n"
 
     def build(self) -> nn.Module:

@@ -30,7 +30,9 @@ def shrink(network: Network, finding: Finding, policy: Any, trials: int = TRIALS
     return _smaller(network, finding, same)
 
 
-def _smaller(network: Network, finding: Finding, same: Callable[[Network], Finding | None]) -> tuple[Network, Finding]:
+def _smaller(
+    network: Network, finding: Finding, same: Callable[[Network], Finding | None],
+) -> tuple[Network, Finding]:
     """Take the first candidate that still fails, until none does."""
     seen = {network.source()}
     while True:
@@ -82,7 +84,10 @@ def _without(network: Network, start: int, size: int) -> Iterator[Network]:
     for name in read[:2]:
         if made and name != made[-1]:
             renamed = tuple(_renamed(s, made[-1], name) for s in kept[start:])
-            yield replace(network, statements=kept[:start] + renamed, result=re.sub(rf"\b{made[-1]}\b", name, network.result))
+            yield replace(
+                network, statements=kept[:start] + renamed,
+                result=re.sub(rf"\b{made[-1]}\b", name, network.result),
+            )
 
 
 def _simpler(statement: Statement) -> Iterator[Statement]:
@@ -108,7 +113,9 @@ def _parts(statement: Statement) -> Iterator[Statement]:
         return
     for node in ast.walk(line.value):
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.BinOp, ast.Call, ast.Name, ast.Subscript, ast.UnaryOp)) and "h" in ast.unparse(child):
+            if isinstance(
+                child, (ast.BinOp, ast.Call, ast.Name, ast.Subscript, ast.UnaryOp),
+            ) and "h" in ast.unparse(child):
                 text = f"{ast.unparse(line.targets[0])} = {ast.unparse(child)}"
                 yield replace(statement, code=(*statement.code[:-1], text))
 

@@ -65,7 +65,10 @@ class Draw:
         """A constant that keeps values moderate."""
         return self.one("0.5", "2", "1.5", "-0.7", "0.3", "math.sqrt(2)", "3.0", "-1")
 
-    def tensor(self, rank: int | tuple[int, ...] | None = None, where: Callable[[torch.Tensor], bool] | None = None, double: bool = True) -> str:
+    def tensor(
+        self, rank: int | tuple[int, ...] | None = None, where: Callable[[torch.Tensor], bool] | None = None,
+        double: bool = True,
+    ) -> str:
         """The name of a live floating tensor, newer ones more often."""
         ranks = (rank,) if isinstance(rank, int) else rank
         names = [n for n, t in self.live.items() if self._fits(t, ranks, where, double)]
@@ -124,7 +127,9 @@ class Draw:
 
     def size(self, name: str, dim: int) -> str:
         """A size as real code spells it; a number only where it is the network's own."""
-        spelled = self.one(f"{name}.shape[{dim}]", f"{name}.size({dim})", f"{name}.shape[{dim - self.rank(name)}]")
+        spelled = self.one(
+            f"{name}.shape[{dim}]", f"{name}.size({dim})", f"{name}.shape[{dim - self.rank(name)}]",
+        )
         return spelled if dim != 1 or self.chance(0.5) else str(self.shape(name)[1])
 
     def dim(self, rank: int, dim: int) -> int:
