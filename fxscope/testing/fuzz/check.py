@@ -18,7 +18,8 @@ from ...transform import tensors_of, transform
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
-DOUBLE, SINGLE = 1e-7, 1e-3  # relative; torch differentiates Hardsigmoid with a sixth in float32, and a part in float32 rounds
+# relative; torch differentiates Hardsigmoid with a sixth in float32, and a part in float32 rounds
+DOUBLE, SINGLE = 1e-7, 1e-3
 FREEZE = "freeze"
 Errors = Iterator[tuple[str, float]]
 
@@ -44,7 +45,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Result:
-    """What was found about one network; ``usable`` False where its derivative is not finite, so that nothing was held against it."""
+    """What was found about one network; ``usable`` False where its derivative is not finite: no law was held against it."""
 
     findings: tuple[Finding, ...]
     laws: int = 0
@@ -74,7 +75,7 @@ class Bench:
         return interpret(self.model, *(a.clone() for a in args), policy=policy or self.policy, **options)
 
     def every(self, n: int, which: int = 0) -> bool:
-        """Whether a check that is made on one in ``n`` networks is due; on fewer of those that go through torch.export, which takes seconds."""
+        """Whether a check of one in ``n`` networks is due; fewer of those that torch.export takes, in seconds."""
         turn = self.network.seed // 7 + self.network.seed
         return turn % n == which % n and (self.symbolic or turn % 3 == 0)
 
@@ -98,13 +99,18 @@ def far(got: Any, expected: Any) -> float:
 
 
 def dot(a: Any, b: Any) -> torch.Tensor:
-    return sum((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in zip(tensors_of(a), tensors_of(b)))
+    pairs = zip(tensors_of(a), tensors_of(b))
+    return sum((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in pairs)
 
 
 def _probe(lin: LinearInterpreter, v: torch.Tensor) -> torch.Tensor:
     """A probe, or a stack of them, in the shape of the space."""
     shape = lin.F.inputs.shapes[0]
     return v.reshape(*v.shape[: v.dim() - lin.x0.dim()], *shape)
+
+
+def _applied(lin: LinearInterpreter, b: "Bench") -> Any:
+    return lin.F @ _probe(lin, b.oracle.v[0])
 
 
 def _cotangent(lin: LinearInterpreter, u: list[torch.Tensor]) -> Any:
@@ -122,7 +128,8 @@ def _linear(lin: LinearInterpreter, b: Bench) -> Errors:
     yield "probes keep apart", far(lin.F @ v[0], [t[0] for t in together])
     u = _cotangent(lin, b.oracle.u)
     scale = sum(t[0].square().sum() for t in together).sqrt() * sum(t.square().sum() for t in b.oracle.u).sqrt()
-    yield "dot test", (abs(dot([t[0] for t in together], b.oracle.u) - dot(v[0], lin.F.T @ u)) / scale.clamp(min=1e-4)).item()
+    difference = dot([t[0] for t in together], b.oracle.u) - dot(v[0], lin.F.T @ u)
+    yield "dot test", (abs(difference) / scale.clamp(min=1e-4)).item()
 
 
 def _reading(b: Bench) -> Errors:
@@ -140,7 +147,8 @@ def _index(b: Bench) -> tuple[int, tuple[int, ...]]:
 
 
 def _named(b: Bench, k: int, place: tuple[int, ...]) -> tuple:
-    return (b.oracle.keys()[k], *place) if isinstance(b.oracle.structure, (dict, list, tuple)) and len(b.oracle.y) > 1 else place
+    several = isinstance(b.oracle.structure, (dict, list, tuple)) and len(b.oracle.y) > 1
+    return (b.oracle.keys()[k], *place) if several else place
 
 
 def _rows(b: Bench) -> Errors:
@@ -157,7 +165,8 @@ def _rows(b: Bench) -> Errors:
     one = b.lin.F.T @ _cotangent(b.lin, seed)
     yield "images keep apart", max(one[1:].abs().max().item(), far(row[:1], one[:1]))
     spot = (b.network.seed * 5) % one[0].numel()
-    column = tensors_of(b.lin.F.column(tuple(int(i) for i in torch.unravel_index(torch.tensor(spot), one[0].shape))))
+    where = tuple(int(i) for i in torch.unravel_index(torch.tensor(spot), one[0].shape))
+    column = tensors_of(b.lin.F.column(where))
     yield "column and row have one entry in common", far(column[k][(0, *place)], row[0].flatten()[spot])
 
 
@@ -178,7 +187,7 @@ def _alone_without_batch(b: Bench) -> Errors:
 
 def _free(b: Bench) -> Errors:
     """The graph that is made without an example."""
-    pair = transform(b.network.build(), policy=b.policy)  # a model of its own: in train mode the graph updates its statistics
+    pair = transform(b.network.build(), policy=b.policy)  # of its own: in train mode the graph updates its statistics
     x, v = b.args[0], b.oracle.v[0]
 
     def at(args: tuple, x1: torch.Tensor) -> Any:
@@ -244,7 +253,7 @@ def _memory(b: Bench) -> Errors:
     for mode in ("packed", "recompute"):
         lin = b.read(memory=mode)
         if not b.network.draws:
-            yield f"F, memory={mode}", far(lin.F @ _probe(lin, b.oracle.v[0]), b.lin.F @ _probe(b.lin, b.oracle.v[0]))
+            yield f"F, memory={mode}", far(_applied(lin, b), _applied(b.lin, b))
         for law, error in _linear(lin, b):
             yield f"{law}, memory={mode}", error
 
@@ -254,7 +263,7 @@ def _exported(b: Bench) -> Errors:
     other = "export" if b.symbolic else "symbolic"
     lin = b.read(frontend=other)
     yield f"law 1, frontend={other}", far(lin.y0, b.oracle.y)
-    yield "F of both frontends", far(lin.F @ _probe(lin, b.oracle.v[0]), b.lin.F @ _probe(b.lin, b.oracle.v[0]))
+    yield "F of both frontends", far(_applied(lin, b), _applied(b.lin, b))
     yield "residual of both frontends", far(lin.residual, b.lin.residual)
 
 
@@ -280,8 +289,13 @@ def _forms(b: Bench) -> Errors:
 def _unchanged(b: Bench) -> Errors:
     """The model that was read holds what it held."""
     now = b.model.state_dict()
-    same = now.keys() == b.oracle.state.keys() and all(torch.equal(t, b.oracle.state[n]) for n, t in now.items())
+    then = b.oracle.state
+    same = now.keys() == then.keys() and all(torch.equal(t, then[n]) for n, t in now.items())
     yield "the model is as it was", 0.0 if same and b.model.training == b.network.train else float("inf")
+
+
+def _takes_one(network: Network) -> bool:
+    return network.alone and not network.draws
 
 
 @dataclass(frozen=True)
@@ -299,7 +313,7 @@ CHECKS = (
     Check("rows", _rows, lambda b: b.oracle.apart),
     Check("without an example", _free),
     Check("alone", _alone, lambda b: b.oracle.apart and b.every(3)),
-    Check("alone", _alone_without_batch, lambda b: b.every(3) and not b.oracle.apart and b.network.alone and not b.network.draws),
+    Check("alone", _alone_without_batch, lambda b: b.every(3) and not b.oracle.apart and _takes_one(b.network)),
     Check("memory", _memory, lambda b: b.every(8, 1)),
     Check("forms", _forms, lambda b: b.every(8, 2) and not b.network.draws),
     Check("detach", _detach, lambda b: b.every(4, 3)),
@@ -356,12 +370,14 @@ def _checked(bench: Bench, only: str | None) -> tuple[list[Finding], int]:
 def _reason(error: FxscopeError) -> str:
     """The class of a refusal, and what it is about: the operators, or its first words."""
     operators = getattr(error, "operators", ())
-    text = ", ".join(sorted(set(operators))) if operators else " ".join(w for w in str(error).split() if not any(c.isdigit() for c in w))[:70]
+    words = [w for w in str(error).split() if not any(c.isdigit() for c in w)]
+    text = ", ".join(sorted(set(operators))) if operators else " ".join(words)[:70]
     return f"{type(error).__name__}: {text}"
 
 
 def _origin(error: Exception) -> str:
     """The class of an exception, and the innermost function of fxscope that it came through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename]
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [f for f in frames if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename]
     where = f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}" if frames else "an emitted graph"
     return f"{type(error).__name__} in {where}"

@@ -69,7 +69,8 @@ class _Drawing:
         self._look()
 
     def _look(self) -> None:
-        self.draw.live = {n: t for n, t in self.runs[0].tensors().items() if n in self.draw.fixed or t.is_floating_point()}
+        found = self.runs[0].tensors().items()
+        self.draw.live = {n: t for n, t in found if n in self.draw.fixed or t.is_floating_point()}
 
     def step(self) -> bool:
         """Draw one statement; whether it was kept."""
@@ -138,7 +139,9 @@ class _Drawing:
         for t in changed:
             if not t.is_floating_point():
                 continue
-            if t.numel() == 0 or t.numel() > LARGEST_NUMEL or t.dim() > 5 or not torch.isfinite(t).all() or not 1e-3 < t.abs().max() < LARGEST:
+            if not 0 < t.numel() <= LARGEST_NUMEL or t.dim() > 5 or not torch.isfinite(t).all():
+                return False
+            if not 1e-3 < t.abs().max() < LARGEST:
                 return False
         given = run.values[self.network.inputs[0].name]
         if given._version and self.rng.random() < 0.9:

@@ -43,7 +43,8 @@ class Oracle:
     def usable(self) -> bool:
         """Every output is finite and depends on x, and so is the derivative."""
         finite = all(torch.isfinite(t).all() for t in (*self.y, self.pulled))
-        return finite and bool(self.y) and all(t.requires_grad for t in self.y) and bool(self.pulled.abs().max() > 1e-6)
+        alive = bool(self.y) and all(t.requires_grad for t in self.y) and bool(self.pulled.abs().max() > 1e-6)
+        return bool(finite and alive)
 
     def outputs(self, batch: int, larger: int = 0) -> list[torch.Tensor]:
         """The outputs for another number of images, or at another size."""
@@ -64,7 +65,8 @@ class Oracle:
         if not self.network.alone or any(t.dim() == 0 or t.shape[0] != BATCH for t in self.y):
             return False
         mixes = any(self._reads_others(image) for image in range(BATCH))
-        same = all(a[:1].shape == b.shape and torch.allclose(a[:1], b, rtol=1e-6, atol=1e-7) for a, b in zip(self.y, self.alone))
+        pairs = [(a[:1], b) for a, b in zip(self.y, self.alone)]
+        same = all(a.shape == b.shape and torch.allclose(a, b, rtol=1e-6, atol=1e-7) for a, b in pairs)
         return not mixes and same and not self.network.draws
 
     def _reads_others(self, image: int) -> bool:
