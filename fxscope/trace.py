@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 from .aliasing import augmented, writes
 from .draws import draws
@@ -228,6 +229,9 @@ def check_model(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
     _refuse_global_hooks()
+    steps = [path for path, m in model.named_modules() if isinstance(m, ParametrizationList) and m.training and any(True for _ in m.buffers())]
+    if steps:  # spectral norm takes a step of its power method
+        raise TraceFailure(f"{steps[0]} computes its weight anew at every call in train mode, from buffers that it changes; call .eval() on it")
     found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
     if found:
         shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])

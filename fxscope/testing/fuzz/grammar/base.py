@@ -114,13 +114,20 @@ class Draw:
             self.pending[name.removeprefix("self.")] = self.layers[name.removeprefix("self.")]
             return name
         kind = constructor.partition("(")[0].split(".")[-1].lower()
-        name = f"{kind}_{len(self.layers) + len(self.pending)}"
+        name = self.attribute(f"{kind}_")
         self.pending[name] = (f"self.{name} = {constructor}", *(line.format(f"self.{name}") for line in more))
         return f"self.{name}"
 
+    def attribute(self, kind: str) -> str:
+        """A name that no other layer has."""
+        number = len(self.layers)
+        while f"{kind}{number}" in (*self.layers, *self.pending):
+            number += 1
+        return f"{kind}{number}"
+
     def buffer(self, value: str) -> str:
         """``self.NAME`` of a constant: a buffer, a parameter, or a plain attribute would not follow ``.double()``."""
-        name = f"c{len(self.layers) + len(self.pending)}"
+        name = self.attribute("c")
         kind = self.one(f'self.register_buffer("{name}", {value})', f"self.{name} = nn.Parameter({value})")
         self.pending[name] = (kind,)
         return f"self.{name}"

@@ -93,7 +93,7 @@ def gathered(d: Draw) -> str:
     """Reads at indices that are buffers, or that the values decide."""
     name = d.tensor((3, 4), lambda t: t.shape[1] > 1)
     c = d.shape(name)[1]
-    index = f"c{len(d.layers) + len(d.pending)}"
+    index = d.attribute("c")
     d.pending[index] = (f'self.register_buffer("{index}", torch.tensor([{c - 1}, 0]))',)
     text = d.one(
         "{n}[:, self.{i}]", "{n}.index_select(1, self.{i})", "torch.index_select({n}, 1, self.{i})",
