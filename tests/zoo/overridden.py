@@ -46,10 +46,10 @@ class _Doubling(nn.Identity):
 class AnIdentityThatIsNone(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.double = nn.Conv2d(2, 3, 3), _Doubling()
+        self.conv, self.twice = nn.Conv2d(2, 3, 3), _Doubling()
 
     def forward(self, x):
-        return self.double(self.conv(x))
+        return self.twice(self.conv(x))
 
 
 @case((2, 2, 6, 6))
