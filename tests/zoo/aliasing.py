@@ -44,7 +44,7 @@ class ThroughAFlattening(Convolved):
 class ThroughParts(Convolved):
     def forward(self, x):
         h = self.conv(x)
-        a, b = h.chunk(2, 1)
+        a, b = h[:, :2], h[:, 2:]  # autograd refuses a write into one of several results of ``chunk``
         a *= torch.sigmoid(b.mean((2, 3), keepdim=True))
         return self.last(h)
 
