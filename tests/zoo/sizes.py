@@ -17,14 +17,14 @@ class _Body(nn.Module):
         self.body = nn.Conv2d(3, 3, 3, padding=1)
 
 
-@case((2, 3, 10, 12), why="padded sizes were numbers, and another size was cropped")
+@case((2, 3, 5, 6), why="padded sizes were numbers, and another size was cropped")
 class PadsToAMultiple(_Body):
     def forward(self, x):
         h, w = int(x.shape[2]), int(x.shape[3])
-        return torch.relu(self.body(F.pad(x, (0, -w % 8, 0, -h % 8), mode="reflect")))[:, :, :h, :w]
+        return torch.relu(self.body(F.pad(x, (0, -w % 4, 0, -h % 4), mode="reflect")))[:, :, :h, :w]
 
 
-@case((2, 3, 10, 12), why="a branch on the remainder was taken for every size")
+@case((2, 3, 5, 6), why="a branch on the remainder was taken for every size")
 class PadsInABranch(_Body):
     def forward(self, x):
         rest = x.size(-1) % 8
@@ -33,7 +33,7 @@ class PadsInABranch(_Body):
         return torch.relu(self.body(x))
 
 
-@case((2, 3, 10, 12), sizes=((2, 3, 12, 10), (1, 3, 9, 9)), why="arithmetic on sizes keeps them free")
+@case((2, 3, 5, 6), sizes=((2, 3, 6, 5), (1, 3, 4, 9)), why="arithmetic on sizes keeps them free")
 class PadsByArithmetic(_Body):
     def forward(self, x):
         return torch.relu(self.body(F.pad(x, (0, (8 - x.shape[-1] % 8) % 8))))
@@ -104,7 +104,7 @@ class PoolsByAComputedKernel(_Body):
         return torch.relu(F.avg_pool2d(self.body(x), size - 4 * (size // 5), size // 5))
 
 
-@case((2, 3, 6, 8), why="the doubled size was a number of the example's")
+@case((2, 3, 4, 6), why="the doubled size was a number of the example's")
 class DoublesByNumbers(_Body):
     def forward(self, x):
         return self.body(torch.relu(F.interpolate(x, size=(int(x.shape[2] * 2), int(x.shape[3] * 2)))))
