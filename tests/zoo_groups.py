@@ -151,7 +151,7 @@ def with_example(walk: Walk) -> None:
     """Every emitted form, flat and stacked, of a graph made with the example."""
     _forms(walk, walk.seeded(lambda: program_of(walk.model, example_inputs=walk.args)), "with example", ())
     scope = walk.seeded(lambda: fxscope.transform(walk.model, example_inputs=walk.args))
-    y0, y1 = walk.seeded(lambda: scope(*walk.tensors, walk.lin.x))
+    y0, y1 = walk.seeded(lambda: walk.kept(scope, *walk.tensors, walk.lin.x))
     right(flat(y0), flat(walk.y0), "pair at x0: y0")
     right(flat(y1), flat(walk.y0), "pair at x1 = x0: y1", scale_of(walk))
 
@@ -198,7 +198,7 @@ def _run_forms(walk: Walk, graphs: dict[str, Any], stacked: bool, said: str, lou
         return (
             None
             if form not in graphs
-            else walk.may_refuse(f"{form} {said}", lambda: graphs[form](*inputs), loud)
+            else walk.may_refuse(f"{form} {said}", lambda: walk.kept(graphs[form], *inputs), loud)
         )
 
     def hold(form: str, found: Any, expected: torch.Tensor, scale: float, each: Callable = _by_probe) -> None:
@@ -319,7 +319,7 @@ def other_sizes(walk: Walk) -> None:
                 if graph is None
                 else walk.may_refuse(
                     f"at another size, {said}",
-                    lambda: graph.train(walk.model.training)(*tensors(args), v),
+                    lambda: walk.kept(graph.train(walk.model.training), *tensors(args), v),
                     (AssertionError,),
                 )
             )

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 import fxscope
 from fxscope.errors import FxscopeError, ImagesMix, NotConverged
 from fxscope.transform import main_output
+from fxscope.unchanged import unchanged
 from zoo import Case
 
 BOUND = 1e-8
@@ -131,6 +132,13 @@ class Walk:
         with torch.random.fork_rng(devices=[]), quiet(), torch.set_grad_enabled(grad):
             torch.manual_seed(SEED)
             return call()
+
+    def kept(self, graph: Callable, *inputs: Any) -> Any:
+        """What an emitted graph gives. In train mode it updates the running statistics as a call of the model
+        does, and they are put back.
+        """
+        with unchanged(self.model) if self.case.train else contextlib.nullcontext():
+            return graph(*inputs)
 
     # ---- the interpreter
 
