@@ -5,6 +5,7 @@ right to 1e-8 against autograd of the untouched model, or refused by an FxscopeE
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,11 @@ from zoo_groups import GROUPS, refused
 from zoo_walk import Walk
 
 NAMED = {case.name: case for case in CASES}
+QUICK = ("reading", "taylor", "without_example", "alone")
+
+
+def _marked(group: str) -> Any:
+    return pytest.param(group, marks=() if group in QUICK else pytest.mark.full)
 
 
 @functools.lru_cache(maxsize=1)  # the groups of one case come one after another
@@ -25,8 +31,8 @@ def test_every_case_has_a_name_of_its_own():
     assert len(NAMED) == len(CASES)
 
 
-@pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", [c.name for c in CASES if c.refused is None])
+@pytest.mark.parametrize("group", [_marked(group) for group in GROUPS])
+@pytest.mark.parametrize("name", [c.name for c in CASES if c.refused is None and c.derivative])
 def test_right_or_refused(name: str, group: str):
     walk = walk_of(name)
     before, random = _state(walk), torch.get_rng_state()

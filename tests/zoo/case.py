@@ -21,6 +21,7 @@ class Case:
     independent  the images of a batch do not depend on each other
     free         another batch size may be given to a graph made without an example
     sizes        other spatial sizes at which F must be the same network's F (shapes of the first input)
+    derivative   autograd of the module gives its derivative; the others are walked by ``verify`` alone (tests/test_check_rule.py)
     place        (model, arguments) -> (the model as a function of the probed value alone, that value), where the probe does not enter at the first input
     why          what was wrong once, or why it is refused
     """
@@ -34,6 +35,7 @@ class Case:
     independent: bool = True
     free: bool = True
     sizes: tuple[tuple[int, ...], ...] = ()
+    derivative: bool = True
     place: Callable[[nn.Module, tuple], tuple[Callable, torch.Tensor]] | None = None
     why: str = ""
 

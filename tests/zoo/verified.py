@@ -77,7 +77,7 @@ for _rule in RULES:
     fxscope.register_rule(_rule)
 
 
-@case((2, 3, 6, 6), why="a linear custom operator without a derivative: torch.func gives zeros")
+@case((2, 3, 6, 6), derivative=False, why="a linear custom operator without a derivative: torch.func gives zeros")
 class WithoutDerivative(nn.Module):
     def __init__(self):
         super().__init__()
@@ -87,7 +87,7 @@ class WithoutDerivative(nn.Module):
         return torch.relu(self.conv(torch.ops.zoo.scaled.default(x)))
 
 
-@case((2, 3, 6, 6), why="a linear custom operator with a backward alone")
+@case((2, 3, 6, 6), derivative=False, why="a linear custom operator with a backward alone")
 class WithBackward(nn.Module):
     def __init__(self):
         super().__init__()
@@ -97,7 +97,7 @@ class WithBackward(nn.Module):
         return self.conv(torch.relu(torch.ops.zoo.blurred.default(x)))
 
 
-@case((2, 3, 6, 6), why="an autograd.Function whose backward is not the derivative of its forward")
+@case((2, 3, 6, 6), derivative=False, why="an autograd.Function whose backward is not the derivative of its forward")
 class GradientReversal(nn.Module):
     def __init__(self):
         super().__init__()
