@@ -39,10 +39,14 @@ def blocks(page: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def as_it_was():
-    """Rules that a page or an example registers are gone after it."""
+    """Rules that a page or an example registers are gone after it; those of other tests are there again."""
+    before = fxscope.rules.registry().rules.values()
     fxscope.rules.registry.cache_clear()
     yield
     fxscope.rules.registry.cache_clear()
+    for rule in before:
+        if rule.name not in fxscope.rules.registry().rules:
+            fxscope.register_rule(rule)
 
 
 @pytest.mark.parametrize("page", _parameters(PAGES, lambda p: p.name in SLOW_PAGES))
