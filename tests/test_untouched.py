@@ -383,3 +383,12 @@ def test_emitted_graphs_do_what_they_say(function):
     function(model, x0)
     expected = 0.1 * model.first(x0).mean((0, 2, 3)) if int(model.norm.num_batches_tracked) else mean
     assert laws.distance(model.norm.running_mean, expected) < 1e-12 or torch.equal(model.norm.running_mean, expected)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("function", [lambda x: torch.add(x, 0.3, alpha=2), lambda x: torch.sub(x, 0.3, alpha=2), lambda x: torch.rsub(x, 0.3)])
+def test_tangents_that_are_zero_are_taken_while_a_model_is_watched(function):
+    x = torch.ones(2, 3, dtype=D)
+    with unchanged(nn.Linear(3, 3)):
+        tangent = torch.func.jvp(function, (x,), (x,))[1]
+    assert torch.equal(tangent, torch.func.jvp(function, (x,), (x,))[1])
