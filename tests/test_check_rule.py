@@ -3,6 +3,7 @@ of itself."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 
@@ -18,14 +19,20 @@ from fxscope.rules.declare import Sample, mask
 from fxscope.testing import check_rule, laws, randomize
 from fxscope.twins import Gate
 
-Report = fxscope.verify.__globals__["Report"]  # the function stands in front of its module
+Report = importlib.import_module("fxscope.verify").Report  # the function stands in front of its module
 
 SAMPLED = [rule for rule in list(registry().rules.values()) if rule.samples]
+SOME = {name for name in sorted(rule.name for rule in SAMPLED)[::6]} | {r.name for r in SAMPLED if r.verb == "product"}
 D = torch.float64
 
 
+def _marked(rule):
+    """Every sixth rule and all products are held by default, the others where ``full`` is asked for."""
+    return pytest.param(rule, id=rule.name, marks=[] if rule.name in SOME else pytest.mark.full)
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [_marked(rule) for rule in SAMPLED])
 def test_every_law_of_every_rule(rule):
     found = check_rule(rule)
     assert {"1", "2", "3", "4", "5", "8", "9"} <= found.keys()

@@ -157,8 +157,8 @@ def growing(patch: pytest.MonkeyPatch) -> None:
 def sized(original: Callable) -> Callable:
     """The gate is chosen by the number of images of the example."""
 
-    def which(facts, a, b):
-        value = a.meta.get("val")
+    def which(facts, whole):
+        value = whole.factors[0].value.meta.get("val")
         return None if value is None else int(value.shape[0] == 1)
 
     return which
@@ -166,7 +166,7 @@ def sized(original: Callable) -> Callable:
 
 def known(original: Callable) -> Callable:
     """The gate is chosen where an example was given."""
-    return lambda facts, a, b: 0 if "val" in a.meta else None
+    return lambda facts, whole: 0 if "val" in whole.factors[0].value.meta else None
 
 
 def resloped(gm):

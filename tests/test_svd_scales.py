@@ -1,4 +1,8 @@
-"""The decomposition at any scale: svd(c F) = c svd(F) at equal passes, through c * lin.F and through the weights of the last layer."""
+"""The decomposition at any scale: svd(c F) = c svd(F) at equal passes, through c * lin.F and through the weights of the last layer.
+
+Weights are multiplied with powers of two: another factor rounds them, which is another network. Where the entries of the first
+product are so small that the type holds them with fewer digits, that product is taken again, and is counted.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ import fxscope
 from fxscope.errors import FxscopeError, NotConverged
 from fxscope.operator import SVD
 from fxscope.operator.scale import multiplied, norm_of, norms, power_of_two
+from fxscope.operator.svd.rows import Rows
 
 FACTORS = [1e-30, 1e-22, 1e-13, 1e12, 1e30]
 METHODS = {
@@ -50,6 +55,27 @@ def F():
     return interpreted().F
 
 
+@pytest.fixture
+def again(monkeypatch):
+    """For every first product, how many of its vectors there were, and how many products were taken again."""
+    first, counted = Rows._first, []
+
+    def counting(self, operator, given):
+        before = self.passes
+        product = first(self, operator, given)
+        counted.append((len(given), self.passes - before - len(given)))
+        return product
+
+    monkeypatch.setattr(Rows, "_first", counting)
+    return counted
+
+
+def taken_again(counted: list, factor: float) -> int:
+    """Passes of first products that were taken again: once at most, and only where the first left the range of the type."""
+    assert all(more in ((0, size) if factor < 1e-28 else (0,)) for size, more in counted)
+    return sum(more for _, more in counted)
+
+
 @contextlib.contextmanager
 def quiet():
     """Where what has not converged is compared as well."""
@@ -63,10 +89,10 @@ def found(F, options):
         return F.svd(3, progress=False, **options)
 
 
-def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float) -> None:
-    """got is one of F, times |factor|: values, errors, bounds; vectors and passes are the same."""
+def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float, more: int = 0) -> None:
+    """got is one of F, times |factor|: values, errors, bounds; vectors are the same, and passes but for ``more``."""
     size = abs(factor)
-    assert got.passes == one.passes and torch.equal(got.converged, one.converged)
+    assert got.passes == one.passes + more and torch.equal(got.converged, one.converged)
     assert torch.allclose(got.s.double(), size * one.s.double(), rtol=rtol, atol=0)
     assert torch.allclose(got.v, one.v, rtol=0, atol=1e3 * rtol) and torch.allclose(got.u, one.u * (1 if factor > 0 else -1), rtol=0, atol=1e3 * rtol)
     noise = 1e2 * torch.finfo(one.v.dtype).eps * size * float(one.s[0])  # errors at rounding are rounding
@@ -86,9 +112,20 @@ def test_multiples_have_multiples_bit_for_bit(F, options, factor):
 
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("options", METHODS.values(), ids=METHODS)
-def test_networks_whose_last_layer_is_scaled(F, options, factor):
-    gain = power_of_two(factor)
-    assert_scaled(found(interpreted(gain).F, options), found(F, options), gain, rtol=1e-7)
+def test_networks_whose_last_layer_is_scaled(F, options, factor, again):
+    gain, one = power_of_two(factor), found(F, options)
+    again.clear()
+    got = found(interpreted(gain).F, options)
+    assert_scaled(got, one, gain, rtol=1e-7, more=taken_again(again, factor))
+    assert torch.equal(got.v, one.v)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+@pytest.mark.parametrize("method", ["lanczos", "power"])
+def test_other_factors_in_the_weights_take_about_as_many_passes(F, method, factor):
+    """Such a factor rounds the weights, so that F is another matrix, by 1e-7 of itself."""
+    one, got = F.svd(3, method, progress=False), interpreted(factor).F.svd(3, method, progress=False)
+    assert got.converged.all() and got.passes == pytest.approx(one.passes, rel=0.05)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -120,12 +157,15 @@ NUMBERS = {
 
 @pytest.mark.parametrize("factor", [*FACTORS, -1e-25])
 @pytest.mark.parametrize("name", NUMBERS)
-def test_norms_and_traces(F, name, factor):
+def test_norms_and_traces(F, name, factor, again):
     for scaled, factor in ((factor * F, factor), (interpreted(power_of_two(abs(factor))).F, power_of_two(abs(factor)))):
-        one, got = NUMBERS[name](F), NUMBERS[name](scaled)
+        one = NUMBERS[name](F)
+        again.clear()
+        got = NUMBERS[name](scaled)
         size = {"count": 1.0, "trace": factor, "trace exact": factor}.get(name, abs(factor))
         assert got.value == pytest.approx(size * one.value, rel=1e-6, abs=0) and got.error == pytest.approx(abs(size) * one.error, rel=1e-5, abs=0)
-        assert (got.passes, got.method) == (one.passes, one.method)
+        more = taken_again(again[:1], abs(factor))  # a count's own is the first: the norm that it is asked about comes second
+        assert (got.passes, got.method) == (one.passes + more, one.method)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
