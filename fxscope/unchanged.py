@@ -226,13 +226,15 @@ class _Watch(TorchDispatchMode):
             for tensor in _written(schema, args, kwargs):
                 for each in self._pending.pop(_memory(tensor), ()):
                     each.save()
-        return func(*(_allocated(a) for a in args), **kwargs)
+        return func(*(_allocated(a) for a in args), **{name: _allocated(a) for name, a in kwargs.items()})
 
 
 def _allocated(value: Any) -> Any:
     """A zero tangent of torch.func, which has no memory, with memory: operators that are called by a mode crash on one without."""
     if type(value) is torch.Tensor and value._is_zerotensor():
         return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
+    if type(value) is list:
+        return [_allocated(each) for each in value]
     return value
 
 
