@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import threading
 from collections import deque
 from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -36,15 +37,34 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     torch (of the CPU and of the model's devices), of Python and of numpy. The cache of autocast takes nothing
     in: a weight that was cast without gradients would give none to a later training step.
     """
+    outer = next((before for before in reversed(_open()) if before.model is model), None)
+    if outer is not None:  # an inner block begins where the outer one did, since every block ends there
+        try:
+            yield
+        finally:
+            outer.restore()
+        return
     before = _Before(model)
     cache = torch.is_autocast_cache_enabled()
     torch.set_autocast_cache_enabled(False)
+    _open().append(before)
     try:
         with before.watch:
             yield
     finally:
+        _open().remove(before)
         torch.set_autocast_cache_enabled(cache)
         before.restore()
+
+
+def _open() -> list["_Before"]:
+    """The blocks of this thread that have not ended."""
+    if not hasattr(_blocks, "open"):
+        _blocks.open = []
+    return _blocks.open
+
+
+_blocks = threading.local()
 
 
 def leaves_unchanged(function: Callable) -> Callable:
@@ -102,6 +122,7 @@ class _Before:
     """Everything that a model holds, found by walking its modules."""
 
     def __init__(self, model: nn.Module):
+        self.model = model
         self._seen: set[int] = set()
         self._containers: list[tuple[Any, Any]] = []
         self._classes: dict[type, dict[str, Any]] = {}
