@@ -200,6 +200,8 @@ def _isinstance(value: Any, kinds: Any) -> bool:
 def _is_one_of(proxy: fx.Proxy, kinds: Any) -> bool:
     if builtins_isinstance(kinds, tuple):
         return any(_is_one_of(proxy, k) for k in kinds)
+    if builtins_isinstance(kinds, builtins_type) and issubclass(kinds, fx.Proxy):
+        return builtins_isinstance(proxy, kinds)  # code that knows of tracing
     if builtins_type(kinds) is builtins_type(torch.FloatTensor):  # which a tensor's dtype and device decide
         proxy.tracer.refuse(f"isinstance with {kinds.__name__}")
     return issubclass(_kind(proxy), kinds)
