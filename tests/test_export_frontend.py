@@ -202,6 +202,7 @@ def test_quantised_models_are_refused():
         fxscope.interpret(model.eval(), torch.randn(1, 3, 32, 32))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["vit_b_16", "swin_v2_t"])
 def test_torchvision_transformers(name, rng):
     options = {"image_size": 32} if name.startswith("vit") else {}

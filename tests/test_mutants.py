@@ -287,7 +287,7 @@ def report(kind: type, policy: str = "freeze", batch: int = 2, thorough: bool = 
 
 
 @pytest.mark.parametrize("kind", [Net, Smooth, Product, Tokens, Leaky])
-@pytest.mark.parametrize("policy", ["freeze", "detach", "taylor"])
+@pytest.mark.parametrize("policy", ["freeze", *(pytest.param(p, marks=pytest.mark.full) for p in ("detach", "taylor"))])
 def test_without_a_mistake_all_laws_hold(kind, policy):
     for batch in (1, 2):
         found = report(kind, policy, batch, thorough=policy == "freeze")
