@@ -25,15 +25,15 @@ def mapped(function: Callable, value: Any) -> Any:
     fields."""
     if isinstance(value, torch.Tensor):
         return function(value)
-    if isinstance(value, dict):
+    if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
+        names = vars(value) if isinstance(value, SimpleNamespace) else value.__dataclass_fields__
+        return SimpleNamespace(**{name: mapped(function, getattr(value, name)) for name in names})
+    if isinstance(value, dict):  # behind dataclasses: the outputs of some libraries are both
         return {name: mapped(function, v) for name, v in value.items()}
     if hasattr(value, "_fields"):
         return type(value)(*(mapped(function, v) for v in value))
     if isinstance(value, (list, tuple)):
         return type(value)(mapped(function, v) for v in value)
-    if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
-        names = vars(value) if isinstance(value, SimpleNamespace) else value.__dataclass_fields__
-        return SimpleNamespace(**{name: mapped(function, getattr(value, name)) for name in names})
     return value
 
 
