@@ -68,10 +68,16 @@ def _computed(node: fx.Node) -> bool:
     return node.op in ("call_function", "call_method")
 
 
-def _attribute(gm: fx.GraphModule, node: fx.Node) -> Any:
+def attribute_value(gm: torch.nn.Module, path: str) -> Any:
+    """The parameter or buffer at a dotted path."""
     value: Any = gm
-    for part in node.target.split("."):
+    for part in path.split("."):
         value = getattr(value, part)
+    return value
+
+
+def _attribute(gm: fx.GraphModule, node: fx.Node) -> Any:
+    value = attribute_value(gm, node.target)
     return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else value
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.fx as fx
 
 from .canonicalize.spell import bound, rule_of
-from .constants import constants, stand_in_ranks
+from .constants import attribute_value, constants, stand_in_ranks
 from .errors import UnknownRank
 from .ir import info
 from .rules._ranks import Floating
@@ -187,14 +187,6 @@ def _solve(facts: Facts, node: fx.Node, wanted: int) -> None:
     rank = facts.ranks.get(node)
     if isinstance(rank, Floating) and rank.root not in facts.solved:
         facts.solved[rank.root] = wanted - rank.offset
-
-
-def attribute_value(gm: torch.nn.Module, path: str) -> Any:
-    """The parameter or buffer at a dotted path."""
-    value: Any = gm
-    for part in path.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def _interval(facts: Facts, node: fx.Node) -> Interval:

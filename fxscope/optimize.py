@@ -12,7 +12,7 @@ from typing import Any, Callable
 import torch
 import torch.fx as fx
 
-from .facts import attribute_value
+from .constants import attribute_value
 from .ir import info, mark
 from .rewrite import Program, Record
 from .twins import BatchNorm, Conv, Gate, Mask, Select

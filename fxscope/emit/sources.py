@@ -13,7 +13,8 @@ import torch
 import torch.fx as fx
 
 from ..canonicalize import bound, rule_of
-from ..facts import Facts, attribute_value
+from ..constants import attribute_value
+from ..facts import Facts
 from ..ir import info, mark
 from ..rewrite import Program
 from ..twins import Like

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..facts import attribute_value
+from ..constants import attribute_value
 from ..ir import info
 from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 

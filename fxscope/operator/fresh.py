@@ -9,6 +9,7 @@ import torch
 import torch.fx as fx
 from torch import nn
 
+from ..constants import attribute_value
 from ..errors import StaleInterpreter
 
 WHOLE, SPREAD = 1024, 32  # numbers of a tensor up to which all are compared, and how many of a larger one
@@ -43,7 +44,7 @@ class Fresh:
 
     def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
         read = [(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users]
-        weights = {name: _attribute(gm, name) for gm, name in read}
+        weights = {name: attribute_value(gm, name) for gm, name in read}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
         self._weights = [_Known.of(name, value) for name, value in tensors.items()]
         self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
@@ -114,12 +115,6 @@ def _bytes(values: torch.Tensor) -> torch.Tensor:
 
 def _version(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
-
-
-def _attribute(root: Any, path: str) -> Any:
-    for name in path.split("."):
-        root = getattr(root, name)
-    return root
 
 
 def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:
