@@ -83,9 +83,10 @@ def test_every_rule_has_a_card(site):
     from fxscope.rules import registry
 
     text = "".join(p.read_text(encoding="utf-8") for p in (site / "rules" / "cards").glob("*.html"))
-    for name, rule in registry().rules.items():
+    own = registry.__wrapped__().rules  # without what other tests of this process have registered
+    for name in own:
         assert f'id="{make_id(f"rule-{name}")}"' in text, name
-    assert text.count("class='laws'") == sum(bool(rule.samples) for rule in registry().rules.values())
+    assert text.count("class='laws'") == sum(bool(rule.samples) for rule in own.values())
 
 
 def test_clicks_lead_to_cards(site):

@@ -30,17 +30,29 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
         parameter.data.copy_(_draw(parameter, rng))
     training = {m: m.training for m in model.modules()}
     model.eval()
-    handles = [m.register_forward_hook(_calibrate(rng)) for m in model.modules() if isinstance(m, _LINEAR)]
-    handles += [m.register_forward_pre_hook(_statistics(rng)) for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    linear = [m for m in model.modules() if isinstance(m, _LINEAR)]
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    handles = [m.register_forward_hook(_calibrate(rng)) for m in linear]
+    handles += [m.register_forward_pre_hook(_statistics(rng)) for m in norms]
     try:
         with torch.no_grad(), unchanged(model):
             model(*inputs, **named)
+            calibrated = _values(linear + norms)
     finally:
         for handle in handles:
             handle.remove()
+    for tensor, value in calibrated:  # what the forward did to the model is undone by now, and with it the calibration
+        tensor.data.copy_(value)
     for module, mode in training.items():
         module.training = mode
     return model
+
+
+def _values(modules: list[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each tensor that the hooks write to, with a copy of what it holds."""
+    names = ("weight", "bias", "running_mean", "running_var")
+    tensors = [getattr(m, n, None) for m in modules for n in names]
+    return [(t, t.detach().clone()) for t in tensors if t is not None]
 
 
 def _draw(parameter: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
