@@ -31,7 +31,10 @@ class FrozenNetwork(LinearPhysics):
 
 
 physics = FrozenNetwork(lin)
-print(f"adjointness {float(physics.adjointness_test(low)):.1e}, norm {float(physics.compute_norm(torch.rand_like(low))):.3f}")
+print(
+    f"adjointness {float(physics.adjointness_test(low)):.1e}, norm"
+    f" {float(physics.compute_norm(torch.rand_like(low))):.3f}"
+)
 
 # %%
 # Its pseudo-inverse, by conjugate gradients of deepinv's own.

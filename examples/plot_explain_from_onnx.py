@@ -39,4 +39,8 @@ print(float(np.sum(row * low.numpy()) + r.sum()), "=", float(y0[0, 0, place[0], 
 
 # %%
 
-figure = fxscope.plot.row(torch.from_numpy(row).reshape(1, *low.shape[-2:]), place=(place[0] // 4, place[1] // 4), text="from explain.onnx, by onnxruntime")
+figure = fxscope.plot.row(
+    torch.from_numpy(row).reshape(1, *low.shape[-2:]),
+    place=(place[0] // 4, place[1] // 4),
+    text="from explain.onnx, by onnxruntime",
+)

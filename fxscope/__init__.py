@@ -11,4 +11,22 @@ from .operator import compare, interpret, local_row, storage
 from .verify import verify
 
 from ._version import __version__ as __version__
-__all__ = ["FxscopeError", "Policy", "check_saved", "compare", "draw", "interpret", "local_row", "places", "plot", "register_rule", "save", "storage", "summary", "to_networkx", "transform", "verify"]
+
+__all__ = [
+    "FxscopeError",
+    "Policy",
+    "check_saved",
+    "compare",
+    "draw",
+    "interpret",
+    "local_row",
+    "places",
+    "plot",
+    "register_rule",
+    "save",
+    "storage",
+    "summary",
+    "to_networkx",
+    "transform",
+    "verify",
+]

@@ -18,8 +18,11 @@ import torch.fx as fx
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _pytree as pytree
 
-_SIDE = 4  # of the tensors of a trial, in every dimension: divisible by 2, so that chunks and unflattened dimensions fit
-_RANKS = (4, 3, 5, 2, 1)  # the first that an operator takes tells; at 4 a flattening of any two dimensions of a transposed tensor copies
+# of the tensors of a trial, in every dimension: divisible by 2, so that chunks and unflattened dimensions fit
+_SIDE = 4
+# the first that an operator takes tells; at 4 a flattening of any two dimensions of a transposed tensor
+# copies
+_RANKS = (4, 3, 5, 2, 1)
 _BINDINGS = {"T": "numpy_T", "H": "matrix_H", "data": "detach"}  # attributes whose operator has another name
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _WHOLE = (OpOverload, OpOverloadPacket)
@@ -81,7 +84,11 @@ def overloads(node: fx.Node) -> tuple[OpOverload, ...]:
 
 def _is_torch(node: fx.Node) -> bool:
     module = getattr(node.target, "__module__", None) or "torch"
-    return node.op == "call_method" or node.target is getattr or module.partition(".")[0] in ("torch", "_operator")
+    return (
+        node.op == "call_method"
+        or node.target is getattr
+        or module.partition(".")[0] in ("torch", "_operator")
+    )
 
 
 def tensor_arguments(value: Any, sizes: set[fx.Node]) -> list[fx.Node]:
@@ -124,14 +131,24 @@ def is_basic(key: Any, sizes: set[fx.Node]) -> bool:
         return all(is_basic(k, sizes) for k in key)
     if isinstance(key, fx.Node):
         return key in sizes
-    return key is None or key is Ellipsis or isinstance(key, slice) or isinstance(key, int) and not isinstance(key, bool)
+    return (
+        key is None
+        or key is Ellipsis
+        or isinstance(key, slice)
+        or isinstance(key, int)
+        and not isinstance(key, bool)
+    )
 
 
-def _tried(node: fx.Node, given: list[fx.Node], sizes: set[fx.Node], known: tuple[OpOverload, ...]) -> list[tuple[fx.Node, Shares]]:
+def _tried(
+    node: fx.Node, given: list[fx.Node], sizes: set[fx.Node], known: tuple[OpOverload, ...]
+) -> list[tuple[fx.Node, Shares]]:
     """By trial; a call that takes none of the small tensors is what its schema says, and may be a view where that is marked so."""
     found = trial(node, sizes)
     if found is None:
-        marked = any(r.alias_info is not None for o in known for r in o._schema.returns) or any(torch.Tag.maybe_aliasing_or_mutating in o.tags for o in known)
+        marked = any(r.alias_info is not None for o in known for r in o._schema.returns) or any(
+            torch.Tag.maybe_aliasing_or_mutating in o.tags for o in known
+        )
         return [(given[0], Shares.UNKNOWN)] if marked else []
     shared = {n: s for n, s in found.items() if s is not Shares.NEVER}
     if len(shared) > 1:
@@ -142,11 +159,18 @@ def _tried(node: fx.Node, given: list[fx.Node], sizes: set[fx.Node], known: tupl
 def trial(node: fx.Node, sizes: set[fx.Node]) -> dict[fx.Node, Shares] | None:
     """{argument: whether the result is in its memory}, seen on small tensors; None where the call takes none of them."""
     places: list[fx.Node] = tensor_arguments((node.args, node.kwargs), sizes)
-    key = repr(fx.node.map_arg((node.op, str(node.target), id(node.target), node.args, node.kwargs), lambda n: f"%{places.index(n)}" if n in places else _stand_in(n, 0)))
+    key = repr(
+        fx.node.map_arg(
+            (node.op, str(node.target), id(node.target), node.args, node.kwargs),
+            lambda n: f"%{places.index(n)}" if n in places else _stand_in(n, 0),
+        )
+    )
     if key not in _TRIALS:
         with warnings.catch_warnings(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            _TRIALS[key] = next((found for rank in _RANKS if (found := _at(node, places, rank)) is not None), None)
+            _TRIALS[key] = next(
+                (found for rank in _RANKS if (found := _at(node, places, rank)) is not None), None
+            )
     found = _TRIALS[key]
     return None if found is None else dict(zip(places, found))
 
@@ -162,7 +186,10 @@ def _at(node: fx.Node, places: list[fx.Node], rank: int) -> list[Shares] | None:
     others = [plain, *(_run(node, places, rank, make) for make in (_single, _elsewhere))]
     contiguous = [o for o in others if o is not None]
     turned = _run(node, places, rank, _transposed)
-    return [_verdict([o[i] for o in contiguous], None if turned is None else turned[i]) for i in range(len(places))]
+    return [
+        _verdict([o[i] for o in contiguous], None if turned is None else turned[i])
+        for i in range(len(places))
+    ]
 
 
 def _verdict(contiguous: list[bool], transposed: bool | None) -> Shares:
@@ -191,10 +218,18 @@ def _transposed(rank: int) -> torch.Tensor:
 
 def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> list[bool] | None:
     """Whether the result is in the memory of each argument; None where the call refuses these tensors. Other arguments are contiguous."""
-    samples = [make(rank)] + [_elsewhere(rank) if make is _elsewhere else _contiguous(rank) for _ in places[1:]]
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: samples[places.index(n)] if n in places else _stand_in(n, rank))
+    samples = [make(rank)] + [
+        _elsewhere(rank) if make is _elsewhere else _contiguous(rank) for _ in places[1:]
+    ]
+    args, kwargs = fx.node.map_arg(
+        (node.args, node.kwargs), lambda n: samples[places.index(n)] if n in places else _stand_in(n, rank)
+    )
     try:
-        result = getattr(args[0], node.target)(*args[1:], **kwargs) if node.op == "call_method" else node.target(*args, **kwargs)
+        result = (
+            getattr(args[0], node.target)(*args[1:], **kwargs)
+            if node.op == "call_method"
+            else node.target(*args, **kwargs)
+        )
     except NotImplementedError:
         return [False] * len(places) if make is _elsewhere else None  # the values would have to move: a copy
     except Exception:  # shapes, dtypes and kinds that the call does not take
@@ -206,7 +241,9 @@ def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> lis
 def _stand_in(node: fx.Node, rank: int) -> Any:
     """A value for a size: the sizes of the trial's tensors, one of them, or their dtype or device."""
     name = operator_name(node)
-    if name in ("size", "shape") and len(node.args) + len(node.kwargs) == (2 if node.target is getattr else 1):
+    if name in ("size", "shape") and len(node.args) + len(node.kwargs) == (
+        2 if node.target is getattr else 1
+    ):
         return (_SIDE,) * rank
     return {"dtype": torch.float64, "device": torch.device("cpu")}.get(name, _SIDE)
 
@@ -232,9 +269,18 @@ def parameters(function: Callable) -> tuple[str, ...]:
 
 
 AUGMENTED: dict[Callable, Callable] = {
-    operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul, operator.itruediv: operator.truediv,
-    operator.ifloordiv: operator.floordiv, operator.ipow: operator.pow, operator.imod: operator.mod, operator.iand: operator.and_,
-    operator.ior: operator.or_, operator.ixor: operator.xor, operator.ilshift: operator.lshift, operator.irshift: operator.rshift,
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+    operator.ifloordiv: operator.floordiv,
+    operator.ipow: operator.pow,
+    operator.imod: operator.mod,
+    operator.iand: operator.and_,
+    operator.ior: operator.or_,
+    operator.ixor: operator.xor,
+    operator.ilshift: operator.lshift,
+    operator.irshift: operator.rshift,
 }
 _BY_METHOD = {f"__{function.__name__}__": plain for function, plain in AUGMENTED.items()}
 
@@ -248,20 +294,36 @@ def augmented(node: fx.Node) -> Callable | None:
 
 def is_assignment(node: fx.Node) -> bool:
     """x[key] = value."""
-    return node.op == "call_function" and node.target is operator.setitem or node.op == "call_method" and node.target == "__setitem__"
+    return (
+        node.op == "call_function"
+        and node.target is operator.setitem
+        or node.op == "call_method"
+        and node.target == "__setitem__"
+    )
 
 
 def has_underscore(node: fx.Node) -> bool:
     """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_."""
     name = operator_name(node)
-    return node.op in ("call_function", "call_method") and name.endswith("_") and not name.startswith("__") and not name.endswith("__")
+    return (
+        node.op in ("call_function", "call_method")
+        and name.endswith("_")
+        and not name.startswith("__")
+        and not name.endswith("__")
+    )
 
 
 def writes(node: fx.Node) -> bool:
     """Whether a call writes into one of its arguments."""
     if node.op not in ("call_function", "call_method") or node.meta.get("counts"):
         return False
-    return bool(augmented(node) or is_assignment(node) or has_underscore(node) or in_place_flag(node) or node.kwargs.get("out") is not None)
+    return bool(
+        augmented(node)
+        or is_assignment(node)
+        or has_underscore(node)
+        or in_place_flag(node)
+        or node.kwargs.get("out") is not None
+    )
 
 
 def changes_shape_alone(node: fx.Node) -> bool:
@@ -277,9 +339,16 @@ def draws(node: fx.Node) -> bool:
 def keeps_contiguity(node: fx.Node) -> bool:
     """Whether a view of a contiguous tensor is contiguous again, seen on a small one; False where it could not be tried."""
     sample = _contiguous(_RANKS[0])
-    args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: sample if n is node.all_input_nodes[0] else _stand_in(n, _RANKS[0]))
+    args, kwargs = fx.node.map_arg(
+        (node.args, node.kwargs),
+        lambda n: sample if n is node.all_input_nodes[0] else _stand_in(n, _RANKS[0]),
+    )
     try:
-        result = getattr(args[0], node.target)(*args[1:], **kwargs) if node.op == "call_method" else node.target(*args, **kwargs)
+        result = (
+            getattr(args[0], node.target)(*args[1:], **kwargs)
+            if node.op == "call_method"
+            else node.target(*args, **kwargs)
+        )
     except Exception:  # as in a trial
         return operator_name(node) in ("view", "unflatten")  # to sizes that are not the trial's
     return all(t.is_contiguous() for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor))

@@ -110,8 +110,10 @@ class Assumption:
 
     def __str__(self) -> str:
         said = {
-            RANK: f"{self.input} has {self.value} dimensions", DTYPE: f"{self.input} is of {self.value}",
-            SIZE: f"{self.input}.size({self.dimension}) == {self.value}", CONDITION: str(self.value),
+            RANK: f"{self.input} has {self.value} dimensions",
+            DTYPE: f"{self.input} is of {self.value}",
+            SIZE: f"{self.input}.size({self.dimension}) == {self.value}",
+            CONDITION: str(self.value),
         }
         return f"{said[self.kind]} ({self.why})"
 
@@ -153,7 +155,10 @@ def said(known: Assumptions) -> str:
     """The sizes that a graph was made for: "x0 (B, 3, 20, 20)", and the conditions on them."""
     ranks = {a.input: a.value for a in known if a.kind == RANK}
     fixed = {(a.input, a.dimension): a.value for a in known if a.kind == SIZE}
-    sizes = {name: [str(fixed.get((name, d), "any" if d else "B")) for d in range(rank)] for name, rank in ranks.items()}
+    sizes = {
+        name: [str(fixed.get((name, d), "any" if d else "B")) for d in range(rank)]
+        for name, rank in ranks.items()
+    }
     shapes = [f"{name} ({', '.join(each)})" for name, each in sizes.items()]
     conditions = [str(a.value) for a in known if a.kind == CONDITION and not a.is_equality]
     return ", ".join(shapes) + (f" where {' and '.join(conditions)}" if conditions else "")
@@ -161,7 +166,10 @@ def said(known: Assumptions) -> str:
 
 def as_data(known: Assumptions) -> list[dict[str, Any]]:
     """What a file says of them, as JSON takes it."""
-    found = [{**dataclasses.asdict(a), "value": a.value if isinstance(a.value, int) else str(a.value)} for a in known]
+    found = [
+        {**dataclasses.asdict(a), "value": a.value if isinstance(a.value, int) else str(a.value)}
+        for a in known
+    ]
     return [{key: value for key, value in each.items() if key != "doubtful"} for each in found]
 
 

@@ -67,13 +67,25 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
     other = [name for name, value in arguments.items() if name not in allowed and _affine(value)]
     if other:
         under = ' under "taylor"' if set(other) & set(rule.frozen) else ""
-        offenders.append((node, f"its {', '.join(other)} depends on the probe; only {', '.join(rule.carries) or 'nothing'} may{under}"))
+        offenders.append(
+            (
+                node,
+                (
+                    f"its {', '.join(other)} depends on the probe; only"
+                    f" {', '.join(rule.carries) or 'nothing'} may{under}"
+                ),
+            )
+        )
     return "affine" if carried else "frozen"
 
 
 def is_structure(node: fx.Node) -> bool:
     """A constructor of an output structure (a dataclass or namedtuple), which computes nothing."""
-    return node.op == "call_function" and isinstance(node.target, type) and not issubclass(node.target, (int, float, bool))
+    return (
+        node.op == "call_function"
+        and isinstance(node.target, type)
+        and not issubclass(node.target, (int, float, bool))
+    )
 
 
 def _takes_indices(node: fx.Node) -> bool:
@@ -102,13 +114,20 @@ def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
 
 def _report(offenders: list[tuple[fx.Node, str]]) -> str:
     known = list(registry().rules) + [c.__name__ for c in registry().modules]
-    lines = [f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the probe:"]
+    lines = [
+        f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the"
+        " probe:"
+    ]
     for node, reason in offenders:
         near = _nearest(_name(node), known)
-        nearest = f"; nearest rule: {near}" if near and near != _name(node) else ""  # its own rule, which does not know the form, is no help
+        # its own rule, which does not know the form, is no help
+        nearest = f"; nearest rule: {near}" if near and near != _name(node) else ""
         lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
     if any(node.op == "call_module" for node, _ in offenders):
-        lines.append("With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own modules out.")
+        lines.append(
+            "With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own"
+            " modules out."
+        )
     lines.append("Add a rule with fxscope.register_rule, or tap around the operator with inputs= / outputs=.")
     return "\n".join(lines)
 
@@ -117,4 +136,6 @@ def _nearest(name: str, known: list[str]) -> str | None:
     """A rule that differs by a letter or two, or else is a third of the name itself (erf of erfinv); letters in common alone mean nothing."""
     name = name.lower().removeprefix("special_")
     parts = [rule for rule in known if rule.lower() in name and len(rule) > 0.35 * len(name)]
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None) or max(parts, key=len, default=None)
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None) or max(
+        parts, key=len, default=None
+    )

@@ -39,7 +39,9 @@ def load_model(spec: str, weights: str | None = None) -> nn.Module:
     elif kind.endswith(".py"):
         model = _from_file(Path(kind), name)
     else:
-        raise FxscopeError(f"MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory, got {spec!r}")
+        raise FxscopeError(
+            f"MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory, got {spec!r}"
+        )
     if weights == "DEFAULT":
         raise WeightsError(f"--weights DEFAULT is torchvision's; {spec} has its own or needs a file")
     if weights:
@@ -57,10 +59,16 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
     try:
         return torchvision.models.get_model(name, weights="DEFAULT")
     except OSError as error:  # no network, no such file, a full disk
-        raise WeightsError(f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE") from error
-    except Exception as error:  # a file in the cache that is cut short, or of another network, fails in many ways
+        raise WeightsError(
+            f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE"
+        ) from error
+    except Exception as error:
+        # a file in the cache that is cut short, or of another network, fails in many ways
         cache = Path(torch.hub.get_dir()) / "checkpoints"
-        raise WeightsError(f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the file there to have it downloaded again, or give --weights FILE") from None
+        raise WeightsError(
+            f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the"
+            " file there to have it downloaded again, or give --weights FILE"
+        ) from None
 
 
 def _from_file(path: Path, name: str) -> nn.Module:
@@ -97,11 +105,17 @@ def checked(spec: str, model: nn.Module, x0: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             y0 = model(part)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise ImageError(f"{spec} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels: {str(error).splitlines()[0]}; give a larger image, or another --size") from error
+        raise ImageError(
+            f"{spec} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels:"
+            f" {str(error).splitlines()[0]}; give a larger image, or another --size"
+        ) from error
     if max(x0.shape[2:]) > SMALL:
         images = isinstance(y0, torch.Tensor) and y0.dim() == 4
         scale = max(1, y0.shape[-1] // part.shape[-1]) if images else 1
-        check_memory(Network(spec, model, 0.0, 1.0, x0.shape[1], None, "", "images" if images else "scores", scale), tuple(x0.shape))
+        check_memory(
+            Network(spec, model, 0.0, 1.0, x0.shape[1], None, "", "images" if images else "scores", scale),
+            tuple(x0.shape),
+        )
     return x0
 
 
@@ -120,9 +134,17 @@ def cli() -> None:
 
 def _common(function):
     for option in (
-        click.option("--weights", help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own"),
+        click.option(
+            "--weights",
+            help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own",
+        ),
         click.option("--policy", default="freeze", show_default=True, help="freeze, detach or taylor"),
-        click.option("--size", default=64, show_default=True, help="side of the square of the photograph that is used, in pixels"),
+        click.option(
+            "--size",
+            default=64,
+            show_default=True,
+            help="side of the square of the photograph that is used, in pixels",
+        ),
         click.option("--json", "as_json", is_flag=True, help="print JSON"),
     ):
         function = option(function)
@@ -131,7 +153,9 @@ def _common(function):
 
 @cli.command("transform")
 @click.argument("model")
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), help="FILE.pt2, FILE.ts or FILE.onnx")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(dir_okay=False), help="FILE.pt2, FILE.ts or FILE.onnx"
+)
 @click.option("--emit", default="pair", show_default=True, type=click.Choice(["pair", "filter", "residual"]))
 @click.option("--probes", default="stacked", show_default=True, type=click.Choice(["flat", "stacked"]))
 @_common
@@ -144,7 +168,11 @@ def transform_command(model, output, emit, probes, weights, policy, size, as_jso
     graph = transform(network, emit, policy=policy, probes=probes, example_inputs=(x0,))
     inputs = (x0,) if emit == "residual" else (x0, x0[None] if probes == "stacked" else x0)
     check = save(graph, output, inputs)
-    click.echo(json.dumps({"path": check.path, "format": check.format, "errors": check.errors, "ok": check.ok}) if as_json else str(check))
+    click.echo(
+        json.dumps({"path": check.path, "format": check.format, "errors": check.errors, "ok": check.ok})
+        if as_json
+        else str(check)
+    )
 
 
 @cli.command("inspect")
@@ -160,7 +188,9 @@ def inspect_command(model, svg, full, weights, policy, size, as_json):
     try:
         graph = transform(network, policy=policy)
     except (TraceFailure, UnsupportedOperator):  # with an example it may go through torch.export
-        graph = transform(network, policy=policy, example_inputs=(example(network, None, size, torch.float32),))
+        graph = transform(
+            network, policy=policy, example_inputs=(example(network, None, size, torch.float32),)
+        )
     table = summary(graph)
     click.echo(table.to_json() if as_json else str(table))
     if svg:
@@ -217,13 +247,22 @@ def _read(model, image, weights, policy, size):
     from .operator import interpret
 
     network = load_model(model, weights)
-    return interpret(network, checked(model, network, example(network, image, size, torch.float32)), policy=policy)
+    return interpret(
+        network, checked(model, network, example(network, image, size, torch.float32)), policy=policy
+    )
 
 
 def _caption(model: str, lin) -> str:
     from .operator.origin import caption
 
-    return caption({"model": model, "policy": f"policy {lin.policy}", "dtype": str(lin.F.dtype).removeprefix("torch."), "error": lin.error})
+    return caption(
+        {
+            "model": model,
+            "policy": f"policy {lin.policy}",
+            "dtype": str(lin.F.dtype).removeprefix("torch."),
+            "error": lin.error,
+        }
+    )
 
 
 def _index(lin, at: str | None, top: bool) -> tuple[int, ...]:
@@ -238,8 +277,16 @@ def _index(lin, at: str | None, top: bool) -> tuple[int, ...]:
 
 def _reading(function):
     for option in (
-        click.option("--at", help="index of the un-batched tensor, as C,Y,X or a class (default: the middle of an image, the largest score)"),
-        click.option("-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"),
+        click.option(
+            "--at",
+            help=(
+                "index of the un-batched tensor, as C,Y,X or a class (default: the middle of an image, the"
+                " largest score)"
+            ),
+        ),
+        click.option(
+            "-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"
+        ),
     ):
         function = option(function)
     return _common(function)
@@ -265,8 +312,23 @@ def row_command(model, image, at, top, output, weights, policy, size, as_json):
     row, value = lin.F.row(index), float(lin.y0[0][index])
     linear = float((row * lin.x0[0]).sum())
     r = float(lin.residual[0][index])
-    numbers = {"index": index, "y0": value, "row_x0": linear, "r": r, "error": abs(linear + r - value), "nonzero": int(row.count_nonzero()), "energy": float(row.double().square().sum())}
-    click.echo(json.dumps(numbers) if as_json else f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error {numbers['error']:.1e}); {numbers['nonzero']} of {row.numel()} coefficients are not 0")
+    numbers = {
+        "index": index,
+        "y0": value,
+        "row_x0": linear,
+        "r": r,
+        "error": abs(linear + r - value),
+        "nonzero": int(row.count_nonzero()),
+        "energy": float(row.double().square().sum()),
+    }
+    click.echo(
+        json.dumps(numbers)
+        if as_json
+        else (
+            f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error"
+            f" {numbers['error']:.1e}); {numbers['nonzero']} of {row.numel()} coefficients are not 0"
+        )
+    )
     _shown(lambda: plot.row(row, text=_caption(model, lin)), output)
 
 
@@ -281,10 +343,25 @@ def column_command(model, image, at, output, weights, policy, size, as_json):
     lin = _read(model, image, weights, policy, size)
     index = _place(at) if at else (0, *(s // 2 for s in lin.F.inputs.shape[1:]))
     column = lin.F.column(index)
-    numbers = {"index": index, "sum": float(column.sum()), "energy": float(column.double().square().sum()), "nonzero": int(column.count_nonzero())}
-    click.echo(json.dumps(numbers) if as_json else f"column {list(index)}: sum {numbers['sum']:.6g}, energy {numbers['energy']:.6g}; {numbers['nonzero']} of {column.numel()} coefficients are not 0")
+    numbers = {
+        "index": index,
+        "sum": float(column.sum()),
+        "energy": float(column.double().square().sum()),
+        "nonzero": int(column.count_nonzero()),
+    }
+    click.echo(
+        json.dumps(numbers)
+        if as_json
+        else (
+            f"column {list(index)}: sum {numbers['sum']:.6g}, energy {numbers['energy']:.6g};"
+            f" {numbers['nonzero']} of {column.numel()} coefficients are not 0"
+        )
+    )
     if output and column.dim() < 2:
-        raise FxscopeError(f"the outputs of {model} are {column.numel()} scores and no image: there is no picture of a column; leave out -o")
+        raise FxscopeError(
+            f"the outputs of {model} are {column.numel()} scores and no image: there is no picture of a"
+            " column; leave out -o"
+        )
     _shown(lambda: plot.column(column, text=_caption(model, lin)), output)
 
 
@@ -293,9 +370,13 @@ def column_command(model, image, at, output, weights, policy, size, as_json):
 @click.argument("image", required=False)
 @click.option("-k", "count", default=6, show_default=True, help="how many triplets")
 @click.option("--method", help="lanczos, dense, power, randomized or scipy (default: what fits)")
-@click.option("--tol", default=1e-5, show_default=True, help="largest residual, relative to the singular value")
+@click.option(
+    "--tol", default=1e-5, show_default=True, help="largest residual, relative to the singular value"
+)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--save", "saved", type=click.Path(dir_okay=False), help="write the result into FILE.safetensors")
+@click.option(
+    "--save", "saved", type=click.Path(dir_okay=False), help="write the result into FILE.safetensors"
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf")
 @_common
 def svd_command(model, image, count, method, tol, seed, saved, output, weights, policy, size, as_json):
@@ -305,8 +386,19 @@ def svd_command(model, image, count, method, tol, seed, saved, output, weights, 
     if as_json:
         click.echo(found.to_json())
     else:
-        rows = zip(found.s.tolist(), found.forward_errors.tolist(), found.adjoint_errors.tolist(), found.converged.tolist())
-        click.echo("\n".join(f"{i + 1:4d}  s {s:.6g}  |F v - s u| {a:.1e}  |F^T u - s v| {b:.1e}{'' if c else '  not converged'}" for i, (s, a, b, c) in enumerate(rows)))
+        rows = zip(
+            found.s.tolist(),
+            found.forward_errors.tolist(),
+            found.adjoint_errors.tolist(),
+            found.converged.tolist(),
+        )
+        click.echo(
+            "\n".join(
+                f"{i + 1:4d}  s {s:.6g}  |F v - s u| {a:.1e}  |F^T u - s v|"
+                f" {b:.1e}{'' if c else '  not converged'}"
+                for i, (s, a, b, c) in enumerate(rows)
+            )
+        )
         click.echo(f"{found.method}: {found.passes} passes, {found.seconds:.2f} s")
     if saved:
         found.save(saved)

@@ -16,37 +16,77 @@ RANGES = ("imagenet", "unit", "byte", "symmetric")
 
 def register(cli: click.Group) -> None:
     """Add the verbs to the command line."""
-    for command in (residual_share_command, layers_command, discussion_command, votes_command, fgsm_command, locality_command, reach_command, tour_command, report_command):
+    for command in (
+        residual_share_command,
+        layers_command,
+        discussion_command,
+        votes_command,
+        fgsm_command,
+        locality_command,
+        reach_command,
+        tour_command,
+        report_command,
+    ):
         cli.add_command(command)
 
 
 def _options(function):
     for option in (
-        click.option("--size", type=click.IntRange(min=1), help="side of the square that the network takes (default: 224 for torchvision, all of the image for networks of images)"),
-        click.option("--range", "scale", type=click.Choice(RANGES), help="what the network takes: normalised, 0..1, 0..255 or -1..1 (default: its family's)"),
+        click.option(
+            "--size",
+            type=click.IntRange(min=1),
+            help=(
+                "side of the square that the network takes (default: 224 for torchvision, all of the image"
+                " for networks of images)"
+            ),
+        ),
+        click.option(
+            "--range",
+            "scale",
+            type=click.Choice(RANGES),
+            help="what the network takes: normalised, 0..1, 0..255 or -1..1 (default: its family's)",
+        ),
         click.option("--policy", default="freeze", show_default=True, help="freeze, detach or taylor"),
         click.option("--json", "as_json", is_flag=True, help="print JSON"),
-        click.option("-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"),
+        click.option(
+            "-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"
+        ),
     ):
         function = option(function)
     return function
 
 
-_weights = click.option("--weights", help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own")
-_many_weights = click.option("--weights", multiple=True, help="a checkpoint a network, in their order, or DEFAULT for torchvision's own")
+_weights = click.option(
+    "--weights", help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own"
+)
+_many_weights = click.option(
+    "--weights",
+    multiple=True,
+    help="a checkpoint a network, in their order, or DEFAULT for torchvision's own",
+)
 
 
 def _network(spec: str, weights: str | None, scale: str | None, size: int | None) -> Any:
     from .cli import load_model
     from .tour import network
 
-    note = "" if not weights else "torchvision's weights" if weights == "DEFAULT" else f"weights {weights.rsplit('/', 1)[-1]}"
+    note = (
+        ""
+        if not weights
+        else "torchvision's weights"
+        if weights == "DEFAULT"
+        else f"weights {weights.rsplit('/', 1)[-1]}"
+    )
     return network(spec, load_model(spec, weights), note, scale, size)
 
 
-def _networks(specs: Sequence[str], weights: Sequence[str], scale: str | None = None, size: int | None = None) -> list:
+def _networks(
+    specs: Sequence[str], weights: Sequence[str], scale: str | None = None, size: int | None = None
+) -> list:
     if weights and len(weights) != len(specs):
-        raise FxscopeError(f"{len(specs)} networks and {len(weights)} --weights: give one for each, in their order")
+        raise FxscopeError(
+            f"{len(specs)} networks and {len(weights)} --weights: give one for each, in their order"
+        )
     return [_network(s, w, scale, size) for s, w in zip(specs, weights or [None] * len(specs))]
 
 
@@ -83,8 +123,12 @@ def names_of(spec: str, count: int) -> list[str] | None:
 
 @click.command("residual-share")
 @click.argument("model", nargs=-1, required=True)
-@click.option("--images", required=True, multiple=True, type=click.Path(exists=True), help="images, or folders of them")
-@click.option("--state", type=click.Path(dir_okay=False), help="a file that keeps what is done: run again, it goes on")
+@click.option(
+    "--images", required=True, multiple=True, type=click.Path(exists=True), help="images, or folders of them"
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False), help="a file that keeps what is done: run again, it goes on"
+)
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
 @_many_weights
 @_options
@@ -107,7 +151,13 @@ def residual_share_command(model, images, state, batch, weights, output, as_json
 @click.command("layers")
 @click.argument("model")
 @click.argument("image", nargs=-1, required=True)
-@click.option("--batch-norm", default="with", show_default=True, type=click.Choice(["with", "apart"]), help="its shift counted with the layer before it, or apart")
+@click.option(
+    "--batch-norm",
+    default="with",
+    show_default=True,
+    type=click.Choice(["with", "apart"]),
+    help="its shift counted with the layer before it, or apart",
+)
 @_weights
 @_options
 def layers_command(model, image, batch_norm, weights, output, as_json, policy, scale, size):
@@ -115,9 +165,21 @@ def layers_command(model, image, batch_norm, weights, output, as_json, policy, s
     from .analysis import layer_contributions
 
     each = _network(model, weights, scale, size)
-    found = layer_contributions(each.module, torch.cat([each.take(p) for _, p in _pictures(image)]), batch_norm=batch_norm, batch=4, policy=policy)
+    found = layer_contributions(
+        each.module,
+        torch.cat([each.take(p) for _, p in _pictures(image)]),
+        batch_norm=batch_norm,
+        batch=4,
+        policy=policy,
+    )
     rows = zip(["F x0", *found.names], found.mean.tolist(), found.std.tolist())
-    _done(found, "\n".join(f"{n:40s} {100 * m:8.2f}% +- {100 * s:.2f}" for n, m, s in rows) + f"\nlargest error of the sums {found.error:.1e}", as_json, output)
+    _done(
+        found,
+        "\n".join(f"{n:40s} {100 * m:8.2f}% +- {100 * s:.2f}" for n, m, s in rows)
+        + f"\nlargest error of the sums {found.error:.1e}",
+        as_json,
+        output,
+    )
 
 
 @click.command("discussion")
@@ -133,14 +195,24 @@ def discussion_command(model, image, labels, reading, weights, output, as_json, 
     chosen = list(labels) or lin.y0[0].flatten().topk(2).indices.tolist()
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(model, lin.F.outputs.shape[0])
-    text = "\n".join(f"{names[k] if names else k}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)) + f"\nerror of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers' contributions"
+    text = (
+        "\n".join(f"{names[k] if names else k}: score {float(s):.6g}" for k, s in zip(chosen, found.scores))
+        + f"\nerror of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers'"
+        " contributions"
+    )
     _done(found, text, as_json, output, lambda: found.plot(names=names))
 
 
 @click.command("votes")
 @click.argument("model")
 @click.argument("image")
-@click.option("--top", default=10, show_default=True, type=click.IntRange(min=1), help="the labels with the largest scores stand for election")
+@click.option(
+    "--top",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="the labels with the largest scores stand for election",
+)
 @click.option("--all", "every", is_flag=True, help="all labels do")
 @click.option("--reading", default="weighted", show_default=True, type=click.Choice(READINGS))
 @_weights
@@ -149,9 +221,14 @@ def votes_command(model, image, top, every, reading, weights, output, as_json, p
     """The label to which every pixel of IMAGE adds most (Fig. 3)."""
     lin = _reading(_network(model, weights, scale, size), image, policy)
     scores = lin.y0[0].flatten()
-    found = lin.pixel_votes(None if every else scores.argsort(descending=True)[:top].tolist(), reading=reading)
+    found = lin.pixel_votes(
+        None if every else scores.argsort(descending=True)[:top].tolist(), reading=reading
+    )
     names = names_of(model, len(scores))
-    text = "\n".join(f"{names[k] if names else k}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}" for k, v in list(found.popularity.items())[:10])
+    text = "\n".join(
+        f"{names[k] if names else k}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}"
+        for k, v in list(found.popularity.items())[:10]
+    )
     _done(found, text, as_json, output, lambda: found.plot(names=names))
 
 
@@ -168,16 +245,36 @@ def fgsm_command(model, image, epsilon, weights, output, as_json, policy, scale,
 
     each = _network(model, weights, scale, size)
     x0 = torch.cat([each.take(p) for _, p in _pictures(image)])
-    found = fgsm(each.module, x0, epsilons=[e / 255 for e in epsilon] or EPSILONS, mean=each.mean, std=each.std)
-    spread = [float(layer_contributions(each.module, x, batch=4, policy=policy).std.square().mean().sqrt()) for x in (x0, found.images[-1])]
-    text = "\n".join(f"{255 * e:5.1f}/255: {100 * float(s):.0f}% of the labels change" for e, s in zip(found.epsilons, found.success))
-    _done(found, f"{text}\nspread of the contributions {100 * spread[0]:.1f}% before, {100 * spread[1]:.1f}% after the largest step", as_json, output)
+    found = fgsm(
+        each.module, x0, epsilons=[e / 255 for e in epsilon] or EPSILONS, mean=each.mean, std=each.std
+    )
+    spread = [
+        float(layer_contributions(each.module, x, batch=4, policy=policy).std.square().mean().sqrt())
+        for x in (x0, found.images[-1])
+    ]
+    text = "\n".join(
+        f"{255 * e:5.1f}/255: {100 * float(s):.0f}% of the labels change"
+        for e, s in zip(found.epsilons, found.success)
+    )
+    _done(
+        found,
+        f"{text}\nspread of the contributions {100 * spread[0]:.1f}% before, {100 * spread[1]:.1f}% after the"
+        " largest step",
+        as_json,
+        output,
+    )
 
 
 @click.command("locality")
 @click.argument("model")
 @click.argument("image")
-@click.option("--places", default=16, show_default=True, type=click.IntRange(min=1), help="how many places, drawn at random")
+@click.option(
+    "--places",
+    default=16,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="how many places, drawn at random",
+)
 @_weights
 @_options
 def locality_command(model, image, places, weights, output, as_json, policy, scale, size):
@@ -189,11 +286,21 @@ def locality_command(model, image, places, weights, output, as_json, policy, sca
     _needs_images(each)
     lin = _reading(each, image, policy)
     at = sample(tuple(lin.x0.shape[2:]), places)
-    rows = lin.F.rows([(0, y * each.scale + each.scale // 2, x * each.scale + each.scale // 2) for y, x in at])
+    rows = lin.F.rows(
+        [(0, y * each.scale + each.scale // 2, x * each.scale + each.scale // 2) for y, x in at]
+    )
     energy, off = energy_against_distance(rows, at), diagonal(rows, at)
-    columns = invariance(lin.F.columns([(0, y, x) for y, x in at]), [(y * each.scale, x * each.scale) for y, x in at], 5 * each.scale)
+    columns = invariance(
+        lin.F.columns([(0, y, x) for y, x in at]),
+        [(y * each.scale, x * each.scale) for y, x in at],
+        5 * each.scale,
+    )
     numbers = {"energy": energy.numbers(), "off_diagonal": off.mean, "column_spread": columns.spread}
-    text = f"50, 90, 99% of a row's energy within {energy.radius(0.5)}, {energy.radius(0.9)}, {energy.radius(0.99)} px; {100 * off.mean:.2g}% beyond {off.radius} px; columns differ by {100 * columns.spread:.2g}% of their energy"
+    text = (
+        f"50, 90, 99% of a row's energy within {energy.radius(0.5)}, {energy.radius(0.9)},"
+        f" {energy.radius(0.99)} px; {100 * off.mean:.2g}% beyond {off.radius} px; columns differ by"
+        f" {100 * columns.spread:.2g}% of their energy"
+    )
     from .operator.records import plain
 
     click.echo(json.dumps(plain(numbers)) if as_json else text)
@@ -205,7 +312,9 @@ def locality_command(model, image, places, weights, output, as_json, policy, sca
 @click.argument("model")
 @click.argument("image")
 @click.option("--at", help="index of the output, C,Y,X (default: a quarter of the image)")
-@click.option("--bound", default=84, show_default=True, help="pixels to each side that the convolutions reach")
+@click.option(
+    "--bound", default=84, show_default=True, help="pixels to each side that the convolutions reach"
+)
 @_weights
 @_options
 def reach_command(model, image, at, bound, weights, output, as_json, policy, scale, size):
@@ -218,7 +327,15 @@ def reach_command(model, image, at, bound, weights, output, as_json, policy, sca
     x0 = each.take(_pictures([image])[0][1])
     index = _place(at) if at else (0, x0.shape[2] * each.scale // 4, x0.shape[3] * each.scale // 4)
     found = reach(each.module, x0, index, tuple(v // each.scale for v in index[1:]), bound)
-    _done(found, "\n".join(f"{k:7s} furthest {v} px, {100 * found.beyond[k]:.3g}% of the energy beyond {bound}" for k, v in found.furthest.items()), as_json, output)
+    _done(
+        found,
+        "\n".join(
+            f"{k:7s} furthest {v} px, {100 * found.beyond[k]:.3g}% of the energy beyond {bound}"
+            for k, v in found.furthest.items()
+        ),
+        as_json,
+        output,
+    )
 
 
 def _needs_images(each: Any) -> None:
@@ -228,10 +345,22 @@ def _needs_images(each: Any) -> None:
 
 @click.command("tour")
 @click.argument("image", nargs=-1)
-@click.option("--model", multiple=True, help="a network in place of the stand-ins, in the chapter that its output fits")
+@click.option(
+    "--model", multiple=True, help="a network in place of the stand-ins, in the chapter that its output fits"
+)
 @_many_weights
-@click.option("--out", default="fxscope-tour", show_default=True, type=click.Path(file_okay=False), help="folder of the page")
-@click.option("--chapter", multiple=True, help="classification, super-resolution, image-to-image, storage or verification alone")
+@click.option(
+    "--out",
+    default="fxscope-tour",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="folder of the page",
+)
+@click.option(
+    "--chapter",
+    multiple=True,
+    help="classification, super-resolution, image-to-image, storage or verification alone",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the numbers as JSON")
 def tour_command(image, model, weights, out, chapter, as_json):
     """Write one page with everything the paper shows; interrupted and run again it goes on."""
@@ -247,8 +376,16 @@ def tour_command(image, model, weights, out, chapter, as_json):
 @click.option("--and", "others", multiple=True, help="another network, side by side")
 @_many_weights
 @click.option("--size", type=click.IntRange(min=1), help="side of the square that the network takes")
-@click.option("--range", "scale", type=click.Choice(RANGES), help="what the network takes (default: its family's)")
-@click.option("--out", default="fxscope-report", show_default=True, type=click.Path(file_okay=False), help="folder of the page")
+@click.option(
+    "--range", "scale", type=click.Choice(RANGES), help="what the network takes (default: its family's)"
+)
+@click.option(
+    "--out",
+    default="fxscope-report",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="folder of the page",
+)
 @click.option("--json", "as_json", is_flag=True, help="print the numbers as JSON")
 def report_command(model, image, others, weights, size, scale, out, as_json):
     """Write the page about one's own network on one's own images: the chapters that fit its output, figures as PDF and SVG."""
@@ -257,6 +394,10 @@ def report_command(model, image, others, weights, size, scale, out, as_json):
     networks = _networks([model, *others], weights, scale, size)
     counts = {n.module for n in networks if n.kind == "scores"}
     with torch.no_grad():
-        names = names_of(model, networks[0].module(networks[0].take(torch.zeros(3, 64, 64))).shape[-1]) if counts else None
+        names = (
+            names_of(model, networks[0].module(networks[0].take(torch.zeros(3, 64, 64))).shape[-1])
+            if counts
+            else None
+        )
     written = report(networks, list(image), out, names)
     click.echo(json.dumps(written.numbers, indent=2) if as_json else f"the page is {written.page}")

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-_NO_SIZES = {"dtype": torch.float32, "device": torch.device("meta")}  # what is read off a value without its sizes
+# what is read off a value without its sizes
+_NO_SIZES = {"dtype": torch.float32, "device": torch.device("meta")}
 SIZE = 64  # a stand-in that survives halving and small subtractions
 
 
@@ -36,7 +37,12 @@ def stand_in_ranks(gm: fx.GraphModule, facts: Any) -> dict[fx.Node, int]:
             values[node] = facts.constants[node]
         elif node in facts.sizes:
             values[node] = _stand_in(node, values, facts)
-        elif _computed(node) and node.all_input_nodes and all(values.get(n) is not None for n in node.all_input_nodes) and _keeps_rank(node):
+        elif (
+            _computed(node)
+            and node.all_input_nodes
+            and all(values.get(n) is not None for n in node.all_input_nodes)
+            and _keeps_rank(node)
+        ):
             values[node] = _evaluated(node, values)
     return {n: v.dim() for n, v in values.items() if isinstance(v, torch.Tensor) and n not in facts.constants}
 
@@ -61,7 +67,9 @@ def _stand_in(node: fx.Node, values: dict[fx.Node, Any], facts: Any) -> Any:
 
 def _keeps_rank(node: fx.Node) -> bool:
     """Whether the rank of the result is that of any other size: ``squeeze`` looks at sizes."""
-    return "squeeze" not in getattr(node.target, "__name__", str(node.target)) or "unsqueeze" in str(node.target)
+    return "squeeze" not in getattr(node.target, "__name__", str(node.target)) or "unsqueeze" in str(
+        node.target
+    )
 
 
 def _computed(node: fx.Node) -> bool:

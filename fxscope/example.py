@@ -23,16 +23,29 @@ class Example:
         """From the forms that ``example_inputs=`` takes: a tuple of positional arguments, or a dict of arguments by name."""
         if value is None:
             return None
-        args, kwargs = (value.args, value.kwargs) if isinstance(value, cls) else ((), value) if isinstance(value, dict) else (value, {})
+        args, kwargs = (
+            (value.args, value.kwargs)
+            if isinstance(value, cls)
+            else ((), value)
+            if isinstance(value, dict)
+            else (value, {})
+        )
         if isinstance(args, torch.Tensor):
-            raise TypeError("example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor; write (x0,)")
+            raise TypeError(
+                "example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor;"
+                " write (x0,)"
+            )
         names = list(inspect.signature(model.forward).parameters)
         order = sorted(kwargs, key=lambda n: names.index(n) if n in names else len(names))
         return cls(tuple(args), {n: kwargs[n] for n in order})
 
     def clone(self) -> "Example":
         """The same call on copies of its tensors."""
-        return Example(*pytree.tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, (self.args, self.kwargs)))
+        return Example(
+            *pytree.tree_map(
+                lambda v: v.clone() if isinstance(v, torch.Tensor) else v, (self.args, self.kwargs)
+            )
+        )
 
     def call(self, model: nn.Module) -> Any:
         """The model's output; it may write into its inputs, which are copies."""

@@ -23,7 +23,6 @@ from .rules._reduced import Reduced
 from .rules.declare import UNBOUNDED, Interval
 from .trace import source_of
 
-
 FINITE = 1e9  # a bound of what is finite, of unknown size
 SIZES: Interval = (1.0, FINITE)
 _NOTHING = Reduced()
@@ -50,8 +49,9 @@ class Facts:
         rank = self.rank(node)
         if rank is None:
             raise UnknownRank(
-                f"{why} needs the number of dimensions of {info(node).place or node.name} at {source_of(node)}, which the graph "
-                "alone does not tell; pass example_inputs= to fxscope.transform"
+                f"{why} needs the number of dimensions of {info(node).place or node.name} at"
+                f" {source_of(node)}, which the graph alone does not tell; pass example_inputs= to"
+                " fxscope.transform"
             )
         return rank
 
@@ -69,7 +69,13 @@ class Facts:
     def shape(self, value: Any) -> tuple[int, ...] | None:
         """The shape of a constant; None for a value that depends on an input."""
         if isinstance(value, fx.Node):
-            return () if value in self.sizes else tuple(self.constants[value].shape) if value in self.constants else None
+            return (
+                ()
+                if value in self.sizes
+                else tuple(self.constants[value].shape)
+                if value in self.constants
+                else None
+            )
         return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
     def is_size(self, value: Any) -> bool:
@@ -137,7 +143,12 @@ def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
     for node in gm.graph.nodes:
         facts.ranks[node] = 0 if node in facts.sizes else _rank(facts, gm, node, stand_ins)
         rule = rule_of(node)
-        if node not in facts.sizes and node not in facts.constants and rule is not None and rule.reduced is not None:
+        if (
+            node not in facts.sizes
+            and node not in facts.constants
+            and rule is not None
+            and rule.reduced is not None
+        ):
             facts.reduced[node] = rule.reduced(facts, bound(node))
 
 

@@ -20,26 +20,38 @@ VERSION = 2
 CHANGES: dict[int, tuple[str, ...]] = {
     1: ("As first published.",),
     2: (
-        "Which operand of a product is frozen is read off the graph, never off the sizes of an "
-        "example: at B = 1 the batch is no reduced dimension (`x * (x + 1)`, `x @ x.transpose(1, 2)`, "
-        '`einsum("bij,bkj->bik", x, x + 1)`), and a slice of length 1 or an inserted dimension is none '
-        "either.",
-        "`transform(model)` and `interpret(model, x0)` freeze the same operands: what an operator "
-        "reduced is known without an example, however its dimension comes back (`c(x) * l(x.mean((2, "
-        "3)))[:, :, None, None]`, a one-channel convolution, `expand`), and is not carried through a "
-        "layer that fills it.",
-        "`a * b`, `a @ b` and `einsum` freeze the same operand: one that was reduced, or contracted, "
-        "along what the other runs over (attention without a softmax, the context of linear "
-        "attention). A bounded operand stays bounded under a parameter or a buffer.",
-        "Every spelling of one function has one F: `nn.Bilinear` and its einsum; `(a * sigmoid(a)) * "
-        'b` and `F.silu(a) * b` under "detach"; `F.lp_pool`, norms and deviations as roots of sums of '
-        "powers; `x - logsumexp(x)` and `log_softmax(x)`; sigmoid and softplus written with "
-        "exponentials.",
-        "A model that draws is read under one draw. `max_unpool` freezes which of two writes won, 3-d "
-        "fractional max pooling draws once, and RReLU draws as torch does.",
-        "Where the traced graph was another function than the model (writes through views that were "
-        "lost, overridden or patched modules, branches on `isinstance`, integer inputs), F is the "
-        "model's own.",
+        (
+            "Which operand of a product is frozen is read off the graph, never off the sizes of an "
+            "example: at B = 1 the batch is no reduced dimension (`x * (x + 1)`, `x @ x.transpose(1, 2)`, "
+            '`einsum("bij,bkj->bik", x, x + 1)`), and a slice of length 1 or an inserted dimension is none '
+            "either."
+        ),
+        (
+            "`transform(model)` and `interpret(model, x0)` freeze the same operands: what an operator "
+            "reduced is known without an example, however its dimension comes back (`c(x) * l(x.mean((2, "
+            "3)))[:, :, None, None]`, a one-channel convolution, `expand`), and is not carried through a "
+            "layer that fills it."
+        ),
+        (
+            "`a * b`, `a @ b` and `einsum` freeze the same operand: one that was reduced, or contracted, "
+            "along what the other runs over (attention without a softmax, the context of linear "
+            "attention). A bounded operand stays bounded under a parameter or a buffer."
+        ),
+        (
+            "Every spelling of one function has one F: `nn.Bilinear` and its einsum; `(a * sigmoid(a)) * "
+            'b` and `F.silu(a) * b` under "detach"; `F.lp_pool`, norms and deviations as roots of sums of '
+            "powers; `x - logsumexp(x)` and `log_softmax(x)`; sigmoid and softplus written with "
+            "exponentials."
+        ),
+        (
+            "A model that draws is read under one draw. `max_unpool` freezes which of two writes won, 3-d "
+            "fractional max pooling draws once, and RReLU draws as torch does."
+        ),
+        (
+            "Where the traced graph was another function than the model (writes through views that were "
+            "lost, overridden or patched modules, branches on `isinstance`, integer inputs), F is the "
+            "model's own."
+        ),
     ),
 }
 
@@ -57,8 +69,8 @@ def check(record: Any, what: str, instead: str) -> None:
     version = of(record)
     if version != VERSION:
         raise OtherInterpretation(
-            f"{what} is of version {version} of the interpretation, this is version {VERSION}: some F are others by now "
-            f"(docs/interpretations.md), and the two would mix without a word; {instead}"
+            f"{what} is of version {version} of the interpretation, this is version {VERSION}: some F are"
+            f" others by now (docs/interpretations.md), and the two would mix without a word; {instead}"
         )
 
 
@@ -67,6 +79,7 @@ def together(records: Iterable[Any], what: str) -> None:
     versions = sorted({of(record) for record in records})
     if len(versions) > 1:
         raise OtherInterpretation(
-            f"{what}: records of versions {' and '.join(map(str, versions))} of the interpretation are not comparable, since some F are others "
-            f"(docs/interpretations.md); compute them again with one version"
+            f"{what}: records of versions {' and '.join(map(str, versions))} of the interpretation are not"
+            " comparable, since some F are others (docs/interpretations.md); compute them again with one"
+            " version"
         )

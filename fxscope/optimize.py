@@ -22,7 +22,13 @@ def optimized(program: Program) -> Program:
     """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before or behind it, no factors of 1."""
     linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
     renamed = _renamed(program, dict(zip(program.tape, linear)))
-    for merge in (_without_one, _mask_behind_pool, _norm_into_convolution, _norm_behind_mask, _norm_into_next):
+    for merge in (
+        _without_one,
+        _mask_behind_pool,
+        _norm_into_convolution,
+        _norm_behind_mask,
+        _norm_into_next,
+    ):
         renamed = _merged(renamed, merge)
     return renamed
 
@@ -38,7 +44,10 @@ def without_gradients(program: Program) -> Program:
             cut[node] = _inserted(program, record, lambda state: state.detach(), node)
         return cut[node]
 
-    return _renamed(program, {r: dataclasses.replace(r, twin=r.twin.mapped(lambda n, r=r: detached(r, n))) for r in program.tape})
+    return _renamed(
+        program,
+        {r: dataclasses.replace(r, twin=r.twin.mapped(lambda n, r=r: detached(r, n))) for r in program.tape},
+    )
 
 
 def _renamed(program: Program, new: dict[Any, Any]) -> Program:
@@ -46,7 +55,9 @@ def _renamed(program: Program, new: dict[Any, Any]) -> Program:
     done: dict[Any, Any] = {}
     for old, record in new.items():
         done[old] = dataclasses.replace(record, inputs=tuple(done.get(v, v) for v in record.inputs))
-    return dataclasses.replace(program, tape=list(done.values()), affine={n: done.get(v, v) for n, v in program.affine.items()})
+    return dataclasses.replace(
+        program, tape=list(done.values()), affine={n: done.get(v, v) for n, v in program.affine.items()}
+    )
 
 
 def _merged(program: Program, merge: Callable) -> Program:
@@ -58,7 +69,11 @@ def _merged(program: Program, merge: Callable) -> Program:
     tape: list[Record] = []
     for record in program.tape:
         before = record.inputs[0] if len(record.inputs) == 1 else None
-        pair = merge(program, done.get(before, before), record) if isinstance(before, Record) and uses[before] == 1 else None
+        pair = (
+            merge(program, done.get(before, before), record)
+            if isinstance(before, Record) and uses[before] == 1
+            else None
+        )
         if pair is None:
             new = [dataclasses.replace(record, inputs=tuple(done.get(v, v) for v in record.inputs))]
         else:
@@ -66,7 +81,9 @@ def _merged(program: Program, merge: Callable) -> Program:
             new = pair
         tape += new
         done[record] = new[-1]
-    return dataclasses.replace(program, tape=tape, affine={n: done.get(v, v) for n, v in program.affine.items()})
+    return dataclasses.replace(
+        program, tape=tape, affine={n: done.get(v, v) for n, v in program.affine.items()}
+    )
 
 
 def _without_one(program: Program, first: Record, second: Record) -> list[Record] | None:
@@ -80,7 +97,13 @@ def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[R
     if not _plain_mask(first.twin) or type(second.twin) is not Select:
         return None
     pool = second.twin
-    keep = _inserted(program, second, lambda keep, index: dataclasses.replace(pool, index=index).gathered(keep), first.twin.keep, pool.index)
+    keep = _inserted(
+        program,
+        second,
+        lambda keep, index: dataclasses.replace(pool, index=index).gathered(keep),
+        first.twin.keep,
+        pool.index,
+    )
     select = dataclasses.replace(second, inputs=first.inputs)
     return [select, dataclasses.replace(second, twin=Mask(keep), inputs=(select,))]
 
@@ -88,10 +111,23 @@ def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[R
 def _norm_into_convolution(program: Program, first: Record, second: Record) -> list[Record] | None:
     """BN(W x) = (g/sqrt(v + eps) W) x, computed from the shared parameters whenever they are used, so never stale."""
     conv, norm = first.twin, second.twin
-    if not isinstance(conv, Conv) or not isinstance(norm, BatchNorm) or not conv.batched or "output_padding" in conv.options:
+    if (
+        not isinstance(conv, Conv)
+        or not isinstance(norm, BatchNorm)
+        or not conv.batched
+        or "output_padding" in conv.options
+    ):
         return None
     weight = _folded(program, second, conv, norm, 0)
-    return None if weight is None else [dataclasses.replace(first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank)]
+    return (
+        None
+        if weight is None
+        else [
+            dataclasses.replace(
+                first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank
+            )
+        ]
+    )
 
 
 def _norm_behind_mask(program: Program, first: Record, second: Record) -> list[Record] | None:
@@ -105,10 +141,20 @@ def _norm_behind_mask(program: Program, first: Record, second: Record) -> list[R
 def _norm_into_next(program: Program, first: Record, second: Record) -> list[Record] | None:
     """W BN(x) = (W g/sqrt(v + eps)) x, along the weight's input channels."""
     norm, conv = first.twin, second.twin
-    if not isinstance(norm, BatchNorm) or not isinstance(conv, Conv) or not conv.batched or "output_padding" in conv.options or conv.options["groups"] != 1:
+    if (
+        not isinstance(norm, BatchNorm)
+        or not isinstance(conv, Conv)
+        or not conv.batched
+        or "output_padding" in conv.options
+        or conv.options["groups"] != 1
+    ):
         return None
     weight = _folded(program, second, conv, norm, 1)
-    return None if weight is None else [dataclasses.replace(second, twin=dataclasses.replace(conv, weight=weight), inputs=first.inputs)]
+    return (
+        None
+        if weight is None
+        else [dataclasses.replace(second, twin=dataclasses.replace(conv, weight=weight), inputs=first.inputs)]
+    )
 
 
 def _plain_mask(twin: Any) -> bool:
@@ -117,7 +163,10 @@ def _plain_mask(twin: Any) -> bool:
 
 def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis: int) -> fx.Node | None:
     """The convolution's weight times the norm's factors along an axis; None where these are no constants of one dtype."""
-    if not all(isinstance(n, fx.Node) and (n.op == "get_attr" or n.meta.get("folded")) for n in (conv.weight, norm.var)):
+    if not all(
+        isinstance(n, fx.Node) and (n.op == "get_attr" or n.meta.get("folded"))
+        for n in (conv.weight, norm.var)
+    ):
         return None
     if _dtype(program, conv.weight) != _dtype(program, norm.var):
         return None  # mixed precision: the folded weight would not have the convolution's dtype
@@ -130,7 +179,11 @@ def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis:
 
 def _dtype(program: Program, node: fx.Node) -> torch.dtype:
     """Of a parameter, or of the parameter that a folded weight was made from."""
-    return attribute_value(program.gm, node.target).dtype if node.op == "get_attr" else _dtype(program, node.args[0])
+    return (
+        attribute_value(program.gm, node.target).dtype
+        if node.op == "get_attr"
+        else _dtype(program, node.args[0])
+    )
 
 
 def _scaled(eps: float, after: int, weight, var, g=None):
@@ -149,8 +202,23 @@ def _inserted(program: Program, record: Record, function: Callable, *given: fx.N
     node = after.next
     while node is not end:
         roles = {info(n).role for n in node.all_input_nodes}
-        role = "shape" if node.op == "call_method" and node.target == "size" or roles == {"shape"} else "frozen" if roles & {"frozen", "affine"} else "const"
-        mark(node, role=role, rule=record.rule, variant=record.variant, origin=record.origin.name, place=base.place, module=base.module, source=base.source)
+        role = (
+            "shape"
+            if node.op == "call_method" and node.target == "size" or roles == {"shape"}
+            else "frozen"
+            if roles & {"frozen", "affine"}
+            else "const"
+        )
+        mark(
+            node,
+            role=role,
+            rule=record.rule,
+            variant=record.variant,
+            origin=record.origin.name,
+            place=base.place,
+            module=base.module,
+            source=base.source,
+        )
         node = node.next
     program.facts.ranks[result] = program.facts.rank(given[0])
     return result

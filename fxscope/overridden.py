@@ -15,7 +15,15 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_ENTRY = ("forward", "__call__", "_call_impl", "__getattr__", "__getattribute__", "_wrapped_call_impl", "_slow_forward")
+_ENTRY = (
+    "forward",
+    "__call__",
+    "_call_impl",
+    "__getattr__",
+    "__getattribute__",
+    "_wrapped_call_impl",
+    "_slow_forward",
+)
 
 
 def own_class(module: nn.Module, classes: Iterable[type]) -> type | None:
@@ -45,7 +53,11 @@ def _replaces(module: nn.Module, base: type, name: str, value: Any) -> bool:
 
 
 def _is_code(value: Any) -> bool:
-    return isinstance(value, (FunctionType, staticmethod, classmethod)) or hasattr(value, "__get__") and not isinstance(value, type)
+    return (
+        isinstance(value, (FunctionType, staticmethod, classmethod))
+        or hasattr(value, "__get__")
+        and not isinstance(value, type)
+    )
 
 
 @functools.cache
@@ -64,7 +76,12 @@ def used_names(base: type) -> frozenset[str]:
 @functools.cache
 def _methods(base: type) -> tuple[str, ...]:
     """The methods of a class that its forward uses and that nn.Module has not."""
-    return tuple(n for n in used_names(base) if isinstance(_function(getattr(base, n, None)), FunctionType) and getattr(nn.Module, n, None) is not getattr(base, n))
+    return tuple(
+        n
+        for n in used_names(base)
+        if isinstance(_function(getattr(base, n, None)), FunctionType)
+        and getattr(nn.Module, n, None) is not getattr(base, n)
+    )
 
 
 def _names(code: CodeType | None) -> set[str]:

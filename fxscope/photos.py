@@ -9,7 +9,21 @@ import torch
 
 from .errors import ImageError
 
-SHIPPED = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "motorcycle_right", "camera", "hubble_deep_field", "grass", "gravel", "brick", "coins", "moon")
+SHIPPED = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "motorcycle_left",
+    "motorcycle_right",
+    "camera",
+    "hubble_deep_field",
+    "grass",
+    "gravel",
+    "brick",
+    "coins",
+    "moon",
+)
 _SUFFIX = {"rocket": ".jpg", "hubble_deep_field": ".jpg"}
 
 
@@ -39,7 +53,14 @@ def read(path: "str | Path") -> torch.Tensor:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
         raise ImageError(f"{path}: expected a grey, RGB or RGBA image, got an array of shape {pixels.shape}")
     pixels = pixels[:, :, :1] if pixels.shape[2] <= 2 else pixels[:, :, :3]
-    scale = 65535 if pixels.dtype == np.int32 else np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1.0  # int32 is how 16-bit files may come
+    # int32 is how 16-bit files may come
+    scale = (
+        65535
+        if pixels.dtype == np.int32
+        else np.iinfo(pixels.dtype).max
+        if np.issubdtype(pixels.dtype, np.integer)
+        else 1.0
+    )
     image = torch.from_numpy(pixels.astype(np.float32) / np.float32(scale)).permute(2, 0, 1)
     return image.expand(3, -1, -1).contiguous()
 

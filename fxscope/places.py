@@ -25,9 +25,14 @@ def find_place(gm: fx.GraphModule, name: str) -> fx.Node:
     A module's path that is no leaf ("layer1") names its last node. Raises ``PlaceError`` with the nearest names.
     """
     nodes = [n for n in gm.graph.nodes if n.op not in ("output", "get_attr")]
-    hits = [n for n in nodes if info(n).place == name] or [n for n in nodes if info(n).place.startswith(name + ".")]
+    hits = [n for n in nodes if info(n).place == name] or [
+        n for n in nodes if info(n).place.startswith(name + ".")
+    ]
     if hits:
         return hits[-1]
     names = place_names(gm)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.3)
-    raise PlaceError(f"the model has no place {name!r}; nearest: {', '.join(near) or 'none'}. fxscope.places(model) lists all {len(names)}")
+    raise PlaceError(
+        f"the model has no place {name!r}; nearest: {', '.join(near) or 'none'}. fxscope.places(model) lists"
+        f" all {len(names)}"
+    )

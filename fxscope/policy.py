@@ -52,7 +52,9 @@ class Policy:
         if isinstance(policy, dict):
             choices = dict(policy)
             return cls(choices.pop("default", "freeze"), choices)
-        raise PolicyError(f"policy is a preset's name, a dict or a fxscope.Policy, got {type(policy).__name__}")
+        raise PolicyError(
+            f"policy is a preset's name, a dict or a fxscope.Policy, got {type(policy).__name__}"
+        )
 
     def variant(self, node: fx.Node, rule: Rule) -> str:
         """The variant of ``rule`` at ``node``."""
@@ -60,11 +62,19 @@ class Policy:
         if key is None:
             return rule.presets[self.preset]
         wanted = self.choices[key]
-        wanted = rule.presets[_ALIASES.get(wanted, wanted)] if _ALIASES.get(wanted, wanted) in PRESETS and wanted not in rule.variants else wanted
+        wanted = (
+            rule.presets[_ALIASES.get(wanted, wanted)]
+            if _ALIASES.get(wanted, wanted) in PRESETS and wanted not in rule.variants
+            else wanted
+        )
         if wanted not in rule.variants:
             if key != rule.name or key == info(node).place:
-                return rule.presets[self.preset]  # a glob, or a place whose operator is written out in several, covers some that lack it
-            raise PolicyError(f"{rule.name} has no variant {self.choices[key]!r} (asked for by {key!r}); it offers {', '.join(rule.variants)}")
+                # a glob, or a place whose operator is written out in several, covers some that lack it
+                return rule.presets[self.preset]
+            raise PolicyError(
+                f"{rule.name} has no variant {self.choices[key]!r} (asked for by {key!r}); it offers"
+                f" {', '.join(rule.variants)}"
+            )
         return wanted
 
     def _key(self, place: str, rule: Rule) -> str | None:
@@ -79,12 +89,22 @@ class Policy:
         """Refuse keys that match nothing, and glob choices that no operator they cover offers."""
         nodes = [(info(n).place, registry().rules[info(n).rule]) for n in gm.graph.nodes if info(n).rule]
         for key, variant in self.choices.items():
-            hit = [r for place, r in nodes if key in (place, r.name) or _is_glob(key) and fnmatch.fnmatchcase(place, key)]
+            hit = [
+                r
+                for place, r in nodes
+                if key in (place, r.name) or _is_glob(key) and fnmatch.fnmatchcase(place, key)
+            ]
             if not hit:
-                raise PolicyError(f"policy key {key!r} matches no place and no operator of this model; fxscope.places(model) lists the places")
+                raise PolicyError(
+                    f"policy key {key!r} matches no place and no operator of this model;"
+                    " fxscope.places(model) lists the places"
+                )
             offered = {v for r in hit for v in r.variants} | set(PRESETS) | set(_ALIASES)
             if variant not in offered:
-                raise PolicyError(f"nothing that {key!r} covers has a variant {variant!r}; offered: {', '.join(sorted(offered))}")
+                raise PolicyError(
+                    f"nothing that {key!r} covers has a variant {variant!r}; offered:"
+                    f" {', '.join(sorted(offered))}"
+                )
 
 
 def _is_glob(key: str) -> bool:

@@ -25,8 +25,23 @@ builtins_isinstance, builtins_type, builtins_import = builtins.isinstance, built
 _OWN = ("tracer", "node", "root", "attr", "_node")  # what torch.fx keeps on a proxy
 _ASKING = ("LOAD_ATTR", "MATCH_CLASS")  # y.__class__, and ``case torch.Tensor():``
 _KINDS = {
-    "shape": torch.Size, "dtype": torch.dtype, "device": torch.device, "layout": torch.layout, "ndim": int, "dim": int, "ndimension": int, "numel": int, "nelement": int,
-    "element_size": int, "get_device": int, "storage_offset": int, "requires_grad": bool, "is_cuda": bool, "is_floating_point": bool, "is_complex": bool, "is_contiguous": bool,
+    "shape": torch.Size,
+    "dtype": torch.dtype,
+    "device": torch.device,
+    "layout": torch.layout,
+    "ndim": int,
+    "dim": int,
+    "ndimension": int,
+    "numel": int,
+    "nelement": int,
+    "element_size": int,
+    "get_device": int,
+    "storage_offset": int,
+    "requires_grad": bool,
+    "is_cuda": bool,
+    "is_floating_point": bool,
+    "is_complex": bool,
+    "is_contiguous": bool,
 }
 
 
@@ -45,7 +60,9 @@ class InPlaceProxy(fx.Proxy):
     def __getattr__(self, name: str) -> "InPlaceAttribute":
         kind = None if name in _OWN else kind_of(self)
         if name in _OWN or kind is not None and not hasattr(kind, name):
-            raise AttributeError(f"'{'Proxy' if kind is None else kind.__name__}' object has no attribute '{name}'")
+            raise AttributeError(
+                f"'{'Proxy' if kind is None else kind.__name__}' object has no attribute '{name}'"
+            )
         return InPlaceAttribute(self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -146,7 +163,11 @@ def _of_item(node: fx.Node, root: torch.nn.Module) -> type | None:
 def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     """By the schema, or the annotation, of what is called; arithmetic on numbers alone is tried on ones."""
     kinds = [_of_node(n, root) for n in node.all_input_nodes]
-    if kinds and all(k in (int, float, bool) for k in kinds) and getattr(node.target, "__module__", "") in ("_operator", "builtins", "math"):
+    if (
+        kinds
+        and all(k in (int, float, bool) for k in kinds)
+        and getattr(node.target, "__module__", "") in ("_operator", "builtins", "math")
+    ):
         ones = fx.node.map_arg(node.args, lambda n: _of_node(n, root)(1))
         return builtins_type(node.target(*ones))
     if node.op == "call_function" and builtins_isinstance(node.target, builtins_type):
@@ -157,7 +178,11 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     if returns and all(len(r) > 1 or r == ("List[Tensor]",) for r in returns):
         return _named_tuple(node)
     if node.op == "call_function" and callable(node.target) and aliasing.parameters(node.target):
-        return torch.Tensor if inspect.signature(node.target).return_annotation in (torch.Tensor, "Tensor") else None
+        return (
+            torch.Tensor
+            if inspect.signature(node.target).return_annotation in (torch.Tensor, "Tensor")
+            else None
+        )
     return torch.Tensor if node.op == "call_method" and name_of_cast(node) else None
 
 
@@ -169,7 +194,22 @@ def _named_tuple(node: fx.Node) -> type:
 
 def name_of_cast(node: fx.Node) -> bool:
     """x.float(), x.cpu(): methods of a tensor without an operator of their own, which give a tensor."""
-    return node.target in ("float", "double", "half", "bfloat16", "long", "int", "bool", "cpu", "cuda", "type", "__iadd__", "__isub__", "__imul__", "__itruediv__")
+    return node.target in (
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "long",
+        "int",
+        "bool",
+        "cpu",
+        "cuda",
+        "type",
+        "__iadd__",
+        "__isub__",
+        "__imul__",
+        "__itruediv__",
+    )
 
 
 def _kind(proxy: fx.Proxy) -> type:
@@ -183,7 +223,9 @@ def _kind(proxy: fx.Proxy) -> type:
 def _is_model_code(frame: Any) -> bool:
     """Whether a frame runs the model's code, or a module's of torch.nn, and not Python's, torch's or fxscope's own machinery."""
     name = frame.f_globals.get("__name__", "")
-    if frame.f_code is torch.is_tensor.__code__ or name.startswith(("torch.nn.modules", "fxscope.models", "fxscope.testing")):
+    if frame.f_code is torch.is_tensor.__code__ or name.startswith(
+        ("torch.nn.modules", "fxscope.models", "fxscope.testing")
+    ):
         return True
     return name.partition(".")[0] not in _MACHINERY
 
@@ -211,12 +253,24 @@ class _Kinds(builtins_type):
     """What makes ``type`` below be ``type`` to everybody who asks for it."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and not kwargs and cls is _Type and builtins_isinstance(args[0], InPlaceProxy) and _is_model_code(sys._getframe(1)):
+        if (
+            len(args) == 1
+            and not kwargs
+            and cls is _Type
+            and builtins_isinstance(args[0], InPlaceProxy)
+            and _is_model_code(sys._getframe(1))
+        ):
             return _kind(args[0])
-        return builtins_type(*args, **kwargs) if cls is _Type else builtins_type.__call__(cls, *args, **kwargs)
+        return (
+            builtins_type(*args, **kwargs) if cls is _Type else builtins_type.__call__(cls, *args, **kwargs)
+        )
 
     def __instancecheck__(cls, value: Any) -> bool:
-        return builtins_isinstance(value, builtins_type) if cls is _Type else builtins_type.__instancecheck__(cls, value)
+        return (
+            builtins_isinstance(value, builtins_type)
+            if cls is _Type
+            else builtins_type.__instancecheck__(cls, value)
+        )
 
     def __subclasscheck__(cls, kind: Any) -> bool:
         return issubclass(kind, builtins_type) if cls is _Type else builtins_type.__subclasscheck__(cls, kind)
@@ -242,7 +296,11 @@ def types_of_values() -> Iterator[None]:
     try:
         yield
     finally:
-        builtins.isinstance, builtins.type, builtins.__import__ = builtins_isinstance, builtins_type, builtins_import
+        builtins.isinstance, builtins.type, builtins.__import__ = (
+            builtins_isinstance,
+            builtins_type,
+            builtins_import,
+        )
 
 
 def _import(*args: Any, **kwargs: Any) -> Any:

@@ -72,7 +72,11 @@ class Program:
         The key is what an index calls the output. Outputs that example inputs showed to be integers or booleans are none of F's, and not named.
         """
         found = {key: node for key, node in keyed(self.outputs) if node not in self.affine}
-        return {key: _why_constant(key, node) for key, node in found.items() if dtype_of(node) is None or is_floating(node)}
+        return {
+            key: _why_constant(key, node)
+            for key, node in found.items()
+            if dtype_of(node) is None or is_floating(node)
+        }
 
 
 class Call:
@@ -92,13 +96,17 @@ class Call:
 
     def values(self, name: str) -> list[Any]:
         """The tape values of an argument that is a list of tensors; None for constants in it."""
-        return [self._rewriter.values.get(n) if isinstance(n, fx.Node) else None for n in self.arguments[name]]
+        return [
+            self._rewriter.values.get(n) if isinstance(n, fx.Node) else None for n in self.arguments[name]
+        ]
 
     def proxy(self, name: str) -> fx.Proxy:
         """The value of an argument on x0."""
         return fx.Proxy(self.arguments[name], self._rewriter.tracer)
 
-    def record(self, twin: Twin, inputs: list[Any], like: fx.Proxy | None = None, rank: int | None = None) -> Any:
+    def record(
+        self, twin: Twin, inputs: list[Any], like: fx.Proxy | None = None, rank: int | None = None
+    ) -> Any:
         """Put a twin on the tape and return its value, for rules that need more than one.
 
         ``like`` is a value of the original branch that has its shape (of ``rank`` dimensions, where the graph does not
@@ -110,15 +118,33 @@ class Call:
         """The node's own value is an item of a call that gives its state too: one kernel on x0 for both."""
         node, base = self.node, info(self.node)
         node.prepend(both.node)
-        mark(both.node, role="frozen", rule=base.rule, variant=base.variant, origin=node.name, place=base.place, module=base.module, source=base.source)
-        node.op, node.target, node.args, node.kwargs = "call_function", operator.getitem, (both.node, index), {}
+        mark(
+            both.node,
+            role="frozen",
+            rule=base.rule,
+            variant=base.variant,
+            origin=node.name,
+            place=base.place,
+            module=base.module,
+            source=base.source,
+        )
+        node.op, node.target, node.args, node.kwargs = (
+            "call_function",
+            operator.getitem,
+            (both.node, index),
+            {},
+        )
 
     def rank(self, name: str) -> int | None:
         return self.facts.rank(self.arguments[name])
 
     def need_rank(self, name: str) -> int:
         value = self.arguments[name]
-        return self.facts.need_rank(value, info(self.node).rule) if isinstance(value, fx.Node) else self.facts.rank(value)
+        return (
+            self.facts.need_rank(value, info(self.node).rule)
+            if isinstance(value, fx.Node)
+            else self.facts.rank(value)
+        )
 
     @property
     def channels_last(self) -> bool:
@@ -161,7 +187,12 @@ class _Rewriter:
 
     def run(self) -> None:
         for node in list(self.graph.nodes):
-            if node in self.values or info(node).role != "affine" or node.op == "output" or is_structure(node):
+            if (
+                node in self.values
+                or info(node).role != "affine"
+                or node.op == "output"
+                or is_structure(node)
+            ):
                 continue
             self._node(node)
 
@@ -174,7 +205,9 @@ class _Rewriter:
             try:
                 result = self._run(rule.variants[variant], arguments, call)
             except TypeError as error:
-                raise unsupported([(node, f"its rule {rule.name} does not know this form: {error}")]) from error
+                raise unsupported(
+                    [(node, f"its rule {rule.name} does not know this form: {error}")]
+                ) from error
             like = fx.Proxy(node, self.tracer)
             if rule.yields == "values":  # the shape is that of the values, not of the pair
                 like = like[0]
@@ -190,16 +223,29 @@ class _Rewriter:
         parameters = inspect.signature(function).parameters
         extra = {"y": fx.Proxy(call.node, self.tracer), "call": call}
         keyword = {n: extra[n] for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
-        given = {n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer)) for n, v in arguments.items() if n in parameters}
+        given = {
+            n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer))
+            for n, v in arguments.items()
+            if n in parameters
+        }
         return function(**given, **keyword)
 
-    def record(self, twin: Twin, inputs: list[Any], call: Call, like: "fx.Proxy | None" = None, rank: int | None = None) -> Record:
+    def record(
+        self,
+        twin: Twin,
+        inputs: list[Any],
+        call: Call,
+        like: "fx.Proxy | None" = None,
+        rank: int | None = None,
+    ) -> Record:
         fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
         rule = info(call.node).rule
         if rank is not None and like is not None:
             self.facts.ranks.setdefault(like.node, rank)
         shape = (like.node, self.facts.rank(like.node)) if like is not None else self._kept(twin, inputs)
-        record = Record(dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant, *shape)
+        record = Record(
+            dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant, *shape
+        )
         self.tape.append(record)
         return record
 
@@ -218,15 +264,36 @@ class _Rewriter:
             if is_size(state, self.sizes):
                 self.sizes.add(state)
                 roles = {"shape"}
-            role = "frozen" if roles & {"affine", "frozen"} else "sized" if roles & {"sized"} else "shape" if roles == {"shape"} else "const"
+            role = (
+                "frozen"
+                if roles & {"affine", "frozen"}
+                else "sized"
+                if roles & {"sized"}
+                else "shape"
+                if roles == {"shape"}
+                else "const"
+            )
             base = info(node)
-            mark(state, role=role, rule=rule.name, variant=variant, origin=node.name, place=base.place, module=base.module, source=base.source)
+            mark(
+                state,
+                role=role,
+                rule=rule.name,
+                variant=variant,
+                origin=node.name,
+                place=base.place,
+                module=base.module,
+                source=base.source,
+            )
             state = state.next
 
 
 def _channels_last(weight: torch.Tensor) -> bool:
     formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    return weight.dim() in formats and weight.is_contiguous(memory_format=formats[weight.dim()]) and not weight.is_contiguous()
+    return (
+        weight.dim() in formats
+        and weight.is_contiguous(memory_format=formats[weight.dim()])
+        and not weight.is_contiguous()
+    )
 
 
 def _nodes(value: Any) -> Any:
@@ -259,7 +326,11 @@ class Structure:
 def _structure(value: Any) -> Any:
     """The output structure with constructor calls taken apart."""
     if isinstance(value, fx.Node) and is_structure(value):
-        return Structure(value.target, tuple(_structure(v) for v in value.args), {k: _structure(v) for k, v in value.kwargs.items()})
+        return Structure(
+            value.target,
+            tuple(_structure(v) for v in value.args),
+            {k: _structure(v) for k, v in value.kwargs.items()},
+        )
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return Structure(type(value), tuple(_structure(v) for v in value))
     if isinstance(value, (list, tuple)):
@@ -274,7 +345,9 @@ def map_structure(function: Callable[[fx.Node], Any], value: Any) -> Any:
     if isinstance(value, fx.Node):
         return function(value)
     if isinstance(value, Structure):
-        return Structure(value.kind, map_structure(function, value.args), map_structure(function, value.kwargs))
+        return Structure(
+            value.kind, map_structure(function, value.args), map_structure(function, value.kwargs)
+        )
     if isinstance(value, (list, tuple)):
         return type(value)(map_structure(function, v) for v in value)
     if isinstance(value, dict):
@@ -288,7 +361,13 @@ def keyed(value: Any, path: tuple = ()) -> list[tuple[Any, fx.Node]]:
         return [(path[0] if len(path) == 1 else path, value)]
     if isinstance(value, Structure):
         value = value.named()
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     return [found for key, part in items for found in keyed(part, (*path, key))]
 
 
@@ -325,17 +404,17 @@ def _live(program: Program) -> list[Record]:
 
 def _why_no_path(tensors: list[fx.Node]) -> str:
     return (
-        f"no output depends linearly on the input, so F would be 0: {_where_it_ends(tensors)}\n"
-        "Tap the value before it with outputs=... (fxscope.places(model) lists the places), or give that operator a policy "
-        "under which it is linear, e.g. policy='taylor'"
+        f"no output depends linearly on the input, so F would be 0: {_where_it_ends(tensors)}\nTap the value"
+        " before it with outputs=... (fxscope.places(model) lists the places), or give that operator a"
+        " policy under which it is linear, e.g. policy='taylor'"
     )
 
 
 def _why_constant(key: Any, node: fx.Node) -> str:
     return (
-        f"the output {key!r} does not depend linearly on the probe, so that its rows are 0 and its own value is all of its r: "
-        f"{_where_it_ends([node])}\n"
-        "Name the value before it with outputs=, or give that operator a policy under which it is linear, e.g. policy='taylor'"
+        f"the output {key!r} does not depend linearly on the probe, so that its rows are 0 and its own value"
+        f" is all of its r: {_where_it_ends([node])}\nName the value before it with outputs=, or give that"
+        " operator a policy under which it is linear, e.g. policy='taylor'"
     )
 
 
@@ -351,4 +430,8 @@ def _where_it_ends(tensors: list[fx.Node]) -> str:
             stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
         else:
             stack += node.all_input_nodes
-    return "the linear path ends at:\n" + "\n".join(stops) if stops else "nothing computed from the probe leads there"
+    return (
+        "the linear path ends at:\n" + "\n".join(stops)
+        if stops
+        else "nothing computed from the probe leads there"
+    )

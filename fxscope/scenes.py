@@ -13,8 +13,14 @@ from .errors import ImageError
 INK_MEAN, INK_STD = 0.17, 0.32  # of the digits in [0, 1]; the classifiers take (ink - mean) / std
 PAINTER_MEAN, PAINTER_STD = (0.62, 0.50, 0.36), (0.24, 0.20, 0.22)
 LABELS = {
-    "background": (0, 0, 170), "facade": (0, 0, 255), "window": (0, 85, 255), "door": (0, 170, 255),
-    "cornice": (0, 255, 255), "sill": (85, 255, 170), "balcony": (170, 255, 85), "blind": (255, 255, 0),
+    "background": (0, 0, 170),
+    "facade": (0, 0, 255),
+    "window": (0, 85, 255),
+    "door": (0, 170, 255),
+    "cornice": (0, 255, 255),
+    "sill": (85, 255, 170),
+    "balcony": (170, 255, 85),
+    "blind": (255, 255, 0),
 }  # the colours that the CMP facades use
 
 
@@ -55,14 +61,20 @@ def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     unit = size / 128
     floors, columns = int(rng.integers(3, 6)), int(rng.integers(3, 6))
     tall, wide = (size - top) / floors, (right - left) / columns
-    light, glass, shade = wall * rng.uniform(1.15, 1.35), rng.uniform(0.05, 0.28, 3), rng.uniform(0.15, 0.6, 3)
+    light, glass, shade = (
+        wall * rng.uniform(1.15, 1.35),
+        rng.uniform(0.05, 0.28, 3),
+        rng.uniform(0.15, 0.6, 3),
+    )
     h, w = tall * rng.uniform(0.42, 0.6), wide * rng.uniform(0.38, 0.6)
     style = {"sill": rng.random() < 0.7, "blind": rng.random() < 0.5, "balcony": rng.random() < 0.5}
     door = int(rng.integers(columns))
     canvas.box(top - 2 * unit, top + 4 * unit, left, right, light, "cornice")
     for floor in range(floors):
         if floor and floor == floors - 1:
-            canvas.box(top + floor * tall - 2 * unit, top + floor * tall + 1 * unit, left, right, light, "cornice")
+            canvas.box(
+                top + floor * tall - 2 * unit, top + floor * tall + 1 * unit, left, right, light, "cornice"
+            )
         for column in range(columns):
             y, x = top + floor * tall + (tall - h) * 0.5 + 2 * unit, left + column * wide + (wide - w) / 2
             if floor == floors - 1 and column == door:
@@ -70,7 +82,9 @@ def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
                 continue
             canvas.window(y, x, h, w, light, glass, unit)
             if style["blind"] and rng.random() < 0.5:
-                canvas.box(y, y + h * rng.uniform(0.2, 0.6), x + unit, x + w - unit, shade * 0.5 + 0.45, "blind")
+                canvas.box(
+                    y, y + h * rng.uniform(0.2, 0.6), x + unit, x + w - unit, shade * 0.5 + 0.45, "blind"
+                )
             if style["sill"]:
                 canvas.box(y + h, y + h + 2.5 * unit, x - 2 * unit, x + w + 2 * unit, light * 1.1, "sill")
             if style["balcony"] and 0 < floor < floors - 1 and column % 2 == door % 2:
@@ -97,7 +111,7 @@ class _Canvas:
         """Courses of brick as darker lines, on some facades."""
         if rng.random() < 0.5:
             step = int(rng.integers(4, 8))
-            self.photo[top :: step, left:right] *= 0.9
+            self.photo[top::step, left:right] *= 0.9
 
     def window(self, y, x, h, w, frame, glass, unit) -> None:
         self.box(y, y + h, x, x + w, frame, "window")
@@ -114,8 +128,12 @@ class _Canvas:
         """Light that falls off across the picture, and a little noise."""
         slope = rng.uniform(-0.15, 0.15, 2)
         y, x = np.mgrid[-0.5 : 0.5 : self.size * 1j, -0.5 : 0.5 : self.size * 1j]
-        lit = self.photo * (1 + slope[0] * y + slope[1] * x)[..., None] + 0.015 * rng.standard_normal(self.photo.shape)
-        return torch.from_numpy(lit.clip(0, 1)).float().permute(2, 0, 1).contiguous(), torch.from_numpy(self.labels)
+        lit = self.photo * (1 + slope[0] * y + slope[1] * x)[..., None] + 0.015 * rng.standard_normal(
+            self.photo.shape
+        )
+        return torch.from_numpy(lit.clip(0, 1)).float().permute(2, 0, 1).contiguous(), torch.from_numpy(
+            self.labels
+        )
 
 
 def palette() -> torch.Tensor:
@@ -142,7 +160,10 @@ def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
     side = radius + 1
     x = F.pad(picture[None], (radius,) * 4, mode="reflect")
     grey = x.mean(1, keepdim=True)
-    means, spread = F.avg_pool2d(x, side, 1), F.avg_pool2d(grey * grey, side, 1) - F.avg_pool2d(grey, side, 1).square()
+    means, spread = (
+        F.avg_pool2d(x, side, 1),
+        F.avg_pool2d(grey * grey, side, 1) - F.avg_pool2d(grey, side, 1).square(),
+    )
     h, w = picture.shape[1:]
     corners = [(dy, dx) for dy in (0, radius) for dx in (0, radius)]
     means = torch.stack([means[0, :, dy : dy + h, dx : dx + w] for dy, dx in corners])

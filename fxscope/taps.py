@@ -126,8 +126,9 @@ def _check(node: fx.Node) -> None:
     kind = str(dtype).removeprefix("torch.")
     behind = "torch.view_as_real" if dtype.is_complex else "the cast"
     raise NotFloating(
-        f"the place {_name(node)} at {source_of(node)} holds values of {kind}; expected real floating ones, in "
-        f"which F can be linear. Name a place behind {behind} with inputs= (fxscope.places(model) lists them)"
+        f"the place {_name(node)} at {source_of(node)} holds values of {kind}; expected real floating ones,"
+        f" in which F can be linear. Name a place behind {behind} with inputs= (fxscope.places(model) lists"
+        " them)"
     )
 
 

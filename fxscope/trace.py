@@ -31,7 +31,12 @@ _TORCH = os.path.dirname(torch.__file__) + os.sep
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-_GLOBAL_HOOKS = tuple(name for name in vars(nn.modules.module) if name.startswith("_global_") and name.endswith(("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks")))
+_GLOBAL_HOOKS = tuple(
+    name
+    for name in vars(nn.modules.module)
+    if name.startswith("_global_")
+    and name.endswith(("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks"))
+)
 
 
 class Tracer(fx.Tracer):
@@ -78,7 +83,11 @@ class Tracer(fx.Tracer):
             return str(node.target)
         name = path
         if node.op != "call_module":
-            function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+            function = (
+                node.target
+                if isinstance(node.target, str)
+                else getattr(node.target, "__name__", str(node.target))
+            )
             if augmented(node) is not None:
                 function = function.strip("_")[1:]  # x += y is a place "add", as torchvision names it
             name = f"{path}.{function}" if path else function
@@ -125,17 +134,34 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
             graph = tracer.trace(model, fixed or None)
             after = torch.get_rng_state()
             _refuse_lost_writes(model, graph, held)
-            constants = {n.target: getattr(model, n.target) for n in graph.nodes if n.op == "get_attr" and n.target.startswith("_tensor_constant")}
-    except (fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, AssertionError, IndexError, KeyError) as error:
+            constants = {
+                n.target: getattr(model, n.target)
+                for n in graph.nodes
+                if n.op == "get_attr" and n.target.startswith("_tensor_constant")
+            }
+    except (
+        fx.proxy.TraceError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        NotImplementedError,
+        AssertionError,
+        IndexError,
+        KeyError,
+    ) as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
         reason = "it catches the error that a decision on a traced value is"
-        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}")
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}"
+        )
     if not torch.equal(before, after):
         raise TraceFailure(_draws_numbers(model))
     _drop_fixed(graph, fixed)
     graph.eliminate_dead_code(is_impure_node=is_write)
-    with unchanged(model):  # which has its own attributes again, and for this block those that tracing put on it
+    # which has its own attributes again, and for this block those that tracing put on it
+    with unchanged(model):
         for name, value in constants.items():
             setattr(model, name, value)
         return fx.GraphModule(model, graph, type(model).__name__)
@@ -151,9 +177,18 @@ def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple
     """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
     now = _versions(model)
     read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
-    lost = [n for n in read if n.target not in now or now[n.target][0] is not held[n.target][0] or now[n.target][1] != held[n.target][1]]
+    lost = [
+        n
+        for n in read
+        if n.target not in now
+        or now[n.target][0] is not held[n.target][0]
+        or now[n.target][1] != held[n.target][1]
+    ]
     if lost:
-        raise AliasingWrite(f"{lost[0].target} is written by the forward itself, and read at {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call")
+        raise AliasingWrite(
+            f"{lost[0].target} is written by the forward itself, and read at"
+            f" {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call"
+        )
 
 
 def is_write(node: fx.Node) -> bool:
@@ -185,7 +220,11 @@ def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
 def _drop_fixed(graph: fx.Graph, fixed: dict) -> None:
     """Remove the placeholders of arguments that were fixed, and the assertions torch.fx writes about them."""
     for node in [n for n in graph.nodes if n.op == "placeholder"]:
-        if str(node.target).startswith("*") or str(node.target).rsplit("_", 1)[0] in fixed or node.target in fixed:
+        if (
+            str(node.target).startswith("*")
+            or str(node.target).rsplit("_", 1)[0] in fixed
+            or node.target in fixed
+        ):
             _erase_with_users(graph, node)
 
 
@@ -196,12 +235,18 @@ def _erase_with_users(graph: fx.Graph, node: fx.Node) -> None:
 
 
 def _refuse_hooks(model: nn.Module) -> None:
-    found = [f"{path or type(model).__name__} ({kind.strip('_').replace('_', ' ')})" for path, module in model.named_modules() for kind in _HOOKS if getattr(module, kind)]
+    found = [
+        f"{path or type(model).__name__} ({kind.strip('_').replace('_', ' ')})"
+        for path, module in model.named_modules()
+        for kind in _HOOKS
+        if getattr(module, kind)
+    ]
     if found:
         raise HookedModel(
-            f"{len(found)} modules carry hooks, which a graph would lose: {', '.join(found[:8])}"
-            f"{' ...' if len(found) > 8 else ''}. Remove them (handle.remove()); for weight or spectral norm use "
-            "torch.nn.utils.parametrizations, or fold it in with torch.nn.utils.remove_weight_norm / remove_spectral_norm"
+            f"{len(found)} modules carry hooks, which a graph would lose:"
+            f" {', '.join(found[:8])}{' ...' if len(found) > 8 else ''}. Remove them (handle.remove()); for"
+            " weight or spectral norm use torch.nn.utils.parametrizations, or fold it in with"
+            " torch.nn.utils.remove_weight_norm / remove_spectral_norm"
         )
 
 
@@ -209,43 +254,75 @@ def _refuse_global_hooks() -> None:
     """Hooks on every module of the process run on the emitted graphs, too, which are modules."""
     found = [name.strip("_").replace("_", " ") for name in _GLOBAL_HOOKS if getattr(nn.modules.module, name)]
     if found:
-        raise HookedModel(f"hooks on all modules are registered ({', '.join(found)}; torch.nn.modules.module.register_module_forward_hook and its like); remove them (handle.remove())")
+        raise HookedModel(
+            f"hooks on all modules are registered ({', '.join(found)};"
+            " torch.nn.modules.module.register_module_forward_hook and its like); remove them"
+            " (handle.remove())"
+        )
 
 
 def _refuse_patched(model: nn.Module) -> None:
     """A forward, or a call, of the whole model's own is not what torch.fx traces."""
     if "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
-        what = "forward is set on the instance" if "forward" in vars(model) else "class has a __call__ of its own"
-        raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the class's forward")
+        what = (
+            "forward is set on the instance"
+            if "forward" in vars(model)
+            else "class has a __call__ of its own"
+        )
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the"
+            " class's forward"
+        )
     for path, module in model.named_modules():
-        own = type(module).__getattr__ is not nn.Module.__getattr__ or type(module).__getattribute__ is not nn.Module.__getattribute__
+        own = (
+            type(module).__getattr__ is not nn.Module.__getattr__
+            or type(module).__getattribute__ is not nn.Module.__getattribute__
+        )
         for name, value in [*module._parameters.items(), *module._buffers.items()] if own else ():
             if getattr(module, name) is not value:
-                raise TraceFailure(f"{type(model).__name__} cannot be traced symbolically: the __getattr__ of {path or 'the model'} gives another {name} than is registered, which a graph reads")
+                raise TraceFailure(
+                    f"{type(model).__name__} cannot be traced symbolically: the __getattr__ of"
+                    f" {path or 'the model'} gives another {name} than is registered, which a graph reads"
+                )
 
 
 def check_model(model: nn.Module) -> None:
     """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
     if not isinstance(model, nn.Module):
-        raise TraceFailure(f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a Module whose forward calls it")
+        raise TraceFailure(
+            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a"
+            " Module whose forward calls it"
+        )
     _refuse_global_hooks()
-    steps = [path for path, m in model.named_modules() if isinstance(m, ParametrizationList) and m.training and any(True for _ in m.buffers())]
+    steps = [
+        path
+        for path, m in model.named_modules()
+        if isinstance(m, ParametrizationList) and m.training and any(True for _ in m.buffers())
+    ]
     if steps:  # spectral norm takes a step of its power method
-        raise TraceFailure(f"{steps[0]} computes its weight anew at every call in train mode, from buffers that it changes; call .eval() on it")
-    found = {path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__}
+        raise TraceFailure(
+            f"{steps[0]} computes its weight anew at every call in train mode, from buffers that it changes;"
+            " call .eval() on it"
+        )
+    found = {
+        path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__
+    }
     if found:
         shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
         raise UnsupportedOperator(
-            f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their arithmetic is on integers, with a rounding in every layer, "
-            "so no F and r obey y1 = y0; interpret the floating model that it was made from", tuple(sorted(set(found.values()))),
+            f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their"
+            " arithmetic is on integers, with a rounding in every layer, so no F and r obey y1 = y0;"
+            " interpret the floating model that it was made from",
+            tuple(sorted(set(found.values()))),
         )
 
 
 def _draws_numbers(model: nn.Module) -> str:
     return (
-        f"{type(model).__name__} draws random numbers that do not come from its input (torch.randn(3, 4), torch.rand(1) < p): "
-        "a symbolic trace would hold one draw as a constant. Draw them by an operator on the input (torch.randn_like(x)); "
-        "torch.export, which runs the model on example inputs, takes such draws too"
+        f"{type(model).__name__} draws random numbers that do not come from its input (torch.randn(3, 4),"
+        " torch.rand(1) < p): a symbolic trace would hold one draw as a constant. Draw them by an operator"
+        " on the input (torch.randn_like(x)); torch.export, which runs the model on example inputs, takes"
+        " such draws too"
     )
 
 
@@ -254,9 +331,9 @@ def _cannot_trace(model: nn.Module, error: Exception) -> str:
     where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
-        f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\n"
-        "torch.fx records tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the "
-        "model on example inputs, takes many such models"
+        f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\ntorch.fx records"
+        " tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the"
+        " model on example inputs, takes many such models"
     )
 
 

@@ -51,11 +51,17 @@ def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.ex
 
 def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """LSTM, GRU and RNN as the products and sums of their steps; those on packed sequences, whose steps are data, stay and are refused by name."""
-    used = {n.target for n in program.graph.nodes if isinstance(n.target, torch._ops.OpOverload) and n.target.overloadpacket.__name__ in _RECURRENT}
+    used = {
+        n.target
+        for n in program.graph.nodes
+        if isinstance(n.target, torch._ops.OpOverload) and n.target.overloadpacket.__name__ in _RECURRENT
+    }
     if not used:
         return program
     known = torch.export.default_decompositions()
-    return _with_decompositions(program, {operator: known[operator] for operator in used if operator in known})
+    return _with_decompositions(
+        program, {operator: known[operator] for operator in used if operator in known}
+    )
 
 
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
@@ -93,7 +99,11 @@ def _two_images(example: Example) -> Example:
     tensors = example.tensors()
     if not tensors or any(t.dim() == 0 or t.shape[0] != 1 for t in tensors):
         return example
-    return Example(*pytree.tree_map(lambda v: torch.cat([v, v]) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)))
+    return Example(
+        *pytree.tree_map(
+            lambda v: torch.cat([v, v]) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)
+        )
+    )
 
 
 def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
@@ -102,7 +112,11 @@ def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
     size = tensors[0].shape[0] if tensors and tensors[0].dim() else None
 
     def free(value: Any) -> Any:
-        return {0: torch.export.Dim.AUTO} if isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == size else None
+        return (
+            {0: torch.export.Dim.AUTO}
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape[0] == size
+            else None
+        )
 
     return {name: pytree.tree_map(free, value) for name, value in example.given(model).items()}
 
@@ -120,7 +134,10 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever the model's own Python code raises
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise TraceFailure(f"{type(model).__name__} cannot be exported: {type(error).__name__}: {reason.strip()}\n  at {_where(error)}") from error
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be exported: {type(error).__name__}: {reason.strip()}\n  at"
+            f" {_where(error)}"
+        ) from error
     finally:
         torch_log.setLevel(level)
 
@@ -140,7 +157,11 @@ def writes(program: torch.export.ExportedProgram) -> bool:
 
 
 def _in_place(target: Any) -> bool:
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable and target.overloadpacket.__name__.endswith("_")
+    return (
+        isinstance(target, torch._ops.OpOverload)
+        and target._schema.is_mutable
+        and target.overloadpacket.__name__.endswith("_")
+    )
 
 
 class _Lifter:
@@ -162,7 +183,11 @@ class _Lifter:
         result = self._copy(self.program.graph_module)
         kinds = self.program.graph_signature.output_specs
         if self.program.graph_signature.buffers_to_mutate:
-            raise TraceFailure(f"{type(self.model).__name__} updates buffers in its forward ({next(iter(self.program.graph_signature.buffers_to_mutate.values()))}, ...), which a graph from torch.export would not; call .eval()")
+            raise TraceFailure(
+                f"{type(self.model).__name__} updates buffers in its forward"
+                f" ({next(iter(self.program.graph_signature.buffers_to_mutate.values()))}, ...), which a"
+                " graph from torch.export would not; call .eval()"
+            )
         given = [v for v, s in zip(result, kinds, strict=True) if s.kind.name == "USER_OUTPUT"]
         return self._structured(pytree.tree_unflatten(given, self.program.call_spec.out_spec))
 
@@ -181,7 +206,8 @@ class _Lifter:
             return self.program.constants[spec.target]
         path, _, name = spec.target.rpartition(".")
         module = self.model.get_submodule(path)
-        return (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]  # past a __getattr__ of the model's own
+        # past a __getattr__ of the model's own
+        return (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]
 
     def _attribute(self, path: str, value: torch.Tensor) -> fx.Node:
         self.attributes[path] = value
@@ -216,7 +242,9 @@ class _Lifter:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return args[0][args[1]]
-        new = self._spelled(node.target, args, {k: v for k, v in kwargs.items() if not (k == "pin_memory" and v is False)})
+        new = self._spelled(
+            node.target, args, {k: v for k, v in kwargs.items() if not (k == "pin_memory" and v is False)}
+        )
         if new.name != node.name:
             new._rename(node.name)
         return mark(new, place=self._place(node), module=_module(node)[0], source=_source(node))
@@ -224,9 +252,14 @@ class _Lifter:
     def _inline(self, node: fx.Node, name: str, given: list, inner: fx.GraphModule) -> Any:
         """A region without gradients or autocast is what is in it; control flow on values has no one graph."""
         if not name.startswith("wrap_with"):
-            raise TraceFailure(f"{name} keeps a branch or loop on tensor values in the graph, at {_source(node) or 'an unknown line'}; take it out of the traced module")
-        arguments = given[given.index(inner) + 1:]
-        for placeholder, value in zip([n for n in inner.graph.nodes if n.op == "placeholder"], arguments, strict=True):
+            raise TraceFailure(
+                f"{name} keeps a branch or loop on tensor values in the graph, at"
+                f" {_source(node) or 'an unknown line'}; take it out of the traced module"
+            )
+        arguments = given[given.index(inner) + 1 :]
+        for placeholder, value in zip(
+            [n for n in inner.graph.nodes if n.op == "placeholder"], arguments, strict=True
+        ):
             self.values[placeholder] = value
         return self._copy(inner)
 
@@ -252,7 +285,9 @@ class _Lifter:
                 return self.graph.call_function(function, args, kwargs)
             if name in known.methods:
                 return self.graph.call_method(name, args, kwargs)
-        return self.graph.call_function(target.overloadpacket if target.namespace == "aten" else target, args, kwargs)
+        return self.graph.call_function(
+            target.overloadpacket if target.namespace == "aten" else target, args, kwargs
+        )
 
     def _write(self, target: Any, name: str, args: tuple, kwargs: dict) -> fx.Node:
         """An in-place operator as symbolic tracing records it: a method with an underscore, or a function with ``inplace``."""
@@ -281,7 +316,11 @@ class _Lifter:
             parts = [self._structured(v) for v in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
         if hasattr(value, "__dataclass_fields__"):
-            fields = {n: self._structured(getattr(value, n)) for n in value.__dataclass_fields__ if getattr(value, n) is not None}
+            fields = {
+                n: self._structured(getattr(value, n))
+                for n in value.__dataclass_fields__
+                if getattr(value, n) is not None
+            }
             return mark(self.graph.call_function(type(value), (), fields), place=type(value).__name__)
         return value
 
@@ -308,4 +347,3 @@ def _source(node: fx.Node) -> str:
     """The innermost line of the user's own code in the node's stack trace."""
     frames = [(f, int(n)) for f, n in _FRAME.findall(node.meta.get("stack_trace") or "") if is_user_file(f)]
     return describe_line(*frames[-1]) if frames else ""
-

@@ -119,7 +119,9 @@ def _bounds(relation: Any) -> tuple[Any, Any]:
 
 def _derived(size: Size, expression: Any, symbols: dict[Any, Size]) -> Assumption:
     """A size that follows from others."""
-    return _about(size, Term(operator.eq, (size, _term(expression, symbols))), "it follows from the other sizes")
+    return _about(
+        size, Term(operator.eq, (size, _term(expression, symbols))), "it follows from the other sizes"
+    )
 
 
 def _about(size: Size, term: Term, why: str) -> Assumption:

@@ -90,8 +90,12 @@ def transform(
     if emit not in FORMS:
         raise ValueError(f"emit={emit!r}; it is one of {', '.join(FORMS)}")
     if probes not in PROBES:
-        raise ValueError(f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)")
-    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend)
+        raise ValueError(
+            f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)"
+        )
+    program = program_of(
+        model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend
+    )
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
@@ -99,7 +103,15 @@ def transform(
     return gm
 
 
-def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto") -> Program:
+def program_of(
+    model: nn.Module,
+    *,
+    policy=None,
+    inputs=None,
+    outputs=None,
+    example_inputs: "tuple | dict | Example | None" = None,
+    frontend: str = "auto",
+) -> Program:
     """The program (original graph and tape) of a model: all stages up to rewrite."""
     gm = canonical(model, example_inputs, frontend)
     if outputs is not None:
@@ -113,7 +125,9 @@ def program_of(model: nn.Module, *, policy=None, inputs=None, outputs=None, exam
     return rewrite(gm, taps)
 
 
-def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto") -> fx.GraphModule:
+def canonical(
+    model: nn.Module, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto"
+) -> fx.GraphModule:
     """The traced and canonicalised graph of a model, checked against it where example inputs are at hand.
 
     frontend   "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic, and where that fails, or gives
@@ -140,8 +154,12 @@ def canonical(model: nn.Module, example_inputs: "tuple | dict | Example | None" 
 
 
 def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
-    if example is not None and any(isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())):
-        raise TraceFailure(f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one")
+    if example is not None and any(
+        isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())
+    ):
+        raise TraceFailure(
+            f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
+        )
     gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
     gm = canonicalize(gm, model, None if example is None else _decider(gm, model, example))
     if example is not None:
@@ -175,7 +193,10 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
 def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
     """Through torch.export: with the batch free, and where the model's code does not allow that, specialised to the example's sizes."""
     if example is None:
-        raise TraceFailure(f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0, ...) to fxscope.transform")
+        raise TraceFailure(
+            f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0,"
+            " ...) to fxscope.transform"
+        )
     try:
         return _checked_export(model, example, True)
     except (TraceFailure, LawBroken, RuntimeError, IndexError, TypeError):
@@ -183,7 +204,9 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
     try:
         return _checked_export(model, example, False)
     except TraceFailure as error:
-        raise TraceFailure(f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}") from error
+        raise TraceFailure(
+            f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}"
+        ) from error
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
@@ -196,13 +219,17 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
     return _checked_lift(decomposed(program), model, example)
 
 
-def _checked_lift(program: torch.export.ExportedProgram, model: nn.Module, example: Example) -> fx.GraphModule:
+def _checked_lift(
+    program: torch.export.ExportedProgram, model: nn.Module, example: Example
+) -> fx.GraphModule:
     gm = lift(program, model)
     gm = canonicalize(gm, model, _decider(gm, model, example))
     _settle_one_image(gm, model, example)
     unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
     if unmet is not None:
-        raise TraceFailure(f"the exported graph of {type(model).__name__} is not for its own example: {unmet}")
+        raise TraceFailure(
+            f"the exported graph of {type(model).__name__} is not for its own example: {unmet}"
+        )
     check_trace(gm, model, example)
     return gm
 
@@ -218,7 +245,9 @@ def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) ->
         return
     batched = {s.input for a in known if a.kind == CONDITION for s in a.value.sizes()}
     named = list(zip(input_names(gm), example.tensors()))
-    if any(value.shape[0] != 1 for name, value in named if name in batched) and not _holds_for_one(gm, model, example, batched):
+    if any(value.shape[0] != 1 for name, value in named if name in batched) and not _holds_for_one(
+        gm, model, example, batched
+    ):
         return
     gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
     gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
@@ -239,7 +268,10 @@ def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batch
 
 
 def _ask_for_example(error: Exception) -> Exception:
-    return type(error)(f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model then goes through torch.export")
+    return type(error)(
+        f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"
+        " then goes through torch.export"
+    )
 
 
 @leaves_unchanged
@@ -265,7 +297,10 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
             expected = example.call(model)
     traced, own = tensors_of(got), tensors_of(expected)
     if len(traced) != len(own):
-        raise LawBroken(f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives {len(own)}: a Python-side state or a branch is lost in tracing")
+        raise LawBroken(
+            f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives"
+            f" {len(own)}: a Python-side state or a branch is lost in tracing"
+        )
     for a, b in zip(traced, own):
         _compare(type(model).__name__, a, b)
 
@@ -279,7 +314,10 @@ def _decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
             try:
                 looker.run(*example.clone().tensors())
             except Exception as error:
-                raise TraceFailure(f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}: {error}") from error
+                raise TraceFailure(
+                    f"the traced graph of {type(model).__name__} does not run on the example:"
+                    f" {type(error).__name__}: {error}"
+                ) from error
         return looker.told
 
     return decide
@@ -301,7 +339,10 @@ class _Looker(fx.Interpreter):
             if call is node:
                 given = self.env[argument]
                 shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
-                self.told[call, argument] = (shared, isinstance(given, torch.Tensor) and given.is_contiguous())
+                self.told[call, argument] = (
+                    shared,
+                    isinstance(given, torch.Tensor) and given.is_contiguous(),
+                )
         return value
 
 
@@ -312,7 +353,10 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
     except Exception as error:
         example.call(model)  # the model's own error, where it has one
         reason = str(error).splitlines()[0] if str(error) else ""
-        raise TraceFailure(f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}: {reason}") from error
+        raise TraceFailure(
+            f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}:"
+            f" {reason}"
+        ) from error
 
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
@@ -320,13 +364,20 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     if not expected.is_floating_point() and not expected.is_complex():
         traced, expected = traced.double(), expected.double()  # booleans have no difference
     dtypes = traced.dtype == expected.dtype
-    close = dict(rtol=1e-4, atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0, equal_nan=True)
+    close = dict(
+        rtol=1e-4,
+        atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0,
+        equal_nan=True,
+    )
     same = traced.shape == expected.shape and dtypes and torch.allclose(traced, expected, **close)
     if not same:
-        difference = (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")
+        difference = (
+            (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")
+        )
         raise LawBroken(
-            f"the traced graph of {name} does not compute what the model computes: outputs differ by {difference:.3g} where the largest is "
-            f"{expected.abs().max().item():.3g}. An in-place write to a view, a Python-side state or a value-dependent branch is lost in tracing"
+            f"the traced graph of {name} does not compute what the model computes: outputs differ by"
+            f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
+            " a view, a Python-side state or a value-dependent branch is lost in tracing"
         )
 
 
@@ -357,7 +408,11 @@ def _main_output(gm: fx.GraphModule) -> None:
     """Of an output that is a Hugging Face ``ModelOutput`` only the main tensor is read: the logits, or what stands for them."""
     output = next(n for n in gm.graph.nodes if n.op == "output")
     value = output.args[0]
-    if isinstance(value, fx.Node) and is_structure(value) and any(base.__name__ == "ModelOutput" for base in value.target.__mro__):
+    if (
+        isinstance(value, fx.Node)
+        and is_structure(value)
+        and any(base.__name__ == "ModelOutput" for base in value.target.__mro__)
+    ):
         names = [n for n in MAIN_OUTPUTS if n in value.kwargs] or list(value.kwargs)
         output.args = (value.kwargs[names[0]],)
         gm.graph.eliminate_dead_code(is_impure_node=acts)

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-# numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written to
+# numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written
+# to
 COPIED = 1 << 16
 DEEP = 3  # objects of the user's own classes, one inside the other, whose attributes are kept
 LONG = 10_000  # entries of a list or dict that are looked into; a longer one is kept as it is

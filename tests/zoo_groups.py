@@ -32,7 +32,6 @@ from zoo_walk import (
     tensors,
 )
 
-
 # ---- interpret
 
 
@@ -393,9 +392,7 @@ def main() -> None:
             try:
                 group(walk) if case.refused is None else refused(walk, case.refused)
             except Exception as error:
-                print(
-                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}"
-                )
+                print(f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}")
         for entry, message in dict(walk.refusals).items():
             print(f"{case.name} {entry}: {message}")
 

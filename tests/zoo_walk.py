@@ -223,9 +223,10 @@ def first_input(model: Any, args: tuple) -> tuple[Callable, torch.Tensor]:
     leaves, spec = pytree.tree_flatten(args)
     at = next(i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor))
     # a clone, which the model may write into
-    return lambda x: model(
-        *pytree.tree_unflatten([*leaves[:at], x.clone(), *leaves[at + 1 :]], spec)
-    ), leaves[at]
+    return (
+        lambda x: model(*pytree.tree_unflatten([*leaves[:at], x.clone(), *leaves[at + 1 :]], spec)),
+        leaves[at],
+    )
 
 
 def row_of(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

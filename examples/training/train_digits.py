@@ -17,7 +17,11 @@ from common import fit, rounded, ship
 from fxscope import scenes
 from fxscope.models.digits import DigitsResNet, DigitsVGG
 
-NETWORKS = {"digits_vgg": lambda: DigitsVGG(False), "digits_vgg_bn": lambda: DigitsVGG(True), "digits_resnet": DigitsResNet}
+NETWORKS = {
+    "digits_vgg": lambda: DigitsVGG(False),
+    "digits_vgg_bn": lambda: DigitsVGG(True),
+    "digits_resnet": DigitsResNet,
+}
 
 
 @torch.no_grad()
@@ -43,7 +47,9 @@ def train(name: str, steps: int, seed: int, batch: int, rate: float) -> torch.nn
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
@@ -53,11 +59,20 @@ def main() -> None:
     for name in args.networks:
         model = train(name, args.steps, args.seed, args.batch, args.rate)
         parameters = sum(p.numel() for p in model.parameters())
-        ship(model, name, {
-            "network": f"{type(model).__name__}, {parameters:,} parameters", "script": "examples/training/train_digits.py",
-            "data": "scikit-learn's digits at 32x32, 1347 for training, 450 held out", "seed": args.seed, "steps": args.steps, "batch": args.batch,
-            "rate": args.rate, "held_out": {"accuracy": round(accuracy(model), 5)},
-        })
+        ship(
+            model,
+            name,
+            {
+                "network": f"{type(model).__name__}, {parameters:,} parameters",
+                "script": "examples/training/train_digits.py",
+                "data": "scikit-learn's digits at 32x32, 1347 for training, 450 held out",
+                "seed": args.seed,
+                "steps": args.steps,
+                "batch": args.batch,
+                "rate": args.rate,
+                "held_out": {"accuracy": round(accuracy(model), 5)},
+            },
+        )
 
 
 if __name__ == "__main__":

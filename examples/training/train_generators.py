@@ -70,7 +70,10 @@ def facade_figures(model: nn.Module) -> dict[str, float]:
         found = scenes.nearest_label((model(2 * photo[None] - 1)[0] + 1) / 2)
         right.append((found == labels).float().mean())
         commonest.append(labels.flatten().bincount().max() / labels.numel())
-    return {"pixel_accuracy": round(torch.stack(right).mean().item(), 5), "commonest_class": round(torch.stack(commonest).mean().item(), 5)}
+    return {
+        "pixel_accuracy": round(torch.stack(right).mean().item(), 5),
+        "commonest_class": round(torch.stack(commonest).mean().item(), 5),
+    }
 
 
 @torch.no_grad()
@@ -89,13 +92,23 @@ def painter_figures(model: nn.Module) -> dict[str, dict[str, float]]:
 
 
 TASKS = {
-    "facades_resnet": (lambda: facades, facade_figures, "facades drawn by fxscope.scenes.facade, their label maps"),
-    "painter_resnet": (Photographs, painter_figures, "photographs shipped with scikit-image, the output of fxscope.scenes.painterly"),
+    "facades_resnet": (
+        lambda: facades,
+        facade_figures,
+        "facades drawn by fxscope.scenes.facade, their label maps",
+    ),
+    "painter_resnet": (
+        Photographs,
+        painter_figures,
+        "photographs shipped with scikit-image, the output of fxscope.scenes.painterly",
+    ),
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(TASKS))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -106,10 +119,22 @@ def main() -> None:
         source, figures, data = TASKS[name]
         model = train(source(), args.steps, args.seed, args.batch, args.rate)
         parameters = sum(p.numel() for p in model.parameters())
-        ship(model, name, {
-            "network": f"ResNet generator with instance norm, 12 features, 9 blocks, {parameters:,} parameters", "script": "examples/training/train_generators.py",
-            "data": data, "seed": args.seed, "steps": args.steps, "batch": args.batch, "rate": args.rate, "held_out": figures(model),
-        })
+        ship(
+            model,
+            name,
+            {
+                "network": (
+                    f"ResNet generator with instance norm, 12 features, 9 blocks, {parameters:,} parameters"
+                ),
+                "script": "examples/training/train_generators.py",
+                "data": data,
+                "seed": args.seed,
+                "steps": args.steps,
+                "batch": args.batch,
+                "rate": args.rate,
+                "held_out": figures(model),
+            },
+        )
 
 
 if __name__ == "__main__":

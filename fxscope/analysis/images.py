@@ -33,7 +33,12 @@ class Energy(Result):
         return int((self.share < part - 1e-12).sum())
 
     def numbers(self) -> dict[str, Any]:
-        return {"radius_50": self.radius(0.5), "radius_90": self.radius(0.9), "radius_99": self.radius(0.99), "share": self.share}
+        return {
+            "radius_50": self.radius(0.5),
+            "radius_90": self.radius(0.9),
+            "radius_99": self.radius(0.99),
+            "share": self.share,
+        }
 
     def plot(self, text: str = ""):
         from ..plot.analysis import energies as draw
@@ -76,7 +81,12 @@ class Invariance(Result):
         return draw(self, text)
 
 
-def invariance(columns: torch.Tensor, places: Sequence[tuple[int, int]], radius: int, reference: torch.Tensor | None = None) -> Invariance:
+def invariance(
+    columns: torch.Tensor,
+    places: Sequence[tuple[int, int]],
+    radius: int,
+    reference: torch.Tensor | None = None,
+) -> Invariance:
     """Columns (K, C, H, W) cut to ``radius`` around their places (y, x) in output pixels, and compared.
 
     reference   the same cut of a known filter, (C, 2 radius + 1, 2 radius + 1)
@@ -149,10 +159,20 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     """
     energy = row.double().square().sum(0)
     far = energy * (distance(energy.shape, place) > radius)
-    sums = F.avg_pool2d(far[None, None], window, 1, window // 2, count_include_pad=True)[0, 0] * window * window
+    sums = (
+        F.avg_pool2d(far[None, None], window, 1, window // 2, count_include_pad=True)[0, 0] * window * window
+    )
     y, x = divmod(int(sums.argmax()), energy.shape[1])
     total = float(energy.sum()) or 1.0
-    return Source(tuple(place), (y, x), window, float(sums[y, x]) / total, float(far.sum()) / total, radius, row.unsqueeze(0))
+    return Source(
+        tuple(place),
+        (y, x),
+        window,
+        float(sums[y, x]) / total,
+        float(far.sum()) / total,
+        radius,
+        row.unsqueeze(0),
+    )
 
 
 @dataclass(frozen=True)
@@ -181,7 +201,14 @@ class Reach(Result):
         return draw(self, text)
 
 
-def reach(model: nn.Module, x0: torch.Tensor, index: tuple, place: tuple[int, int] | None = None, bound: int = 84, readings: Sequence[str] = INSTANCE_NORMS) -> Reach:
+def reach(
+    model: nn.Module,
+    x0: torch.Tensor,
+    index: tuple,
+    place: tuple[int, int] | None = None,
+    bound: int = 84,
+    readings: Sequence[str] = INSTANCE_NORMS,
+) -> Reach:
     """One row of F under every reading of instance norm: ``stats`` (Fig. 2, pointwise), ``scale`` (the mean stays linear), ``taylor``.
 
     index  of the output, (c, y, x);  place  (y, x) of the input under it (default: the same)
@@ -203,7 +230,9 @@ def reach(model: nn.Module, x0: torch.Tensor, index: tuple, place: tuple[int, in
 
 def _sum_error(lin: "LinearInterpreter", row: torch.Tensor, index: tuple) -> float:
     y = float(lin.y0[0][index])
-    return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(abs(y), 1e-12)
+    return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
+        abs(y), 1e-12
+    )
 
 
 def rows_at(lin: "LinearInterpreter", places: Sequence[tuple], progress: bool = True) -> torch.Tensor:

@@ -24,16 +24,23 @@ class Result:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _figure(self, f.name)}
 
     def to_json(self) -> str:
-        return json.dumps({"kind": type(self).__name__, KEY: self.interpretation, **plain(self.numbers())}, indent=2)
+        return json.dumps(
+            {"kind": type(self).__name__, KEY: self.interpretation, **plain(self.numbers())}, indent=2
+        )
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(_short(v))}</td></tr>" for k, v in plain(self.numbers()).items())
+        rows = "".join(
+            f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(_short(v))}</td></tr>"
+            for k, v in plain(self.numbers()).items()
+        )
         return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 def _figure(record: Result, name: str) -> bool:
     value = getattr(record, name)
-    return not name.startswith("_") and name != KEY and not (isinstance(value, torch.Tensor) and value.dim() > 2)
+    return (
+        not name.startswith("_") and name != KEY and not (isinstance(value, torch.Tensor) and value.dim() > 2)
+    )
 
 
 def _short(value: Any) -> str:

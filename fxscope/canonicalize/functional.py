@@ -42,7 +42,10 @@ def _first(node: fx.Node) -> fx.Node:
 
 
 def _unknown(node: fx.Node) -> AliasingWrite:
-    return AliasingWrite(f"{operator_name(node)} writes into its argument, and has no functional form here, at {source_of(node)}; write out of place there")
+    return AliasingWrite(
+        f"{operator_name(node)} writes into its argument, and has no functional form here, at"
+        f" {source_of(node)}; write out of place there"
+    )
 
 
 def _out(make: Make, node: fx.Node) -> Values:
@@ -65,7 +68,9 @@ def one_by_one(graph: fx.Graph) -> None:
         for i, tensor in enumerate(node.args[0]):
             args = [a[i] if isinstance(a, (list, tuple)) else a for a in node.args[1:]]
             with graph.inserting_before(node):
-                graph.call_method(name.removeprefix("_foreach_"), (tensor, *args), dict(node.kwargs)).meta.update(node.meta)
+                graph.call_method(
+                    name.removeprefix("_foreach_"), (tensor, *args), dict(node.kwargs)
+                ).meta.update(node.meta)
         if node.users:
             raise _unknown(node)
         graph.erase_node(node)
@@ -78,17 +83,27 @@ def _without_flag(node: fx.Node) -> tuple[tuple, dict]:
         return node.args, kwargs
     names = aliasing.parameters(node.target)
     place = names.index("inplace")
-    return node.args[:place], {**dict(zip(names[place + 1:], node.args[place + 1:])), **kwargs}
+    return node.args[:place], {**dict(zip(names[place + 1 :], node.args[place + 1 :])), **kwargs}
 
 
 def _underscore(make: Make, node: fx.Node) -> fx.Node:
     """relu_, copy_, fill_, normal_ and the rest, as functions, methods or initialisers."""
     name, tensor = operator_name(node), _first(node)
     if node.target is getattr(torch.nn.init, "constant_", None):
-        return make(torch.full_like, (tensor, node.kwargs.get("val", node.args[1] if len(node.args) > 1 else None)))
+        return make(
+            torch.full_like, (tensor, node.kwargs.get("val", node.args[1] if len(node.args) > 1 else None))
+        )
     if name in ("copy_", "fill_"):
-        value = node.args[1] if len(node.args) > 1 else next(v for k, v in node.kwargs.items() if k in ("src", "value", "other"))
-        return make("expand_as", (value, tensor)) if isinstance(value, fx.Node) else make(torch.full_like, (tensor, value))
+        value = (
+            node.args[1]
+            if len(node.args) > 1
+            else next(v for k, v in node.kwargs.items() if k in ("src", "value", "other"))
+        )
+        return (
+            make("expand_as", (value, tensor))
+            if isinstance(value, fx.Node)
+            else make(torch.full_like, (tensor, value))
+        )
     if name in _FILLS:
         return make(torch.full_like, (tensor, _FILLS[name]))
     if name == "requires_grad_":
@@ -106,7 +121,9 @@ def _is_draw(node: fx.Node) -> bool:
     base = operator_name(node)[:-1]
     if getattr(node.target, "__module__", None) == _INIT:
         return base in ("normal", "uniform")
-    return aliasing.draws(node) and (base == "bernoulli" or registry().of_function(getattr(torch, base, None)) is None)
+    return aliasing.draws(node) and (
+        base == "bernoulli" or registry().of_function(getattr(torch, base, None)) is None
+    )
 
 
 def _drawn(make: Make, node: fx.Node, tensor: fx.Node) -> fx.Node:
@@ -115,7 +132,10 @@ def _drawn(make: Make, node: fx.Node, tensor: fx.Node) -> fx.Node:
     found = aliasing.packet(f"{base}_functional") or aliasing.packet(base)
     if found is None:
         raise _unknown(node)
-    args, kwargs = node.args[1:], {k: v for k, v in node.kwargs.items() if k not in ("tensor", "self") and v is not None}
+    args, kwargs = (
+        node.args[1:],
+        {k: v for k, v in node.kwargs.items() if k not in ("tensor", "self") and v is not None},
+    )
     if base == "bernoulli" and not args and "p" not in kwargs:
         args = (0.5,)  # without a probability the functional form reads it from the tensor
     if getattr(node.target, "__module__", None) == _INIT:
@@ -141,12 +161,25 @@ def assigned(make: Make, node: fx.Node, sizes: set[fx.Node]) -> Values:
     base, key, value = node.args
     places = _places(key, sizes)
     if places is None or isinstance(value, (list, tuple)):
-        raise AliasingWrite(f"x[...] = y with this index cannot be expressed functionally, at {source_of(node)}; use torch.where, or x.index_copy")
+        raise AliasingWrite(
+            f"x[...] = y with this index cannot be expressed functionally, at {source_of(node)}; use"
+            " torch.where, or x.index_copy"
+        )
     if not isinstance(value, fx.Node):
         none = make(torch.zeros_like, (base,), {"dtype": torch.bool})
-        written = make(torch.ops.aten.index_put.default, (none, places, make(torch.ones, ((),), {"dtype": torch.bool, "device": make(getattr, (base, "device"))})))
+        written = make(
+            torch.ops.aten.index_put.default,
+            (
+                none,
+                places,
+                make(torch.ones, ((),), {"dtype": torch.bool, "device": make(getattr, (base, "device"))}),
+            ),
+        )
         return [(base, make(torch.where, (make("expand_as", (written, base)), value, base)))]
-    number = make("reshape_as", (make(torch.arange, (make("numel", (value,)),), {"device": make(getattr, (base, "device"))}), value))
+    number = make(
+        "reshape_as",
+        (make(torch.arange, (make("numel", (value,)),), {"device": make(getattr, (base, "device"))}), value),
+    )
     none = make(torch.full_like, (base, -1), {"dtype": torch.int64})
     source = make("expand_as", (make(torch.ops.aten.index_put.default, (none, places, number)), base))
     return [(base, chosen(make, base, value, source))]

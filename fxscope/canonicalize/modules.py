@@ -35,19 +35,37 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         return
     rule, adapter = found
     names = list(rule.signature.parameters)
-    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():  # reading a weight may run its power method
-        values = adapter(module) if adapter else {n: getattr(module, n) for n in names[len(node.args):] if hasattr(module, n)}
+    # reading a weight may run its power method
+    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():
+        values = (
+            adapter(module)
+            if adapter
+            else {n: getattr(module, n) for n in names[len(node.args) :] if hasattr(module, n)}
+        )
     prepare = values.pop("input", None)
     defaults = {n: p.default for n, p in rule.signature.parameters.items()}
     with graph.inserting_before(node):
-        kwargs = {n: _argument(graph, node, module, v, model) for n, v in values.items() if n not in node.kwargs and not (v is None and defaults[n] is None)}
+        kwargs = {
+            n: _argument(graph, node, module, v, model)
+            for n, v in values.items()
+            if n not in node.kwargs and not (v is None and defaults[n] is None)
+        }
         if getattr(module, "inplace", False):
             kwargs["inplace"] = True
         args = node.args if prepare is None else (_prepared(graph, node, prepare), *node.args[1:])
         new = graph.call_function(rule.target, args, {**kwargs, **node.kwargs})
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training and module.num_batches_tracked is not None:
+        if (
+            isinstance(module, nn.modules.batchnorm._BatchNorm)
+            and module.training
+            and module.num_batches_tracked is not None
+        ):
             counter = attribute(graph, node, f"{node.target}.num_batches_tracked")
-            count = mark(graph.call_method("add_", (counter, 1)), place=info(node).place, module=info(node).module, source=info(node).source)
+            count = mark(
+                graph.call_method("add_", (counter, 1)),
+                place=info(node).place,
+                module=info(node).module,
+                source=info(node).source,
+            )
             count.meta["counts"] = True
     new.meta.update(node.meta)
     new.meta["rank_hint"] = _rank_hint(type(module))
@@ -75,7 +93,9 @@ def _argument(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: n
             return attribute(graph, node, f"{node.target}.{name}" if node.target else name)
     if parametrize.is_parametrized(module):
         return _parametrized(graph, node, module, value, model)
-    raise TypeError(f"{node.target}: a tensor that is neither a parameter nor a buffer of {type(module).__name__}")
+    raise TypeError(
+        f"{node.target}: a tensor that is neither a parameter nor a buffer of {type(module).__name__}"
+    )
 
 
 def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
@@ -119,9 +139,13 @@ def _traced_weight(chain: nn.Module, path: str) -> fx.Graph:
         with unchanged(chain), torch.no_grad():
             inner = tracer.trace(chain)
     except (fx.proxy.TraceError, TypeError) as error:
-        raise TraceFailure(f"{path} computes its weight in a way that symbolic tracing cannot see: {error}") from error
+        raise TraceFailure(
+            f"{path} computes its weight in a way that symbolic tracing cannot see: {error}"
+        ) from error
     if tracer.tensor_attrs.keys() - {*chain.parameters(), *chain.buffers()}:
-        raise TraceFailure(f"{path} computes with a tensor of its own, which is neither a parameter nor a buffer")
+        raise TraceFailure(
+            f"{path} computes with a tensor of its own, which is neither a parameter nor a buffer"
+        )
     return inner
 
 
@@ -133,7 +157,10 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
     """The computation of a parametrised tensor (weight norm, spectral norm), traced into the graph: constants of x0."""
     name = next((n for n in module.parametrizations if _equal(getattr(module, n), value)), None)
     if name is None:
-        raise TraceFailure(f"{node.target} computes its weight anew at every call (spectral norm in train mode); call .eval()")
+        raise TraceFailure(
+            f"{node.target} computes its weight anew at every call (spectral norm in train mode); call"
+            " .eval()"
+        )
     chain = module.parametrizations[name]
     path = f"{node.target}.parametrizations.{name}"
     inner = _traced_weight(chain, path)

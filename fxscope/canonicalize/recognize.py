@@ -35,11 +35,23 @@ def recognize(gm: fx.GraphModule) -> None:
 def same_value(a, b) -> bool:
     """Whether two arguments compute the same value: one node, or the same operator on the same values, written twice."""
     if not isinstance(a, fx.Node) or not isinstance(b, fx.Node):
-        return type(a) is type(b) and (len(a) == len(b) and all(map(same_value, a, b)) if isinstance(a, (list, tuple)) else a == b)
+        return type(a) is type(b) and (
+            len(a) == len(b) and all(map(same_value, a, b)) if isinstance(a, (list, tuple)) else a == b
+        )
     if a is b:
         return True
-    alike = a.op == b.op and a.target == b.target and a.op in ("call_function", "call_method") and not a.is_impure()
-    return alike and a.kwargs.keys() == b.kwargs.keys() and same_value(a.args, b.args) and all(same_value(a.kwargs[k], b.kwargs[k]) for k in a.kwargs)
+    alike = (
+        a.op == b.op
+        and a.target == b.target
+        and a.op in ("call_function", "call_method")
+        and not a.is_impure()
+    )
+    return (
+        alike
+        and a.kwargs.keys() == b.kwargs.keys()
+        and same_value(a.args, b.args)
+        and all(same_value(a.kwargs[k], b.kwargs[k]) for k in a.kwargs)
+    )
 
 
 @dataclass(frozen=True)
@@ -103,8 +115,16 @@ def _is_spread(node: fx.Node, dim) -> bool:
     rule = info(node).rule
     if rule in ("var", "std"):
         return _dims(bound(node)["dim"]) == _dims(dim)
-    squares = rule in ("square",) or rule == "pow" and bound(node)["exponent"] == 2 or rule == "mul" and len(node.all_input_nodes) == 1
-    return squares and any(info(u).rule in ("mean", "sum") and _dims(bound(u)["dim"]) == _dims(dim) for u in node.users)
+    squares = (
+        rule in ("square",)
+        or rule == "pow"
+        and bound(node)["exponent"] == 2
+        or rule == "mul"
+        and len(node.all_input_nodes) == 1
+    )
+    return squares and any(
+        info(u).rule in ("mean", "sum") and _dims(bound(u)["dim"]) == _dims(dim) for u in node.users
+    )
 
 
 def _dims(dim) -> tuple:
@@ -150,7 +170,12 @@ def _unshifted(z: fx.Node, dims: tuple) -> fx.Node:
         return z
     shift = bound(z)["other"]
     top = reduction(_argument(shift, "detach") or shift)
-    if top is not None and top.rule in ("amax", "max") and top.dims == dims and same_value(top.x, bound(z)["x"]):
+    if (
+        top is not None
+        and top.rule in ("amax", "max")
+        and top.dims == dims
+        and same_value(top.x, bound(z)["x"])
+    ):
         return bound(z)["x"]
     return z
 
@@ -203,5 +228,10 @@ def _argument(node: Any, rule: str) -> fx.Node | None:
 
 
 _LOOKS: dict[str | None, tuple[Callable[[fx.Node], tuple[str, dict] | None], ...]] = {
-    "sub": (_centring, _log_softmax), "div": (_softmax, _sigmoid), "reciprocal": (_sigmoid,), "pow": (_sigmoid,), "log": (_log_of_softmax, _softplus), "log1p": (_softplus,),
+    "sub": (_centring, _log_softmax),
+    "div": (_softmax, _sigmoid),
+    "reciprocal": (_sigmoid,),
+    "pow": (_sigmoid,),
+    "log": (_log_of_softmax, _softplus),
+    "log1p": (_softplus,),
 }

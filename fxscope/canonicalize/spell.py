@@ -11,7 +11,13 @@ from ..ir import info, mark
 from ..rules import Rule, registry
 from .writes import size_nodes
 
-_ATTRIBUTES = {"mT": (torch.transpose, (-2, -1)), "T": (torch.t, ()), "data": (torch.detach, ()), "real": (torch.real, ()), "imag": (torch.imag, ())}
+_ATTRIBUTES = {
+    "mT": (torch.transpose, (-2, -1)),
+    "T": (torch.t, ()),
+    "data": (torch.detach, ()),
+    "real": (torch.real, ()),
+    "imag": (torch.imag, ()),
+}
 _ITEMS = {"values": 0, "indices": 1}  # of max(dim), topk, sort
 
 
@@ -44,7 +50,11 @@ def bound(node: fx.Node) -> dict:
 
 def _spell_size(node: fx.Node) -> None:
     if node.target is getattr and node.args[1] in ("shape", "ndim"):
-        node.op, node.target, node.args = "call_method", {"shape": "size", "ndim": "dim"}[node.args[1]], node.args[:1]
+        node.op, node.target, node.args = (
+            "call_method",
+            {"shape": "size", "ndim": "dim"}[node.args[1]],
+            node.args[:1],
+        )
 
 
 def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
@@ -54,7 +64,11 @@ def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
         node.args = (node.args[0], *extra)
     if node.target is getattr and node.args[1] in _ITEMS:
         node.target, node.args = operator.getitem, (node.args[0], _ITEMS[node.args[1]])
-    rule = registry().of_function(node.target) if node.op == "call_function" else registry().methods.get(node.target)
+    rule = (
+        registry().of_function(node.target)
+        if node.op == "call_function"
+        else registry().methods.get(node.target)
+    )
     if rule is None:
         return []
     try:
@@ -62,7 +76,8 @@ def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
         full = rule.bind(node.args, node.kwargs)
         new = None if rule.expand is None else _expand(graph, node, rule, full)
     except TypeError as error:
-        node.meta["unspelled"] = f"its rule {rule.name} does not know this form: {error}"  # an error only where a probe arrives
+        # an error only where a probe arrives
+        node.meta["unspelled"] = f"its rule {rule.name} does not know this form: {error}"
         return []
     if new is not None:
         return new
@@ -85,7 +100,8 @@ def _expand(graph: fx.Graph, node: fx.Node, rule: Rule, full: dict) -> list[fx.N
     created = [n for n in graph.nodes if n not in before]
     for new in created:
         new.meta.update(node.meta)
-        new.meta.pop("is_wrapped", None)  # torch.fx would wrap the new target, for every later trace of the process
+        # torch.fx would wrap the new target, for every later trace of the process
+        new.meta.pop("is_wrapped", None)
         mark(new, rule=None)
     if isinstance(result, tuple):
         _hand_out(graph, node, result)

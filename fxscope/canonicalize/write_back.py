@@ -16,10 +16,44 @@ from ..aliasing import operator_name
 Make = Callable[..., fx.Node]  # (target, args, kwargs) -> a new node; a target that is a string is a method
 
 _IN_ORDER = {
-    "view", "reshape", "_unsafe_view", "view_as", "reshape_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "atleast_1d", "atleast_2d", "atleast_3d",
-    "expand", "expand_as", "broadcast_to",  # torch itself refuses to write where an entry stands for several
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "view_as",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "ravel",
+    "squeeze",
+    "unsqueeze",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "expand",
+    "expand_as",
+    "broadcast_to",  # torch itself refuses to write where an entry stands for several
 }
-_SAME = {"contiguous", "to", "type_as", "type", "float", "double", "half", "bfloat16", "cpu", "cuda", "alias", "dropout", "feature_dropout", "alpha_dropout", "dropout1d", "dropout2d", "dropout3d", "positive", "lift_fresh"}
+_SAME = {
+    "contiguous",
+    "to",
+    "type_as",
+    "type",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "cpu",
+    "cuda",
+    "alias",
+    "dropout",
+    "feature_dropout",
+    "alpha_dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "positive",
+    "lift_fresh",
+}
 _OWN_INVERSE = {"transpose", "swapaxes", "swapdims", "t", "mT", "numpy_T"}
 _PARTS = {"chunk": 0, "split": 0, "split_with_sizes": 0, "unbind": 0}
 
@@ -32,7 +66,10 @@ def put_back(make: Make, view: fx.Node, base: fx.Node, value: fx.Node) -> fx.Nod
     if name in _SAME:
         return value
     if name == "detach":  # as autograd has it: what is written in its back is a constant to it
-        return make(operator.add, (now, make(operator.sub, (make(torch.detach, (value,)), make(torch.detach, (now,))))))
+        return make(
+            operator.add,
+            (now, make(operator.sub, (make(torch.detach, (value,)), make(torch.detach, (now,))))),
+        )
     if name in _OWN_INVERSE:
         return make(view.target, (value, *view.args[1:]), dict(view.kwargs))
     found = _WRITERS.get(name)
@@ -45,8 +82,9 @@ def put_back(make: Make, view: fx.Node, base: fx.Node, value: fx.Node) -> fx.Nod
 def cannot_follow(view: fx.Node, base: fx.Node, value: fx.Node) -> AliasingWrite:
     """The error of a write whose effect on the view's base has no functional form here."""
     return AliasingWrite(
-        f"an in-place write through a view cannot be expressed functionally: {source_of(value)} writes into what was made at "
-        f"{source_of(view)}, and {info(base).place or base.name} is read later; write out of place (x = x + y) there"
+        f"an in-place write through a view cannot be expressed functionally: {source_of(value)} writes into"
+        f" what was made at {source_of(view)}, and {info(base).place or base.name} is read later; write out"
+        " of place (x = x + y) there"
     )
 
 
@@ -72,7 +110,9 @@ def _select(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.No
 
 
 def _slice(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node:
-    return make(torch.slice_scatter, (now, value, *_arguments(view, "dim", "start", "end", "step", dim=0, step=1)))
+    return make(
+        torch.slice_scatter, (now, value, *_arguments(view, "dim", "start", "end", "step", dim=0, step=1))
+    )
 
 
 def _narrow(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node | None:
@@ -83,7 +123,10 @@ def _narrow(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.No
 
 
 def _diagonal(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node:
-    return make(torch.diagonal_scatter, (now, value, *_arguments(view, "offset", "dim1", "dim2", offset=0, dim1=0, dim2=1)))
+    return make(
+        torch.diagonal_scatter,
+        (now, value, *_arguments(view, "offset", "dim1", "dim2", offset=0, dim1=0, dim2=1)),
+    )
 
 
 def _windows(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node | None:
@@ -113,14 +156,19 @@ def _by_key(make: Make, base: fx.Node, key: tuple, dim: int, value: fx.Node) -> 
     if first == slice(None):
         return _by_key(make, base, rest, dim + 1, value)
     inner = make(operator.getitem, (base, (slice(None),) * dim + (first,))) if rest else base
-    return make(torch.slice_scatter, (base, _by_key(make, inner, rest, dim + 1, value), dim, first.start, first.stop, first.step or 1))
+    return make(
+        torch.slice_scatter,
+        (base, _by_key(make, inner, rest, dim + 1, value), dim, first.start, first.stop, first.step or 1),
+    )
 
 
 def by_number(make: Make, now: fx.Node, value: fx.Node, taken: Callable[[fx.Node], fx.Node]) -> fx.Node:
     """Through the numbers of the base's entries: ``taken`` of them is where the view's entries lie, and each written one is read from there."""
     count = make("numel", (now,))
     device = make(getattr, (now, "device"))
-    places = make("reshape", (taken(make("reshape_as", (make(torch.arange, (count,), {"device": device}), now))), -1))
+    places = make(
+        "reshape", (taken(make("reshape_as", (make(torch.arange, (count,), {"device": device}), now))), -1)
+    )
     number = make(torch.arange, (make("numel", (places,)),), {"device": device})
     none = make(torch.full, ([count], -1), {"device": device})
     source = make("reshape_as", (make(torch.ops.aten.index_put.default, (none, [places], number)), now))
@@ -147,7 +195,9 @@ def put_back_part(make: Make, parts: fx.Node, item: fx.Node, now: fx.Node, value
     start = _start(make, name, parts, number, now, dim)
     if start is None:
         return None
-    return make(torch.slice_scatter, (now, value, dim, start, _plus(make, start, make("size", (value, dim))), 1))
+    return make(
+        torch.slice_scatter, (now, value, dim, start, _plus(make, start, make("size", (value, dim))), 1)
+    )
 
 
 def _start(make: Make, name: str, parts: fx.Node, number: int, now: fx.Node, dim: int) -> Any:
@@ -171,5 +221,13 @@ def _plus(make: Make, a: Any, b: Any) -> Any:
 
 
 _WRITERS: dict[str, Callable] = {
-    "permute": _permute, "movedim": _movedim, "moveaxis": _movedim, "select": _select, "slice": _slice, "narrow": _narrow, "diagonal": _diagonal, "unfold": _windows, "getitem": _item,
+    "permute": _permute,
+    "movedim": _movedim,
+    "moveaxis": _movedim,
+    "select": _select,
+    "slice": _slice,
+    "narrow": _narrow,
+    "diagonal": _diagonal,
+    "unfold": _windows,
+    "getitem": _item,
 }

@@ -22,7 +22,8 @@ from ..aliasing import Shares, operator_name
 from .functional import assigned, functional_values, one_by_one
 from .write_back import cannot_follow, put_back, put_back_part
 
-Decide = Callable[[list[tuple[fx.Node, fx.Node]]], "dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]"]  # of (call, argument): whether it is a view, whether the argument is contiguous
+# of (call, argument): whether it is a view, whether the argument is contiguous
+Decide = Callable[[list[tuple[fx.Node, fx.Node]]], "dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]"]
 
 
 def functionalize(gm: fx.GraphModule, decide: Decide | None = None) -> None:
@@ -68,7 +69,11 @@ class _Writes:
     def run(self) -> None:
         self._settle()
         for node in list(self.graph.nodes):
-            if node.op not in ("call_function", "call_method") or node in self.sizes or node.meta.get("counts"):
+            if (
+                node.op not in ("call_function", "call_method")
+                or node in self.sizes
+                or node.meta.get("counts")
+            ):
                 continue
             for base, shares in self.edges.get(node, ()):
                 if shares is Shares.ALWAYS:
@@ -76,7 +81,8 @@ class _Writes:
             if aliasing.writes(node):
                 self._write(node)
 
-    # -- what may be a view or a copy ------------------------------------------------------------------------------------------------
+    # -- what may be a view or a copy
+    # ------------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """Decide every call of which a write has to know whether it is a view; the others do not matter."""
@@ -100,12 +106,20 @@ class _Writes:
         if shares is Shares.CONTIGUOUS and not self._turned(base):
             return
         raise AliasingWrite(
-            f"{self._between(node)}: the graph alone does not tell whether {operator_name(node)} gives a view or a copy of its tensor; "
-            "write out of place (x = x + y) there, or pass example_inputs=(x0, ...) to fxscope.transform, which tell"
+            f"{self._between(node)}: the graph alone does not tell whether {operator_name(node)} gives a view"
+            " or a copy of its tensor; write out of place (x = x + y) there, or pass example_inputs=(x0,"
+            " ...) to fxscope.transform, which tell"
         )
 
     def _between(self, node: fx.Node) -> str:
-        write = next((w for w in self.graph.nodes if self.order[w] > self.order[node] and aliasing.writes(w) and w not in self.sizes), node)
+        write = next(
+            (
+                w
+                for w in self.graph.nodes
+                if self.order[w] > self.order[node] and aliasing.writes(w) and w not in self.sizes
+            ),
+            node,
+        )
         return f"an in-place write at {source_of(write)} is, or is not, seen behind {source_of(node)}"
 
     def _turned(self, node: fx.Node) -> bool:
@@ -121,7 +135,10 @@ class _Writes:
         with self.graph.inserting_before(node):
             seen = self.graph.call_method("is_contiguous", (base,))
             seen = seen if contiguous else self.graph.call_function(operator.not_, (seen,))
-            message = f"this graph takes {operator_name(node)} at {info(node).place} for {said}: its input must {'' if contiguous else 'not '}be contiguous, as in what it was made for"
+            message = (
+                f"this graph takes {operator_name(node)} at {info(node).place} for {said}: its input must"
+                f" {'' if contiguous else 'not '}be contiguous, as in what it was made for"
+            )
             check = self.graph.call_function(torch._assert, (seen, message))
         for new in (seen, check, *seen.all_input_nodes):
             if new is not base:
@@ -134,7 +151,11 @@ class _Writes:
         doubtful = (Shares.CONTIGUOUS, Shares.UNKNOWN, Shares.TANGLED)
         near: dict[fx.Node, list[tuple[fx.Node, fx.Node | None]]] = {}
         for node in self.graph.nodes:
-            pairs = [(d, Shares.ALWAYS) for d in written_nodes(node, self.sizes)] if self._is_write(node) else self.edges.get(node, ())
+            pairs = (
+                [(d, Shares.ALWAYS) for d in written_nodes(node, self.sizes)]
+                if self._is_write(node)
+                else self.edges.get(node, ())
+            )
             for base, shares in pairs:
                 through = node if shares in doubtful else None
                 near.setdefault(node, []).append((base, through))
@@ -158,7 +179,11 @@ class _Writes:
         stack = [destination]
         while stack:
             member = stack.pop()
-            if member is not destination and member is not write and any(self.order[u] > self.order[write] for u in member.users):
+            if (
+                member is not destination
+                and member is not write
+                and any(self.order[u] > self.order[write] for u in member.users)
+            ):
                 found |= paths[member]
             for other, through in near.get(member, ()):
                 if other not in paths and self.order[other] <= self.order[write]:
@@ -166,7 +191,8 @@ class _Writes:
                     stack.append(other)
         return {n for n in found if self.order[n] < self.order[write]}
 
-    # -- writes ----------------------------------------------------------------------------------------------------------------------
+    # -- writes
+    # ----------------------------------------------------------------------------------------------------------------------
 
     def _write(self, node: fx.Node) -> None:
         """Replace one in-place call by its functional form and hand the new value to everybody who shares the memory."""
@@ -175,7 +201,11 @@ class _Writes:
         if aliasing.is_assignment(node) and aliasing.is_basic(node.args[1], self.sizes):
             return self._assign_item(node)
         with self.graph.inserting_before(node):
-            values = assigned(self._make(node), node, self.sizes) if aliasing.is_assignment(node) else functional_values(self._make(node), node)
+            values = (
+                assigned(self._make(node), node, self.sizes)
+                if aliasing.is_assignment(node)
+                else functional_values(self._make(node), node)
+            )
         for destination, new in values:
             if new is not destination:
                 self._written(node, destination, new)
@@ -192,7 +222,11 @@ class _Writes:
         with self.graph.inserting_before(node):
             make = self._make(node)
             view = make(operator.getitem, (base, key))
-            new = make("expand_as", (value, view)) if isinstance(value, fx.Node) else make(torch.full_like, (view, value))
+            new = (
+                make("expand_as", (value, view))
+                if isinstance(value, fx.Node)
+                else make(torch.full_like, (view, value))
+            )
         self._is_view(view, base)
         self._written(node, view, new)
         self.graph.erase_node(node)
@@ -200,8 +234,13 @@ class _Writes:
     def _reshaped(self, node: fx.Node) -> None:
         """x.squeeze_(): the name x is, from here on, a view of what it was."""
         found = aliasing.packet(operator_name(node)[:-1])
-        if found is None or not any(r.alias_info is not None for o in aliasing.overloads_of(found) for r in o._schema.returns):
-            raise AliasingWrite(f"{operator_name(node)} gives a tensor other memory, at {source_of(node)}; make a new tensor there")
+        if found is None or not any(
+            r.alias_info is not None for o in aliasing.overloads_of(found) for r in o._schema.returns
+        ):
+            raise AliasingWrite(
+                f"{operator_name(node)} gives a tensor other memory, at {source_of(node)}; make a new tensor"
+                " there"
+            )
         old = node.args[0]
         with self.graph.inserting_before(node):
             new = self._make(node)(operator_name(node)[:-1], node.args, dict(node.kwargs))
@@ -223,7 +262,10 @@ class _Writes:
             for user in list(old.users):
                 if self.order.get(user, -1) > self.order[node]:
                     user.replace_input_with(old, current)
-        self.edges = {n: [(updated.get(b, b), s) for b, s in pairs] if self.order[n] > self.order[node] else pairs for n, pairs in self.edges.items()}
+        self.edges = {
+            n: [(updated.get(b, b), s) for b, s in pairs] if self.order[n] > self.order[node] else pairs
+            for n, pairs in self.edges.items()
+        }
 
     def _stand_in(self, updated: dict) -> None:
         """New values are views of what their predecessors were views of; one that covers all of its base (y[:] = ...) is the new base itself."""
@@ -245,7 +287,11 @@ class _Writes:
     def _propagate(self, node: fx.Node, destination: fx.Node, new: fx.Node, updated: dict) -> None:
         """Put ``new`` back through the chain of views, then take every other live view of the base again."""
         family = self._family(destination)
-        live = {a for a in family if a is not destination and any(self.order.get(u, -1) > self.order[node] for u in a.users)}
+        live = {
+            a
+            for a in family
+            if a is not destination and any(self.order.get(u, -1) > self.order[node] for u in a.users)
+        }
         if not live:
             return
         view, value, make = destination, new, self._make(node)
@@ -289,7 +335,9 @@ class _Writes:
         """Makes nodes that are known to be of the place, and the moment, of another."""
 
         def make(target: Any, args: tuple, kwargs: dict | None = None) -> fx.Node:
-            new = self.graph.create_node("call_method" if isinstance(target, str) else "call_function", target, args, kwargs or {})
+            new = self.graph.create_node(
+                "call_method" if isinstance(target, str) else "call_function", target, args, kwargs or {}
+            )
             new.meta.update(like.meta)
             self.order[new] = self.order[like]
             if is_size(new, self.sizes):
@@ -321,8 +369,30 @@ def size_nodes(graph: fx.Graph) -> set[fx.Node]:
     return found
 
 
-_SIZE_METHODS = ("size", "dim", "ndimension", "numel", "stride", "is_floating_point", "__len__", "get_device", "nelement", "element_size", "is_contiguous")
-_SIZE_FIELDS = ("shape", "ndim", "dtype", "device", "is_cuda", "layout", "requires_grad", "is_sparse", "names")
+_SIZE_METHODS = (
+    "size",
+    "dim",
+    "ndimension",
+    "numel",
+    "stride",
+    "is_floating_point",
+    "__len__",
+    "get_device",
+    "nelement",
+    "element_size",
+    "is_contiguous",
+)
+_SIZE_FIELDS = (
+    "shape",
+    "ndim",
+    "dtype",
+    "device",
+    "is_cuda",
+    "layout",
+    "requires_grad",
+    "is_sparse",
+    "names",
+)
 
 
 def is_size(node: fx.Node, known: set[fx.Node]) -> bool:
@@ -337,4 +407,8 @@ def is_size(node: fx.Node, known: set[fx.Node]) -> bool:
 
 def _plain(node: fx.Node) -> bool:
     module = getattr(node.target, "__module__", "") or ""
-    return node.op == "call_method" or module in ("_operator", "builtins", "math", "operator") or node.target in (torch.sym_max, torch.sym_min, torch._assert)
+    return (
+        node.op == "call_method"
+        or module in ("_operator", "builtins", "math", "operator")
+        or node.target in (torch.sym_max, torch.sym_min, torch._assert)
+    )

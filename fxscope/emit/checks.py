@@ -104,4 +104,6 @@ def own_assertions(program: Program) -> list[fx.Node]:
 
 
 def _of_inputs(node: fx.Node) -> bool:
-    return all(n.op == "placeholder" or info(n).role == "shape" and _of_inputs(n) for n in node.all_input_nodes)
+    return all(
+        n.op == "placeholder" or info(n).role == "shape" and _of_inputs(n) for n in node.all_input_nodes
+    )

@@ -47,7 +47,11 @@ def in_place(graph: fx.Graph) -> None:
     for node in graph.nodes:
         at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
         if at is not None:
-            node.op, node.target, node.args = "call_method", _WRITES[node.target], (node.args[at], node.args[1 - at])
+            node.op, node.target, node.args = (
+                "call_method",
+                _WRITES[node.target],
+                (node.args[at], node.args[1 - at]),
+            )
         if node.op == "call_method" and node.target == "scatter_add" and _free(node.args[0]):
             node.target = "scatter_add_"
 

@@ -37,7 +37,8 @@ class Copied:
     def placeholders(self) -> None:
         nodes = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
         for node in nodes:
-            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))  # no default: a probe follows
+            # no default: a probe follows
+            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))
 
     def copy(self, node: fx.Node) -> None:
         if node.op != "placeholder":
@@ -53,7 +54,10 @@ class Copied:
     def _check_floating(self, node: fx.Node) -> None:
         """Integers at a probed place are refused: probes and rows of their dtype would be cut off."""
         place = info(node).place or node.name
-        said = f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where integers become floating"
+        said = (
+            f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where"
+            " integers become floating"
+        )
         with Tagging(self.graph, branch="original", role="shape", place=place, origin=self.copies[node].name):
             torch._assert(self.proxy(node).is_floating_point(), said)
 
@@ -84,7 +88,9 @@ class Copied:
         """A size of a copied value, read right behind it: once, and before the value dies."""
         if (node, what, d) not in self.reads:
             copy = self.copies[node]
-            with self.graph.inserting_after(_last_placeholder(self.graph) if copy.op == "placeholder" else copy):
+            with self.graph.inserting_after(
+                _last_placeholder(self.graph) if copy.op == "placeholder" else copy
+            ):
                 self.reads[node, what, d] = _reading(self.graph, copy, what, d, info(copy))
         return fx.Proxy(self.reads[node, what, d], self.tracer)
 
@@ -170,15 +176,26 @@ class Stored:
         key = (node, what, d)
         if key not in self.made:
             entry = self._entry(node, whole=False)
-            self.made[key] = _reading(self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original"))
+            self.made[key] = _reading(
+                self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original")
+            )
         return fx.Proxy(self.made[key], self.tracer)
 
     def _entry(self, node: fx.Node, whole: bool) -> fx.Node:
         key = ("entry", node, whole)
         if key not in self.made:
             index = self.slots.index(node, whole)
-            new = self.graph.call_function(operator.getitem, (self.state, index), name=self.slots.order[index][0])
-            self.made[key] = mark(new, branch="original", role="frozen" if whole else "shape", place=info(node).place, module=info(node).module, source=info(node).source)
+            new = self.graph.call_function(
+                operator.getitem, (self.state, index), name=self.slots.order[index][0]
+            )
+            self.made[key] = mark(
+                new,
+                branch="original",
+                role="frozen" if whole else "shape",
+                place=info(node).place,
+                module=info(node).module,
+                source=info(node).source,
+            )
         return self.made[key]
 
 
@@ -188,7 +205,9 @@ def updates_statistics(node: fx.Node) -> bool:
     if rule is None or rule.name not in ("batch_norm", "instance_norm") or node.target is not rule.target:
         return False
     given = bound(node)
-    return given["running_mean"] is not None and bool(given["training" if rule.name == "batch_norm" else "use_input_stats"])
+    return given["running_mean"] is not None and bool(
+        given["training" if rule.name == "batch_norm" else "use_input_stats"]
+    )
 
 
 def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
@@ -201,14 +220,20 @@ def parameter_of(program: Program, sources: "Copied | Stored"):
 
     def find(proxy: Any) -> torch.Tensor | None:
         node = proxy.node if isinstance(proxy, fx.Proxy) else None
-        return attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
+        return (
+            attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
+        )
 
     return find
 
 
 def _reading(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: Any) -> fx.Node:
-    new = graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
-    new.meta["fxscope"] = base.but(branch="original", role="shape", rule="size", variant=None, twin=None, freezes={})
+    new = (
+        graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
+    )
+    new.meta["fxscope"] = base.but(
+        branch="original", role="shape", rule="size", variant=None, twin=None, freezes={}
+    )
     return new
 
 

@@ -55,8 +55,13 @@ def painter_resnet() -> ResnetGenerator:
 
 
 STAND_INS: dict[str, Callable[[], nn.Module]] = {
-    "pixelshuffle4x": pixelshuffle4x, "edsr_small4x": edsr_small, "digits_vgg": digits_vgg, "digits_vgg_bn": digits_vgg_bn,
-    "digits_resnet": digits_resnet, "facades_resnet": facades_resnet, "painter_resnet": painter_resnet,
+    "pixelshuffle4x": pixelshuffle4x,
+    "edsr_small4x": edsr_small,
+    "digits_vgg": digits_vgg,
+    "digits_vgg_bn": digits_vgg_bn,
+    "digits_resnet": digits_resnet,
+    "facades_resnet": facades_resnet,
+    "painter_resnet": painter_resnet,
 }
 
 

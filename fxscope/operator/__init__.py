@@ -9,4 +9,19 @@ from .storage import Storage, storage
 from .linear import FlatOperator, Operator
 from .svd import SVD, Spectrum
 
-__all__ = ["Comparison", "Contributions", "Filters", "FlatOperator", "LinearInterpreter", "LocalRow", "Operator", "SVD", "Spectrum", "Storage", "compare", "interpret", "local_row", "storage"]
+__all__ = [
+    "Comparison",
+    "Contributions",
+    "Filters",
+    "FlatOperator",
+    "LinearInterpreter",
+    "LocalRow",
+    "Operator",
+    "SVD",
+    "Spectrum",
+    "Storage",
+    "compare",
+    "interpret",
+    "local_row",
+    "storage",
+]

@@ -59,14 +59,38 @@ class Comparison:
 
     def __str__(self) -> str:
         width = max(len(r.name) for r in self.readings)
-        lines = [f"  {r.name:{width}s}  |r|/|y| {r.residual_share:.3f}   gap {r.gap:.3e}   changed {r.changed:.3%}   |row| {r.row.norm().item():.3e}" for r in self.readings]
+        lines = [
+            f"  {r.name:{width}s}  |r|/|y| {r.residual_share:.3f}   gap {r.gap:.3e}   changed {r.changed:.3%}"
+            f"   |row| {r.row.norm().item():.3e}"
+            for r in self.readings
+        ]
         return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise", *lines])
 
     def to_json(self) -> str:
         """Everything but the rows' coefficients, of which the norm is given."""
-        fields = ("name", "policy", "residual_share", "gap", "changed", "place", "distance", "energy", "spectrum", "interpretation")
-        readings = [{**{f: getattr(r, f) for f in fields}, "row_norm": norm_of([r.row]), "row_shape": list(r.row.shape)} for r in self.readings]
-        return json.dumps({"at": str(self.at), "near": self.near, "limit": self.limit, "readings": readings}, indent=2)
+        fields = (
+            "name",
+            "policy",
+            "residual_share",
+            "gap",
+            "changed",
+            "place",
+            "distance",
+            "energy",
+            "spectrum",
+            "interpretation",
+        )
+        readings = [
+            {
+                **{f: getattr(r, f) for f in fields},
+                "row_norm": norm_of([r.row]),
+                "row_shape": list(r.row.shape),
+            }
+            for r in self.readings
+        ]
+        return json.dumps(
+            {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": readings}, indent=2
+        )
 
     def plot(self, text: str = "") -> Any:
         """A figure: the rows on one symmetric scale, and their energy against distance. See ``fxscope.plot.compared``."""
@@ -77,12 +101,22 @@ class Comparison:
     def _repr_html_(self) -> str:
         head = "<tr><th></th><th>policy</th><th>|r|/|y|</th><th>gap</th><th>changed</th><th>|row|</th></tr>"
         rows = "".join(
-            f"<tr><td>{r.name}</td><td>{r.policy}</td><td>{r.residual_share:.3f}</td><td>{r.gap:.3e}</td><td>{r.changed:.3%}</td><td>{r.row.norm().item():.3e}</td></tr>" for r in self.readings
+            f"<tr><td>{r.name}</td><td>{r.policy}</td><td>{r.residual_share:.3f}</td><td>{r.gap:.3e}</td><td>{r.changed:.3%}</td><td>{r.row.norm().item():.3e}</td></tr>"
+            for r in self.readings
         )
         return f"<table><caption>readings at {self.at}</caption>{head}{rows}</table>"
 
 
-def compare(x0: torch.Tensor, readings: Any, at: Any, *, model: nn.Module | None = None, near: float = 0.01, spectrum: bool = False, seed: int = 0) -> Comparison:
+def compare(
+    x0: torch.Tensor,
+    readings: Any,
+    at: Any,
+    *,
+    model: nn.Module | None = None,
+    near: float = 0.01,
+    spectrum: bool = False,
+    seed: int = 0,
+) -> Comparison:
     """Several networks, or several readings of one, at the same x0 (1, ...) and the same output.
 
         compare(x0, {"edsr": edsr, "dncnn": dncnn}, at=(0, 12, 12))
@@ -99,7 +133,10 @@ def compare(x0: torch.Tensor, readings: Any, at: Any, *, model: nn.Module | None
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(x0)
     x = x0 + (near * norm_of([x0]) / norm_of([noise])) * noise
-    found = tuple(_read(name, network, policy, x0, x, at, spectrum) for name, (network, policy) in _entries(readings, model).items())
+    found = tuple(
+        _read(name, network, policy, x0, x, at, spectrum)
+        for name, (network, policy) in _entries(readings, model).items()
+    )
     return Comparison(at, near, found, max(r.row.abs().max().item() for r in found))
 
 
@@ -108,16 +145,32 @@ def _entries(readings: Any, model: nn.Module | None) -> dict[str, tuple[nn.Modul
         table = readings if isinstance(readings, dict) else {str(p): p for p in readings}
         return {name: (model, policy) for name, policy in table.items()}
     if not isinstance(readings, dict) or not readings:
-        raise TypeError("compare takes {name: model} or {name: (model, policy)}; for several policies of one model pass model=")
+        raise TypeError(
+            "compare takes {name: model} or {name: (model, policy)}; for several policies of one model pass"
+            " model="
+        )
     return {name: value if isinstance(value, tuple) else (value, None) for name, value in readings.items()}
 
 
-def _read(name: str, network: nn.Module, policy: Any, x0: torch.Tensor, x: torch.Tensor, at: Any, spectrum: bool) -> Reading:
+def _read(
+    name: str, network: nn.Module, policy: Any, x0: torch.Tensor, x: torch.Tensor, at: Any, spectrum: bool
+) -> Reading:
     lin = interpret(network, x0, policy=policy)
     gap, row = lin.gap(x), lin.F.row(at)
     place = _place(lin, at, row)
     distance, energy = _energy(row, place)
-    return Reading(name, _said(policy), _share(lin), gap["error"], gap["changed"], row, place, distance, energy, tuple(lin.F.svd(HEAD).s.tolist()) if spectrum else ())
+    return Reading(
+        name,
+        _said(policy),
+        _share(lin),
+        gap["error"],
+        gap["changed"],
+        row,
+        place,
+        distance,
+        energy,
+        tuple(lin.F.svd(HEAD).s.tolist()) if spectrum else (),
+    )
 
 
 def _said(policy: Any) -> str:
@@ -133,7 +186,12 @@ def _share(lin: LinearInterpreter) -> float:
 def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...]:
     """Where a row is centred: the input under the output, for images of images; else its largest coefficient."""
     outputs = lin.F.outputs.shapes[0]
-    if isinstance(at, tuple) and len(at) == len(outputs) == row.dim() and row.dim() > 1 and all(isinstance(i, int) for i in at):
+    if (
+        isinstance(at, tuple)
+        and len(at) == len(outputs) == row.dim()
+        and row.dim() > 1
+        and all(isinstance(i, int) for i in at)
+    ):
         return tuple(int((i % n + 0.5) * m / n) for i, n, m in zip(at[1:], outputs[1:], row.shape[1:]))
     spots = row.abs().sum(0) if row.dim() > 1 else row.abs()
     return tuple(int(v) for v in torch.unravel_index(spots.argmax(), spots.shape))
@@ -145,5 +203,9 @@ def _energy(row: torch.Tensor, place: tuple[int, ...]) -> tuple[tuple[int, ...],
     power = row.square().sum(0) if row.dim() > 1 else row.square()
     axes = [(torch.arange(n, device=row.device) - p).abs() for n, p in zip(power.shape, place)]
     far = torch.stack(torch.meshgrid(*axes, indexing="ij")).amax(0)
-    shares = torch.zeros(int(far.max()) + 1, dtype=power.dtype, device=row.device).index_add(0, far.flatten(), power.flatten()).cumsum(0)
+    shares = (
+        torch.zeros(int(far.max()) + 1, dtype=power.dtype, device=row.device)
+        .index_add(0, far.flatten(), power.flatten())
+        .cumsum(0)
+    )
     return tuple(range(len(shares))), tuple((shares / shares[-1].clamp_min(1e-300)).tolist())

@@ -112,25 +112,47 @@ class Contributions:
 
     def to_json(self) -> str:
         """The terms with their places, and the totals."""
-        totals = {n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")}
-        return json.dumps({"index": str(self.index), KEY: self.interpretation, **totals, "error": self.error, "terms": plain([asdict(t) for t in self.terms])}, indent=2)
+        totals = {
+            n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")
+        }
+        return json.dumps(
+            {
+                "index": str(self.index),
+                KEY: self.interpretation,
+                **totals,
+                "error": self.error,
+                "terms": plain([asdict(t) for t in self.terms]),
+            },
+            indent=2,
+        )
 
     def save(self, path: "str | Path") -> Path:
         """Terms, totals and origin into one .safetensors file."""
         terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
-        values = {"linear": _tensor(self.linear), "output": _tensor(self.output), "values": [_tensor(t.value) for t in self.terms]}
-        return write(path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values)
+        values = {
+            "linear": _tensor(self.linear),
+            "output": _tensor(self.output),
+            "values": [_tensor(t.value) for t in self.terms],
+        }
+        return write(
+            path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values
+        )
 
     @classmethod
     def load(cls, path: "str | Path") -> "Contributions":
         """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
         header, found = read(path, "contributions", "contributions")
-        terms = tuple(Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"]))
+        terms = tuple(
+            Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"])
+        )
         return cls(header["index"], _value(found["linear"]), terms, _value(found["output"]), header["origin"])
 
     def _live(self) -> tuple:
         if self._source is None:
-            raise FxscopeError("contributions from a file hold the sums alone; compute them again from the model: lin.contributions(index)")
+            raise FxscopeError(
+                "contributions from a file hold the sums alone; compute them again from the model:"
+                " lin.contributions(index)"
+            )
         return self._source
 
     def plot(self, **options: Any):
@@ -140,30 +162,53 @@ class Contributions:
         return draw(self, **{"text": f"y0[{self.index}]: {caption(self.origin)}", **options})
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>" for t in self.terms)
-        return f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 = {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
+        rows = "".join(
+            f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>"
+            for t in self.terms
+        )
+        return (
+            f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 ="
+            f" {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
+        )
 
 
-def iter_contributions(lin: "LinearInterpreter", indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
+def iter_contributions(
+    lin: "LinearInterpreter", indices: Iterable[Any], chunk: int
+) -> Iterator[Contributions]:
     """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
     graph = emit_shares(lin.program).train(lin.model.training)
-    labels = [{**label, "layer": layer_of(record)} for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])]
+    labels = [
+        {**label, "layer": layer_of(record)}
+        for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])
+    ]
     lin.check_blocks()
     indices = iter(several(indices, lin.F.outputs.name))
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)
 
 
-def _together(lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]) -> Iterator[Contributions]:
+def _together(
+    lin: "LinearInterpreter", graph: Any, labels: list[dict], indices: list[Any]
+) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
     with lin.reading():
-        x2, shares = _by_image(lin, graph, y2) if graph.meta["fxscope"]["apart"] and lin.batch > 1 else graph(*lin._args, lin.structured(y2))
+        x2, shares = (
+            _by_image(lin, graph, y2)
+            if graph.meta["fxscope"]["apart"] and lin.batch > 1
+            else graph(*lin._args, lin.structured(y2))
+        )
     linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         met = _met(lin, graph, source[1])
-        terms = (Term(label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]) for i, (label, s) in enumerate(zip(labels, shares)) if met[i])
+        terms = (
+            Term(
+                label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]
+            )
+            for i, (label, s) in enumerate(zip(labels, shares))
+            if met[i]
+        )
         yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), None, source)
 
 
@@ -179,16 +224,21 @@ def _by_image(lin: "LinearInterpreter", graph: Any, y2: Any) -> tuple[Any, list[
     """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
     B = lin.batch
     eye = torch.eye(B, device=lin.F.outputs.device)
-    each = pytree.tree_map(lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2)
+    each = pytree.tree_map(
+        lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2
+    )
     x2, shares = graph(*lin._args, lin.structured(each))
-    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [s.unflatten(0, (-1, B)).sum(2) for s in shares]
+    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [
+        s.unflatten(0, (-1, B)).sum(2) for s in shares
+    ]
 
 
 def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
     """<cotangent, value> of every probe and image, (K, B)."""
     pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
     apart = {b.shape[:1] for _, b in pairs}
-    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]  # no index means the others
+    # no index means the others
+    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]
     return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
 
 

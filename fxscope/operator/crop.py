@@ -14,7 +14,6 @@ from ..unchanged import leaves_unchanged
 from .interpreter import interpret
 from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
 
-
 MARGINS = (0, 4, 16)  # grains around the field
 
 
@@ -45,7 +44,10 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     coordinates, an output of a fixed size).
     """
     if not x0.is_floating_point():
-        raise NotFloating(f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become floating")
+        raise NotFloating(
+            f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become"
+            " floating"
+        )
     if x0.dim() != 4 or x0.shape[0] != 1:
         raise PlaceIndexError(f"local_row takes one image (1, C, H, W), got {tuple(x0.shape)}")
     graph = _graph(model)
@@ -53,7 +55,10 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     place = _place(index, tuple(whole.values[output].shape))
     box, start = _box(whole, graph, x0, needed(whole, output, (0, *place)))
     inside = x0[(slice(None), *box)]
-    inner = tuple(p - (offset(whole, output, d, start) if d in whole.follows[output] else 0) for d, p in enumerate(place, 1))
+    inner = tuple(
+        p - (offset(whole, output, d, start) if d in whole.follows[output] else 0)
+        for d, p in enumerate(place, 1)
+    )
     lin = interpret(model, inside, policy=policy, frontend="symbolic")
     return LocalRow(lin.F.row(inner), box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
 
@@ -63,10 +68,16 @@ def _graph(model: nn.Module) -> torch.fx.GraphModule:
     try:
         graph = canonical(model, None, "symbolic")
     except TraceFailure as error:
-        raise NotLocal(f"{type(model).__name__} is not traced without sizes, so that what it does on a crop is not known; {WAY_OUT}") from error
+        raise NotLocal(
+            f"{type(model).__name__} is not traced without sizes, so that what it does on a crop is not"
+            f" known; {WAY_OUT}"
+        ) from error
     inputs = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
     if len(inputs) != 1:
-        raise NotLocal(f"{type(model).__name__} takes {len(inputs)} inputs ({', '.join(inputs)}); local_row is about networks of one image; {WAY_OUT}")
+        raise NotLocal(
+            f"{type(model).__name__} takes {len(inputs)} inputs ({', '.join(inputs)}); local_row is about"
+            f" networks of one image; {WAY_OUT}"
+        )
     return graph
 
 
@@ -76,18 +87,27 @@ def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
     except NotLocal:
         raise
     except Exception as error:  # whatever an operator raises at sizes that do not suit it
-        raise NotLocal(f"the network does not run on {what}, {tuple(x.shape)}: {(str(error) or type(error).__name__).splitlines()[0]}; {WAY_OUT}") from error
+        raise NotLocal(
+            f"the network does not run on {what}, {tuple(x.shape)}:"
+            f" {(str(error) or type(error).__name__).splitlines()[0]}; {WAY_OUT}"
+        ) from error
 
 
 def _place(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) != 4 or shape[0] != 1:
         raise NotLocal(f"the output is {shape}, no image (1, C, H, W); {WAY_OUT}")
-    if not isinstance(index, tuple) or len(index) != 3 or not all(-n <= i < n for i, n in zip(index, shape[1:])):
+    if (
+        not isinstance(index, tuple)
+        or len(index) != 3
+        or not all(-n <= i < n for i, n in zip(index, shape[1:]))
+    ):
         raise PlaceIndexError(f"index {index} is not a place of the output {shape[1:]}")
     return tuple(i % n for i, n in zip(index, shape[1:]))
 
 
-def _box(whole: Traced, graph: torch.fx.GraphModule, x0: torch.Tensor, need: dict) -> tuple[tuple[slice, ...], dict[int, int]]:
+def _box(
+    whole: Traced, graph: torch.fx.GraphModule, x0: torch.Tensor, need: dict
+) -> tuple[tuple[slice, ...], dict[int, int]]:
     """The box of x0, (C, H, W), on which the network does what it does on the whole image, and where it begins.
 
     That of the field; where a slice that counts from an end needs more around it, a wider one.

@@ -47,21 +47,40 @@ class Filters:
         from ..plot import column, row
 
         if not isinstance(self.values, torch.Tensor):
-            raise ShapeError("a structure of tensors has no one picture: plot its parts with fxscope.plot.row")
-        return (row if self.kind == "row" else column)(self[which], **{"text": f"{self.kind} {self.indices[which]}: {caption(self.origin)}", **options})
+            raise ShapeError(
+                "a structure of tensors has no one picture: plot its parts with fxscope.plot.row"
+            )
+        return (row if self.kind == "row" else column)(
+            self[which], **{"text": f"{self.kind} {self.indices[which]}: {caption(self.origin)}", **options}
+        )
 
     def numbers(self) -> dict[str, Any]:
         """Sum, norm and largest magnitude of each."""
         flat = torch.cat([t.flatten(1) for t in pytree.tree_leaves(self.values)], 1)
-        said = {"kind": self.kind, "indices": list(self.indices), "sum": flat.double().sum(1).tolist(), "norm": norms(flat).tolist()}
-        return {**said, "largest": flat.abs().amax(1).tolist(), "interpretation": self.interpretation, "origin": self.origin}
+        said = {
+            "kind": self.kind,
+            "indices": list(self.indices),
+            "sum": flat.double().sum(1).tolist(),
+            "norm": norms(flat).tolist(),
+        }
+        return {
+            **said,
+            "largest": flat.abs().amax(1).tolist(),
+            "interpretation": self.interpretation,
+            "origin": self.origin,
+        }
 
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)
 
     def save(self, path: "str | Path") -> Path:
         """Everything into one .safetensors file."""
-        return write(path, "filters", {"kind": self.kind, "indices": list(self.indices), "origin": self.origin}, {"values": self.values})
+        return write(
+            path,
+            "filters",
+            {"kind": self.kind, "indices": list(self.indices), "origin": self.origin},
+            {"values": self.values},
+        )
 
     @classmethod
     def load(cls, path: "str | Path", device: Any = "cpu") -> "Filters":
@@ -70,9 +89,15 @@ class Filters:
         return cls(header["kind"], tuple(header["indices"]), found["values"], header["origin"])
 
     def __repr__(self) -> str:
-        return f"Filters({len(self)} {self.kind}s of {self.origin.get('model', 'an operator')}, {', '.join(self.indices[:4])}{', ...' if len(self) > 4 else ''})"
+        return (
+            f"Filters({len(self)} {self.kind}s of {self.origin.get('model', 'an operator')},"
+            f" {', '.join(self.indices[:4])}{', ...' if len(self) > 4 else ''})"
+        )
 
     def _repr_html_(self) -> str:
         found = self.numbers()
-        body = "".join(f"<tr><td>{i}</td><td>{s:.4g}</td><td>{n:.4g}</td><td>{m:.4g}</td></tr>" for i, s, n, m in zip(self.indices, found["sum"], found["norm"], found["largest"]))
+        body = "".join(
+            f"<tr><td>{i}</td><td>{s:.4g}</td><td>{n:.4g}</td><td>{m:.4g}</td></tr>"
+            for i, s, n, m in zip(self.indices, found["sum"], found["norm"], found["largest"])
+        )
         return f"<table><caption>{self!r}</caption><tr><th>{self.kind}</th><th>sum</th><th>norm</th><th>largest</th></tr>{body}</table>"

@@ -19,15 +19,33 @@ def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
     Raises ``PlaceIndexError`` for what is one index, {index: weight} or a mask: going through it would give other rows without a word.
     """
     if isinstance(indices, dict):
-        raise PlaceIndexError(f"{name}: several indices are a list; {{index: weight}} is one combination, row({{...}}) or rows([{{...}}])")
+        raise PlaceIndexError(
+            f"{name}: several indices are a list; {{index: weight}} is one combination, row({{...}}) or"
+            " rows([{...}])"
+        )
     if isinstance(indices, (str, bytes)) or not hasattr(indices, "__iter__") or _dim(indices) == 0:
-        raise PlaceIndexError(f"{name}: several indices are a list, got {indices!r}; one of them is row(index) or rows([index])")
-    if isinstance(indices, tuple) and indices and (all(map(_is_part, indices)) or any(part is Ellipsis or isinstance(part, slice) for part in indices)):
+        raise PlaceIndexError(
+            f"{name}: several indices are a list, got {indices!r}; one of them is row(index) or rows([index])"
+        )
+    if (
+        isinstance(indices, tuple)
+        and indices
+        and (
+            all(map(_is_part, indices))
+            or any(part is Ellipsis or isinstance(part, slice) for part in indices)
+        )
+    ):
         raise PlaceIndexError(f"{name}: {indices!r} is one index; several are a list: rows([{indices!r}])")
     if _is_mask(indices):
-        raise PlaceIndexError(f"{name}: a mask is one index, whose rows are summed: row(mask); each by itself: rows([tuple(i) for i in mask.nonzero().tolist()])")
+        raise PlaceIndexError(
+            f"{name}: a mask is one index, whose rows are summed: row(mask); each by itself: rows([tuple(i)"
+            " for i in mask.nonzero().tolist()])"
+        )
     if _dim(indices) > 1:
-        raise PlaceIndexError(f"{name}: several indices are a list of tuples, got an array: rows([tuple(i) for i in array.tolist()])")
+        raise PlaceIndexError(
+            f"{name}: several indices are a list of tuples, got an array: rows([tuple(i) for i in"
+            " array.tolist()])"
+        )
     return indices
 
 
@@ -39,22 +57,36 @@ def key(index: Any, shape: tuple[int, ...], name: str) -> tuple:
 
 def _part(part: Any, index: Any, shape: tuple[int, ...], name: str) -> Any:
     if part is None or isinstance(part, (bool, np.bool_)) or _is_mask(part) and _dim(part) == 0:
-        raise PlaceIndexError(f"{name}: index {index!r} is not in a tensor of shape {shape}: None and bools name no place")
+        raise PlaceIndexError(
+            f"{name}: index {index!r} is not in a tensor of shape {shape}: None and bools name no place"
+        )
     if _is_mask(part):
         return torch.as_tensor(part)
     if isinstance(part, (list, tuple, range, set, frozenset)) or _dim(part) > 0:
-        raise PlaceIndexError(f"{name}: {_short(part)} is no index: is it one place or several? One is a tuple, index=(c, y, x); several have rows([...]) or columns([...]); {_SUMS}")
+        raise PlaceIndexError(
+            f"{name}: {_short(part)} is no index: is it one place or several? One is a tuple, index=(c, y,"
+            f" x); several have rows([...]) or columns([...]); {_SUMS}"
+        )
     if part is Ellipsis or isinstance(part, slice):
         return part
     try:
         return operator.index(part)
     except TypeError as error:
-        raise PlaceIndexError(f"{name}: index {index!r} is not in a tensor of shape {shape}: a place is whole numbers, slices, ... or a boolean mask, got {part!r}") from error
+        raise PlaceIndexError(
+            f"{name}: index {index!r} is not in a tensor of shape {shape}: a place is whole numbers, slices,"
+            f" ... or a boolean mask, got {part!r}"
+        ) from error
 
 
 def _is_part(part: Any) -> bool:
     """What stands in an index beside others, and is none by itself in a list of them."""
-    return isinstance(part, slice) or part is Ellipsis or part is None or hasattr(part, "__index__") and _dim(part) <= 0
+    return (
+        isinstance(part, slice)
+        or part is Ellipsis
+        or part is None
+        or hasattr(part, "__index__")
+        and _dim(part) <= 0
+    )
 
 
 def _is_mask(value: Any) -> bool:

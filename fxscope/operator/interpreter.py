@@ -31,11 +31,22 @@ from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
 from .sparse import Support
 
-CPU_BUDGET, BUDGET = 1 << 28, 1 << 30  # bytes of activations that one pass of probes may take: a CPU gains nothing by more
+# bytes of activations that one pass of probes may take: a CPU gains nothing by more
+CPU_BUDGET, BUDGET = 1 << 28, 1 << 30
 
 
 @leaves_unchanged
-def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = None, outputs: Any = None, memory: str = "record", chunk: int | None = None, frontend: str = "auto", **kwargs: Any) -> "LinearInterpreter":
+def interpret(
+    model: nn.Module,
+    *args: Any,
+    policy: Any = None,
+    inputs: Any = None,
+    outputs: Any = None,
+    memory: str = "record",
+    chunk: int | None = None,
+    frontend: str = "auto",
+    **kwargs: Any,
+) -> "LinearInterpreter":
     """The linear interpreter of a model at x0: y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0.
 
         lin = interpret(model, x0);   lin(x1);   lin.F @ v;   lin.F.T @ u;   lin.F.row(i);   lin.residual
@@ -60,7 +71,9 @@ def interpret(model: nn.Module, *args: Any, policy: Any = None, inputs: Any = No
     if memory not in MODES:
         raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
     example = Example.of(Example(args, kwargs), model)
-    program = program_of(model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example, frontend=frontend)
+    program = program_of(
+        model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example, frontend=frontend
+    )
     return LinearInterpreter(model, program, example.tensors(), memory, chunk, str(policy or "freeze"))
 
 
@@ -72,7 +85,9 @@ class LinearInterpreter:
     F          the linear part, an ``Operator``;   residual   r, of y0's structure
     """
 
-    def __init__(self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str):
+    def __init__(
+        self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str
+    ):
         self.model, self.program, self.policy, self.memory = model, program, policy, memory
         self._given = args[0]
         self._parts = emit_parts(program, "stacked")
@@ -86,18 +101,42 @@ class LinearInterpreter:
             with self._draw.again():
                 self.x = self._probed(self._args)
             meta = self._parts["record"].meta["fxscope"]
-            _finite(program, self._args, y0, tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]), self._draw)
+            _finite(
+                program,
+                self._args,
+                y0,
+                tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]),
+                self._draw,
+            )
         self.y0 = y0
         own = tuple(n not in meta["folded"] for n in meta["state"])
         self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
-        held = {"x0": self._args, "x": tensors_of(self.x), "y0": tensors_of(y0), "states": self._kept.tensors()}
+        held = {
+            "x0": self._args,
+            "x": tensors_of(self.x),
+            "y0": tensors_of(y0),
+            "states": self._kept.tensors(),
+        }
         for name, tensors in held.items():
             self.fresh.hold(name, tensors)
         self.batch = self._args[0].shape[0]
         chunk = chunk or _chunk(program, self._args[0].device)
         outputs = Space.of("y2", self._outputs(y0), self.batch)
-        outputs = replace(outputs, constant={i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))})
-        self.F = Operator(self._replay, self._pullback, Space.of("x1", self.x, self.batch), outputs, chunk, self.batch, support=lambda: Support(program, self.F), origin=lambda: of_interpreter(self), blocks=self.check_blocks)
+        outputs = replace(
+            outputs,
+            constant={i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))},
+        )
+        self.F = Operator(
+            self._replay,
+            self._pullback,
+            Space.of("x1", self.x, self.batch),
+            outputs,
+            chunk,
+            self.batch,
+            support=lambda: Support(program, self.F),
+            origin=lambda: of_interpreter(self),
+            blocks=self.check_blocks,
+        )
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -175,7 +214,9 @@ class LinearInterpreter:
             return value.expand((*head, *value.shape))
 
         floating = (isinstance(v, torch.Tensor) and v.is_floating_point() for v in given)
-        return pytree.tree_unflatten([next(each) if own else other(v) for own, v in zip(floating, given)], spec)
+        return pytree.tree_unflatten(
+            [next(each) if own else other(v) for own, v in zip(floating, given)], spec
+        )
 
     def contributions(self, index: Any) -> Contributions:
         """F x0 and every additive constant of the network, as they add up to y0[index] (paper, Theorem 1)."""
@@ -202,7 +243,12 @@ class LinearInterpreter:
         if not hasattr(self, "_mixes"):
             self._mixes = self.batch > 1 and self._reads_others()
         if self._mixes:
-            warnings.warn("images of the batch mix: an output of one depends on others, and a row is the sum over them all", ImagesMix, stacklevel=2)
+            warnings.warn(
+                "images of the batch mix: an output of one depends on others, and a row is the sum over"
+                " them all",
+                ImagesMix,
+                stacklevel=2,
+            )
 
     def _reads_others(self) -> bool:
         spaces = self.F.inputs, self.F.outputs
@@ -229,7 +275,9 @@ class LinearInterpreter:
         unit = power_of_two(norm_of(y))
         u = [t / unit for t in y]
         pulled = pytree.tree_leaves(self._pullback(self.F.outputs.build([t.unsqueeze(0) for t in u])))
-        total = sum(_product(a, b) for a, b in zip(pulled, pytree.tree_leaves(self.x))) + sum(_product(a, b) for a, b in zip(u, r))
+        total = sum(_product(a, b) for a, b in zip(pulled, pytree.tree_leaves(self.x))) + sum(
+            _product(a, b) for a, b in zip(u, r)
+        )
         size = sum(_product(a, b) for a, b in zip(u, y))
         return abs(total - size) / size if size else abs(total)
 
@@ -243,7 +291,11 @@ class LinearInterpreter:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
         with self.reading():
             y, states = self._parts["record"](*args)
-        pairs = [(a, b) for a, b in zip(self._kept.get(), states) if a.dtype in (torch.bool, torch.int64) and a.numel()]
+        pairs = [
+            (a, b)
+            for a, b in zip(self._kept.get(), states)
+            if a.dtype in (torch.bool, torch.int64) and a.numel()
+        ]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
         return {"error": self._gap(args, y), "changed": changed / total if total else 0.0}
 
@@ -253,7 +305,10 @@ class LinearInterpreter:
             x1 = self._probed(args)
         got, expected = (
             pytree.tree_leaves(value)
-            for value in (self._linear(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)), self._outputs(y))
+            for value in (
+                self._linear(x1 if self.F.inputs.batched else pytree.tree_map(lambda t: t[0], x1)),
+                self._outputs(y),
+            )
         )
         off, size = norm_of(a.reshape(b.shape) - b for a, b in zip(got, expected)), norm_of(expected)
         if not size:
@@ -306,21 +361,30 @@ class LinearInterpreter:
     def __repr__(self) -> str:
         constant = "".join(f", constant output {key!r}" for key in self.constant_outputs)
         kept = f"{self.memory}: {self.nbytes / 2**20:.2f} MiB"
-        return f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy}, {kept}{constant})"
+        return (
+            f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"
+            f" {kept}{constant})"
+        )
 
 
 def _fields(y: Any) -> Any:
     """An output dataclass as a dict of its tensors; other structures as they are."""
     if not hasattr(y, "__dataclass_fields__"):
         return y
-    return {name: getattr(y, name) for name in y.__dataclass_fields__ if isinstance(getattr(y, name), torch.Tensor)}
+    return {
+        name: getattr(y, name)
+        for name in y.__dataclass_fields__
+        if isinstance(getattr(y, name), torch.Tensor)
+    }
 
 
 def _product(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double().flatten() * b.double().flatten()).sum())
 
 
-def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...], draw: Draw) -> None:
+def _finite(
+    program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...], draw: Draw
+) -> None:
     """Raise ``NonFinite`` with the first node whose value is not finite, where a state or the output is not.
 
     A value that the model's own constants make infinite (a causal mask) is none of x0's.
@@ -335,13 +399,22 @@ def _finite(program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: t
         def run_node(self, node):
             value = super().run_node(node)
             if isinstance(value, torch.Tensor) and not _is_finite(value):
-                given = info(node).role in ("const", "sized") or masked & set(node.all_input_nodes) or any(isinstance(v, float) and math.isinf(v) for v in node.args)
+                given = (
+                    info(node).role in ("const", "sized")
+                    or masked & set(node.all_input_nodes)
+                    or any(isinstance(v, float) and math.isinf(v) for v in node.args)
+                )
                 masked.add(node) if given else found.append(node)
             return value
 
     with draw.again():
         Finder(program.gm).run(*args)
-    where = f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do so, at {source_of(found[0])}" if found else "a recorded state holds NaN or infinite values at this x0"
+    where = (
+        f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do"
+        f" so, at {source_of(found[0])}"
+        if found
+        else "a recorded state holds NaN or infinite values at this x0"
+    )
     raise NonFinite(f"{where}; the interpreter is about finite ones (emitted graphs let them through)")
 
 
@@ -351,7 +424,11 @@ def _is_finite(value: torch.Tensor) -> bool:
 
 def _chunk(program: Program, device: torch.device) -> int:
     """Probes that fit the budget: a pass holds about four tensors of the largest size at once."""
-    sizes = [n.meta["val"].numel() * n.meta["val"].element_size() for n in program.gm.graph.nodes if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"]
+    sizes = [
+        n.meta["val"].numel() * n.meta["val"].element_size()
+        for n in program.gm.graph.nodes
+        if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"
+    ]
     if not sizes:
         raise FxscopeError("the graph holds no sizes; interpret it with example inputs")
     return max(1, min(256, (CPU_BUDGET if device.type == "cpu" else BUDGET) // (4 * max(sizes))))

@@ -39,8 +39,17 @@ class Operator:
     __array_ufunc__ = None  # numpy's numbers leave their products to this class
 
     def __init__(
-        self, forward: Callable, adjoint: Callable, inputs: Space, outputs: Space, chunk: int = 32, batch: int = 1,
-        support: Callable | None = None, origin: Callable | None = None, blocks: Callable | None = None, factor: float = 1.0,
+        self,
+        forward: Callable,
+        adjoint: Callable,
+        inputs: Space,
+        outputs: Space,
+        chunk: int = 32,
+        batch: int = 1,
+        support: Callable | None = None,
+        origin: Callable | None = None,
+        blocks: Callable | None = None,
+        factor: float = 1.0,
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
@@ -63,7 +72,14 @@ class Operator:
     def T(self) -> "Operator":
         """The transpose, an operator of the same class."""
         return Operator(
-            self._adjoint, self._forward, self.outputs, self.inputs, self.chunk, self.batch, blocks=self._blocks, factor=self.factor
+            self._adjoint,
+            self._forward,
+            self.outputs,
+            self.inputs,
+            self.chunk,
+            self.batch,
+            blocks=self._blocks,
+            factor=self.factor,
         )
 
     @property
@@ -80,8 +96,14 @@ class Operator:
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
         size = -(-K // -(-K // self.chunk))  # passes of one size: 8 probes, 7 at most together, are 4 and 4
-        done = [self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec)) for i in range(0, K, size)]
-        each = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*(pytree.tree_leaves(d) for d in done))]
+        done = [
+            self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec))
+            for i in range(0, K, size)
+        ]
+        each = [
+            torch.cat(parts) if len(parts) > 1 else parts[0]
+            for parts in zip(*(pytree.tree_leaves(d) for d in done))
+        ]
         each = [multiplied(t, self.factor) for t in each]
         return self.outputs.unstack(self.outputs.build(each), head)
 
@@ -91,7 +113,9 @@ class Operator:
 
     def columns(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
         """F e_j for every index, (R, *outputs)."""
-        found = [y for _, y in self._iterate(list(several(indices, self.inputs.name)), self.chunk, None, progress)]
+        found = [
+            y for _, y in self._iterate(list(several(indices, self.inputs.name)), self.chunk, None, progress)
+        ]
         if not found:
             return self.outputs.build(self.outputs.zeros(0))
         return pytree.tree_map(lambda *t: torch.stack(t), *found)
@@ -104,13 +128,23 @@ class Operator:
 
         Raises ``PlaceIndexError``, also for a list or an array of whole numbers, which may mean one place or several.
         """
-        return self.rows([index], progress=False)[0] if not self._structured(self.inputs) else pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
+        return (
+            self.rows([index], progress=False)[0]
+            if not self._structured(self.inputs)
+            else pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
+        )
 
     def column(self, index: Any) -> Any:
         """The column of an input, F e_j: its projective filter (paper, eq. 9)."""
-        return self.columns([index], progress=False)[0] if not self._structured(self.outputs) else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
+        return (
+            self.columns([index], progress=False)[0]
+            if not self._structured(self.outputs)
+            else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
+        )
 
-    def filters(self, rows: Iterable[Any] | None = None, columns: Iterable[Any] | None = None, progress: bool = True) -> Filters:
+    def filters(
+        self, rows: Iterable[Any] | None = None, columns: Iterable[Any] | None = None, progress: bool = True
+    ) -> Filters:
         """Rows (receptive filters) or columns (projective filters) as a record that knows what it is of, shows, saves and loads itself."""
         if (rows is None) == (columns is None):
             raise FxscopeError("filters takes rows= or columns=, a list of indices")
@@ -122,11 +156,15 @@ class Operator:
     def _structured(space: Space) -> bool:
         return not space.spec.is_leaf()
 
-    def iter_rows(self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True) -> Iterator[tuple[Any, Any]]:
+    def iter_rows(
+        self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True
+    ) -> Iterator[tuple[Any, Any]]:
         """(index, row) one by one, computed ``chunk`` at a time and moved to ``out_device``: for more rows than memory holds."""
         return self.T._iterate(several(indices, self.outputs.name), chunk or self.chunk, out_device, progress)
 
-    def _iterate(self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool) -> Iterator[tuple[Any, Any]]:
+    def _iterate(
+        self, indices: Iterable[Any], chunk: int, out_device: Any, progress: bool
+    ) -> Iterator[tuple[Any, Any]]:
         if chunk < 1:
             raise ShapeError(f"chunk={chunk}: at least one probe goes through at once")
         known = list(indices) if isinstance(indices, (list, tuple)) else None
@@ -165,13 +203,26 @@ class Operator:
         flat = self.flat
 
         def real(operator: FlatOperator, v: np.ndarray) -> np.ndarray:
-            return as_numpy(operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device))
+            return as_numpy(
+                operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)
+            )
 
         def through(operator: FlatOperator) -> Callable:
-            return lambda v: real(operator, v.real) + 1j * real(operator, v.imag) if np.iscomplexobj(v) else real(operator, v)
+            return lambda v: (
+                real(operator, v.real) + 1j * real(operator, v.imag)
+                if np.iscomplexobj(v)
+                else real(operator, v)
+            )
 
         forward, backward = through(flat), through(flat.T)
-        return LinearOperator(self.shape, matvec=lambda v: forward(v.reshape(-1)), rmatvec=lambda v: backward(v.reshape(-1)), matmat=forward, rmatmat=backward, dtype=as_numpy(torch.empty(0, dtype=self.dtype)).dtype)
+        return LinearOperator(
+            self.shape,
+            matvec=lambda v: forward(v.reshape(-1)),
+            rmatvec=lambda v: backward(v.reshape(-1)),
+            matmat=forward,
+            rmatmat=backward,
+            dtype=as_numpy(torch.empty(0, dtype=self.dtype)).dtype,
+        )
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
         """The whole matrix (N, n), by rows or by columns, whichever is fewer; entries are those of the flattened spaces."""
@@ -202,12 +253,27 @@ class Operator:
 
     def _supported(self) -> Support:
         if self._support is None:
-            raise NotLocal("the support is known for lin.F, its multiples and its restrictions, not for transposes, sums and products")
+            raise NotLocal(
+                "the support is known for lin.F, its multiples and its restrictions, not for transposes, sums"
+                " and products"
+            )
         if self._structured(self.inputs) or self._structured(self.outputs):
-            raise NotLocal("the support is known for one input and one output; name them with inputs= and outputs=")
+            raise NotLocal(
+                "the support is known for one input and one output; name them with inputs= and outputs="
+            )
         return self._support()
 
-    def svd(self, k: int, method: str | None = None, tol: float = 1e-5, seed: int = 0, progress: bool = True, start: SVD | None = None, max_passes: int | None = None, **options: Any) -> SVD:
+    def svd(
+        self,
+        k: int,
+        method: str | None = None,
+        tol: float = 1e-5,
+        seed: int = 0,
+        progress: bool = True,
+        start: SVD | None = None,
+        max_passes: int | None = None,
+        **options: Any,
+    ) -> SVD:
         """The k largest singular values with eigen-inputs v and eigen-outputs u: F v = s u, F^T u = s v, without the matrix.
 
         method   None or "lanczos" (``block=``, ``look=``); "dense" where F has few rows or columns; "power" (the paper's Algorithm 1:
@@ -222,7 +288,9 @@ class Operator:
         """
         return svd(self, k, method, tol, seed, progress, start, max_passes, **options)
 
-    def norm(self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True) -> Estimate:
+    def norm(
+        self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
+    ) -> Estimate:
         """The largest singular value (``ord=2``) or the Frobenius norm ("fro"), with an error; ``float()`` of it is the number.
 
         "fro" is exact where all of F takes at most twice ``probes`` passes, and else Hutch++.
@@ -257,24 +325,50 @@ class Operator:
     def _after(self, first: "Operator") -> "Operator":
         """self @ first: first acts first."""
         if first.outputs.shapes != self.inputs.shapes:
-            raise ShapeError(f"cannot multiply: the first gives {first.outputs.shapes}, the second takes {self.inputs.shapes}")
+            raise ShapeError(
+                f"cannot multiply: the first gives {first.outputs.shapes}, the second takes"
+                f" {self.inputs.shapes}"
+            )
         return Operator(
-            lambda v: self._forward(first._forward(v)), lambda u: first._adjoint(self._adjoint(u)), first.inputs, self.outputs,
-            min(self.chunk, first.chunk), self.batch, factor=self.factor * first.factor,
+            lambda v: self._forward(first._forward(v)),
+            lambda u: first._adjoint(self._adjoint(u)),
+            first.inputs,
+            self.outputs,
+            min(self.chunk, first.chunk),
+            self.batch,
+            factor=self.factor * first.factor,
         )
 
     def __mul__(self, factor: float) -> "Operator":
-        number = isinstance(factor, numbers.Number) or isinstance(factor, (torch.Tensor, np.ndarray)) and factor.ndim == 0
+        number = (
+            isinstance(factor, numbers.Number)
+            or isinstance(factor, (torch.Tensor, np.ndarray))
+            and factor.ndim == 0
+        )
         if not number:
             return NotImplemented  # a product of operators is F @ G
-        if isinstance(factor, complex) or getattr(factor, "dtype", None) in _COMPLEX or not math.isfinite(factor):
-            raise FxscopeError(f"F is real, and so are its multiples: a factor is a finite real number, got {factor}")
+        if (
+            isinstance(factor, complex)
+            or getattr(factor, "dtype", None) in _COMPLEX
+            or not math.isfinite(factor)
+        ):
+            raise FxscopeError(
+                f"F is real, and so are its multiples: a factor is a finite real number, got {factor}"
+            )
         return self._times(self.factor * float(factor))
 
     def _times(self, factor: float) -> "Operator":
         """The same products with another factor."""
         return Operator(
-            self._forward, self._adjoint, self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks, factor=factor
+            self._forward,
+            self._adjoint,
+            self.inputs,
+            self.outputs,
+            self.chunk,
+            self.batch,
+            self._support,
+            blocks=self._blocks,
+            factor=factor,
         )
 
     __rmul__ = __mul__
@@ -289,18 +383,27 @@ class Operator:
         return self if other == 0 else NotImplemented  # sum() begins with 0
 
     def __add__(self, other: "Operator") -> "Operator":
-        if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (self.inputs.shapes, self.outputs.shapes):
+        if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (
+            self.inputs.shapes,
+            self.outputs.shapes,
+        ):
             raise ShapeError("a sum needs two operators between the same spaces")
 
         factor = max(self.factor, other.factor, key=abs) or 1.0
-        a, b = self.factor / factor, other.factor / factor  # one of them is 1: what both are multiplied with stays apart
+        # one of them is 1: what both are multiplied with stays apart
+        a, b = self.factor / factor, other.factor / factor
 
         def both(f: Callable, g: Callable) -> Callable:
             return lambda v: pytree.tree_map(lambda x, y: multiplied(x, a) + multiplied(y, b), f(v), g(v))
 
         return Operator(
-            both(self._forward, other._forward), both(self._adjoint, other._adjoint), self.inputs, self.outputs,
-            min(self.chunk, other.chunk), self.batch, factor=factor,
+            both(self._forward, other._forward),
+            both(self._adjoint, other._adjoint),
+            self.inputs,
+            self.outputs,
+            min(self.chunk, other.chunk),
+            self.batch,
+            factor=factor,
         )
 
     def __sub__(self, other: "Operator") -> "Operator":
@@ -308,20 +411,37 @@ class Operator:
 
     def restrict(self, inputs: Any = None, outputs: Any = None) -> "Operator":
         """The operator between parts of its spaces: everything outside the named indices (slices, masks) is zero."""
-        masks = [None if index is None else space.cotangents([index], self.batch) for space, index in ((self.inputs, inputs), (self.outputs, outputs))]
-        masks = [None if m is None else space.stack(m)[0] for m, space in zip(masks, (self.inputs, self.outputs))]
+        masks = [
+            None if index is None else space.cotangents([index], self.batch)
+            for space, index in ((self.inputs, inputs), (self.outputs, outputs))
+        ]
+        masks = [
+            None if m is None else space.stack(m)[0] for m, space in zip(masks, (self.inputs, self.outputs))
+        ]
 
         def masked(value: Any, mask: Any) -> Any:
             return value if mask is None else pytree.tree_map(torch.mul, value, mask)
 
         return Operator(
-            lambda v: masked(self._forward(masked(v, masks[0])), masks[1]), lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
-            self.inputs, self.outputs, self.chunk, self.batch, self._support, blocks=self._blocks, factor=self.factor,
+            lambda v: masked(self._forward(masked(v, masks[0])), masks[1]),
+            lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
+            self.inputs,
+            self.outputs,
+            self.chunk,
+            self.batch,
+            self._support,
+            blocks=self._blocks,
+            factor=self.factor,
         )
 
     def __repr__(self) -> str:
         N, n = self.shape
-        return f"Operator({N} x {n}, {self.inputs.shapes[0] if len(self.inputs.shapes) == 1 else self.inputs.shapes} -> {self.outputs.shapes[0] if len(self.outputs.shapes) == 1 else self.outputs.shapes}, {self.dtype})"
+        return (
+            f"Operator({N} x {n},"
+            f" {self.inputs.shapes[0] if len(self.inputs.shapes) == 1 else self.inputs.shapes} ->"
+            f" {self.outputs.shapes[0] if len(self.outputs.shapes) == 1 else self.outputs.shapes},"
+            f" {self.dtype})"
+        )
 
 
 class FlatOperator:
@@ -341,7 +461,10 @@ class FlatOperator:
     def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
         n = self.shape[1]
         if not isinstance(v, torch.Tensor) or v.dim() not in (1, 2) or v.shape[0] != n:
-            raise ShapeError(f"flat vectors are ({n},) or ({n}, k), got {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}")
+            raise ShapeError(
+                f"flat vectors are ({n},) or ({n}, k), got"
+                f" {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}"
+            )
         columns = v.unsqueeze(1) if v.dim() == 1 else v
         given, start, inputs = [], 0, self.operator.inputs
         for shape, dtype in zip(inputs.shapes, inputs.dtypes):
@@ -350,7 +473,9 @@ class FlatOperator:
             given.append(part.to(dtype) if v.dtype == inputs.dtype else part)
             start += size
         found = self.operator @ self.operator.inputs.build(given)
-        flat = torch.cat([t.flatten(1) for t in ([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)])], 1).T
+        flat = torch.cat(
+            [t.flatten(1) for t in [t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)]], 1
+        ).T
         return flat[:, 0] if v.dim() == 1 else flat
 
     matvec = __matmul__

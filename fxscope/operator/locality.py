@@ -67,7 +67,11 @@ def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtyp
         value = traced.values[node]
         if isinstance(value, torch.Tensor):
             _trace_node(traced, node)
-        elif isinstance(value, (tuple, list)) and not isinstance(value, torch.Size) and traced.depends & set(node.all_input_nodes):
+        elif (
+            isinstance(value, (tuple, list))
+            and not isinstance(value, torch.Size)
+            and traced.depends & set(node.all_input_nodes)
+        ):
             traced.depends.add(node)  # several tensors: each is traced where it is taken
     if output not in traced.follows:
         raise NotLocal(f"the output does not depend on the image's values; {WAY_OUT}")
@@ -78,7 +82,10 @@ def output_of(gm: fx.GraphModule) -> fx.Node:
     """The one tensor that a graph gives."""
     found = next(n for n in gm.graph.nodes if n.op == "output").args[0]
     if not isinstance(found, fx.Node):
-        raise NotLocal(f"the model gives a {type(found).__name__}; local_row is about networks that give one tensor; {WAY_OUT}")
+        raise NotLocal(
+            f"the model gives a {type(found).__name__}; local_row is about networks that give one tensor;"
+            f" {WAY_OUT}"
+        )
     return found
 
 
@@ -98,26 +105,55 @@ def _trace_node(traced: Traced, node: fx.Node) -> None:
     local = None if rule is None else rule.local
     read = [] if local is None else _reads(traced, node, call, item)
     used = [(n, axes) for n, axes in read if axes is not None and n not in traced.uniform]
-    if read and not used and all(axes is None for _, axes in read) or read and not used and local in (elementwise, broadcast):
+    if (
+        read
+        and not used
+        and all(axes is None for _, axes in read)
+        or read
+        and not used
+        and local in (elementwise, broadcast)
+    ):
         traced.uniform.add(node)
     elif not any(n in traced.depends for n in call.all_input_nodes):
-        if any(n in traced.sized or n in traced.uniform or not isinstance(traced.values[n], torch.Tensor) for n in call.all_input_nodes):
+        if any(
+            n in traced.sized or n in traced.uniform or not isinstance(traced.values[n], torch.Tensor)
+            for n in call.all_input_nodes
+        ):
             traced.sized.add(node)
     elif used:
         traced.depends.add(node)
         _join(traced, node, used)
-    if node not in traced.uniform and node not in traced.follows and any(n in traced.depends for n in call.all_input_nodes):
-        raise NotLocal(f"{_named(call)} is not known to be local: what it gives may depend on the whole image; {WAY_OUT}")
+    if (
+        node not in traced.uniform
+        and node not in traced.follows
+        and any(n in traced.depends for n in call.all_input_nodes)
+    ):
+        raise NotLocal(
+            f"{_named(call)} is not known to be local: what it gives may depend on the whole image; {WAY_OUT}"
+        )
 
 
-def _reads(traced: Traced, node: fx.Node, call: fx.Node, item: int | None) -> list[tuple[fx.Node, dict[int, Axis] | None]]:
+def _reads(
+    traced: Traced, node: fx.Node, call: fx.Node, item: int | None
+) -> list[tuple[fx.Node, dict[int, Axis] | None]]:
     """(operand, how it is read) of every tensor that a call takes, by its rule."""
     rule, arguments, values = rule_of(call), bound(call), traced.values
-    given = [(name, at, n) for name, value in arguments.items() if name not in rule.ignores for at, n in enumerate(nodes_of(value)) if isinstance(values.get(n), torch.Tensor)]
-    site = Site(fx.node.map_arg(arguments, lambda n: values[n]), tuple(values[node].shape), item, values[call])
+    given = [
+        (name, at, n)
+        for name, value in arguments.items()
+        if name not in rule.ignores
+        for at, n in enumerate(nodes_of(value))
+        if isinstance(values.get(n), torch.Tensor)
+    ]
+    site = Site(
+        fx.node.map_arg(arguments, lambda n: values[n]), tuple(values[node].shape), item, values[call]
+    )
     if not getattr(rule.local, "sized", False):
         traced.numbers[node] = _numbers(site.arguments)
-    return [(n, rule.local(site, Operand(name, at, tuple(values[n].shape), values[n].dtype))) for name, at, n in given]
+    return [
+        (n, rule.local(site, Operand(name, at, tuple(values[n].shape), values[n].dtype)))
+        for name, at, n in given
+    ]
 
 
 def _call(node: fx.Node, values: dict) -> tuple[fx.Node, int | None]:
@@ -125,7 +161,11 @@ def _call(node: fx.Node, values: dict) -> tuple[fx.Node, int | None]:
     rule = rule_of(node)
     if rule is not None and rule.name == "getitem":
         source = node.args[0]
-        if isinstance(source, fx.Node) and isinstance(values.get(source), tuple) and not isinstance(values[source], torch.Size):
+        if (
+            isinstance(source, fx.Node)
+            and isinstance(values.get(source), tuple)
+            and not isinstance(values[source], torch.Size)
+        ):
             return source, node.args[1]
     return node, None
 
@@ -135,16 +175,28 @@ def _join(traced: Traced, node: fx.Node, read: list[tuple[fx.Node, dict[int, Axi
     for operand, axes in read:
         for axis in {} if operand not in traced.follows else traced.follows[operand]:
             if axis not in {a.source for a in axes.values()}:
-                raise NotLocal(f"{_named(_call(node, traced.values)[0])} depends on the whole image{_what_follows(node)}; {WAY_OUT}")
+                raise NotLocal(
+                    f"{_named(_call(node, traced.values)[0])} depends on the whole"
+                    f" image{_what_follows(node)}; {WAY_OUT}"
+                )
         if operand in traced.follows:
             _follow(traced, node, operand, axes)
             traced.steps.append(Step(node, operand, axes))
     for operand, axes in read:
         if operand in traced.sized:
-            raise NotLocal(f"{_named(node)} reads a constant that the image's size decides ({operand.name}); {WAY_OUT}")
-        places = [d for d, a in axes.items() if d in traced.follows.get(node, {}) and traced.values[operand].shape[a.source] > 1]
+            raise NotLocal(
+                f"{_named(node)} reads a constant that the image's size decides ({operand.name}); {WAY_OUT}"
+            )
+        places = [
+            d
+            for d, a in axes.items()
+            if d in traced.follows.get(node, {}) and traced.values[operand].shape[a.source] > 1
+        ]
         if operand not in traced.follows and places:
-            raise NotLocal(f"{_named(node)} reads a constant of the image's size ({operand.name}, {tuple(traced.values[operand].shape)}), which a crop would have to cut; {WAY_OUT}")
+            raise NotLocal(
+                f"{_named(node)} reads a constant of the image's size ({operand.name},"
+                f" {tuple(traced.values[operand].shape)}), which a crop would have to cut; {WAY_OUT}"
+            )
 
 
 def _follow(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis]) -> None:
@@ -207,14 +259,21 @@ def _union(a: Interval | None, b: Interval) -> Interval:
     return b if a is None else (min(a[0], b[0]), max(a[1], b[1]))
 
 
-def check_alike(whole: Traced, crop: Traced, need: dict[fx.Node, dict[int, Interval]], start: dict[int, int]) -> None:
+def check_alike(
+    whole: Traced, crop: Traced, need: dict[fx.Node, dict[int, Interval]], start: dict[int, int]
+) -> None:
     """Raise ``NotLocal`` where a node does anything else on a crop that begins at ``start`` than on the whole, at the places that are needed."""
     for a, b in zip(whole.steps, crop.steps, strict=True):
         for d, interval in need.get(a.node, {}).items():
             if d in a.axes and a.axes[d].source in whole.follows[a.operand]:
-                offsets = [offset(whole, n, i, start) for n, i in ((a.node, d), (a.operand, a.axes[d].source))]
+                offsets = [
+                    offset(whole, n, i, start) for n, i in ((a.node, d), (a.operand, a.axes[d].source))
+                ]
                 if not _alike(a.axes[d], b.axes[d], interval, *offsets):
-                    raise NotLocal(f"{_named(a.node)} does not do on a crop what it does on the whole image: it depends on the image's size; {WAY_OUT}")
+                    raise NotLocal(
+                        f"{_named(a.node)} does not do on a crop what it does on the whole image: it depends"
+                        f" on the image's size; {WAY_OUT}"
+                    )
     for node, numbers in whole.numbers.items():
         if (node in need or node in whole.uniform) and numbers != crop.numbers.get(node):
             raise NotLocal(f"{_named(node)} reads a number that depends on the image's size; {WAY_OUT}")
@@ -233,4 +292,6 @@ def _alike(whole: Axis, crop: Axis, interval: Interval, out: int, given: int) ->
     first, last = whole.first[here] - given, whole.last[here] - given
     none = (first > last) & (crop.first[there] > crop.last[there])
     same = (first == crop.first[there]) & (last == crop.last[there])
-    return bool(((none | same) & np.isclose(whole.how[here], crop.how[there], rtol=0, atol=1e-9).all(1)).all())
+    return bool(
+        ((none | same) & np.isclose(whole.how[here], crop.how[there], rtol=0, atol=1e-9).all(1)).all()
+    )

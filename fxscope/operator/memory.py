@@ -16,9 +16,20 @@ Windows = dict[int, tuple[Window, tuple[int, ...]]]
 class Kept:
     """The states of one x0, as ``memory`` asks for: ``get()`` gives the flat tuple that replay and pullback take."""
 
-    def __init__(self, record: Callable[[], tuple], memory: str, states: tuple[torch.Tensor, ...], own: tuple[bool, ...], windows: Windows):
+    def __init__(
+        self,
+        record: Callable[[], tuple],
+        memory: str,
+        states: tuple[torch.Tensor, ...],
+        own: tuple[bool, ...],
+        windows: Windows,
+    ):
         self._record, self.memory, self._own = record, memory, own
-        keep = {"recompute": lambda: None, "record": lambda: states, "packed": lambda: tuple(pack(s, windows.get(i)) for i, s in enumerate(states))}
+        keep = {
+            "recompute": lambda: None,
+            "record": lambda: states,
+            "packed": lambda: tuple(pack(s, windows.get(i)) for i, s in enumerate(states)),
+        }
         self._states = keep[memory]()
 
     def get(self) -> tuple[torch.Tensor, ...]:
@@ -52,8 +63,12 @@ class Packed:
             self.bits = values.flatten().to(torch.int16)
             return
         count = 8 // bits
-        flat = torch.nn.functional.pad(values.flatten().to(torch.uint8), (0, -values.numel() % count)).view(-1, count)
-        weights = torch.tensor([1 << (bits * i) for i in range(count)], dtype=torch.uint8, device=values.device)
+        flat = torch.nn.functional.pad(values.flatten().to(torch.uint8), (0, -values.numel() % count)).view(
+            -1, count
+        )
+        weights = torch.tensor(
+            [1 << (bits * i) for i in range(count)], dtype=torch.uint8, device=values.device
+        )
         self.bits = (flat * weights).sum(1, dtype=torch.uint8)
 
     def unpack(self) -> torch.Tensor:
@@ -70,7 +85,9 @@ class PackedIndex(Packed):
     def __init__(self, index: torch.Tensor, window: Window, sizes: tuple[int, ...]):
         self.window, self.sizes = window, sizes
         offset = torch.zeros_like(index)
-        for axis, (place, start) in enumerate(zip(self._places(index), self._starts(index.shape, index.device))):
+        for axis, (place, start) in enumerate(
+            zip(self._places(index), self._starts(index.shape, index.device))
+        ):
             offset = offset * window.kernel[axis] + (place - start) // window.dilation[axis]
         super().__init__(offset, window.bits)
 
@@ -95,7 +112,11 @@ class PackedIndex(Packed):
     def _starts(self, shape: torch.Size, device: torch.device) -> list[torch.Tensor]:
         """Where every window starts, per axis, shaped to broadcast."""
         n = len(self.sizes)
-        steps = [torch.arange(shape[axis - n], device=device) * self.window.stride[axis] - self.window.padding[axis] for axis in range(n)]
+        steps = [
+            torch.arange(shape[axis - n], device=device) * self.window.stride[axis]
+            - self.window.padding[axis]
+            for axis in range(n)
+        ]
         return [s.view([-1 if i == axis else 1 for i in range(n)]) for axis, s in enumerate(steps)]
 
 

@@ -19,7 +19,9 @@ def digest(*tensors: torch.Tensor) -> str:
     found = hashlib.sha256()
     for t in tensors:
         found.update(f"{tuple(t.shape)} {t.dtype}".encode())
-        found.update(t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if t.numel() else b"")
+        found.update(
+            t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if t.numel() else b""
+        )
     return found.hexdigest()[:16]
 
 
@@ -27,8 +29,13 @@ def of_interpreter(lin: "LinearInterpreter") -> dict[str, Any]:
     """What F of an interpreter is the F of."""
     state = lin.model.state_dict()
     return {
-        "model": type(lin.model).__name__, "weights": digest(*(state[n] for n in sorted(state))), "image": digest(*lin._args), "policy": lin.policy,
-        **of_operator(lin.F), "operator": "F", "error": lin.error,
+        "model": type(lin.model).__name__,
+        "weights": digest(*(state[n] for n in sorted(state))),
+        "image": digest(*lin._args),
+        "policy": lin.policy,
+        **of_operator(lin.F),
+        "operator": "F",
+        "error": lin.error,
     }
 
 
@@ -40,4 +47,11 @@ def caption(origin: dict[str, Any]) -> str:
 
 def of_operator(F: Any) -> dict[str, Any]:
     """What is known of any operator."""
-    return {"operator": repr(F), "shape": list(F.shape), "dtype": str(F.dtype).removeprefix("torch."), "fxscope": __version__, "torch": torch.__version__, KEY: VERSION}
+    return {
+        "operator": repr(F),
+        "shape": list(F.shape),
+        "dtype": str(F.dtype).removeprefix("torch."),
+        "fxscope": __version__,
+        "torch": torch.__version__,
+        KEY: VERSION,
+    }

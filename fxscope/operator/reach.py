@@ -18,7 +18,22 @@ import torch.nn.functional as F
 from ..rewrite import Probe, Program, Record
 from ..rules._local import explicit_padding, spread_places, window_places
 from ..twins import (
-    Add, Average, BatchNorm, Choose, Concat, Conv, Dense, Dims, Index, Pad, Rearrange, Resample, Reshape, Select, TangentProduct, Twin,
+    Add,
+    Average,
+    BatchNorm,
+    Choose,
+    Concat,
+    Conv,
+    Dense,
+    Dims,
+    Index,
+    Pad,
+    Rearrange,
+    Resample,
+    Reshape,
+    Select,
+    TangentProduct,
+    Twin,
 )
 from ..twins.convolution import per_axis
 from ..twins.separable import axis_matrix
@@ -40,7 +55,9 @@ def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
     """{tape value: {its dimension: Reach}} for a program of one probe whose shapes are known from example inputs."""
     probe = program.probes[0]
     shape = _shape(probe.node)
-    found: dict[Any, dict[int, Reach]] = {probe: {} if shape is None else {d: Reach(d, np.arange(n), np.arange(n)) for d, n in enumerate(shape)}}
+    found: dict[Any, dict[int, Reach]] = {
+        probe: {} if shape is None else {d: Reach(d, np.arange(n), np.arange(n)) for d, n in enumerate(shape)}
+    }
     for record in program.tape:
         found[record] = _of_record(record, found)
     return found
@@ -54,7 +71,13 @@ def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, 
     parts = []
     for i, value in enumerate(record.inputs):
         reading = _reading(record.twin, i, inputs, shape)
-        parts.append({d: _through(found[value][source], table) for d, (source, table) in reading.items() if source in found[value]})
+        parts.append(
+            {
+                d: _through(found[value][source], table)
+                for d, (source, table) in reading.items()
+                if source in found[value]
+            }
+        )
     return _union(parts)
 
 
@@ -64,9 +87,13 @@ def _through(reach: Reach, table: Table) -> Reach:
     if (np.diff(reach.first) >= 0).all() and (np.diff(reach.last) >= 0).all():
         a, b = table[0].clip(0, size - 1), table[1].clip(0, size - 1)
         none = table[0] > table[1]
-        return Reach(reach.axis, np.where(none, np.iinfo(int).max, reach.first[a]), np.where(none, -1, reach.last[b]))
+        return Reach(
+            reach.axis, np.where(none, np.iinfo(int).max, reach.first[a]), np.where(none, -1, reach.last[b])
+        )
     pairs = [(a, b) for a, b in zip(*table)]
-    first = np.array([reach.first[max(a, 0) : b + 1].min() if a <= b and a < size else np.iinfo(int).max for a, b in pairs])
+    first = np.array(
+        [reach.first[max(a, 0) : b + 1].min() if a <= b and a < size else np.iinfo(int).max for a, b in pairs]
+    )
     last = np.array([reach.last[max(a, 0) : b + 1].max() if a <= b and a < size else -1 for a, b in pairs])
     return Reach(reach.axis, first, last)
 
@@ -77,7 +104,11 @@ def _union(parts: list[dict[int, Reach]]) -> dict[int, Reach]:
     for d in set.intersection(*(set(p) for p in parts)) if parts else ():
         reaches = [p[d] for p in parts]
         if len({r.axis for r in reaches}) == 1:
-            found[d] = Reach(reaches[0].axis, np.minimum.reduce([r.first for r in reaches]), np.maximum.reduce([r.last for r in reaches]))
+            found[d] = Reach(
+                reaches[0].axis,
+                np.minimum.reduce([r.first for r in reaches]),
+                np.maximum.reduce([r.last for r in reaches]),
+            )
     return found
 
 
@@ -92,7 +123,11 @@ def _reading(twin: Twin, which: int, inputs: list[tuple[int, ...]], shape: tuple
     for kinds, function in _READINGS:
         if isinstance(twin, kinds):
             return function(twin, which, inputs, shape)
-    return _aligned(given, shape) if twin.keeps_shape and not hasattr(twin, "dims") and not hasattr(twin, "dim") else {}
+    return (
+        _aligned(given, shape)
+        if twin.keeps_shape and not hasattr(twin, "dims") and not hasattr(twin, "dim")
+        else {}
+    )
 
 
 def _same(n: int) -> Table:
@@ -102,7 +137,10 @@ def _same(n: int) -> Table:
 def _aligned(given: tuple[int, ...], shape: tuple[int, ...]) -> Reading:
     """Broadcasting: dimensions counted from the end; one of size 1 is read everywhere."""
     offset = len(shape) - len(given)
-    return {d + offset: (d, _same(n) if n == shape[d + offset] else (np.zeros(shape[d + offset], int),) * 2) for d, n in enumerate(given)}
+    return {
+        d + offset: (d, _same(n) if n == shape[d + offset] else (np.zeros(shape[d + offset], int),) * 2)
+        for d, n in enumerate(given)
+    }
 
 
 def _elementwise(twin, which, inputs, shape) -> Reading:
@@ -118,7 +156,10 @@ def _conv(twin: Conv, which, inputs, shape) -> Reading:
     stride, dilation = per_axis(twin.options["stride"], spatial), per_axis(twin.options["dilation"], spatial)
     padding = explicit_padding(twin.options["padding"], weight[2:], dilation)
     table = spread_places if "transpose" in twin.function.__name__ else window_places
-    rest = {2 + i: (2 + i, table(shape[2 + i], given[2 + i], weight[2 + i], stride[i], padding[i], dilation[i])) for i in range(spatial)}
+    rest = {
+        2 + i: (2 + i, table(shape[2 + i], given[2 + i], weight[2 + i], stride[i], padding[i], dilation[i]))
+        for i in range(spatial)
+    }
     return {0: (0, _same(given[0])), **rest}
 
 
@@ -129,7 +170,15 @@ def _select(twin: Select, which, inputs, shape) -> Reading:
     if w is None:
         return front
     start = len(given) - n
-    return front | {start + i: (start + i, window_places(shape[start + i], given[start + i], w.kernel[i], w.stride[i], w.padding[i], w.dilation[i])) for i in range(n)}
+    return front | {
+        start + i: (
+            start + i,
+            window_places(
+                shape[start + i], given[start + i], w.kernel[i], w.stride[i], w.padding[i], w.dilation[i]
+            ),
+        )
+        for i in range(n)
+    }
 
 
 def _resample(twin: Resample, which, inputs, shape) -> Reading:
@@ -168,7 +217,10 @@ def _rearrange(twin: Rearrange, which, inputs, shape) -> Reading:
         return {0: (0, _same(given[0])), **{d: (d, (np.arange(shape[d]) // r,) * 2) for d in (2, 3)}}
     if twin.function is F.pixel_unshuffle:
         r = twin.options["downscale_factor"]
-        return {0: (0, _same(given[0])), **{d: (d, (np.arange(shape[d]) * r, np.arange(shape[d]) * r + r - 1)) for d in (2, 3)}}
+        return {
+            0: (0, _same(given[0])),
+            **{d: (d, (np.arange(shape[d]) * r, np.arange(shape[d]) * r + r - 1)) for d in (2, 3)},
+        }
     return {}
 
 
@@ -181,7 +233,13 @@ def _pad(twin: Pad, which, inputs, shape) -> Reading:
         axis = rank - 1 - d
         before, behind = (twin.pad[2 * axis], twin.pad[2 * axis + 1]) if 2 * axis < len(twin.pad) else (0, 0)
         places = torch.arange(given[d], dtype=torch.float64)[None, None]
-        padded = F.pad(places, [before, behind], twin.mode, **({"value": -1.0} if twin.mode == "constant" else {}))[0, 0].long().numpy()
+        padded = (
+            F.pad(
+                places, [before, behind], twin.mode, **({"value": -1.0} if twin.mode == "constant" else {})
+            )[0, 0]
+            .long()
+            .numpy()
+        )
         tables[d] = (d, (np.where(padded < 0, 1, padded), np.where(padded < 0, 0, padded)))
     return tables
 
@@ -226,11 +284,24 @@ def _index(twin: Index, which, inputs, shape) -> Reading:
         return {}
     given = inputs[0]
     where = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
-    full = [*key[:where], *[slice(None)] * (len(given) - sum(k is not Ellipsis for k in key)), *key[where + 1 :]]
+    full = [
+        *key[:where],
+        *[slice(None)] * (len(given) - sum(k is not Ellipsis for k in key)),
+        *key[where + 1 :],
+    ]
     return {d: (d, (np.arange(given[d])[k],) * 2) for d, k in enumerate(full)}
 
 
 _READINGS: list[tuple[Any, Callable]] = [
-    (Conv, _conv), (Select, _select), (Rearrange, _rearrange), (Resample, _resample), (Pad, _pad), (Concat, _concat), (Dense, _dense), (Dims, _dims), (Reshape, _reshape), (Index, _index),
+    (Conv, _conv),
+    (Select, _select),
+    (Rearrange, _rearrange),
+    (Resample, _resample),
+    (Pad, _pad),
+    (Concat, _concat),
+    (Dense, _dense),
+    (Dims, _dims),
+    (Reshape, _reshape),
+    (Index, _index),
     ((Add, Choose, Average, TangentProduct, BatchNorm), _elementwise),
 ]

@@ -40,10 +40,14 @@ class Space:
     def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> "Space":
         leaves, spec = pytree.tree_flatten(value)
         if any(not t.is_floating_point() for t in leaves):
-            raise NotFloating(f"{name}: expected real floating tensors, got {', '.join(str(t.dtype) for t in leaves)}")
+            raise NotFloating(
+                f"{name}: expected real floating tensors, got {', '.join(str(t.dtype) for t in leaves)}"
+            )
         squeezed = batch == 1 and all(t.dim() and t.shape[0] == 1 for t in leaves)
         shapes = tuple(tuple(t.shape[1:] if squeezed else t.shape) for t in leaves)
-        return cls(name, shapes, spec, tuple(t.dtype for t in leaves), leaves[0].device, not squeezed, constant or {})
+        return cls(
+            name, shapes, spec, tuple(t.dtype for t in leaves), leaves[0].device, not squeezed, constant or {}
+        )
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,7 +57,10 @@ class Space:
     @property
     def keys(self) -> list[Any]:
         """What an index calls every tensor of the structure: a name, a position, or a tuple of them."""
-        return [_key(path) for path, _ in pytree.tree_flatten_with_path(self.build(list(range(len(self.shapes)))))[0]]
+        return [
+            _key(path)
+            for path, _ in pytree.tree_flatten_with_path(self.build(list(range(len(self.shapes)))))[0]
+        ]
 
     @property
     def numel(self) -> int:
@@ -81,14 +88,23 @@ class Space:
         head = heads.pop()
         K = torch.Size(head).numel()
         batch = () if self.batched else (1,)
-        return pytree.tree_unflatten([t.reshape(K, *batch, *s) for t, s in zip(leaves, self.shapes)], spec), head
+        return (
+            pytree.tree_unflatten([t.reshape(K, *batch, *s) for t, s in zip(leaves, self.shapes)], spec),
+            head,
+        )
 
     def _head(self, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, ...]:
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
-            raise ShapeError(f"{self.name}: expected (..., {', '.join(map(str, shape))}), got {tuple(tensor.shape)}; leading dimensions are probes")
+            raise ShapeError(
+                f"{self.name}: expected (..., {', '.join(map(str, shape))}), got {tuple(tensor.shape)};"
+                " leading dimensions are probes"
+            )
         if tensor.dtype.is_complex and not dtype.is_complex:
-            raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}; F is real: apply it to the real and to the imaginary part")
+            raise ShapeError(
+                f"{self.name}: expected {dtype}, got {tensor.dtype}; F is real: apply it to the real and to"
+                " the imaginary part"
+            )
         if tensor.dtype != dtype:
             raise ShapeError(f"{self.name}: expected {dtype}, got {tensor.dtype}")
         if tensor.device != self.device:
@@ -116,7 +132,7 @@ class Space:
             for b, each in self._per_image(index, batch):
                 if isinstance(each, dict) and not each:
                     raise PlaceIndexError(f"{self.name}: {{}} names no place")
-                for place, weight in (each.items() if isinstance(each, dict) else [(each, 1.0)]):
+                for place, weight in each.items() if isinstance(each, dict) else [(each, 1.0)]:
                     number, place = self._leaf(place)
                     if number in self.constant and not constant:
                         raise NoLinearPath(self.constant[number])
@@ -128,14 +144,21 @@ class Space:
             return [(None, index)]
         each = index if isinstance(index, list) and batch > 1 else [index] * batch
         if len(each) != batch:
-            raise PlaceIndexError(f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}")
+            raise PlaceIndexError(
+                f"{self.name}: a list gives one index for each image; got {len(each)} for a batch of {batch}"
+            )
         return list(enumerate(each))
 
     def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
         if b is not None and not target.dim() > 1:
-            raise PlaceIndexError(f"{self.name}: a number of the whole batch has no place {place!r} of one image")
+            raise PlaceIndexError(
+                f"{self.name}: a number of the whole batch has no place {place!r} of one image"
+            )
         if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
-            raise PlaceIndexError(f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of {batch}; it has no rows of one image")
+            raise PlaceIndexError(
+                f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of"
+                f" {batch}; it has no rows of one image"
+            )
         at = target[k] if b is None else target[k][b]
         where = key(place, tuple(at.shape), self.name)
         try:
@@ -143,7 +166,10 @@ class Space:
                 raise IndexError("nothing is selected")
             at[where] += _weight(weight)
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise PlaceIndexError(f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}: {str(error).splitlines()[0]}") from error
+            raise PlaceIndexError(
+                f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}:"
+                f" {str(error).splitlines()[0]}"
+            ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
         """(number of the tensor that an index means, the index in it): with several, its first entries are the key."""
@@ -151,33 +177,48 @@ class Space:
         if len(self.shapes) == 1 and not keyed:
             return 0, place
         if not isinstance(place, tuple):
-            raise PlaceIndexError(f"{self.name} has {len(self.shapes)} tensors: the index is (key, ...), got {place!r}")
+            raise PlaceIndexError(
+                f"{self.name} has {len(self.shapes)} tensors: the index is (key, ...), got {place!r}"
+            )
         found, rest = self.build(list(range(len(self.shapes)))), list(place)
         try:
             while rest and not isinstance(found, int):
                 found = _item(found, rest.pop(0))
         except (KeyError, IndexError, TypeError) as error:
-            raise PlaceIndexError(f"{self.name} has no tensor {place[0]!r}; it has {', '.join(map(repr, self.keys))}") from error
+            raise PlaceIndexError(
+                f"{self.name} has no tensor {place[0]!r}; it has {', '.join(map(repr, self.keys))}"
+            ) from error
         if not isinstance(found, int):
-            raise PlaceIndexError(f"{self.name}: {place!r} is no floating tensor; there are {', '.join(map(repr, self.keys))}")
+            raise PlaceIndexError(
+                f"{self.name}: {place!r} is no floating tensor; there are {', '.join(map(repr, self.keys))}"
+            )
         return found, tuple(rest)
 
 
 def only_floating(value: Any) -> Any:
     """A structure with () for what is no floating tensor: outputs such as labels pass through, and are none of F's."""
-    return pytree.tree_map(lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), value)
+    return pytree.tree_map(
+        lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), value
+    )
 
 
 def _item(value: Any, key: Any) -> Any:
     """A part of a structure by its name or position."""
     if isinstance(key, bool):
         raise TypeError("a bool is no key")
-    return getattr(value, key) if isinstance(key, str) and not isinstance(value, dict) and hasattr(value, key) else value[key]
+    return (
+        getattr(value, key)
+        if isinstance(key, str) and not isinstance(value, dict) and hasattr(value, key)
+        else value[key]
+    )
 
 
 def _key(path: tuple) -> Any:
     """What an index calls a tensor of a structure, from the path to it."""
-    found = tuple(next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name)) for entry in path)
+    found = tuple(
+        next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name))
+        for entry in path
+    )
     return found[0] if len(found) == 1 else found
 
 

@@ -40,7 +40,11 @@ class Support:
         self.inputs, self.outputs = F.inputs.shape, F.outputs.shape
         batched = 1 if not F.inputs.batched else 0
         found = reaches(program).get(next(iter(program.affine.values())), {})
-        shifted = {d - batched: Reach(r.axis - batched, r.first, r.last) for d, r in found.items() if d >= batched and r.axis >= batched}
+        shifted = {
+            d - batched: Reach(r.axis - batched, r.first, r.last)
+            for d, r in found.items()
+            if d >= batched and r.axis >= batched
+        }
         axes = [r.axis for r in shifted.values()]
         self.reach = {d: r for d, r in shifted.items() if axes.count(r.axis) == 1}
 
@@ -116,14 +120,22 @@ def plan(support: Support) -> Plan:
 
 
 def _plan(support: Support, by: str) -> Plan:
-    probed, other = (support.inputs, support.outputs) if by == "columns" else (support.outputs, support.inputs)
+    probed, other = (
+        (support.inputs, support.outputs) if by == "columns" else (support.outputs, support.inputs)
+    )
     groups = [[[i] for i in range(n)] for n in probed]
     owners: dict[int, tuple[int, list[np.ndarray]]] = {}
     for d, r in support.reach.items():
         axis, across = (r.axis, d) if by == "columns" else (d, r.axis)
-        each = [_touched(r, j) for j in range(probed[axis])] if by == "columns" else list(zip(r.first.tolist(), r.last.tolist()))
+        each = (
+            [_touched(r, j) for j in range(probed[axis])]
+            if by == "columns"
+            else list(zip(r.first.tolist(), r.last.tolist()))
+        )
         painted = colours(each)
-        groups[axis] = [[i for i, c in enumerate(painted) if c == colour] for colour in range(max(painted) + 1)]
+        groups[axis] = [
+            [i for i, c in enumerate(painted) if c == colour] for colour in range(max(painted) + 1)
+        ]
         owners[across] = (axis, [_owner(group, each, other[across]) for group in groups[axis]])
     return Plan(by, groups, owners)
 
@@ -142,7 +154,10 @@ def to_sparse(F: "Operator", support: Support, progress: bool = True):
     if F.inputs.batched:
         raise NotLocal("to_sparse is about one image: interpret one of the batch")
     if not support.reach:
-        raise NotLocal(f"F is not local, as far as the graph tells: every output may depend on every input. F.to_dense() takes {min(F.shape)} passes")
+        raise NotLocal(
+            "F is not local, as far as the graph tells: every output may depend on every input. F.to_dense()"
+            f" takes {min(F.shape)} passes"
+        )
     operator = F if chosen.by == "columns" else F.T
     found = []
     with steps(chosen.passes, "passes", progress) as bar:
@@ -182,7 +197,9 @@ def _run(operator: "Operator", chosen: Plan, batch: list[tuple[int, ...]]) -> to
     return operator @ operator.inputs.build([probes])
 
 
-def _entries(chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def _entries(
+    chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]
+) -> tuple[np.ndarray, ...]:
     """(flat place in the result, flat place of the probe, value) of every coefficient that is not zero."""
     data = as_numpy(found)
     strides = np.cumprod([1, *shape[:0:-1]])[::-1]
@@ -191,9 +208,14 @@ def _entries(chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: t
     probe = np.zeros([1] * data.ndim, dtype=size)
     for axis, stride in enumerate(strides):
         dim, owner = across.get(axis, (0, np.array([chosen.groups[axis][pass_[axis]][0]])))
-        probe = probe + np.where(owner < 0, -np.prod(shape), owner * stride).astype(size).reshape([-1 if d == dim else 1 for d in range(data.ndim)])
+        probe = probe + np.where(owner < 0, -np.prod(shape), owner * stride).astype(size).reshape(
+            [-1 if d == dim else 1 for d in range(data.ndim)]
+        )
     places = np.flatnonzero(data).astype(size)
     probes = np.broadcast_to(probe, data.shape).reshape(-1)[places]
     if (probes < 0).any():
-        raise NotLocal("a coefficient lies outside the support that the graph tells: the reach of an operator is wrong, please report the model")
+        raise NotLocal(
+            "a coefficient lies outside the support that the graph tells: the reach of an operator is wrong,"
+            " please report the model"
+        )
     return places, probes, data.reshape(-1)[places]

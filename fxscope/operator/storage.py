@@ -22,7 +22,13 @@ from ..rules import registry
 from ..transform import program_of
 from ..unchanged import leaves_unchanged
 
-PARTS = {"mask": "masks", "index": "pooling offsets", "gate": "factors", "stats": "statistics", "constant": "constants"}
+PARTS = {
+    "mask": "masks",
+    "index": "pooling offsets",
+    "gate": "factors",
+    "stats": "statistics",
+    "constant": "constants",
+}
 
 
 @dataclass(frozen=True)
@@ -66,21 +72,42 @@ class Storage:
         return {"KiB": kib, "printed as GB": kib / 1000}
 
     def to_json(self) -> str:
-        return json.dumps({**asdict(self), "recorded": self.recorded, "packed": self.packed, "table_1": self.table_1}, indent=2)
+        return json.dumps(
+            {**asdict(self), "recorded": self.recorded, "packed": self.packed, "table_1": self.table_1},
+            indent=2,
+        )
 
     def __str__(self) -> str:
         table = self.table_1
         rows = [("activations (fp32)", self.activations, 4 * self.activations, 4 * self.activations)]
         rows += [(line.part, line.numbers, line.recorded, line.packed) for line in self.lines]
-        rows += [("all that is kept", sum(line.numbers for line in self.lines), self.recorded, self.packed), ("recompute", 0, 0, 0)]
-        text = [f"{self.model} at {tuple(self.shape)}", f"{'':22s}{'numbers':>15s}{'recorded MiB':>15s}{'packed MiB':>13s}"]
+        rows += [
+            ("all that is kept", sum(line.numbers for line in self.lines), self.recorded, self.packed),
+            ("recompute", 0, 0, 0),
+        ]
+        text = [
+            f"{self.model} at {tuple(self.shape)}",
+            f"{'':22s}{'numbers':>15s}{'recorded MiB':>15s}{'packed MiB':>13s}",
+        ]
         text += [f"{name:22s}{count:15,d}{a / 2**20:15.2f}{b / 2**20:13.2f}" for name, count, a, b in rows]
-        text.append(f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as {table['printed as GB']:,.1f} GB")
-        return "\n".join(text + ([f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"] if self.weights else []))
+        text.append(
+            f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as"
+            f" {table['printed as GB']:,.1f} GB"
+        )
+        return "\n".join(
+            text
+            + (
+                [f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"]
+                if self.weights
+                else []
+            )
+        )
 
 
 @leaves_unchanged
-def storage(model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None) -> Storage:
+def storage(
+    model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None
+) -> Storage:
     """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
 
     example_inputs   where the graph alone does not tell a rank (``transform`` says so): the model runs on them once

@@ -8,10 +8,32 @@ import numpy as np
 import torch
 
 from ..interpretation import together
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
+from .style import (
+    COLUMN,
+    PAGE,
+    SIGNED,
+    TEXT,
+    as_picture,
+    caption,
+    limit_of,
+    new_figure,
+    scale_bar,
+    signed_panels,
+)
 
 if TYPE_CHECKING:
-    from ..analysis import FGSM, Diagonal, Energy, Invariance, LayerContributions, PixelDiscussion, PixelVotes, Reach, ResidualShare, Source
+    from ..analysis import (
+        FGSM,
+        Diagonal,
+        Energy,
+        Invariance,
+        LayerContributions,
+        PixelDiscussion,
+        PixelVotes,
+        Reach,
+        ResidualShare,
+        Source,
+    )
 
 CUT = 99.5  # percentile at which a picture of contributions saturates; the limit is printed
 
@@ -23,7 +45,13 @@ def residual_share(found: "ResidualShare", text: str = ""):
     means, stds = [100 * m.mean for m in found.models], [100 * m.std for m in found.models]
     axis.bar(range(len(means)), means, yerr=stds, color="#4477aa", ecolor="0.3", capsize=3, width=0.6)
     axis.axhline(0, color="0.5", linewidth=0.5)
-    axis.set_xticks(range(len(means)), [m.name for m in found.models], fontsize=TEXT - 1, rotation=30 if len(means) > 4 else 0, ha="right" if len(means) > 4 else "center")
+    axis.set_xticks(
+        range(len(means)),
+        [m.name for m in found.models],
+        fontsize=TEXT - 1,
+        rotation=30 if len(means) > 4 else 0,
+        ha="right" if len(means) > 4 else "center",
+    )
     axis.set_ylabel("r / y of the top score, %", fontsize=TEXT)
     axis.tick_params(axis="y", labelsize=TEXT - 1)
     caption(figure, text)
@@ -43,7 +71,9 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
         axis.bar(x, 2 * std, bottom=mean - std, color="#ee6677", alpha=0.3, width=0.75)
         axis.axhline(0, color="0.5", linewidth=0.5)
         names = ["F x0", *each.names]
-        axis.set_xticks(x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2)
+        axis.set_xticks(
+            x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2
+        )
         axis.set_title(title, fontsize=TEXT)
         axis.tick_params(axis="y", labelsize=TEXT - 1)
     axes[0].set_ylabel("share of the score, %", fontsize=TEXT)
@@ -53,12 +83,16 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
 
 def discussion(found: "PixelDiscussion", text: str = "", names: Any = None):
     """The photograph and its discussions on one symmetric scale, saturated at the largest 0.5%."""
-    pictures = [as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images]
+    pictures = [
+        as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
+    ]
     limit = float(np.percentile(np.abs(np.stack(pictures)), CUT)) or 1.0
     figure = new_figure(PAGE, 1.9)
     axes = np.atleast_1d(figure.subplots(1, 1 + len(pictures)))
     _photo(axes[0], found._photograph[0], "x0")
-    for axis, picture, label, score in zip(axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]):
+    for axis, picture, label, score in zip(
+        axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]
+    ):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"{_named(names, label)}: {float(score):.2f}", fontsize=TEXT)
         axis.set_axis_off()
@@ -85,7 +119,12 @@ def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: An
     axes[1].set_axis_off()
     for axis, (label, share) in zip(axes[2:], first):
         mask = found.mask(label)
-        _photo(axis, photograph, f"{_named(names, label)}: {100 * share:.1f}%", mask if mask.dim() == 2 else mask[0])
+        _photo(
+            axis,
+            photograph,
+            f"{_named(names, label)}: {100 * share:.1f}%",
+            mask if mask.dim() == 2 else mask[0],
+        )
     caption(figure, text)
     return figure
 
@@ -175,8 +214,19 @@ def reach(found: "Reach", text: str = ""):
     y, x = found.place
     for axis, (name, row) in zip(axes, found.rows.items()):
         size = row.square().sum(0).sqrt().double().numpy() / top
-        shown = axis.imshow(np.log10(np.maximum(size, 1e-8)), cmap="magma", vmin=-8, vmax=0, interpolation="nearest")
-        axis.add_patch(Rectangle((x - found.bound - 0.5, y - found.bound - 0.5), 2 * found.bound + 1, 2 * found.bound + 1, fill=False, color="#66ccee", linewidth=1))
+        shown = axis.imshow(
+            np.log10(np.maximum(size, 1e-8)), cmap="magma", vmin=-8, vmax=0, interpolation="nearest"
+        )
+        axis.add_patch(
+            Rectangle(
+                (x - found.bound - 0.5, y - found.bound - 0.5),
+                2 * found.bound + 1,
+                2 * found.bound + 1,
+                fill=False,
+                color="#66ccee",
+                linewidth=1,
+            )
+        )
         axis.plot(x, y, "+", color="w", markersize=6)
         axis.set_title(f"{name}: {100 * found.beyond[name]:.2g}% beyond", fontsize=TEXT)
         axis.set_axis_off()
@@ -219,7 +269,16 @@ def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", te
         _photo(axis, image, title)
         for i, (y, x) in enumerate(places[title] if isinstance(places, dict) else places):
             axis.plot(x, y, "+", color="k", markersize=7, markeredgewidth=1.1, path_effects=[outline])
-            axis.annotate(str(i + 1), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=TEXT + 1, color="k", fontweight="bold", path_effects=[outline])
+            axis.annotate(
+                str(i + 1),
+                (x, y),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=TEXT + 1,
+                color="k",
+                fontweight="bold",
+                path_effects=[outline],
+            )
     caption(figure, text)
     return figure
 

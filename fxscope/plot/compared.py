@@ -20,7 +20,9 @@ def compared(comparison: "Comparison", text: str = ""):
     limit = max(abs(p).max() for p in pictures) or 1.0
     for axis, reading, picture in zip(axes, readings, pictures):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT)
+        axis.set_title(
+            f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT
+        )
         axis.tick_params(labelsize=TEXT - 2, length=2)
     scale_bar(upper, shown, list(axes), limit)
     curve = lower.subplots()

@@ -20,8 +20,18 @@ def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
     for node in graph_module(gm, "to_networkx").graph.nodes:
         i = info(node)
         graph.add_node(
-            node.name, op=node.op, target=_target(node), branch=i.branch, role=i.role, rule=i.rule, variant=i.variant, twin=i.twin,
-            origin=i.origin, place=i.place, module=i.module, source=i.source,
+            node.name,
+            op=node.op,
+            target=_target(node),
+            branch=i.branch,
+            role=i.role,
+            rule=i.rule,
+            variant=i.variant,
+            twin=i.twin,
+            origin=i.origin,
+            place=i.place,
+            module=i.module,
+            source=i.source,
         )
         for source in node.all_input_nodes:
             kind, label = _edge(source, node)

@@ -8,7 +8,20 @@ import torch.fx as fx
 
 from ._reduced import elementwise
 
-_THROUGH = ("identity", "to", "float", "double", "half", "bfloat16", "type_as", "neg", "dropout", "dropout1d", "dropout2d", "dropout3d")
+_THROUGH = (
+    "identity",
+    "to",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "type_as",
+    "neg",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+)
 
 
 def activated(*operands: Any) -> int | None:
@@ -35,7 +48,9 @@ def _found(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, bool
     if rule is None or not (rule.reduced is elementwise or rule.name in _THROUGH):
         return value, False
     arguments = bound(value)
-    moving = [v for v in (arguments.get(name) for name in rule.carries) if isinstance(v, fx.Node) and _moves(v)]
+    moving = [
+        v for v in (arguments.get(name) for name in rule.carries) if isinstance(v, fx.Node) and _moves(v)
+    ]
     found = [_source(v, seen) for v in moving]
     if not found or any(source is not found[0][0] for source, _ in found):
         return value, False  # of several values: one of its own

@@ -7,8 +7,30 @@ from typing import Any
 import torch.fx as fx
 
 _KEEP = (
-    "sum", "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "relu", "abs", "neg", "reshape", "flatten", "unflatten", "permute",
-    "transpose", "t", "squeeze", "unsqueeze", "getitem", "select", "identity", "to", "float", "double", "expand", "expand_as",
+    "sum",
+    "mean",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "relu",
+    "abs",
+    "neg",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "permute",
+    "transpose",
+    "t",
+    "squeeze",
+    "unsqueeze",
+    "getitem",
+    "select",
+    "identity",
+    "to",
+    "float",
+    "double",
+    "expand",
+    "expand_as",
 )
 
 

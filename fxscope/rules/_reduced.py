@@ -38,7 +38,9 @@ class Reduced:
 
     def mapped(self, place: Callable[[int], int | None]) -> "Reduced":
         """The same with every dimension moved; those without a new place are dropped."""
-        moved = [frozenset(p for d in found if (p := place(d)) is not None) for found in (self.dims, self.unit)]
+        moved = [
+            frozenset(p for d in found if (p := place(d)) is not None) for found in (self.dims, self.unit)
+        ]
         return replace(self, dims=moved[0], unit=moved[1])
 
     def without(self, dims: Iterable[int]) -> "Reduced":
@@ -116,7 +118,9 @@ def reduction(view: Any, a: dict) -> Reduced:
     places = [end(view, x, d) for d in named]
     if None in places:
         return unsure(base, x) if keepdim or base.known else replace(base, lost=True)
-    batch = {p for d, p in zip(named, places) if not base.moved and (d == 0 or rank is not None and p == -rank)}
+    batch = {
+        p for d, p in zip(named, places) if not base.moved and (d == 0 or rank is not None and p == -rank)
+    }
     places = frozenset(places)
     if keepdim:
         return replace(base, dims=base.dims | places - batch, unit=base.unit | places)
@@ -195,7 +199,11 @@ def reshaped(view: Any, a: dict) -> Reduced:
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:
     """To the size of another value, which knows its own dimensions of size one."""
-    other = shape.args[0] if isinstance(shape, fx.Node) and shape.target == "size" and len(shape.args) == 1 else None
+    other = (
+        shape.args[0]
+        if isinstance(shape, fx.Node) and shape.target == "size" and len(shape.args) == 1
+        else None
+    )
     if other is None:
         return replace(base, dims=NONE, unit=NONE, lost=base.lost or bool(base.dims))
     return _filled(base, sorted(view.of(other).unit))
@@ -320,7 +328,9 @@ def elementwise(view: Any, a: dict) -> Reduced:
     for place in frozenset().union(*(r.unit for r in known)):
         if all(_single(view, v, place) for v in values):
             unit.add(place)
-    return Reduced(frozenset(dims), frozenset(unit), all(r.lost for r in known), any(r.moved for r in known), doubtful)
+    return Reduced(
+        frozenset(dims), frozenset(unit), all(r.lost for r in known), any(r.moved for r in known), doubtful
+    )
 
 
 def _single(view: Any, value: Any, place: int) -> bool:
@@ -384,7 +394,11 @@ def layer(last: int, weight: str = "weight", transposed: bool = False) -> Callab
         given, made = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
         one = made == 1 and (given > 1 or last in base.dims)
         result = base.without((behind - single) | {last})
-        return replace(result, dims=result.dims | ({last} if one else NONE), unit=result.unit | ({last} if made == 1 else NONE))
+        return replace(
+            result,
+            dims=result.dims | ({last} if one else NONE),
+            unit=result.unit | ({last} if made == 1 else NONE),
+        )
 
     return found
 

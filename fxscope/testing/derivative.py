@@ -66,7 +66,8 @@ def law_6(s: "Subject") -> Law:
         )
     if strangers:
         raise NotChecked(
-            f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's values do not settle"
+            f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's"
+            " values do not settle"
         )
     return Law("law 6", statement, error, bound)
 

@@ -177,15 +177,25 @@ def memory(s: "Subject") -> float:
         reading = s.lin if mode == "record" else s.reading(mode)
         with s.calm():
             got, pulled = reading.F @ v, tensors_of(reading.F.T @ _cotangents(s))
-        expected = [t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)]
-        errors += [distance(got, expected), distance(pulled, [x.reshape(p.shape) for x, p in zip(s.pulled, pulled, strict=True)])]
+        expected = [
+            t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)
+        ]
+        errors += [
+            distance(got, expected),
+            distance(pulled, [x.reshape(p.shape) for x, p in zip(s.pulled, pulled, strict=True)]),
+        ]
     return largest(errors)
 
 
 def _cotangents(s: "Subject") -> Any:
     """The cotangents as lin.F.T takes them."""
     space = s.lin.F.outputs
-    return space.build([t.reshape(s.K, *shape) for t, shape in zip(_floating(tensors_in(s.cotangents)), space.shapes, strict=True)])
+    return space.build(
+        [
+            t.reshape(s.K, *shape)
+            for t, shape in zip(_floating(tensors_in(s.cotangents)), space.shapes, strict=True)
+        ]
+    )
 
 
 def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:

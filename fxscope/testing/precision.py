@@ -24,7 +24,9 @@ class Widened(TorchFunctionMode):
         super().__exit__(*exception)
         torch.set_default_dtype(self.before)
 
-    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         if function is torch.Tensor.float:
             return args[0].double()
         if function is not torch.Tensor.view:  # which reads the same bits as another dtype

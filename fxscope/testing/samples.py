@@ -20,7 +20,9 @@ class Network(nn.Module):
     """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path
     around it."""
 
-    def __init__(self, case: "Case", function: Callable, before: nn.Module | None = None, by_keyword: bool = True):
+    def __init__(
+        self, case: "Case", function: Callable, before: nn.Module | None = None, by_keyword: bool = True
+    ):
         super().__init__()
         self.function, self.sample, self.rule, self.by_keyword = function, case.sample, case.rule, by_keyword
         self.around = is_constant(case.rule)
@@ -92,7 +94,13 @@ class Case:
         """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the
         domain of a positive sample."""
         zeros, sign = torch.zeros_like(self.x0), (self.x0 >= 0).to(D) * 2 - 1
-        found = {"zero": zeros, "minus zero": -zeros, "kinks": self.special, "equal values": sign * 0.5, "large values": self.x0 * 1e3}
+        found = {
+            "zero": zeros,
+            "minus zero": -zeros,
+            "kinks": self.special,
+            "equal values": sign * 0.5,
+            "large values": self.x0 * 1e3,
+        }
         return {name: x.abs() + 0.2 if self.sample.positive else x for name, x in found.items()}
 
     def target(self, before: nn.Module | None = None) -> nn.Module:
@@ -107,7 +115,9 @@ class Case:
         table |= {f"Tensor.{m}": function_of(m) for m in (*self.rule.methods, *target)}
         for name, function in table.items():
             if self.sample.spellings is None or name.removeprefix("Tensor.") in self.sample.spellings:
-                yield from ((f"{name}, {'keywords' if k else 'positions'}", function, k) for k in (True, False))
+                yield from (
+                    (f"{name}, {'keywords' if k else 'positions'}", function, k) for k in (True, False)
+                )
 
     def modules(self) -> Iterator[tuple[type, nn.Module]]:
         """Every module class that the sample builds, with the sample's tensors as its own."""
@@ -131,7 +141,9 @@ class Case:
         if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
             own.data.copy_(self.tensors[name])
             return True
-        return name in inspect.signature(module.forward).parameters or (name in module._buffers and own is None)
+        return name in inspect.signature(module.forward).parameters or (
+            name in module._buffers and own is None
+        )
 
     def spellings(self) -> Iterator[tuple[str, nn.Module, Any]]:
         """(label, network, key) of every spelling that runs; the key is the function or class that it
@@ -158,12 +170,20 @@ def _runs(network: nn.Module, x) -> bool:
 
 def function_of(target: Callable | str) -> Callable:
     """The rule's target; a method by its name."""
-    return (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs)) if isinstance(target, str) else target
+    return (
+        (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs))
+        if isinstance(target, str)
+        else target
+    )
 
 
 def name_of(function: Any) -> str:
     """What a spelling is called in a sample's list of them."""
-    return str(function).removeprefix("aten.") if isinstance(function, torch._ops.OpOverload) else function.__name__
+    return (
+        str(function).removeprefix("aten.")
+        if isinstance(function, torch._ops.OpOverload)
+        else function.__name__
+    )
 
 
 def _special_values(shape, rng, positive: bool) -> torch.Tensor:

@@ -28,7 +28,8 @@ TOLERANCE = {
     torch.float64: 1e-9,
     torch.float32: 1e-3,
 }  # float32: rounding flips single mask bits between two batch sizes
-LARGE = 300  # nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
+# nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
+LARGE = 300
 DRAWS = 7  # the seed under which every graph and the model itself run
 
 

@@ -58,7 +58,9 @@ class Network:
         return torch.as_tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
 
 
-def network(spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None) -> Network:
+def network(
+    spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None
+) -> Network:
     """The network of a MODEL argument, with the convention of its family.
 
     range  "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1); default: its family's
@@ -85,7 +87,15 @@ def network(spec: str, module: nn.Module, note: str = "", range: str | None = No
 def _range_of(family: str, name: str) -> str:
     if family == "torchvision":
         return "imagenet"
-    return "byte" if name.startswith("edsr") else "symmetric" if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet") else "unit"
+    return (
+        "byte"
+        if name.startswith("edsr")
+        else (
+            "symmetric"
+            if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet")
+            else "unit"
+        )
+    )
 
 
 def _convention(range: str) -> tuple[Any, Any]:
@@ -97,7 +107,13 @@ def _convention(range: str) -> tuple[Any, Any]:
 
 def _note(family: str, name: str) -> str:
     if family == "fxscope":
-        return "stand-in" if name in models.STAND_INS else "fixed filter" if name.startswith("bicubic") else "random weights"
+        return (
+            "stand-in"
+            if name in models.STAND_INS
+            else "fixed filter"
+            if name.startswith("bicubic")
+            else "random weights"
+        )
     return "random weights" if family == "torchvision" else "own"
 
 
@@ -108,14 +124,25 @@ def _with_kind(found: Network) -> Network:
         with torch.no_grad():
             out = found.module(torch.zeros(1, found.channels, side, side, dtype=parameter.dtype))
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise FxscopeError(f"{found.name} does not run on (1, {found.channels}, {side}, {side}): {str(error).splitlines()[0]}; give --size") from error
+        raise FxscopeError(
+            f"{found.name} does not run on (1, {found.channels}, {side}, {side}):"
+            f" {str(error).splitlines()[0]}; give --size"
+        ) from error
     if not isinstance(out, torch.Tensor):
-        raise FxscopeError(f"{found.name} gives {type(out).__name__}, and a page is about one tensor of scores, tokens or an image")
+        raise FxscopeError(
+            f"{found.name} gives {type(out).__name__}, and a page is about one tensor of scores, tokens or an"
+            " image"
+        )
     if out.dim() not in (2, 3, 4):
-        raise FxscopeError(f"{found.name} gives shape {tuple(out.shape)}; a page is about scores (B, N), tokens (B, T, N) or images (B, C, H, W)")
+        raise FxscopeError(
+            f"{found.name} gives shape {tuple(out.shape)}; a page is about scores (B, N), tokens (B, T, N) or"
+            " images (B, C, H, W)"
+        )
     kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
     fields = dict(found.__dict__)
-    return Network(**{**fields, "kind": kind, "scale": max(1, out.shape[-1] // side) if kind == "images" else 1})
+    return Network(
+        **{**fields, "kind": kind, "scale": max(1, out.shape[-1] // side) if kind == "images" else 1}
+    )
 
 
 def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:
@@ -123,7 +150,9 @@ def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:
     h, w = picture.shape[1:]
     factor = side / min(h, w)
     size = (max(side, round(h * factor)), max(side, round(w * factor)))
-    resized = F.interpolate(picture[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0].clamp(0, 1)
+    resized = F.interpolate(picture[None], size=size, mode="bilinear", antialias=True, align_corners=False)[
+        0
+    ].clamp(0, 1)
     return middle(resized, side)
 
 
@@ -138,7 +167,9 @@ def read(path: "str | Path", least: int = 64) -> torch.Tensor:
     """A photograph (3, H, W) of at least ``least`` pixels to each side; raises ``ImageError``."""
     picture = photos.read(path)
     if min(picture.shape[1:]) < least:
-        raise ImageError(f"{path} is {picture.shape[2]} x {picture.shape[1]} pixels; at least {least} x {least} are needed")
+        raise ImageError(
+            f"{path} is {picture.shape[2]} x {picture.shape[1]} pixels; at least {least} x {least} are needed"
+        )
     return picture
 
 
@@ -147,7 +178,11 @@ def images_of(paths: "list[str]") -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
+            files = sorted(
+                f
+                for f in path.iterdir()
+                if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+            )
             if not files:
                 raise ImageError(f"no image in the folder {path}")
             found += files
@@ -161,8 +196,14 @@ def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -
     small = (1, shape[1], 64, 64) if found.kind == "images" else shape
     per = storage(found.module, small, example_inputs=(torch.zeros(small),))
     grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0
-    needed = int((per.recorded + 2 * 4 * per.activations) * grown + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2)
+    needed = int(
+        (per.recorded + 2 * 4 * per.activations) * grown
+        + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2
+    )
     if needed > budget:
         side = int((budget / needed) ** 0.5 * min(shape[2:]))
-        raise ImageError(f"{found.name} at {shape[3]} x {shape[2]} pixels needs about {needed / 2**30:.1f} GiB, and the limit is {budget / 2**30:.0f}; cut the image, or give --size {side} or less")
+        raise ImageError(
+            f"{found.name} at {shape[3]} x {shape[2]} pixels needs about {needed / 2**30:.1f} GiB, and the"
+            f" limit is {budget / 2**30:.0f}; cut the image, or give --size {side} or less"
+        )
     return needed

@@ -83,9 +83,13 @@ class Page:
     key  what the chapters depend on: a chapter that was finished under another key, or version of the interpretation, is made anew
     """
 
-    def __init__(self, out: "str | Path", title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")):
+    def __init__(
+        self, out: "str | Path", title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")
+    ):
         self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
-        self.key = hashlib.sha256(json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True).encode()).hexdigest()[:16]
+        self.key = hashlib.sha256(
+            json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True).encode()
+        ).hexdigest()[:16]
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 
@@ -100,7 +104,19 @@ class Page:
                 bar.update(1)
         numbers = {name: part["numbers"] for name, part in done.items()}
         findings = [Finding(**f) for part in done.values() for f in part["findings"]]
-        _replace(self.folder / "numbers.json", json.dumps({"key": self.key, KEY: VERSION, "chapters": numbers, "findings": [f.__dict__ for f in findings]}, indent=2) + "\n")
+        _replace(
+            self.folder / "numbers.json",
+            json.dumps(
+                {
+                    "key": self.key,
+                    KEY: VERSION,
+                    "chapters": numbers,
+                    "findings": [f.__dict__ for f in findings],
+                },
+                indent=2,
+            )
+            + "\n",
+        )
         page = self.folder / "index.html"
         _replace(page, self._html(done, findings))
         return Written(page, numbers, findings)
@@ -111,13 +127,26 @@ class Page:
             found = json.loads(path.read_text())
         except (OSError, ValueError):
             return None
-        return found if found.get("key") == self.key and all((self.folder / "figures" / f).exists() for f in found["figures"]) else None
+        return (
+            found
+            if found.get("key") == self.key
+            and all((self.folder / "figures" / f).exists() for f in found["figures"])
+            else None
+        )
 
     def _make(self, name: str, make: Callable[[], Chapter]) -> dict:
         chapter = make()
         files: list[str] = []
         body = "\n".join(self._block(block, files) for block in chapter.blocks)
-        part = {"key": self.key, KEY: VERSION, "title": chapter.title, "html": body, "figures": files, "numbers": plain(chapter.numbers), "findings": [f.__dict__ for f in chapter.findings]}
+        part = {
+            "key": self.key,
+            KEY: VERSION,
+            "title": chapter.title,
+            "html": body,
+            "figures": files,
+            "numbers": plain(chapter.numbers),
+            "findings": [f.__dict__ for f in chapter.findings],
+        }
         _replace(self.folder / "chapters" / f"{name}.json", json.dumps(part))
         return part
 
@@ -139,31 +168,54 @@ class Page:
             picture = f'<div class="wide">{figure.svg}</div>'
         else:
             for suffix in self.formats:
-                figure.savefig(folder / f"{name}.{suffix}", dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+                figure.savefig(
+                    folder / f"{name}.{suffix}", dpi=200, metadata={"Date": None} if suffix == "svg" else None
+                )
                 files.append(f"{name}.{suffix}")
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=150)
             data = base64.b64encode(buffer.getvalue()).decode()
-            picture = f'<img src="data:image/png;base64,{data}" alt="{html.escape(caption[:120], quote=True)}" width="{round(96 * 1.3 * figure.get_figwidth())}">'
+            picture = (
+                f'<img src="data:image/png;base64,{data}" alt="{html.escape(caption[:120], quote=True)}"'
+                f' width="{round(96 * 1.3 * figure.get_figwidth())}">'
+            )
         return f'<figure id="{name}">{picture}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
     def _html(self, done: dict[str, dict], findings: list[Finding]) -> str:
         links = "".join(f'<a href="#{name}">{html.escape(part["title"])}</a>' for name, part in done.items())
-        body = "".join(f'<section id="{name}"><h2>{html.escape(part["title"])}</h2>{part["html"]}</section>' for name, part in done.items())
-        summary = f"<h2>What the paper says, and what was measured here</h2>{_findings(findings)}" if findings else ""
+        body = "".join(
+            f'<section id="{name}"><h2>{html.escape(part["title"])}</h2>{part["html"]}</section>'
+            for name, part in done.items()
+        )
+        summary = (
+            f"<h2>What the paper says, and what was measured here</h2>{_findings(findings)}"
+            if findings
+            else ""
+        )
         return (
-            f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(self.title)}</title>'
-            f'<link rel="icon" href="data:,"><style>{STYLE}</style></head><body><h1>{html.escape(self.title)}</h1><p>{html.escape(self.about)}</p><nav>{links}</nav>{summary}{body}'
-            f'<footer><p>Version {VERSION} of the interpretation, fxscope {__version__}, torch {torch.__version__}</p></footer></body></html>\n'
+            '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport"'
+            f' content="width=device-width"><title>{html.escape(self.title)}</title><link rel="icon"'
+            f' href="data:,"><style>{STYLE}</style></head><body><h1>{html.escape(self.title)}</h1><p>{html.escape(self.about)}</p><nav>{links}</nav>{summary}{body}<footer><p>Version'
+            f" {VERSION} of the interpretation, fxscope {__version__}, torch"
+            f" {torch.__version__}</p></footer></body></html>\n"
         )
 
 
 def _findings(findings: list[Finding]) -> str:
-    words = {True: ("yes", "appears"), False: ("no", "does not appear"), None: ("open", "cannot be told here")}
+    words = {
+        True: ("yes", "appears"),
+        False: ("no", "does not appear"),
+        None: ("open", "cannot be told here"),
+    }
     rows = "".join(
-        f'<tr><td>{html.escape(f.claim)}</td><td>{html.escape(f.paper)}</td><td>{html.escape(f.measured)}</td><td><span class="{words[f.appears][0]}">{words[f.appears][1]}</span></td><td>{html.escape(f.rule)}</td></tr>' for f in findings
+        f"<tr><td>{html.escape(f.claim)}</td><td>{html.escape(f.paper)}</td><td>{html.escape(f.measured)}</td><td><span"
+        f' class="{words[f.appears][0]}">{words[f.appears][1]}</span></td><td>{html.escape(f.rule)}</td></tr>'
+        for f in findings
     )
-    return f'<div class="wide"><table><tr><th>finding</th><th>paper</th><th>measured here</th><th></th><th>appears if</th></tr>{rows}</table></div>'
+    return (
+        '<div class="wide"><table><tr><th>finding</th><th>paper</th><th>measured'
+        f" here</th><th></th><th>appears if</th></tr>{rows}</table></div>"
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str) -> str:

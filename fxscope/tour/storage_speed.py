@@ -28,25 +28,70 @@ def _table_1(chapter: Chapter) -> None:
     chapter.heading("Table 1: storing every ReLU")
     networks = {
         "VGG-19": (torchvision.models.vgg19(weights=None, init_weights=False), (1, 3, 224, 224)),
-        "CycleGAN": (models.cyclegan(), (1, 3, 256, 256)), "EDSR": (models.edsr(), (1, 3, 270, 480)),
+        "CycleGAN": (models.cyclegan(), (1, 3, 256, 256)),
+        "EDSR": (models.edsr(), (1, 3, 270, 480)),
     }
     rows, measured = [], {}
     for name, (module, shape) in networks.items():
         found = storage(module.eval(), shape)
         table = found.table_1
-        rows.append((name, "x".join(map(str, shape[2:])), f"{found.activations:,}", f"{table['KiB']:,.0f} KiB", f"{table['printed as GB']:,.1f} GB", f"{found.recorded / 2**20:,.1f} MiB", f"{found.packed / 2**20:,.1f} MiB"))
-        measured[name] = {"activations": found.activations, "KiB": table["KiB"], "printed_as_GB": table["printed as GB"], "recorded": found.recorded, "packed": found.packed}
-    chapter.table(("network", "input", "ReLU outputs", "as fp32", "as the paper prints it", "kept by fxscope", "packed to bits"), rows, "Storage of one image")
-    chapter.text("The paper's numbers are the KiB of one image divided by 1000 and printed as GB: 58, 90 and 4,147. One image takes a thousandth of that.")
+        rows.append(
+            (
+                name,
+                "x".join(map(str, shape[2:])),
+                f"{found.activations:,}",
+                f"{table['KiB']:,.0f} KiB",
+                f"{table['printed as GB']:,.1f} GB",
+                f"{found.recorded / 2**20:,.1f} MiB",
+                f"{found.packed / 2**20:,.1f} MiB",
+            )
+        )
+        measured[name] = {
+            "activations": found.activations,
+            "KiB": table["KiB"],
+            "printed_as_GB": table["printed as GB"],
+            "recorded": found.recorded,
+            "packed": found.packed,
+        }
+    chapter.table(
+        (
+            "network",
+            "input",
+            "ReLU outputs",
+            "as fp32",
+            "as the paper prints it",
+            "kept by fxscope",
+            "packed to bits",
+        ),
+        rows,
+        "Storage of one image",
+    )
+    chapter.text(
+        "The paper's numbers are the KiB of one image divided by 1000 and printed as GB: 58, 90 and 4,147."
+        " One image takes a thousandth of that."
+    )
     chapter.numbers["table_1"] = measured
     same = all(abs(measured[n]["printed_as_GB"] - v) < 1 for n, v in TABLE_1.items())
-    chapter.findings.append(Finding("Table 1", "58, 90 and 4,147 GB", ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values()) + ": the same digits, a thousandth for one image", same, "the same digits"))
+    chapter.findings.append(
+        Finding(
+            "Table 1",
+            "58, 90 and 4,147 GB",
+            ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values())
+            + ": the same digits, a thousandth for one image",
+            same,
+            "the same digits",
+        )
+    )
 
 
 def _speed(chapter: Chapter) -> None:
     chapter.heading("Rows and columns a second")
     rows = []
-    for name, shape in (("edsr_small4x", (1, 3, 64, 64)), ("facades_resnet", (1, 3, 128, 128)), ("digits_vgg", (1, 1, 32, 32))):
+    for name, shape in (
+        ("edsr_small4x", (1, 3, 64, 64)),
+        ("facades_resnet", (1, 3, 128, 128)),
+        ("digits_vgg", (1, 1, 32, 32)),
+    ):
         model = models.build(name)
         x0 = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         lin = interpret(model, x0)
@@ -54,10 +99,32 @@ def _speed(chapter: Chapter) -> None:
             forward = _seconds(lambda: model(x0))
         index = (0,) * len(lin.F.outputs.shape)
         row, column = _seconds(lambda: lin.F.row(index)), _seconds(lambda: lin.F.column((0, 0, 0)))
-        rows.append((f"{name} (stand-in)", "x".join(map(str, shape[2:])), f"{1000 * forward:.1f} ms", f"{1 / row:.1f}", f"{1 / column:.1f}", f"{row / forward:.2f}", f"{lin.nbytes / 2**20:.2f} MiB"))
-        chapter.numbers.setdefault("speed", {})[name] = {"forward": forward, "row": row, "column": column, "bytes": lin.nbytes}
-    chapter.table(("network", "input", "forward", "rows a second", "columns a second", "row / forward", "kept"), rows, f"On this machine's CPU, {torch.get_num_threads()} threads, single precision, the smallest of five")
-    chapter.text("The paper reports more than 2 rows and columns a second for the full EDSR on a Titan X; the stand-in is far smaller, so the two numbers do not compare.")
+        rows.append(
+            (
+                f"{name} (stand-in)",
+                "x".join(map(str, shape[2:])),
+                f"{1000 * forward:.1f} ms",
+                f"{1 / row:.1f}",
+                f"{1 / column:.1f}",
+                f"{row / forward:.2f}",
+                f"{lin.nbytes / 2**20:.2f} MiB",
+            )
+        )
+        chapter.numbers.setdefault("speed", {})[name] = {
+            "forward": forward,
+            "row": row,
+            "column": column,
+            "bytes": lin.nbytes,
+        }
+    chapter.table(
+        ("network", "input", "forward", "rows a second", "columns a second", "row / forward", "kept"),
+        rows,
+        f"On this machine's CPU, {torch.get_num_threads()} threads, single precision, the smallest of five",
+    )
+    chapter.text(
+        "The paper reports more than 2 rows and columns a second for the full EDSR on a Titan X; the stand-in"
+        " is far smaller, so the two numbers do not compare."
+    )
 
 
 def _seconds(run: Callable[[], object], repeats: int = 5) -> float:

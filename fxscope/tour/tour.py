@@ -22,7 +22,13 @@ from .verification import verification
 CHAPTERS = ("classification", "super-resolution", "image-to-image", "storage", "verification")
 
 
-def tour(images: "str | Sequence[str] | None" = None, out: "str | Path" = "fxscope-tour", networks: Sequence[Network] = (), chapters: Sequence[str] = (), progress: bool = True) -> Written:
+def tour(
+    images: "str | Sequence[str] | None" = None,
+    out: "str | Path" = "fxscope-tour",
+    networks: Sequence[Network] = (),
+    chapters: Sequence[str] = (),
+    progress: bool = True,
+) -> Written:
     """Write the tour into a folder: one page that opens from disk, its figures as files, its numbers as JSON.
 
     images    photographs (files or folders) for the chapters of images; the first one is shown (default: one that scikit-image ships)
@@ -38,10 +44,17 @@ def tour(images: "str | Sequence[str] | None" = None, out: "str | Path" = "fxsco
         raise FxscopeError(f"no chapter {', '.join(unknown)}; there are {', '.join(CHAPTERS)}")
     paths = images_of([images] if isinstance(images, str) else list(images or ()))
     pictures = [(p.name, read(p)) for p in paths] or [("chelsea (scikit-image)", photos.shipped("chelsea"))]
-    key = {"images": [[name, *digest(picture)] for name, picture in pictures], "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks], "weights": _shipped()}
+    key = {
+        "images": [[name, *digest(picture)] for name, picture in pictures],
+        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "weights": _shipped(),
+    }
     page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
     makers = _makers(pictures, list(networks), progress)
-    return page.write({name: make for name, make in makers.items() if not chapters or name.split(":")[0] in chapters}, progress)
+    return page.write(
+        {name: make for name, make in makers.items() if not chapters or name.split(":")[0] in chapters},
+        progress,
+    )
 
 
 def _makers(pictures: list, networks: list[Network], progress: bool) -> "dict[str, Callable[[], Chapter]]":
@@ -62,17 +75,33 @@ def _makers(pictures: list, networks: list[Network], progress: bool) -> "dict[st
 
 
 def _about(networks: Sequence[Network]) -> str:
-    whose = f"The networks {', '.join(n.title for n in networks)} are shown in the chapters they fit; elsewhere small stand-ins" if networks else "Small networks, trained for this purpose and named stand-ins,"
+    whose = (
+        f"The networks {', '.join(n.title for n in networks)} are shown in the chapters they fit; elsewhere"
+        " small stand-ins"
+        if networks
+        else "Small networks, trained for this purpose and named stand-ins,"
+    )
     return (
-        "Freeze what every nonlinear unit decided on an image x0, and a network is one affine map, y1 = F(x0) x1 + r(x0). This page asks of it what the paper asks. "
-        f"{whose} take the places of the paper's. The first table puts what was measured here beside what the paper says; no finding is assumed, and at this size some do not appear."
+        "Freeze what every nonlinear unit decided on an image x0, and a network is one affine map, y1 ="
+        f" F(x0) x1 + r(x0). This page asks of it what the paper asks. {whose} take the places of the"
+        " paper's. The first table puts what was measured here beside what the paper says; no finding is"
+        " assumed, and at this size some do not appear."
     )
 
 
 def digest(*tensors: torch.Tensor) -> list[float]:
     """Two sums that change where a tensor does: enough to know whether a finished chapter still fits."""
-    flat = [t.detach().double().flatten() for t in tensors if isinstance(t, torch.Tensor) and t.is_floating_point()]
-    return plain([float(sum(f.sum() for f in flat)), float(sum((f * torch.arange(1, f.numel() + 1).to(f).cos()).sum() for f in flat))])
+    flat = [
+        t.detach().double().flatten()
+        for t in tensors
+        if isinstance(t, torch.Tensor) and t.is_floating_point()
+    ]
+    return plain(
+        [
+            float(sum(f.sum() for f in flat)),
+            float(sum((f * torch.arange(1, f.numel() + 1).to(f).cos()).sum() for f in flat)),
+        ]
+    )
 
 
 def _shipped() -> list:

@@ -131,7 +131,9 @@ class Concat(Twin):
 
     def adjoint(self, k: Back, y, *xs: Like):
         dim = shifted(self.dim)
-        parts = torch.split(y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim)
+        parts = torch.split(
+            y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim
+        )
         return tuple(parts[i] for i in range(len(xs)))
 
 

@@ -117,7 +117,8 @@ class Twin:
 
     additive: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
-    adds: ClassVar[str] = "intercept"  # what the additive constant is: intercept, bias, shift, constant, padding
+    # what the additive constant is: intercept, bias, shift, constant, padding
+    adds: ClassVar[str] = "intercept"
     per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
 
     def apply(self, k: Probes, *x):

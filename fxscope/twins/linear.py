@@ -44,7 +44,9 @@ class Conv(Twin):
         return k.split(x2) if self.batched else x2
 
     def constant(self, k: Back, x: Like):
-        return None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
+        return (
+            None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
+        )
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,9 @@ class BatchNorm(Twin):
 
     def apply(self, k: Probes, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
-        y = torch.nn.functional.batch_norm(k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps)
+        y = torch.nn.functional.batch_norm(
+            k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps
+        )
         return k.split(y)
 
     def homogeneous(self) -> "BatchNorm":
@@ -141,7 +145,11 @@ class BatchNorm(Twin):
         return k.split(F.batch_norm(k.merge(y), zeros, self.var, self.weight, None, False, 0.0, self.eps))
 
     def constant(self, k: Back, x: Like):
-        scale = torch.rsqrt(self.var + self.eps) if self.weight is None else self.weight * torch.rsqrt(self.var + self.eps)
+        scale = (
+            torch.rsqrt(self.var + self.eps)
+            if self.weight is None
+            else self.weight * torch.rsqrt(self.var + self.eps)
+        )
         shift = -self.mean * scale if self.bias is None else self.bias - self.mean * scale
         return shift.reshape([-1] + [1] * (x.rank - 2))
 
@@ -221,7 +229,11 @@ class Sample(Twin):
         places = sizes[2]
         for size in sizes[3:]:
             places = places * size
-        ones = torch.eye(places, dtype=y.dtype, device=y.device).reshape([1, places, *sizes[2:]]).expand([sizes[0]] + [-1] * (len(sizes) - 1))
+        ones = (
+            torch.eye(places, dtype=y.dtype, device=y.device)
+            .reshape([1, places, *sizes[2:]])
+            .expand([sizes[0]] + [-1] * (len(sizes) - 1))
+        )
         matrix = F.grid_sample(ones, self.grid, **self.options).flatten(2)
         return k.reshape(torch.matmul(y.flatten(3), matrix.transpose(1, 2)), x)
 

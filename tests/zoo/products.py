@@ -14,7 +14,12 @@ IMAGE, OTHER = (2, 4, 6, 5), ((2, 4, 5, 7),)
 class Layers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.c, self.d, self.one, self.up = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 1, 1), nn.Conv2d(1, 4, 1)
+        self.c, self.d, self.one, self.up = (
+            nn.Conv2d(4, 4, 1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Conv2d(4, 1, 1),
+            nn.Conv2d(1, 4, 1),
+        )
         self.l, self.score = nn.Linear(4, 4), nn.Linear(4, 1)
         self.scale = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
         self.register_buffer("order", torch.tensor([2, 0, 1]))

@@ -36,7 +36,9 @@ class Basis:
         return self.total - self.done
 
     def room(self, block: int) -> bool:
-        return self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.turned.small
+        return (
+            self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.turned.small
+        )
 
     def append(self, vectors: torch.Tensor, threshold: float) -> np.ndarray:
         """Add what vectors (b, small) have outside the basis as new rows; their coefficients, (total, b)."""
@@ -57,7 +59,14 @@ class Basis:
             size = norm_of([row])
             if size <= threshold or self.total + added == self.turned.small:
                 continue
-            self._put(self.total + added, self._straight(row / size, self.total + added) if size < 1e-3 * norm_of([vectors[i]]) else row / size)
+            self._put(
+                self.total + added,
+                (
+                    self._straight(row / size, self.total + added)
+                    if size < 1e-3 * norm_of([vectors[i]])
+                    else row / size
+                ),
+            )
             found[self.total + added, i] = size
             added += 1
         self.total += added
@@ -120,7 +129,12 @@ class Basis:
     def _keep(self, new: torch.Tensor) -> None:
         need = self.done + new.shape[0]
         if need > self.A.shape[0]:
-            self.A = torch.cat([self.A[: self.done], self.A.new_empty(max(need - self.done, 16, self.done // 2), self.A.shape[1])])
+            self.A = torch.cat(
+                [
+                    self.A[: self.done],
+                    self.A.new_empty(max(need - self.done, 16, self.done // 2), self.A.shape[1]),
+                ]
+            )
         self.A[self.done : need] = new
 
     def _close(self, count: int) -> None:
@@ -133,14 +147,17 @@ class Basis:
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
         """Values of F^T F on the span, largest first, and their vectors as columns."""
         H = self.H[: self.done, : self.done]
-        values, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy((H + H.T) / 2)))  # numpy's own threads spin on, and take the next pass's core
+        # numpy's own threads spin on, and take the next pass's core
+        values, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy((H + H.T) / 2)))
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
     def left(self, Y: np.ndarray) -> np.ndarray:
         """F^T F v - theta v of v = V y: what points from each to the waiting rows, (waiting, columns of Y)."""
         return self.H[self.done : self.total, : self.done] @ Y
 
-    def resume(self, small: torch.Tensor, images: torch.Tensor, s: torch.Tensor, rest: dict[str, torch.Tensor]) -> None:
+    def resume(
+        self, small: torch.Tensor, images: torch.Tensor, s: torch.Tensor, rest: dict[str, torch.Tensor]
+    ) -> None:
         """Begin from known triplets, F small = images; without what remained of them they are multiplied with F^T again."""
         k = len(s)
         self.append(small, 0.0)

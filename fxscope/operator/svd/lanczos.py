@@ -39,7 +39,14 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
     _start(basis, rows, task, block)
     search = Search(basis, rows, task, block)
     search.run(look)
-    info = {"block": block, "restarts": search.restarts, "steps": search.steps, "look": search.look, "looked": search.looked, "risk": search.risk}
+    info = {
+        "block": block,
+        "restarts": search.restarts,
+        "steps": search.steps,
+        "look": search.look,
+        "looked": search.looked,
+        "risk": search.risk,
+    }
     return _triplets(basis, rows, task, info)
 
 
@@ -52,7 +59,9 @@ def _timed_block(rows: Rows, task: Task) -> int:
     """1 on a CPU, where K probes cost K passes; else what a forward pass of each size says, for about sqrt(block) times the passes."""
     if rows.F.device.type == "cpu":
         return 1
-    sizes = [b for b in BLOCKS if b == 1 or b <= min(rows.F.chunk, min(rows.n, rows.N) // 4, task.max_passes // 8)]
+    sizes = [
+        b for b in BLOCKS if b == 1 or b <= min(rows.F.chunk, min(rows.n, rows.N) // 4, task.max_passes // 8)
+    ]
     return min(sizes, key=lambda b: _seconds(rows, b) / b**0.5)
 
 
@@ -88,9 +97,15 @@ def _start(basis: Basis, rows: Rows, task: Task, block: int) -> None:
 def _earlier(start: SVD, basis: Basis) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Its vectors of the smaller and of the larger side, as rows, and its values."""
     F = basis.turned.rows.F
-    if [tuple(t.shape[1:]) for t in pytree.tree_leaves((start.v, start.u))] != [*F.inputs.shapes, *F.outputs.shapes]:
+    if [tuple(t.shape[1:]) for t in pytree.tree_leaves((start.v, start.u))] != [
+        *F.inputs.shapes,
+        *F.outputs.shapes,
+    ]:
         raise ShapeError(f"start= is the decomposition of another operator: F is {F}")
-    v, u = (flatten(space, space.stack(vectors)[0]).to(F.device, F.dtype) for space, vectors in ((F.inputs, start.v), (F.outputs, start.u)))
+    v, u = (
+        flatten(space, space.stack(vectors)[0]).to(F.device, F.dtype)
+        for space, vectors in ((F.inputs, start.v), (F.outputs, start.u))
+    )
     small, large = (u, v) if basis.turned.swapped else (v, u)
     return small, basis.turned.rows.sign * large, start.s.to(v.device)
 
@@ -109,13 +124,16 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     k = min(task.k, basis.done)
     theta, Y = basis.ritz()
     Y = Y[:, :k]
-    if theta[k - 1] < 1e4 * rows.epsilon * theta[0]:  # squared, the small values drown; A itself still has them
+    # squared, the small values drown; A itself still has them
+    if theta[k - 1] < 1e4 * rows.epsilon * theta[0]:
         Y = decomposed(basis.A[: basis.done].T)[2][:k].T.double().cpu().numpy()
     small = torch.as_tensor(Y.T.copy()).to(basis.A)
     Q, s, left = decomposed(small @ basis.A[: basis.done])
     Z = Q.T @ small
     v = Z @ basis.V[: basis.done]
-    back = torch.as_tensor((basis.H[: basis.total, : basis.done] @ Z.T.double().cpu().numpy()).T.copy()).to(basis.A)
+    back = torch.as_tensor((basis.H[: basis.total, : basis.done] @ Z.T.double().cpu().numpy()).T.copy()).to(
+        basis.A
+    )
     Ftu = back @ basis.V[: basis.total] / s[:, None].clamp_min(torch.finfo(s.dtype).tiny)
     weak = s < 1e-4 * s[0] if s[0] > 0 else torch.ones_like(s, dtype=torch.bool)
     if weak.any():  # F^T u = F^T F v / s has lost its digits: ask the network
@@ -124,5 +142,9 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     if basis.turned.swapped:
         found = {"u": v, "v": left, "Ftu": found["Fv"], "Fv": Ftu}
     border = back[:, basis.done :].T / s[0] ** 2 if basis.waiting and not weak.any() else None
-    rest = {} if border is None else {"waiting": basis.V[basis.done : basis.total].clone(), "border": border.contiguous()}
+    rest = (
+        {}
+        if border is None
+        else {"waiting": basis.V[basis.done : basis.total].clone(), "border": border.contiguous()}
+    )
     return Triplets(s=s, info=info, rest=rest, **found)

@@ -40,7 +40,10 @@ class Chance:
 def steps_to_tell(H: np.ndarray, done: int, theta: float, size: int) -> float:
     """Until the risk is down to ``RISK``, if a fresh chain grows as fast as the last steps of the one that there is."""
     last = np.arange(max(0, done - RECENT), done)
-    diagonal, border = float(H[last, last].mean()), float(np.linalg.norm(np.tril(H[:, last], -1 - last[0]), axis=0).mean()) if len(last) else 0.0
+    diagonal, border = (
+        float(H[last, last].mean()),
+        float(np.linalg.norm(np.tril(H[:, last], -1 - last[0]), axis=0).mean()) if len(last) else 0.0,
+    )
     if border == 0:
         return 0.0
     x = (theta - diagonal) / (2 * border)

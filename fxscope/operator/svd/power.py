@@ -12,7 +12,14 @@ from .task import Task, Triplets
 PRINTED_STEPS = 100  # S of Algorithm 1, which the paper does not give
 
 
-def power(rows: Rows, task: Task, momentum: float | str = "auto", literal: bool = False, steps: int | None = None, residual: torch.Tensor | None = None) -> Triplets:
+def power(
+    rows: Rows,
+    task: Task,
+    momentum: float | str = "auto",
+    literal: bool = False,
+    steps: int | None = None,
+    residual: torch.Tensor | None = None,
+) -> Triplets:
     """One triplet after the other by power iteration with momentum on the deflated operator (paper, Algorithm 1 and section 3).
 
         u = F v;    w = F^T u - m v_prev;    v_prev, v = v/|w|, w/|w|
@@ -37,13 +44,22 @@ def power(rows: Rows, task: Task, momentum: float | str = "auto", literal: bool 
 
 def _checked(momentum: float | str, literal: bool, residual: torch.Tensor | None) -> None:
     if momentum != "auto" and (isinstance(momentum, str) or momentum < 0):
-        raise FxscopeError(f'momentum is 0, a float in (0, 1) relative to sigma^4/4, or "auto"; got {momentum!r}')
+        raise FxscopeError(
+            f'momentum is 0, a float in (0, 1) relative to sigma^4/4, or "auto"; got {momentum!r}'
+        )
     if literal and momentum == "auto":
-        raise FxscopeError("the literal form takes its m as a number: svd(k, method='power', literal=True, momentum=m)")
+        raise FxscopeError(
+            "the literal form takes its m as a number: svd(k, method='power', literal=True, momentum=m)"
+        )
     if not literal and momentum != "auto" and momentum >= 1:
-        raise FxscopeError(f"momentum={momentum} is relative to sigma^4/4: at 1 or more no iteration converges to the largest value")
+        raise FxscopeError(
+            f"momentum={momentum} is relative to sigma^4/4: at 1 or more no iteration converges to the"
+            " largest value"
+        )
     if residual is not None and not literal:
-        raise FxscopeError("residual= is for the literal form; the corrected one uses F itself, which has none")
+        raise FxscopeError(
+            "residual= is for the literal form; the corrected one uses F itself, which has none"
+        )
 
 
 class _Found:
@@ -70,22 +86,32 @@ class _Found:
 
     def triplets(self, sort: bool) -> Triplets:
         if not self.s:
-            raise FxscopeError(f"max_passes={self.task.max_passes} is not enough for one step; a step takes 2")
+            raise FxscopeError(
+                f"max_passes={self.task.max_passes} is not enough for one step; a step takes 2"
+            )
         s = torch.stack(self.s)
         order = s.argsort(descending=True) if sort else torch.arange(len(s), device=s.device)
-        return Triplets(s=s[order], info={"iterations": [self.iterations[i] for i in order.tolist()]}, **{name: torch.cat(each)[order] for name, each in self.pairs.items()})
+        return Triplets(
+            s=s[order],
+            info={"iterations": [self.iterations[i] for i in order.tolist()]},
+            **{name: torch.cat(each)[order] for name, each in self.pairs.items()},
+        )
 
 
-def _one(found: _Found, v: torch.Tensor, momentum: float | str, steps: int | None, generator: torch.Generator) -> None:
+def _one(
+    found: _Found, v: torch.Tensor, momentum: float | str, steps: int | None, generator: torch.Generator
+) -> None:
     rows, task = found.rows, found.task
-    v = v / norm_of([v])  # (d) v starts un-normalised in the paper: its first sigma and momentum are then off by |v|
+    # (d) v starts un-normalised in the paper: its first sigma and momentum are then off by |v|
+    v = v / norm_of([v])
     previous, m, before, step = torch.zeros_like(v), 0.0, None, 0
     tol = task.tol if task.k == 1 else task.tol / 10  # what is left of one triplet leaks into the next ones
     largest = max((float(s) for s in found.s), default=0.0)
     while True:
         Fv = rows.forward(v)  # (f) F itself: y1(v) - r cancels where r is large
         deflated = found.deflated(Fv, v, "u", "v")
-        sigma = norms(deflated)[0].to(v)  # (b) |F v| at |v| = 1: v^T (F^T F v - m v_prev) is biased by the momentum
+        # (b) |F v| at |v| = 1: v^T (F^T F v - m v_prev) is biased by the momentum
+        sigma = norms(deflated)[0].to(v)
         if float(sigma) <= 64 * rows.epsilon * largest or float(sigma) == 0.0:
             return _null(found, v, Fv, generator, step)
         u = deflated / sigma  # (h) F v = sigma u, not u = sigma F v
@@ -123,7 +149,14 @@ def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Gen
         for other in found.pairs["v"]:
             v = v - (v @ other.T) * other
     u, v = u / norm_of([u]), v / norm_of([v])
-    found.put(torch.zeros((), dtype=v.dtype, device=v.device), step, v=v, u=u, Fv=rows.forward(v), Ftu=rows.adjoint(u))
+    found.put(
+        torch.zeros((), dtype=v.dtype, device=v.device),
+        step,
+        v=v,
+        u=u,
+        Fv=rows.forward(v),
+        Ftu=rows.adjoint(u),
+    )
 
 
 def _in_units(m: float, rows: Rows) -> float:

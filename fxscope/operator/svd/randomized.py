@@ -31,7 +31,15 @@ def randomized(rows: Rows, task: Task, oversample: int = 10, powers: int = 2, pr
     left = small.T[: task.k]
     s, v, u = s[: task.k], v[: task.k], left @ Q
     missed = _missed(rows, Q, probes, generator)
-    return Triplets(s=s, v=v, u=u, Fv=rows.forward(v), Ftu=left @ back, upper=(s**2 + missed**2).sqrt(), info={"oversample": oversample, "powers": powers, "probes": probes, "risk": RISK})
+    return Triplets(
+        s=s,
+        v=v,
+        u=u,
+        Fv=rows.forward(v),
+        Ftu=left @ back,
+        upper=(s**2 + missed**2).sqrt(),
+        info={"oversample": oversample, "powers": powers, "probes": probes, "risk": RISK},
+    )
 
 
 def _missed(rows: Rows, Q: torch.Tensor, probes: int, generator: torch.Generator) -> float:

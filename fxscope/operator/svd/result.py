@@ -69,7 +69,12 @@ class SVD:
 
     def numbers(self) -> dict[str, Any]:
         """Everything but the vectors, as plain numbers."""
-        return plain({n: getattr(self, n) for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", KEY, *_PLAIN)})
+        return plain(
+            {
+                n: getattr(self, n)
+                for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", KEY, *_PLAIN)
+            }
+        )
 
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)
@@ -94,10 +99,24 @@ class SVD:
     def __repr__(self) -> str:
         count = int(self.converged.sum())
         first = ", ".join(f"{s:.4g}" for s in self.s[:4].tolist()) + (", ..." if len(self) > 4 else "")
-        return f"SVD({len(self)} triplets, s = {first}; {count} converged to {self.tol:g}; {self.method}, {self.passes} passes, {self.seconds:.2f} s)"
+        return (
+            f"SVD({len(self)} triplets, s = {first}; {count} converged to {self.tol:g}; {self.method},"
+            f" {self.passes} passes, {self.seconds:.2f} s)"
+        )
 
     def _repr_html_(self) -> str:
-        rows = zip(self.s.tolist(), self.forward_errors.tolist(), self.adjoint_errors.tolist(), self.converged.tolist())
-        body = "".join(f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td><td>{'yes' if c else 'no'}</td></tr>" for i, (s, a, b, c) in enumerate(rows))
+        rows = zip(
+            self.s.tolist(),
+            self.forward_errors.tolist(),
+            self.adjoint_errors.tolist(),
+            self.converged.tolist(),
+        )
+        body = "".join(
+            f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td><td>{'yes' if c else 'no'}</td></tr>"
+            for i, (s, a, b, c) in enumerate(rows)
+        )
         head = "<tr><th></th><th>s</th><th>|F v - s u|</th><th>|F^T u - s v|</th><th>converged</th></tr>"
-        return f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}</caption>{head}{body}</table>"
+        return (
+            f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to"
+            f" {self.orthogonality:.1e}</caption>{head}{body}</table>"
+        )

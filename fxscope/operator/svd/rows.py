@@ -18,13 +18,19 @@ if TYPE_CHECKING:
 
 def flatten(space: Space, value: Any) -> torch.Tensor:
     """Vectors of a space, (K, ...) in its structure, as rows (K, n)."""
-    return torch.cat([t.reshape(t.shape[0], -1) for t in pytree.tree_leaves(value)], 1) if len(space.shapes) > 1 else pytree.tree_leaves(value)[0].flatten(1)
+    return (
+        torch.cat([t.reshape(t.shape[0], -1) for t in pytree.tree_leaves(value)], 1)
+        if len(space.shapes) > 1
+        else pytree.tree_leaves(value)[0].flatten(1)
+    )
 
 
 def unflatten(space: Space, rows: torch.Tensor) -> Any:
     """Rows (K, n) as vectors of a space, (K, ...) in its structure."""
     sizes = [torch.Size(s).numel() for s in space.shapes]
-    return space.build([part.reshape(-1, *s).to(d) for part, s, d in zip(rows.split(sizes, 1), space.shapes, space.dtypes)])
+    return space.build(
+        [part.reshape(-1, *s).to(d) for part, s, d in zip(rows.split(sizes, 1), space.shapes, space.dtypes)]
+    )
 
 
 class Rows:
@@ -94,7 +100,9 @@ class Rows:
             product(noise(self, 1, size, torch.Generator().manual_seed(0)))
         if self._size and self._size < self._least:  # all of it is out of range as it is
             return torch.cat([product(unit) for unit in units])
-        return torch.cat([multiplied(part, each / self._size) if each else part for part, each in zip(parts, sizes)])
+        return torch.cat(
+            [multiplied(part, each / self._size) if each else part for part, each in zip(parts, sizes)]
+        )
 
     def zeros(self, count: int, size: int) -> torch.Tensor:
         return torch.zeros(count, size, dtype=self.dtype, device=self.F.device)
@@ -102,7 +110,8 @@ class Rows:
     def _product(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
             return self._first(operator, given)
-        lift = self._lift(-0.5 * math.log2(self._size))  # half of F's size on either side: what the network adds up lies around 1
+        # half of F's size on either side: what the network adds up lies around 1
+        lift = self._lift(-0.5 * math.log2(self._size))
         found = multiplied(self._raw(operator, given, lift), 1 / (lift * self._size))
         if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
             raise NonFinite(_NON_FINITE)
@@ -112,7 +121,8 @@ class Rows:
         """A product that tells the size of F. One that leaves the range of the type is taken again, of vectors of another size."""
         lift, found = 1.0, self._raw(operator, given, 1.0)
         sign = 1 if torch.isfinite(found).all() else -1
-        retried = not self._in_range(found) and (sign < 0 or bool(given.all()))  # F may well ignore a vector with zeros
+        # F may well ignore a vector with zeros
+        retried = not self._in_range(found) and (sign < 0 or bool(given.all()))
         for part in (0.5, 0.8) if retried else ():
             other = self._lift(sign * part * self._bits)
             again = self._raw(operator, given, other)
@@ -130,7 +140,9 @@ class Rows:
 
     def _raw(self, operator: "Operator", given: torch.Tensor, lift: float) -> torch.Tensor:
         """F (lift v), counted."""
-        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift))).to(self.dtype)
+        found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift))).to(
+            self.dtype
+        )
         self.passes += given.shape[0]
         if self._bar is not None:
             self._bar.update(given.shape[0])

@@ -24,10 +24,16 @@ class Search:
     def __init__(self, basis: Basis, rows: Rows, task: Task, block: int):
         self.basis, self.rows, self.task, self.block = basis, rows, task, block
         earlier = {} if task.start is None else task.start.info
-        self.given = 0 if task.start is None or basis.done else basis.waiting  # rows of another F's result: nothing points to exact ones, so they are multiplied first
+        # rows of another F's result: nothing points to exact ones, so they are multiplied first
+        self.given = 0 if task.start is None or basis.done else basis.waiting
         self.restarts = self.steps = self._due = 0
-        self.look, self.looked, self.risk = 0 if task.start is None else earlier.get("look", FEWEST), earlier.get("looked", True), earlier.get("risk")
-        self.bounds = block == 1 and self.looked  # a block's chain has no such polynomials, and rows left of a cut look may hold the copy
+        self.look, self.looked, self.risk = (
+            0 if task.start is None else earlier.get("look", FEWEST),
+            earlier.get("looked", True),
+            earlier.get("risk"),
+        )
+        # a block's chain has no such polynomials, and rows left of a cut look may hold the copy
+        self.bounds = block == 1 and self.looked
         self.largest: list[tuple[int, float]] = []  # steps, and the largest value of F^T F then
         self._checked, self._enough = -1, False
 
@@ -37,7 +43,8 @@ class Search:
 
     def run(self, look: int | None) -> None:
         """Steps until all have converged and a fresh chain finds nothing more."""
-        for _ in range(0 if self.looked else -(-self.basis.waiting // self.block)):  # what a look that was cut has left may hold what it was after
+        # what a look that was cut has left may hold what it was after
+        for _ in range(0 if self.looked else -(-self.basis.waiting // self.block)):
             if self.affordable:
                 self.step("oldest")
         self._converge()
@@ -73,7 +80,9 @@ class Search:
         if self._checked != self.steps and (self.steps >= self._due or self.basis.waiting < self.block):
             excess = self._excess()
             self._checked, self._enough = self.steps, excess <= 1
-            self._due = self.steps + max(1, min(self.basis.done // 24, int(math.log10(excess)) if 1 < excess < math.inf else 1))
+            self._due = self.steps + max(
+                1, min(self.basis.done // 24, int(math.log10(excess)) if 1 < excess < math.inf else 1)
+            )
         return self._checked == self.steps and self._enough
 
     def _excess(self) -> float:
@@ -96,7 +105,11 @@ class Search:
         """
         theta, Y = self.basis.ritz()
         before = theta[: self.task.k]
-        self.look = self._steps(before, np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0)) if asked is None else asked
+        self.look = (
+            self._steps(before, np.linalg.norm(self.basis.left(Y[:, : self.task.k]), axis=0))
+            if asked is None
+            else asked
+        )
         self.risk = 1.0 if self.bounds else None
         if self.basis.done == self.basis.turned.small:
             self.risk = 0.0
@@ -105,8 +118,12 @@ class Search:
     def _follow(self, before: np.ndarray) -> bool:
         """``look`` steps of a fresh chain, fewer where the risk is small by then; False where it finds something, or passes run out."""
         most = before * (1 + self.task.tol) + 64 * self.rows.epsilon * before[0]
-        goal = RISK / (100 if self._agree(before) else 1)  # where one value repeats others do, and they may be half in the basis already
-        chance, restarts = Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()), self.restarts
+        # where one value repeats others do, and they may be half in the basis already
+        goal = RISK / (100 if self._agree(before) else 1)
+        chance, restarts = (
+            Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()),
+            self.restarts,
+        )
         for _ in range(self.look):
             if self.basis.done == self.basis.turned.small:
                 self.risk = 0.0
@@ -125,7 +142,11 @@ class Search:
         """The risk after the last step, which began with ``total`` rows, the last of them the one that the chain leaves aside."""
         last = self.basis.done - 1
         column = self.basis.H[: self.basis.total, last]
-        chance.add(column[last], column[-1] if self.basis.total > total else 0.0, column[total - 1] if total > last + 1 else 0.0)
+        chance.add(
+            column[last],
+            column[-1] if self.basis.total > total else 0.0,
+            column[total - 1] if total > last + 1 else 0.0,
+        )
         return chance.risk
 
     def _agree(self, theta: np.ndarray) -> bool:
@@ -157,5 +178,8 @@ class Search:
             seen = next((steps for steps, value in self.largest if value >= theta[-1]), 1)
             return max(self.look, 2 + seen + seen // 4)
         shown = (errors[:-1] <= 0.1 * self.rows.epsilon * theta[0]).mean() >= 0.5
-        dear = steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.turned.small) > self.steps / DEAR
+        dear = (
+            steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.turned.small)
+            > self.steps / DEAR
+        )
         return 0 if shown and dear and not self._agree(theta) else max(self.look, FEWEST, self.steps // 2)

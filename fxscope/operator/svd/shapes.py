@@ -49,8 +49,12 @@ def _shape(image: torch.Tensor) -> Shape:
     total = energy.sum().clamp_min(torch.finfo(torch.float64).tiny)
     top, height = _interval(energy.sum(1) / total)
     left, width = _interval(energy.sum(0) / total)
-    participation = float(total**2 / energy.square().sum().clamp_min(torch.finfo(torch.float64).tiny)) / energy.numel()
-    return Shape(participation, (top, left, height, width), height * width / energy.numel(), *_spectrum(image))
+    participation = (
+        float(total**2 / energy.square().sum().clamp_min(torch.finfo(torch.float64).tiny)) / energy.numel()
+    )
+    return Shape(
+        participation, (top, left, height, width), height * width / energy.numel(), *_spectrum(image)
+    )
 
 
 def _interval(marginal: torch.Tensor) -> tuple[int, int]:
@@ -68,7 +72,9 @@ def _spectrum(image: torch.Tensor) -> tuple[float, float, float, float, float]:
     power = torch.fft.fft2(image).abs().square().sum(0)
     power = power / power.sum().clamp_min(torch.finfo(torch.float64).tiny)
     dc = float(power[0, 0])
-    fy, fx = torch.meshgrid(*(torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[1:]), indexing="ij")
+    fy, fx = torch.meshgrid(
+        *(torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[1:]), indexing="ij"
+    )
     radius = torch.hypot(fx, fy)
     power = power.clone()
     power[0, 0] = 0
@@ -79,4 +85,10 @@ def _spectrum(image: torch.Tensor) -> tuple[float, float, float, float, float]:
     centre = (power * octave).sum() / rest
     bandwidth = float(((power * (octave - centre) ** 2).sum() / rest).sqrt())
     turn = torch.polar(power, 2 * torch.atan2(fy, fx)).sum() / rest  # f and -f count alike
-    return float((power * radius).sum()), bandwidth, dc, math.degrees(float(turn.angle())) / 2 % 180, float(turn.abs())
+    return (
+        float((power * radius).sum()),
+        bandwidth,
+        dc,
+        math.degrees(float(turn.angle())) / 2 % 180,
+        float(turn.abs()),
+    )

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
 METHODS = {"lanczos": lanczos, "power": power, "randomized": randomized, "scipy": external, "dense": dense}
 
 
-def svd(F: "Operator", k: int, method: str | None = None, tol: float = 1e-5, seed: int = 0, progress: bool = True, start: SVD | None = None, max_passes: int | None = None, **options: Any) -> SVD:
+def svd(
+    F: "Operator",
+    k: int,
+    method: str | None = None,
+    tol: float = 1e-5,
+    seed: int = 0,
+    progress: bool = True,
+    start: SVD | None = None,
+    max_passes: int | None = None,
+    **options: Any,
+) -> SVD:
     """See ``Operator.svd``."""
     _checked(F, k, method, tol, max_passes)
     began = time.perf_counter()
@@ -45,7 +55,12 @@ def svd(F: "Operator", k: int, method: str | None = None, tol: float = 1e-5, see
     result = _record(F, found, rows, time.perf_counter() - began, chosen, task)
     if len(result) < k or not bool(result.converged.all()):
         lacking = k - int(result.converged.sum())
-        warnings.warn(f"{lacking} of {k} triplets did not converge to tol={tol:g} within {rows.passes} passes ({chosen}); .converged says which, .errors by how much", NotConverged, stacklevel=3)
+        warnings.warn(
+            f"{lacking} of {k} triplets did not converge to tol={tol:g} within {rows.passes} passes"
+            f" ({chosen}); .converged says which, .errors by how much",
+            NotConverged,
+            stacklevel=3,
+        )
     return result
 
 
@@ -56,11 +71,17 @@ def _checked(F: "Operator", k: Any, method: str | None, tol: float, max_passes: 
     if method is not None and method not in METHODS:
         raise FxscopeError(f"method is one of {', '.join(METHODS)}, got {method!r}")
     if not tol >= 0 or max_passes is not None and max_passes < 2:
-        raise FxscopeError(f"tol is a relative residual and max_passes at least 2, got tol={tol!r}, max_passes={max_passes!r}")
+        raise FxscopeError(
+            f"tol is a relative residual and max_passes at least 2, got tol={tol!r},"
+            f" max_passes={max_passes!r}"
+        )
 
 
 def _unknown(error: TypeError, method: str) -> FxscopeError:
-    return FxscopeError(f"method {method!r} takes no such option: {str(error).split('unexpected keyword argument')[-1].strip()}")
+    return FxscopeError(
+        f"method {method!r} takes no such option:"
+        f" {str(error).split('unexpected keyword argument')[-1].strip()}"
+    )
 
 
 def _record(F: "Operator", found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
@@ -68,11 +89,27 @@ def _record(F: "Operator", found: Triplets, rows: Rows, seconds: float, method: 
     limit = torch.maximum(task.tol * found.s, 64 * torch.finfo(found.s.dtype).eps * found.s.max())
     errors = found.forward_errors, found.adjoint_errors
     forward_errors, adjoint_errors = (rows.unit * each for each in errors)
-    s, upper = (None if each is None else _held(rows.unit * each.double(), each.dtype) for each in (found.s, found.upper))
+    s, upper = (
+        None if each is None else _held(rows.unit * each.double(), each.dtype)
+        for each in (found.s, found.upper)
+    )
     return SVD(
-        s=s, v=_shaped(F.inputs, found.v), u=_shaped(F.outputs, rows.sign * found.u), forward_errors=forward_errors, adjoint_errors=adjoint_errors,
-        orthogonality=max(_orthogonality(found.v), _orthogonality(found.u)), converged=torch.maximum(*errors) <= limit,
-        passes=rows.passes, seconds=seconds, method=method, tol=task.tol, seed=task.seed, info=found.info, origin=F.origin(), upper=upper, rest=found.rest,
+        s=s,
+        v=_shaped(F.inputs, found.v),
+        u=_shaped(F.outputs, rows.sign * found.u),
+        forward_errors=forward_errors,
+        adjoint_errors=adjoint_errors,
+        orthogonality=max(_orthogonality(found.v), _orthogonality(found.u)),
+        converged=torch.maximum(*errors) <= limit,
+        passes=rows.passes,
+        seconds=seconds,
+        method=method,
+        tol=task.tol,
+        seed=task.seed,
+        info=found.info,
+        origin=F.origin(),
+        upper=upper,
+        rest=found.rest,
     )
 
 

@@ -37,7 +37,9 @@ class Estimate:
         return f"{self.value:.6g} ± {self.error:.1g} ({self.method}, {self.passes} passes)"
 
 
-def norm(F: "Operator", ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True) -> Estimate:
+def norm(
+    F: "Operator", ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
+) -> Estimate:
     """See ``Operator.norm``."""
     if ord == 2:
         found = svd(F, 1, tol=tol, seed=seed, progress=progress)
@@ -57,13 +59,18 @@ def norm(F: "Operator", ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed:
 def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
     """See ``Operator.trace``."""
     if F.inputs.shapes != F.outputs.shapes:
-        raise ShapeError(f"the trace is that of an operator from a space to itself; F takes {F.inputs.shapes} and gives {F.outputs.shapes}")
+        raise ShapeError(
+            f"the trace is that of an operator from a space to itself; F takes {F.inputs.shapes} and gives"
+            f" {F.outputs.shapes}"
+        )
     exact = _few_passes(F, probes)
     if exact == "sparse":
         diagonal = F.bare.to_sparse(progress=progress).diagonal().astype(np.float64)
         return Estimate(F.factor * float(diagonal.sum()), 0.0, F.passes(), "sparse")
     if exact == "dense":
-        return Estimate(F.factor * float(F.bare.to_dense(progress=progress).double().trace()), 0.0, min(F.shape), "dense")
+        return Estimate(
+            F.factor * float(F.bare.to_dense(progress=progress).double().trace()), 0.0, min(F.shape), "dense"
+        )
     with progress_bar(probes, "trace: passes", progress) as bar:
         turned = Turned(Rows(F, bar))
         value, error = _hutchpp(turned, _inner, probes, seed)
@@ -72,7 +79,7 @@ def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True)
 
 
 def _few_passes(F: "Operator", probes: int) -> str | None:
-    """"dense" or "sparse" where all of F takes no more passes than twice the probes would."""
+    """``dense`` or ``sparse`` where all of F takes no more passes than twice the probes would."""
     if min(F.shape) <= 2 * probes:
         return "dense"
     try:
@@ -136,12 +143,16 @@ class Spectrum:
     def count(self, threshold: float) -> Estimate:
         """How many singular values are at least ``threshold``."""
         each = (self.weights * (self.nodes >= threshold)).sum(1)
-        return Estimate(float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature")
+        return Estimate(
+            float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature"
+        )
 
     def moment(self, power: float) -> Estimate:
         """The sum of s^power over all singular values: 2 is the squared Frobenius norm, 1 the nuclear norm."""
         each = (self.weights * self.nodes**power).sum(1)
-        return Estimate(float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature")
+        return Estimate(
+            float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature"
+        )
 
     def density(self, bins: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(edges, counts, standard errors) of a histogram from 0 to the largest node."""
@@ -151,7 +162,19 @@ class Spectrum:
 
     def to_json(self) -> str:
         edges, counts, errors = self.density()
-        return json.dumps({"edges": edges.tolist(), "counts": counts.tolist(), "errors": errors.tolist(), "size": self.size, "passes": self.passes, "seed": self.seed, KEY: self.interpretation, "origin": self.origin}, indent=2)
+        return json.dumps(
+            {
+                "edges": edges.tolist(),
+                "counts": counts.tolist(),
+                "errors": errors.tolist(),
+                "size": self.size,
+                "passes": self.passes,
+                "seed": self.seed,
+                KEY: self.interpretation,
+                "origin": self.origin,
+            },
+            indent=2,
+        )
 
     def plot(self, **options: Any):
         """A histogram with error bars: ``fxscope.plot.spectrum``."""
@@ -163,16 +186,27 @@ class Spectrum:
         return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"
 
 
-def spectrum(F: "Operator", probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
+def spectrum(
+    F: "Operator", probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True
+) -> Spectrum:
     """See ``Operator.spectrum``."""
     if probes < 2 or steps < 1:
-        raise FxscopeError(f"error bars need 2 probes or more, and a step: got probes={probes}, steps={steps}")
+        raise FxscopeError(
+            f"error bars need 2 probes or more, and a step: got probes={probes}, steps={steps}"
+        )
     with progress_bar(None, "spectrum: passes", progress) as bar:
         turned = Turned(Rows(F, bar))
         signs = noise(turned.rows, probes, turned.small, torch.Generator().manual_seed(seed)).sign()
         diagonal, beside = _tridiagonal(turned, signs / turned.small**0.5, min(steps, turned.small))
     nodes, weights = zip(*(_quadrature(a, b, turned.small) for a, b in zip(diagonal, beside)))
-    return Spectrum(turned.rows.unit * np.stack(nodes), np.stack(weights), turned.small, turned.rows.passes, seed, F.origin())
+    return Spectrum(
+        turned.rows.unit * np.stack(nodes),
+        np.stack(weights),
+        turned.small,
+        turned.rows.passes,
+        seed,
+        F.origin(),
+    )
 
 
 def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,10 +223,17 @@ def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarra
             stacked = torch.stack(basis, 1)  # (probes, step, small)
             w = w - torch.einsum("ps,psn->pn", torch.einsum("psn,pn->ps", stacked, w), stacked)
         size = norms(w)[:, None].to(w)
-        size = torch.where(size > 64 * turned.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size))  # an invariant space: nothing follows
+        # an invariant space: nothing follows
+        size = torch.where(
+            size > 64 * turned.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
+        )
         betas.append(size[:, 0].double())
-        basis.append(torch.where(size > 0, w / size.clamp_min(torch.finfo(w.dtype).tiny), torch.zeros_like(w)))
-    return torch.stack(alphas, 1).cpu().numpy(), torch.stack(betas, 1).cpu().numpy() if betas else np.zeros((len(v), 0))
+        basis.append(
+            torch.where(size > 0, w / size.clamp_min(torch.finfo(w.dtype).tiny), torch.zeros_like(w))
+        )
+    return torch.stack(alphas, 1).cpu().numpy(), (
+        torch.stack(betas, 1).cpu().numpy() if betas else np.zeros((len(v), 0))
+    )
 
 
 def _quadrature(alpha: np.ndarray, beta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
