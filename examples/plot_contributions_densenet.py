@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 import fxscope
-from fxscope import photos
+from fxscope.images import photos
 from fxscope.testing import randomize
 
 torch.manual_seed(0)

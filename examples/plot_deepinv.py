@@ -10,7 +10,8 @@ import torch
 from deepinv.physics import LinearPhysics
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("coffee"))[:, 100:196, 200:296], 4)[None].double()
 lin = fxscope.interpret(models.pixelshuffle4x().double(), low)

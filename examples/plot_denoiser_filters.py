@@ -9,7 +9,8 @@ with weights that follow the image. A small bias-free network is trained here fo
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 torch.manual_seed(0)
 rng = torch.Generator().manual_seed(0)

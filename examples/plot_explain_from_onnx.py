@@ -14,7 +14,8 @@ import onnxruntime
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 model = models.pixelshuffle4x()
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 40:168, 100:228], 4)[None]

@@ -7,7 +7,8 @@ votes for the winner lie on the object: here the object is the ink, and chance i
 """
 
 import fxscope
-from fxscope import models, scenes
+from fxscope import models
+from fxscope.paper import datasets as scenes
 from fxscope.plot.style import COLUMN, TEXT, new_figure
 
 COUNT = 40

@@ -11,7 +11,8 @@ import pylops
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 60:156, 120:216], 4)[None].double()
 lin = fxscope.interpret(models.pixelshuffle4x().double(), low)

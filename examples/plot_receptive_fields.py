@@ -9,7 +9,8 @@ The graph tells the box that a row cannot leave, without probing. The row itself
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("coffee"))[:, 100:292, 200:392], 4)[None]
 lin = fxscope.interpret(models.pixelshuffle4x(), low)

@@ -9,7 +9,8 @@ ground the network interpolates; on an edge its filter follows the edge. Bicubic
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 40:200, 90:250], 4)[None]
 network, bicubic = fxscope.interpret(models.pixelshuffle4x(), low), fxscope.interpret(models.bicubic4x(), low)

@@ -8,7 +8,8 @@ that was trained on 10 photographs; the image is none of them.)
 """
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 80:176, 130:226], 4)[None]
 lin = fxscope.interpret(models.pixelshuffle4x(), low)

@@ -11,7 +11,8 @@ import copy
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 torch.manual_seed(0)
 rng = torch.Generator().manual_seed(0)

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 import fxscope
-from fxscope import scenes
+from fxscope.paper import datasets as scenes
 
 logging.getLogger("fxscope").setLevel(logging.ERROR)  # it says that this model goes through torch.export
 torch.manual_seed(0)

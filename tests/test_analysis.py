@@ -14,7 +14,7 @@ import torchvision
 from torch import nn
 
 import fxscope
-from fxscope import models, scenes
+from fxscope import models
 from fxscope.analysis import (
     copy_move,
     diagonal,
@@ -27,6 +27,7 @@ from fxscope.analysis import (
     residual_share,
 )
 from fxscope.errors import FxscopeError, IllConditioned
+from fxscope.paper import datasets as scenes
 from fxscope.testing import randomize
 
 READINGS = ("weighted", "per-layer", "literal")

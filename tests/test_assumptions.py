@@ -9,20 +9,20 @@ import sys
 
 import pytest
 import torch
+from sized import SIZED, BranchesOnBatch, Caught, DividesByWidth, EvenBatch, PadsToEight, Positions, Windows
+from small import Small
 from torch import nn
 from torch.export import Dim
 
 import fxscope
 from fxscope.analysis import residual_share
-from fxscope.assumptions import assumptions, takes
 from fxscope.emit import FORMS, emit
+from fxscope.emit.pipeline import program_of
 from fxscope.errors import FxscopeError, ShapeError, TraceFailure
-from fxscope.example import Example
 from fxscope.export import shapes
+from fxscope.frontend.example import Example
+from fxscope.graph.assumptions import assumptions, takes
 from fxscope.testing import laws
-from fxscope.transform import program_of
-from sized import SIZED, BranchesOnBatch, Caught, DividesByWidth, EvenBatch, PadsToEight, Positions, Windows
-from small import Small
 
 D = torch.float64
 WRONG = ((2, 3, 24, 24), (2, 3, 20, 24), (1, 3, 20, 20), (4, 3, 20, 20))

@@ -10,10 +10,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+import zoo.verified
 from torch import nn
 
 import fxscope
-import zoo.verified
 from fxscope.rules import registry
 from fxscope.rules.declare import Sample, mask
 from fxscope.testing import check_rule, laws, randomize

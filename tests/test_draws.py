@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from zoo import CASES
 
 import fxscope
-from fxscope.draws import draws
 from fxscope.errors import NotLocal, TraceFailure
+from fxscope.graph.draws import draws
 from fxscope.testing import laws
-
-from zoo import CASES
 
 D = torch.float64
 DRAWING = {c.name: c for c in CASES if c.draws}

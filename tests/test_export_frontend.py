@@ -13,11 +13,11 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
+from fxscope.emit.pipeline import canonical, program_of
 from fxscope.errors import TraceFailure, UnsupportedOperator
-from fxscope.example import Example
+from fxscope.frontend.example import Example
 from fxscope.testing import laws, randomize
 from fxscope.testing.subject import Subject
-from fxscope.transform import canonical, program_of
 
 D = torch.float64
 

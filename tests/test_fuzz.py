@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils import _pytree as pytree
 
-from fxscope.operator import LinearInterpreter
+from fxscope.linop import LinearInterpreter
 from fxscope.testing.fuzz.check import check
 from fxscope.testing.fuzz.draw import draw
 from fxscope.testing.fuzz.network import Input, Network, Statement

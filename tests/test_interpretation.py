@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import fxscope
-from fxscope import interpretation
 from fxscope.analysis import Energy, fgsm, layer_contributions, pixel_discussion, pixel_votes, residual_share
+from fxscope.analysis.contributions import Contributions
 from fxscope.errors import FxscopeError, OtherInterpretation
 from fxscope.export.version import version_of
-from fxscope.interpretation import CHANGES, FILE_KEY, KEY, VERSION, of, together
-from fxscope.operator import SVD
-from fxscope.operator.contributions import Contributions
-from fxscope.operator.filters import Filters
+from fxscope.graph import interpretation
+from fxscope.graph.interpretation import CHANGES, FILE_KEY, KEY, VERSION, of, together
+from fxscope.linop import SVD
+from fxscope.linop.filters import Filters
 
 
 class Net(nn.Module):
@@ -172,8 +172,8 @@ def test_saved_graphs_without_one_are_of_the_first(tmp_path):
 
 
 def test_pages_carry_it_and_chapters_of_another_are_made_anew(tmp_path, monkeypatch):
-    from fxscope.tour import page
-    from fxscope.tour.page import Chapter, Page
+    from fxscope.paper.tour import page
+    from fxscope.paper.tour.page import Chapter, Page
 
     made = []
     chapters = {"one": lambda: made.append(1) or Chapter("One")}

@@ -13,7 +13,7 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import backward, forward, tagging, transposed
-from fxscope.operator import memory
+from fxscope.linop import memory
 from fxscope.rules import product
 from fxscope.testing import randomize
 from fxscope.twins import (
@@ -33,7 +33,7 @@ from fxscope.twins import (
 )
 from fxscope.twins.dims import ADJOINTS
 
-transforming = sys.modules["fxscope.transform"]  # the package has the function under the module's name
+transforming = sys.modules["fxscope.emit.pipeline"]
 
 
 class Net(nn.Module):

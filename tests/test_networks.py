@@ -10,8 +10,8 @@ from torch import nn
 import fxscope
 from fxscope import models
 from fxscope.emit import emit, emit_parts
+from fxscope.emit.pipeline import program_of
 from fxscope.testing import laws, randomize
-from fxscope.transform import program_of
 
 FAMILIES = (
     "alexnet convnext densenet efficientnet googlenet inception mnasnet mobilenet regnet resnet resnext"

@@ -14,7 +14,8 @@ import fxscope
 from fxscope import models
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError, ImagesMix, NonFinite, PlaceIndexError, ShapeError
-from fxscope.operator import Contributions, Filters
+from fxscope.analysis import Contributions
+from fxscope.linop import Filters
 from fxscope.testing import randomize
 
 D = torch.float64

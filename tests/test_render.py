@@ -18,7 +18,7 @@ from torch import fx, nn
 import fxscope
 from fxscope import models
 from fxscope.errors import FxscopeError
-from fxscope.ir import info, mark
+from fxscope.graph.ir import info, mark
 from fxscope.render import crossings
 from fxscope.render.palette import FAMILIES, PALETTE, TEXT
 

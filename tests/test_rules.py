@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from fxscope.emit import emit
+from fxscope.emit.pipeline import program_of
 from fxscope.errors import UnknownRank
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
 from fxscope.testing.samples import Case, name_of
-from fxscope.transform import program_of
 
 D = torch.float64
 TOLERANCE = 1e-9

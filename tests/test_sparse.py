@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import fxscope
 from fxscope import models
 from fxscope.errors import NotLocal, PlaceIndexError
-from fxscope.operator.sparse import colours
+from fxscope.linop.local.sparse import colours
 from fxscope.testing import randomize
 
 D = torch.float64

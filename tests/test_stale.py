@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from small import Small
 from torch import nn
 
 import fxscope
 from fxscope.errors import StaleInterpreter
 from fxscope.testing import laws
-from small import Small
 
 D = torch.float64
 MODES = ("record", "recompute", "packed")

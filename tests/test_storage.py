@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import fxscope
 from fxscope import models
-from fxscope.operator.memory import Packed, pack
+from fxscope.linop.memory import Packed, pack
 from fxscope.rules.max_pool import window
 
 TABLE_1 = [
@@ -87,10 +87,10 @@ def test_indices_come_back(function, shape, options):
 
 def test_the_linear_part_is_the_same_without_the_passes():
     from fxscope.emit.forward import emit_forward
+    from fxscope.emit.pipeline import program_of
     from fxscope.emit.transposed import emit_adjoint
-    from fxscope.optimize import optimized
+    from fxscope.passes.optimize import optimized
     from fxscope.testing import laws, randomize
-    from fxscope.transform import program_of
 
     model = (
         nn.Sequential(

@@ -19,8 +19,8 @@ from torch.utils import _pytree as pytree
 import fxscope
 from fxscope import models
 from fxscope.errors import FxscopeError, NonFinite, NotConverged, ShapeError
-from fxscope.operator import SVD, Operator
-from fxscope.operator.spaces import Space
+from fxscope.linop import SVD, Operator
+from fxscope.linop.spaces import Space
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -136,7 +136,7 @@ def test_blocks_and_seeds(lin):
 
 
 def test_a_basis_that_is_restarted_finds_the_same(lin, monkeypatch):
-    from fxscope.operator.svd import lanczos
+    from fxscope.linop.svd import lanczos
 
     monkeypatch.setattr(lanczos, "BUDGET", 1)
     for block in (1, 3):
@@ -220,9 +220,9 @@ def test_values_that_crowd_and_repeat(copies, dtype):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_risk_of_a_missed_copy_is_what_its_component_says(mixed):
     """<w_j, x> = p_j <w_1, x> for an eigenvector x that a Krylov space does not hold."""
-    from fxscope.operator.svd.krylov import Basis
-    from fxscope.operator.svd.look import Chance
-    from fxscope.operator.svd.rows import Rows
+    from fxscope.linop.svd.krylov import Basis
+    from fxscope.linop.svd.look import Chance
+    from fxscope.linop.svd.rows import Rows
 
     values = torch.cat([torch.tensor([3.0], dtype=D), torch.linspace(3.0, 0.1, 60, dtype=D)])
     basis = Basis(Rows(of_matrix(torch.diag(values))), 61, torch.Generator().manual_seed(0))
@@ -599,8 +599,7 @@ def test_networks_of_the_paper(name, dtype, tol, rtol):
 
 def test_the_command_and_the_figures(tmp_path):
     from click.testing import CliRunner
-
-    from fxscope.cli import cli
+    from fxscope.cli.main import cli
 
     done = CliRunner().invoke(
         cli,

@@ -17,9 +17,9 @@ from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError, NotConverged
-from fxscope.operator import SVD
-from fxscope.operator.scale import multiplied, norm_of, norms, power_of_two
-from fxscope.operator.svd.rows import Rows
+from fxscope.linop import SVD
+from fxscope.linop.scale import multiplied, norm_of, norms, power_of_two
+from fxscope.linop.svd.rows import Rows
 
 FACTORS = [1e-30, 1e-22, 1e-13, 1e12, 1e30]
 METHODS = {

@@ -14,14 +14,15 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
+from fxscope.cli.main import cli
 
 import fxscope
-from fxscope import models, photos
-from fxscope.cli import cli
+from fxscope import models
 from fxscope.errors import FxscopeError, SavedFileDiffers, WeightsError
 from fxscope.export.check import compare
 from fxscope.export.convolutions import as_convolutions
 from fxscope.export.flips import flips
+from fxscope.images import photos
 from fxscope.render import crossings
 from fxscope.testing import randomize
 

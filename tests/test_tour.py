@@ -16,18 +16,19 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
+from fxscope.cli.main import cli, load_model
 from PIL import Image
 from safetensors.torch import save_file
 
-from fxscope import models, photos
-from fxscope.cli import cli, load_model
+from fxscope import models
 from fxscope.errors import FxscopeError, ImageError, WeightsError
-from fxscope.operator import interpret
+from fxscope.images import photos
+from fxscope.linop import interpret
+from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
+from fxscope.paper.tour.networks import check_memory, fitted, images_of, read
+from fxscope.paper.tour.report import _named_layers
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
-from fxscope.tour import CHAPTERS, Chapter, Page, network, report, tour
-from fxscope.tour.networks import check_memory, fitted, images_of, read
-from fxscope.tour.report import _named_layers
 
 
 class Links(HTMLParser):

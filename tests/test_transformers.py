@@ -10,10 +10,10 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.example import Example
+from fxscope.emit.pipeline import main_output, program_of
+from fxscope.frontend.example import Example
 from fxscope.testing import Widened, laws, randomize
 from fxscope.testing.conformance import huggingface, measure, members
-from fxscope.transform import main_output, program_of
 
 D = torch.float64
 FAST = {"GPT-2", "Llama", "ViT"}

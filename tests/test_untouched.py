@@ -15,8 +15,8 @@ import fxscope
 from fxscope import analysis
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError
+from fxscope.frontend.unchanged import _Before, unchanged
 from fxscope.testing import laws
-from fxscope.unchanged import _Before, unchanged
 
 D = torch.float64
 IMAGE = (2, 2, 6, 6)

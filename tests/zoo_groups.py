@@ -10,11 +10,6 @@ from __future__ import annotations
 from typing import Any, Callable, Iterator
 
 import torch
-
-import fxscope
-from fxscope.emit import FORMS, emit
-from fxscope.operator.memory import MODES
-from fxscope.transform import program_of
 from zoo_products import operators, saved, verified
 from zoo_walk import (
     BOUND,
@@ -31,6 +26,11 @@ from zoo_walk import (
     scale_of,
     tensors,
 )
+
+import fxscope
+from fxscope.emit import FORMS, emit
+from fxscope.emit.pipeline import program_of
+from fxscope.linop.memory import MODES
 
 # ---- interpret
 

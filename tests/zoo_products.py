@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from zoo_walk import Walk, batched, floating, image, largest, right, sampled, scale_of
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.transform import program_of
-from zoo_walk import Walk, batched, floating, image, largest, right, sampled, scale_of
+from fxscope.emit.pipeline import program_of
 
 
 def operators(walk: Walk) -> None:

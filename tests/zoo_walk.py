@@ -18,12 +18,12 @@ from typing import Any, Callable, Iterator
 
 import torch
 from torch.utils import _pytree as pytree
+from zoo import Case
 
 import fxscope
+from fxscope.emit.pipeline import main_output
 from fxscope.errors import FxscopeError, ImagesMix, NotConverged
-from fxscope.transform import main_output
-from fxscope.unchanged import unchanged
-from zoo import Case
+from fxscope.frontend.unchanged import unchanged
 
 BOUND = 1e-8
 SEED = 5

@@ -24,7 +24,7 @@ import fxscope.render
 from fxscope.render.cards import STYLE
 from fxscope.render.style import site_style
 from fxscope.rules import registry
-from fxscope.trace import trace
+from fxscope.frontend.symbolic import trace
 
 FORMS = {
     "traced": ("traced", "The graph that torch.fx records."),

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from common import fit, rounded, ship
 
-from fxscope import scenes
+from fxscope.paper import datasets as scenes
 from fxscope.models.digits import DigitsResNet, DigitsVGG
 
 NETWORKS = {

@@ -15,7 +15,7 @@ import torch
 from common import crop, fit, rounded, ship
 from torch import nn
 
-from fxscope import photos
+from fxscope.images import photos
 from fxscope.models import bicubic4x, edsr_small
 
 SCALE, CROP, BORDER = 4, 20, 8

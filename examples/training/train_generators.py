@@ -15,7 +15,8 @@ import torch
 from common import fit, rounded, ship
 from torch import nn
 
-from fxscope import photos, scenes
+from fxscope.images import photos
+from fxscope.paper import datasets as scenes
 from fxscope.models import generator_small
 
 SIDE = 128
@@ -95,12 +96,12 @@ TASKS = {
     "facades_resnet": (
         lambda: facades,
         facade_figures,
-        "facades drawn by fxscope.scenes.facade, their label maps",
+        "facades drawn by fxscope.paper.datasets.facade, their label maps",
     ),
     "painter_resnet": (
         Photographs,
         painter_figures,
-        "photographs shipped with scikit-image, the output of fxscope.scenes.painterly",
+        "photographs shipped with scikit-image, the output of fxscope.paper.datasets.painterly",
     ),
 }
 

@@ -14,7 +14,7 @@ import argparse
 import torch
 from common import crop, fit, ship
 
-from fxscope import photos
+from fxscope.images import photos
 from fxscope.models import PixelShuffleNet, bicubic4x
 
 SCALE, CROP, BORDER = 4, 24, 8

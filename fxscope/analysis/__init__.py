@@ -1,6 +1,8 @@
 """What the paper asks of linear interpreters, as functions that return small records: ``.plot()``, ``.to_json()``."""
 
 from .adversarial import FGSM, fgsm
+from .compare import Comparison, compare
+from .contributions import Contributions
 from .discussion import PixelDiscussion, pixel_discussion
 from .images import (
     Diagonal,
@@ -16,10 +18,13 @@ from .images import (
 )
 from .layers import LayerContributions, layer_contributions
 from .share import ResidualShare, Share, residual_share
+from .storage import Storage, storage
 from .votes import PixelVotes, pixel_votes
 
 __all__ = [
     "FGSM",
+    "Comparison",
+    "Contributions",
     "Diagonal",
     "Energy",
     "Invariance",
@@ -30,6 +35,8 @@ __all__ = [
     "ResidualShare",
     "Share",
     "Source",
+    "Storage",
+    "compare",
     "copy_move",
     "diagonal",
     "energy_against_distance",
@@ -40,4 +47,5 @@ __all__ = [
     "pixel_votes",
     "reach",
     "residual_share",
+    "storage",
 ]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from ..errors import FxscopeError
-from ..unchanged import Draw, leaves_unchanged
-from .record import Result
+from ..frontend.unchanged import Draw, leaves_unchanged
+from ..results.base import Result
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
@@ -49,11 +49,6 @@ class FGSM(Result):
             "labels": self.labels,
             "flipped_at": self.flipped_at,
         }
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import fgsm as draw
-
-        return draw(self, text)
 
 
 @leaves_unchanged

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import Any, Iterator
 
 import torch
 
 from ..emit import emit_projections
 from ..errors import FxscopeError, IllConditioned
-from ..operator.progress import steps
-from .record import Result
-
-if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
+from ..linop.interpreter import LinearInterpreter
+from ..results.base import Result
+from ..results.progress import steps
+from ..results.registry import provides
 
 READINGS = ("weighted", "per-layer", "literal")
 CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
@@ -53,14 +52,10 @@ class PixelDiscussion(Result):
             "condition": self.condition,
         }
 
-    def plot(self, text: str = "", names: Any = None):
-        from ..plot.analysis import discussion as draw
 
-        return draw(self, text, names)
-
-
+@provides(LinearInterpreter, "pixel_discussion")
 def pixel_discussion(
-    lin: "LinearInterpreter",
+    lin: LinearInterpreter,
     labels: Any,
     reading: str = "weighted",
     condition: float = CONDITION,
@@ -96,7 +91,7 @@ def pixel_discussion(
 class Discussion:
     """The back-projections of one interpreter, ready for any number of labels."""
 
-    def __init__(self, lin: "LinearInterpreter", reading: str = "weighted", condition: float = CONDITION):
+    def __init__(self, lin: LinearInterpreter, reading: str = "weighted", condition: float = CONDITION):
         if reading not in READINGS:
             raise ValueError(f"reading={reading!r}; it is one of {', '.join(READINGS)}")
         if isinstance(lin.x, tuple) or not lin.F.outputs.spec.is_leaf():

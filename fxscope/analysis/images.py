@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import FxscopeError
-from ..operator import interpret
-from .record import Result
+from ..linop import interpret
+from ..results.base import Result
 
 if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
+    from ..linop import LinearInterpreter
 
 INSTANCE_NORMS = ("stats", "scale", "taylor")
 
@@ -39,11 +39,6 @@ class Energy(Result):
             "radius_99": self.radius(0.99),
             "share": self.share,
         }
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import energies as draw
-
-        return draw({"": self}, text)
 
 
 def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, int]]) -> Energy:
@@ -74,11 +69,6 @@ class Invariance(Result):
     spread: float
     reference: float | None
     filters: torch.Tensor
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import aligned as draw
-
-        return draw(self, text)
 
 
 def invariance(
@@ -117,11 +107,6 @@ class Diagonal(Result):
     def numbers(self) -> dict[str, Any]:
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import off_diagonals as draw
-
-        return draw({"": self}, text)
-
 
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
     """Off-diagonal energy of rows (K, C, H, W) whose outputs lie over the input places (y, x)."""
@@ -145,11 +130,6 @@ class Source(Result):
     off: float
     radius: int
     row: torch.Tensor
-
-    def plot(self, text: str = "", photograph: Any = None):
-        from ..plot.analysis import source as draw
-
-        return draw(self, text, photograph)
 
 
 def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window: int = 9) -> Source:
@@ -194,11 +174,6 @@ class Reach(Result):
     @property
     def rows(self) -> dict[str, torch.Tensor]:
         return self._rows
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import reach as draw
-
-        return draw(self, text)
 
 
 def reach(

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..operator import interpret
-from ..operator.progress import steps
-from .record import Result
+from ..linop import interpret
+from ..results.base import Result
+from ..results.progress import steps
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,6 @@ class LayerContributions(Result):
             "mean": self.mean,
             "std": self.std,
         }
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import layers as draw
-
-        return draw({"": self}, text)
 
 
 def layer_contributions(

@@ -13,13 +13,13 @@ from typing import Any, Iterable
 import torch
 from torch import nn
 
-from ..assumptions import takes
+from ..emit.pipeline import transform
 from ..errors import FxscopeError
-from ..interpretation import KEY, VERSION, check
-from ..operator.progress import steps
-from ..transform import transform
-from ..unchanged import unchanged
-from .record import Result
+from ..frontend.unchanged import unchanged
+from ..graph.assumptions import takes
+from ..graph.interpretation import KEY, VERSION, check
+from ..results.base import Result
+from ..results.progress import steps
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,6 @@ class ResidualShare(Result):
 
     def numbers(self) -> dict[str, Any]:
         return {m.name: m.numbers() for m in self.models}
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import residual_share as draw
-
-        return draw(self, text)
 
     def __str__(self) -> str:
         width = max(len(m.name) for m in self.models)

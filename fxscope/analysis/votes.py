@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..errors import FxscopeError
+from ..linop.interpreter import LinearInterpreter
+from ..results.base import Result
+from ..results.registry import provides
 from .discussion import CONDITION, Discussion
-from .record import Result
-
-if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,10 @@ class PixelVotes(Result):
             "popularity": first,
         }
 
-    def plot(self, text: str = "", names: Any = None, photograph: Any = None):
-        from ..plot.analysis import votes as draw
 
-        return draw(self, text, names, photograph)
-
-
+@provides(LinearInterpreter, "pixel_votes")
 def pixel_votes(
-    lin: "LinearInterpreter",
+    lin: LinearInterpreter,
     labels: Any = None,
     reading: str = "weighted",
     condition: float = CONDITION,

@@ -7,8 +7,8 @@ from typing import Any
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..ir import info
-from ..rewrite import Probe, Program, Record
+from ..graph.ir import info
+from ..passes.rewrite import Probe, Program, Record
 from ..twins import Back, Item, Like, Twin, join
 from .reuse import mark_same, mark_twin
 from .sources import Copied, Stored, parameter_of

@@ -7,9 +7,19 @@ from typing import Any, Iterable, Mapping
 import torch
 import torch.fx as fx
 
-from ..assumptions import CONDITION, DTYPE, RANK, SIZE, WAY_OUT, Assumption, Assumptions, Size, assumptions
-from ..ir import info, mark
-from ..rewrite import Program
+from ..graph.assumptions import (
+    CONDITION,
+    DTYPE,
+    RANK,
+    SIZE,
+    WAY_OUT,
+    Assumption,
+    Assumptions,
+    Size,
+    assumptions,
+)
+from ..graph.ir import info, mark
+from ..passes.rewrite import Program
 
 
 def check_inputs(program: Program, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]) -> Assumptions:

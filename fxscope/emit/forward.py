@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..draws import draws
-from ..ir import acts, info, mark
-from ..rewrite import Probe, Program, Record, leaves, map_structure
+from ..graph.draws import draws
+from ..graph.ir import acts, info, mark
+from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild

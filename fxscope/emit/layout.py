@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..rewrite import Probe, Program, Record
+from ..passes.rewrite import Probe, Program, Record
 from ..twins import Concat, Dims, Einsum, Expand, Index, Item, Repeat, Reshape, Stack
 from ..twins.contraction import terms
 

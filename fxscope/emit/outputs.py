@@ -6,9 +6,9 @@ from typing import Any
 
 import torch.fx as fx
 
-from .. import interpretation
-from ..assumptions import KEY, assumptions
-from ..rewrite import Program, Structure
+from ..graph import interpretation
+from ..graph.assumptions import KEY, assumptions
+from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
 from .sources import Copied, Stored

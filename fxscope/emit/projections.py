@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..ir import info, mark
-from ..rewrite import Probe, Program, Record
+from ..graph.ir import info, mark
+from ..passes.rewrite import Probe, Program, Record
 from ..twins import (
     Add,
     Back,

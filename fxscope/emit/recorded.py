@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..ir import info, mark
-from ..optimize import optimized
-from ..rewrite import Probe, Program, leaves, map_structure
+from ..graph.ir import info, mark
+from ..passes.optimize import optimized
+from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
 from .checks import own_assertions
 from .forward import drawn, emit_replay, upstream

@@ -15,8 +15,8 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..ir import info
-from ..rewrite import Record
+from ..graph.ir import info
+from ..passes.rewrite import Record
 from ..twins import Add
 
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")

@@ -12,11 +12,11 @@ from typing import Any, Iterable
 import torch
 import torch.fx as fx
 
-from ..canonicalize import bound, rule_of
-from ..constants import attribute_value
-from ..facts import Facts
-from ..ir import info, mark
-from ..rewrite import Program
+from ..graph.constants import attribute_value
+from ..graph.ir import info, mark
+from ..passes.facts import Facts
+from ..passes.rewrite import Program
+from ..rules._of_node import bound, rule_of
 from ..twins import Like
 from .tagging import Tagging
 

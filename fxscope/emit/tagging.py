@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..ir import info, mark
+from ..graph.ir import info, mark
 
 
 class Tagging:

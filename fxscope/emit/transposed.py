@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..draws import draws
 from ..errors import FxscopeError
-from ..ir import info, mark
-from ..rewrite import Program, Record, Structure, is_floating, keyed, leaves
+from ..graph.draws import draws
+from ..graph.ir import info, mark
+from ..passes.rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
 from .checks import own_assertions

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..constants import attribute_value
-from ..ir import info
+from ..graph.constants import attribute_value
+from ..graph.ir import info
 from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 

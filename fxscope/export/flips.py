@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.fx as fx
 
-from ..ir import info
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
+from ..graph.ir import info
 from .shapes import probe_positions
 
 DRAWS, UNITS = 6, 8  # x0 is perturbed that many times, each entry by up to so many units of its rounding

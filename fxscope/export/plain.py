@@ -7,7 +7,7 @@ import dataclasses
 
 import torch.fx as fx
 
-from ..ir import acts
+from ..graph.ir import acts
 
 
 def plain(graph: fx.GraphModule) -> fx.GraphModule:

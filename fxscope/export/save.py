@@ -17,15 +17,16 @@ import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
-from ..interpretation import KEY, check as check_version
-from ..unchanged import leaves_unchanged, unchanged
-from .check import SavedCheck, compare
+from ..frontend.unchanged import leaves_unchanged, unchanged
+from ..graph.assumptions import as_data, assumptions
+from ..graph.interpretation import KEY
+from ..graph.interpretation import check as check_version
 from . import shapes
-from .version import stamp, version_of
+from .check import SavedCheck, compare
 from .convolutions import as_convolutions
 from .plain import plain
+from .version import stamp, version_of
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
@@ -109,7 +110,7 @@ def check_saved(
 
     Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
     """
-    from ..transform import transform
+    from ..emit.pipeline import transform
 
     form = format or _SUFFIXES[Path(path).suffix]
     check_version({KEY: version_of(path, form)}, str(path), "save the graph again")

@@ -9,10 +9,10 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from ..assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
-from ..assumptions import input_names as names_of
 from ..errors import FxscopeError
-from ..ir import info
+from ..graph.assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
+from ..graph.assumptions import input_names as names_of
+from ..graph.ir import info
 
 K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..interpretation import FILE_KEY, VERSION, of
+from ..graph.interpretation import FILE_KEY, VERSION, of
 
 
 def stamp(graph: fx.GraphModule) -> dict[str, str]:

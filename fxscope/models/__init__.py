@@ -7,7 +7,7 @@ from typing import Callable
 
 from torch import nn
 
-from .bicubic import Bicubic, bicubic4x
+from ..images.bicubic import Bicubic, bicubic4x
 from .cyclegan import ResnetGenerator, cyclegan
 from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..interpretation import together
+from ..graph.interpretation import together
 from .style import (
     COLUMN,
     PAGE,

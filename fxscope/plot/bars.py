@@ -9,7 +9,7 @@ import torch
 from .style import PAGE, TEXT, caption, new_figure
 
 if TYPE_CHECKING:
-    from ..operator import Contributions
+    from ..analysis.contributions import Contributions
 
 COLOURS = {
     "F x0": "#444444",

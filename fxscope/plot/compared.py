@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .style import PAGE, SIGNED, TEXT, as_picture, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
-    from ..operator import Comparison
+    from ..analysis.compare import Comparison
 
 
 def compared(comparison: "Comparison", text: str = ""):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import torch.fx as fx
 
-from ..ir import info
+from ..graph.ir import info
 from .operations import graph_module
 
 

@@ -10,7 +10,7 @@ import networkx as nx
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..ir import NodeInfo, info
+from ..graph.ir import NodeInfo, info
 from ..rules import registry
 from .palette import family
 

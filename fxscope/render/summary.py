@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 import torch.fx as fx
 
-from ..assumptions import assumptions, said
-from ..interpretation import VERSION
-from ..ir import info
+from ..graph.assumptions import assumptions, said
+from ..graph.interpretation import VERSION
+from ..graph.ir import info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
 

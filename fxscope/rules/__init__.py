@@ -9,7 +9,7 @@ from typing import Callable
 
 from torch import nn
 
-from ..overridden import own_class
+from ..graph.overridden import own_class
 from .declare import Rule
 
 __all__ = ["Registry", "Rule", "registry", "register_rule"]

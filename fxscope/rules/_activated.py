@@ -6,6 +6,7 @@ from typing import Any
 
 import torch.fx as fx
 
+from ._of_node import bound, rule_of
 from ._reduced import elementwise
 
 _THROUGH = (
@@ -42,8 +43,6 @@ def _source(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, boo
 
 
 def _found(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, bool]:
-    from ..canonicalize.spell import bound, rule_of
-
     rule = rule_of(value)
     if rule is None or not (rule.reduced is elementwise or rule.name in _THROUGH):
         return value, False
@@ -60,6 +59,6 @@ def _found(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, bool
 
 def _moves(node: fx.Node) -> bool:
     """Whether a node depends on an input of the network."""
-    from ..ir import info
+    from ..graph.ir import info
 
     return info(node).role in ("affine", "frozen")

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch.fx as fx
 
+from ._of_node import bound, rule_of
+
 _KEEP = (
     "sum",
     "mean",
@@ -42,8 +44,6 @@ def is_norm(value: Any, exponent: float) -> bool:
 
 def degree(value: Any) -> float | None:
     """The power to which a value is homogeneous in what its sums of powers are taken of; None where it is not such a sum."""
-    from ..canonicalize.spell import bound, rule_of
-
     rule = rule_of(value) if isinstance(value, fx.Node) else None
     if rule is None:
         return None
@@ -60,8 +60,6 @@ def degree(value: Any) -> float | None:
 
 def _of_product(name: str, arguments: dict) -> float | None:
     """x * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
-    from ..canonicalize.spell import rule_of
-
     x, other = arguments["x"], arguments["other"]
     if name == "mul" and x is other:
         return 2.0

@@ -5,7 +5,7 @@ A dimension of the operand that no entry follows is read as a whole. A rule with
 known to be local is global. ``None`` is returned where the operand's values are not read at all.
 
 One operator does the same at two sizes of an image where, for the same places, first, last and ``how`` agree, each counted
-from where the part begins. That is compared, not assumed (``operator/locality.py``).
+from where the part begins. That is compared, not assumed (``linop/local/locality.py``).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ import operator
 import torch
 
 from ..twins import Add, Negate, Offset
+from . import _reduced
 from ._local import elementwise
 from ._ranks import widest
-from . import _reduced
 from .declare import Sample, composite, linear
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from ..twins import Concat, Dims, Expand, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
+from . import _reduced
 from ._local import broadcast, elementwise
 from ._moves import (
     along_dim,
@@ -24,7 +25,6 @@ from ._moves import (
     without_dim,
 )
 from ._ranks import shift
-from . import _reduced
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -151,8 +151,8 @@ def taken(view, a):
 
 def yields(node):
     """What a node gives: "tensor", "tensors" or "values"."""
+    from ..graph.ir import info
     from . import registry
-    from ..ir import info
 
     rule = registry().rules.get(info(node).rule)
     return "tensor" if rule is None else rule.yields

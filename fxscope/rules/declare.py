@@ -20,7 +20,7 @@ from typing import Any, Callable
 
 import torch
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 from . import _reduced
 from ._local import elementwise, over_dims
 

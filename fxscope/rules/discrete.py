@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from ._ranks import reduced_rank, shift, widest
 from . import _reduced
 from ._local import elementwise, fresh, in_front, over_dims, unread
+from ._ranks import reduced_rank, shift, widest
 from .declare import Sample, composite, constant
 
 

@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Choose, Dims, Gather, Pick
+from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
-from . import _reduced
 from .arithmetic import broadcast_rank
 from .declare import Sample, select
 from .spread import last_dims

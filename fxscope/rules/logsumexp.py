@@ -3,8 +3,8 @@
 import torch
 
 from ..twins.norms import InnerProduct
-from ._ranks import reduced_rank
 from . import _reduced
+from ._ranks import reduced_rank
 from .declare import Sample, mask
 from .spread import last_dims
 

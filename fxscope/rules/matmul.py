@@ -4,11 +4,11 @@ import operator
 
 import torch
 
-from ..twins.norms import InnerProduct
 from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
+from ..twins.norms import InnerProduct
 from ._contracted import matrices, matrix_product
-from ._ranks import widest
 from ._moves import product_of_matrices
+from ._ranks import widest
 from .declare import Sample, product
 from .product import decide
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..ir import info
+from ..graph.ir import info
 from ..twins import Unpool
+from ._of_node import bound
 from .declare import Sample, linear
 from .max_pool import window
 
@@ -34,8 +35,6 @@ def _repeated(shape):
 
 def _apart(call, n):
     """Whether the indices are those of a pooling in this graph whose windows do not overlap."""
-    from ..canonicalize.spell import bound
-
     node = call.arguments["indices"]
     source = (
         node.args[0]

@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Dims, shifted
+from . import _reduced
 from ._local import over_dims
 from ._ranks import reduced_rank
-from . import _reduced
 from .declare import Sample, linear
 
 

@@ -12,11 +12,11 @@ import operator
 import torch
 
 from ..twins import Add, Average, Divide, Gate, TangentProduct
+from . import _reduced
 from ._activated import activated
 from ._contracted import reduces, side_by_side
-from . import _reduced
-from .arithmetic import broadcast_rank
 from ._local import elementwise
+from .arithmetic import broadcast_rank
 from .declare import Sample, composite, product
 
 

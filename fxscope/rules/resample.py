@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Pad, Rearrange, Resample
-from . import _reduced
-from . import _local
+from . import _local, _reduced
 from ._local import all_but_channels, interpolation, padding, pooling
 from .declare import Sample, composite, linear
 

@@ -3,10 +3,10 @@
 import torch
 
 from ..twins import Dims, Gather
+from . import _reduced
 from ._local import over_dims
 from ._moves import along_dim
 from ._ranks import reduced_rank
-from . import _reduced
 from .declare import Sample, select
 from .spread import last_dims
 

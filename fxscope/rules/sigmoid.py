@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Gate
-from .declare import Sample, like, mask
 from ._stable import tanhc
+from .declare import Sample, like, mask
 
 
 def freeze(x):

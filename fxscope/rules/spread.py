@@ -7,8 +7,8 @@ for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and de
 import torch
 
 from ..twins.norms import InnerProduct
-from ._ranks import reduced_rank
 from . import _reduced
+from ._ranks import reduced_rank
 from .declare import Sample, composite, mask
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from ..twins import Dims, shifted
+from . import _reduced
 from ._local import axis, same
 from ._moves import permuted
 from ._ranks import shift
-from . import _reduced
 from .declare import Sample, composite, linear
 
 

@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Pick
+from . import _reduced
 from ._local import elementwise
 from ._ranks import widest
-from . import _reduced
 from .declare import Sample, composite, select
 from .extremum import choose
 

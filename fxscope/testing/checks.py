@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import torch
 
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
 from . import invariance, laws
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest

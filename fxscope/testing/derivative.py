@@ -12,10 +12,10 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
-from ..ir import info
-from ..rewrite import Program, leaves
+from ..emit.pipeline import main_output, tensors_of
+from ..graph.ir import info
+from ..passes.rewrite import Program, leaves
 from ..rules import registry
-from ..transform import main_output, tensors_of
 from ..twins import BatchNorm, Constant, Offset
 from . import laws
 from .laws import Law, NotChecked, distance

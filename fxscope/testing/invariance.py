@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..emit.pipeline import tensors_of
 from ..errors import FxscopeError
-from ..example import Example
-from ..operator.memory import MODES
-from ..rewrite import Program
-from ..transform import tensors_of
+from ..frontend.example import Example
+from ..linop.memory import MODES
+from ..passes.rewrite import Program
 from .laws import NotChecked, distance, largest
 from .structure import emitted, first_line, mapped, mapped_example, tensors_in
 

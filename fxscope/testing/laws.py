@@ -13,8 +13,8 @@ import torch
 import torch.fx as fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..ir import info
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
+from ..graph.ir import info
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..trace import unchanged
+from ..frontend.symbolic import unchanged
 
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,

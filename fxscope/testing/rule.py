@@ -9,9 +9,9 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from ..example import Example
+from ..emit.pipeline import program_of
+from ..frontend.example import Example
 from ..rules import Rule
-from ..transform import program_of
 from .checks import CHECKS
 from .laws import Law, distance
 from .samples import Case, Network, function_of

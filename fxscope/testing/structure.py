@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..emit import emit
-from ..example import Example
-from ..rewrite import Program
+from ..frontend.example import Example
+from ..passes.rewrite import Program
 
 
 def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:

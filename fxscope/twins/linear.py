@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from .base import Back, Like, Probes, Twin, state
-from .convolution import transpose as transposed_convolution
 from .contraction import free_letter, terms
 from .contraction import transpose as transposed_einsum
+from .convolution import transpose as transposed_convolution
 from .padding import fold_back
 from .separable import transpose as transposed_resampling
 

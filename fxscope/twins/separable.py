@@ -12,7 +12,7 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 from .base import Back, Like
 
 # {option: what it is on an axis of size one}

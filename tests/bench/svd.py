@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 import fxscope
-from fxscope import models, photos
-from fxscope.operator.svd.external import linear_operator
-from fxscope.operator.svd.rows import Rows
+from fxscope import models
+from fxscope.images import photos
+from fxscope.linop.svd.external import linear_operator
+from fxscope.linop.svd.rows import Rows
 from fxscope.testing import randomize
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ...errors import FxscopeError
-from ...interpretation import KEY, VERSION, of
+from ...graph.interpretation import KEY, VERSION, of
 from .apart import LIMIT, measure_apart
 from .suites import SUITES, members
 from .table import one_line, write_docs

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from ...emit.pipeline import program_of
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
-from ...example import Example
-from ...ir import info
+from ...frontend.example import Example
+from ...frontend.symbolic import check_model
+from ...graph.ir import info
 from ...rules import registry
-from ...trace import check_model
-from ...transform import program_of
 from ..precision import Widened
 from ..randomize import randomize
 from ..subject import Subject

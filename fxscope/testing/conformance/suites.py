@@ -9,7 +9,7 @@ from typing import Any, Callable
 import torch
 
 from ...errors import FxscopeError
-from ...trace import unchanged
+from ...frontend.symbolic import unchanged
 
 Build = Callable[[], tuple[torch.nn.Module, Any]]
 B = 2

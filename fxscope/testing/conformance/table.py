@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...interpretation import of
+from ...graph.interpretation import of
 
 HEAD = """# Conformance
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ...operator.progress import steps
-from ...policy import PRESETS
+from ...passes.policy import PRESETS
+from ...results.progress import steps
 from .report import Report, fuzz
 
 try:

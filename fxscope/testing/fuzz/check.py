@@ -12,9 +12,9 @@ from typing import Any, Callable, Iterator
 
 import torch
 
+from ...emit.pipeline import tensors_of, transform
 from ...errors import FxscopeError
-from ...operator import LinearInterpreter, interpret
-from ...transform import tensors_of, transform
+from ...linop import LinearInterpreter, interpret
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
