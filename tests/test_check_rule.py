@@ -19,7 +19,6 @@ from fxscope.testing import check_rule, laws, randomize
 from fxscope.testing.network import Report
 from fxscope.twins import Gate
 
-
 SAMPLED = [rule for rule in list(registry().rules.values()) if rule.samples]
 SOME = {name for name in sorted(rule.name for rule in SAMPLED)[::12]} | {
     r.name for r in SAMPLED if r.verb == "product"
@@ -181,7 +180,7 @@ def test_train_mode_and_draws_are_verified_as_they_are(p):
     )
     state, before = torch.random.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
     report = fxscope.verify(model, x0)
-    assert report.ok or p and report.broken == ("law 13 memory",), report
+    assert report.ok or (p and report.broken == ("law 13 memory",)), report
     assert torch.equal(torch.random.get_rng_state(), state) and model.training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 ROOT = Path(__file__).parent.parent
 ROOMS = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "layout.md").read_text(), re.M)

@@ -13,10 +13,23 @@ from fxscope.emit import emit, emit_parts
 from fxscope.emit.pipeline import program_of
 from fxscope.testing import laws, randomize
 
-FAMILIES = (
-    "alexnet convnext densenet efficientnet googlenet inception mnasnet mobilenet regnet resnet resnext"
-    " shufflenet squeezenet vgg wide_resnet".split()
-)
+FAMILIES = [
+    "alexnet",
+    "convnext",
+    "densenet",
+    "efficientnet",
+    "googlenet",
+    "inception",
+    "mnasnet",
+    "mobilenet",
+    "regnet",
+    "resnet",
+    "resnext",
+    "shufflenet",
+    "squeezenet",
+    "vgg",
+    "wide_resnet",
+]
 CLASSIFIERS = [
     n for n in torchvision.models.list_models(module=torchvision.models) if n.startswith(tuple(FAMILIES))
 ]

@@ -12,9 +12,9 @@ from torch import nn
 
 import fxscope
 from fxscope import models
+from fxscope.analysis import Contributions
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError, ImagesMix, NonFinite, PlaceIndexError, ShapeError
-from fxscope.analysis import Contributions
 from fxscope.linop import Filters
 from fxscope.testing import randomize
 

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 from click.testing import CliRunner
-from fxscope.cli.main import cli
 
 import fxscope
+from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError
 
 

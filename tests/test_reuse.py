@@ -76,7 +76,7 @@ def test_writing_in_place_changes_no_bit_and_no_input(pooled):
         given = arguments(form, model, x)
         kept = [t.clone() for t in given]
         plain = fxscope.transform(model, form, in_place=False)
-        assert "mul_(" in graph.code or form == "row" and "scatter_add_(" in graph.code
+        assert "mul_(" in graph.code or (form == "row" and "scatter_add_(" in graph.code)
         assert "mul_(" not in plain.code and "scatter_add_(" not in plain.code
         for a, b in zip(flat(graph(*given)), flat(plain(*given)), strict=True):
             assert torch.equal(a, b), form

@@ -144,7 +144,7 @@ def check_laws(case: Case, model, pair, filter, residual, broken: str = ""):
     for x0 in (case.x0, case.special):
         assert laws.law_1(pair, exact, x0) <= (1e-12 if case.rule.rounding else 0)
         held = laws.law_2(pair, x0) < TOLERANCE
-        assert held or broken == "law 2" or broken == "finite" and x0 is case.special
+        assert held or broken == "law 2" or (broken == "finite" and x0 is case.special)
     assert held != bool(broken), "an exemption that is not needed"
     assert laws.law_3(filter, case.x0, u, v) < TOLERANCE
     assert laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])) < TOLERANCE

@@ -599,6 +599,7 @@ def test_networks_of_the_paper(name, dtype, tol, rtol):
 
 def test_the_command_and_the_figures(tmp_path):
     from click.testing import CliRunner
+
     from fxscope.cli.main import cli
 
     done = CliRunner().invoke(

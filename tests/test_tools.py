@@ -14,10 +14,10 @@ import pytest
 import torch
 import torchvision
 from click.testing import CliRunner
-from fxscope.cli.main import cli
 
 import fxscope
 from fxscope import models
+from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, SavedFileDiffers, WeightsError
 from fxscope.export.check import compare
 from fxscope.export.convolutions import as_convolutions

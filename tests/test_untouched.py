@@ -119,7 +119,7 @@ class SpectralNorm(Base):
 class Meter:
     """A helper object of the user's, which the model feeds."""
 
-    __slots__ = ("count", "__dict__")
+    __slots__ = ("__dict__", "count")
 
     def __init__(self):
         self.count, self.values = 0, []

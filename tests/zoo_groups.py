@@ -7,7 +7,8 @@ wrong.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from zoo_products import operators, saved, verified

@@ -11,18 +11,18 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import test_rules
+import torch
 from sphinx.util.display import status_iterator
 
 import fxscope
 from fxscope.emit import emit
+from fxscope.emit.pipeline import program_of
 from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
 from fxscope.testing.samples import Case, name_of
-from fxscope.emit.pipeline import program_of
 
 VERBS = {
     "mask": ("Masks", "An elementwise unit freezes one factor an element: $y_1 = A(x_0)\\,x_1 + c(x_0)$."),

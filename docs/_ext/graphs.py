@@ -21,10 +21,10 @@ from sphinx.util.docutils import SphinxDirective
 
 import fxscope
 import fxscope.render
+from fxscope.frontend.symbolic import trace
 from fxscope.render.cards import STYLE
 from fxscope.render.style import site_style
 from fxscope.rules import registry
-from fxscope.frontend.symbolic import trace
 
 FORMS = {
     "traced": ("traced", "The graph that torch.fx records."),

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from common import fit, rounded, ship
 
-from fxscope.paper import datasets as scenes
 from fxscope.models.digits import DigitsResNet, DigitsVGG
+from fxscope.paper import datasets as scenes
 
 NETWORKS = {
     "digits_vgg": lambda: DigitsVGG(False),

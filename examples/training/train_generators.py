@@ -16,8 +16,8 @@ from common import fit, rounded, ship
 from torch import nn
 
 from fxscope.images import photos
-from fxscope.paper import datasets as scenes
 from fxscope.models import generator_small
+from fxscope.paper import datasets as scenes
 
 SIDE = 128
 TRAINING = ("astronaut", "motorcycle_left", "motorcycle_right", "hubble_deep_field")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -124,7 +125,7 @@ class Contributions(Drawn):
             indent=2,
         )
 
-    def save(self, path: "str | Path") -> Path:
+    def save(self, path: str | Path) -> Path:
         """Terms, totals and origin into one .safetensors file."""
         terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
         values = {
@@ -137,7 +138,7 @@ class Contributions(Drawn):
         )
 
     @classmethod
-    def load(cls, path: "str | Path") -> "Contributions":
+    def load(cls, path: str | Path) -> Contributions:
         """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
         header, found = read(path, "contributions", "contributions")
         terms = tuple(

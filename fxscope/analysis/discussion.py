@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 
@@ -163,7 +164,7 @@ class Discussion:
         }
 
     def _corrected(self, p: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """p + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
+        """P + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
         size = p.abs().flatten(2).sum(2)
         weight = torch.where(
             _wide(size, p) > 0,
@@ -177,7 +178,7 @@ class Discussion:
         return p + weight * _wide(missing, p)
 
     def _scaled(self, p: torch.Tensor, wanted: torch.Tensor, what: Any) -> torch.Tensor:
-        """p times wanted / sum p; raises where the sum cancels."""
+        """P times wanted / sum p; raises where the sum cancels."""
         total, size = p.flatten(2).sum(2), p.abs().flatten(2).sum(2)
         needed = (wanted != 0).expand(torch.broadcast_shapes(wanted.shape, total.shape))
         condition = torch.where(needed, (size / total.abs()).expand_as(needed), torch.ones(()).to(p))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -203,14 +204,14 @@ def reach(
     return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
 
 
-def _sum_error(lin: "LinearInterpreter", row: torch.Tensor, index: tuple) -> float:
+def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float:
     y = float(lin.y0[0][index])
     return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
         abs(y), 1e-12
     )
 
 
-def rows_at(lin: "LinearInterpreter", places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
+def rows_at(lin: LinearInterpreter, places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
     """Rows of F at output indices (c, y, x); raises where the network gives scores."""
     if len(lin.F.outputs.shape) != 3:
         raise FxscopeError(f"rows at places need an image as output, got shape {tuple(lin.F.outputs.shape)}")

@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,9 +75,9 @@ class ResidualShare(Result):
 
 
 def residual_share(
-    models: "nn.Module | dict[str, nn.Module]",
+    models: nn.Module | dict[str, nn.Module],
     images: Iterable[tuple[str, torch.Tensor]],
-    state: "str | Path | None" = None,
+    state: str | Path | None = None,
     batch: int = 8,
     policy: Any = None,
     progress: bool = True,
@@ -160,7 +161,7 @@ def _batches(images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
 class _Kept:
     """{network and its weights: {image: share, label, error}} in a file, replaced as a whole so that a stop never cuts it."""
 
-    def __init__(self, path: "str | Path | None"):
+    def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self.values: dict[str, dict] = {}
         if self.path is not None and self.path.exists():

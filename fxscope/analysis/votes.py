@@ -46,7 +46,7 @@ class PixelVotes(Result):
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
-    def of(self, image: int) -> "PixelVotes":
+    def of(self, image: int) -> PixelVotes:
         """The votes on one image of a batch; ``error`` stays that of all."""
         if self.winners.dim() != 3:
             raise FxscopeError("these are the votes on one image")

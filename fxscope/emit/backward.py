@@ -22,7 +22,7 @@ class Reversal:
     constants  after ``run``: (record, additive constant, the cotangent that it meets), in the order of the tape
     """
 
-    def __init__(self, program: Program, source: "Copied | Stored", K: Any, constants: bool = False):
+    def __init__(self, program: Program, source: Copied | Stored, K: Any, constants: bool = False):
         self.program, self.source, self.wanted = program, source, constants
         self.k = Back(K, parameter_of(program, source))
         self.sums: dict[Any, Any] = {}

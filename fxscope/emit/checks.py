@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -115,5 +116,5 @@ def own_assertions(program: Program) -> list[fx.Node]:
 
 def _of_inputs(node: fx.Node) -> bool:
     return all(
-        n.op == "placeholder" or info(n).role == "shape" and _of_inputs(n) for n in node.all_input_nodes
+        n.op == "placeholder" or (info(n).role == "shape" and _of_inputs(n)) for n in node.all_input_nodes
     )

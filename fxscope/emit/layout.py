@@ -17,7 +17,7 @@ def batch_major(program: Program) -> bool:
     In a layout (L, B, E) or (L*B, E), as in torch.nn.MultiheadAttention, it does not: there a constant's share of one image
     is found by a reverse pass from that image alone. False where it is not certain.
     """
-    at: dict[Any, int | None] = {probe: 0 for probe in program.probes}
+    at: dict[Any, int | None] = dict.fromkeys(program.probes, 0)
     for record in program.tape:
         given = [(v, lift) for v, lift in zip(record.inputs, _lifts(record)) if v in at]
         found = {_lifted(at[v], lift) for v, lift in given} or {0}
@@ -67,7 +67,7 @@ def _moved(record: Record, at: int | None) -> int | None:
         return None if twin.dim < 0 and at else at + (0 <= twin.dim <= at)
     if isinstance(twin, Concat):
         # image after image, and then those of another operand
-        return None if twin.dim == at or rank is not None and twin.dim + rank == at else at
+        return None if twin.dim == at or (rank is not None and twin.dim + rank == at) else at
     if isinstance(twin, (Item, Expand, Repeat)):
         return at
     if isinstance(twin, Reshape):
@@ -77,7 +77,7 @@ def _moved(record: Record, at: int | None) -> int | None:
         if record.inputs and not isinstance(record.inputs[0], Probe)
         else rank
     )
-    return at if at == 0 or before is not None and before == rank else None
+    return at if at == 0 or (before is not None and before == rank) else None
 
 
 def _dims(twin: Dims, at: int, rank: int | None) -> int | None:

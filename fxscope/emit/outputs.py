@@ -32,7 +32,7 @@ def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
 
 
 def finish(
-    program: Program, graph: fx.Graph, form: str, stacked: bool, source: "Copied | Stored"
+    program: Program, graph: fx.Graph, form: str, stacked: bool, source: Copied | Stored
 ) -> fx.GraphModule:
     """The GraphModule of an emitted graph: it shares the model's parameters, and checks what the trace assumed."""
     known = (

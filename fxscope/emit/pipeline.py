@@ -40,11 +40,11 @@ def transform(
     model: nn.Module,
     emit: str = "pair",
     *,
-    policy: "str | dict | Policy | None" = None,
-    inputs: "str | list[str] | None" = None,
-    outputs: "str | list[str] | dict[str, str] | None" = None,
+    policy: str | dict | Policy | None = None,
+    inputs: str | list[str] | None = None,
+    outputs: str | list[str] | dict[str, str] | None = None,
     probes: str = "flat",
-    example_inputs: "tuple | dict | None" = None,
+    example_inputs: tuple | dict | None = None,
     frontend: str = "auto",
     freeze_gradients: bool = False,
     in_place: bool = True,
@@ -109,7 +109,7 @@ def program_of(
     policy=None,
     inputs=None,
     outputs=None,
-    example_inputs: "tuple | dict | Example | None" = None,
+    example_inputs: tuple | dict | Example | None = None,
     frontend: str = "auto",
 ) -> Program:
     """The program (original graph and tape) of a model: all stages up to rewrite."""
@@ -126,7 +126,7 @@ def program_of(
 
 
 def canonical(
-    model: nn.Module, example_inputs: "tuple | dict | Example | None" = None, frontend: str = "auto"
+    model: nn.Module, example_inputs: tuple | dict | Example | None = None, frontend: str = "auto"
 ) -> fx.GraphModule:
     """The traced and canonicalised graph of a model, checked against it where example inputs are at hand.
 
@@ -275,7 +275,7 @@ def _ask_for_example(error: Exception) -> Exception:
 
 
 @leaves_unchanged
-def places(model: nn.Module, example_inputs: "tuple | dict | None" = None) -> list[str]:
+def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list[str]:
     """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention).
 
     Of the traced graph; of the exported one where only export takes the model, which needs ``example_inputs``.
@@ -425,7 +425,7 @@ def main_output(y: Any) -> Any:
     return y[next((n for n in MAIN_OUTPUTS if y.get(n) is not None), next(iter(y)))]
 
 
-def _cut(gm: fx.GraphModule, outputs: "str | list[str] | dict[str, str]") -> None:
+def _cut(gm: fx.GraphModule, outputs: str | list[str] | dict[str, str]) -> None:
     """Make the graph end at the named places."""
     output = next(n for n in gm.graph.nodes if n.op == "output")
     if isinstance(outputs, str):

@@ -43,7 +43,7 @@ def mark_same(result: Any, operands: int = 1) -> None:
 
 
 def in_place(graph: fx.Graph) -> None:
-    """x * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
+    """X * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
     for node in graph.nodes:
         at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
         if at is not None:

@@ -7,7 +7,8 @@ its sizes without keeping it.
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -165,7 +166,7 @@ class Stored:
             d = node.args[1]
             rank = self.program.facts.rank(source) if d < 0 else 0
             return self._read(source, "size", d if d >= 0 else d + rank).node
-        if node.target == "size" or node.target is getattr and node.args[1] == "shape":
+        if node.target == "size" or (node.target is getattr and node.args[1] == "shape"):
             rank = _need(self.program.facts, source)
             return [self._read(source, "size", d).node for d in range(rank)]
         if node.target is getattr and node.args[1] in ("dtype", "device"):
@@ -215,7 +216,7 @@ def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
     return value.new_zeros([0] + [value.size(d) for d in range(rank)])
 
 
-def parameter_of(program: Program, sources: "Copied | Stored"):
+def parameter_of(program: Program, sources: Copied | Stored):
     """{proxy of the emitted graph: tensor} for parameters and buffers, as a function; None for computed values."""
 
     def find(proxy: Any) -> torch.Tensor | None:

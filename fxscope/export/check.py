@@ -88,7 +88,7 @@ class SavedCheck:
 
 
 def run_saved(
-    path: "str | Path", format: str, input_sets: list[tuple], names: list[str]
+    path: str | Path, format: str, input_sets: list[tuple], names: list[str]
 ) -> list[list[torch.Tensor]]:
     """The outputs of a saved file for every set of inputs, in a fresh process where fxscope cannot be imported."""
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ def run_saved(
         return torch.load(target, weights_only=True)
 
 
-def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[tuple]) -> SavedCheck:
+def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
     """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
 
     A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a recorded state may not.

@@ -8,8 +8,9 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -37,7 +38,7 @@ _METADATA = torch.ops.aten._assert_tensor_metadata.default
 @leaves_unchanged
 def save(
     graph: fx.GraphModule,
-    path: "str | Path",
+    path: str | Path,
     example_inputs: tuple,
     format: str | None = None,
     dynamic_shapes: Any = None,
@@ -98,7 +99,7 @@ def save(
 
 
 def check_saved(
-    path: "str | Path",
+    path: str | Path,
     model: nn.Module,
     x0: torch.Tensor,
     *,
@@ -119,7 +120,7 @@ def check_saved(
 
 
 def _checked(
-    graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str
+    graph: fx.GraphModule, path: str | Path, x0: torch.Tensor, probes: str, format: str
 ) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)

@@ -19,7 +19,7 @@ class Example:
     kwargs: dict = field(default_factory=dict)
 
     @classmethod
-    def of(cls, value: "tuple | list | dict | Example | None", model: nn.Module) -> "Example | None":
+    def of(cls, value: tuple | list | dict | Example | None, model: nn.Module) -> Example | None:
         """From the forms that ``example_inputs=`` takes: a tuple of positional arguments, or a dict of arguments by name."""
         if value is None:
             return None
@@ -39,7 +39,7 @@ class Example:
         order = sorted(kwargs, key=lambda n: names.index(n) if n in names else len(names))
         return cls(tuple(args), {n: kwargs[n] for n in order})
 
-    def clone(self) -> "Example":
+    def clone(self) -> Example:
         """The same call on copies of its tensors."""
         return Example(
             *pytree.tree_map(

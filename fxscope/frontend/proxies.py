@@ -13,7 +13,8 @@ import dis
 import inspect
 import operator
 import sys
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -57,9 +58,9 @@ class InPlaceProxy(fx.Proxy):
     def __float__(self) -> float:
         return self.tracer.refuse("float()")
 
-    def __getattr__(self, name: str) -> "InPlaceAttribute":
+    def __getattr__(self, name: str) -> InPlaceAttribute:
         kind = None if name in _OWN else kind_of(self)
-        if name in _OWN or kind is not None and not hasattr(kind, name):
+        if name in _OWN or (kind is not None and not hasattr(kind, name)):
             raise AttributeError(
                 f"'{'Proxy' if kind is None else kind.__name__}' object has no attribute '{name}'"
             )
@@ -276,7 +277,7 @@ class _Kinds(builtins_type):
         return issubclass(kind, builtins_type) if cls is _Type else builtins_type.__subclasscheck__(cls, kind)
 
     def __eq__(cls, other: Any) -> bool:
-        return other is cls or cls is _Type and other is builtins_type
+        return other is cls or (cls is _Type and other is builtins_type)
 
     def __getitem__(cls, item: Any) -> Any:
         return builtins_type[item]

@@ -7,9 +7,10 @@ import functools
 import random
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         before.restore()
 
 
-def _open() -> list["_Before"]:
+def _open() -> list[_Before]:
     """The blocks of this thread that have not ended."""
     if not hasattr(_blocks, "open"):
         _blocks.open = []

@@ -11,7 +11,8 @@ import functools
 import inspect
 import operator
 import warnings
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -105,7 +106,7 @@ def bases(node: fx.Node, sizes: set[fx.Node]) -> list[tuple[fx.Node, Shares]]:
     given = tensor_arguments((node.args, node.kwargs), sizes)
     if not given:
         return []
-    if node.op == "call_module" or not overloads(node) and not _is_torch(node):
+    if node.op == "call_module" or (not overloads(node) and not _is_torch(node)):
         return [(n, Shares.TANGLED) for n in given]
     if operator_name(node) in ("getitem", "__getitem__"):
         return _item(node, sizes)
@@ -135,8 +136,7 @@ def is_basic(key: Any, sizes: set[fx.Node]) -> bool:
         key is None
         or key is Ellipsis
         or isinstance(key, slice)
-        or isinstance(key, int)
-        and not isinstance(key, bool)
+        or (isinstance(key, int) and not isinstance(key, bool))
     )
 
 
@@ -175,7 +175,7 @@ def trial(node: fx.Node, sizes: set[fx.Node]) -> dict[fx.Node, Shares] | None:
     return None if found is None else dict(zip(places, found))
 
 
-_TRIALS: dict[str, "list[Shares] | None"] = {}
+_TRIALS: dict[str, list[Shares] | None] = {}
 
 
 def _at(node: fx.Node, places: list[fx.Node], rank: int) -> list[Shares] | None:
@@ -294,11 +294,8 @@ def augmented(node: fx.Node) -> Callable | None:
 
 def is_assignment(node: fx.Node) -> bool:
     """x[key] = value."""
-    return (
-        node.op == "call_function"
-        and node.target is operator.setitem
-        or node.op == "call_method"
-        and node.target == "__setitem__"
+    return (node.op == "call_function" and node.target is operator.setitem) or (
+        node.op == "call_method" and node.target == "__setitem__"
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -50,7 +51,7 @@ class Term:
         found = {a for a in self.args if isinstance(a, Size)}
         return found.union(*(a.sizes() for a in self.args if isinstance(a, Term)))
 
-    def renamed(self, names: Mapping[str, str]) -> "Term":
+    def renamed(self, names: Mapping[str, str]) -> Term:
         return Term(self.function, tuple(_renamed(a, names) for a in self.args))
 
     def __str__(self) -> str:
@@ -78,7 +79,7 @@ class Assumption:
     why: str
     doubtful: bool = False
 
-    def renamed(self, names: Mapping[str, str]) -> "Assumption":
+    def renamed(self, names: Mapping[str, str]) -> Assumption:
         value = self.value.renamed(names) if isinstance(self.value, Term) else self.value
         return dataclasses.replace(self, input=names.get(self.input, self.input), value=value)
 

@@ -8,7 +8,8 @@ them, or going on from them, takes one version, and raises ``OtherInterpretation
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from ..errors import OtherInterpretation
 

@@ -46,7 +46,7 @@ class NodeInfo:
     module: str = ""
     source: str = ""
 
-    def but(self, **changes) -> "NodeInfo":
+    def but(self, **changes) -> NodeInfo:
         return dataclasses.replace(self, **changes)
 
 
@@ -70,12 +70,8 @@ def stands_for_sizes(value) -> bool:
     """Whether a node stands for a list of sizes: x.view(y.shape), x.view(y.shape[:2])."""
     if not isinstance(value, fx.Node):
         return False
-    if (
-        value.target == "size"
-        and len(value.args) == 1
-        and not value.kwargs
-        or value.target is getattr
-        and value.args[1] == "shape"
+    if (value.target == "size" and len(value.args) == 1 and not value.kwargs) or (
+        value.target is getattr and value.args[1] == "shape"
     ):
         return True
     return getattr(value.target, "__name__", "") == "getitem" and isinstance(value.args[1], slice)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from types import CodeType, FunctionType
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,10 +54,8 @@ def _replaces(module: nn.Module, base: type, name: str, value: Any) -> bool:
 
 
 def _is_code(value: Any) -> bool:
-    return (
-        isinstance(value, (FunctionType, staticmethod, classmethod))
-        or hasattr(value, "__get__")
-        and not isinstance(value, type)
+    return isinstance(value, (FunctionType, staticmethod, classmethod)) or (
+        hasattr(value, "__get__") and not isinstance(value, type)
     )
 
 

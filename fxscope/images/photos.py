@@ -34,7 +34,7 @@ def shipped(name: str) -> torch.Tensor:
     return read(path)
 
 
-def read(path: "str | Path") -> torch.Tensor:
+def read(path: str | Path) -> torch.Tensor:
     """An image file as (3, H, W) in [0, 1], float32: grey is repeated, alpha is dropped, 16-bit is scaled by its range."""
     try:
         from PIL import Image

@@ -7,12 +7,12 @@ from .local.crop import LocalRow, local_row
 from .svd import SVD, Spectrum
 
 __all__ = [
+    "SVD",
     "Filters",
     "FlatOperator",
     "LinearInterpreter",
     "LocalRow",
     "Operator",
-    "SVD",
     "Spectrum",
     "interpret",
     "local_row",

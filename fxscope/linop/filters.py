@@ -60,7 +60,7 @@ class Filters(Drawn):
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)
 
-    def save(self, path: "str | Path") -> Path:
+    def save(self, path: str | Path) -> Path:
         """Everything into one .safetensors file."""
         return write(
             path,
@@ -70,7 +70,7 @@ class Filters(Drawn):
         )
 
     @classmethod
-    def load(cls, path: "str | Path", device: Any = "cpu") -> "Filters":
+    def load(cls, path: str | Path, device: Any = "cpu") -> Filters:
         """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
         header, found = read(path, "filters", "rows or columns", device)
         return cls(header["kind"], tuple(header["indices"]), found["values"], header["origin"])

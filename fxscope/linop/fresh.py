@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -26,7 +27,7 @@ class _Known:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, name: str, tensor: torch.Tensor) -> "_Known":
+    def of(cls, name: str, tensor: torch.Tensor) -> _Known:
         return cls(name, tensor, _version(tensor), tensor.data_ptr(), tensor.dtype)
 
     def same(self) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def key(index: Any, shape: tuple[int, ...], name: str) -> tuple:
 
 
 def _part(part: Any, index: Any, shape: tuple[int, ...], name: str) -> Any:
-    if part is None or isinstance(part, (bool, np.bool_)) or _is_mask(part) and _dim(part) == 0:
+    if part is None or isinstance(part, (bool, np.bool_)) or (_is_mask(part) and _dim(part) == 0):
         raise PlaceIndexError(
             f"{name}: index {index!r} is not in a tensor of shape {shape}: None and bools name no place"
         )
@@ -84,8 +85,7 @@ def _is_part(part: Any) -> bool:
         isinstance(part, slice)
         or part is Ellipsis
         or part is None
-        or hasattr(part, "__index__")
-        and _dim(part) <= 0
+        or (hasattr(part, "__index__") and _dim(part) <= 0)
     )
 
 

@@ -6,9 +6,10 @@ import contextlib
 import functools
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,7 @@ def interpret(
     chunk: int | None = None,
     frontend: str = "auto",
     **kwargs: Any,
-) -> "LinearInterpreter":
+) -> LinearInterpreter:
     """The linear interpreter of a model at x0: y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0.
 
         lin = interpret(model, x0);   lin(x1);   lin.F @ v;   lin.F.T @ u;   lin.F.row(i);   lin.residual
@@ -183,7 +184,7 @@ class LinearInterpreter:
 
     @property
     def residual(self) -> Any:
-        """r = y1 at x1 = 0, in the outputs' structure."""
+        """R = y1 at x1 = 0, in the outputs' structure."""
         self.fresh.check()
         if not hasattr(self, "_residual"):
             graph = emit(self.program, "residual").train(self.model.training)
@@ -203,7 +204,7 @@ class LinearInterpreter:
         return pytree.tree_map(torch.add, self.F @ x1, r)
 
     def _with_others(self, y: Any, head: tuple[int, ...]) -> Any:
-        """y with the outputs that are none of F's in their places, for every probe."""
+        """Y with the outputs that are none of F's in their places, for every probe."""
         given, spec = pytree.tree_flatten(_fields(self.y0))
         each, batch = iter(pytree.tree_leaves(y)), not self.F.outputs.batched
 

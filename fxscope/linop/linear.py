@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,7 +70,7 @@ class Operator:
         return self.inputs.device
 
     @property
-    def T(self) -> "Operator":
+    def T(self) -> Operator:
         """The transpose, an operator of the same class."""
         return Operator(
             self._adjoint,
@@ -83,7 +84,7 @@ class Operator:
         )
 
     @property
-    def bare(self) -> "Operator":
+    def bare(self) -> Operator:
         """The same operator without its factor: F = factor * bare."""
         return self if self.factor == 1 else self._times(1.0)
 
@@ -189,7 +190,7 @@ class Operator:
             yield index, pytree.tree_map(lambda t, k=k: t[k], results)
 
     @property
-    def flat(self) -> "FlatOperator":
+    def flat(self) -> FlatOperator:
         """The same operator on vectors, (n,) or (n, k) as scipy has them."""
         return FlatOperator(self)
 
@@ -322,8 +323,8 @@ class Operator:
                 bar.update(count)
         return found
 
-    def _after(self, first: "Operator") -> "Operator":
-        """self @ first: first acts first."""
+    def _after(self, first: Operator) -> Operator:
+        """Self @ first: first acts first."""
         if first.outputs.shapes != self.inputs.shapes:
             raise ShapeError(
                 f"cannot multiply: the first gives {first.outputs.shapes}, the second takes"
@@ -339,11 +340,9 @@ class Operator:
             factor=self.factor * first.factor,
         )
 
-    def __mul__(self, factor: float) -> "Operator":
-        number = (
-            isinstance(factor, numbers.Number)
-            or isinstance(factor, (torch.Tensor, np.ndarray))
-            and factor.ndim == 0
+    def __mul__(self, factor: float) -> Operator:
+        number = isinstance(factor, numbers.Number) or (
+            isinstance(factor, (torch.Tensor, np.ndarray)) and factor.ndim == 0
         )
         if not number:
             return NotImplemented  # a product of operators is F @ G
@@ -357,7 +356,7 @@ class Operator:
             )
         return self._times(self.factor * float(factor))
 
-    def _times(self, factor: float) -> "Operator":
+    def _times(self, factor: float) -> Operator:
         """The same products with another factor."""
         return Operator(
             self._forward,
@@ -373,16 +372,16 @@ class Operator:
 
     __rmul__ = __mul__
 
-    def __truediv__(self, factor: float) -> "Operator":
+    def __truediv__(self, factor: float) -> Operator:
         return self * (1 / factor)
 
-    def __neg__(self) -> "Operator":
+    def __neg__(self) -> Operator:
         return self * -1.0
 
-    def __radd__(self, other: Any) -> "Operator":
+    def __radd__(self, other: Any) -> Operator:
         return self if other == 0 else NotImplemented  # sum() begins with 0
 
-    def __add__(self, other: "Operator") -> "Operator":
+    def __add__(self, other: Operator) -> Operator:
         if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (
             self.inputs.shapes,
             self.outputs.shapes,
@@ -406,10 +405,10 @@ class Operator:
             factor=factor,
         )
 
-    def __sub__(self, other: "Operator") -> "Operator":
+    def __sub__(self, other: Operator) -> Operator:
         return self + (-other)
 
-    def restrict(self, inputs: Any = None, outputs: Any = None) -> "Operator":
+    def restrict(self, inputs: Any = None, outputs: Any = None) -> Operator:
         """The operator between parts of its spaces: everything outside the named indices (slices, masks) is zero."""
         masks = [
             None if index is None else space.cotangents([index], self.batch)
@@ -455,7 +454,7 @@ class FlatOperator:
         return self.operator.shape
 
     @property
-    def T(self) -> "FlatOperator":
+    def T(self) -> FlatOperator:
         return FlatOperator(self.operator.T)
 
     def __matmul__(self, v: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -120,7 +121,7 @@ class PackedIndex(Packed):
         return [s.view([-1 if i == axis else 1 for i in range(n)]) for axis, s in enumerate(steps)]
 
 
-def pack(state: torch.Tensor, window: "tuple[Window, tuple[int, ...]] | None" = None) -> Any:
+def pack(state: torch.Tensor, window: tuple[Window, tuple[int, ...]] | None = None) -> Any:
     """A state in as few bytes as it can be given back from, bit for bit."""
     if state.dtype == torch.bool and state.numel() >= 8:
         return Packed(state, 1)

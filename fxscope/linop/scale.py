@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Iterable
+from collections.abc import Iterable
 
 import torch
 
@@ -26,13 +26,13 @@ def norms(rows: torch.Tensor) -> torch.Tensor:
 
 
 def norm_of(tensors: Iterable[torch.Tensor]) -> float:
-    """sqrt of the sum of all squares, at any scale."""
+    """Sqrt of the sum of all squares, at any scale."""
     found = [float(norms(t.detach().reshape(1, -1))[0]) for t in tensors]
     return math.hypot(*found) if found else 0.0
 
 
 def multiplied(values: torch.Tensor, factor: float) -> torch.Tensor:
-    """factor * values, also where the values' type holds the product but not the factor."""
+    """Factor * values, also where the values' type holds the product but not the factor."""
     if factor == 1:
         return values
     limits = torch.finfo(values.dtype)

@@ -37,7 +37,7 @@ class Space:
             object.__setattr__(self, "dtypes", (self.dtypes,) * len(self.shapes))
 
     @classmethod
-    def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> "Space":
+    def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> Space:
         leaves, spec = pytree.tree_flatten(value)
         if any(not t.is_floating_point() for t in leaves):
             raise NotFloating(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 from torch import nn
 
@@ -28,12 +28,12 @@ from .weights import DATA, load_weights, provenance
 
 __all__ = [
     "DATA",
+    "EDSR",
     "STAND_INS",
     "Bicubic",
     "DigitsResNet",
     "DigitsVGG",
     "DnCNN",
-    "EDSR",
     "PixelShuffleNet",
     "ResnetGenerator",
     "bias_free_dncnn",

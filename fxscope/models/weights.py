@@ -18,7 +18,7 @@ _ACCEPTED = (
 )
 
 
-def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a checkpoint into ``model`` and return it.
 
     "module." prefixes and the running statistics that old CycleGAN files carry for instance norm are dropped. Raises

@@ -8,8 +8,9 @@ example could tell is None, and asking for it raises ``UnknownRank``.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx

@@ -7,7 +7,8 @@ are merged here, so the pair, the residual and the contributions keep the tape a
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -204,7 +205,7 @@ def _inserted(program: Program, record: Record, function: Callable, *given: fx.N
         roles = {info(n).role for n in node.all_input_nodes}
         role = (
             "shape"
-            if node.op == "call_method" and node.target == "size" or roles == {"shape"}
+            if (node.op == "call_method" and node.target == "size") or roles == {"shape"}
             else "frozen"
             if roles & {"frozen", "affine"}
             else "const"

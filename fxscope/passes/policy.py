@@ -41,7 +41,7 @@ class Policy:
         object.__setattr__(self, "preset", preset)
 
     @classmethod
-    def of(cls, policy: "str | dict | Policy | None") -> "Policy":
+    def of(cls, policy: str | dict | Policy | None) -> Policy:
         """A policy from its short forms: a preset's name, or {key: variant} with the preset under "default"."""
         if policy is None:
             return cls()
@@ -92,7 +92,7 @@ class Policy:
             hit = [
                 r
                 for place, r in nodes
-                if key in (place, r.name) or _is_glob(key) and fnmatch.fnmatchcase(place, key)
+                if key in (place, r.name) or (_is_glob(key) and fnmatch.fnmatchcase(place, key))
             ]
             if not hit:
                 raise PolicyError(

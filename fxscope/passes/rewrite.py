@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -83,7 +84,7 @@ class Program:
 class Call:
     """One call of an operator, as a rule's variant sees it."""
 
-    def __init__(self, rewriter: "_Rewriter", node: fx.Node, arguments: dict, variant: str):
+    def __init__(self, rewriter: _Rewriter, node: fx.Node, arguments: dict, variant: str):
         self._rewriter = rewriter
         self.node = node
         self.arguments = arguments
@@ -236,7 +237,7 @@ class _Rewriter:
         twin: Twin,
         inputs: list[Any],
         call: Call,
-        like: "fx.Proxy | None" = None,
+        like: fx.Proxy | None = None,
         rank: int | None = None,
     ) -> Record:
         fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}

@@ -14,7 +14,7 @@ from ..rules._of_node import bound, rule_of
 from .rewrite import Probe, dtype_of, is_floating
 
 
-def probes_of(gm: fx.GraphModule, inputs: "str | list[str] | None") -> list[Probe]:
+def probes_of(gm: fx.GraphModule, inputs: str | list[str] | None) -> list[Probe]:
     """The probes of a canonical graph.
 
     inputs   the names of places, or None for the first input: of token numbers the embedding is meant, and of

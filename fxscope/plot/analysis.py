@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 CUT = 99.5  # percentile at which a picture of contributions saturates; the limit is printed
 
 
-def residual_share(found: "ResidualShare", text: str = ""):
+def residual_share(found: ResidualShare, text: str = ""):
     """Bars of the mean share, with the standard deviation over the images."""
     figure = new_figure(PAGE if len(found.models) > 6 else COLUMN, 2.3)
     axis = figure.subplots()
@@ -58,7 +58,7 @@ def residual_share(found: "ResidualShare", text: str = ""):
     return figure
 
 
-def layers(found: "dict[str, LayerContributions]", text: str = ""):
+def layers(found: dict[str, LayerContributions], text: str = ""):
     """Mean share of F x0 and of every layer, with the standard deviation as a band; one panel a network or condition, one scale."""
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
@@ -81,7 +81,7 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
     return figure
 
 
-def discussion(found: "PixelDiscussion", text: str = "", names: Any = None):
+def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
     """The photograph and its discussions on one symmetric scale, saturated at the largest 0.5%."""
     pictures = [
         as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
@@ -101,7 +101,7 @@ def discussion(found: "PixelDiscussion", text: str = "", names: Any = None):
     return figure
 
 
-def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: Any = None, top: int = 3):
+def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any = None, top: int = 3):
     """The photograph, who wins where, and the photograph behind the masks of the most popular labels."""
     photograph = found._photograph[0] if photograph is None else photograph
     first = list(found.popularity.items())[:top]
@@ -129,7 +129,7 @@ def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: An
     return figure
 
 
-def fgsm(found: "FGSM", text: str = ""):
+def fgsm(found: FGSM, text: str = ""):
     """Share of the images whose label changes, against the step."""
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
@@ -142,7 +142,7 @@ def fgsm(found: "FGSM", text: str = ""):
     return figure
 
 
-def energies(found: "dict[str, Energy]", text: str = ""):
+def energies(found: dict[str, Energy], text: str = ""):
     """Energy within a distance, one line a network."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.2)
@@ -163,12 +163,12 @@ def energies(found: "dict[str, Energy]", text: str = ""):
     return figure
 
 
-def aligned(found: "Invariance", text: str = ""):
+def aligned(found: Invariance, text: str = ""):
     """The filters laid over one another, on one scale."""
     return filter_row({f"{i}": f for i, f in enumerate(found.filters)}, text=text)
 
 
-def off_diagonals(found: "dict[str, Diagonal]", text: str = ""):
+def off_diagonals(found: dict[str, Diagonal], text: str = ""):
     """Off-diagonal share of every row, one column of dots a network, the mean as a bar."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
@@ -183,7 +183,7 @@ def off_diagonals(found: "dict[str, Diagonal]", text: str = ""):
     return figure
 
 
-def source(found: "Source", text: str = "", photograph: Any = None):
+def source(found: Source, text: str = "", photograph: Any = None):
     """Where an output takes from: its row, the place as a circle, the strongest window elsewhere as an ellipse."""
     from matplotlib.patches import Circle
 
@@ -204,7 +204,7 @@ def source(found: "Source", text: str = "", photograph: Any = None):
     return figure
 
 
-def reach(found: "Reach", text: str = ""):
+def reach(found: Reach, text: str = ""):
     """The same row under every reading, in logarithms of its magnitude, with the bound of the convolutions."""
     from matplotlib.patches import Rectangle
 
@@ -259,7 +259,7 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
     return figure
 
 
-def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", text: str = ""):
+def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text: str = ""):
     """Photographs with numbered places (y, x), the same for all panels or {title: places}."""
     from matplotlib.patheffects import withStroke
 

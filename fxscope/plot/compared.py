@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..analysis.compare import Comparison
 
 
-def compared(comparison: "Comparison", text: str = ""):
+def compared(comparison: Comparison, text: str = ""):
     """The rows of a comparison, (C, H, W) or (H, W) each, side by side, with |r|/|y| and gap; below, energy against distance."""
     readings = comparison.readings
     figure = new_figure(PAGE, 4.2)

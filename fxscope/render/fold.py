@@ -35,7 +35,7 @@ class Group:
 
 def fold(picture: Picture, how: bool | int) -> Picture:
     """The picture with modules folded: True the repeated ones, an int every module at that depth of the path, False none."""
-    if not isinstance(how, int) or how is not False and how < 1:
+    if not isinstance(how, int) or (how is not False and how < 1):
         raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
     if how is False:
         return picture

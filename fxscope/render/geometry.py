@@ -60,7 +60,7 @@ class Geometry:
         return found
 
     def trunk(self, upper: Name, lower: Name) -> list[float]:
-        """x of the trunk in every row between two boxes."""
+        """X of the trunk in every row between two boxes."""
         return self.layout.trunks.get(upper[1], [])[: self.row(lower) - self.row(upper) - 1]
 
     def turns(self, name: Name, trunk: float) -> bool:

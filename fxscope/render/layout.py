@@ -83,7 +83,7 @@ def _union(picture: Picture) -> nx.DiGraph:
 
 
 def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]) -> dict[Point, float]:
-    """igraph's x of every point: boxes, and the trunks between them."""
+    """Igraph's x of every point: boxes, and the trunks between them."""
     try:
         import igraph
     except ModuleNotFoundError as error:
@@ -102,7 +102,7 @@ def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]
 
 
 def _columns(points: dict[Point, int], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """x in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
+    """X in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
     rows: list[list[Point]] = [[] for _ in range(1 + max(points.values(), default=-1))]
     for point in sorted(points, key=order.__getitem__):
         rows[points[point]].append(point)
@@ -113,7 +113,7 @@ def _columns(points: dict[Point, int], order: dict[Point, float], width: float) 
 
 
 def _squeezed(rows: list[list[Point]], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """igraph's columns as far apart as their boxes and trunks have to be."""
+    """Igraph's columns as far apart as their boxes and trunks have to be."""
     columns: dict[float, list[tuple[Point | None, Point]]] = {}
     for row in rows:
         for before, point in zip([None, *row], row):
@@ -150,7 +150,7 @@ def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dic
 
 
 def _lanes(trunks: dict[Point, int], sides: dict[int, float]) -> dict[Point, float]:
-    """x of the trunks beside the boxes: each straight down, the short ones inside."""
+    """X of the trunks beside the boxes: each straight down, the short ones inside."""
     spans: dict[str, list[int]] = {}
     for (key, _), row in trunks.items():
         spans.setdefault(key, []).append(row)

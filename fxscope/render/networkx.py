@@ -53,7 +53,7 @@ def _breaks(a: dict, b: dict, edge: dict) -> bool:
         return True
     if (a["branch"], b["branch"]) != ("original", "interpreter") or edge["kind"] == "parameter":
         return False
-    return not edge["label"] or edge["label"] == "size" and "shape" not in (a["role"], b["role"])
+    return not edge["label"] or (edge["label"] == "size" and "shape" not in (a["role"], b["role"]))
 
 
 def _edge(source: fx.Node, node: fx.Node) -> tuple[str, str]:

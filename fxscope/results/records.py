@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError
 
 
-def write(path: "str | Path", kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
+def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
     """One .safetensors file of a result; a value of ``tensors`` may be a structure of tensors, or None."""
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -39,7 +39,7 @@ def write(path: "str | Path", kind: str, header: dict[str, Any], tensors: dict[s
 
 
 def read(
-    path: "str | Path", kind: str, what: str, device: Any = "cpu"
+    path: str | Path, kind: str, what: str, device: Any = "cpu"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """(header, {name: tensor or structure}) as ``write`` wrote them; raises ``FxscopeError`` where the file is something else."""
     path = Path(path)

@@ -6,7 +6,8 @@ for the type when ``import fxscope`` loads it, and the method looks it up here.
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _provided: dict[tuple[type, str], Callable[..., Any]] = {}

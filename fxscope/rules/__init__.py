@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from typing import Callable
+from collections.abc import Callable
 
 from torch import nn
 
 from ..graph.overridden import own_class
 from .declare import Rule
 
-__all__ = ["Registry", "Rule", "registry", "register_rule"]
+__all__ = ["Registry", "Rule", "register_rule", "registry"]
 
 
 class Registry:

@@ -53,7 +53,7 @@ def _found(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, bool
     found = [_source(v, seen) for v in moving]
     if not found or any(source is not found[0][0] for source, _ in found):
         return value, False  # of several values: one of its own
-    bends = rule.verb in ("mask", "select") or rule.verb == "product" and len(moving) == 2
+    bends = rule.verb in ("mask", "select") or (rule.verb == "product" and len(moving) == 2)
     return found[0][0], bends or any(bent for _, bent in found)
 
 

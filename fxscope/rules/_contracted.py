@@ -107,7 +107,7 @@ def contracted(view: Any, whole: Contraction) -> Reduced:
     for place, name in enumerate(whole.result, -len(whole.result)):
         states = [along(view, f, name) for f in whole.factors]
         constant = all(c for c, _ in states)
-        if constant and (any(r for _, r in states) or name in new and summed):
+        if constant and (any(r for _, r in states) or (name in new and summed)):
             dims.add(place)
         if name in new and constant:
             unit.add(place)

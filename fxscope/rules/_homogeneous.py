@@ -59,7 +59,7 @@ def degree(value: Any) -> float | None:
 
 
 def _of_product(name: str, arguments: dict) -> float | None:
-    """x * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
+    """X * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
     x, other = arguments["x"], arguments["other"]
     if name == "mul" and x is other:
         return 2.0

@@ -10,9 +10,10 @@ from where the part begins. That is compared, not assumed (``linop/local/localit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -307,7 +308,7 @@ def pixel_unshuffle(site: Site, operand: Operand) -> Reading:
 
 
 def finer(source: int, outputs: int, r: int) -> Axis:
-    """r places for each of the operand's."""
+    """R places for each of the operand's."""
     return axis(source, np.arange(outputs) // r, how=(np.arange(outputs) % r)[:, None].astype(float), rate=r)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Callable
 
 import numpy as np
 import torch
@@ -34,12 +34,10 @@ def item(site: Site, operand: Operand) -> Reading:
     if operand.name != "x" or any(isinstance(k, bool) for k in key):
         return {}
     lists = [k for k in key if not (k is None or k is Ellipsis or isinstance(k, (int, slice)))]
-    if (
-        len(lists) > 1
-        or lists
+    if len(lists) > 1 or (
+        lists
         and (
-            isinstance(lists[0], torch.Tensor)
-            and (lists[0].dim() != 1 or lists[0].dtype == torch.bool)
+            (isinstance(lists[0], torch.Tensor) and (lists[0].dim() != 1 or lists[0].dtype == torch.bool))
             or any(isinstance(k, int) for k in key)
         )
     ):
@@ -96,13 +94,13 @@ def along_dim(site: Site, operand: Operand) -> Reading:
 
 
 def one_place_over(site: Site, operand: Operand) -> Reading:
-    """x with one place of a dimension replaced by ``src``."""
+    """X with one place of a dimension replaced by ``src``."""
     return along_dim(site, operand) if operand.name == "x" else stacking(site, operand)
 
 
 @sized
 def sliced_over(site: Site, operand: Operand) -> Reading:
-    """x with a slice of a dimension replaced by ``src``; what is replaced is marked."""
+    """X with a slice of a dimension replaced by ``src``; what is replaced is marked."""
     a, dim = site.arguments, site.arguments["dim"] % len(site.shape)
     replaced = np.arange(site.shape[dim])[a["start"] : a["end"] : a["step"]]
     source = np.full(site.shape[dim], -1)

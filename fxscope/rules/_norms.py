@@ -7,7 +7,7 @@ from ..twins.norms import Centred, TangentNorm
 
 
 def wide(x):
-    """x in single precision at least, as torch's own kernels take statistics: squares of half precision overflow from 256 on."""
+    """X in single precision at least, as torch's own kernels take statistics: squares of half precision overflow from 256 on."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

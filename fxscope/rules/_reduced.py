@@ -7,8 +7,9 @@ depend on the sizes of an example. Dimensions are counted from the end, as broad
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import torch.fx as fx
 
@@ -36,25 +37,25 @@ class Reduced:
     def known(self) -> bool:
         return bool(self.dims or self.unit or self.lost)
 
-    def mapped(self, place: Callable[[int], int | None]) -> "Reduced":
+    def mapped(self, place: Callable[[int], int | None]) -> Reduced:
         """The same with every dimension moved; those without a new place are dropped."""
         moved = [
             frozenset(p for d in found if (p := place(d)) is not None) for found in (self.dims, self.unit)
         ]
         return replace(self, dims=moved[0], unit=moved[1])
 
-    def without(self, dims: Iterable[int]) -> "Reduced":
+    def without(self, dims: Iterable[int]) -> Reduced:
         """The same for a value that varies along ``dims``."""
         dims = frozenset(dims)
         return replace(self, dims=self.dims - dims, unit=self.unit - dims)
 
-    def dropped(self, dims: Iterable[int]) -> "Reduced":
+    def dropped(self, dims: Iterable[int]) -> Reduced:
         """``dims`` taken away, as by ``squeeze`` or an integer index: the reduced ones among them are lost."""
         dims = frozenset(dims)
         found = self.without(dims).mapped(lambda d: d + sum(r > d for r in dims))
         return replace(found, lost=self.lost or bool(self.dims & dims))
 
-    def inserted(self, place: int) -> "Reduced":
+    def inserted(self, place: int) -> Reduced:
         """A dimension of size one more, at ``place`` of the new value."""
         found = self.mapped(lambda d: d if d > place else d - 1)
         reduced = found.dims | {place} if self.lost else found.dims
@@ -119,7 +120,7 @@ def reduction(view: Any, a: dict) -> Reduced:
     if None in places:
         return unsure(base, x) if keepdim or base.known else replace(base, lost=True)
     batch = {
-        p for d, p in zip(named, places) if not base.moved and (d == 0 or rank is not None and p == -rank)
+        p for d, p in zip(named, places) if not base.moved and (d == 0 or (rank is not None and p == -rank))
     }
     places = frozenset(places)
     if keepdim:
@@ -337,7 +338,7 @@ def _single(view: Any, value: Any, place: int) -> bool:
     shape, rank = view.shape(value), view.rank(value)
     if shape is not None:
         return -place > len(shape) or shape[place] == 1
-    return place in view.of(value).unit or rank is not None and -place > rank
+    return place in view.of(value).unit or (rank is not None and -place > rank)
 
 
 def _leaves(values: Iterable[Any]) -> list[Any]:

@@ -251,11 +251,11 @@ def _index_rank(rank, a):
 
 def _index_ranks(rank, k):
     """(dimensions that one index takes, dimensions that it gives); None where the graph does not tell."""
-    if isinstance(k, int) and not isinstance(k, bool) or rank.facts.is_size(k):
+    if (isinstance(k, int) and not isinstance(k, bool)) or rank.facts.is_size(k):
         return 1, 0
     known = torch.tensor(k).dim() if isinstance(k, list) and all(isinstance(i, int) for i in k) else rank(k)
     bits = rank.facts.is_bits(k)
-    if not isinstance(known, int) or bits is None and known != 1:
+    if not isinstance(known, int) or (bits is None and known != 1):
         return None
     return (known, 1) if bits else (1, known)
 

@@ -118,7 +118,7 @@ RULE = normalize(
     local=_local,
     modules={
         nn.SyncBatchNorm: synchronized_arguments,
-        **{kind: module_arguments for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)},
+        **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), module_arguments),
     },
     samples=tuple(_samples()),
     formula="h(x) = g (x - mu)/sqrt(v + eps) + b with running mu, v;  train: mu0, v0 of x0's batch",

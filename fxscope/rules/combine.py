@@ -10,7 +10,7 @@ def _scaled(x, factor):
 
 
 def added(input, a, b, beta, alpha):
-    """beta input + alpha a @ b; an input that is not read (beta = 0) is not in the sum."""
+    """Beta input + alpha a @ b; an input that is not read (beta = 0) is not in the sum."""
     y = _scaled(torch.matmul(a, b), alpha)
     return y if isinstance(beta, (int, float)) and beta == 0 else _scaled(input, beta) + y
 

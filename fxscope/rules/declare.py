@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
@@ -176,7 +177,7 @@ def _rule(
     **fields,
 ) -> Rule:
     if not isinstance(modules, dict):
-        modules = {m: None for m in modules}
+        modules = dict.fromkeys(modules)
     fields.setdefault("carries", (next(iter(inspect.signature(arguments).parameters)),))
     return Rule(
         name,

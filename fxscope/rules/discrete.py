@@ -14,19 +14,19 @@ from .declare import Sample, composite, constant
 
 
 def one(x):
-    """y = f(x)."""
+    """Y = f(x)."""
 
 
 def two(x, other):
-    """y = f(x, other)."""
+    """Y = f(x, other)."""
 
 
 def reduced(x, dim=None, keepdim=False):
-    """y = f(x, dim)."""
+    """Y = f(x, dim)."""
 
 
 def ordered(x, dim=-1, descending=False, stable=False):
-    """y = the order of x."""
+    """Y = the order of x."""
 
 
 def filled(

@@ -84,7 +84,7 @@ _ALPHA = 1.7580993408473766  # minus the limit of SELU at -infinity
 
 
 def _alpha_dropout(name, function, draw, modules, functions):
-    """x m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
+    """X m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
 
     def expand(x, p=0.5, training=False):
         if not training or p == 0:

@@ -41,7 +41,7 @@ def reduce(x, y, dims, keepdim, call, winner):
 
 
 def _with_ones(y, dims, keepdim):
-    """y with the dimensions that were reduced, of size one."""
+    """Y with the dimensions that were reduced, of size one."""
     for d in sorted(dims, reverse=True) if not keepdim else ():
         y = y.unsqueeze(d)
     return y

@@ -123,7 +123,7 @@ RULE = normalize(
     stats,
     scale,
     taylor,
-    modules={cls: _arguments for cls in (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)},
+    modules=dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _arguments),
     samples=tuple(_samples()),
     formula=(
         "h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 -"

@@ -30,7 +30,7 @@ def _rule(n, function, average, largest, module):
         return Gate(outer * _count(kernel_size)), [pooled]
 
     def expand(x, norm_type, kernel_size, stride=None, ceil_mode=False):
-        """p = inf is max pooling of |x|, and p = -inf the smallest."""
+        """P = inf is max pooling of |x|, and p = -inf the smallest."""
         if norm_type not in (float("inf"), float("-inf")):
             return None
         sign = 1 if norm_type > 0 else -1

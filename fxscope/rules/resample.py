@@ -211,9 +211,9 @@ INTERPOLATE = linear(
     local=interpolation,
     expand=expand_interpolate,
     functions=(F.upsample,),
-    modules={
-        kind: _upsample_arguments for kind in (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
-    },
+    modules=dict.fromkeys(
+        (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _upsample_arguments
+    ),
     samples=tuple(
         Sample(_SHAPES[2], k, modules=(nn.Upsample,))
         for k in (

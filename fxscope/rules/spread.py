@@ -50,7 +50,7 @@ def _centred(x, dims):
 
 
 def _freedom(x, dims, unbiased, correction):
-    """n - c, the number of entries less the correction, as a tensor: sizes stay symbolic."""
+    """N - c, the number of entries less the correction, as a tensor: sizes stay symbolic."""
     count = torch.ones_like(x).sum(dims, keepdim=True)
     return count - (int(unbiased) if correction is None else correction)
 

@@ -45,7 +45,7 @@ def atanh(x):
 
 
 def _tangent(slope_of):
-    """eq. 4: slope h'(x0), constant h(x0) - h'(x0) x0."""
+    """Eq. 4: slope h'(x0), constant h(x0) - h'(x0) x0."""
 
     def taylor(x, *, y):
         slope = slope_of(x, y)

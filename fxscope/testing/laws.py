@@ -6,8 +6,9 @@ K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -112,7 +113,7 @@ def law_4(pair: Callable, filter: Callable, residual: Callable, x0: torch.Tensor
 
 
 def tiled(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """r of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
+    """R of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
     if c.shape == like.shape:
         return c
     if c.dim() == 0:

@@ -27,7 +27,8 @@ _ABOUT_F = ("law 2", "law 3", "law 5")  # a report in which none of them was hel
 @dataclass(frozen=True)
 class Report:
     """The laws of one model on one image; ``ok`` where all that apply hold, and some of them are about F.
-    Shows itself as a table."""
+    Shows itself as a table.
+    """
 
     model: str
     shape: tuple[int, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -15,7 +16,7 @@ class Widened(TorchFunctionMode):
     itself (positions, grids) would not meet the double weights.
     """
 
-    def __enter__(self) -> "Widened":
+    def __enter__(self) -> Widened:
         self.before = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         return super().__enter__()

@@ -76,8 +76,8 @@ __all__ = [
     "Twin",
     "Unpool",
     "Window",
-    "nodes_of",
     "join",
+    "nodes_of",
     "shifted",
     "state",
 ]

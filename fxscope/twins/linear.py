@@ -6,8 +6,9 @@ Only these need the probes merged into the batch dimension; everything else shif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -114,7 +115,7 @@ class Einsum(Twin):
         return torch.einsum(",".join(given) + "->" + letter + output, operands)
 
     def adjoint(self, k: Back, y, x: Like):
-        """y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
+        """Y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
         return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
 
@@ -137,7 +138,7 @@ class BatchNorm(Twin):
         )
         return k.split(y)
 
-    def homogeneous(self) -> "BatchNorm":
+    def homogeneous(self) -> BatchNorm:
         return self
 
     def adjoint(self, k: Back, y, x: Like):

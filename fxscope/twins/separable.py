@@ -6,7 +6,8 @@ transpose is a product with it, at any size.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -91,7 +92,9 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
 
 def _is_one(value: Any) -> bool:
     """Whether an option is one number for all axes: a plain one, or one size of a tensor (x.size(-1), unlike x.shape[2:])."""
-    return isinstance(value, (int, float)) or isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
+    return isinstance(value, (int, float)) or (
+        isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
+    )
 
 
 def _length(value: Any, spatial: int) -> int:

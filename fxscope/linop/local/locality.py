@@ -105,13 +105,8 @@ def _trace_node(traced: Traced, node: fx.Node) -> None:
     local = None if rule is None else rule.local
     read = [] if local is None else _reads(traced, node, call, item)
     used = [(n, axes) for n, axes in read if axes is not None and n not in traced.uniform]
-    if (
-        read
-        and not used
-        and all(axes is None for _, axes in read)
-        or read
-        and not used
-        and local in (elementwise, broadcast)
+    if (read and not used and all(axes is None for _, axes in read)) or (
+        read and not used and local in (elementwise, broadcast)
     ):
         traced.uniform.add(node)
     elif not any(n in traced.depends for n in call.all_input_nodes):

@@ -7,8 +7,9 @@ not known to be local is taken to read everything, so the boxes are supersets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -264,7 +265,7 @@ def _dims(twin: Dims, which, inputs, shape) -> Reading:
         order = [d % (len(given) + 1) - 1 for d in twin.args[0]][1:]
         return {i: (d, _same(given[d])) for i, d in enumerate(order)}
     if twin.function in (torch.mean, torch.sum) and len(given) == len(shape):
-        return {d: (d, _same(n)) for d, n in enumerate(given) if shape[d] == n and n > 1 or n == 1}
+        return {d: (d, _same(n)) for d, n in enumerate(given) if (shape[d] == n and n > 1) or n == 1}
     return {}
 
 

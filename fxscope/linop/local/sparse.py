@@ -36,7 +36,7 @@ class Field:
 class Support:
     """Which inputs every output can depend on, per axis: un-batched dimensions of a network of one input and one output."""
 
-    def __init__(self, program: Program, F: "Operator"):
+    def __init__(self, program: Program, F: Operator):
         self.inputs, self.outputs = F.inputs.shape, F.outputs.shape
         batched = 1 if not F.inputs.batched else 0
         found = reaches(program).get(next(iter(program.affine.values())), {})
@@ -148,7 +148,7 @@ def _owner(group: list[int], intervals: list[tuple[int, int]], n: int) -> np.nda
     return owner
 
 
-def to_sparse(F: "Operator", support: Support, progress: bool = True):
+def to_sparse(F: Operator, support: Support, progress: bool = True):
     """The whole matrix of F, (N, n), as a ``scipy.sparse.csr_matrix``; see ``Operator.to_sparse``."""
     chosen = plan(support)
     if F.inputs.batched:
@@ -188,7 +188,7 @@ def _chunks(items: Any, size: int):
         yield batch
 
 
-def _run(operator: "Operator", chosen: Plan, batch: list[tuple[int, ...]]) -> torch.Tensor:
+def _run(operator: Operator, chosen: Plan, batch: list[tuple[int, ...]]) -> torch.Tensor:
     """One pass for every choice of a group in each dimension: ones at all its places."""
     probes = operator.inputs.zeros(len(batch))[0]
     for k, pass_ in enumerate(batch):

@@ -14,7 +14,7 @@ SOLVERS = ("arpack", "propack", "lobpcg")
 
 
 def external(rows: Rows, task: Task, solver: str = "arpack") -> Triplets:
-    """k triplets by ``scipy.sparse.linalg.svds`` with its own reading of ``tol``; 2 k more passes tell the true errors."""
+    """K triplets by ``scipy.sparse.linalg.svds`` with its own reading of ``tol``; 2 k more passes tell the true errors."""
     if solver not in SOLVERS:
         raise FxscopeError(f"solver is one of {', '.join(SOLVERS)}, got {solver!r}")
     try:
@@ -88,7 +88,7 @@ def _partial(error, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             "arpack found nothing within max_passes; raise it or take the default method"
         ) from error
     given = torch.as_tensor(error.eigenvectors.T.copy(), dtype=rows.dtype, device=rows.F.device)
-    other = rows.adjoint(given) if rows.N < rows.n else rows.forward(given)
+    other = rows.adjoint(given) if rows.n > rows.N else rows.forward(given)
     s = norms(other)
     small, large = given.cpu().numpy(), (other / s[:, None]).to(given).cpu().numpy()
-    return (small.T, s.cpu().numpy(), large) if rows.N < rows.n else (large.T, s.cpu().numpy(), small)
+    return (small.T, s.cpu().numpy(), large) if rows.n > rows.N else (large.T, s.cpu().numpy(), small)

@@ -160,7 +160,7 @@ def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Gen
 
 
 def _in_units(m: float, rows: Rows) -> float:
-    """m / unit^4, whose fourth power may not fit a number where the quotient does."""
+    """M / unit^4, whose fourth power may not fit a number where the quotient does."""
     for _ in range(4):
         m = m / rows.unit
     return m

@@ -80,13 +80,13 @@ class SVD(Drawn):
     def to_json(self) -> str:
         return json.dumps(self.numbers(), indent=2)
 
-    def save(self, path: "str | Path") -> Path:
+    def save(self, path: str | Path) -> Path:
         """Everything into one .safetensors file; what is not a tensor is JSON in its header."""
         tensors = {n: getattr(self, n) for n in (*_TENSORS, "upper")} | {"rest": self.rest or None}
         return write(path, "svd", {n: getattr(self, n) for n in _PLAIN}, tensors)
 
     @classmethod
-    def load(cls, path: "str | Path", device: Any = "cpu") -> "SVD":
+    def load(cls, path: str | Path, device: Any = "cpu") -> SVD:
         """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
         header, tensors = read(path, "svd", "singular value decomposition", device)
         return cls(**header, **tensors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -44,7 +45,7 @@ class Rows:
     Raises ``NonFinite`` where a product holds NaN or infinite values.
     """
 
-    def __init__(self, F: "Operator", bar: Any = None):
+    def __init__(self, F: Operator, bar: Any = None):
         self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is nothing, whatever F is
         self.factor = F.factor or 1.0
         self.passes = 0
@@ -107,7 +108,7 @@ class Rows:
     def zeros(self, count: int, size: int) -> torch.Tensor:
         return torch.zeros(count, size, dtype=self.dtype, device=self.F.device)
 
-    def _product(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
+    def _product(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
             return self._first(operator, given)
         # half of F's size on either side: what the network adds up lies around 1
@@ -117,7 +118,7 @@ class Rows:
             raise NonFinite(_NON_FINITE)
         return found
 
-    def _first(self, operator: "Operator", given: torch.Tensor) -> torch.Tensor:
+    def _first(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
         """A product that tells the size of F. One that leaves the range of the type is taken again, of vectors of another size."""
         lift, found = 1.0, self._raw(operator, given, 1.0)
         sign = 1 if torch.isfinite(found).all() else -1
@@ -138,7 +139,7 @@ class Rows:
         self._size = power_of_two(whole / norm_of([given]) / lift)
         return multiplied(found, 1 / (lift * self._size))
 
-    def _raw(self, operator: "Operator", given: torch.Tensor, lift: float) -> torch.Tensor:
+    def _raw(self, operator: Operator, given: torch.Tensor, lift: float) -> torch.Tensor:
         """F (lift v), counted."""
         found = flatten(operator.outputs, operator @ unflatten(operator.inputs, multiplied(given, lift))).to(
             self.dtype
@@ -174,7 +175,7 @@ class Turned:
     """The same operator seen from its smaller side: ``forward`` takes vectors of ``small`` entries, ``adjoint`` gives them back."""
 
     def __init__(self, rows: Rows):
-        self.rows, self.swapped = rows, rows.N < rows.n
+        self.rows, self.swapped = rows, rows.n > rows.N
         self.small, self.large = sorted((rows.n, rows.N))
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:

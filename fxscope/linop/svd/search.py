@@ -113,7 +113,7 @@ class Search:
         self.risk = 1.0 if self.bounds else None
         if self.basis.done == self.basis.turned.small:
             self.risk = 0.0
-        return self.risk == 0 or not self.look or self.affordable and self._follow(before)
+        return self.risk == 0 or not self.look or (self.affordable and self._follow(before))
 
     def _follow(self, before: np.ndarray) -> bool:
         """``look`` steps of a fresh chain, fewer where the risk is small by then; False where it finds something, or passes run out."""

@@ -27,7 +27,7 @@ METHODS = {"lanczos": lanczos, "power": power, "randomized": randomized, "scipy"
 
 
 def svd(
-    F: "Operator",
+    F: Operator,
     k: int,
     method: str | None = None,
     tol: float = 1e-5,
@@ -64,13 +64,13 @@ def svd(
     return result
 
 
-def _checked(F: "Operator", k: Any, method: str | None, tol: float, max_passes: int | None) -> None:
+def _checked(F: Operator, k: Any, method: str | None, tol: float, max_passes: int | None) -> None:
     most = min(F.shape)
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= most:
         raise FxscopeError(f"k is from 1 to min(F.shape) = {most}, got {k!r}")
     if method is not None and method not in METHODS:
         raise FxscopeError(f"method is one of {', '.join(METHODS)}, got {method!r}")
-    if not tol >= 0 or max_passes is not None and max_passes < 2:
+    if not tol >= 0 or (max_passes is not None and max_passes < 2):
         raise FxscopeError(
             f"tol is a relative residual and max_passes at least 2, got tol={tol!r},"
             f" max_passes={max_passes!r}"
@@ -84,7 +84,7 @@ def _unknown(error: TypeError, method: str) -> FxscopeError:
     )
 
 
-def _record(F: "Operator", found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
+def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
     """The triplets in F's own units."""
     limit = torch.maximum(task.tol * found.s, 64 * torch.finfo(found.s.dtype).eps * found.s.max())
     errors = found.forward_errors, found.adjoint_errors

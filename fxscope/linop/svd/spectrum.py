@@ -39,7 +39,7 @@ class Estimate:
 
 
 def norm(
-    F: "Operator", ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
+    F: Operator, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
 ) -> Estimate:
     """See ``Operator.norm``."""
     if ord == 2:
@@ -57,7 +57,7 @@ def norm(
     return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, turned.rows.passes, "hutch++")
 
 
-def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
+def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
     """See ``Operator.trace``."""
     if F.inputs.shapes != F.outputs.shapes:
         raise ShapeError(
@@ -79,7 +79,7 @@ def trace(F: "Operator", probes: int = 64, seed: int = 0, progress: bool = True)
     return Estimate(rows.sign * rows.unit * value, rows.unit * error, rows.passes, "hutch++")
 
 
-def _few_passes(F: "Operator", probes: int) -> str | None:
+def _few_passes(F: Operator, probes: int) -> str | None:
     """``dense`` or ``sparse`` where all of F takes no more passes than twice the probes would."""
     if min(F.shape) <= 2 * probes:
         return "dense"
@@ -89,7 +89,7 @@ def _few_passes(F: "Operator", probes: int) -> str | None:
         return None
 
 
-def _exact_square(F: "Operator", how: str, progress: bool) -> tuple[float, float, int, str]:
+def _exact_square(F: Operator, how: str, progress: bool) -> tuple[float, float, int, str]:
     if how == "dense":
         return abs(F.factor) * norm_of([F.bare.to_dense(progress=progress)]), 0.0, min(F.shape), how
     data = torch.from_numpy(F.bare.to_sparse(progress=progress).data)
@@ -181,9 +181,7 @@ class Spectrum(Drawn):
         return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"
 
 
-def spectrum(
-    F: "Operator", probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True
-) -> Spectrum:
+def spectrum(F: Operator, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
     """See ``Operator.spectrum``."""
     if probes < 2 or steps < 1:
         raise FxscopeError(

@@ -165,7 +165,7 @@ def middle(picture: torch.Tensor, side: int, multiple: int = 1) -> torch.Tensor:
     return picture[:, top : top + h, left : left + w]
 
 
-def read(path: "str | Path", least: int = 64) -> torch.Tensor:
+def read(path: str | Path, least: int = 64) -> torch.Tensor:
     """A photograph (3, H, W) of at least ``least`` pixels to each side; raises ``ImageError``."""
     picture = photos.read(path)
     if min(picture.shape[1:]) < least:
@@ -175,7 +175,7 @@ def read(path: "str | Path", least: int = 64) -> torch.Tensor:
     return picture
 
 
-def images_of(paths: "list[str]") -> list[Path]:
+def images_of(paths: list[str]) -> list[Path]:
     """The image files of a list of files and folders; raises ``ImageError`` for an empty folder."""
     found: list[Path] = []
     for path in map(Path, paths):

@@ -8,9 +8,10 @@ import html
 import io
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -84,7 +85,7 @@ class Page:
     """
 
     def __init__(
-        self, out: "str | Path", title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")
+        self, out: str | Path, title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")
     ):
         self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
         self.key = hashlib.sha256(
@@ -93,7 +94,7 @@ class Page:
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 
-    def write(self, chapters: "dict[str, Callable[[], Chapter]]", progress: bool = True) -> Written:
+    def write(self, chapters: dict[str, Callable[[], Chapter]], progress: bool = True) -> Written:
         """Make the chapters that are not there yet, one after the other, and put all of them on the page."""
         done: dict[str, dict] = {}
         with steps(len(chapters), "chapters", progress) as bar:

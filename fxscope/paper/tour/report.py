@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 
@@ -27,9 +28,9 @@ VOTERS = 10  # labels that stand for election on a report
 
 
 def report(
-    networks: "Network | Sequence[Network]",
-    images: "str | Sequence[str]",
-    out: "str | Path" = "fxscope-report",
+    networks: Network | Sequence[Network],
+    images: str | Sequence[str],
+    out: str | Path = "fxscope-report",
     names: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Written:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Callable, Sequence
 
 import torch
 
@@ -24,8 +24,8 @@ CHAPTERS = ("classification", "super-resolution", "image-to-image", "storage", "
 
 
 def tour(
-    images: "str | Sequence[str] | None" = None,
-    out: "str | Path" = "fxscope-tour",
+    images: str | Sequence[str] | None = None,
+    out: str | Path = "fxscope-tour",
     networks: Sequence[Network] = (),
     chapters: Sequence[str] = (),
     progress: bool = True,
@@ -58,7 +58,7 @@ def tour(
     )
 
 
-def _makers(pictures: list, networks: list[Network], progress: bool) -> "dict[str, Callable[[], Chapter]]":
+def _makers(pictures: list, networks: list[Network], progress: bool) -> dict[str, Callable[[], Chapter]]:
     from .report import chapter_of
 
     title, picture = pictures[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -144,7 +145,7 @@ def _drawn(make: Make, node: fx.Node, tensor: fx.Node) -> fx.Node:
     return make(found, (make(torch.empty_like, (tensor,)), *args), kwargs)
 
 
-def _plain(node: fx.Node, name: str) -> "Callable | str | None":
+def _plain(node: fx.Node, name: str) -> Callable | str | None:
     """What computes the value that an operator with an underscore writes: a method or a function of its name."""
     if node.op == "call_method":
         if name in registry().methods or hasattr(torch.Tensor, name):

@@ -10,8 +10,9 @@ The computation of y0 stays as the user wrote it; only the rule that covers the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Callable
+from typing import Any
 
 import torch.fx as fx
 
@@ -97,7 +98,7 @@ def _inserted(node: fx.Node) -> tuple | None:
 
 
 def _centring(node: fx.Node) -> tuple[str, dict] | None:
-    """x - mean(x), where a spread over the same dimensions is taken: the first half of a normalisation."""
+    """X - mean(x), where a spread over the same dimensions is taken: the first half of a normalisation."""
     x, mean = bound(node)["x"], bound(node)["other"]
     if not isinstance(mean, fx.Node) or info(mean).rule != "mean":
         return None
@@ -117,10 +118,8 @@ def _is_spread(node: fx.Node, dim) -> bool:
         return _dims(bound(node)["dim"]) == _dims(dim)
     squares = (
         rule in ("square",)
-        or rule == "pow"
-        and bound(node)["exponent"] == 2
-        or rule == "mul"
-        and len(node.all_input_nodes) == 1
+        or (rule == "pow" and bound(node)["exponent"] == 2)
+        or (rule == "mul" and len(node.all_input_nodes) == 1)
     )
     return squares and any(
         info(u).rule in ("mean", "sum") and _dims(bound(u)["dim"]) == _dims(dim) for u in node.users
@@ -132,7 +131,7 @@ def _dims(dim) -> tuple:
 
 
 def _softmax(node: fx.Node) -> tuple[str, dict] | None:
-    """e / sum(e, dim) with e = exp(z) is softmax(z, dim)."""
+    """E / sum(e, dim) with e = exp(z) is softmax(z, dim)."""
     e, total = bound(node)["x"], reduction(bound(node)["other"])
     if total is None or total.rule != "sum" or len(total.dims) != 1 or _argument(e, "exp") is None:
         return None
@@ -142,7 +141,7 @@ def _softmax(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _log_softmax(node: fx.Node) -> tuple[str, dict] | None:
-    """z - logsumexp(z, dim), with the sum of exponentials in any spelling, is log_softmax(z, dim); z may be x less its maximum."""
+    """Z - logsumexp(z, dim), with the sum of exponentials in any spelling, is log_softmax(z, dim); z may be x less its maximum."""
     z, rest = bound(node)["x"], bound(node)["other"]
     if not isinstance(z, fx.Node) or not isinstance(rest, fx.Node):
         return None
@@ -165,7 +164,7 @@ def _log_of_sum(node: fx.Node) -> Reduction | None:
 
 
 def _unshifted(z: fx.Node, dims: tuple) -> fx.Node:
-    """x for z = x - max(x): a shift changes neither softmax nor log_softmax."""
+    """X for z = x - max(x): a shift changes neither softmax nor log_softmax."""
     if info(z).rule != "sub":
         return z
     shift = bound(z)["other"]
@@ -196,7 +195,7 @@ def _sigmoid(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _inverted(node: fx.Node) -> Any:
-    """x for 1 / x."""
+    """X for 1 / x."""
     rule, of = info(node).rule, bound(node)
     if rule == "div":
         return of["other"] if not isinstance(of["x"], fx.Node) and of["x"] == 1 else None
@@ -211,7 +210,7 @@ def _softplus(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _one_plus(node: Any) -> Any:
-    """x for 1 + x."""
+    """X for 1 + x."""
     if not isinstance(node, fx.Node) or info(node).rule != "add":
         return None
     of = bound(node)

@@ -9,7 +9,8 @@ example decides; without one a tensor is taken for contiguous where that settles
 from __future__ import annotations
 
 import operator
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx

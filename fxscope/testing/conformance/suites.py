@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import runpy
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -244,7 +245,7 @@ def spandrel() -> dict[str, Build]:
 
 
 def deepinv() -> dict[str, Build]:
-    """deepinv's denoisers: DnCNN, the bias-free DRUNet (with its noise map), UNet, Restormer."""
+    """Deepinv's denoisers: DnCNN, the bias-free DRUNet (with its noise map), UNet, Restormer."""
     import deepinv as library
 
     return {

@@ -7,8 +7,9 @@ import io
 import logging
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -111,7 +112,7 @@ def _probe(lin: LinearInterpreter, v: torch.Tensor) -> torch.Tensor:
     return v.reshape(*v.shape[: v.dim() - lin.x0.dim()], *shape)
 
 
-def _applied(lin: LinearInterpreter, b: "Bench") -> Any:
+def _applied(lin: LinearInterpreter, b: Bench) -> Any:
     return lin.F @ _probe(lin, b.oracle.v[0])
 
 

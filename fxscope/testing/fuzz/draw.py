@@ -213,7 +213,7 @@ class _Drawing:
     def _unused(self) -> list[str]:
         """Live values that no later statement reads, the last one always among them."""
         live = [n for n in self.draw.live if n not in self.draw.fixed]
-        last_use = {n: -1 for n in live}
+        last_use = dict.fromkeys(live, -1)
         for i, s in enumerate(self.statements):
             for node in ast.walk(ast.parse("\n".join(s.code))):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in last_use:

@@ -130,5 +130,5 @@ class Network:
             for i in self.inputs
         )
 
-    def with_statements(self, statements: tuple[Statement, ...]) -> "Network":
+    def with_statements(self, statements: tuple[Statement, ...]) -> Network:
         return replace(self, statements=statements)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ class Production:
     """A way to go on: ``draw(d)`` gives the lines of a statement, from what ``d`` offers; ``weight`` says how often."""
 
     name: str
-    draw: Callable[["Draw"], str]
+    draw: Callable[[Draw], str]
     weight: float = 1.0
 
 
