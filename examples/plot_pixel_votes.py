@@ -8,12 +8,12 @@ votes for the winner lie on the object: here the object is the ink, and chance i
 
 import fxscope
 from fxscope import models
-from fxscope.paper import datasets as scenes
+from fxscope.paper import datasets
 from fxscope.plot.style import COLUMN, TEXT, new_figure
 
 COUNT = 40
-ink, labels = (part[:COUNT] for part in scenes.digits("test"))
-lin = fxscope.interpret(models.digits_vgg_bn(), scenes.normalised(ink))
+ink, labels = (part[:COUNT] for part in datasets.digits("test"))
+lin = fxscope.interpret(models.digits_vgg_bn(), datasets.normalised(ink))
 print(f"{int((lin.y0.argmax(1) == labels).sum())} of {COUNT} held-out digits are classified rightly")
 
 # %%

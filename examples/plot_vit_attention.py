@@ -14,12 +14,12 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 import fxscope
-from fxscope.paper import datasets as scenes
+from fxscope.paper import datasets
 
 logging.getLogger("fxscope").setLevel(logging.ERROR)  # it says that this model goes through torch.export
 torch.manual_seed(0)
-(train, labels), (test, truth) = scenes.digits("train"), scenes.digits("test")
-train, test = (scenes.normalised(ink)[..., 4:28, 4:28] for ink in (train, test))
+(train, labels), (test, truth) = datasets.digits("train"), datasets.digits("test")
+train, test = (datasets.normalised(ink)[..., 4:28, 4:28] for ink in (train, test))
 model = VisionTransformer(
     image_size=24, patch_size=4, num_layers=2, num_heads=4, hidden_dim=32, mlp_dim=64, num_classes=10
 )

@@ -27,7 +27,7 @@ from fxscope.analysis import (
     residual_share,
 )
 from fxscope.errors import FxscopeError, IllConditioned
-from fxscope.paper import datasets as scenes
+from fxscope.paper import datasets
 from fxscope.testing import randomize
 
 READINGS = ("weighted", "per-layer", "literal")
@@ -60,7 +60,7 @@ def small(seed=0, batch=1):
 
 
 def stand_in():
-    return models.build("digits_vgg_bn").double(), scenes.normalised(scenes.digits()[0][:1]).double()
+    return models.build("digits_vgg_bn").double(), datasets.normalised(datasets.digits()[0][:1]).double()
 
 
 def resnet18():

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from common import fit, rounded, ship
 
 from fxscope.models.digits import DigitsResNet, DigitsVGG
-from fxscope.paper import datasets as scenes
+from fxscope.paper import datasets
 
 NETWORKS = {
     "digits_vgg": lambda: DigitsVGG(False),
@@ -26,20 +26,20 @@ NETWORKS = {
 
 @torch.no_grad()
 def accuracy(model: torch.nn.Module) -> float:
-    ink, labels = scenes.digits("test")
-    return (model(scenes.normalised(ink)).argmax(1) == labels).float().mean().item()
+    ink, labels = datasets.digits("test")
+    return (model(datasets.normalised(ink)).argmax(1) == labels).float().mean().item()
 
 
 def train(name: str, steps: int, seed: int, batch: int, rate: float) -> torch.nn.Module:
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     model = NETWORKS[name]()
-    ink, labels = scenes.digits("train")
+    ink, labels = datasets.digits("train")
 
     def loss(step: int) -> torch.Tensor:
         chosen = torch.randint(0, len(ink), (batch,), generator=rng)
         dy, dx = torch.randint(-3, 4, (2,), generator=rng).tolist()
-        x = scenes.normalised(ink[chosen].roll((dy, dx), (2, 3)))
+        x = datasets.normalised(ink[chosen].roll((dy, dx), (2, 3)))
         return F.cross_entropy(model(x), labels[chosen])
 
     fit(model, loss, steps, rate, decay=1e-2)

@@ -15,7 +15,8 @@ import torch
 from common import crop, fit, ship
 
 from fxscope.images import photos
-from fxscope.models import PixelShuffleNet, bicubic4x
+from fxscope.images import bicubic
+from fxscope.models import PixelShuffleNet4x
 
 SCALE, CROP, BORDER = 4, 24, 8
 TRAINING = (

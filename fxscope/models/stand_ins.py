@@ -25,7 +25,7 @@ def edsr_small(trained: bool = True) -> EDSR:
 
 
 def digits_vgg() -> DigitsVGG:
-    """A VGG-like classifier of digits without batch norm, on ``scenes.normalised`` ink."""
+    """A VGG-like classifier of digits without batch norm, on ``datasets.normalised`` ink."""
     return _trained(DigitsVGG(False), "digits_vgg")
 
 

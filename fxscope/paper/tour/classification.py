@@ -11,7 +11,7 @@ from ...emit.pipeline import transform
 from ...errors import IllConditioned
 from ...linop import interpret
 from ...plot import analysis as draw
-from .. import datasets as scenes
+from .. import datasets
 from .page import Chapter, Finding
 
 COUNT, VOTED, SHOWN = 100, 24, 3
@@ -24,13 +24,13 @@ def classification(progress: bool = False) -> Chapter:
     """The digit stand-ins on held-out digits, in double precision."""
     chapter = Chapter("Classification")
     networks = {name: models.build(name).double() for name in NETWORKS}
-    ink, truth = (t[:COUNT] for t in scenes.digits("test"))
-    x0 = scenes.normalised(ink).double()
+    ink, truth = (t[:COUNT] for t in datasets.digits("test"))
+    x0 = datasets.normalised(ink).double()
     held = ", ".join(f"{n} {100 * models.provenance(n)['held_out']['accuracy']:.1f}%" for n in NETWORKS)
     chapter.text(
         "Three small classifiers of handwritten digits stand in for the paper's ImageNet networks, whose"
         f" weights are not shipped here (held-out accuracy: {held}). The images are {COUNT} held-out digits"
-        f" at 32x32; x0 is normalised, so that 0 is a grey of {scenes.INK_MEAN:.2f}."
+        f" at 32x32; x0 is normalised, so that 0 is a grey of {datasets.INK_MEAN:.2f}."
     )
     _shares(chapter, networks, x0, progress)
     _templates(chapter, networks, x0)
@@ -131,7 +131,7 @@ def _attack(
     chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, truth: torch.Tensor, progress: bool
 ) -> torch.Tensor:
     """The images after the smallest step that changes half of the labels, or the largest step."""
-    found = fgsm(network, x0, labels=truth, epsilons=STEPS, mean=scenes.INK_MEAN, std=scenes.INK_STD)
+    found = fgsm(network, x0, labels=truth, epsilons=STEPS, mean=datasets.INK_MEAN, std=datasets.INK_STD)
     enough = [i for i, s in enumerate(found.success) if s >= 0.5]
     chosen = enough[0] if enough else len(STEPS) - 1
     chapter.numbers["fgsm"] = {"epsilons": list(STEPS), "success": found.success, "shown": STEPS[chosen]}

@@ -12,7 +12,7 @@ from ...analysis.images import crop_around
 from ...images import photos
 from ...linop import interpret
 from ...plot import analysis as draw
-from .. import datasets as scenes
+from .. import datasets
 from .networks import Network, middle, network
 from .page import Chapter, Finding
 from .super_resolution import default_networks as upscalers
@@ -34,7 +34,7 @@ def image_to_image(
     chapter = Chapter("Image to image")
     networks = networks or default_networks()
     given = {
-        n.name: scenes.facade(SEED, SIDE)[0] if n.name.startswith("facades") else middle(picture, SIDE, 4)
+        n.name: datasets.facade(SEED, SIDE)[0] if n.name.startswith("facades") else middle(picture, SIDE, 4)
         for n in networks
     }
     chapter.text(

@@ -14,7 +14,7 @@ from ... import models
 from ...analysis import storage
 from ...errors import FxscopeError, ImageError
 from ...images import photos
-from .. import datasets as scenes
+from .. import datasets
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 RANGES = {"imagenet": None, "unit": (0.0, 1.0), "byte": (0.0, 255.0), "symmetric": (-1.0, 1.0)}
@@ -74,7 +74,7 @@ def network(
     if range is not None and range not in RANGES:
         raise FxscopeError(f"--range is one of {', '.join(RANGES)}, got {range!r}")
     if family == "fxscope" and name.startswith("digits"):
-        mean, std, side = scenes.INK_MEAN, scenes.INK_STD, 32
+        mean, std, side = datasets.INK_MEAN, datasets.INK_STD, 32
     else:
         range = range or _range_of(family, name)
         mean, std = _convention(range)
