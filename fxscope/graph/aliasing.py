@@ -66,9 +66,15 @@ def overloads_of(found: OpOverloadPacket) -> tuple[OpOverload, ...]:
             overload.has_kernel_for_dispatch_key(_COMPOSITE)
         except RuntimeError:
             continue
-        if torch.Tag.out not in overload.tags:
+        if not _writes_out(overload):
             known.append(overload)
     return tuple(known)
+
+
+def _writes_out(overload: OpOverload) -> bool:
+    """Whether an overload is the ``out=`` form of an operator, by its schema: the oldest supported torch has no tag for it."""
+    arguments = overload._schema.arguments
+    return any(a.kwarg_only and a.alias_info is not None and a.alias_info.is_write for a in arguments)
 
 
 def overloads(node: fx.Node) -> tuple[OpOverload, ...]:
