@@ -7,6 +7,7 @@ depend on the sizes of an example. Dimensions are counted from the end, as broad
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -190,12 +191,32 @@ def moved_dims(view: Any, a: dict) -> Reduced:
 
 
 def reshaped(view: Any, a: dict) -> Reduced:
-    """``reshape``: a literal 1 behind the front takes the place of what was reduced."""
+    """``reshape``: a size of one behind the front takes the place of what was reduced."""
     base, shape = view.of(a["x"]), a["shape"]
     if not isinstance(shape, (list, tuple)):
         return _reshaped_as(view, base, shape)
-    places = [i - len(shape) for i, s in enumerate(shape) if type(s) is int and s == 1 and i]
-    return _filled(base, places)
+    return _filled(base, [i - len(shape) for i, s in enumerate(shape) if i and _is_one(view, s)])
+
+
+def _is_one(view: Any, size: Any) -> bool:
+    """Whether a size is 1 by what made it: a literal, or read off a dimension that is of size one."""
+    if type(size) is int:
+        return size == 1
+    if not isinstance(size, fx.Node):
+        return False
+    read = size.args if size.target == "size" else _item_of_size(size)
+    if len(read) != 2:
+        return False
+    x, dim = read
+    return end(view, x, dim) in view.of(x).unit
+
+
+def _item_of_size(node: fx.Node) -> tuple:
+    """(tensor, dimension) of ``x.size()[dim]``; () for anything else."""
+    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+        return ()
+    whole, dim = node.args
+    return (whole.args[0], dim) if whole.target == "size" and len(whole.args) == 1 else ()
 
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:
@@ -236,13 +257,11 @@ def flattened(view: Any, a: dict) -> Reduced:
 def unflattened(view: Any, a: dict) -> Reduced:
     x, sizes = a["x"], a["sizes"]
     base, place = view.of(x), end(view, x, a["dim"])
-    if not base.known:
-        return base
     if place is None or not isinstance(sizes, (list, tuple)):
-        return unsure(base, x)
+        return unsure(base, x) if base.known else base
     found = base.without({place}).mapped(lambda d: d if d > place else d - len(sizes) + 1)
     new = [place - len(sizes) + 1 + i for i in range(len(sizes))]
-    ones = [p for p, s in zip(new, sizes) if type(s) is int and s == 1]
+    ones = [p for p, s in zip(new, sizes) if _is_one(view, s)]
     if place in base.dims:
         return replace(found, dims=found.dims | frozenset(new), unit=found.unit | frozenset(ones))
     reduced = frozenset(ones) if base.lost else NONE
