@@ -1,6 +1,6 @@
 """How a rule is declared: one ``Rule`` a nonlinearity, with everything about that operator in it.
 
-The verbs name the mathematics: ``mask``, ``select``, ``normalize``, ``constant``, ``linear``, ``product``, ``composite``. A rule file
+The verbs name the mathematics: ``mask``, ``binary``, ``select``, ``normalize``, ``constant``, ``linear``, ``product``, ``composite``. A rule file
 holds
 
     RULE = mask("silu", torch.nn.functional.silu, freeze, taylor=taylor, modules=(nn.SiLU,), ...)
@@ -22,8 +22,10 @@ from typing import Any
 import torch
 
 from ..graph.ir import stands_for_sizes
+from ..twins import Gate, TangentProduct
 from . import _reduced
 from ._local import elementwise, over_dims
+from ._ranks import widest
 
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
@@ -205,6 +207,75 @@ def mask(
     presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
     fields.setdefault("local", over_dims if "dim" in inspect.signature(freeze).parameters else elementwise)
     return _rule("mask", name, target, freeze, table, presets, **{"reduced": _reduced.elementwise, **fields})
+
+
+def binary(
+    name: str,
+    target: Callable,
+    weights: Callable,
+    taylor: Callable | None = None,
+    **fields,
+) -> Rule:
+    """An elementwise unit of two operands that freezes a weight for each: y1 = A(x0) a1 + B(x0) b1 + c(x0).
+
+    ``weights(x, other)`` and ``taylor(x, other)`` return (A, B, c) on the values of x0, of the output's shape; c is None
+    where it is 0. They may ask for the output by a keyword-only parameter ``y``. An operand that does not depend on the
+    probe is a constant: B b0 joins c. The samples are those of ``two_operands`` unless others are given.
+    """
+    operands = tuple(inspect.signature(weights).parameters)[:2]
+    table = {"freeze": _weighted(weights, *operands)}
+    if taylor is not None:
+        table["taylor"] = _weighted(taylor, *operands)
+    fields = {
+        "carries": operands,
+        "rank": lambda rank, a: widest(*(rank(a[name]) for name in operands)),
+        "samples": two_operands(operands[1]),
+        **fields,
+    }
+    return mask(name, target, table["freeze"], taylor=table.get("taylor"), **fields)
+
+
+def two_operands(second: str) -> tuple[Sample, ...]:
+    """The ways to call an operator of two tensors: equal shapes, broadcasts of either, and both operands from x."""
+    return (
+        Sample(tensors={second: (2, 3, 6, 7)}),
+        Sample(tensors={second: (7,)}),
+        Sample((6, 7), tensors={second: (2, 3, 1, 1)}, images=False),
+        Sample(tensors={second: (3, 6, 7)}, call=lambda f, x, **constant: f(*constant.values(), x)),
+        Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
+        Sample(call=lambda f, x: f(x * 2, x)),
+        Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
+    )
+
+
+def _weighted(weights: Callable, first: str, second: str) -> Callable:
+    """The twin of two operands, from the function that gives their weights and the constant."""
+    given = inspect.signature(weights)
+    call_parameter = inspect.Parameter("call", inspect.Parameter.KEYWORD_ONLY)
+
+    @functools.wraps(weights)
+    def twin(*, call, **arguments):
+        a, b, c = weights(**arguments)
+        if call.value(second) is None:
+            return _one_weighted(call, (first, second), a, _plus(b * arguments[second], c))
+        if call.value(first) is None:
+            return _one_weighted(call, (second, first), b, _plus(a * arguments[first], c))
+        lifts = (call.lift(first, second), call.lift(second, first))
+        offset = None if c is None else -c
+        return TangentProduct(b, a, offset, lifts), [call.value(first), call.value(second)]
+
+    twin.__signature__ = given.replace(parameters=[*given.parameters.values(), call_parameter])
+    return twin
+
+
+def _plus(x, c):
+    return x if c is None else x + c
+
+
+def _one_weighted(call, names: tuple[str, str], weight, offset):
+    """The twin of the first of two operands, where the other one is a constant."""
+    lift, grows = call.lift(*names), call.rank(names[1]) != 0
+    return Gate(weight, offset, lift, grows), [call.value(names[0])]
 
 
 def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
