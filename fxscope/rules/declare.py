@@ -189,7 +189,7 @@ def _rule(
         variants,
         presets,
         modules=modules,
-        file=inspect.getsourcefile(arguments) or "",
+        file=inspect.getsourcefile(inspect.unwrap(arguments)) or "",
         **fields,
     )
 
