@@ -19,7 +19,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..twins.convolution import per_axis
+from ..twins.convolution import explicit_padding, per_axis
+from ..twins.places import spread_places, window_places
 from ..twins.separable import on_axis
 
 WIDEST = 32  # places that one output place of an interpolation may read along an axis
@@ -149,29 +150,6 @@ def all_but_channels(site: Site, operand: Operand) -> Reading:
 def in_front(site: Site, operand: Operand) -> Reading:
     """The output has more dimensions behind those of the operand."""
     return {d: same(d, n) for d, n in enumerate(operand.shape)} if operand.name in ("x", "input") else {}
-
-
-def window_places(
-    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place of the windows of a convolution or pooling."""
-    first = np.arange(outputs) * stride - padding
-    return first.clip(0, None), (first + dilation * (kernel - 1)).clip(None, n - 1)
-
-
-def spread_places(
-    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place of a transposed convolution: input i is added to outputs i stride - padding + dilation t."""
-    last = np.arange(outputs) + padding
-    return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
-
-
-def explicit_padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list[int]:
-    """Padding in front, per axis; "same" puts the odd one behind."""
-    if padding == "same":
-        return [d * (k - 1) // 2 for k, d in zip(kernel, dilation)]
-    return [0] * len(kernel) if padding == "valid" else per_axis(padding, len(kernel))
 
 
 def _window(source: int, outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:

@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 import torch
 import torch.fx as fx
 
+from .places import Shape, Support, aligned
+
 
 def state(label: str, **kwargs) -> Any:
     """A field that holds a frozen state: the edge that carries it is drawn with ``label`` (mask, index, stats, gate, constant, size)."""
@@ -121,6 +123,10 @@ class Twin:
     # what the additive constant is: intercept, bias, shift, constant, padding
     adds: ClassVar[str] = "intercept"
     per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
+    elementwise: ClassVar[bool] = (
+        False  # whether each place of y reads its own place of each input, up to broadcasting
+    )
+    keeps_batch: ClassVar[bool] = False  # whether the batch stays in its dimension
 
     def apply(self, k: Probes, *x):
         raise NotImplementedError
@@ -136,6 +142,22 @@ class Twin:
     def keeps_shape(self) -> bool:
         """Whether y has the shape of the first input, by what the twin is."""
         return False
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        """The batch's dimension in y, from ``at`` in the first input, K not counted; None where it is not known.
+
+        ``before`` and ``rank`` are the ranks of the first input and of y. By default it is known for a twin that keeps
+        the shape, is elementwise, or says ``keeps_batch``: where the batch leads, or the ranks agree.
+        """
+        kept = self.keeps_batch or self.elementwise or self.keeps_shape
+        return at if kept and (at == 0 or (before is not None and before == rank)) else None
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        """Which places of input ``which`` each place of y reads (``fxscope.twins.places``); {} where it may be all of them.
+
+        ``inputs`` and ``shape`` are the shapes of the inputs and of y, without K.
+        """
+        return aligned(inputs[which], shape) if self.elementwise else {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

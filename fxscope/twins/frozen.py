@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .base import Back, Like, Probes, Twin, state
+from .places import Shape, Support, kept, of_windows
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Mask(Twin):
     lift: int = 0
     grows: bool = False
     additive = ("other",)
+    elementwise = True
 
     def apply(self, k: Probes, x):
         x = k.lift(x, self.lift)
@@ -62,6 +64,7 @@ class Slope(Twin):
 
     keep: Any = state("mask")
     slope: Any = state("gate")
+    elementwise = True
 
     def apply(self, k: Probes, x):
         return x * self._factor(x)
@@ -86,6 +89,7 @@ class Gate(Twin):
     lift: int = 0
     grows: bool = False
     additive = ("offset",)
+    elementwise = True
 
     def apply(self, k: Probes, x):
         x = k.lift(x, self.lift)
@@ -122,6 +126,7 @@ class Divide(Twin):
     denominator: Any = state("gate")
     lift: int = 0
     grows: bool = False
+    elementwise = True
 
     def apply(self, k: Probes, x):
         return k.lift(x, self.lift) / self.denominator
@@ -167,6 +172,7 @@ class Select(Twin):
     rank: int | None = None
     window: Any = None
     channels_last: bool = False
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         if self.dims == 1 and not self.channels_last:
@@ -198,6 +204,11 @@ class Select(Twin):
     def _spread(self, k: Probes):
         return k.spread(self.flat(self.index), None if self.rank is None else self.rank - self.dims + 1)
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        front = len(inputs[0]) - self.dims
+        windows = {} if self.window is None else of_windows(self.window, front, inputs[0], shape)
+        return kept(inputs[0], *range(front)) | windows
+
 
 @dataclass(frozen=True)
 class Gather(Twin):
@@ -206,6 +217,7 @@ class Gather(Twin):
     index: Any = state("index")
     dim: int = -1
     rank: int | None = None
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         return torch.gather(x, self.dim, k.spread(self.index, self.rank))
@@ -226,6 +238,7 @@ class Unpool(Twin):
     keep: Any = state("mask", default=None)
     dims: int = 2
     rank: int | None = None
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         rank = None if self.rank is None else self.rank - self.dims + 1
@@ -249,6 +262,7 @@ class Choose(Twin):
 
     keep: Any = state("mask")
     lifts: tuple = (0, 0)
+    elementwise = True
 
     def apply(self, k: Probes, a, b):
         return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
@@ -266,6 +280,7 @@ class Average(Twin):
     a: Any = state("gate")
     b: Any = state("gate")
     lifts: tuple = (0, 0)
+    elementwise = True
 
     def apply(self, k: Probes, a1, b1):
         return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
@@ -284,6 +299,7 @@ class TangentProduct(Twin):
     offset: Any = state("constant", default=None)
     lifts: tuple = (0, 0)
     additive = ("offset",)
+    elementwise = True
 
     def apply(self, k: Probes, a1, b1):
         y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a

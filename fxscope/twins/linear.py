@@ -16,8 +16,11 @@ import torch.nn.functional as F
 from .base import Back, Like, Probes, Twin, state
 from .contraction import free_letter, terms
 from .contraction import transpose as transposed_einsum
+from .convolution import of_convolution
 from .convolution import transpose as transposed_convolution
-from .padding import fold_back
+from .padding import fold_back, of_padding
+from .places import Shape, Support, holds_node, kept, of_shuffle, shape_of
+from .separable import of_separable
 from .separable import transpose as transposed_resampling
 
 
@@ -33,6 +36,7 @@ class Conv(Twin):
     additive = ("bias",)
     adds = "bias"
     per_channel = True
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         if not self.batched:
@@ -49,6 +53,12 @@ class Conv(Twin):
             None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
         )
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        weight = shape_of(self.weight)
+        if weight is None or not self.batched:
+            return {}
+        return of_convolution(self.function, weight[2:], self.options, inputs[0], shape)
+
 
 @dataclass(frozen=True)
 class Dense(Twin):
@@ -58,6 +68,7 @@ class Dense(Twin):
     bias: Any = state("constant", default=None)
     additive = ("bias",)
     adds = "bias"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         return torch.nn.functional.linear(x, self.weight, self.bias)
@@ -68,6 +79,9 @@ class Dense(Twin):
     def constant(self, k: Back, x: Like):
         return self.bias
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return kept(inputs[0], *range(len(inputs[0]) - 1))
+
 
 @dataclass(frozen=True)
 class MatmulLeft(Twin):
@@ -76,6 +90,7 @@ class MatmulLeft(Twin):
     left: Any = state("gate")
     lift: int = 0
     kind = "matmul"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         return torch.matmul(self.left, k.lift(x, self.lift))
@@ -91,6 +106,7 @@ class MatmulRight(Twin):
     right: Any = state("gate")
     lift: int = 0
     kind = "matmul"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         return torch.matmul(k.lift(x, self.lift), self.right)
@@ -118,6 +134,12 @@ class Einsum(Twin):
         """Y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
         return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        inputs, output = terms(self.equation)
+        if "." in self.equation or inputs[self.at][at] not in output:
+            return None
+        return output.index(inputs[self.at][at])
+
 
 @dataclass(frozen=True)
 class BatchNorm(Twin):
@@ -130,6 +152,7 @@ class BatchNorm(Twin):
     eps: float = 1e-5
     adds = "shift"
     per_channel = True
+    elementwise = True
 
     def apply(self, k: Probes, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
@@ -166,6 +189,7 @@ class Resample(Twin):
     function: Callable
     options: dict = field(default_factory=dict)
     batched: bool = True
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         if not self.batched:
@@ -175,6 +199,9 @@ class Resample(Twin):
     def adjoint(self, k: Back, y, x: Like):
         return transposed_resampling(k, self.function, self.options, y, x)
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_separable(self.function, self.options, inputs[0], shape)
+
 
 @dataclass(frozen=True)
 class Rearrange(Resample):
@@ -182,6 +209,9 @@ class Rearrange(Resample):
 
     def adjoint(self, k: Back, y, x: Like):
         return k.split(_REARRANGED[self.function](k.merge(y), x, **self.options))
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_shuffle(self.function, self.options, inputs[0], shape)
 
 
 @dataclass(frozen=True)
@@ -194,6 +224,7 @@ class Pad(Twin):
     batched: bool = True
     additive = ("value",)
     adds = "padding"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         if self.mode == "constant":
@@ -212,6 +243,9 @@ class Pad(Twin):
             return None
         return F.pad(k.blank(x), self.pad, "constant", self.value)
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return {} if holds_node(self.pad) else of_padding(self.pad, self.mode, inputs[0])
+
 
 @dataclass(frozen=True)
 class Sample(Twin):
@@ -219,6 +253,7 @@ class Sample(Twin):
 
     grid: Any = state("index")
     options: dict = field(default_factory=dict)
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         grid = torch.repeat_interleave(self.grid.unsqueeze(0), k.K, 0)

@@ -135,6 +135,7 @@ class InnerProduct(Twin):
     keepdim: bool = False
     additive = ("offset",)
     kind = "gate"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         y = (self.weight * x).sum(self.dims, keepdim=self.keepdim)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from .base import Like
+from .places import Shape, Support
 
 
 def fold_back(y, x: Like, pad, mode: str):
@@ -48,3 +53,16 @@ _BEHIND = {
     "replicate": lambda i, count, n: i + (n - 1),
     "circular": lambda i, count, n: i,
 }
+
+
+def of_padding(pad: Any, mode: str, given: Shape) -> Support:
+    """Where every place comes from, by padding the places themselves."""
+    found: Support = {}
+    border = {"value": -1.0} if mode == "constant" else {}
+    for d, n in enumerate(given):
+        back = 2 * (len(given) - 1 - d)
+        sides = list(pad[back : back + 2]) if back < len(pad) else [0, 0]
+        places = torch.arange(n, dtype=torch.float64)[None, None]
+        padded = F.pad(places, sides, mode, **border)[0, 0].long().numpy()
+        found[d] = (d, (np.where(padded < 0, 1, padded), np.where(padded < 0, 0, padded)))
+    return found

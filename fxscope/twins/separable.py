@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
 from ..graph.ir import stands_for_sizes
 from .base import Back, Like
+from .places import Shape, Support, Table, holds_node, kept
 
 # {option: what it is on an axis of size one}
 _NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "output_size": 1, "size": 1, "scale_factor": 1.0}
@@ -99,3 +101,22 @@ def _is_one(value: Any) -> bool:
 
 def _length(value: Any, spatial: int) -> int:
     return len(value) if isinstance(value, (list, tuple)) else spatial
+
+
+def of_separable(function: Any, options: dict, given: Shape, shape: Shape) -> Support:
+    """Where the matrix of every spatial axis is not 0."""
+    if holds_node(options.get("size")):
+        options = options | {"size": list(shape[2:])}
+    like = torch.empty(0, dtype=torch.float64)
+    found = kept(given, 0, 1)
+    for i in range(len(given) - 2):
+        matrix = axis_matrix(function, options, i, len(given) - 2, given[2 + i], like) != 0
+        found[2 + i] = (2 + i, _of_matrix(matrix.numpy()))
+    return found
+
+
+def _of_matrix(nonzero: np.ndarray) -> Table:
+    """From (inputs, outputs) of what is not zero."""
+    n = nonzero.shape[0]
+    any_ = nonzero.any(0)
+    return np.where(any_, nonzero.argmax(0), 1), np.where(any_, n - 1 - nonzero[::-1].argmax(0), 0)
