@@ -72,7 +72,12 @@ class Like:
         return self._read("size", d)
 
     def sizes(self) -> list:
-        return [self.size(d) for d in range(self.rank if self.rank is not None else self._need())]
+        return [self.size(d) for d in range(self.ndim)]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions; raises ``UnknownRank`` where the graph does not tell it."""
+        return self.rank if self.rank is not None else self._need()
 
     @property
     def dtype(self):
@@ -128,13 +133,16 @@ class Twin:
     )
     keeps_batch: ClassVar[bool] = False  # whether the batch stays in its dimension
 
-    def apply(self, k: Probes, *x):
-        raise NotImplementedError
+    # ``**_`` lets a subclass name its inputs: mypy takes (*x: Any, **_: Any) as any parameters
+    def apply(self, k: Probes, *x: Any, **_: Any) -> Any:
+        """The values y1 from those of the inputs."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: Back, y: Any, *x: Any, **_: Any) -> Any:
+        """The transpose of the linear part, from the sizes of the inputs (``Like``): x2, or one value an input."""
         raise NotImplementedError(f"{type(self).__name__} has no adjoint")
 
-    def constant(self, k: Back, *x: Like):
+    def constant(self, k: Back, *x: Any, **_: Any) -> Any:
         """The additive constant, or None."""
         return None
 
@@ -169,7 +177,8 @@ class Twin:
         found: dict[fx.Node, str] = {}
         for field in dataclasses.fields(self):
             label = field.metadata.get("label", "size")
-            _visit(getattr(self, field.name), lambda node, label=label: found.setdefault(node, label))
+            for node in nodes_of(getattr(self, field.name)):
+                found.setdefault(node, label)
         return found
 
     def mapped(self, function: Callable[[fx.Node], Any]) -> Twin:
@@ -185,12 +194,8 @@ class Twin:
 def nodes_of(value: Any) -> list[fx.Node]:
     """Every node inside a nest of tuples, lists, dicts and slices, in order."""
     found: list[fx.Node] = []
-    _visit(value, found.append)
+    fx.node.map_arg(value, found.append)
     return found
-
-
-def _visit(value: Any, function: Callable[[fx.Node], Any]) -> None:
-    fx.node.map_arg(value, function)
 
 
 def _snake(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from .base import Back, Like
@@ -38,7 +40,8 @@ def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
 def _onto_diagonal(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
     """A repeated index: the identity selects the diagonal, so x has letters of its own that the identity ties together."""
     inputs, output = terms(equation)
-    own, fresh, ties = inputs[at], "", []
+    own, fresh = inputs[at], ""
+    ties: list[tuple[str, Any]] = []
     for i, c in enumerate(own):
         if c in own[:i]:
             new = free_letter(equation + fresh + "".join(t for t, _ in ties))

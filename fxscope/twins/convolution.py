@@ -27,7 +27,7 @@ def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
         for name, value in options.items()
         if name in ("stride", "dilation", "padding", "output_padding")
     }
-    spatial = [x.size(x.rank - n + i) for i in range(n)]
+    spatial = [x.size(x.ndim - n + i) for i in range(n)]
     if function is TRANSPOSED[n]:
         y = FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
         return _cropped(y, n, form, spatial)

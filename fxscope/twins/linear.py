@@ -50,7 +50,7 @@ class Conv(Twin):
 
     def constant(self, k: Back, x: Like):
         return (
-            None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
+            None if self.bias is None else self.bias.reshape([-1] + [1] * (x.ndim - 2 + (not self.batched)))
         )
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
@@ -175,7 +175,7 @@ class BatchNorm(Twin):
             else self.weight * torch.rsqrt(self.var + self.eps)
         )
         shift = -self.mean * scale if self.bias is None else self.bias - self.mean * scale
-        return shift.reshape([-1] + [1] * (x.rank - 2))
+        return shift.reshape([-1] + [1] * (x.ndim - 2))
 
     @property
     def keeps_shape(self) -> bool:
@@ -274,10 +274,10 @@ class Sample(Twin):
         return k.reshape(torch.matmul(y.flatten(3), matrix.transpose(1, 2)), x)
 
 
-_REARRANGED = {
+_REARRANGED: dict[Callable, Callable] = {
     F.pixel_shuffle: lambda y, x, upscale_factor: F.pixel_unshuffle(y, upscale_factor),
     F.pixel_unshuffle: lambda y, x, downscale_factor: F.pixel_shuffle(y, downscale_factor),
     F.channel_shuffle: lambda y, x, groups: y.unflatten(1, [-1, groups]).transpose(1, 2).flatten(1, 2),
-    F.unfold: lambda y, x, **options: F.fold(y, [x.size(2), x.size(3)], **options),
+    F.unfold: lambda y, x, **options: F.fold(y, (x.size(2), x.size(3)), **options),
     F.fold: lambda y, x, output_size, **options: F.unfold(y, **options),
 }

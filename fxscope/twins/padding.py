@@ -20,7 +20,7 @@ def fold_back(y, x: Like, pad, mode: str):
     for axis in range(len(pad) // 2):
         before, behind = pad[2 * axis], pad[2 * axis + 1]
         if not (_zero(before) and _zero(behind)):
-            y = _folded(y, -1 - axis, before, behind, x.size(x.rank - 1 - axis), mode, x.device)
+            y = _folded(y, -1 - axis, before, behind, x.size(x.ndim - 1 - axis), mode, x.device)
     return y
 
 

@@ -33,14 +33,14 @@ _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 
 def transpose(k: Back, function: Callable, options: dict, y, x: Like):
     """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
-    spatial = _SPATIAL.get(function) or x.rank - 2
+    spatial = _SPATIAL.get(function) or x.ndim - 2
     if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
         return _spread_mean(y, x, spatial)
     if options.get("divisor_override") is not None:
         y = y / options["divisor_override"]
         options = options | {"divisor_override": 1}
     for axis in range(spatial):
-        matrix = axis_matrix(function, options, axis, spatial, x.size(x.rank - spatial + axis), y)
+        matrix = axis_matrix(function, options, axis, spatial, x.size(x.ndim - spatial + axis), y)
         y = torch.matmul(y.transpose(axis - spatial, -1), matrix.transpose(0, 1)).transpose(
             axis - spatial, -1
         )
@@ -49,11 +49,11 @@ def transpose(k: Back, function: Callable, options: dict, y, x: Like):
 
 def _spread_mean(y, x: Like, spatial: int):
     """The transpose of a global mean."""
-    sizes = [x.size(d) for d in range(x.rank - spatial, x.rank)]
+    sizes = [x.size(d) for d in range(x.ndim - spatial, x.ndim)]
     count = sizes[0]
     for size in sizes[1:]:
         count = count * size
-    return (y / count).expand([-1] * (x.rank - spatial + 1) + sizes)
+    return (y / count).expand([-1] * (x.ndim - spatial + 1) + sizes)
 
 
 def axis_matrix(function: Callable, options: dict, axis: int, spatial: int, n: Any, like):
