@@ -34,7 +34,7 @@ class Registry:
         With ``replace``, a rule of the same name is removed first, and the spellings of others go over to this one.
         """
         entries = self._entries(rule)
-        for table, key, value, spelling in entries:
+        for table, key, _, spelling in entries:
             owner = self._owner(table, key)
             if owner is not None and owner is not rule and owner != rule and not replace:
                 raise ValueError(
@@ -49,7 +49,8 @@ class Registry:
     def remove(self, name: str) -> None:
         """Remove the rule of this name, with all its spellings; nothing where there is none."""
         rule = self.rules.get(name)
-        for table in (self.rules, self.functions, self.methods, self.modules):
+        tables: tuple[dict, ...] = (self.rules, self.functions, self.methods, self.modules)
+        for table in tables:
             for key in [key for key in table if rule is not None and self._owner(table, key) is rule]:
                 del table[key]
 

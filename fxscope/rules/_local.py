@@ -68,7 +68,7 @@ Reading = dict[int, Axis] | None
 
 def sized(function: Callable) -> Callable:
     """Marks a function whose axes hold all that numbers among the arguments say; for others those must be the same at every size."""
-    function.sized = True
+    function.sized = True  # type: ignore[attr-defined]  # a mark on the function itself
     return function
 
 
@@ -166,7 +166,9 @@ def _spread(source: int, outputs: int, n: int, kernel: int, stride: int, padding
     )
 
 
-def _on_last(site: Site, operand: Operand, spatial: int, make: Callable[[int, int, int], Axis]) -> Reading:
+def _on_last(
+    site: Site, operand: Operand, spatial: int, make: Callable[[int, int, int], Axis]
+) -> dict[int, Axis]:
     """Axes of the last ``spatial`` dimensions by ``make(i, dimension, outputs)``, and the batch in front of the channels."""
     front = len(operand.shape) - spatial
     found = {front + i: make(i, front + i, site.shape[front + i]) for i in range(spatial)}
@@ -225,15 +227,20 @@ def interpolation(site: Site, operand: Operand) -> Reading:
         n, outputs, scale = operand.shape[2 + i], site.shape[2 + i], options.get("scale_factor")
         scale = scale[i] if isinstance(scale, (list, tuple)) else scale
         rate = Fraction(outputs, n) if scale is None else Fraction(scale).limit_denominator(64)
-        read = _weighted(
-            lambda rows, i=i: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double(), n, outputs
-        )
+        read = _weighted(_along(options, i, spatial, dtype), n, outputs)
         if read is not None:
             found[2 + i] = axis(2 + i, *read, rate)
     return found
 
 
-def _weighted(apply: Callable[[torch.Tensor], torch.Tensor], n: int, outputs: int) -> tuple | None:
+def _along(options: dict, i: int, spatial: int, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """An interpolation along one axis alone."""
+    return lambda rows: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double()
+
+
+def _weighted(
+    apply: Callable[[torch.Tensor], torch.Tensor], n: int, outputs: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """(first, last, weights) of a linear operator along one axis, from its values on combs of ones and of places; None where it reads too far."""
     comb = torch.zeros(WIDEST, n, dtype=torch.float64)
     comb[torch.arange(n) % WIDEST, torch.arange(n)] = 1.0

@@ -72,7 +72,7 @@ def part(site: Site, operand: Operand) -> Reading:
     """One item of a split: it begins where those before it end."""
     dim = site.arguments["dim"] % len(operand.shape)
     sizes = [t.shape[dim] for t in site.values]
-    return _part(operand, dim, sum(sizes[: site.item % len(sizes)]), site.shape[dim])
+    return _part(operand, dim, sum(sizes[: (site.item or 0) % len(sizes)]), site.shape[dim])
 
 
 def without_dim(site: Site, operand: Operand) -> Reading:

@@ -122,11 +122,11 @@ def reduction(view: Any, a: dict) -> Reduced:
     batch = {
         p for d, p in zip(named, places) if not base.moved and (d == 0 or (rank is not None and p == -rank))
     }
-    places = frozenset(places)
+    gone = frozenset(p for p in places if p is not None)
     if keepdim:
-        return replace(base, dims=base.dims | places - batch, unit=base.unit | places)
-    found = replace(base, dims=base.dims - places).dropped(places)
-    return replace(found, lost=found.lost or bool(places - batch))
+        return replace(base, dims=base.dims | gone - batch, unit=base.unit | gone)
+    found = replace(base, dims=base.dims - gone).dropped(gone)
+    return replace(found, lost=found.lost or bool(gone - batch))
 
 
 def _all(rank: int) -> frozenset[int]:
@@ -220,16 +220,16 @@ def _filled(base: Reduced, places: list[int]) -> Reduced:
 def flattened(view: Any, a: dict) -> Reduced:
     x, start, stop = a["x"], a["start_dim"], a["end_dim"]
     base = view.of(x)
-    places = end(view, x, start), end(view, x, stop)
-    if None in places or not base.known:
+    first, last = end(view, x, start), end(view, x, stop)
+    if first is None or last is None or not base.known:
         if stop != -1 and base.known:
             return unsure(base, x)
         return replace(base, dims=NONE, unit=NONE, lost=base.lost or bool(base.dims))
-    merged = frozenset(range(places[0], places[1] + 1))
+    merged = frozenset(range(first, last + 1))
     whole = merged <= base.dims
-    found = base.without(merged).mapped(lambda d: d if d > places[1] else d + len(merged) - 1)
+    found = base.without(merged).mapped(lambda d: d if d > last else d + len(merged) - 1)
     if whole:
-        return replace(found, dims=found.dims | {places[1]})
+        return replace(found, dims=found.dims | {last})
     return replace(found, lost=base.lost or bool(base.dims & merged))
 
 

@@ -260,7 +260,7 @@ def _index_ranks(rank, k):
     return (known, 1) if bits else (1, known)
 
 
-_BOUNDS = dict(interval=lambda bound, a: bound(a["x"]))
+_BOUNDS = {"interval": lambda bound, a: bound(a["x"])}
 
 
 def _move(name, target, twin, **fields):

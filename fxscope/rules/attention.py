@@ -60,5 +60,5 @@ RULE = composite(
         Sample((2, 4, 5, 4), {"enable_gqa": True}, call=lambda f, x, **k: f(x, x[:, :2], x[:, 2:], **k)),
     ),
     formula="y = softmax(q k^T/s) v;  y1 = softmax(q0 k0^T/s) v1",
-    source="DESIGN 5 (attention)",
+    source="the pattern is the frozen gate of the values, as in the paper, Fig. 2",
 )

@@ -12,7 +12,7 @@ from .declare import Sample, linear
 
 def _convolution(function, spatial):
     def twin(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, call):
-        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
 
     return twin
@@ -20,9 +20,13 @@ def _convolution(function, spatial):
 
 def _transposed(function, spatial):
     def twin(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, call):
-        options = dict(
-            stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation
-        )
+        options = {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        }
         return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
 
     return twin

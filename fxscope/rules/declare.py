@@ -171,7 +171,7 @@ def _signature(function: Callable) -> inspect.Signature:
 def _rule(
     verb: str,
     name: str,
-    target: Callable,
+    target: Callable | str,
     arguments: Callable,
     variants: dict,
     presets: dict,
@@ -196,7 +196,7 @@ def _rule(
 
 def mask(
     name: str,
-    target: Callable,
+    target: Callable | str,
     freeze: Callable,
     taylor: Callable | None = None,
     variants: dict | None = None,
@@ -211,7 +211,7 @@ def mask(
 
 def binary(
     name: str,
-    target: Callable,
+    target: Callable | str,
     weights: Callable,
     taylor: Callable | None = None,
     **fields,
@@ -264,8 +264,9 @@ def _weighted(weights: Callable, first: str, second: str) -> Callable:
         offset = None if c is None else -c
         return TangentProduct(b, a, offset, lifts), [call.value(first), call.value(second)]
 
-    twin.__signature__ = given.replace(parameters=[*given.parameters.values(), call_parameter])
-    return twin
+    signed: Any = twin
+    signed.__signature__ = given.replace(parameters=[*given.parameters.values(), call_parameter])
+    return signed
 
 
 def _plus(x, c):
@@ -278,7 +279,7 @@ def _one_weighted(call, names: tuple[str, str], weight, offset):
     return Gate(weight, offset, lift, grows), [call.value(names[0])]
 
 
-def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
+def select(name: str, target: Callable | str, freeze: Callable, **fields) -> Rule:
     """A unit that freezes which entries it chose: y1 = x1 at the indices of x0 (paper, Fig. 2)."""
     return _rule(
         "select",
@@ -293,7 +294,12 @@ def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
 
 
 def normalize(
-    name: str, target: Callable, stats: Callable, scale: Callable | None, taylor: Callable | None, **fields
+    name: str,
+    target: Callable | str,
+    stats: Callable,
+    scale: Callable | None,
+    taylor: Callable | None,
+    **fields,
 ) -> Rule:
     """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
@@ -307,7 +313,7 @@ def normalize(
 
 def constant(
     name: str,
-    target: Callable,
+    target: Callable | str,
     arguments: Callable,
     variants: dict | None = None,
     default: str = "constant",
@@ -324,7 +330,7 @@ def constant(
     )
 
 
-def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
+def linear(name: str, target: Callable | str, twin: Callable, **fields) -> Rule:
     """An operator that is linear already; ``twin`` is the same under every policy."""
     return _rule(
         "linear",
@@ -338,7 +344,12 @@ def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
 
 
 def product(
-    name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields
+    name: str,
+    target: Callable | str,
+    build: Callable,
+    arguments: Callable,
+    variants: tuple[str, ...],
+    **fields,
 ) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
@@ -346,7 +357,7 @@ def product(
     return _rule("product", name, target, arguments, table, presets, **fields)
 
 
-def composite(name: str, target: Callable, expand: Callable, rounding: str, **fields) -> Rule:
+def composite(name: str, target: Callable | str, expand: Callable, rounding: str, **fields) -> Rule:
     """An operator that is written out in simpler ones before anything is frozen; its policy is theirs."""
     presets = dict.fromkeys(("freeze", "detach", "taylor"), "parts")
     return _rule(

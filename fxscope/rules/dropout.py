@@ -13,9 +13,10 @@ from ..twins import Identity
 from . import _reduced
 from .declare import Sample, composite, constant, linear
 
-_SOURCE = dict(
-    formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2"
-)
+_SOURCE = {
+    "formula": "eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0",
+    "source": "the paper, eq. 2",
+}
 _ATEN = torch.ops.aten
 
 

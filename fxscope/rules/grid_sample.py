@@ -13,7 +13,7 @@ from .declare import Sample, composite, constant, linear
 
 
 def twin(x, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
-    return SampleTwin(grid, dict(mode=mode, padding_mode=padding_mode, align_corners=align_corners))
+    return SampleTwin(grid, {"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners})
 
 
 def _grid(*shape):

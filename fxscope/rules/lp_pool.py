@@ -16,12 +16,12 @@ def _rule(n, function, average, largest, module):
         inner = call.record(
             Gate(torch.ones_like(x) if norm_type == 1 else torch.pow(x, norm_type - 1)), [call.value("x")]
         )
-        options = dict(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=0,
-            ceil_mode=ceil_mode,
-        )
+        options = {
+            "kernel_size": kernel_size,
+            "stride": kernel_size if stride is None else stride,
+            "padding": 0,
+            "ceil_mode": ceil_mode,
+        }
         pooled = call.record(Resample(average, options), [inner], like=y)
         none = y == 0
         outer = torch.where(

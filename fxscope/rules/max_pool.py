@@ -10,11 +10,11 @@ from ._local import pooling
 from .declare import Sample, select
 
 SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
-FORMULA = dict(
-    interval=lambda bound, a: bound(a["x"]),
-    formula="h(x) = max over a window;  y1 = x1 at the index that won",
-    source="the paper, Fig. 2",
-)
+FORMULA = {
+    "interval": lambda bound, a: bound(a["x"]),
+    "formula": "h(x) = max over a window;  y1 = x1 at the index that won",
+    "source": "the paper, Fig. 2",
+}
 
 
 def first(function, x, **given):

@@ -142,7 +142,7 @@ RPOW = composite(
     "",
     samples=(Sample(call=lambda f, x: 2**x),),
     formula="h(x) = b^x;  y1 = (b^x0 - 1)/x0 x1 + 1",
-    source="READINGS 1",
+    source="the paper, eq. 2 with c = h(0)",
 )
 SQUARE = mask(
     "square",

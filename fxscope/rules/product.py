@@ -109,12 +109,12 @@ def div_rounding(x, other, rounding_mode=None):
     return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
-_BOTH = dict(
-    carries=("x", "other"),
-    rank=broadcast_rank,
-    reduced=_reduced.elementwise,
-    source="the paper, eq. 2; Fig. 2 for sigmoid gates",
-)
+_BOTH = {
+    "carries": ("x", "other"),
+    "rank": broadcast_rank,
+    "reduced": _reduced.elementwise,
+    "source": "the paper, eq. 2; Fig. 2 for sigmoid gates",
+}
 MUL = product(
     "mul",
     operator.mul,

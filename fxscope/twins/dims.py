@@ -142,7 +142,7 @@ def _total(sizes):
 
 def _tensor_split_start(i: int, n, sections, dim):
     if isinstance(sections, (list, tuple)):
-        return ([0] + list(sections))[i]
+        return ([0, *sections])[i]
     return _total([(n + sections - 1 - j) // sections for j in range(i)])
 
 

@@ -29,7 +29,7 @@ def _cuts(key: tuple, rank: int) -> list[Any]:
     """One entry for every dimension of y and every dimension taken away: None (new), an int, or a slice; ellipsis filled in."""
     taken = sum(v is not None and v is not Ellipsis for v in key)
     where = next((i for i, v in enumerate(key) if v is Ellipsis), len(key))
-    rest = [v for v in key[where + 1 :]]
+    rest = list(key[where + 1 :])
     return [*key[:where], *[slice(None)] * (rank - taken), *rest]
 
 
