@@ -1,4 +1,4 @@
-"""``register_rule``: a rule is added whole or not at all; ``binary``: a rule of two operands of one's own."""
+"""``register_rule``: a rule is added whole or not at all; ``binary``: rules of two operands; twins of one's own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 from torch import nn
 
 import fxscope
+from fxscope.emit.layout import batch_major
+from fxscope.emit.pipeline import program_of
+from fxscope.linop.local.reach import reaches
 from fxscope.rules import registry
 from fxscope.rules.declare import binary, mask
 from fxscope.testing import check_rule
-from fxscope.twins import Gate
+from fxscope.twins import Gate, Twin
 
 D = torch.float64
 
@@ -139,3 +142,59 @@ def test_an_operand_that_is_a_number_of_the_probe_alone():
             return torch.logaddexp(x, x) + torch.hypot(x.sum(1, keepdim=True), x)
 
     assert fxscope.verify(Network(), x0).ok
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(Twin):
+    """y1 = 3 x1 + 1, and not a word on how it reads x1."""
+
+    offset: float | None = 1.0
+    additive = ("offset",)
+
+    def apply(self, k, x):
+        return 3 * x if self.offset is None else 3 * x + self.offset
+
+    def adjoint(self, k, y, x):
+        return 3 * y
+
+    def constant(self, k, x):
+        return self.offset
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(Silent):
+    """The same, which says that it is elementwise."""
+
+    elementwise = True
+
+
+class Tripled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(2, 2, 3), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):
+        return self.last(torch.ops.registered.tripled.default(self.first(x)))
+
+
+@torch.library.custom_op("registered::tripled", mutates_args=())
+def tripled_and_one(x: torch.Tensor) -> torch.Tensor:
+    return 3 * x + 1
+
+
+@tripled_and_one.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+@pytest.mark.parametrize("twin", [Silent, Told])
+def test_a_twin_of_ones_own_is_right_everywhere(twin):
+    """What it does not say is taken to be everything: right, if slower."""
+    rule = mask("own_twin", torch.ops.registered.tripled.default, lambda x: twin(), formula="", source="")
+    fxscope.register_rule(rule)
+    model, x0 = Tripled().double(), torch.randn(2, 2, 8, 8, dtype=D)
+    program = program_of(model, example_inputs=(x0,))
+    [affine] = program.affine.values()
+    assert batch_major(program) == (twin is Told)
+    assert reaches(program)[affine].keys() == ({0, 2, 3} if twin is Told else set())
+    assert fxscope.verify(model, x0).ok
