@@ -1,4 +1,7 @@
-"""The table of rules: every module of this package contributes the rules it defines; nothing else is to be edited."""
+"""The table of rules.
+
+Every module of this package contributes the rules that it defines; no list is to be edited.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,12 @@ class Registry:
             self.add(rule)
 
     def add(self, rule: Rule, replace: bool = False) -> None:
-        """Add a rule under its name and all its spellings; where another rule has one of them, nothing is added.
+        """Add a rule under its name and all its spellings.
 
-        With ``replace``, a rule of the same name is removed first, and the spellings of others go over to this one.
+        Nothing is added where another rule has one of them.
+
+        With ``replace``, a rule of the same name is removed first, and the spellings of others go over to
+        this one.
         """
         entries = self._entries(rule)
         for table, key, _, spelling in entries:
@@ -72,14 +78,20 @@ class Registry:
         return found[0] if isinstance(found, tuple) else found
 
     def of_function(self, function: Callable) -> Rule | None:
-        """The rule of a function: by identity, or by qualified name for functions of packages that may be absent."""
+        """The rule of a function, found by identity.
+
+        Functions of packages that may be absent are found by their qualified name.
+        """
         found = self.functions.get(function)
         return found or self.functions.get(
             f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
         )
 
     def of_module(self, module: nn.Module) -> tuple[Rule, Callable | None] | None:
-        """The rule of a module: that of its class, where nothing that its forward uses was overridden or patched."""
+        """The rule of the class of a module.
+
+        None where something that its forward uses was overridden or patched.
+        """
         base = own_class(module, self.modules)
         return None if base is None else self.modules[base]
 
@@ -103,8 +115,8 @@ def register_rule(rule: Rule, replace: bool = False) -> Rule:
     rule
         What a verb of ``fxscope.rules.declare`` returned.
     replace
-        Put the rule in the place of others: a rule of the same name is removed, and a spelling that another rule
-        has is taken over. Networks that are transformed afterwards use the new rule.
+        Put the rule in the place of others: a rule of the same name is removed, and a spelling that another
+        rule has is taken over. Networks that are transformed afterwards use the new rule.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Batch normalisation: linear with the running statistics; in train mode the statistics of x0's batch are frozen."""
+"""Batch normalisation: linear with the running statistics.
+
+In train mode the statistics of x0's batch are frozen.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +70,10 @@ def module_arguments(module):
 
 
 def synchronized_arguments(module):
-    """Statistics over several processes cannot be a value of one graph; without them it is batch normalisation."""
+    """Refuse statistics over several processes: they cannot be a value of one graph.
+
+    Without them it is batch normalisation.
+    """
     distributed = (
         torch.distributed.is_available()
         and torch.distributed.is_initialized()

@@ -1,4 +1,7 @@
-"""Bilinear layers: a product of two inputs under constant weights; the product decides which one is frozen."""
+"""Bilinear layers: a product of two inputs under constant weights.
+
+The product decides which input is frozen.
+"""
 
 import torch
 import torch.nn.functional as F

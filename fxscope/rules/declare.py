@@ -1,14 +1,15 @@
 """How a rule is declared: one ``Rule`` a nonlinearity, with everything about that operator in it.
 
-The verbs name the mathematics: ``mask``, ``binary``, ``select``, ``normalize``, ``constant``, ``linear``, ``product``, ``composite``. A rule file
-holds
+The verbs name the mathematics: ``mask``, ``binary``, ``select``, ``normalize``, ``constant``, ``linear``,
+``product``, ``composite``. A rule file holds
 
     RULE = mask("silu", torch.nn.functional.silu, freeze, taylor=taylor, modules=(nn.SiLU,), ...)
 
-where ``freeze(x, ...)`` is ordinary PyTorch code over the values of x0. It has the operator's own signature (arguments
-are bound to it by name, so a module's attributes and a function's keywords need no table), is traced into the original
-branch, and returns the twin that goes into the interpreter branch. Two keyword-only parameters are filled in where a
-function asks for them: ``y``, the operator's output on x0, and ``call``, the ``Call`` itself.
+where ``freeze(x, ...)`` is ordinary PyTorch code over the values of x0. It has the operator's own signature
+(arguments are bound to it by name, so a module's attributes and a function's keywords need no table), is
+traced into the original branch, and returns the twin that goes into the interpreter branch. Two keyword-only
+parameters are filled in where a function asks for them: ``y``, the operator's output on x0, and ``call``, the
+``Call`` itself.
 """
 
 from __future__ import annotations
@@ -33,16 +34,32 @@ UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
 @dataclass(frozen=True)
 class Sample:
-    """One way to call the operator in tests: input shape, keywords of the function, and of the module where they differ.
+    """One way to call the operator in tests.
 
-    shape      of x, B first; positive: draw x from (0, inf)
-    kwargs     of the function; module: of the module's constructor (None: the same as kwargs)
-    tensors    {argument: shape, or function of a generator} of further tensor arguments; a module's own are set to them
-    modules    the module classes that this sample builds (None: all)
-    spellings  the spellings that this sample fits (names of functions and methods; None: all)
-    call       (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
-    images     whether the images of a batch are independent in this call, and their number free
-    draws      whether the operator draws random numbers
+    Parameters
+    ----------
+    shape
+        Of x, with the batch B first.
+    kwargs
+        Keywords of the function.
+    module
+        Keywords of the constructor of the module; None: the same as ``kwargs``.
+    tensors
+        {argument: shape, or function of a generator} of further tensor arguments. The tensors of a module are
+        set to them.
+    positive
+        Draw x from (0, inf).
+    modules
+        The module classes that this sample builds; None: all.
+    spellings
+        The names of the functions and methods that this sample fits; None: all.
+    call
+        (function, x, **arguments) -> tensors, for an operator whose first argument is not x, or that returns
+        several tensors.
+    images
+        Whether the images of a batch are independent in this call, and their number is free.
+    draws
+        Whether the operator draws random numbers.
     """
 
     shape: tuple[int, ...] = (2, 3, 6, 7)
@@ -61,28 +78,64 @@ class Sample:
 class Rule:
     """One operator: its spellings, what it freezes, its variants, and how it is tested and shown.
 
-    name       the operator's name in policies, summaries and pictures
-    verb       mask | select | normalize | constant | linear | product | composite
-    target     the canonical function, or the name of a method where PyTorch has no function; its y0 is the one the original branch computes
-    arguments  a function with the canonical signature (usually the first variant)
-    variants   {name: function of the operator's arguments that returns a twin}; None is a frozen constant
-    presets    which variant each policy preset uses
-    functions, methods, modules   every other spelling; modules may map a class to a function module -> arguments
-    carries    the arguments that may depend on the probe
-    ignores    arguments that are read for their size or dtype alone
-    frozen     arguments whose values are constants of x0 in every variant but "taylor", where they may not depend on the probe
-    rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
-    interval   bounds of the output from those of the arguments (None: unbounded)
-    reduced    along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``); None: along none
-    expand     rewrites the call into simpler operators before classification, or returns None to leave it
-    local      which places of an operand one place of the output reads (``fxscope.rules._local``); None: all of them
-    variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
-    yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
-    bits       its values are truth values
-    piecewise  piecewise linear: F must equal the Jacobian away from kinks
-    rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
-    unsampled  why the rule has no samples; "" where it has
-    derivative  where torch's own derivative is not exact: how near it is, and why
+    Parameters
+    ----------
+    name
+        The name of the operator in policies, summaries and pictures.
+    verb
+        mask, select, normalize, constant, linear, product or composite.
+    target
+        The canonical function, or the name of a method where PyTorch has no function. The original branch
+        computes y0 with it.
+    arguments
+        A function with the canonical signature (usually the first variant).
+    variants
+        {name: function of the arguments of the operator that returns a twin}; None is a frozen constant.
+    presets
+        Which variant each policy preset uses.
+    functions, methods, modules
+        Every other spelling; ``modules`` may map a class to a function module -> arguments.
+    carries
+        The arguments that may depend on the probe.
+    ignores
+        Arguments of which only the size or the dtype is read.
+    frozen
+        Arguments whose values are constants of x0 in every variant but "taylor". There they may not depend on
+        the probe.
+    rank
+        The number of dimensions of the output from those of the arguments; None: that of the first carried
+        argument.
+    input_rank
+        The number of dimensions of the first carried argument, where the operator fixes it.
+    interval
+        Bounds of the output from those of the arguments; None: unbounded.
+    reduced
+        Along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``);
+        None: along none.
+    bits
+        Whether its values are truth values.
+    piecewise
+        Whether it is piecewise linear: F must equal the Jacobian away from kinks.
+    expand
+        Rewrites the call into simpler operators before classification, or returns None to leave it.
+    local
+        Which places of an operand one place of the output reads (``rules/_local.py``); None: all of them.
+    variadic
+        Whether the last argument may be spelled as several: x.view(a, b) for x.view((a, b)).
+    yields
+        "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices).
+    samples
+        How the operator is called in tests.
+    rounding
+        Why y0 may differ from the output of the operator by rounding; "" where they are the same bit for bit.
+    unsampled
+        Why the rule has no samples; "" where it has some.
+    derivative
+        For an operator whose derivative in torch is not exact: the largest error, and its reason.
+    formula, source
+        What the card of the rule shows: the formula, and the equation or paper that it is from.
+    file
+        The file of the rule.
     """
 
     name: str
@@ -142,7 +195,10 @@ class Rule:
         return self.signature.bind(*args, **named)
 
     def _parameter(self, name: str) -> str:
-        """The argument that a keyword means: torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions."""
+        """The argument that a keyword means.
+
+        torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions.
+        """
         names = tuple(self.signature.parameters)
         if name in names:
             return name
@@ -218,9 +274,20 @@ def binary(
 ) -> Rule:
     """An elementwise unit of two operands that freezes a weight for each: y1 = A(x0) a1 + B(x0) b1 + c(x0).
 
-    ``weights(x, other)`` and ``taylor(x, other)`` return (A, B, c) on the values of x0, of the output's shape; c is None
-    where it is 0. They may ask for the output by a keyword-only parameter ``y``. An operand that does not depend on the
-    probe is a constant: B b0 joins c. The samples are those of ``two_operands`` unless others are given.
+    The samples are those of ``two_operands`` unless others are given.
+
+    Parameters
+    ----------
+    name, target
+        As for every rule.
+    weights
+        ``weights(x, other)`` returns (A, B, c) on the values of x0, of the shape of the output; c is None where
+        it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not depend on
+        the probe is a constant: B b0 becomes part of c.
+    taylor
+        The same for the policy "taylor"; None where ``weights`` are the derivatives.
+    **fields
+        Further fields of ``Rule``.
     """
     operands = tuple(inspect.signature(weights).parameters)[:2]
     table = {"freeze": _weighted(weights, *operands)}
@@ -236,7 +303,10 @@ def binary(
 
 
 def two_operands(second: str) -> tuple[Sample, ...]:
-    """The ways to call an operator of two tensors: equal shapes, broadcasts of either, and both operands from x."""
+    """The ways to call an operator of two tensors.
+
+    Equal shapes, broadcasts of either operand, and both operands computed from x.
+    """
     return (
         Sample(tensors={second: (2, 3, 6, 7)}),
         Sample(tensors={second: (7,)}),
@@ -301,7 +371,10 @@ def normalize(
     taylor: Callable | None,
     **fields,
 ) -> Rule:
-    """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
+    """A normalisation that freezes mean and standard deviation (paper, Fig. 2).
+
+    ``scale`` keeps the mean linear.
+    """
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
     presets = {
         "freeze": "stats",

@@ -1,4 +1,7 @@
-"""Einstein summation: linear in each operand; with two on the path of the probe one is frozen, as in any product."""
+"""Einstein summation: linear in each operand.
+
+With two operands on the path of the probe one is frozen, as in any product.
+"""
 
 from dataclasses import replace
 
@@ -31,7 +34,10 @@ def einsum(equation, operands, *, call, y):
 
 
 def output_rank(rank, a):
-    """The number of letters behind the arrow; None where an ellipsis or the implicit form leaves it to the operands."""
+    """The number of letters behind the arrow.
+
+    None where an ellipsis or the implicit form leaves it to the operands.
+    """
     _, arrow, result = a["equation"].replace(" ", "").partition("->")
     return len(result) if arrow and "." not in result else None
 

@@ -12,7 +12,10 @@ from .spread import last_dims
 
 
 def choose(call, keep, y, *others):
-    """x1 or other1 under a frozen mask, with the lifts that broadcasting with the mask needs (``others`` made it); a frozen operand is y0 itself."""
+    """x1 or other1 under a frozen mask; a frozen operand is y0 itself.
+
+    The lifts are those that broadcasting with the mask needs; ``others`` made the mask.
+    """
     a, b = call.value("x"), call.value("other")
     if b is None:
         return Pick(keep, y, call.lift("x", "other", *others), grows=True), [a]

@@ -1,4 +1,7 @@
-"""Fractional max pooling: the windows are drawn once, for both branches; freeze which entry of every window won."""
+"""Fractional max pooling: freeze which entry of every window won.
+
+The windows are drawn once, for both branches.
+"""
 
 import torch
 import torch.nn.functional as F

@@ -64,7 +64,10 @@ def affine(theta, size, align_corners=None):
 
 
 def moving(theta, size, align_corners=None, *, call):
-    """Under "taylor" the grid depends on the probe: what samples at it is refused, and so is any other use."""
+    """Under "taylor" the grid depends on the probe.
+
+    What samples at it is refused, and so is any other use.
+    """
     raise TypeError("a grid is frozen, and no twin covers the derivative by it")
 
 

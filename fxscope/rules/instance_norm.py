@@ -1,4 +1,4 @@
-"""Instance normalisation: freeze mean and standard deviation of every plane (Fig. 2), or the deviation alone."""
+"""Instance normalisation: freeze mean and deviation of every plane (Fig. 2), or the deviation alone."""
 
 import torch
 import torch.nn.functional as F

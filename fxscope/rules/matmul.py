@@ -1,4 +1,7 @@
-"""Matrix products: linear in one factor; with both on the path of the probe one is frozen, as in any product."""
+"""Matrix products: linear in one factor.
+
+With both factors on the path of the probe one is frozen, as in any product.
+"""
 
 import operator
 

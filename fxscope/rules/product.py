@@ -1,9 +1,10 @@
 """Products and quotients of two tensors: one operand is frozen as the gate of the other, decided per edge.
 
-An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them), or if an
-operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``). Both are read off the graph. If both qualify the non-negative bounded one
-is frozen before the signed one; equal ranks, or neither: the product is read uniformly, (a1 b0 + a0 b1)/2, which gives
-a0 b0 at x1 = x0 and makes no residual. The only operand that carries the probe is never frozen.
+An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them),
+or if an operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``).
+Both are read off the graph. If both qualify the non-negative bounded one is frozen before the signed one;
+equal ranks, or neither: the product is uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and
+makes no residual. The only operand that carries the probe is never frozen.
 """
 
 import math
@@ -29,7 +30,7 @@ def gate_rank(facts, value, reduced):
 
 
 def which_is_gate(facts, whole):
-    """0 or 1 for the operand of a product of two to freeze, None for a uniform reading."""
+    """0 or 1 for the operand of a product of two to freeze, None for the uniform variant."""
     ranks = [
         gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)
     ]
@@ -43,7 +44,7 @@ def decide(call, whole=None):
 
     "left" (the first operand stays linear), "right", "uniform" or "taylor".
 
-    whole   the two operands over the union of their dimensions; by default they stand side by side, as in ``a * b``
+    ``whole`` is the two operands over the union of their dimensions; by default they are those of ``a * b``.
     """
     if call.variant in ("left", "right", "uniform", "taylor"):
         return call.variant

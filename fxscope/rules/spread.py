@@ -1,7 +1,8 @@
 """Norms, deviations and variances over dimensions: inner products of x1 with a frozen weight.
 
-Usually they end in a denominator or a gate, which freezes them whole. By themselves they are homogeneous, h(t x) = t^n h(x)
-for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and deviations (n = 1) it is the Jacobian too.
+Usually they end in a denominator or a gate, which freezes them whole. By themselves they are homogeneous, h(t
+x) = t^n h(x) for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and deviations (n = 1)
+it is the Jacobian too.
 """
 
 from typing import Any

@@ -1,4 +1,7 @@
-"""Sine, cosine and tangent, their inverses and their hyperbolic forms: the ratio h(x0)/x0, cosines by their distance from 1."""
+"""Sine, cosine and tangent, their inverses and their hyperbolic forms: the ratio h(x0)/x0.
+
+Cosines are given by their distance from 1.
+"""
 
 import math
 

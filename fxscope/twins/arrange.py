@@ -1,4 +1,7 @@
-"""The twins of sums and of operators that only move entries: with K in front, every dimension shifts by one."""
+"""The twins of sums and of operators that only move entries.
+
+The probes have K in front, so every dimension shifts by one.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from .places import Shape, Support, of_concatenation, trailing
 
 
 def shifted(dim):
-    """A dimension of the original tensor, counted in the probes' tensor: from the front it moves by one, from the back it stays."""
+    """A dimension of the original tensor, counted in the probes' tensor.
+
+    Counted from the front it moves by one; counted from the back it stays.
+    """
     if isinstance(dim, (list, tuple)):
         return [shifted(d) for d in dim]
     return dim + 1 if dim >= 0 else dim
@@ -126,7 +132,11 @@ class Negate(Twin):
 
 @dataclass(frozen=True)
 class Concat(Twin):
-    """Concatenation of any number of operands; ``merged``, with the probes in the batch: cat keeps the channels-last layout of images alone."""
+    """Concatenation of any number of operands.
+
+    With ``merged`` the probes are merged into the batch: ``cat`` keeps the channels-last layout of images
+    only, of four dimensions.
+    """
 
     dim: int = 0
     merged: bool = False
@@ -188,10 +198,12 @@ class Reshape(Twin):
 
 @dataclass(frozen=True)
 class Dims(Twin):
-    """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+    """An operator that only moves or reduces dimensions.
 
-    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its adjoint, by
-    default the one that ``fxscope.twins.dims`` holds for the function.
+    Flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+
+    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its
+    adjoint, by default the one that ``fxscope.twins.dims`` holds for the function.
     """
 
     function: Callable

@@ -24,7 +24,10 @@ def free_letter(equation: str) -> str:
 
 
 def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
-    """x2 = einsum with y in the place of x; what x alone has is spread, what x repeats is put on the diagonal."""
+    """x2 = einsum with y in the place of x.
+
+    An index that x alone has is spread; an index that x repeats is put on the diagonal.
+    """
     inputs, output = terms(equation)
     probe, own = free_letter(equation), inputs[at]
     if len(set(own.replace(".", ""))) < len(own.replace(".", "")):
@@ -38,7 +41,10 @@ def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
 
 
 def _onto_diagonal(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
-    """A repeated index: the identity selects the diagonal, so x has letters of its own that the identity ties together."""
+    """The transpose for an operand with a repeated index.
+
+    The identity selects the diagonal: x gets letters of its own, and the identity ties them together.
+    """
     inputs, output = terms(equation)
     own, fresh = inputs[at], ""
     ties: list[tuple[str, Any]] = []

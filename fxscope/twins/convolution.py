@@ -18,8 +18,8 @@ SPATIAL = {function: n for table in (FORWARD, TRANSPOSED) for n, function in tab
 def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
     """W^T y for y = W x: every stride, dilation, group and size.
 
-    A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and no exporter
-    takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
+    A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and
+    no exporter takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
     """
     n = SPATIAL[function]
     form = {

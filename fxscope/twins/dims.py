@@ -1,4 +1,7 @@
-"""Adjoints of the operators of dimensions alone: {function: adjoint(k, y, x, *args, **options)}, dimensions already shifted."""
+"""Adjoints of the operators that only move or reduce dimensions.
+
+The table is {function: adjoint(k, y, x, *args, **options)}; dimensions are counted with K in front.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +194,10 @@ def _number(function, sections) -> int | None:
 
 
 def batch_behind(function: Any, args: tuple, at: int, rank: int | None) -> int | None:
-    """The batch's dimension behind an operator of dimensions, which counts them with K in front; None where it is not known."""
+    """The dimension of the batch behind an operator of dimensions; None where it is not known.
+
+    ``args`` counts dimensions with K in front.
+    """
     if function is torch.permute:
         return list(args[0]).index(at + 1) - 1
     if function is torch.transpose:

@@ -1,4 +1,7 @@
-"""The twins of nonlinearities: mask, select, gate (normalisation is a gate with its statistics), average of products."""
+"""The twins of nonlinearities: mask, select, gate, and average of products.
+
+A normalisation is a gate whose factor and offset are its statistics.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from .places import Shape, Support, kept, of_windows
 class Mask(Twin):
     """y1 = x1 where the unit was on, ``other`` (0) elsewhere.
 
-    Without ``other`` it is a product with the bits: eight times faster on CPU than ``where`` (whose loop is not vectorised),
-    and a NaN or an infinity of x1 is seen in y1 even under a bit that is off.
+    Without ``other`` it is a product with the bits: eight times faster on CPU than ``where`` (whose loop is
+    not vectorised), and a NaN or an infinity of x1 is seen in y1 even under a bit that is off.
     """
 
     keep: Any = state("mask")
@@ -46,7 +49,10 @@ class Mask(Twin):
 
 @dataclass(frozen=True)
 class Pick(Mask):
-    """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there: one operand of where, masked_fill, maximum."""
+    """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there.
+
+    The twin of one operand of where, masked_fill and maximum.
+    """
 
     kind = "mask"
 
@@ -60,7 +66,10 @@ class Pick(Mask):
 
 @dataclass(frozen=True)
 class Slope(Twin):
-    """y1 = x1 where the unit was on, slope * x1 elsewhere (LeakyReLU, PReLU): the state is one bit an element."""
+    """y1 = x1 where the unit was on, slope * x1 elsewhere (LeakyReLU, PReLU).
+
+    The state is one bit per element.
+    """
 
     keep: Any = state("mask")
     slope: Any = state("gate")
@@ -82,7 +91,10 @@ class Slope(Twin):
 
 @dataclass(frozen=True)
 class Gate(Twin):
-    """y1 = factor * x1 + offset: a frozen factor of a product, or an activation's ratio h(x0)/x0 with its c(x0)."""
+    """y1 = factor * x1 + offset.
+
+    The factor is a frozen operand of a product, or an activation's ratio h(x0)/x0 with its constant c(x0).
+    """
 
     factor: Any = state("gate")
     offset: Any = state("constant", default=None)
@@ -111,7 +123,10 @@ class Gate(Twin):
 
 @dataclass(frozen=True)
 class Normalize(Gate):
-    """y1 = g (x1 - mu0) / sigma0 + b with the statistics of x0: a gate g/sigma0 and an offset b - g mu0/sigma0."""
+    """y1 = g (x1 - mu0) / sigma0 + b with the statistics of x0.
+
+    It is a gate g/sigma0 with an offset b - g mu0/sigma0.
+    """
 
     factor: Any = state("stats")
     offset: Any = state("stats", default=None)
@@ -160,11 +175,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Select(Twin):
-    """y1 = x1 gathered at the frozen indices along the last ``dims`` dimensions taken as one (max-pool, amax, topk).
+    """y1 = x1 gathered at the frozen indices (max-pool, amax, topk).
 
-    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does;
-    ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its own;
-    ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered side by side, and stay so.
+    The last ``dims`` dimensions are taken as one.
+
+    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's
+    does; ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its
+    own; ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered
+    side by side, and stay so.
     """
 
     index: Any = state("index")
@@ -228,9 +246,12 @@ class Gather(Twin):
 
 @dataclass(frozen=True)
 class Unpool(Twin):
-    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one; ``blank`` has the output's shape.
+    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one.
 
-    ``keep``, of x's shape, tells which entries were not written over by another of the same index; None where no index occurs twice.
+    ``blank`` has the shape of the output.
+
+    ``keep``, of x's shape, tells which entries were not written over by another of the same index; None where
+    no index occurs twice.
     """
 
     index: Any = state("index")
@@ -275,7 +296,10 @@ class Choose(Twin):
 
 @dataclass(frozen=True)
 class Average(Twin):
-    """y1 = (a1 b0 + a0 b1)/2: a product that neither operand gates, so that x1 = x0 gives a0 b0 and no residual is made."""
+    """y1 = (a1 b0 + a0 b1)/2: a product of which neither operand is a gate.
+
+    At x1 = x0 it is a0 b0, and it adds no residual.
+    """
 
     a: Any = state("gate")
     b: Any = state("gate")

@@ -26,7 +26,10 @@ def is_whole(cut: slice) -> bool:
 
 
 def _cuts(key: tuple, rank: int) -> list[Any]:
-    """One entry for every dimension of y and every dimension taken away: None (new), an int, or a slice; ellipsis filled in."""
+    """One entry for every dimension of y and every dimension that is taken away.
+
+    An entry is None (a new dimension), an int or a slice; the ellipsis is written out.
+    """
     taken = sum(v is not None and v is not Ellipsis for v in key)
     where = next((i for i, v in enumerate(key) if v is Ellipsis), len(key))
     rest = list(key[where + 1 :])
@@ -82,7 +85,10 @@ def _by_places(k: Back, y, x: Like, key: tuple):
 
 
 def batch_behind_key(key: tuple, at: int) -> int | None:
-    """The batch's dimension behind basic indexing: an index in front takes a dimension away, None adds one."""
+    """The dimension of the batch behind basic indexing.
+
+    An index in front of it takes a dimension away, and None adds one.
+    """
     seen = found = 0
     for part in key:
         if part is None:

@@ -1,4 +1,4 @@
-"""The twins of operators that are linear already: convolutions, matrix products, resampling, padding, batch norm.
+"""The twins of linear operators: convolutions, matrix products, resampling, padding, batch norm.
 
 Only these need the probes merged into the batch dimension; everything else shifts its dimensions by one
 (``arrange.py``).
@@ -26,7 +26,10 @@ from .separable import transpose as transposed_resampling
 
 @dataclass(frozen=True)
 class Conv(Twin):
-    """y1 = W * x1 + b, convolution or transposed convolution in 1, 2 or 3 dimensions; W and b are shared parameters."""
+    """y1 = W * x1 + b, a convolution or transposed convolution in 1, 2 or 3 dimensions.
+
+    W and b are shared with the model.
+    """
 
     function: Callable
     weight: Any = state("gate")
@@ -117,7 +120,10 @@ class MatmulRight(Twin):
 
 @dataclass(frozen=True)
 class Einsum(Twin):
-    """y1 = einsum with x1 in place ``at`` and frozen or constant tensors in the others; the probes have a letter of their own."""
+    """y1 = einsum with x1 in place ``at`` and frozen or constant tensors in the others.
+
+    The probes have a letter of their own.
+    """
 
     equation: str
     operands: tuple = state("gate")
@@ -131,7 +137,10 @@ class Einsum(Twin):
         return torch.einsum(",".join(given) + "->" + letter + output, operands)
 
     def adjoint(self, k: Back, y, x: Like):
-        """Y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
+        """Put y in the place of x.
+
+        An index that x alone has is spread again; an index that x repeats is put on its diagonal.
+        """
         return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -205,7 +214,10 @@ class Resample(Twin):
 
 @dataclass(frozen=True)
 class Rearrange(Resample):
-    """Pixel shuffle and unshuffle, channel shuffle, unfold and fold: every entry of y1 is one of x1's, or a sum of them."""
+    """Pixel shuffle and unshuffle, channel shuffle, unfold and fold.
+
+    Every entry of y1 is an entry of x1, or a sum of entries.
+    """
 
     def adjoint(self, k: Back, y, x: Like):
         return k.split(_REARRANGED[self.function](k.merge(y), x, **self.options))
@@ -260,7 +272,10 @@ class Sample(Twin):
         return k.split(torch.nn.functional.grid_sample(k.merge(x), k.merge(grid), **self.options))
 
     def adjoint(self, k: Back, y, x: Like):
-        """Through the matrix of the sampling, images x places of x x places of y: every mode, at the cost of its size."""
+        """Multiply by the matrix of the sampling, images x places of x x places of y.
+
+        It serves every mode, at the cost of its size.
+        """
         sizes = x.sizes()
         places = sizes[2]
         for size in sizes[3:]:

@@ -1,4 +1,7 @@
-"""The transpose of padding by mirrored, repeated or wrapped values: what stands in the border is added where it came from."""
+"""The transpose of padding by mirrored, repeated or wrapped values.
+
+The values of the border are added to the places that they were copied from.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,12 @@ from .places import Shape, Support
 
 
 def fold_back(y, x: Like, pad, mode: str):
-    """Fold every padded axis back, the last one first; ``pad`` counts from the last axis (before, behind, before, behind, ...).
+    """Fold every padded axis back, the last one first.
 
-    One addition at indices an axis: both borders may reach the same places, as they do where a mirror is wider than half of the image.
+    ``pad`` counts from the last axis: before, behind, before, behind, ...
+
+    One addition at indices an axis: both borders may reach the same places, as they do where a mirror is
+    wider than half of the image.
     """
     for axis in range(len(pad) // 2):
         before, behind = pad[2 * axis], pad[2 * axis + 1]

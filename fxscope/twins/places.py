@@ -1,8 +1,9 @@
 """Which places of an input each place of a twin's output reads, along every dimension.
 
-A ``Support`` is {dimension of the output: (dimension of the input, (first, last))}: the arrays hold, for every place of the
-output, the first and the last place of the input that it reads; first > last where it reads none. Along a dimension without
-an entry every place is read, so a ``Support`` may hold too much and never too little. Dimensions are counted without K.
+A ``Support`` is {dimension of the output: (dimension of the input, (first, last))}: the arrays hold, for
+every place of the output, the first and the last place of the input that it reads; first > last where it
+reads none. Along a dimension without an entry every place is read, so a ``Support`` may hold too much and
+never too little. Dimensions are counted without K.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def window_places(outputs: int, n: int, kernel: int, stride: int, padding: int, 
 
 
 def spread_places(outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Table:
-    """First and last place of a transposed convolution, which adds input i to outputs i stride - padding + dilation t."""
+    """First and last place that each output of a transposed convolution reads.
+
+    Input i is added to the outputs i stride - padding + dilation t.
+    """
     last = np.arange(outputs) + padding
     return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
 

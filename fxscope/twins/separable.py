@@ -1,7 +1,7 @@
 """Operators that act on each axis by a matrix of its own: pooling by averages, every interpolation.
 
-The matrix of an axis is the operator applied to the identity along it, so no formula of a mode is written twice; the
-transpose is a product with it, at any size.
+The matrix of an axis is the operator applied to the identity along it, so no formula of a mode is written
+twice; the transpose is a product with it, at any size.
 """
 
 from __future__ import annotations
@@ -93,7 +93,10 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
 
 
 def _is_one(value: Any) -> bool:
-    """Whether an option is one number for all axes: a plain one, or one size of a tensor (x.size(-1), unlike x.shape[2:])."""
+    """Whether an option is one number for all axes.
+
+    That is a plain number, or one size of a tensor: x.size(-1), unlike x.shape[2:].
+    """
     return isinstance(value, (int, float)) or (
         isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
     )
