@@ -26,7 +26,7 @@ class Reduced:
     dims    the dimensions along which it is constant because an operator reduced them
             (they are of size one, or spread again by ``expand``)
     unit    the dimensions of size one by what made them (``keepdim``, ``None``, a literal 1), reduced or not
-    lost    whether dimensions were reduced and are gone; one that is inserted later (``unsqueeze``) replaces them
+    lost    whether dimensions were reduced and are gone; one inserted later (``unsqueeze``) replaces them
     moved   whether the batch may have left the front
     unsure  a node whose number of dimensions would tell more; None where everything is known
     """

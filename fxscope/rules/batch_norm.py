@@ -13,7 +13,7 @@ from ._norms import centred, frozen, tangent
 from .declare import Sample, composite, normalize
 
 
-def _readings(x, weight, bias, call):
+def _affine(x, weight, bias, call):
     """Dimensions of the statistics of a batch, and scale and shift as one value a channel."""
     rank = call.need_rank("x")
     shape = [1, -1] + [1] * (rank - 2)
@@ -27,7 +27,7 @@ def stats(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, b = _readings(x, weight, bias, call)
+    dims, g, b = _affine(x, weight, bias, call)
     return frozen(x, dims, g, b, eps)
 
 
@@ -36,7 +36,7 @@ def scale(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, b = _readings(x, weight, bias, call)
+    dims, g, b = _affine(x, weight, bias, call)
     return centred(x, dims, g, b, eps)
 
 
@@ -45,7 +45,7 @@ def taylor(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, _ = _readings(x, weight, bias, call)
+    dims, g, _ = _affine(x, weight, bias, call)
     return tangent(x, y, dims, g, eps)
 
 

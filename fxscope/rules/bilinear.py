@@ -40,6 +40,6 @@ RULE = composite(
             {"input2": (2, 6, 4), "weight": (3, 5, 4)},
         ),
     ),
-    formula="h(a, b) = a^T W b + c;  the readings of a matrix product",
+    formula="h(a, b) = a^T W b + c;  the variants of a matrix product",
     source="the paper, eq. 2",
 )

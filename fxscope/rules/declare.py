@@ -110,8 +110,8 @@ class Rule:
     interval
         Bounds of the output from those of the arguments; None: unbounded.
     reduced
-        Along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``);
-        None: along none.
+        Along which dimensions the output is constant because an operator reduced them (see
+        ``rules/_reduced.py``); None: along none.
     bits
         Whether its values are truth values.
     piecewise
@@ -123,7 +123,8 @@ class Rule:
     variadic
         Whether the last argument may be spelled as several: x.view(a, b) for x.view((a, b)).
     yields
-        "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices).
+        "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant
+        indices).
     samples
         How the operator is called in tests.
     rounding
@@ -281,8 +282,8 @@ def binary(
     name, target
         As for every rule.
     weights
-        ``weights(x, other)`` returns (A, B, c) on the values of x0, of the shape of the output; c is None where
-        it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not depend on
+        ``weights(x, other)`` returns (A, B, c) on the values of x0, of the shape of the output; c is None
+        where it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not depend on
         the probe is a constant: B b0 becomes part of c.
     taylor
         The same for the policy "taylor"; None where ``weights`` are the derivatives.

@@ -64,12 +64,12 @@ def mul(x, other, *, call, y):
     lifts = (call.lift("x", "other"), call.lift("other", "x"))
     if call.arguments["x"] is call.arguments["other"]:
         return (Gate(factor=x * 2, offset=-y), [a]) if call.variant == "taylor" else (Gate(factor=x), [a])
-    reading = decide(call)
-    if reading == "left":
+    chosen = decide(call)
+    if chosen == "left":
         return Gate(factor=other, lift=lifts[0], grows=True), [a]
-    if reading == "right":
+    if chosen == "right":
         return Gate(factor=x, lift=lifts[1], grows=True), [b]
-    if reading == "taylor":
+    if chosen == "taylor":
         return TangentProduct(x, other, offset=y, lifts=lifts), [a, b]
     return Average(x, other, lifts=lifts), [a, b]
 

@@ -316,7 +316,10 @@ class Average(Twin):
 
 @dataclass(frozen=True)
 class TangentProduct(Twin):
-    """y1 = a1 b0 + a0 b1 - a0 b0: the Taylor reading of a product."""
+    """y1 = a1 b0 + a0 b1 - offset: two operands under frozen weights.
+
+    With the offset a0 b0 it is the Taylor variant of a product.
+    """
 
     a: Any = state("gate")
     b: Any = state("gate")
