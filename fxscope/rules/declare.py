@@ -283,8 +283,8 @@ def binary(
         As for every rule.
     weights
         ``weights(x, other)`` returns (A, B, c) on the values of x0, of the shape of the output; c is None
-        where it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not depend on
-        the probe is a constant: B b0 becomes part of c.
+        where it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not
+        depend on the probe is a constant: B b0 becomes part of c.
     taylor
         The same for the policy "taylor"; None where ``weights`` are the derivatives.
     **fields

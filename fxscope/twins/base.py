@@ -140,20 +140,34 @@ class Back(Probes):
 
 @dataclasses.dataclass(frozen=True)
 class Twin:
-    """Base of all twins.
+    """Base of all twins: a frozen dataclass whose fields are the frozen states (``state``) and plain values.
 
-    Subclasses hold their frozen states as fields, and define ``apply`` and ``adjoint``.
+    A twin of your own defines ``apply`` and ``adjoint``, and ``constant`` if it has an additive constant.
+    What it does not say about itself is taken to be the worst: every place of y reads all of x1, and the
+    batch may be anywhere. So it is right in every result, and faster where it says more.
+
+    Attributes
+    ----------
+    additive
+        The fields that hold additive constants; they are None in the homogeneous twin.
+    kind
+        The name of the twin in pictures and tables; by default that of the class, in snake case.
+    adds
+        What the additive constant is: intercept, bias, shift, constant or padding.
+    per_channel
+        Whether the additive constant has one value per channel.
+    elementwise
+        Whether each place of y reads its own place of each input, up to broadcasting.
+    keeps_batch
+        Whether the batch keeps its dimension.
     """
 
     additive: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
-    # what the additive constant is: intercept, bias, shift, constant, padding
     adds: ClassVar[str] = "intercept"
-    per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
-    elementwise: ClassVar[bool] = (
-        False  # whether each place of y reads its own place of each input, up to broadcasting
-    )
-    keeps_batch: ClassVar[bool] = False  # whether the batch stays in its dimension
+    per_channel: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
+    keeps_batch: ClassVar[bool] = False
 
     # ``**_`` lets a subclass name its inputs: mypy takes (*x: Any, **_: Any) as any parameters
     def apply(self, k: Probes, *x: Any, **_: Any) -> Any:
