@@ -145,16 +145,11 @@ _ATEN = torch.ops.aten
 _SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
 
 
-def _pools():
+def _averages():
     averages = {
         1: (F.avg_pool1d, nn.AvgPool1d, _ATEN.avg_pool1d.default),
         2: (F.avg_pool2d, nn.AvgPool2d, _ATEN.avg_pool2d.default),
         3: (F.avg_pool3d, nn.AvgPool3d, _ATEN.avg_pool3d.default),
-    }
-    adaptives = {
-        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default),
-        2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
-        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
     }
     for n, (function, module, overload) in averages.items():
         samples = (
@@ -175,6 +170,14 @@ def _pools():
             formula="y1 = windowed mean of x1",
             **_KEEP,
         )
+
+
+def _adaptives():
+    adaptives = {
+        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default),
+        2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
+        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
+    }
     for n, (function, module, overload) in adaptives.items():
         samples = (
             Sample(_SHAPES[n], {"output_size": 1}),
@@ -194,7 +197,8 @@ def _pools():
         )
 
 
-AVG1, AVG2, AVG3, ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _pools()
+AVG1, AVG2, AVG3 = _averages()
+ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _adaptives()
 
 
 def _upsample_arguments(module):
