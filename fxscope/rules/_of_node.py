@@ -11,11 +11,13 @@ from .declare import Rule
 
 def rule_of(node: fx.Node) -> Rule | None:
     """The rule that covers a canonical node."""
-    return registry().rules.get(info(node).rule)
+    return registry().rules.get(info(node).rule or "")
 
 
 def bound(node: fx.Node) -> dict:
     """{argument: value} of a canonical node."""
     if "recognized" in node.meta:
         return node.meta["recognized"]
-    return rule_of(node).bind(node.args, node.kwargs)
+    rule = rule_of(node)
+    assert rule is not None
+    return rule.bind(node.args, node.kwargs)

@@ -112,7 +112,10 @@ def repeat_interleave(x, repeats, dim=None):
 
 
 def _first(rank, a):
-    """The rank of the operands, by the first of which it is known; of a list that is itself computed, none is known."""
+    """The rank of the operands, from the first one whose rank is known.
+
+    None for a list that is itself computed.
+    """
     found = [rank(v) for v in a["tensors"]] if isinstance(a["tensors"], (list, tuple)) else []
     return next((r for r in found if isinstance(r, int)), next(iter(found), None))
 
@@ -227,7 +230,10 @@ def _flatten_rank(rank, a):
 
 
 def _squeeze_rank(rank, a):
-    """Less by the dimensions that are of size one by what made them; None where only their sizes would tell."""
+    """The rank without the dimensions of size one.
+
+    None where only the sizes themselves would tell which dimensions those are.
+    """
     dims = a["dim"] if isinstance(a["dim"], (list, tuple)) else [a["dim"]]
     unit = rank.facts.of(a["x"]).unit
     places = [_reduced.end(rank.facts, a["x"], d) for d in dims]
@@ -260,7 +266,7 @@ def _index_ranks(rank, k):
     return (known, 1) if bits else (1, known)
 
 
-_BOUNDS = dict(interval=lambda bound, a: bound(a["x"]))
+_BOUNDS = {"interval": lambda bound, a: bound(a["x"])}
 
 
 def _move(name, target, twin, **fields):

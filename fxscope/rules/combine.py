@@ -1,4 +1,7 @@
-"""Fused sums of products (addmm, addcmul, lerp): written out, so that their products decide what is frozen."""
+"""Fused sums of products (addmm, addcmul, lerp), written out.
+
+Their products decide what is frozen.
+"""
 
 import torch
 

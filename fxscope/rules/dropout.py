@@ -1,6 +1,7 @@
 """Dropout and stochastic depth: nothing in eval; in train mode one draw, shared by both branches.
 
-In train mode the unit is x times the unit applied to ones, so that the draw is a value of the graph: a frozen factor.
+In train mode the unit is x times the unit applied to ones, so that the draw is a value of the graph: a frozen
+factor.
 """
 
 import math
@@ -13,9 +14,10 @@ from ..twins import Identity
 from . import _reduced
 from .declare import Sample, composite, constant, linear
 
-_SOURCE = dict(
-    formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2"
-)
+_SOURCE = {
+    "formula": "eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0",
+    "source": "the paper, eq. 2",
+}
 _ATEN = torch.ops.aten
 
 
@@ -84,7 +86,10 @@ _ALPHA = 1.7580993408473766  # minus the limit of SELU at -infinity
 
 
 def _alpha_dropout(name, function, draw, modules, functions):
-    """X m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
+    """Dropped entries and an affine map after them: x m a + b with the drawn mask m.
+
+    Dropped entries take the limit of SELU; a and b keep mean and variance (Klambauer et al. 2017).
+    """
 
     def expand(x, p=0.5, training=False):
         if not training or p == 0:

@@ -13,7 +13,7 @@ from .declare import Sample, composite, constant, linear
 
 
 def twin(x, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
-    return SampleTwin(grid, dict(mode=mode, padding_mode=padding_mode, align_corners=align_corners))
+    return SampleTwin(grid, {"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners})
 
 
 def _grid(*shape):
@@ -64,7 +64,10 @@ def affine(theta, size, align_corners=None):
 
 
 def moving(theta, size, align_corners=None, *, call):
-    """Under "taylor" the grid depends on the probe: what samples at it is refused, and so is any other use."""
+    """Under "taylor" the grid depends on the probe.
+
+    What samples at it is refused, and so is any other use.
+    """
     raise TypeError("a grid is frozen, and no twin covers the derivative by it")
 
 

@@ -64,12 +64,12 @@ def _several(*cases):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(
-    local=over_dims,
-    source="the paper, Fig. 2 (indices)",
-    reduced=_reduced.all_but("dim"),
-    interval=lambda bound, a: bound(a["x"]),
-)
+_KEEP = {
+    "local": over_dims,
+    "source": "the paper, Fig. 2 (indices)",
+    "reduced": _reduced.all_but("dim"),
+    "interval": lambda bound, a: bound(a["x"]),
+}
 TOPK = select(
     "topk",
     torch.topk,

@@ -35,5 +35,5 @@ RULE = mask(
     interval=lambda bound, a: (0.0, 1.0),
     samples=(Sample(),),
     formula="h(x) = 1/(1 + exp(-x));  y1 = tanh(x0/2)/(2 x0) x1 + 1/2.  ratio: h(x0)/x0 x1",
-    source="the paper, Fig. 2; READINGS 1",
+    source="the paper, Fig. 2, and eq. 2 with c = h(0)",
 )

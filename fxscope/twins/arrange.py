@@ -1,4 +1,7 @@
-"""The twins of sums and of operators that only move entries: with K in front, every dimension shifts by one."""
+"""The twins of sums and of operators that only move entries.
+
+The probes have K in front, so every dimension shifts by one.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ from typing import Any
 import torch
 
 from .base import Back, Like, Probes, Twin, state
-from .dims import ADJOINTS
-from .indexing import put_back
+from .dims import ADJOINTS, batch_behind, of_dims
+from .indexing import batch_behind_key, of_slices, put_back
+from .places import Shape, Support, of_concatenation, trailing
 
 
 def shifted(dim):
-    """A dimension of the original tensor, counted in the probes' tensor: from the front it moves by one, from the back it stays."""
+    """A dimension of the original tensor, counted in the probes' tensor.
+
+    Counted from the front it moves by one; counted from the back it stays.
+    """
     if isinstance(dim, (list, tuple)):
         return [shifted(d) for d in dim]
     return dim + 1 if dim >= 0 else dim
@@ -27,6 +34,7 @@ class Identity(Twin):
     method: str | None = None
     args: tuple = ()
     options: dict = field(default_factory=dict)
+    elementwise = True
 
     def apply(self, k: Probes, x):
         return x if self.method is None else getattr(x, self.method)(*self.args, **self.options)
@@ -67,6 +75,7 @@ class Offset(Twin):
     lift: int = 0
     grows: bool = True
     adds = "constant"
+    elementwise = True
 
     def apply(self, k: Probes, x):
         x = k.lift(x, self.lift)
@@ -93,6 +102,7 @@ class Add(Twin):
 
     alpha: Any = 1
     lifts: tuple = (0, 0)
+    elementwise = True
 
     def apply(self, k: Probes, a, b):
         a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
@@ -107,6 +117,8 @@ class Add(Twin):
 class Negate(Twin):
     """y1 = -x1."""
 
+    elementwise = True
+
     def apply(self, k: Probes, x):
         return -x
 
@@ -120,7 +132,11 @@ class Negate(Twin):
 
 @dataclass(frozen=True)
 class Concat(Twin):
-    """Concatenation of any number of operands; ``merged``, with the probes in the batch: cat keeps the channels-last layout of images alone."""
+    """Concatenation of any number of operands.
+
+    With ``merged`` the probes are merged into the batch: ``cat`` keeps the channels-last layout of images
+    only, of four dimensions.
+    """
 
     dim: int = 0
     merged: bool = False
@@ -137,6 +153,13 @@ class Concat(Twin):
         )
         return tuple(parts[i] for i in range(len(xs)))
 
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        """None where the images of one operand follow those of another."""
+        return None if self.dim == at or (rank is not None and self.dim + rank == at) else at
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_concatenation(self.dim, which, inputs, shape)
+
 
 @dataclass(frozen=True)
 class Stack(Twin):
@@ -149,6 +172,9 @@ class Stack(Twin):
 
     def adjoint(self, k: Back, y, *xs: Like):
         return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return None if self.dim < 0 and at else at + (0 <= self.dim <= at)
 
 
 @dataclass(frozen=True)
@@ -163,13 +189,21 @@ class Reshape(Twin):
     def adjoint(self, k: Back, y, x: Like):
         return k.reshape(y, x)
 
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return None if at else 0
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return trailing(inputs[0], shape)
+
 
 @dataclass(frozen=True)
 class Dims(Twin):
-    """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+    """An operator that only moves or reduces dimensions.
 
-    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its adjoint, by
-    default the one that ``fxscope.twins.dims`` holds for the function.
+    Flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+
+    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its
+    adjoint, by default the one that ``fxscope.twins.dims`` holds for the function.
     """
 
     function: Callable
@@ -187,6 +221,12 @@ class Dims(Twin):
     def keeps_shape(self) -> bool:
         return self.same
 
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at if self.same else batch_behind(self.function, self.args, at, rank)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_dims(self.function, self.args, inputs[which], shape)
+
 
 @dataclass(frozen=True)
 class Index(Twin):
@@ -195,11 +235,20 @@ class Index(Twin):
     key: Any = state("size")
 
     def apply(self, k: Probes, x):
-        key = self.key if isinstance(self.key, tuple) else (self.key,)
-        return x[(slice(None), *key)]
+        return x[(slice(None), *self._parts)]
 
     def adjoint(self, k: Back, y, x: Like):
-        return put_back(k, y, x, self.key if isinstance(self.key, tuple) else (self.key,))
+        return put_back(k, y, x, self._parts)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return batch_behind_key(self._parts, at)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_slices(self._parts, inputs[0])
+
+    @property
+    def _parts(self) -> tuple:
+        return self.key if isinstance(self.key, tuple) else (self.key,)
 
 
 @dataclass(frozen=True)
@@ -210,6 +259,9 @@ class Item(Twin):
 
     def apply(self, k: Probes, xs):
         return xs[self.index]
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at
 
 
 @dataclass(frozen=True)
@@ -224,6 +276,9 @@ class Expand(Twin):
 
     def adjoint(self, k: Back, y, x: Like):
         return k.fold(y, x, self.lift)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at
 
 
 @dataclass(frozen=True)
@@ -240,3 +295,6 @@ class Repeat(Twin):
         sizes = [1] * self.lift + x.sizes()
         pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at

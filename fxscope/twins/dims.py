@@ -1,4 +1,7 @@
-"""Adjoints of the operators of dimensions alone: {function: adjoint(k, y, x, *args, **options)}, dimensions already shifted."""
+"""Adjoints of the operators that only move or reduce dimensions.
+
+The table is {function: adjoint(k, y, x, *args, **options)}; dimensions are counted with K in front.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 import torch
 
 from .base import Back, Like
+from .places import Shape, Support, kept, own
 
 
 def _back(k: Back, y, x: Like, *args, **options):
@@ -141,7 +145,7 @@ def _total(sizes):
 
 def _tensor_split_start(i: int, n, sections, dim):
     if isinstance(sections, (list, tuple)):
-        return ([0] + list(sections))[i]
+        return ([0, *sections])[i]
     return _total([(n + sections - 1 - j) // sections for j in range(i)])
 
 
@@ -187,6 +191,47 @@ def _number(function, sections) -> int | None:
     if isinstance(sections, (list, tuple)):
         return len(sections) + (function is torch.tensor_split)
     return sections if function in (torch.chunk, torch.tensor_split) else None
+
+
+def batch_behind(function: Any, args: tuple, at: int, rank: int | None) -> int | None:
+    """The dimension of the batch behind an operator of dimensions; None where it is not known.
+
+    ``args`` counts dimensions with K in front.
+    """
+    if function is torch.permute:
+        return list(args[0]).index(at + 1) - 1
+    if function is torch.transpose:
+        return _transposed(args, at, rank)
+    dims = args[0] if isinstance(args[0], (list, tuple)) else [args[0]]
+    if function is torch.unsqueeze:
+        if dims[0] > 0:
+            return at + (dims[0] - 1 <= at)
+        return at if at == 0 and dims[0] in (-1, -2) else None
+    if function in (torch.select, torch.unbind, torch.squeeze):
+        if at and any(d < 1 or d - 1 == at for d in dims):
+            return None
+        return at - sum(d - 1 < at for d in dims if d > 0)
+    return at if at == 0 or all(isinstance(d, int) and d - 1 > at for d in dims) else None
+
+
+def _transposed(dims: tuple, at: int, rank: int | None) -> int | None:
+    if any(d < 0 for d in dims) and rank is None:
+        return None
+    a, b = (d - 1 if d > 0 else d + (rank or 0) for d in dims)
+    if at in (a, b):
+        return b if at == a else a
+    return at
+
+
+def of_dims(function: Any, args: tuple, given: Shape, shape: Shape) -> Support:
+    """Permutations, and reductions that keep their dimensions; other functions read everything."""
+    if function is torch.permute:
+        order = [d % (len(given) + 1) - 1 for d in args[0]][1:]
+        return {i: (d, own(given[d])) for i, d in enumerate(order)}
+    if function in (torch.mean, torch.sum) and len(given) == len(shape):
+        same = [d for d, n in enumerate(given) if (shape[d] == n and n > 1) or n == 1]
+        return kept(given, *same)
+    return {}
 
 
 ADJOINTS = {

@@ -12,7 +12,10 @@ from .base import Back, Like, Probes, Twin, state
 
 @dataclass(frozen=True)
 class Centred(Twin):
-    """y1 = factor (x1 - mean(x1)) + offset, the mean over ``dims`` of each probe (dimensions counted with K in front)."""
+    """y1 = factor (x1 - mean(x1)) + offset.
+
+    The mean is over ``dims`` of each probe; dimensions are counted with K in front.
+    """
 
     factor: Any = state("stats")
     offset: Any = state("constant", default=None)
@@ -127,7 +130,10 @@ class LogSoftmaxTangent(Twin):
 
 @dataclass(frozen=True)
 class InnerProduct(Twin):
-    """y1 = sum(weight * x1) over ``dims`` (counted from the end) + offset: norms, variances, at frozen weights."""
+    """y1 = sum(weight * x1) over ``dims`` + offset: norms and variances at frozen weights.
+
+    Dimensions are counted from the end.
+    """
 
     weight: Any = state("stats")
     offset: Any = state("constant", default=None)
@@ -135,6 +141,7 @@ class InnerProduct(Twin):
     keepdim: bool = False
     additive = ("offset",)
     kind = "gate"
+    keeps_batch = True
 
     def apply(self, k: Probes, x):
         y = (self.weight * x).sum(self.dims, keepdim=self.keepdim)
