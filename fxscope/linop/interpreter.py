@@ -96,7 +96,7 @@ class LinearInterpreter:
             part.train(model.training)
         self._draw = Draw((*args, *model.parameters(), *model.buffers()))
         self.fresh = Fresh(model, self._parts.values())
-        with self.reading():
+        with self.fresh_run():
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own
             y0, states = self._parts["record"](*self._args)
             with self._draw.again():
@@ -140,7 +140,7 @@ class LinearInterpreter:
         )
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def fresh_run(self) -> Iterator[None]:
         """Around every run of x0: the same draw each time, the model and the random state left as they are, no gradients.
 
         Raises ``StaleInterpreter`` where a weight, a buffer or a recorded value has changed since the interpreter was made.
@@ -188,7 +188,7 @@ class LinearInterpreter:
         self.fresh.check()
         if not hasattr(self, "_residual"):
             graph = emit(self.program, "residual").train(self.model.training)
-            with self.reading():
+            with self.fresh_run():
                 self._residual = graph(*self._args)
             self.fresh.hold("residual", tensors_of(self._residual))
         return self._residual
@@ -289,7 +289,7 @@ class LinearInterpreter:
         args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])
         if args[0].shape != self.x0.shape:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
-        with self.reading():
+        with self.fresh_run():
             y, states = self._parts["record"](*args)
         pairs = [
             (a, b)
@@ -301,7 +301,7 @@ class LinearInterpreter:
 
     def _gap(self, args: tuple, y: Any) -> float:
         """|F x + r - f(x)| / |f(x)| over all outputs, where y is f(x)."""
-        with self.reading():
+        with self.fresh_run():
             x1 = self._probed(args)
         got, expected = (
             pytree.tree_leaves(value)
@@ -335,7 +335,7 @@ class LinearInterpreter:
         return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
 
     def _record(self) -> tuple[torch.Tensor, ...]:
-        with self.reading():
+        with self.fresh_run():
             return self._parts["record"](*self._args)[1]
 
     def _probed(self, args: tuple) -> Any:

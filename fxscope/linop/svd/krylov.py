@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..scale import norm_of, norms
-from .rows import Rows, Turned, noise
+from .rows import Rows, ShortSide, noise
 
 DEFLATED = 32  # times eps: what is left of a vector below that is rounding
 
@@ -23,10 +23,10 @@ class Basis:
     """
 
     def __init__(self, rows: Rows, capacity: int, generator: torch.Generator):
-        self.turned, self.generator = Turned(rows), generator
-        self.capacity = min(capacity, self.turned.small)
-        self.V = rows.zeros(0, self.turned.small)
-        self.A = rows.zeros(0, self.turned.large)
+        self.short, self.generator = ShortSide(rows), generator
+        self.capacity = min(capacity, self.short.small)
+        self.V = rows.zeros(0, self.short.small)
+        self.A = rows.zeros(0, self.short.large)
         self.H = np.zeros((self.capacity, self.capacity))
         self.done = self.total = 0
         self.scale = 0.0  # the largest |F^T F v| seen: rounding is measured against it
@@ -37,7 +37,7 @@ class Basis:
 
     def room(self, block: int) -> bool:
         return (
-            self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.turned.small
+            self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.short.small
         )
 
     def append(self, vectors: torch.Tensor, threshold: float) -> np.ndarray:
@@ -57,7 +57,7 @@ class Basis:
                 row = row - within.T @ new
                 found[self.total : self.total + added, i] += within[:, 0].double().cpu().numpy()
             size = norm_of([row])
-            if size <= threshold or self.total + added == self.turned.small:
+            if size <= threshold or self.total + added == self.short.small:
                 continue
             self._put(
                 self.total + added,
@@ -92,10 +92,10 @@ class Basis:
 
     def refill(self, count: int = 1) -> None:
         """Random rows outside the basis, which no product points to; one that lies in it by chance is drawn again."""
-        wanted = min(self.total + count, self.turned.small)
+        wanted = min(self.total + count, self.short.small)
         while self.total < wanted:
-            vector = noise(self.turned.rows, 1, self.turned.small, self.generator)
-            self.append(vector / vector.norm(), 1e-3 / self.turned.small)
+            vector = noise(self.short.rows, 1, self.short.small, self.generator)
+            self.append(vector / vector.norm(), 1e-3 / self.short.small)
 
     def arrange(self, order: np.ndarray) -> None:
         """The waiting rows in another order: the first are the next to be multiplied."""
@@ -113,16 +113,16 @@ class Basis:
         """Multiply up to ``block`` waiting rows with F and F^T, two passes each."""
         if not self.waiting:
             self.refill()
-        whole = self.total == self.turned.small
+        whole = self.total == self.short.small
         count = self.waiting if whole else min(block, self.waiting)
-        new = self.turned.forward(self.V[self.done : self.done + count])
+        new = self.short.forward(self.V[self.done : self.done + count])
         self._keep(new)
         if whole:
             self._close(count)
             return
-        back = self.turned.adjoint(new)
+        back = self.short.adjoint(new)
         self.scale = max(self.scale, float(norms(back).max()))
-        found = self.append(back, DEFLATED * self.turned.rows.epsilon * self.scale)
+        found = self.append(back, DEFLATED * self.short.rows.epsilon * self.scale)
         self.H[: self.total, self.done : self.done + count] = found
         self.done += count
 
@@ -168,7 +168,7 @@ class Basis:
             self.H[k : self.total, :k] = self.scale * rest["border"][: self.total - k].double().cpu().numpy()
             self.H[:k, :k] = np.diag(s.double().cpu().numpy() ** 2)
         else:
-            found = self.append(self.turned.adjoint(images), DEFLATED * self.turned.rows.epsilon * self.scale)
+            found = self.append(self.short.adjoint(images), DEFLATED * self.short.rows.epsilon * self.scale)
             self.H[: self.total, :k] = found
         self.done = k
 

@@ -96,7 +96,7 @@ def _start(basis: Basis, rows: Rows, task: Task, block: int) -> None:
 
 def _earlier(start: SVD, basis: Basis) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Its vectors of the smaller and of the larger side, as rows, and its values."""
-    F = basis.turned.rows.F
+    F = basis.short.rows.F
     if [tuple(t.shape[1:]) for t in pytree.tree_leaves((start.v, start.u))] != [
         *F.inputs.shapes,
         *F.outputs.shapes,
@@ -106,17 +106,17 @@ def _earlier(start: SVD, basis: Basis) -> tuple[torch.Tensor, torch.Tensor, torc
         flatten(space, space.stack(vectors)[0]).to(F.device, F.dtype)
         for space, vectors in ((F.inputs, start.v), (F.outputs, start.u))
     )
-    small, large = (u, v) if basis.turned.swapped else (v, u)
-    return small, basis.turned.rows.sign * large, start.s.to(v.device)
+    small, large = (u, v) if basis.short.swapped else (v, u)
+    return small, basis.short.rows.sign * large, start.s.to(v.device)
 
 
 def _same(basis: Basis, small: torch.Tensor, large: torch.Tensor, s: torch.Tensor) -> bool:
     """Whether F maps the vectors as the result says: one pass, of a combination of all."""
     weights = torch.ones(1, len(s)).to(small) / len(s) ** 0.5
-    found = basis.turned.forward(weights @ small).double()
-    s = s.double() / basis.turned.rows.unit  # which that product tells
+    found = basis.short.forward(weights @ small).double()
+    s = s.double() / basis.short.rows.unit  # which that product tells
     expected = weights.double() @ (s[:, None] * large.double())
-    return bool((found - expected).norm() <= 1e4 * basis.turned.rows.epsilon * s.max() < math.inf)
+    return bool((found - expected).norm() <= 1e4 * basis.short.rows.epsilon * s.max() < math.inf)
 
 
 def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
@@ -137,9 +137,9 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     Ftu = back @ basis.V[: basis.total] / s[:, None].clamp_min(torch.finfo(s.dtype).tiny)
     weak = s < 1e-4 * s[0] if s[0] > 0 else torch.ones_like(s, dtype=torch.bool)
     if weak.any():  # F^T u = F^T F v / s has lost its digits: ask the network
-        Ftu[weak] = basis.turned.adjoint(left[weak])
+        Ftu[weak] = basis.short.adjoint(left[weak])
     found = {"v": v, "u": left, "Fv": Z @ basis.A[: basis.done], "Ftu": Ftu}
-    if basis.turned.swapped:
+    if basis.short.swapped:
         found = {"u": v, "v": left, "Ftu": found["Fv"], "Fv": Ftu}
     border = back[:, basis.done :].T / s[0] ** 2 if basis.waiting and not weak.any() else None
     rest = (

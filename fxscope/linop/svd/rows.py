@@ -171,7 +171,7 @@ class Rows:
 _NON_FINITE = "a product with F holds NaN or infinite values: the network, or x0, does"
 
 
-class Turned:
+class ShortSide:
     """The same operator seen from its smaller side: ``forward`` takes vectors of ``small`` entries, ``adjoint`` gives them back."""
 
     def __init__(self, rows: Rows):

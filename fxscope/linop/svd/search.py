@@ -111,7 +111,7 @@ class Search:
             else asked
         )
         self.risk = 1.0 if self.bounds else None
-        if self.basis.done == self.basis.turned.small:
+        if self.basis.done == self.basis.short.small:
             self.risk = 0.0
         return self.risk == 0 or not self.look or (self.affordable and self._follow(before))
 
@@ -121,11 +121,11 @@ class Search:
         # where one value repeats others do, and they may be half in the basis already
         goal = RISK / (100 if self._agree(before) else 1)
         chance, restarts = (
-            Chance(float(before[-2:][0]), self.basis.turned.small - self.basis.total, mixed=self._begin()),
+            Chance(float(before[-2:][0]), self.basis.short.small - self.basis.total, mixed=self._begin()),
             self.restarts,
         )
         for _ in range(self.look):
-            if self.basis.done == self.basis.turned.small:
+            if self.basis.done == self.basis.short.small:
                 self.risk = 0.0
             elif self.risk is None or self.risk > goal:
                 if not self.affordable:
@@ -154,7 +154,7 @@ class Search:
         return bool((theta[:-1] - theta[1:] <= self.task.tol * theta[:-1]).any())
 
     def _begin(self) -> bool:
-        """Fresh rows, turned into what is left of the wanted vectors, so that their chain goes on as well; whether there was any."""
+        """Fresh rows, short into what is left of the wanted vectors, so that their chain goes on as well; whether there was any."""
         mixed = self.basis.waiting >= self.block
         if mixed and self.basis.waiting > 1:
             self._arrange(towards=1)
@@ -179,7 +179,7 @@ class Search:
             return max(self.look, 2 + seen + seen // 4)
         shown = (errors[:-1] <= 0.1 * self.rows.epsilon * theta[0]).mean() >= 0.5
         dear = (
-            steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.turned.small)
+            steps_to_tell(self.basis.H, self.basis.done, float(theta[-2]), self.basis.short.small)
             > self.steps / DEAR
         )
         return 0 if shown and dear and not self._agree(theta) else max(self.look, FEWEST, self.steps // 2)

@@ -15,7 +15,7 @@ from ...graph.interpretation import KEY, of
 from ...results.progress import steps as progress_bar
 from ...results.registry import Drawn
 from ..scale import norm_of, norms
-from .rows import Rows, Turned, noise, orthonormal
+from .rows import Rows, ShortSide, noise, orthonormal
 from .solve import svd
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def norm(
     if exact is not None:
         return Estimate(*_exact_square(F, exact, progress))
     with progress_bar(probes, "norm: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        square, error = _hutchpp(turned, _square, probes, seed)
-    unit, root = turned.rows.unit, math.sqrt(square)
-    return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, turned.rows.passes, "hutch++")
+        short = ShortSide(Rows(F, bar))
+        square, error = _hutchpp(short, _square, probes, seed)
+    unit, root = short.rows.unit, math.sqrt(square)
+    return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, short.rows.passes, "hutch++")
 
 
 def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
@@ -73,9 +73,9 @@ def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -
             F.factor * float(F.bare.to_dense(progress=progress).double().trace()), 0.0, min(F.shape), "dense"
         )
     with progress_bar(probes, "trace: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        value, error = _hutchpp(turned, _inner, probes, seed)
-    rows = turned.rows
+        short = ShortSide(Rows(F, bar))
+        value, error = _hutchpp(short, _inner, probes, seed)
+    rows = short.rows
     return Estimate(rows.sign * rows.unit * value, rows.unit * error, rows.passes, "hutch++")
 
 
@@ -96,30 +96,30 @@ def _exact_square(F: Operator, how: str, progress: bool) -> tuple[float, float, 
     return abs(F.factor) * norm_of([data]), 0.0, F.passes(), how
 
 
-def _square(turned: Turned, z: torch.Tensor) -> torch.Tensor:
+def _square(short: ShortSide, z: torch.Tensor) -> torch.Tensor:
     """z^T F^T F z, one pass each."""
-    return turned.forward(z).double().square().sum(1)
+    return short.forward(z).double().square().sum(1)
 
 
-def _inner(turned: Turned, z: torch.Tensor) -> torch.Tensor:
+def _inner(short: ShortSide, z: torch.Tensor) -> torch.Tensor:
     """z^T F z, one pass each."""
-    return (turned.forward(z).double() * z.double()).sum(1)
+    return (short.forward(z).double() * z.double()).sum(1)
 
 
-def _hutchpp(turned: Turned, form: Any, probes: int, seed: int) -> tuple[float, float]:
+def _hutchpp(short: ShortSide, form: Any, probes: int, seed: int) -> tuple[float, float]:
     """Trace of a quadratic form, and its standard error: exact on a sketch of the range, random signs on the rest.
 
     A sixth of the probes go into the range (F^T F takes two passes), a sixth is its exact part, half are random signs.
     Source: Meyer, Musco, Musco, Woodruff, "Hutch++" (SOSA 2021).
     """
     generator = torch.Generator().manual_seed(seed)
-    size = max(1, min(probes // 6, turned.small // 2))
-    Q = orthonormal(turned.adjoint(turned.forward(noise(turned.rows, size, turned.small, generator))))
+    size = max(1, min(probes // 6, short.small // 2))
+    Q = orthonormal(short.adjoint(short.forward(noise(short.rows, size, short.small, generator))))
     count = max(2, probes - 3 * size)
-    signs = noise(turned.rows, count, turned.small, generator).sign()
+    signs = noise(short.rows, count, short.small, generator).sign()
     rest = signs - (signs @ Q.T) @ Q
-    samples = form(turned, rest)
-    return float(form(turned, Q).sum() + samples.mean()), float(samples.std() / count**0.5)
+    samples = form(short, rest)
+    return float(form(short, Q).sum() + samples.mean()), float(samples.std() / count**0.5)
 
 
 @dataclass(frozen=True)
@@ -188,37 +188,37 @@ def spectrum(F: Operator, probes: int = 8, steps: int = 30, seed: int = 0, progr
             f"error bars need 2 probes or more, and a step: got probes={probes}, steps={steps}"
         )
     with progress_bar(None, "spectrum: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        signs = noise(turned.rows, probes, turned.small, torch.Generator().manual_seed(seed)).sign()
-        diagonal, beside = _tridiagonal(turned, signs / turned.small**0.5, min(steps, turned.small))
-    nodes, weights = zip(*(_quadrature(a, b, turned.small) for a, b in zip(diagonal, beside)))
+        short = ShortSide(Rows(F, bar))
+        signs = noise(short.rows, probes, short.small, torch.Generator().manual_seed(seed)).sign()
+        diagonal, beside = _tridiagonal(short, signs / short.small**0.5, min(steps, short.small))
+    nodes, weights = zip(*(_quadrature(a, b, short.small) for a, b in zip(diagonal, beside)))
     return Spectrum(
-        turned.rows.unit * np.stack(nodes),
+        short.rows.unit * np.stack(nodes),
         np.stack(weights),
-        turned.small,
-        turned.rows.passes,
+        short.small,
+        short.rows.passes,
         seed,
         F.origin(),
     )
 
 
-def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _tridiagonal(short: ShortSide, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos on F^T F from every row of v by itself, all in the same passes; fully reorthogonalised."""
     basis = [v]
     alphas, betas = [], []
     for step in range(steps):
-        Fv = turned.forward(basis[-1])
+        Fv = short.forward(basis[-1])
         alphas.append(Fv.double().square().sum(1))
         if step + 1 == steps:
             break
-        w = turned.adjoint(Fv)
+        w = short.adjoint(Fv)
         for _ in range(2):
             stacked = torch.stack(basis, 1)  # (probes, step, small)
             w = w - torch.einsum("ps,psn->pn", torch.einsum("psn,pn->ps", stacked, w), stacked)
         size = norms(w)[:, None].to(w)
         # an invariant space: nothing follows
         size = torch.where(
-            size > 64 * turned.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
+            size > 64 * short.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
         )
         betas.append(size[:, 0].double())
         basis.append(
