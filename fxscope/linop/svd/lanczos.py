@@ -37,15 +37,15 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
         raise FxscopeError(f"block={block} takes {2 * block} passes a step, max_passes is {task.max_passes}")
     basis = Basis(rows, _capacity(rows, task.k, block), _generator(task))
     _start(basis, rows, task, block)
-    search = Search(basis, rows, task, block)
-    search.run(look)
+    search = Search(basis, rows, task, block, look)
+    search.run()
     info = {
         "block": block,
         "restarts": search.restarts,
         "steps": search.steps,
-        "look": search.look,
-        "looked": search.looked,
-        "risk": search.risk,
+        "look": search.check.limit,
+        "looked": search.check.passed,
+        "risk": search.check.risk,
     }
     return _triplets(basis, rows, task, info)
 
