@@ -1,4 +1,4 @@
-"""The whole matrix and its decomposition: where F has few rows or columns, that takes the fewest passes."""
+"""Method "dense": the whole matrix, and LAPACK. It takes the fewest passes if F has few rows or columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .task import Task, Triplets
 
 
 def dense(rows: Rows, task: Task) -> Triplets:
-    """Exact: min(N, n) passes, then LAPACK."""
+    """The k largest triplets, exact to rounding, with min(N, n) passes."""
     short = ShortSide(rows)
     A = rows.whole(short.forward, short.small)
     Q, s, large = decomposed(A)

@@ -6,10 +6,11 @@ follows its chain:
 
 * The values of a growing basis only grow. If one of the k largest grows by more than its residual allows, the
   chain has found a copy, and the search goes on with the rows that are now in the basis.
-* If none grows, ``Chance`` bounds the probability that a copy exists and that the chain has missed it. The check
-  passes when this bound is small, or when the chain has taken the steps that it may take.
+* If none grows, ``Chance`` bounds the probability that a copy exists and that the chain has missed it. The
+  check passes when this bound is small, or when the chain has taken the steps that it may take.
 
-A block of b vectors holds b copies of each value. It is checked with a fresh block, for which no bound is known.
+A block of b vectors holds b copies of each value. It is checked with a fresh block, for which no bound is
+known.
 """
 
 from __future__ import annotations
@@ -117,8 +118,8 @@ class MultiplicityCheck:
         """Steps that a fresh chain may take: half of the steps so far, or 0 if the check is not worth them.
 
         A single vector is not checked if a copy is improbable and the check is expensive. For k = 1 a copy
-        changes nothing. A fresh block gets the steps that the first block took to see the smallest of the wanted
-        values, and a quarter more.
+        changes nothing. A fresh block gets the steps that the first block took to see the smallest of the
+        wanted values, and a quarter more.
         """
         search = self.search
         if search.task.k == 1:
@@ -135,7 +136,7 @@ class MultiplicityCheck:
         return bool((theta[:-1] - theta[1:] <= self.search.task.tol * theta[:-1]).any())
 
     def _improbable(self, theta: np.ndarray, errors: np.ndarray) -> bool:
-        """Whether most errors are at rounding, which by then has brought copies of their values into the basis."""
+        """Whether most errors are at rounding, which by then has brought copies into the basis."""
         return bool((errors[:-1] <= 0.1 * self.search.rows.epsilon * theta[0]).mean() >= 0.5)
 
     def _expensive(self, theta: np.ndarray) -> bool:
@@ -148,8 +149,8 @@ class MultiplicityCheck:
 class Chance:
     r"""Upper bound of the probability that a fresh chain has missed a copy x of the value s.
 
-    A Krylov space that does not hold x is orthogonal to x. A fresh chain w_1, w_2, ... beside it satisfies, with
-    G = F^T F and a row w' that is set aside, ::
+    A Krylov space that does not hold x is orthogonal to x. A fresh chain w_1, w_2, ... beside it satisfies,
+    with G = F^T F and a row w' that is set aside, ::
 
         G w_j = b_{j-1} w_{j-1} + a_j w_j + b_j w_{j+1} + h_j w' + (a vector of the Krylov space)
 
@@ -157,9 +158,10 @@ class Chance:
 
         b_j p_{j+1} = (s^2 - a_j) p_j - b_{j-1} p_{j-1} - h_j p'
 
-    The rows are orthonormal, so <w_1, x>^2 is at most 1 / (p'^2 + sum p_j^2). For a random w_1 of ``size`` entries
-    the probability of this is at most sqrt(2 size / (pi sum)). If the chain begins with (v + w) / sqrt 2, where w
-    is random and v continues the Krylov space, then w' = (v - w) / sqrt 2 is set aside, and p' = -1.
+    The rows are orthonormal, so <w_1, x>^2 is at most 1 / (p'^2 + sum p_j^2). For a random w_1 of ``size``
+    entries the probability of this is at most sqrt(2 size / (pi sum)). If the chain begins with (v + w) /
+    sqrt 2, where w is random and v continues the Krylov space, then w' = (v - w) / sqrt 2 is set aside, and
+    p' = -1.
 
     Source: van Dorsselaer, Hochstenbach, van der Vorst, SIAM J. Matrix Anal. 22 (2000).
     """
@@ -169,7 +171,7 @@ class Chance:
         self.before, self.now, self.last, self.sum = 0.0, 1.0, 0.0, 1.0 + self.aside**2
 
     def add(self, diagonal: float, border: float, aside: float) -> None:
-        """Add one step: a_j, b_j, h_j. A chain that ends (b_j = 0) holds all that w_1 has of any eigenvector."""
+        """Add a step: a_j, b_j, h_j. If b_j = 0 the chain holds all that w_1 has of any eigenvector."""
         following = (self.theta - diagonal) * self.now - self.last * self.before - aside * self.aside
         self.before, self.now, self.last = self.now, following / border if border > 0 else math.inf, border
         self.sum += self.now**2
@@ -181,7 +183,7 @@ class Chance:
 
 
 def steps_to_tell(H: np.ndarray, done: int, theta: float, size: int) -> float:
-    """Steps until the risk is down to ``RISK``, if a fresh chain grows as fast as the chain so far has lately."""
+    """Steps until the risk is down to ``RISK``, if a fresh chain grows as fast as the latest steps."""
     last = np.arange(max(0, done - RECENT), done)
     if not len(last):
         return 0.0

@@ -1,4 +1,4 @@
-"""The steps of the Lanczos method: which rows to multiply, when to restart, and when the result is good enough."""
+"""``Search``: the steps of the Lanczos method, when to restart, and when the result is good enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .task import Task
 
 
 class Search:
-    """One call of the Lanczos method: it grows the basis until k values have converged and no copy is missing.
+    """One call of the Lanczos method: grow the basis until k values have converged and no copy is missing.
 
     steps, restarts   done so far
     largest           after how many steps F^T F had which largest value: (steps, value)
@@ -78,8 +78,8 @@ class Search:
     def converged(self) -> bool:
         """Whether |F^T u - s v| <= tol s for the k largest values.
 
-        Far from convergence this is looked at only every few steps: the eigenproblem costs as much as a pass of a
-        small network.
+        Far from convergence this is looked at only every few steps: the eigenproblem costs as much as a pass
+        of a small network.
         """
         if self._checked != self.steps and (self.steps >= self._due or self.basis.waiting < self.block):
             excess = self._excess()
