@@ -19,7 +19,7 @@ WHOLE, SPREAD = 1024, 32
 
 @dataclass(frozen=True)
 class _Known:
-    """Version, memory and dtype of a tensor when the interpreter was made; inference tensors have no version."""
+    """Version, memory and dtype of a tensor at an earlier time; inference tensors have no version."""
 
     name: str
     tensor: torch.Tensor
@@ -39,7 +39,7 @@ class _Known:
 
 
 class Fresh:
-    """The tensors that an interpreter was made from; ``check`` raises ``StaleInterpreter`` if one has changed.
+    """The tensors that an interpreter was made from; ``check`` raises an error if one has changed.
 
     A weight or buffer has changed if it is another object, or if its memory, dtype or version differs. Fused
     optimizers, the update of batch norm and writes through ``.data`` do not change the version. Numbers are

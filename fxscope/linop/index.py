@@ -55,7 +55,7 @@ def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
 
 
 def key(index: Any, shape: tuple[int, ...], name: str) -> tuple:
-    """One index of a tensor of ``shape`` as torch takes it, of whole numbers, slices, ... and boolean masks."""
+    """One index of a tensor as torch takes it, of whole numbers, slices, ... and boolean masks."""
     parts = index if isinstance(index, tuple) else (index,)
     return tuple(_part(part, index, shape, name) for part in parts)
 

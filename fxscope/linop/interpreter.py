@@ -52,18 +52,21 @@ def interpret(
 
         lin = interpret(model, x0);   lin(x1);   lin.F @ v;   lin.F.T @ u;   lin.F.row(i);   lin.residual
 
-    args, kwargs   what the model takes; the first tensor is x0 (B, ...), unless ``inputs`` names another place, or several.
-              Token numbers are probed at their embedding, and of a Hugging Face ``ModelOutput`` the logits are read
-    policy, inputs, outputs   as in ``fxscope.transform``
-    memory    "record": the states of x0 are kept; "packed": masks as one bit an entry; "recompute": nothing is kept and x0
+    args, kwargs   what the model takes; the first tensor is x0 (B, ...), unless ``inputs`` names another
+    place, or several.
+              Token numbers are probed at their embedding, and of a Hugging Face ``ModelOutput`` the logits
+              are read
+    policy, inputs, outputs   as in ``fxscope.transform`` memory    "record": the states of x0 are kept;
+    "packed": masks as one bit an entry; "recompute": nothing is kept and x0
               runs with every product (the paper's way)
-    frontend  "auto": symbolic tracing, else torch.export, which is said in the log "fxscope"; or "symbolic", "export"
-    chunk     probes that run together (default: as many as fit 256 MiB on a CPU, 1 GiB elsewhere)
+    frontend  "auto": symbolic tracing, else torch.export, which is said in the log "fxscope"; or "symbolic",
+    "export" chunk     probes that run together (default: as many as fit 256 MiB on a CPU, 1 GiB elsewhere)
 
-    The model is not changed, nor are its running statistics and the global random state. An interpreter of a model that draws random numbers
-    is of one draw, that of the random state at this call: ``torch.manual_seed`` before it decides which. Weights that change afterwards are
-    noticed (``StaleInterpreter``). Raises what ``transform`` raises, and ``NonFinite``.
-    Source: the paper, eq. 2 to 5.
+    The model is not changed, nor are its running statistics and the global random state. An interpreter of a
+    model that draws random numbers is of one draw, that of the random state at this call:
+    ``torch.manual_seed`` before it decides which. Weights that change afterwards are noticed
+    (``StaleInterpreter``). Raises what ``transform`` raises, and ``NonFinite``. Source: the paper, eq. 2 to
+    5.
 
     >>> lin = interpret(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
     >>> tuple(lin.F.row((1, 2, 2)).shape), tuple((lin.F @ torch.randn(5, 1, 8, 8)).shape)
@@ -81,9 +84,9 @@ def interpret(
 class LinearInterpreter:
     """What a network does at one x0, as an affine map.
 
-    x0, y0     the model's first argument, and its output
-    x          the values at the probed places, where x1 = x gives y1 = y0 (x0 itself unless ``inputs`` names a place)
-    F          the linear part, an ``Operator``;   residual   r, of y0's structure
+    x0, y0     the model's first argument, and its output x          the values at the probed places, where
+    x1 = x gives y1 = y0 (x0 itself unless ``inputs`` names a place) F          the linear part, an
+    ``Operator``;   residual   r, of y0's structure
     """
 
     def __init__(
@@ -143,7 +146,8 @@ class LinearInterpreter:
     def fresh_run(self) -> Iterator[None]:
         """Around every run of x0: the same draw each time, the model and the random state left as they are, no gradients.
 
-        Raises ``StaleInterpreter`` where a weight, a buffer or a recorded value has changed since the interpreter was made.
+        Raises ``StaleInterpreter`` where a weight, a buffer or a recorded value has changed since the
+        interpreter was made.
         """
         self.fresh.check()
         with unchanged(self.model), self._draw.again(), torch.inference_mode(False), torch.no_grad():
@@ -164,7 +168,8 @@ class LinearInterpreter:
     def constant_outputs(self) -> tuple[Any, ...]:
         """The keys of the outputs that do not depend on the probe, beside others that do: their rows are 0, and y1 = y0 there.
 
-        ``contributions`` has their value as one term of the kind "frozen"; an index of a row into one raises ``NoLinearPath`` with what ends the path.
+        ``contributions`` has their value as one term of the kind "frozen"; an index of a row into one raises
+        ``NoLinearPath`` with what ends the path.
         """
         return tuple(self.F.outputs.keys[number] for number in self.F.outputs.constant)
 
@@ -263,7 +268,8 @@ class LinearInterpreter:
     def error(self) -> float:
         """The verification error of this reading: rounding, or something is wrong (paper, eq. 3).
 
-        The larger of |F x0 + r - y0| / |y0|, and of the same through the rows of F: |<F^T u, x0> + <u, r - y0>| / |y0|, u = y0 / |y0|.
+        The larger of |F x0 + r - y0| / |y0|, and of the same through the rows of F: |<F^T u, x0> + <u, r -
+        y0>| / |y0|, u = y0 / |y0|.
         """
         if not hasattr(self, "_error"):
             self._error = max(self._gap(self._args, self.y0), self._gap_of_rows())

@@ -83,7 +83,7 @@ class Space:
         return self.shapes[0]
 
     def stack(self, value: Any) -> tuple[Any, tuple[int, ...]]:
-        """Merge the leading dimensions of a value into one, K, and add the batch; also return these dimensions."""
+        """Merge the leading dimensions into one, K, and add the batch; also return these dimensions."""
         leaves, spec = pytree.tree_flatten(value)
         if spec != self.spec:
             leaves, spec = pytree.tree_flatten(only_floating(value))  # without labels beside logits
@@ -188,7 +188,7 @@ class Space:
             ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
-        """(number of a tensor, index in it) of an index; with several tensors its first entries are the key."""
+        """(number of a tensor, index in it) of an index, whose first entries are the key of one of several."""
         keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
         if len(self.shapes) == 1 and not keyed:
             return 0, place
