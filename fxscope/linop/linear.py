@@ -117,9 +117,7 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
-        size = -(
-            -K // -(-K // self.chunk)
-        )  # passes of equal size: 8 probes, at most 7 together, run as 4 and 4
+        size = -(-K // -(-K // self.chunk))  # equal parts: 8 probes, at most 7 together, run as 4 and 4
         done = [
             self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec))
             for i in range(0, K, size)
@@ -239,7 +237,7 @@ class Operator:
         return FlatOperator(self)
 
     def to_scipy(self):
-        """F as a ``scipy.sparse.linalg.LinearOperator``, which svds and lsqr accept; it takes and gives numpy arrays.
+        """F as a ``scipy.sparse.linalg.LinearOperator`` over numpy arrays, which svds and lsqr accept.
 
         F is real. It is applied to the real and to the imaginary part of a complex vector.
         """
@@ -277,7 +275,7 @@ class Operator:
         return self.T._all_columns(progress)
 
     def receptive_field(self, index: Any) -> Field:
-        """A box of inputs that holds all nonzero coefficients of a row, found from the graph without probing."""
+        """A box of inputs that holds all nonzero coefficients of a row, from the graph alone."""
         return self._supported().receptive(index)
 
     def projective_field(self, index: Any) -> Field:
@@ -385,7 +383,8 @@ class Operator:
     def spectrum(self, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
         """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature.
 
-        It takes ``probes * (2 * steps - 1)`` passes (Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38, 2017).
+        It takes at most ``probes * (2 * steps - 1)`` passes (Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38,
+        2017).
         """
         return spectrum(self, probes, steps, seed, progress)
 
@@ -472,7 +471,7 @@ class Operator:
             raise ShapeError("a sum needs two operators between the same spaces")
 
         factor = max(self.factor, other.factor, key=abs) or 1.0
-        # one of a and b is 1 or -1: the common factor stays apart
+        # one of a and b is 1: the common factor stays apart
         a, b = self.factor / factor, other.factor / factor
 
         def both(f: Callable, g: Callable) -> Callable:

@@ -188,7 +188,7 @@ class Space:
             ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
-        """(number of a tensor, index in it) of an index, whose first entries are the key of one of several."""
+        """(number of a tensor, index in it); with several tensors an index begins with a key."""
         keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
         if len(self.shapes) == 1 and not keyed:
             return 0, place

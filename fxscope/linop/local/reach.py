@@ -1,8 +1,8 @@
-"""How far every axis reaches: which input places each output place can depend on, from the tape alone, without probing.
+"""Which input places each output place can depend on, along each axis, from the tape alone.
 
-For every value of the tape and every dimension of it, a ``Reach`` holds the interval of places of one input dimension; a
-dimension without one depends on everything. Each twin says how an axis of its output reads an axis of its input; what is
-not known to be local is taken to read everything, so the boxes are supersets.
+For each dimension of a value of the tape, a ``Reach`` holds the intervals of places of one input dimension.
+A dimension without a ``Reach`` depends on everything. Each twin says how an axis of its output depends on an
+axis of its input. What is not known to be local depends on everything, so that the boxes are supersets.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from ...twins.convolution import per_axis
 from ...twins.separable import axis_matrix
 
 Table = tuple[np.ndarray, np.ndarray]  # first and last place that every place reads; first > last: none
-Reading = dict[int, tuple[int, Table]]  # {dimension of the output: (dimension of the input, table)}
+Entries = dict[int, tuple[int, Table]]  # {dimension of the output: (dimension of the input, table)}
 
 
 @dataclass(frozen=True)
 class Reach:
-    """Along one dimension: the input dimension it follows, and the interval of its places for each of its own."""
+    """Along one dimension: the input dimension that it follows, and an interval of input places a place."""
 
     axis: int
     first: np.ndarray
@@ -53,7 +53,7 @@ class Reach:
 
 
 def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
-    """{tape value: {its dimension: Reach}} for a program of one probe whose shapes are known from example inputs."""
+    """{tape value: {its dimension: Reach}} for a program of one probe with known shapes."""
     probe = program.probes[0]
     shape = _shape(probe.node)
     found: dict[Any, dict[int, Reach]] = {
@@ -65,25 +65,23 @@ def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
 
 
 def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, Reach]:
+    """{dimension: Reach} of a record, from those of its inputs."""
     shape = _shape(record.like)
     inputs = [_shape(v.node if isinstance(v, Probe) else v.like) for v in record.inputs]
-    if shape is None or None in inputs:
+    known = [s for s in inputs if s is not None]
+    if shape is None or len(known) < len(inputs):
         return {}
     parts = []
     for i, value in enumerate(record.inputs):
-        reading = _reading(record.twin, i, inputs, shape)
+        entries, of_input = _entries(record.twin, i, known, shape), found[value]
         parts.append(
-            {
-                d: _through(found[value][source], table)
-                for d, (source, table) in reading.items()
-                if source in found[value]
-            }
+            {d: _through(of_input[at], table) for d, (at, table) in entries.items() if at in of_input}
         )
     return _union(parts)
 
 
 def _through(reach: Reach, table: Table) -> Reach:
-    """What is read of the input, through what its places read themselves."""
+    """The composition of a table with the ``Reach`` of the value that it reads."""
     size = len(reach.first)
     if (np.diff(reach.first) >= 0).all() and (np.diff(reach.last) >= 0).all():
         a, b = table[0].clip(0, size - 1), table[1].clip(0, size - 1)
@@ -100,7 +98,7 @@ def _through(reach: Reach, table: Table) -> Reach:
 
 
 def _union(parts: list[dict[int, Reach]]) -> dict[int, Reach]:
-    """A sum depends on what its operands depend on; where one of them depends on everything, so does it."""
+    """The ``Reach`` of a sum: the union of those of its operands, or everything if one has none."""
     found = {}
     for d in set.intersection(*(set(p) for p in parts)) if parts else ():
         reaches = [p[d] for p in parts]
@@ -118,25 +116,23 @@ def _shape(node: fx.Node | None) -> tuple[int, ...] | None:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 
-def _reading(twin: Twin, which: int, inputs: list[tuple[int, ...]], shape: tuple[int, ...]) -> Reading:
-    """How input ``which`` of a twin is read; dimensions that are left out read everything."""
+def _entries(twin: Twin, which: int, inputs: list[tuple[int, ...]], shape: tuple[int, ...]) -> Entries:
+    """How a twin reads its input ``which``; dimensions without an entry read everything."""
     given = inputs[which]
-    for kinds, function in _READINGS:
+    for kinds, function in _ENTRIES:
         if isinstance(twin, kinds):
             return function(twin, which, inputs, shape)
-    return (
-        _aligned(given, shape)
-        if twin.keeps_shape and not hasattr(twin, "dims") and not hasattr(twin, "dim")
-        else {}
-    )
+    if twin.keeps_shape and not hasattr(twin, "dims") and not hasattr(twin, "dim"):
+        return _aligned(given, shape)
+    return {}
 
 
 def _same(n: int) -> Table:
     return np.arange(n), np.arange(n)
 
 
-def _aligned(given: tuple[int, ...], shape: tuple[int, ...]) -> Reading:
-    """Broadcasting: dimensions counted from the end; one of size 1 is read everywhere."""
+def _aligned(given: tuple[int, ...], shape: tuple[int, ...]) -> Entries:
+    """Broadcasting: dimensions are counted from the end, and one of size 1 is read by all places."""
     offset = len(shape) - len(given)
     return {
         d + offset: (d, _same(n) if n == shape[d + offset] else (np.zeros(shape[d + offset], int),) * 2)
@@ -144,11 +140,11 @@ def _aligned(given: tuple[int, ...], shape: tuple[int, ...]) -> Reading:
     }
 
 
-def _elementwise(twin, which, inputs, shape) -> Reading:
+def _elementwise(twin, which, inputs, shape) -> Entries:
     return _aligned(inputs[which], shape)
 
 
-def _conv(twin: Conv, which, inputs, shape) -> Reading:
+def _conv(twin: Conv, which, inputs, shape) -> Entries:
     given = inputs[0]
     spatial = 3 if "3d" in twin.function.__name__ else 1 if "1d" in twin.function.__name__ else 2
     weight = _shape(twin.weight)
@@ -164,7 +160,7 @@ def _conv(twin: Conv, which, inputs, shape) -> Reading:
     return {0: (0, _same(given[0])), **rest}
 
 
-def _select(twin: Select, which, inputs, shape) -> Reading:
+def _select(twin: Select, which, inputs, shape) -> Entries:
     given, n = inputs[0], twin.dims
     front = {d: (d, _same(given[d])) for d in range(len(given) - n)}
     w = twin.window
@@ -182,7 +178,7 @@ def _select(twin: Select, which, inputs, shape) -> Reading:
     }
 
 
-def _resample(twin: Resample, which, inputs, shape) -> Reading:
+def _resample(twin: Resample, which, inputs, shape) -> Entries:
     given = inputs[0]
     spatial = len(given) - 2
     options = dict(twin.options)
@@ -203,13 +199,13 @@ def _holds_node(value: Any) -> bool:
 
 
 def _of_matrix(nonzero: np.ndarray) -> Table:
-    """From (inputs, outputs) of what is not zero."""
+    """The table of a matrix (inputs, outputs) of which entries are nonzero."""
     n = nonzero.shape[0]
     any_ = nonzero.any(0)
     return np.where(any_, nonzero.argmax(0), 1), np.where(any_, n - 1 - nonzero[::-1].argmax(0), 0)
 
 
-def _rearrange(twin: Rearrange, which, inputs, shape) -> Reading:
+def _rearrange(twin: Rearrange, which, inputs, shape) -> Entries:
     given = inputs[0]
     if twin.function is F.channel_shuffle:
         return {d: (d, _same(n)) for d, n in enumerate(given) if d != 1}
@@ -225,7 +221,7 @@ def _rearrange(twin: Rearrange, which, inputs, shape) -> Reading:
     return {}
 
 
-def _pad(twin: Pad, which, inputs, shape) -> Reading:
+def _pad(twin: Pad, which, inputs, shape) -> Entries:
     given, rank = inputs[0], len(inputs[0])
     if _holds_node(twin.pad):
         return {}
@@ -245,7 +241,7 @@ def _pad(twin: Pad, which, inputs, shape) -> Reading:
     return tables
 
 
-def _concat(twin: Concat, which, inputs, shape) -> Reading:
+def _concat(twin: Concat, which, inputs, shape) -> Entries:
     dim = twin.dim % len(shape)
     start = sum(s[dim] for s in inputs[:which])
     places = np.arange(shape[dim]) - start
@@ -254,12 +250,12 @@ def _concat(twin: Concat, which, inputs, shape) -> Reading:
     return own | {dim: (dim, (np.where(inside, places, 1), np.where(inside, places, 0)))}
 
 
-def _dense(twin, which, inputs, shape) -> Reading:
+def _dense(twin, which, inputs, shape) -> Entries:
     return {d: (d, _same(n)) for d, n in enumerate(inputs[0][:-1])}
 
 
-def _dims(twin: Dims, which, inputs, shape) -> Reading:
-    """Permutations, reductions, and what keeps its trailing or leading dimensions; the rest reads everything."""
+def _dims(twin: Dims, which, inputs, shape) -> Entries:
+    """Permutations, and reductions that keep dimensions; everything else reads everything."""
     given = inputs[which]
     if twin.function is torch.permute:
         order = [d % (len(given) + 1) - 1 for d in twin.args[0]][1:]
@@ -269,8 +265,8 @@ def _dims(twin: Dims, which, inputs, shape) -> Reading:
     return {}
 
 
-def _reshape(twin, which, inputs, shape) -> Reading:
-    """Trailing dimensions that a reshape leaves as they are."""
+def _reshape(twin, which, inputs, shape) -> Entries:
+    """Trailing dimensions that a reshape keeps."""
     given, kept = inputs[0], {}
     for back in range(1, min(len(given), len(shape)) + 1):
         if given[-back] != shape[-back]:
@@ -279,7 +275,7 @@ def _reshape(twin, which, inputs, shape) -> Reading:
     return kept
 
 
-def _index(twin: Index, which, inputs, shape) -> Reading:
+def _index(twin: Index, which, inputs, shape) -> Entries:
     key = twin.key if isinstance(twin.key, tuple) else (twin.key,)
     if _holds_node(key) or not all(isinstance(k, slice) or k is Ellipsis for k in key):
         return {}
@@ -293,7 +289,7 @@ def _index(twin: Index, which, inputs, shape) -> Reading:
     return {d: (d, (np.arange(given[d])[k],) * 2) for d, k in enumerate(full)}
 
 
-_READINGS: list[tuple[Any, Callable]] = [
+_ENTRIES: list[tuple[Any, Callable]] = [
     (Conv, _conv),
     (Select, _select),
     (Rearrange, _rearrange),
