@@ -127,45 +127,41 @@ class LinearInterpreter:
             part.train(model.training)
         self._draw = Draw((*args, *model.parameters(), *model.buffers()))
         self.fresh = Fresh(model, self._parts.values())
+        self._keep_x0(args)
+        self.batch = self._args[0].shape[0]
+        self.F = self._operator(chunk or _chunk(program, self._args[0].device))
+
+    def _keep_x0(self, args: tuple) -> None:
+        """Run the model at x0, and keep its output and its states; raise ``NonFinite`` if one is not finite."""
+        meta = self._parts["record"].meta["fxscope"]
+        names = meta["state"]
         with self.fresh_run():
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own tensors
-            y0, states = self._parts["record"](*self._args)
+            self.y0, states = self._parts["record"](*self._args)
             with self._draw.again():
                 self.x = self._probed(self._args)
-            meta = self._parts["record"].meta["fxscope"]
-            _finite(
-                program,
-                self._args,
-                y0,
-                tuple(s for n, s in zip(meta["state"], states) if n not in meta["constants"]),
-                self._draw,
-            )
-        self.y0 = y0
-        own = tuple(n not in meta["folded"] for n in meta["state"])
-        self._kept = Kept(self._record, memory, tuple(s.detach() for s in states), own, meta["windows"])
-        held = {
-            "x0": self._args,
-            "x": tensors_of(self.x),
-            "y0": tensors_of(y0),
-            "states": self._kept.tensors(),
-        }
-        for name, tensors in held.items():
-            self.fresh.hold(name, tensors)
-        self.batch = self._args[0].shape[0]
-        chunk = chunk or _chunk(program, self._args[0].device)
-        outputs = Space.of("y2", self._outputs(y0), self.batch)
-        outputs = replace(
-            outputs,
-            constant={i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))},
-        )
-        self.F = Operator(
+            of_x0 = tuple(s for n, s in zip(names, states) if n not in meta["constants"])
+            _finite(self.program, self._args, self.y0, of_x0, self._draw)
+        own = tuple(n not in meta["folded"] for n in names)
+        states = tuple(s.detach() for s in states)
+        self._kept = Kept(self._record, self.memory, states, own, meta["windows"])
+        self.fresh.hold("x0", self._args)
+        self.fresh.hold("x", tensors_of(self.x))
+        self.fresh.hold("y0", tensors_of(self.y0))
+        self.fresh.hold("states", self._kept.tensors())
+
+    def _operator(self, chunk: int) -> Operator:
+        """F between the space of x and that of y0."""
+        outputs = Space.of("y2", self._outputs(self.y0), self.batch)
+        constant = {i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))}
+        return Operator(
             self._replay,
             self._pullback,
             Space.of("x1", self.x, self.batch),
-            outputs,
+            replace(outputs, constant=constant),
             chunk,
             self.batch,
-            support=lambda: Support(program, self.F),
+            support=lambda: Support(self.program, self.F),
             origin=lambda: of_interpreter(self),
             blocks=self.check_blocks,
         )
