@@ -221,7 +221,7 @@ def test_values_that_crowd_and_repeat(copies, dtype):
 def test_the_risk_of_a_missed_copy_is_what_its_component_says(mixed):
     """<w_j, x> = p_j <w_1, x> for an eigenvector x that a Krylov space does not hold."""
     from fxscope.linop.svd.krylov import Basis
-    from fxscope.linop.svd.look import Chance
+    from fxscope.linop.svd.multiplicity_check import Chance
     from fxscope.linop.svd.rows import Rows
 
     values = torch.cat([torch.tensor([3.0], dtype=D), torch.linspace(3.0, 0.1, 60, dtype=D)])

@@ -104,7 +104,7 @@ class Contributions(Drawn):
         """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
         lin, y2, _ = self._live()
         graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
-        with lin.reading():
+        with lin.fresh_run():
             _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
@@ -184,7 +184,7 @@ def _together(
 ) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    with lin.reading():
+    with lin.fresh_run():
         x2, shares = (
             _by_image(lin, graph, y2)
             if graph.meta["fxscope"]["apart"] and lin.batch > 1

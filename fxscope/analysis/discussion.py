@@ -103,7 +103,7 @@ class Discussion:
         self.parts = emit_projections(lin.program)
         self.added, self.condition = 0.0, 1.0
         self._moved = self._total = 0.0
-        with lin.reading():
+        with lin.fresh_run():
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
 

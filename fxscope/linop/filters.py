@@ -1,4 +1,4 @@
-"""``Filters``: rows or columns of F with where they come from."""
+"""``Filters``: rows or columns of F with provenance, plotting and file I/O."""
 
 from __future__ import annotations
 
@@ -18,11 +18,18 @@ from .scale import norms
 
 @dataclass(frozen=True)
 class Filters(Drawn):
-    """Rows or columns of F (paper, eq. 7 to 9): ``lin.F.filters(rows=[...])``, ``lin.F.filters(columns=[...])``.
+    """Rows or columns of F (paper, eq. 7 to 9), from ``lin.F.filters(rows=[...])`` or ``(columns=[...])``.
 
-    kind     "row" (receptive filters, output units per input unit) or "column" (projective filters)
-    indices  what they are of, as text, R of them;   values   (R, *inputs) of rows, (R, *outputs) of columns
-    origin   model, hashes of weights and image, policy, dtype, verification error, versions
+    Attributes
+    ----------
+    kind : {"row", "column"}
+        Rows are receptive filters, in output units per input unit; columns are projective filters.
+    indices : tuple of str
+        The R indices as text.
+    values : torch.Tensor or structure of tensors
+        (R, *inputs) for rows, (R, *outputs) for columns.
+    origin : dict
+        Provenance: model, hashes of weights and image, policy, dtype, verification error, versions.
     """
 
     kind: str
@@ -38,11 +45,11 @@ class Filters(Drawn):
 
     @property
     def interpretation(self) -> int:
-        """The version of the interpretation that these are of."""
+        """Version of the interpretation that the filters belong to."""
         return of(self.origin)
 
     def numbers(self) -> dict[str, Any]:
-        """Sum, norm and largest magnitude of each."""
+        """Sum, norm and largest magnitude of each filter, as plain numbers."""
         flat = torch.cat([t.flatten(1) for t in pytree.tree_leaves(self.values)], 1)
         said = {
             "kind": self.kind,
@@ -58,10 +65,11 @@ class Filters(Drawn):
         }
 
     def to_json(self) -> str:
+        """``numbers()`` as JSON."""
         return json.dumps(self.numbers(), indent=2)
 
     def save(self, path: str | Path) -> Path:
-        """Everything into one .safetensors file."""
+        """Write everything to one .safetensors file."""
         return write(
             path,
             "filters",
@@ -71,7 +79,7 @@ class Filters(Drawn):
 
     @classmethod
     def load(cls, path: str | Path, device: Any = "cpu") -> Filters:
-        """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
+        """Read what ``save`` wrote; raise ``FxscopeError`` if the file is something else."""
         header, found = read(path, "filters", "rows or columns", device)
         return cls(header["kind"], tuple(header["indices"]), found["values"], header["origin"])
 
@@ -87,4 +95,5 @@ class Filters(Drawn):
             f"<tr><td>{i}</td><td>{s:.4g}</td><td>{n:.4g}</td><td>{m:.4g}</td></tr>"
             for i, s, n, m in zip(self.indices, found["sum"], found["norm"], found["largest"])
         )
-        return f"<table><caption>{self!r}</caption><tr><th>{self.kind}</th><th>sum</th><th>norm</th><th>largest</th></tr>{body}</table>"
+        head = f"<tr><th>{self.kind}</th><th>sum</th><th>norm</th><th>largest</th></tr>"
+        return f"<table><caption>{self!r}</caption>{head}{body}</table>"
