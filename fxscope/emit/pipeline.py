@@ -40,36 +40,78 @@ def transform(
 ) -> fx.GraphModule:
     """Rewrite a model into the graph of its linear interpreter.
 
-        scope = transform(model);   y0, y1 = scope(x0, x1);   y1 = F(x0) x1 + r(x0),   x1 = x0  =>  y1 = y0
+    The pair graph computes the model and its interpreter side by side::
 
-    emit            "pair": (x0, x1) -> (y0, y1);  "filter": (x0, x1) -> F x1;  "residual": x0 -> r;
-                    "adjoint": (x0, y2) -> F^T y2, y2 in the outputs' structure;
-                    "row": (x0, index) -> (y0, row, r_k), index int64 of shape (K*B,), places of one image's flattened output,
-                    <row, x0> + r_k = y0[index];  "argmax": x0 -> (y0, index, row, r_k) for every image's largest output;
-                    "record": x0 -> (y0, state), "replay": (state, x1) -> F x1, "pullback": (state, y2) -> F^T y2
-    policy          which freezing rule where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a ``Policy``
-    inputs          the place that is probed (default: the model's first input), or several; of integer inputs the place where
-                    they become floating, which only example inputs tell
-    outputs         the place that is read (default: the model's output), or several as a list or {name: place}
-    probes          "flat": x1 of shape (K*B, ...), probe-major;  "stacked": (K, B, ...), the form that exports with both dynamic
-    example_inputs  a tuple of the model's inputs, or a dict of them by name: tells ranks where the graph alone does not, names which
-                    optional arguments are given, checks the traced graph against the untouched model, and lets a model that
-                    symbolic tracing cannot take go through torch.export
-    frontend        "auto"; "symbolic" or "export" to have that one alone
-    freeze_gradients   factors, statistics, gates and c(x0) are constants to autograd: only x1 and the linear layers' own
-                    parameters receive gradients through the interpreter branch
-    in_place        the interpreter branch writes masks, gates and sums into values that nobody else reads, as an in-place ReLU does; False for a
-                    graph without writes, which torch.func.vmap can also map over x0 alone
+        scope = transform(model);   y0, y1 = scope(x0, x1)
+        y1 = F(x0) x1 + r(x0),      x1 = x0  =>  y1 = y0
 
-    x0 has a batch B in front, x1 K probes of it; both may be the same tensor. Parameters are shared with the model, which is
-    not changed; the mode (train or eval) is the model's, baked in. The result is a plain ``torch.fx.GraphModule`` of
-    PyTorch operators, differentiable, scriptable and exportable.
+    x0 has a batch B in front, and x1 holds K probes of it; both may be the same tensor. Parameters are shared
+    with the model, which is not changed. The mode (train or eval) is that of the model and is fixed in the
+    graph.
 
-    Raises ``TraceFailure``, ``HookedModel``, ``UnsupportedOperator`` (all offenders at once), ``NoLinearPath``,
-    ``PolicyError``, ``PlaceError``, and ``LawBroken`` where the traced graph differs from the model on ``example_inputs``.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model to rewrite.
+    emit : str
+        The form of the graph:
 
-    Source: "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 2, 3 and 5, Fig. 1 and 2.
+        * "pair": (x0, x1) -> (y0, y1)
+        * "filter": (x0, x1) -> F x1
+        * "residual": x0 -> r
+        * "adjoint": (x0, y2) -> F^T y2, with y2 in the structure of the outputs
+        * "row": (x0, index) -> (y0, row, r_k), with <row, x0> + r_k = y0[index]; ``index`` is int64 of shape
+          (K*B,) and holds positions in the flattened output of one image
+        * "argmax": x0 -> (y0, index, row, r_k), for the largest output of every image
+        * "record": x0 -> (y0, state), "replay": (state, x1) -> F x1, "pullback": (state, y2) -> F^T y2
+    policy : str, dict or Policy, optional
+        Which freezing rule applies where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a
+        ``Policy``.
+    inputs : str or list of str, optional
+        The place or places that are probed. Default: the first input of the model. If that input holds
+        integers, the place where they become floating (for numbers other than tokens, this needs example
+        inputs).
+    outputs : str, list of str or dict, optional
+        The place that is read (default: the output of the model), or several as a list or as {name: place}.
+    probes : str
+        "flat": x1 has shape (K*B, ...), probe-major. "stacked": x1 has shape (K, B, ...); this form exports
+        with both K and B dynamic.
+    example_inputs : tuple or dict, optional
+        The inputs of the model, as a tuple or by name. They tell ranks where the graph alone does not, and
+        which optional arguments are given. The traced graph is checked on them against the untouched model. A
+        model that symbolic tracing cannot take then goes through torch.export.
+    frontend : str
+        "auto", or "symbolic" or "export" to use only that one.
+    freeze_gradients : bool
+        If True, autograd treats factors, statistics, gates and c(x0) as constants: in the interpreter branch
+        only x1 and the parameters of the linear layers receive gradients.
+    in_place : bool
+        If True, the interpreter branch writes masks, gates and sums into values that no other operator reads,
+        as an in-place ReLU does. If False, the graph has no writes, and torch.func.vmap can also map over x0
+        alone.
 
+    Returns
+    -------
+    torch.fx.GraphModule
+        A plain graph of PyTorch operators, differentiable, scriptable and exportable.
+
+    Raises
+    ------
+    TraceFailure, HookedModel
+        If no frontend can take the model.
+    UnsupportedOperator
+        If operators on the path of a probe have no rule; the message lists all of them.
+    NoLinearPath, PolicyError, PlaceError
+        If no output depends on a probe, or a policy or a place does not fit the model.
+    LawBroken
+        If the traced graph differs from the model on ``example_inputs``.
+
+    References
+    ----------
+    "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 2, 3 and 5, Fig. 1 and 2.
+
+    Examples
+    --------
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     >>> x0 = torch.randn(1, 1, 8, 8)
     >>> y0, y1 = transform(model)(x0, torch.cat([x0, torch.zeros_like(x0)]))
@@ -94,9 +136,21 @@ def transform(
 
 @leaves_unchanged
 def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list[str]:
-    """Names of the places that ``inputs=`` and ``outputs=`` take, in order of execution (torchvision's get_graph_node_names convention).
+    """List the names of the places that ``inputs=`` and ``outputs=`` take.
 
-    Of the traced graph; of the exported one where only export takes the model, which needs ``example_inputs``.
+    Names follow the convention of torchvision's ``get_graph_node_names``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    example_inputs : tuple or dict, optional
+        The inputs of the model. They are needed if only torch.export can take the model.
+
+    Returns
+    -------
+    list of str
+        Names of the places, in order of execution.
     """
     try:
         return place_names(trace(model, None, tuple(registry().modules)))
@@ -109,13 +163,13 @@ def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list
 def program_of(
     model: nn.Module,
     *,
-    policy=None,
-    inputs=None,
-    outputs=None,
+    policy: str | dict | Policy | None = None,
+    inputs: str | list[str] | None = None,
+    outputs: str | list[str] | dict[str, str] | None = None,
     example_inputs: tuple | dict | Example | None = None,
     frontend: str = "auto",
 ) -> Program:
-    """The program (original graph and tape) of a model: all stages up to rewrite."""
+    """Run all stages up to rewrite: the program (original graph and tape) of a model."""
     gm = canonical(model, example_inputs, frontend)
     if outputs is not None:
         cut(gm, outputs)

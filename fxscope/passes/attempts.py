@@ -26,10 +26,23 @@ _log = logging.getLogger("fxscope")
 def canonical(
     model: nn.Module, example_inputs: tuple | dict | Example | None = None, frontend: str = "auto"
 ) -> fx.GraphModule:
-    """The traced and canonicalised graph of a model, checked against it where example inputs are at hand.
+    """Trace and canonicalise a model, and check the graph against the model if example inputs are given.
 
-    frontend   "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic, and where that fails, or gives
-               another function than the model's, export if there are example inputs
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    example_inputs : tuple, dict or Example, optional
+        The inputs of the model.
+    frontend : str
+        "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic first, then export
+        if tracing fails, if the traced graph differs from the model, or if export can decompose a call
+        without a rule.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        The canonical graph.
     """
     if frontend not in FRONTENDS:
         raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
@@ -52,9 +65,9 @@ def canonical(
 
 
 def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
-    if example is not None and any(
-        isinstance(v, (list, tuple, dict)) for v in (*example.args, *example.kwargs.values())
-    ):
+    """Trace symbolically, and check the graph on the example."""
+    given = () if example is None else (*example.args, *example.kwargs.values())
+    if any(isinstance(v, (list, tuple, dict)) for v in given):
         raise TraceFailure(
             f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
         )
@@ -67,7 +80,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
 
 
 def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> fx.GraphModule:
-    """The graph itself, or the exported one where it holds calls without a rule that export looks into: modules of torch.nn, wrapped functions."""
+    """The exported graph if the traced one has opaque calls and export works; else the traced one."""
     left = sorted({_opaque(n, model) for n in gm.graph.nodes} - {""})
     if not left:
         return gm
@@ -80,16 +93,17 @@ def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> f
 
 
 def _opaque(node: fx.Node, model: nn.Module) -> str:
-    """The name of a module (attention, recurrence) or of a Python function (torch.fx.wrap) that no rule covers; "" for others."""
+    """The name of a module or Python function (torch.fx.wrap) that no rule covers; "" for other nodes."""
     if node.op == "call_module":
-        return type(model.get_submodule(node.target)).__name__
-    plain = node.op == "call_function" and isinstance(node.target, FunctionType)
-    plain = plain and node.target.__module__.partition(".")[0] != "torch"
-    return node.target.__name__ if plain and not info(node).rule else ""
+        return type(model.get_submodule(str(node.target))).__name__
+    if node.op != "call_function" or not isinstance(node.target, FunctionType) or info(node).rule:
+        return ""
+    of_torch = node.target.__module__.partition(".")[0] == "torch"
+    return "" if of_torch else node.target.__name__
 
 
 def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
-    """Through torch.export: with the batch free, and where the model's code does not allow that, specialised to the example's sizes."""
+    """Go through torch.export with a dynamic batch, or with the sizes of the example if that fails."""
     if example is None:
         raise TraceFailure(
             f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0,"
@@ -108,6 +122,7 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
+    """Lift an exported program; if its writes cannot be followed, decompose it first."""
     program = export(model, example, dynamic)
     try:
         return _checked_lift(program, model, example)
@@ -133,6 +148,7 @@ def _checked_lift(
 
 
 def ask_for_example(error: Exception) -> Exception:
+    """Extend an error by the way out: example inputs, with which torch.export can take the model."""
     return type(error)(
         f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"
         " then goes through torch.export"

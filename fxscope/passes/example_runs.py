@@ -21,7 +21,11 @@ _log = logging.getLogger("fxscope")
 
 
 def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
-    """Law 1 against the untouched model, in either mode under one seed; shapes are written on the nodes, and buffers stay as they were."""
+    """Raise ``LawBroken`` unless the graph computes what the untouched model computes on the example (law 1).
+
+    Both run in the model's mode and under one seed, and its buffers are restored. Shapes are written on the
+    nodes.
+    """
     with torch.no_grad():
         with unchanged(model):
             got = _ran(gm, model, example)
@@ -38,7 +42,7 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
 
 
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
-    """The graph's output; one that does not run where the model does was not what the model is."""
+    """The output of the graph; raises ``TraceFailure`` if the graph fails where the model runs."""
     try:
         return _Recorder(gm).run(*example.clone().tensors())
     except Exception as error:
@@ -54,22 +58,17 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     """Refuse a traced graph whose output is further from the model's than rounding explains."""
     if not expected.is_floating_point() and not expected.is_complex():
         traced, expected = traced.double(), expected.double()  # booleans have no difference
-    dtypes = traced.dtype == expected.dtype
-    close = dict(
-        rtol=1e-4,
-        atol=1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0,
-        equal_nan=True,
+    same_shape = traced.shape == expected.shape
+    atol = 1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
+    comparable = same_shape and traced.dtype == expected.dtype
+    if comparable and torch.allclose(traced, expected, rtol=1e-4, atol=atol, equal_nan=True):
+        return
+    difference = (traced - expected).abs().max().item() if same_shape else float("nan")
+    raise LawBroken(
+        f"the traced graph of {name} does not compute what the model computes: outputs differ by"
+        f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
+        " a view, a Python-side state or a value-dependent branch is lost in tracing"
     )
-    same = traced.shape == expected.shape and dtypes and torch.allclose(traced, expected, **close)
-    if not same:
-        difference = (
-            (traced - expected).abs().max().item() if traced.shape == expected.shape else float("nan")
-        )
-        raise LawBroken(
-            f"the traced graph of {name} does not compute what the model computes: outputs differ by"
-            f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
-            " a view, a Python-side state or a value-dependent branch is lost in tracing"
-        )
 
 
 class _Recorder(fx.Interpreter):
@@ -83,25 +82,25 @@ class _Recorder(fx.Interpreter):
 
 
 def settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
-    """Where an operator asked whether the batch is 1, a run on one image tells whether the graph is right there, too.
+    """Drop the assumption that the batch is not 1 if a run on one image confirms the graph.
 
-    An example of one image is that run itself. What the graph assumes is kept where it is not right, and in train mode,
-    where the two are not compared.
+    Such an assumption exists if an operator asked whether the batch is 1. If the example has one image, its
+    own run has shown it. The assumption stays in train mode, where the two runs are not compared.
     """
     known = assumptions(gm)
     if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
         return
     batched = {s.input for a in known if a.kind == CONDITION for s in a.value.sizes()}
-    named = list(zip(input_names(gm), example.tensors()))
-    if any(value.shape[0] != 1 for name, value in named if name in batched) and not _holds_for_one(
-        gm, model, example, batched
-    ):
+    named = zip(input_names(gm), example.tensors())
+    several = any(value.shape[0] != 1 for name, value in named if name in batched)
+    if several and not _holds_for_one(gm, model, example, batched):
         return
     gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
     gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
 
 
 def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
+    """Whether the graph computes the model on the first image alone."""
     cut = iter([name in batched for name in input_names(gm)])
 
     def first(value: Any) -> Any:
@@ -116,7 +115,11 @@ def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batch
 
 
 def decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
-    """What a pass needs to know of memory, seen on the example: of (call, argument), whether the result is in the argument's memory, and whether that is contiguous."""
+    """A function that runs the graph on the example and looks at memory.
+
+    For each (call, argument) it tells whether the result shares the memory of the argument, and whether the
+    argument is contiguous.
+    """
 
     def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
         looker = _Looker(gm, asked)
@@ -134,7 +137,7 @@ def decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
 
 
 class _Looker(fx.Interpreter):
-    """Runs a graph with its writes, on copies of what they write into, and looks where results lie in memory."""
+    """Runs a graph with its writes, on copies of their targets, and looks where results lie in memory."""
 
     def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
         super().__init__(gm)

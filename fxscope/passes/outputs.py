@@ -1,4 +1,4 @@
-"""Which outputs of a model are read: a Hugging Face model's main tensor, or the places that the user names."""
+"""The outputs that are read: the main tensor of a Hugging Face model, or the places that the user names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAIN_OUTPUTS = ("logits", "reconstruction", "last_hidden_state")  # of a ModelOu
 
 
 def tensors_of(value: Any) -> list[torch.Tensor]:
-    """The floating tensors of an output structure (tuple, list, dict, dataclass), in order."""
+    """The tensors of an output structure (tuple, list, dict, dataclass), in order."""
     if isinstance(value, torch.Tensor):
         return [value]
     if isinstance(value, dict):
@@ -28,24 +28,24 @@ def tensors_of(value: Any) -> list[torch.Tensor]:
 
 
 def main_output(y: Any) -> Any:
-    """What ``transform`` reads of a model's output by default: all of it, or a ModelOutput's logits (see ``MAIN_OUTPUTS``)."""
-    if not any(base.__name__ == "ModelOutput" for base in type(y).__mro__):
+    """What ``transform`` reads by default: the whole output, or a ModelOutput's main tensor."""
+    if not _is_model_output(type(y)):
         return y
     return y[next((n for n in MAIN_OUTPUTS if y.get(n) is not None), next(iter(y)))]
 
 
 def keep_main_output(gm: fx.GraphModule) -> None:
-    """Of an output that is a Hugging Face ``ModelOutput`` only the main tensor is read: the logits, or what stands for them."""
+    """If the output is a Hugging Face ``ModelOutput``, read only its main tensor (see ``MAIN_OUTPUTS``)."""
     output = next(n for n in gm.graph.nodes if n.op == "output")
     value = output.args[0]
-    if (
-        isinstance(value, fx.Node)
-        and is_structure(value)
-        and any(base.__name__ == "ModelOutput" for base in value.target.__mro__)
-    ):
+    if isinstance(value, fx.Node) and is_structure(value) and _is_model_output(value.target):
         names = [n for n in MAIN_OUTPUTS if n in value.kwargs] or list(value.kwargs)
         output.args = (value.kwargs[names[0]],)
         gm.graph.eliminate_dead_code(is_impure_node=acts)
+
+
+def _is_model_output(kind: Any) -> bool:
+    return any(base.__name__ == "ModelOutput" for base in kind.__mro__)
 
 
 def cut(gm: fx.GraphModule, outputs: str | list[str] | dict[str, str]) -> None:
