@@ -9,9 +9,9 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..passes.rewrite import Probe, Program, Record
-from ..twins import Back, Item, Like, join
+from ..twins import AdjointContext, Item, ShapeRef, join
 from .reuse import mark_same, mark_twin
-from .sources import Copied, Stored, parameter_of
+from .sources import GraphSource, StateSource, parameter_of
 from .tagging import Tagging, tags_of
 
 
@@ -29,9 +29,9 @@ class Reversal:
         constant, its cotangent) in the order of the tape.
     """
 
-    def __init__(self, program: Program, source: Copied | Stored, K: Any, constants: bool = False):
+    def __init__(self, program: Program, source: GraphSource | StateSource, K: Any, constants: bool = False):
         self.program, self.source, self.wanted = program, source, constants
-        self.k = Back(K, parameter_of(program, source))
+        self.k = AdjointContext(K, parameter_of(program, source))
         self.sums: dict[Any, Any] = {}
         self.parts: dict[Any, dict[int, Any]] = {}
         self.constants: list[tuple[Record, Any, Any]] = []
@@ -89,11 +89,11 @@ class Reversal:
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
             self._add(value, share)
 
-    def _like(self, value: Any) -> Like:
+    def _like(self, value: Any) -> ShapeRef:
         if isinstance(value, Probe):
             return self.source.like(value.node, self.program.facts.rank(value.node))
         if value.like is None:
-            return Like(_unknown(value), None, _unknown(value))
+            return ShapeRef(_unknown(value), None, _unknown(value))
         return self.source.like(value.like, value.rank)
 
 

@@ -13,11 +13,11 @@ import torch.fx as fx
 from ..graph.draws import draws
 from ..graph.ir import acts, info, mark
 from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
-from ..twins import Probes
+from ..twins import ForwardContext
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
 from .reuse import mark_twin
-from .sources import Copied, Slots, Stored, updates_statistics
+from .sources import GraphSource, Slots, StateSource, updates_statistics
 from .tagging import Tagging, tags_of
 
 _ASSERTS = {
@@ -48,19 +48,19 @@ class _Forward:
         self.program, self.form, self.stacked = program, form, stacked
         self.linear = form in ("filter", "replay")
         self.graph = fx.Graph()
-        self.source: Copied | Stored
+        self.source: GraphSource | StateSource
         if slots is None:
-            self.source = Copied(program, self.graph, updates=form == "pair")
+            self.source = GraphSource(program, self.graph, updates=form == "pair")
         else:
-            self.source = Stored(program, self.graph, slots)
+            self.source = StateSource(program, self.graph, slots)
         self.tracer = self.source.tracer
         self.values: dict[Any, Any] = {}
-        self.k: Any = None  # a ``Probes`` from the first probe on
+        self.k: Any = None  # a ``ForwardContext`` from the first probe on
 
     def run(self) -> fx.GraphModule:
         self.source.placeholders()
         self._placeholders()
-        if isinstance(self.source, Stored):
+        if isinstance(self.source, StateSource):
             self._from_states()
         else:
             self._interleaved(self.source)
@@ -73,7 +73,7 @@ class _Forward:
         for record in self.program.tape:
             self._record(record)
 
-    def _interleaved(self, source: Copied) -> None:
+    def _interleaved(self, source: GraphSource) -> None:
         """Copy the original branch, and put every record directly behind the last of its states."""
         needed, waiting = self._needed(), _anchored(self.program)
         for node in self.program.gm.graph.nodes:
@@ -112,7 +112,7 @@ class _Forward:
             self.raw[probe] = mark(node, branch="interpreter", role="affine", place=place, origin=origin)
 
     def _origin(self, node: fx.Node) -> str:
-        copied = isinstance(self.source, Copied) and node in self.source
+        copied = isinstance(self.source, GraphSource) and node in self.source
         return self.source[node].name if copied else node.name
 
     def _enter(self, probe: Probe) -> None:
@@ -120,7 +120,7 @@ class _Forward:
         with Tagging(self.graph, branch="interpreter", role="shape", place=info(probe.node).place):
             x1 = self._zeros(probe) if self.form == "residual" else self._given(probe)
             if self.k is None:
-                self.k = Probes(1 if self.form == "residual" else x1.size(0), self.linear)
+                self.k = ForwardContext(1 if self.form == "residual" else x1.size(0), self.linear)
         mark(x1.node, branch="interpreter", role="affine", freezes={}, origin=self._origin(probe.node))
         self.values[probe] = x1
 
@@ -130,7 +130,7 @@ class _Forward:
 
     def _given(self, probe: Probe) -> fx.Proxy:
         raw = fx.Proxy(self.raw[probe], self.tracer)
-        if isinstance(self.source, Stored):
+        if isinstance(self.source, StateSource):
             check_probe(self.program, probe.node, raw, probe.name, self.stacked)
             batch = self.source.like(probe.node, self.program.facts.rank(probe.node)).size(0)
         else:

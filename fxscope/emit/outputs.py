@@ -11,7 +11,7 @@ from ..graph.assumptions import KEY, assumptions
 from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
-from .sources import Copied, Stored
+from .sources import GraphSource, StateSource
 
 
 def rebuild(graph: fx.Graph, value: Any) -> Any:
@@ -32,10 +32,10 @@ def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
 
 
 def finish(
-    program: Program, graph: fx.Graph, form: str, stacked: bool, source: Copied | Stored
+    program: Program, graph: fx.Graph, form: str, stacked: bool, source: GraphSource | StateSource
 ) -> fx.GraphModule:
     """The GraphModule of an emitted graph; it shares parameters with the model and checks its assumptions."""
-    if isinstance(source, Copied):
+    if isinstance(source, GraphSource):
         known = check_inputs(program, graph, source.copies)
     else:
         known = assumptions(program.gm)

@@ -12,11 +12,12 @@ from ..graph.ir import info, mark
 from ..passes.rewrite import Probe, Program, Record
 from ..twins import (
     Add,
-    Back,
+    AdjointContext,
     BatchNorm,
     Conv,
     Dense,
     Einsum,
+    ForwardContext,
     Gate,
     Identity,
     Mask,
@@ -24,13 +25,12 @@ from ..twins import (
     MatmulRight,
     Normalize,
     Offset,
-    Probes,
     Slope,
 )
 from .backward import Reversal
 from .outputs import finish
 from .recorded import emit_record
-from .sources import Slots, Stored, parameter_of
+from .sources import Slots, StateSource, parameter_of
 from .tagging import Tagging
 from .transposed import _prune, _Transposed, one_or_all
 
@@ -111,7 +111,7 @@ class _Masked:
     def __init__(self, program: Program, slots: Slots, records: list[Record]):
         self.program, self.records = program, records
         self.graph = fx.Graph()
-        self.source = Stored(program, self.graph, slots)
+        self.source = StateSource(program, self.graph, slots)
         self.users: dict[Any, list[Record]] = {}
         for record in program.tape:
             for value in record.inputs:
@@ -133,7 +133,7 @@ class _Masked:
         while following is not None:
             twin = following.twin
             if not isinstance(twin, Add):
-                value = twin.homogeneous().mapped(self.source.proxy).apply(Probes(1, True), value)
+                value = twin.homogeneous().mapped(self.source.proxy).apply(ForwardContext(1, True), value)
             if isinstance(twin, UNITS) and not isinstance(twin, Normalize):
                 return following, value
             following = self._next(following)
@@ -148,7 +148,7 @@ class _Masked:
 
     def _constant(self, record: Record) -> Any:
         """The additive constant of a record, in the shape of its value."""
-        back = Back(1, parameter_of(self.program, self.source))
+        back = AdjointContext(1, parameter_of(self.program, self.source))
         likes = [self._like(v) for v in record.inputs]
         constant = record.twin.mapped(self.source.proxy).constant(back, *likes)
         like = self._like(record)
@@ -167,7 +167,7 @@ class _Masked:
 def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModule:
     """(state, values at the records) -> their back-projection to the input."""
     graph = fx.Graph()
-    source = Stored(program, graph, slots)
+    source = StateSource(program, graph, slots)
     source.placeholders()
     given = [
         fx.Proxy(

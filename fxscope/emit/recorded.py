@@ -15,7 +15,7 @@ from ..twins import Select
 from .checks import own_assertions
 from .forward import drawn, emit_replay, upstream
 from .outputs import finish, rebuild
-from .sources import Copied, Slots, sizes_of
+from .sources import GraphSource, Slots, sizes_of
 from .tagging import Tagging
 from .transposed import emit_pullback
 
@@ -68,7 +68,7 @@ def slots_of(program: Program) -> Slots:
 def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     """x0 -> (y0, the states that the slots name)."""
     graph = fx.Graph()
-    source = Copied(program, graph)
+    source = GraphSource(program, graph)
     source.placeholders()
     kept = [*leaves(program.outputs), *own_assertions(program)]
     source.copy_all(upstream([*kept, *drawn(program), *(node for _, node, _ in slots.order)]))
@@ -79,7 +79,7 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     return finish(program, graph, "record", probes == "stacked", source)
 
 
-def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.Node:
+def _entry(program: Program, source: GraphSource, node: fx.Node, whole: bool) -> fx.Node:
     """One entry of the state: the value itself, or an empty tensor that carries its sizes."""
     if whole:
         return source[node]

@@ -1,7 +1,7 @@
 """The values of the original branch in an emitted graph: computed in the graph, or given as a state.
 
 For a node of the original graph, both give the node of the emitted graph that holds its value, and a
-``Like``, which reads the sizes of the value without keeping it.
+``ShapeRef``, which reads the sizes of the value without keeping it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..graph.ir import NodeInfo, info, mark
 from ..passes.facts import Facts
 from ..passes.rewrite import Program
 from ..rules._of_node import bound, rule_of
-from ..twins import Like
+from ..twins import ShapeRef
 from .tagging import Tagging
 
 
-class Copied:
+class GraphSource:
     """The original branch as a part of the emitted graph: needed nodes are copied in order.
 
     If ``updates``, normalisations in train mode update their running statistics. The pair does, once, from
@@ -95,9 +95,11 @@ class Copied:
         """The value of a node, as a proxy of the emitted graph."""
         return fx.Proxy(self.copies[node], self.tracer)
 
-    def like(self, node: fx.Node, rank: int | None) -> Like:
+    def like(self, node: fx.Node, rank: int | None) -> ShapeRef:
         """The sizes of a node's value."""
-        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+        return ShapeRef(
+            lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node)
+        )
 
     def _read(self, node: fx.Node, what: str, d: int | None) -> fx.Proxy:
         """A size of a copied value, read once and directly behind it, so that the value need not live on."""
@@ -128,7 +130,7 @@ class Slots:
         return self._at[node, whole]
 
 
-class Stored:
+class StateSource:
     """The original branch as a tuple of tensors: frozen tensors, and empty tensors that carry sizes."""
 
     def __init__(self, program: Program, graph: fx.Graph, slots: Slots):
@@ -155,9 +157,11 @@ class Stored:
     def _proxy(self, node: fx.Node) -> Any:
         return fx.Proxy(node, self.tracer)
 
-    def like(self, node: fx.Node, rank: int | None) -> Like:
+    def like(self, node: fx.Node, rank: int | None) -> ShapeRef:
         """The sizes of a node's value."""
-        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+        return ShapeRef(
+            lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node)
+        )
 
     def _make(self, node: fx.Node) -> Any:
         """Compute a constant or a size from parameters and sizes; read everything else from the state."""
@@ -234,7 +238,7 @@ def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
     return value.new_zeros([0] + [value.size(d) for d in range(rank)])
 
 
-def parameter_of(program: Program, sources: Copied | Stored):
+def parameter_of(program: Program, sources: GraphSource | StateSource):
     """A function from a proxy to the tensor of its parameter or buffer; None for computed values."""
 
     def find(proxy: Any) -> torch.Tensor | None:

@@ -17,7 +17,7 @@ from .checks import own_assertions
 from .forward import drawn, upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
-from .sources import Copied, Slots, Stored
+from .sources import GraphSource, Slots, StateSource
 from .tagging import Tagging
 
 
@@ -42,14 +42,16 @@ class _Transposed:
     def __init__(self, program: Program, form: str, stacked: bool, slots: Slots | None = None):
         self.program, self.form, self.stacked = program, form, stacked
         self.graph = fx.Graph()
-        self.source: Copied | Stored
-        self.source = Copied(program, self.graph) if slots is None else Stored(program, self.graph, slots)
+        self.source: GraphSource | StateSource
+        self.source = (
+            GraphSource(program, self.graph) if slots is None else StateSource(program, self.graph, slots)
+        )
         self.tracer = self.source.tracer
 
     def run(self) -> fx.GraphModule:
         self.source.placeholders()
         self._placeholders()
-        if isinstance(self.source, Copied):
+        if isinstance(self.source, GraphSource):
             self._original(self.source)
         with Tagging(self.graph, branch="interpreter", role="affine"):
             seeds, K = self._seeds()
@@ -64,7 +66,7 @@ class _Transposed:
         _prune(self.graph)
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
-    def _original(self, source: Copied) -> None:
+    def _original(self, source: GraphSource) -> None:
         """Copy what the outputs, the adjoints and their sizes need of the original branch."""
         kept = [*leaves(self.program.outputs), *own_assertions(self.program), *drawn(self.program)]
         for record in self.program.tape:

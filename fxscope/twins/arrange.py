@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .dims import ADJOINTS
 from .indexing import put_back
 
@@ -28,10 +28,10 @@ class Identity(Twin):
     args: tuple = ()
     options: dict = field(default_factory=dict)
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x if self.method is None else getattr(x, self.method)(*self.args, **self.options)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y if self.method is None else y.to(x.dtype)
 
     @property
@@ -47,14 +47,14 @@ class Constant(Twin):
     rank: int | None = None
     adds = "constant"
 
-    def apply(self, k: Probes):
+    def apply(self, k: ForwardContext):
         value = torch.zeros_like(self.value) if k.linear else self.value
         return k.spread(value, self.rank)
 
-    def adjoint(self, k: Back, y):
+    def adjoint(self, k: AdjointContext, y):
         return ()
 
-    def constant(self, k: Back):
+    def constant(self, k: AdjointContext):
         return self.value
 
 
@@ -68,7 +68,7 @@ class Offset(Twin):
     grows: bool = True
     adds = "constant"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         if not k.linear:
             return x + self.value if self.alpha == 1 else torch.add(x, self.value, alpha=self.alpha)
@@ -76,10 +76,10 @@ class Offset(Twin):
             return x
         return torch.ops.aten.broadcast_tensors([x, self.value])[0]
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.value if self.alpha == 1 else self.value * self.alpha
 
     @property
@@ -94,11 +94,11 @@ class Add(Twin):
     alpha: Any = 1
     lifts: tuple = (0, 0)
 
-    def apply(self, k: Probes, a, b):
+    def apply(self, k: ForwardContext, a, b):
         a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
         return a + b if self.alpha == 1 else torch.add(a, b, alpha=self.alpha)
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         second = y if self.alpha == 1 else y * self.alpha
         return k.fold(y, a, self.lifts[0]), k.fold(second, b, self.lifts[1])
 
@@ -107,10 +107,10 @@ class Add(Twin):
 class Negate(Twin):
     """y1 = -x1."""
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return -x
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return -y
 
     @property
@@ -125,12 +125,12 @@ class Concat(Twin):
     dim: int = 0
     merged: bool = False
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         if self.merged:
             return k.split(torch.cat([k.merge(x) for x in xs], self.dim))
         return torch.cat(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         dim = shifted(self.dim)
         parts = torch.split(
             y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim
@@ -144,10 +144,10 @@ class Stack(Twin):
 
     dim: int = 0
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         return torch.stack(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
 
 
@@ -157,10 +157,10 @@ class Reshape(Twin):
 
     shape: Any = state("size")
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x.reshape([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.reshape(y, x)
 
 
@@ -177,10 +177,10 @@ class Dims(Twin):
     back: Callable | None = None
     same: bool = False
 
-    def apply(self, k: Probes, *x):
+    def apply(self, k: ForwardContext, *x):
         return self.function(*x, *self.args)
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: AdjointContext, y, *x: ShapeRef):
         return (self.back or ADJOINTS[self.function])(k, y, *x, *self.args)
 
     @property
@@ -194,11 +194,11 @@ class Index(Twin):
 
     key: Any = state("size")
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         key = self.key if isinstance(self.key, tuple) else (self.key,)
         return x[(slice(None), *key)]
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return put_back(k, y, x, self.key if isinstance(self.key, tuple) else (self.key,))
 
 
@@ -208,7 +208,7 @@ class Item(Twin):
 
     index: int
 
-    def apply(self, k: Probes, xs):
+    def apply(self, k: ForwardContext, xs):
         return xs[self.index]
 
 
@@ -219,10 +219,10 @@ class Expand(Twin):
     shape: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).expand([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift)
 
 
@@ -233,10 +233,10 @@ class Repeat(Twin):
     repeats: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).repeat([1, *self.repeats])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         sizes = [1] * self.lift + x.sizes()
         pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)

@@ -25,7 +25,7 @@ def state(label: str, **kwargs) -> Any:
     return dataclasses.field(metadata={"label": label}, **kwargs)
 
 
-class Probes:
+class ForwardContext:
     """What a twin may ask of the emitted graph about its probes.
 
     ``K``        the number of probes, a size of the emitted graph
@@ -57,7 +57,7 @@ class Probes:
         return x
 
 
-class Like:
+class ShapeRef:
     """The sizes of one input of a twin, without K: read where the original value was computed, so that it need not live on.
 
     ``read(what, d)`` gives a node for "size" of dimension d, "dtype" or "device"; ``rank`` is None where the graph does not tell it.
@@ -81,26 +81,26 @@ class Like:
         return self._read("device", None)
 
 
-class Back(Probes):
+class AdjointContext(ForwardContext):
     """What an adjoint may ask of the emitted graph; ``parameter(proxy)`` is the tensor of a parameter, None for computed values."""
 
     def __init__(self, K, parameter: Callable):
         super().__init__(K, linear=True)
         self.parameter = parameter
 
-    def blank(self, x: Like):
+    def blank(self, x: ShapeRef):
         """Zeros of the original input's shape, without K."""
         return torch.zeros(x.sizes(), dtype=x.dtype, device=x.device)
 
-    def zeros(self, y, x: Like):
+    def zeros(self, y, x: ShapeRef):
         """Zeros of the input's shape, for every probe."""
         return y.new_zeros([self.K, *x.sizes()])
 
-    def reshape(self, y, x: Like):
+    def reshape(self, y, x: ShapeRef):
         """Y in the input's shape."""
         return y.reshape([self.K, *x.sizes()])
 
-    def fold(self, y, x: Like, lift: int = 0):
+    def fold(self, y, x: ShapeRef, lift: int = 0):
         """The transpose of broadcasting: sums over the dimensions in which the input was spread, ``lift`` of them in front."""
         if lift:
             y = y.sum(list(range(1, 1 + lift)))
@@ -122,13 +122,13 @@ class Twin:
     adds: ClassVar[str] = "intercept"
     per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
 
-    def apply(self, k: Probes, *x):
+    def apply(self, k: ForwardContext, *x):
         raise NotImplementedError
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: AdjointContext, y, *x: ShapeRef):
         raise NotImplementedError(f"{type(self).__name__} has no adjoint")
 
-    def constant(self, k: Back, *x: Like):
+    def constant(self, k: AdjointContext, *x: ShapeRef):
         """The additive constant, or None."""
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 
 LETTERS = "ZYXWVUTSRQPONMLKJIHGFEDCBA"
 
@@ -21,7 +21,7 @@ def free_letter(equation: str) -> str:
     return next(c for c in LETTERS if c not in equation)
 
 
-def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
+def transpose(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
     """x2 = einsum with y in the place of x; what x alone has is spread, what x repeats is put on the diagonal."""
     inputs, output = terms(equation)
     probe, own = free_letter(equation), inputs[at]
@@ -35,7 +35,7 @@ def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
     return torch.einsum(",".join(t for t, _ in given) + "->" + probe + own, [v for _, v in given])
 
 
-def _onto_diagonal(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
+def _onto_diagonal(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
     """A repeated index: the identity selects the diagonal, so x has letters of its own that the identity ties together."""
     inputs, output = terms(equation)
     own, fresh, ties = inputs[at], "", []

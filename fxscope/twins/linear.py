@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .contraction import free_letter, terms
 from .contraction import transpose as transposed_einsum
 from .convolution import transpose as transposed_convolution
@@ -34,17 +34,17 @@ class Conv(Twin):
     adds = "bias"
     per_channel = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if not self.batched:
             return self.function(x, self.weight, self.bias, **self.options)
         return k.split(self.function(k.merge(x), self.weight, self.bias, **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         merged = k.merge(y) if self.batched else y
         x2 = transposed_convolution(k, self.function, merged, x, self.weight, self.options)
         return k.split(x2) if self.batched else x2
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return (
             None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
         )
@@ -59,13 +59,13 @@ class Dense(Twin):
     additive = ("bias",)
     adds = "bias"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.nn.functional.linear(x, self.weight, self.bias)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return torch.matmul(y, self.weight)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.bias
 
 
@@ -77,10 +77,10 @@ class MatmulLeft(Twin):
     lift: int = 0
     kind = "matmul"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.matmul(self.left, k.lift(x, self.lift))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(self.left.transpose(-2, -1), y), x, self.lift)
 
 
@@ -92,10 +92,10 @@ class MatmulRight(Twin):
     lift: int = 0
     kind = "matmul"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.matmul(k.lift(x, self.lift), self.right)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(y, self.right.transpose(-2, -1)), x, self.lift)
 
 
@@ -107,14 +107,14 @@ class Einsum(Twin):
     operands: tuple = state("gate")
     at: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         inputs, output = terms(self.equation)
         letter = free_letter(self.equation)
         given = [letter + t if i == self.at else t for i, t in enumerate(inputs)]
         operands = [x if i == self.at else v for i, v in enumerate(self.operands)]
         return torch.einsum(",".join(given) + "->" + letter + output, operands)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         """Y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
         return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
@@ -131,7 +131,7 @@ class BatchNorm(Twin):
     adds = "shift"
     per_channel = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
         y = torch.nn.functional.batch_norm(
             k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps
@@ -141,11 +141,11 @@ class BatchNorm(Twin):
     def homogeneous(self) -> BatchNorm:
         return self
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         zeros = torch.zeros_like(self.mean)
         return k.split(F.batch_norm(k.merge(y), zeros, self.var, self.weight, None, False, 0.0, self.eps))
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         scale = (
             torch.rsqrt(self.var + self.eps)
             if self.weight is None
@@ -167,12 +167,12 @@ class Resample(Twin):
     options: dict = field(default_factory=dict)
     batched: bool = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if not self.batched:
             return self.function(x, **self.options)
         return k.split(self.function(k.merge(x), **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return transposed_resampling(k, self.function, self.options, y, x)
 
 
@@ -180,7 +180,7 @@ class Resample(Twin):
 class Rearrange(Resample):
     """Pixel shuffle and unshuffle, channel shuffle, unfold and fold: every entry of y1 is one of x1's, or a sum of them."""
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.split(_REARRANGED[self.function](k.merge(y), x, **self.options))
 
 
@@ -195,19 +195,19 @@ class Pad(Twin):
     additive = ("value",)
     adds = "padding"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if self.mode == "constant":
             return torch.nn.functional.pad(x, self.pad, "constant", self.value)
         if not self.batched:
             return torch.nn.functional.pad(x, self.pad, self.mode)
         return k.split(torch.nn.functional.pad(k.merge(x), self.pad, self.mode))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if self.mode == "constant":
             return F.pad(y, [-p for p in self.pad])
         return fold_back(y, x, self.pad, self.mode)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         if self.mode != "constant" or self.value is None or self.value == 0:
             return None
         return F.pad(k.blank(x), self.pad, "constant", self.value)
@@ -220,11 +220,11 @@ class Sample(Twin):
     grid: Any = state("index")
     options: dict = field(default_factory=dict)
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         grid = torch.repeat_interleave(self.grid.unsqueeze(0), k.K, 0)
         return k.split(torch.nn.functional.grid_sample(k.merge(x), k.merge(grid), **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         """Through the matrix of the sampling, images x places of x x places of y: every mode, at the cost of its size."""
         sizes = x.sizes()
         places = sizes[2]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from .base import Like
+from .base import ShapeRef
 
 
-def fold_back(y, x: Like, pad, mode: str):
+def fold_back(y, x: ShapeRef, pad, mode: str):
     """Fold every padded axis back, the last one first; ``pad`` counts from the last axis (before, behind, before, behind, ...).
 
     One addition at indices an axis: both borders may reach the same places, as they do where a mirror is wider than half of the image.

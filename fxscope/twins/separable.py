@@ -14,7 +14,7 @@ import torch.fx as fx
 import torch.nn.functional as F
 
 from ..graph.ir import stands_for_sizes
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 
 # {option: what it is on an axis of size one}
 _NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "output_size": 1, "size": 1, "scale_factor": 1.0}
@@ -29,7 +29,7 @@ _SPATIAL = {
 _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 
 
-def transpose(k: Back, function: Callable, options: dict, y, x: Like):
+def transpose(k: AdjointContext, function: Callable, options: dict, y, x: ShapeRef):
     """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
     spatial = _SPATIAL.get(function) or x.rank - 2
     if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
@@ -45,7 +45,7 @@ def transpose(k: Back, function: Callable, options: dict, y, x: Like):
     return y
 
 
-def _spread_mean(y, x: Like, spatial: int):
+def _spread_mean(y, x: ShapeRef, spatial: int):
     """The transpose of a global mean."""
     sizes = [x.size(d) for d in range(x.rank - spatial, x.rank)]
     count = sizes[0]

@@ -22,7 +22,6 @@ from ...twins import (
     Add,
     Average,
     BatchNorm,
-    Choose,
     Concat,
     Conv,
     Dense,
@@ -35,6 +34,7 @@ from ...twins import (
     Select,
     TangentProduct,
     Twin,
+    Where,
 )
 from ...twins.convolution import per_axis
 from ...twins.separable import axis_matrix
@@ -304,5 +304,5 @@ _READINGS: list[tuple[Any, Callable]] = [
     (Dims, _dims),
     (Reshape, _reshape),
     (Index, _index),
-    ((Add, Choose, Average, TangentProduct, BatchNorm), _elementwise),
+    ((Add, Where, Average, TangentProduct, BatchNorm), _elementwise),
 ]
