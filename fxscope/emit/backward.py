@@ -90,11 +90,16 @@ class Reversal:
             self._add(value, share)
 
     def _like(self, value: Any) -> ShapeRef:
-        if isinstance(value, Probe):
-            return self.source.like(value.node, self.program.facts.rank(value.node))
-        if value.like is None:
-            return ShapeRef(_unknown(value), None, _unknown(value))
-        return self.source.like(value.like, value.rank)
+        return shape_of(self.program, self.source, value)
+
+
+def shape_of(program: Program, source: GraphSource | StateSource, value: Any) -> ShapeRef:
+    """The sizes of a tape value in an emitted graph."""
+    if isinstance(value, Probe):
+        return source.like(value.node, program.facts.rank(value.node))
+    if value.like is None:
+        return ShapeRef(_unknown(value), None, _unknown(value))
+    return source.like(value.like, value.rank)
 
 
 def _unknown(record: Record) -> Callable[..., Any]:

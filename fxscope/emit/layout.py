@@ -1,4 +1,4 @@
-"""The batch dimension of every value of the tape, which tells the image of every share of a constant."""
+"""The batch dimension of every value of the tape: it gives every share of a constant its image."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import torch
 import torch.fx as fx
 
 from ..graph.ir import info, mark
-from ..passes.rewrite import Probe, Program, Record
+from ..passes.rewrite import Program, Record
 from ..twins import (
     Add,
     AdjointContext,
@@ -27,7 +27,7 @@ from ..twins import (
     Offset,
     Slope,
 )
-from .backward import Reversal
+from .backward import Reversal, shape_of
 from .outputs import finish
 from .recorded import emit_record
 from .sources import Slots, StateSource, parameter_of
@@ -149,19 +149,11 @@ class _Masked:
     def _constant(self, record: Record) -> Any:
         """The additive constant of a record, in the shape of its value."""
         back = AdjointContext(1, parameter_of(self.program, self.source))
-        likes = [self._like(v) for v in record.inputs]
+        likes = [shape_of(self.program, self.source, v) for v in record.inputs]
         constant = record.twin.mapped(self.source.proxy).constant(back, *likes)
-        like = self._like(record)
+        like = shape_of(self.program, self.source, record)
         full = constant.new_zeros(like.sizes()) if isinstance(constant, fx.Proxy) else back.blank(like)
         return full + constant
-
-    def _like(self, value: Any) -> Any:
-        node, rank = (
-            (value.node, self.program.facts.rank(value.node))
-            if isinstance(value, Probe)
-            else (value.like, value.rank)
-        )
-        return self.source.like(node, rank)
 
 
 def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModule:

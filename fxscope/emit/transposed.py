@@ -27,7 +27,7 @@ def emit_adjoint(program: Program, probes: str) -> fx.GraphModule:
 
 
 def emit_pullback(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
-    """(state, y2) -> F^T y2; ``slots`` is told what the adjoints need of x0."""
+    """(state, y2) -> F^T y2; what the adjoints need of x0 is appended to ``slots``."""
     return _Transposed(program, "pullback", probes == "stacked", slots).run()
 
 

@@ -1,8 +1,8 @@
 """Rewrite: the canonical graph, extended by the frozen states, and the tape of its twins.
 
-The tape is a flat list of ``Record``: a twin, the values it reads, the node it stands for. Every graph
-fxscope emits comes from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an emitted
-graph.
+The tape is a flat list of ``Record``: a twin, the values it reads, and the node that it implements. Every
+graph fxscope emits comes from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an
+emitted graph.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Program:
 
     outputs   the model's output structure, over nodes of the graph
     affine    {node: tape value}; a node of ``outputs`` that is not in it does not depend on the probe
-    in_place  whether the interpreter branch may write into values that nobody else reads (``emit/reuse.py``)
+    in_place  whether the interpreter branch may write into values without other readers (``emit/reuse.py``)
     """
 
     gm: fx.GraphModule

@@ -1,4 +1,4 @@
-"""Canonicalize: one spelling per operator, no modules, no methods, no in-place forms."""
+"""Canonicalize: one spelling for each operator, without modules, methods and in-place forms."""
 
 from __future__ import annotations
 
