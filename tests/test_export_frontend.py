@@ -13,9 +13,10 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.emit.pipeline import canonical, program_of
+from fxscope.emit.pipeline import program_of
 from fxscope.errors import TraceFailure, UnsupportedOperator
 from fxscope.frontend.example import Example
+from fxscope.passes.attempts import canonical
 from fxscope.testing import laws, randomize
 from fxscope.testing.subject import Subject
 

@@ -10,8 +10,9 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.emit.pipeline import main_output, program_of
+from fxscope.emit.pipeline import program_of
 from fxscope.frontend.example import Example
+from fxscope.passes.outputs import main_output
 from fxscope.testing import Widened, laws, randomize
 from fxscope.testing.conformance import huggingface, measure, members
 

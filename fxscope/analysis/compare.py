@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..emit.pipeline import tensors_of
 from ..errors import ShapeError
 from ..graph.interpretation import VERSION, together
 from ..linop.interpreter import LinearInterpreter, interpret
 from ..linop.scale import norm_of, power_of_two
+from ..passes.outputs import tensors_of
 from ..passes.policy import Policy
 from ..results.registry import Drawn
 

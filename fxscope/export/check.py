@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..emit.pipeline import tensors_of
 from ..errors import SavedFileDiffers
 from ..frontend.unchanged import Draw
+from ..passes.outputs import tensors_of
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 

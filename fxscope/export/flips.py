@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.fx as fx
 
-from ..emit.pipeline import tensors_of
 from ..graph.ir import info
+from ..passes.outputs import tensors_of
 from .shapes import probe_positions
 
 DRAWS, UNITS = 6, 8  # x0 is perturbed that many times, each entry by up to so many units of its rounding

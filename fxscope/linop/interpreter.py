@@ -16,12 +16,13 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..emit import emit, emit_parts
-from ..emit.pipeline import program_of, tensors_of
+from ..emit.pipeline import program_of
 from ..errors import FxscopeError, ImagesMix, NonFinite, ShapeError
 from ..frontend.example import Example
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
 from ..graph.ir import info
+from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
 from ..results.provenance import of_interpreter
 from ..results.registry import provided

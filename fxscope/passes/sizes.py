@@ -1,4 +1,4 @@
-"""Every value of a program at an input size: a run on fake tensors."""
+"""The size of every value of a program at an input size, by a run on fake tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) ->
     if unmet is not None:
         made_for = f"the graph was not made for inputs of {tuple(shape)}: {unmet}"
         raise ShapeError(f"{made_for}; give example_inputs= of that size")
-    torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
+    torch.clear_autocast_cache()  # fake and real weights must not share its entries
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             given = [torch.empty(shape, dtype=dtype) for n in gm.graph.nodes if n.op == "placeholder"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Choose, Dims, Gather, Pick
+from ..twins import Dims, Gather, Masked, Where
 from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
@@ -18,10 +18,10 @@ def choose(call, keep, y, *others):
     """
     a, b = call.value("x"), call.value("other")
     if b is None:
-        return Pick(keep, y, call.lift("x", "other", *others), grows=True), [a]
+        return Masked(keep, y, call.lift("x", "other", *others), grows=True), [a]
     if a is None:
-        return Pick(~keep, y, call.lift("other", "x", *others), grows=True), [b]
-    return Choose(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
+        return Masked(~keep, y, call.lift("other", "x", *others), grows=True), [b]
+    return Where(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
 
 
 def maximum(x, other, *, call, y):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Pick
+from ..twins import Masked
 from . import _reduced
 from ._local import elementwise
 from ._ranks import widest
@@ -15,7 +15,7 @@ def where(condition, x, other, *, call, y):
 
 
 def masked_fill(x, mask, value, *, call, y):
-    return Pick(~mask, y, call.lift("x", "mask"), grows=True), [call.value("x")]
+    return Masked(~mask, y, call.lift("x", "mask"), grows=True), [call.value("x")]
 
 
 def _either(first, second):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..emit.pipeline import tensors_of
+from ..passes.outputs import tensors_of
 from . import invariance, laws
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest

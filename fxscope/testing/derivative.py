@@ -13,8 +13,8 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
-from ..emit.pipeline import main_output, tensors_of
 from ..graph.ir import info
+from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
 from ..rules import registry
 from ..twins import BatchNorm, Constant, Offset

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..emit.pipeline import tensors_of
 from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..linop.memory import MODES
+from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
 from .laws import NotChecked, distance, largest
 from .structure import emitted, first_line, mapped, mapped_example, tensors_in

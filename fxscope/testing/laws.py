@@ -14,8 +14,8 @@ import torch
 import torch.fx as fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..emit.pipeline import tensors_of
 from ..graph.ir import info
+from ..passes.outputs import tensors_of
 
 
 @dataclass(frozen=True)

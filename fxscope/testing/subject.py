@@ -17,11 +17,12 @@ import torch.fx as fx
 from torch import nn
 
 from ..emit import PARTS, emit, emit_parts
-from ..emit.pipeline import main_output, program_of, tensors_of
+from ..emit.pipeline import program_of
 from ..errors import FxscopeError, ImagesMix
 from ..frontend.example import Example
 from ..frontend.symbolic import unchanged
 from ..linop import LinearInterpreter
+from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
 from .laws import Law, NotChecked, distance
 from .structure import first_line, mapped, mapped_example

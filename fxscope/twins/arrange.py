@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .dims import ADJOINTS, batch_behind, of_dims
 from .indexing import batch_behind_key, of_slices, put_back
 from .places import Shape, Support, of_concatenation, trailing
@@ -36,10 +36,10 @@ class Identity(Twin):
     options: dict = field(default_factory=dict)
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x if self.method is None else getattr(x, self.method)(*self.args, **self.options)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y if self.method is None else y.to(x.dtype)
 
     @property
@@ -55,14 +55,14 @@ class Constant(Twin):
     rank: int | None = None
     adds = "constant"
 
-    def apply(self, k: Probes):
+    def apply(self, k: ForwardContext):
         value = torch.zeros_like(self.value) if k.linear else self.value
         return k.spread(value, self.rank)
 
-    def adjoint(self, k: Back, y):
+    def adjoint(self, k: AdjointContext, y):
         return ()
 
-    def constant(self, k: Back):
+    def constant(self, k: AdjointContext):
         return self.value
 
 
@@ -77,7 +77,7 @@ class Offset(Twin):
     adds = "constant"
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         if not k.linear:
             return x + self.value if self.alpha == 1 else torch.add(x, self.value, alpha=self.alpha)
@@ -85,10 +85,10 @@ class Offset(Twin):
             return x
         return torch.ops.aten.broadcast_tensors([x, self.value])[0]
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.value if self.alpha == 1 else self.value * self.alpha
 
     @property
@@ -104,11 +104,11 @@ class Add(Twin):
     lifts: tuple = (0, 0)
     elementwise = True
 
-    def apply(self, k: Probes, a, b):
+    def apply(self, k: ForwardContext, a, b):
         a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
         return a + b if self.alpha == 1 else torch.add(a, b, alpha=self.alpha)
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         second = y if self.alpha == 1 else y * self.alpha
         return k.fold(y, a, self.lifts[0]), k.fold(second, b, self.lifts[1])
 
@@ -119,10 +119,10 @@ class Negate(Twin):
 
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return -x
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return -y
 
     @property
@@ -141,12 +141,12 @@ class Concat(Twin):
     dim: int = 0
     merged: bool = False
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         if self.merged:
             return k.split(torch.cat([k.merge(x) for x in xs], self.dim))
         return torch.cat(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         dim = shifted(self.dim)
         parts = torch.split(
             y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim
@@ -167,10 +167,10 @@ class Stack(Twin):
 
     dim: int = 0
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         return torch.stack(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -183,10 +183,10 @@ class Reshape(Twin):
 
     shape: Any = state("size")
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x.reshape([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.reshape(y, x)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -211,10 +211,10 @@ class Dims(Twin):
     back: Callable | None = None
     same: bool = False
 
-    def apply(self, k: Probes, *x):
+    def apply(self, k: ForwardContext, *x):
         return self.function(*x, *self.args)
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: AdjointContext, y, *x: ShapeRef):
         return (self.back or ADJOINTS[self.function])(k, y, *x, *self.args)
 
     @property
@@ -234,10 +234,10 @@ class Index(Twin):
 
     key: Any = state("size")
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x[(slice(None), *self._parts)]
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return put_back(k, y, x, self._parts)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -257,7 +257,7 @@ class Item(Twin):
 
     index: int
 
-    def apply(self, k: Probes, xs):
+    def apply(self, k: ForwardContext, xs):
         return xs[self.index]
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -271,10 +271,10 @@ class Expand(Twin):
     shape: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).expand([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
@@ -288,10 +288,10 @@ class Repeat(Twin):
     repeats: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).repeat([1, *self.repeats])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         sizes = [1] * self.lift + x.sizes()
         pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)

@@ -31,7 +31,7 @@ def state(label: str, **kwargs) -> Any:
     return dataclasses.field(metadata={"label": label}, **kwargs)
 
 
-class Probes:
+class ForwardContext:
     """What a twin may ask of the emitted graph about its probes.
 
     ``K``        the number of probes, a size of the emitted graph
@@ -69,7 +69,7 @@ class Probes:
         return x
 
 
-class Like:
+class ShapeRef:
     """The sizes of one input of a twin, without K.
 
     They are read where the original value was computed, so that the value itself can be freed.
@@ -101,7 +101,7 @@ class Like:
         return self._read("device", None)
 
 
-class Back(Probes):
+class AdjointContext(ForwardContext):
     """What an adjoint may ask of the emitted graph.
 
     ``parameter(proxy)`` is the tensor of a parameter, and None for a computed value.
@@ -111,19 +111,19 @@ class Back(Probes):
         super().__init__(K, linear=True)
         self.parameter = parameter
 
-    def blank(self, x: Like):
+    def blank(self, x: ShapeRef):
         """Zeros of the original input's shape, without K."""
         return torch.zeros(x.sizes(), dtype=x.dtype, device=x.device)
 
-    def zeros(self, y, x: Like):
+    def zeros(self, y, x: ShapeRef):
         """Zeros of the input's shape, for every probe."""
         return y.new_zeros([self.K, *x.sizes()])
 
-    def reshape(self, y, x: Like):
+    def reshape(self, y, x: ShapeRef):
         """Y in the input's shape."""
         return y.reshape([self.K, *x.sizes()])
 
-    def fold(self, y, x: Like, lift: int = 0):
+    def fold(self, y, x: ShapeRef, lift: int = 0):
         """The transpose of broadcasting: sums over the dimensions in which the input was spread.
 
         ``lift`` of them are in front.
@@ -170,18 +170,18 @@ class Twin:
     keeps_batch: ClassVar[bool] = False
 
     # ``**_`` lets a subclass name its inputs: mypy takes (*x: Any, **_: Any) as any parameters
-    def apply(self, k: Probes, *x: Any, **_: Any) -> Any:
+    def apply(self, k: ForwardContext, *x: Any, **_: Any) -> Any:
         """The values y1 from those of the inputs."""
         raise NotImplementedError(f"{type(self).__name__} has no apply")
 
-    def adjoint(self, k: Back, y: Any, *x: Any, **_: Any) -> Any:
+    def adjoint(self, k: AdjointContext, y: Any, *x: Any, **_: Any) -> Any:
         """The transpose of the linear part: x2, or a tuple of one value per input.
 
-        It gets the sizes of the inputs (``Like``), never their values.
+        It gets the sizes of the inputs (``ShapeRef``), never their values.
         """
         raise NotImplementedError(f"{type(self).__name__} has no adjoint")
 
-    def constant(self, k: Back, *x: Any, **_: Any) -> Any:
+    def constant(self, k: AdjointContext, *x: Any, **_: Any) -> Any:
         """The additive constant, or None."""
         return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 
 LETTERS = "ZYXWVUTSRQPONMLKJIHGFEDCBA"
 
@@ -23,7 +23,7 @@ def free_letter(equation: str) -> str:
     return next(c for c in LETTERS if c not in equation)
 
 
-def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
+def transpose(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
     """x2 = einsum with y in the place of x.
 
     An index that x alone has is spread; an index that x repeats is put on the diagonal.
@@ -40,7 +40,7 @@ def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
     return torch.einsum(",".join(t for t, _ in given) + "->" + probe + own, [v for _, v in given])
 
 
-def _onto_diagonal(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
+def _onto_diagonal(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
     """The transpose for an operand with a repeated index.
 
     The identity selects the diagonal: x gets letters of its own, and the identity ties them together.

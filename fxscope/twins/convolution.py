@@ -7,7 +7,7 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 from .places import Shape, Support, kept, spread_places, window_places
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -15,7 +15,7 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 SPATIAL = {function: n for table in (FORWARD, TRANSPOSED) for n, function in table.items()}
 
 
-def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
+def transpose(k: AdjointContext, function: Callable, y, x: ShapeRef, weight, options: dict):
     """W^T y for y = W x: every stride, dilation, group and size.
 
     A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and

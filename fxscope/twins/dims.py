@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 from .places import Shape, Support, kept, own
 
 
-def _back(k: Back, y, x: Like, *args, **options):
+def _back(k: AdjointContext, y, x: ShapeRef, *args, **options):
     return k.reshape(y, x)
 
 
-def _permute(k: Back, y, x: Like, dims):
+def _permute(k: AdjointContext, y, x: ShapeRef, dims):
     order = [d % len(dims) for d in dims]
     return torch.permute(y, [order.index(d) for d in range(len(order))])
 
@@ -27,15 +27,15 @@ def _again(function):
     return lambda k, y, x, *args: function(y, *args)
 
 
-def _unsqueeze(k: Back, y, x: Like, dim):
+def _unsqueeze(k: AdjointContext, y, x: ShapeRef, dim):
     return torch.squeeze(y, dim)
 
 
-def _roll(k: Back, y, x: Like, shifts, dims):
+def _roll(k: AdjointContext, y, x: ShapeRef, shifts, dims):
     return torch.roll(y, [-s for s in shifts] if isinstance(shifts, (list, tuple)) else -shifts, dims)
 
 
-def _spread(y, x: Like, dims, keepdim):
+def _spread(y, x: ShapeRef, dims, keepdim):
     """A reduced tensor, in the input's shape again."""
     dims = [dims] if isinstance(dims, int) else list(dims)
     if not keepdim:
@@ -49,11 +49,11 @@ def _spread(y, x: Like, dims, keepdim):
     return y.expand([-1, *x.sizes()])
 
 
-def _sum(k: Back, y, x: Like, dims, keepdim=False):
+def _sum(k: AdjointContext, y, x: ShapeRef, dims, keepdim=False):
     return _spread(y, x, dims, keepdim)
 
 
-def _mean(k: Back, y, x: Like, dims, keepdim=False):
+def _mean(k: AdjointContext, y, x: ShapeRef, dims, keepdim=False):
     rank = len(x.sizes())
     count: Any = 1
     for d in [dims] if isinstance(dims, int) else dims:
@@ -61,23 +61,23 @@ def _mean(k: Back, y, x: Like, dims, keepdim=False):
     return _spread(y / count, x, dims, keepdim)
 
 
-def _cumsum(k: Back, y, x: Like, dim):
+def _cumsum(k: AdjointContext, y, x: ShapeRef, dim):
     return y.flip([dim]).cumsum(dim).flip([dim])
 
 
-def _select(k: Back, y, x: Like, dim, index):
+def _select(k: AdjointContext, y, x: ShapeRef, dim, index):
     return torch.select_scatter(k.zeros(y, x), y, dim, index)
 
 
-def _narrow(k: Back, y, x: Like, dim, start, length):
+def _narrow(k: AdjointContext, y, x: ShapeRef, dim, start, length):
     return torch.slice_scatter(k.zeros(y, x), y, dim, start, start + length)
 
 
-def _index_select(k: Back, y, x: Like, dim, index):
+def _index_select(k: AdjointContext, y, x: ShapeRef, dim, index):
     return k.zeros(y, x).index_add(dim, index, y)
 
 
-def _repeat_interleave(k: Back, y, x: Like, repeats, dim):
+def _repeat_interleave(k: AdjointContext, y, x: ShapeRef, repeats, dim):
     if isinstance(repeats, int):
         return y.unflatten(dim, [-1, repeats]).sum(dim + 1 if dim >= 0 else dim)
     rank = len(x.sizes())
@@ -96,30 +96,30 @@ def part(y, dim: int, start, end, step):
     return y[key]
 
 
-def _slice_scatter(k: Back, y, x: Like, src: Like, dim, start, end, step):
+def _slice_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, start, end, step):
     piece = part(y, dim, start, end, step)
     return torch.slice_scatter(y, torch.zeros_like(piece), dim, start, end, step), piece
 
 
-def _select_scatter(k: Back, y, x: Like, src: Like, dim, index):
+def _select_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, index):
     piece = torch.select(y, dim, index)
     return torch.select_scatter(y, torch.zeros_like(piece), dim, index), piece
 
 
-def _diagonal_scatter(k: Back, y, x: Like, src: Like, offset, dim1, dim2):
+def _diagonal_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, offset, dim1, dim2):
     piece = torch.diagonal(y, offset, dim1, dim2)
     return torch.diagonal_scatter(y, torch.zeros_like(piece), offset, dim1, dim2), piece
 
 
-def _movedim(k: Back, y, x: Like, source, destination):
+def _movedim(k: AdjointContext, y, x: ShapeRef, source, destination):
     return torch.movedim(y, destination, source)
 
 
-def _diagonal(k: Back, y, x: Like, offset, dim1, dim2):
+def _diagonal(k: AdjointContext, y, x: ShapeRef, offset, dim1, dim2):
     return torch.diagonal_scatter(k.zeros(y, x), y, offset, dim1, dim2)
 
 
-def _diff(k: Back, y, x: Like, n, dim):
+def _diff(k: AdjointContext, y, x: ShapeRef, n, dim):
     for _ in range(n):
         edge = torch.zeros_like(torch.narrow(y, dim, 0, 1))
         y = -torch.diff(torch.cat([edge, y, edge], dim), 1, dim)
@@ -160,7 +160,7 @@ def _from_the_front(parts: dict, number: int) -> dict:
     return found
 
 
-def join(k: Back, function, parts: dict, x: Like, *args):
+def join(k: AdjointContext, function, parts: dict, x: ShapeRef, *args):
     """The adjoint of a split into parts, from {part: y}; parts that nothing reads are zeros."""
     dim = args[-1] if args else 1
     number = _number(function, args[0])

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .places import Shape, Support, kept, of_windows
 
 
@@ -29,15 +29,15 @@ class Mask(Twin):
     additive = ("other",)
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         return x * self.keep if self.other is None else torch.where(self.keep, x, self.other)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.keep
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         if self.other is None:
             return None
         return torch.where(self.keep, torch.zeros_like(self.other), self.other)
@@ -48,7 +48,7 @@ class Mask(Twin):
 
 
 @dataclass(frozen=True)
-class Pick(Mask):
+class Masked(Mask):
     """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there.
 
     The twin of one operand of where, masked_fill and maximum.
@@ -56,10 +56,10 @@ class Pick(Mask):
 
     kind = "mask"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.where(self.keep, k.lift(x, self.lift), 0.0 if self.other is None else self.other)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = torch.where(self.keep, y, 0.0)
         return k.fold(y, x, self.lift) if self.grows else y
 
@@ -75,10 +75,10 @@ class Slope(Twin):
     slope: Any = state("gate")
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x * self._factor(x)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y * self._factor(y)
 
     def _factor(self, x):
@@ -103,17 +103,17 @@ class Gate(Twin):
     additive = ("offset",)
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         if self.offset is None:
             return x * self.factor
         return torch.addcmul(self.offset, x, self.factor)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.factor
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -143,10 +143,10 @@ class Divide(Twin):
     grows: bool = False
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift) / self.denominator
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y / self.denominator
         return k.fold(y, x, self.lift) if self.grows else y
 
@@ -192,12 +192,12 @@ class Select(Twin):
     channels_last: bool = False
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if self.dims == 1 and not self.channels_last:
             return torch.gather(x, -1, k.spread(self.index, self.rank))
         return self._gathered(x, self._spread(k))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if not self.channels_last:
             zeros = k.zeros(y, x).flatten(-self.dims)
             return k.reshape(zeros.scatter_add(-1, self._spread(k), self.flat(y)), x)
@@ -219,7 +219,7 @@ class Select(Twin):
         picked = picked.transpose(-1, -2) if self.channels_last else picked
         return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
 
-    def _spread(self, k: Probes):
+    def _spread(self, k: ForwardContext):
         return k.spread(self.flat(self.index), None if self.rank is None else self.rank - self.dims + 1)
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
@@ -237,10 +237,10 @@ class Gather(Twin):
     rank: int | None = None
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.gather(x, self.dim, k.spread(self.index, self.rank))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.zeros(y, x).scatter_add(self.dim, k.spread(self.index, self.rank), y)
 
 
@@ -261,7 +261,7 @@ class Unpool(Twin):
     rank: int | None = None
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index, blank = (k.spread(v.flatten(-self.dims), rank) for v in (self.index, self.blank))
         kept = x if self.keep is None else torch.where(self.keep, x, 0.0)
@@ -270,7 +270,7 @@ class Unpool(Twin):
             -1, [self.blank.size(d) for d in range(-self.dims, 0)]
         )
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index = k.spread(self.index.flatten(-self.dims), rank)
         back = k.reshape(torch.gather(y.flatten(-self.dims), -1, index), x)
@@ -278,17 +278,17 @@ class Unpool(Twin):
 
 
 @dataclass(frozen=True)
-class Choose(Twin):
+class Where(Twin):
     """y1 = a1 where the first operand won, b1 elsewhere (maximum, minimum, where): two inputs, one mask."""
 
     keep: Any = state("mask")
     lifts: tuple = (0, 0)
     elementwise = True
 
-    def apply(self, k: Probes, a, b):
+    def apply(self, k: ForwardContext, a, b):
         return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(
             torch.where(self.keep, 0.0, y), b, self.lifts[1]
         )
@@ -306,10 +306,10 @@ class Average(Twin):
     lifts: tuple = (0, 0)
     elementwise = True
 
-    def apply(self, k: Probes, a1, b1):
+    def apply(self, k: ForwardContext, a1, b1):
         return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         y = y * 0.5
         return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
 
@@ -328,12 +328,12 @@ class TangentProduct(Twin):
     additive = ("offset",)
     elementwise = True
 
-    def apply(self, k: Probes, a1, b1):
+    def apply(self, k: ForwardContext, a1, b1):
         y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a
         return y if self.offset is None else y - self.offset
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
 
-    def constant(self, k: Back, a: Like, b: Like):
+    def constant(self, k: AdjointContext, a: ShapeRef, b: ShapeRef):
         return None if self.offset is None else -self.offset

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 from .places import Shape, Support, holds_node
 
 
-def put_back(k: Back, y, x: Like, key: tuple):
+def put_back(k: AdjointContext, y, x: ShapeRef, key: tuple):
     """The transpose of x -> x[key], for probes with K in front."""
     sizes = x.sizes()
     if not all(v is None or v is Ellipsis or isinstance(v, (int, slice)) for v in key):
@@ -36,7 +36,7 @@ def _cuts(key: tuple, rank: int) -> list[Any]:
     return [*key[:where], *[slice(None)] * (rank - taken), *rest]
 
 
-def _by_slices(k: Back, y, sizes: list, cuts: list):
+def _by_slices(k: AdjointContext, y, sizes: list, cuts: list):
     for place, cut in _backwards(cuts):
         if cut is None:
             y = y.squeeze(place)
@@ -74,7 +74,7 @@ def _blank(y, dim: int, size, rank: int):
     return y.new_zeros([size if d == dim else y.size(d) for d in range(rank)])
 
 
-def _by_places(k: Back, y, x: Like, key: tuple):
+def _by_places(k: AdjointContext, y, x: ShapeRef, key: tuple):
     """Through the place of every entry: any index, repeated ones too."""
     sizes = x.sizes()
     count = sizes[0]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .contraction import free_letter, terms
 from .contraction import transpose as transposed_einsum
 from .convolution import of_convolution
@@ -41,17 +41,17 @@ class Conv(Twin):
     per_channel = True
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if not self.batched:
             return self.function(x, self.weight, self.bias, **self.options)
         return k.split(self.function(k.merge(x), self.weight, self.bias, **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         merged = k.merge(y) if self.batched else y
         x2 = transposed_convolution(k, self.function, merged, x, self.weight, self.options)
         return k.split(x2) if self.batched else x2
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return (
             None if self.bias is None else self.bias.reshape([-1] + [1] * (x.ndim - 2 + (not self.batched)))
         )
@@ -73,13 +73,13 @@ class Dense(Twin):
     adds = "bias"
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.nn.functional.linear(x, self.weight, self.bias)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return torch.matmul(y, self.weight)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.bias
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
@@ -95,10 +95,10 @@ class MatmulLeft(Twin):
     kind = "matmul"
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.matmul(self.left, k.lift(x, self.lift))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(self.left.transpose(-2, -1), y), x, self.lift)
 
 
@@ -111,10 +111,10 @@ class MatmulRight(Twin):
     kind = "matmul"
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.matmul(k.lift(x, self.lift), self.right)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(y, self.right.transpose(-2, -1)), x, self.lift)
 
 
@@ -129,14 +129,14 @@ class Einsum(Twin):
     operands: tuple = state("gate")
     at: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         inputs, output = terms(self.equation)
         letter = free_letter(self.equation)
         given = [letter + t if i == self.at else t for i, t in enumerate(inputs)]
         operands = [x if i == self.at else v for i, v in enumerate(self.operands)]
         return torch.einsum(",".join(given) + "->" + letter + output, operands)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         """Put y in the place of x.
 
         An index that x alone has is spread again; an index that x repeats is put on its diagonal.
@@ -163,7 +163,7 @@ class BatchNorm(Twin):
     per_channel = True
     elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
         y = torch.nn.functional.batch_norm(
             k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps
@@ -173,11 +173,11 @@ class BatchNorm(Twin):
     def homogeneous(self) -> BatchNorm:
         return self
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         zeros = torch.zeros_like(self.mean)
         return k.split(F.batch_norm(k.merge(y), zeros, self.var, self.weight, None, False, 0.0, self.eps))
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         scale = (
             torch.rsqrt(self.var + self.eps)
             if self.weight is None
@@ -200,12 +200,12 @@ class Resample(Twin):
     batched: bool = True
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if not self.batched:
             return self.function(x, **self.options)
         return k.split(self.function(k.merge(x), **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return transposed_resampling(k, self.function, self.options, y, x)
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
@@ -219,7 +219,7 @@ class Rearrange(Resample):
     Every entry of y1 is an entry of x1, or a sum of entries.
     """
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.split(_REARRANGED[self.function](k.merge(y), x, **self.options))
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
@@ -238,19 +238,19 @@ class Pad(Twin):
     adds = "padding"
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if self.mode == "constant":
             return torch.nn.functional.pad(x, self.pad, "constant", self.value)
         if not self.batched:
             return torch.nn.functional.pad(x, self.pad, self.mode)
         return k.split(torch.nn.functional.pad(k.merge(x), self.pad, self.mode))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if self.mode == "constant":
             return F.pad(y, [-p for p in self.pad])
         return fold_back(y, x, self.pad, self.mode)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         if self.mode != "constant" or self.value is None or self.value == 0:
             return None
         return F.pad(k.blank(x), self.pad, "constant", self.value)
@@ -267,11 +267,11 @@ class Sample(Twin):
     options: dict = field(default_factory=dict)
     keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         grid = torch.repeat_interleave(self.grid.unsqueeze(0), k.K, 0)
         return k.split(torch.nn.functional.grid_sample(k.merge(x), k.merge(grid), **self.options))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         """Multiply by the matrix of the sampling, images x places of x x places of y.
 
         It serves every mode, at the cost of its size.

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .base import Like
+from .base import ShapeRef
 from .places import Shape, Support
 
 
-def fold_back(y, x: Like, pad, mode: str):
+def fold_back(y, x: ShapeRef, pad, mode: str):
     """Fold every padded axis back, the last one first.
 
     ``pad`` counts from the last axis: before, behind, before, behind, ...

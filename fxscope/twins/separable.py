@@ -15,7 +15,7 @@ import torch.fx as fx
 import torch.nn.functional as F
 
 from ..graph.ir import stands_for_sizes
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 from .places import Shape, Support, Table, holds_node, kept
 
 # {option: what it is on an axis of size one}
@@ -31,7 +31,7 @@ _SPATIAL = {
 _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 
 
-def transpose(k: Back, function: Callable, options: dict, y, x: Like):
+def transpose(k: AdjointContext, function: Callable, options: dict, y, x: ShapeRef):
     """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
     spatial = _SPATIAL.get(function) or x.ndim - 2
     if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
@@ -47,7 +47,7 @@ def transpose(k: Back, function: Callable, options: dict, y, x: Like):
     return y
 
 
-def _spread_mean(y, x: Like, spatial: int):
+def _spread_mean(y, x: ShapeRef, spatial: int):
     """The transpose of a global mean."""
     sizes = [x.size(d) for d in range(x.ndim - spatial, x.ndim)]
     count = sizes[0]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...emit.pipeline import canonical
 from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure
 from ...frontend.unchanged import leaves_unchanged
+from ...passes.attempts import canonical
 from ..interpreter import interpret
 from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
 

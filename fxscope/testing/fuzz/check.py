@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from ...emit.pipeline import tensors_of, transform
+from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import LinearInterpreter, interpret
+from ...passes.outputs import tensors_of
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 

@@ -1,0 +1,159 @@
+"""What a run on the example tells: whether the traced graph is the model, and where results lie in memory."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from ..errors import LawBroken, TraceFailure
+from ..frontend.example import Example
+from ..frontend.unchanged import unchanged
+from ..graph.assumptions import CONDITION, KEY, assumptions, batch_of, input_names
+from .canonicalize import Decide
+from .outputs import tensors_of
+
+_log = logging.getLogger("fxscope")
+
+
+def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
+    """Raise ``LawBroken`` unless the graph computes what the untouched model computes on the example (law 1).
+
+    Both run in the model's mode and under one seed, and its buffers are restored. Shapes are written on the
+    nodes.
+    """
+    with torch.no_grad():
+        with unchanged(model):
+            got = _ran(gm, model, example)
+        with unchanged(model):  # the same state, and the same draws
+            expected = example.call(model)
+    traced, own = tensors_of(got), tensors_of(expected)
+    if len(traced) != len(own):
+        raise LawBroken(
+            f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives"
+            f" {len(own)}: a Python-side state or a branch is lost in tracing"
+        )
+    for a, b in zip(traced, own):
+        _compare(type(model).__name__, a, b)
+
+
+def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
+    """The output of the graph; raises ``TraceFailure`` if the graph fails where the model runs."""
+    try:
+        return _Recorder(gm).run(*example.clone().tensors())
+    except Exception as error:
+        example.call(model)  # the model's own error, where it has one
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise TraceFailure(
+            f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}:"
+            f" {reason}"
+        ) from error
+
+
+def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
+    """Refuse a traced graph whose output is further from the model's than rounding explains."""
+    if not expected.is_floating_point() and not expected.is_complex():
+        traced, expected = traced.double(), expected.double()  # booleans have no difference
+    same_shape = traced.shape == expected.shape
+    atol = 1e-5 * float(expected.abs().nan_to_num().max()) if expected.numel() else 0.0
+    comparable = same_shape and traced.dtype == expected.dtype
+    if comparable and torch.allclose(traced, expected, rtol=1e-4, atol=atol, equal_nan=True):
+        return
+    difference = (traced - expected).abs().max().item() if same_shape else float("nan")
+    raise LawBroken(
+        f"the traced graph of {name} does not compute what the model computes: outputs differ by"
+        f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
+        " a view, a Python-side state or a value-dependent branch is lost in tracing"
+    )
+
+
+class _Recorder(fx.Interpreter):
+    """Runs the canonical graph once and leaves every tensor's meta form on its node."""
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if isinstance(value, torch.Tensor):
+            node.meta["val"] = torch.empty_like(value, device="meta")
+        return value
+
+
+def settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
+    """Drop the assumption that the batch is not 1 if a run on one image confirms the graph.
+
+    Such an assumption exists if an operator asked whether the batch is 1. If the example has one image, its
+    own run has shown it. The assumption stays in train mode, where the two runs are not compared.
+    """
+    known = assumptions(gm)
+    if not any(a.doubtful for a in known) or any(m.training for m in model.modules()):
+        return
+    batched = {s.input for a in known if a.kind == CONDITION for s in a.value.sizes()}
+    named = zip(input_names(gm), example.tensors())
+    several = any(value.shape[0] != 1 for name, value in named if name in batched)
+    if several and not _holds_for_one(gm, model, example, batched):
+        return
+    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
+    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+
+
+def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
+    """Whether the graph computes the model on the first image alone."""
+    cut = iter([name in batched for name in input_names(gm)])
+
+    def first(value: Any) -> Any:
+        return value[:1] if isinstance(value, torch.Tensor) and next(cut) else value
+
+    try:
+        check_trace(gm, model, Example(*pytree.tree_map(first, (example.args, example.kwargs))))
+    except Exception as error:  # the model's own on one image, too
+        _log.debug("%s is another function of one image: %s", type(model).__name__, error)
+        return False
+    return True
+
+
+def decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
+    """A function that runs the graph on the example and looks at memory.
+
+    For each (call, argument) it tells whether the result shares the memory of the argument, and whether the
+    argument is contiguous.
+    """
+
+    def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
+        looker = _Looker(gm, asked)
+        with torch.no_grad(), unchanged(model):
+            try:
+                looker.run(*example.clone().tensors())
+            except Exception as error:
+                raise TraceFailure(
+                    f"the traced graph of {type(model).__name__} does not run on the example:"
+                    f" {type(error).__name__}: {error}"
+                ) from error
+        return looker.told
+
+    return decide
+
+
+class _Looker(fx.Interpreter):
+    """Runs a graph with its writes, on copies of their targets, and looks where results lie in memory."""
+
+    def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
+        super().__init__(gm)
+        self.asked, self.told = asked, {}
+
+    def run_node(self, node: fx.Node) -> Any:
+        value = super().run_node(node)
+        if node.op == "get_attr" and isinstance(value, torch.Tensor):
+            return value.clone()
+        results = tensors_of(value)
+        for call, argument in self.asked:
+            if call is node:
+                given = self.env[argument]
+                shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
+                self.told[call, argument] = (
+                    shared,
+                    isinstance(given, torch.Tensor) and given.is_contiguous(),
+                )
+        return value
