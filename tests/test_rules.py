@@ -15,7 +15,7 @@ from fxscope.errors import UnknownRank
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
-from fxscope.testing.samples import Case, name_of
+from fxscope.testing.samples import RuleCase, name_of
 
 D = torch.float64
 TOLERANCE = 1e-9
@@ -88,7 +88,7 @@ def test_every_rule_has_samples_or_a_reason():
 @pytest.mark.parametrize("rule, sample, variant", list(cases()))
 def test_transposed(rule, sample, variant):
     """Law 5 for the adjoint, law 8 for the constants, and record, replay and pullback against filter and adjoint."""
-    case = Case(rule, sample)
+    case = RuleCase(rule, sample)
     model = case.target()
     program = program_of(model, policy=_policy(rule, variant), example_inputs=(case.x0,))
     filter, adjoint, record, replay, pullback = (
@@ -109,7 +109,7 @@ def test_transposed(rule, sample, variant):
     )
 
 
-def check_transposed(program, case: Case, filter, adjoint, record, replay, pullback, broken: str = ""):
+def check_transposed(program, case: RuleCase, filter, adjoint, record, replay, pullback, broken: str = ""):
     x0, u = case.x0, case.probes.flatten(0, 1)
     fu = filter(x0, u)
     rng = torch.Generator().manual_seed(1)
@@ -127,7 +127,7 @@ def check_transposed(program, case: Case, filter, adjoint, record, replay, pullb
 
 @pytest.mark.parametrize("rule, sample, variant", list(cases()))
 def test_laws(rule, sample, variant):
-    case = Case(rule, sample)
+    case = RuleCase(rule, sample)
     model = case.target()
     pair, filter, residual = graphs(model, _policy(rule, variant), case.x0, draws=sample.draws)
     law, reason = BROKEN.get((rule.name, variant), ("", ""))
@@ -137,7 +137,7 @@ def test_laws(rule, sample, variant):
         assert laws.law_6(filter, _seeded(model) if sample.draws else model, case.x0, case.probes[0]) < bound
 
 
-def check_laws(case: Case, model, pair, filter, residual, broken: str = ""):
+def check_laws(case: RuleCase, model, pair, filter, residual, broken: str = ""):
     """Laws 1, 2, 3, 4, 9 and 11; 1 and 2 also on zeros, kinks and large values. ``broken`` names the one that must fail."""
     u, v, _ = case.probes
     exact = _seeded(model) if case.sample.draws else model
@@ -152,10 +152,10 @@ def check_laws(case: Case, model, pair, filter, residual, broken: str = ""):
     assert laws.law_11(pair, case.x0, case.probes, lambda y: y[1], images=_images(case)) < TOLERANCE
 
 
-def _images(case: Case) -> bool:
+def _images(case: RuleCase) -> bool:
     """Whether the sample's batch can be taken apart: not where another tensor has the batch's size."""
     sizes = {tuple(t.shape[:1]) for t in case.tensors.values() if t.dim() == len(case.sample.shape)}
-    return case.sample.images and (case.sample.shape[0],) not in sizes
+    return case.sample.independent_batch and (case.sample.shape[0],) not in sizes
 
 
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample. is deprecated")
@@ -164,7 +164,7 @@ def test_spellings_agree(rule):
     """Law 12, and that every spelling is run by some sample."""
     covered = set()
     for sample in rule.samples:
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         first = None
         for label, network, key in case.spellings():
             pair, filter = graphs(network, None, case.x0, ("pair", "filter"), sample.draws)
@@ -205,7 +205,7 @@ class Mixing(nn.Module):
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_laws_behind_a_convolution(rule):
     sample = next((s for s in rule.samples if s.spellings != ()), None)
-    case = Case(rule, sample)
+    case = RuleCase(rule, sample)
     for preset in ("freeze", "detach", "taylor"):
         model = case.target(Mixing(sample.shape, sample.positive))
         pair, filter, residual = graphs(model, preset, case.x0, draws=sample.draws)
@@ -220,7 +220,7 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
     for sample in rule.samples:
         if sample.spellings == ():
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         (pair,) = graphs(case.target(), None, case.x0, ("pair",), sample.draws)
         for bad in (float("nan"), float("inf"), float("-inf")):
             x0 = case.x0.clone()
@@ -238,7 +238,7 @@ def scripted():
 
 @pytest.mark.parametrize("rule, sample", list(scripted()))
 def test_scripted_equals_eager(rule, sample):
-    case = Case(rule, sample)
+    case = RuleCase(rule, sample)
     for variant in _variants(rule):
         (pair,) = graphs(case.target(), _policy(rule, variant), case.x0, ("pair",))
         assert (
@@ -263,7 +263,7 @@ def test_single_precision_stays_single(rule):
             or rule.name in ("double", "to", "type_as")
         ):
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         x0 = case.x0.float()
         (pair,) = graphs(case.target().float(), None, x0, ("pair",), sample.draws)
         y0, y1 = (laws.tensors_of(y) for y in pair(x0, x0))
@@ -291,7 +291,7 @@ def test_the_factor_is_the_mean_slope(rule):
     for sample in rule.samples:
         if sample.positive or sample.call is not None:
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         (filter,) = graphs(case.target(), {rule.name: "freeze"}, x0, ("filter",))
         at = (nodes + 1) / 2
         slopes = [

@@ -22,7 +22,7 @@ from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
-from fxscope.testing.samples import Case, name_of
+from fxscope.testing.samples import RuleCase, name_of
 
 VERBS = {
     "mask": ("Masks", "An elementwise unit freezes one factor an element: $y_1 = A(x_0)\\,x_1 + c(x_0)$."),
@@ -76,7 +76,7 @@ def measure(rule: Rule) -> list[Measured]:
     return (
         []
         if sample is None
-        else [_measure(rule, Case(rule, sample), variant) for variant in test_rules._variants(rule)]
+        else [_measure(rule, RuleCase(rule, sample), variant) for variant in test_rules._variants(rule)]
     )
 
 
@@ -178,7 +178,7 @@ def _picture(rule: Rule) -> str:
     sample = next((s for s in rule.samples if s.spellings != ()), None)
     if sample is None:
         return ""
-    case = Case(rule, sample)
+    case = RuleCase(rule, sample)
     policy = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -39,7 +39,7 @@ class Sample:
     modules    the module classes that this sample builds (None: all)
     spellings  the spellings that this sample fits (names of functions and methods; None: all)
     call       (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
-    images     whether the images of a batch are independent in this call, and their number free
+    independent_batch   whether the images of a batch are independent in this call, and their number free
     draws      whether the operator draws random numbers
     """
 
@@ -51,7 +51,7 @@ class Sample:
     modules: tuple[type, ...] | None = None
     spellings: tuple[str, ...] | None = None
     call: Callable | None = None
-    images: bool = True
+    independent_batch: bool = True
     draws: bool = False
 
 

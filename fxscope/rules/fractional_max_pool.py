@@ -33,7 +33,11 @@ def _rules(n, function, indexed, module):
 
     cases = ({"kernel_size": 2, "output_size": (3,) * n}, {"kernel_size": 2, "output_ratio": (0.5,) * n})
     fixed = Sample(
-        _SHAPES[n], cases[0], tensors={"_random_samples": _between((2, 3, n))}, modules=(), images=False
+        _SHAPES[n],
+        cases[0],
+        tensors={"_random_samples": _between((2, 3, n))},
+        modules=(),
+        independent_batch=False,
     )
     yield select(
         f"fractional_max_pool{n}d",
@@ -41,7 +45,9 @@ def _rules(n, function, indexed, module):
         freeze,
         yields="values",
         input_rank=n + 2,
-        samples=(Sample(fixed.shape, fixed.kwargs, tensors=fixed.tensors, call=first, images=False),),
+        samples=(
+            Sample(fixed.shape, fixed.kwargs, tensors=fixed.tensors, call=first, independent_batch=False),
+        ),
         **FORMULA,
     )
     yield composite(
@@ -56,7 +62,7 @@ def _rules(n, function, indexed, module):
             }
         },
         input_rank=n + 2,
-        samples=(fixed, *(Sample(_SHAPES[n], k, images=False, draws=True) for k in cases)),
+        samples=(fixed, *(Sample(_SHAPES[n], k, independent_batch=False, draws=True) for k in cases)),
         **FORMULA,
     )
 

@@ -1,4 +1,4 @@
-"""The laws of one network: what each is called, says, and measures on a ``Subject``.
+"""The laws of one network: what each is called, says, and measures on a ``LawCase``.
 
 ``fxscope.verify``, ``check_rule`` and the matrix of networks all run this table. A measure gives the largest
 relative error, or a whole ``Law`` where its statement or bound depends on the network; it raises
@@ -15,10 +15,10 @@ import torch
 
 from ..emit.pipeline import tensors_of
 from . import invariance, laws
+from .case import LawCase
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest
 from .structure import emitted, first_line, tensors_in
-from .subject import Subject
 
 EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # of y0, for which the same kernels run
 HEADS = 8  # outputs whose contributions are summed; more of them say nothing new
@@ -30,23 +30,23 @@ class Check:
 
     name: str
     statement: str
-    measure: Callable[[Subject], Any]
+    measure: Callable[[LawCase], Any]
     probed: bool = True
 
 
-def law_1(s: Subject) -> Law:
+def law_1(s: LawCase) -> Law:
     if s.outputs is not None:
         raise NotChecked("outputs= names places inside the model, whose values it does not hand out")
     dtype = next((t.dtype for t in s.y0 if t.is_floating_point()), torch.float64)
     return Law("law 1", STATEMENT_1, distance(s.y0, s.exact()), EXACT.get(dtype, 1e-2))
 
 
-def law_2(s: Subject) -> float:
+def law_2(s: LawCase) -> float:
     y0, y1 = s.pair_at_x0
     return distance([b.reshape(a.shape) for a, b in zip(y0, y1, strict=True)], y0)
 
 
-def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
+def law_3(s: LawCase, a: float = 0.7, b: float = -1.3) -> float:
     """F (a u + b v) = a F u + b F v, and F 0 = 0."""
     mixed = tuple(torch.stack([a * p[0] + b * p[1], torch.zeros_like(p[0])]).flatten(0, 1) for p in s.probes)
     got = [t.unflatten(0, (2, -1)) for t in s.affine(tensors_of(s.run(s.form("filter"), *mixed)))]
@@ -55,13 +55,13 @@ def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
     return largest([zero, distance([t[0] for t in got], [a * t[0] + b * t[1] for t in each])])
 
 
-def law_4(s: Subject) -> float:
+def law_4(s: LawCase) -> float:
     return distance(
         s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)]
     )
 
 
-def law_5(s: Subject) -> float:
+def law_5(s: LawCase) -> float:
     """<F u, v> = <u, F^T v> of every probe, over the largest sum of the products' sizes."""
     outputs, given = s.affine(tensors_of(s.linear)), s.affine(tensors_in(s.cotangents))
     products = [(a * b).unflatten(0, (s.K, -1)).flatten(1) for a, b in zip(outputs, given, strict=True)]
@@ -73,7 +73,7 @@ def law_5(s: Subject) -> float:
     return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
 
 
-def law_8(s: Subject) -> Law:
+def law_8(s: LawCase) -> Law:
     """F x0 + r = y0 over all outputs, and the contributions of two places of every output."""
     f = tensors_of(s.run(s.form("filter"), *s.x))
     expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
@@ -90,7 +90,7 @@ def law_8(s: Subject) -> Law:
     )
 
 
-def _missing(s: Subject, found: Any) -> float:
+def _missing(s: LawCase, found: Any) -> float:
     """What the contributions lack; of all images together, where the images of the batch mix, or are not the
     outputs' first dimension.
     """
@@ -98,7 +98,7 @@ def _missing(s: Subject, found: Any) -> float:
     return (total.sum() - output.sum() if s.mixing or not s.batched else total - output).abs().max().item()
 
 
-def _places(s: Subject) -> list[Any]:
+def _places(s: LawCase) -> list[Any]:
     """A place in the middle of every output, and its last one; an output without the batch has no place of one image."""
     space = s.lin.F.outputs
     found: list[Any] = []
@@ -111,7 +111,7 @@ def _places(s: Subject) -> list[Any]:
     return found
 
 
-def law_8_rows(s: Subject) -> float:
+def law_8_rows(s: LawCase) -> float:
     """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K places of every image."""
     if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         raise NotChecked("the row form is about one output, of shape (B, ...)")
@@ -140,12 +140,12 @@ def _largest_finite(value: torch.Tensor) -> float:
     return value[torch.isfinite(value)].abs().max().item() or 1.0
 
 
-def law_9(s: Subject) -> Law:
+def law_9(s: LawCase) -> Law:
     graphs = [s.form(name) for name in ("pair", "filter", "residual")]
     return Law("law 9", STATEMENT_9, float(sum(len(laws.law_9(graph)) for graph in graphs)), 0.0)
 
 
-def law_11(s: Subject) -> Law:
+def law_11(s: LawCase) -> Law:
     """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images
     equal B calls.
     """
@@ -160,11 +160,11 @@ def law_11(s: Subject) -> Law:
     return Law("law 11", statement, largest([worst, *(_alone(s, b) for b in range(s.batch))]), s.bound)
 
 
-def _fixed(s: Subject) -> bool:
+def _fixed(s: LawCase) -> bool:
     return s.program.gm.meta["frontend"].get("batch", "free") != "free"
 
 
-def _not_apart(s: Subject) -> str:
+def _not_apart(s: LawCase) -> str:
     """Why the images of the batch cannot be told apart."""
     if s.batch == 1:
         return "one image was given"
@@ -173,7 +173,7 @@ def _not_apart(s: Subject) -> str:
     return s.mixing
 
 
-def _alone(s: Subject, b: int) -> float:
+def _alone(s: LawCase, b: int) -> float:
     """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for
     one image.
     """
@@ -186,8 +186,8 @@ def _alone(s: Subject, b: int) -> float:
     return distance([w[b : b + 1] if w.dim() else w for w in s.alone[0]], y1)
 
 
-def _elsewhere(reason: str) -> Callable[[Subject], Any]:
-    def measure(s: Subject) -> Any:
+def _elsewhere(reason: str) -> Callable[[LawCase], Any]:
+    def measure(s: LawCase) -> Any:
         raise NotChecked(reason)
 
     return measure

@@ -23,13 +23,13 @@ from .laws import Law, NotChecked, distance
 from .structure import emitted, mapped, tensors_in
 
 if TYPE_CHECKING:
-    from .subject import Subject
+    from .case import LawCase
 
 QUOTIENT = 1e-5  # bound where only differences of values are an oracle
 STEPS = (1e-4, 1e-5, 1e-6)  # of the central differences, over the largest value of x0
 
 
-def law_6(s: Subject) -> Law:
+def law_6(s: LawCase) -> Law:
     """F v against torch's derivative of the untouched model.
 
     Of the program itself where the policy is "taylor" or every rule on its tape is piecewise linear; else of
@@ -73,7 +73,7 @@ def law_6(s: Subject) -> Law:
     return Law("law 6", statement, error, bound)
 
 
-def _left_out(s: Subject, program: Program) -> str:
+def _left_out(s: LawCase, program: Program) -> str:
     """The names of the outputs that do not depend on the probe: a frozen one is no derivative, but under "taylor"."""
     constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
     return ", ".join(map(repr, constant))
@@ -103,7 +103,7 @@ def _exact(record: Any) -> bool:
     return linear and not (gated and rule.verb in ("product", "linear"))
 
 
-def foreign(s: Subject) -> list[str]:
+def foreign(s: LawCase) -> list[str]:
     """Operators that the model calls and torch does not define: of their derivative it may know nothing."""
     with _Called() as called:
         s.exact()
@@ -146,13 +146,13 @@ def _error(program: Program, got: list[torch.Tensor], expected: tuple[torch.Tens
     return distance([g.reshape(e.shape) for g, e in zip(found, exact)], exact)
 
 
-def _tangent(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+def _tangent(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """torch.func's derivative; by reverse derivatives alone where an operator has no forward one."""
     with s.calm():
         return laws.jacobian_vector_product(_function(s), s.x, v)
 
 
-def _transposed(s: Subject, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
+def _transposed(s: LawCase, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
     """The largest error of F^T u against reverse differentiation; None where torch cannot, or warns that it
     does not know the derivative.
     """
@@ -171,7 +171,7 @@ def _transposed(s: Subject, program: Program, v: tuple[torch.Tensor, ...]) -> fl
     return distance(pulled, list(found))
 
 
-def _differences(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+def _differences(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
     """Central differences of the model's values along v, where two steps of them agree; None where none
     do.
     """
@@ -194,7 +194,7 @@ def _differences(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
     return None
 
 
-def _function(s: Subject) -> Callable:
+def _function(s: LawCase) -> Callable:
     """The untouched model's outputs as a function of the probed inputs, or of the embedding of its tokens.
 
     Where the probe enters or the outputs lie inside the network, it is the traced graph, of which law 1
@@ -208,7 +208,7 @@ def _function(s: Subject) -> Callable:
     return lambda *x: tuple(tensors_of(_Replaced(s.program.gm, dict(zip(nodes, x))).run(*s.args)))
 
 
-def _of_inputs(s: Subject, nodes: list[fx.Node]) -> Callable:
+def _of_inputs(s: LawCase, nodes: list[fx.Node]) -> Callable:
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     values, spec = pytree.tree_flatten((s.example.args, s.example.kwargs))
     tensors = [i for i, v in enumerate(values) if isinstance(v, torch.Tensor)]
@@ -226,7 +226,7 @@ def _of_inputs(s: Subject, nodes: list[fx.Node]) -> Callable:
     return run
 
 
-def _of_embedding(s: Subject, path: str) -> Callable:
+def _of_embedding(s: LawCase, path: str) -> Callable:
     def run(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         handle = s.model.get_submodule(path).register_forward_hook(lambda module, inputs, output: x)
         try:

@@ -15,12 +15,12 @@ from .laws import NotChecked, distance, largest
 from .structure import emitted, first_line, mapped, mapped_example, tensors_in
 
 if TYPE_CHECKING:
-    from .subject import Subject
+    from .case import LawCase
 
 GROWN = ((2, 4), (8, 16), (32, 64))  # by how much the spatial sizes grow; the first that the model takes
 
 
-def batch(s: Subject) -> float:
+def batch(s: LawCase) -> float:
     """The first image's F and r, from the program of that image alone and from the program of a batch, and
     the images of the batch differ.
     """
@@ -64,7 +64,7 @@ def batch(s: Subject) -> float:
     return largest(errors)
 
 
-def size(s: Subject) -> float:
+def size(s: LawCase) -> float:
     """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and there the F of a program that was
     made for it.
     """
@@ -79,7 +79,7 @@ def size(s: Subject) -> float:
         raise NotChecked(f"the graph refuses another size: {first_line(error)}") from error
 
 
-def _at_size(s: Subject, larger: Example) -> list[float]:
+def _at_size(s: LawCase, larger: Example) -> list[float]:
     args, x = larger.tensors(), _probed(s, larger)
     probes = tuple(s.random(*t.shape, like=t) for t in x)
     y0, y1 = (tensors_of(y) for y in s.run(s.form("pair"), *x, args=args))
@@ -97,7 +97,7 @@ def _at_size(s: Subject, larger: Example) -> list[float]:
     return [*errors, distance(s.run(emitted(s.remade(larger), "filter", s.model), *probes, args=args), fv)]
 
 
-def _dot(s: Subject, args: tuple, u: tuple, fu: Any) -> float:
+def _dot(s: LawCase, args: tuple, u: tuple, fu: Any) -> float:
     """The dot test of one probe."""
     v = mapped(lambda t: s.random(*t.shape, like=t), fu)
     pulled = s.run(s.form("adjoint"), v, args=args)
@@ -107,7 +107,7 @@ def _dot(s: Subject, args: tuple, u: tuple, fu: Any) -> float:
     return abs(left - right) / (scale if scale > 0 else 1.0)
 
 
-def _larger(s: Subject) -> Example:
+def _larger(s: LawCase) -> Example:
     """The call on larger images, whose values are those of x0, repeated; the sizes are the first that the
     model takes.
     """
@@ -137,14 +137,14 @@ def _repeated(value: torch.Tensor, shape: list[int], first: int) -> torch.Tensor
     return value
 
 
-def _probed(s: Subject, example: Example) -> tuple[torch.Tensor, ...]:
+def _probed(s: LawCase, example: Example) -> tuple[torch.Tensor, ...]:
     """The tensors of another call at the probed inputs."""
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     tensors = example.tensors()
     return tuple(tensors[places.index(p.node)] for p in s.program.probes)
 
 
-def example(s: Subject) -> float:
+def example(s: LawCase) -> float:
     """F and r of the graph that was made without an example."""
     other = s.remade(None, frontend="symbolic")
     places = [n for n in other.gm.graph.nodes if n.op == "placeholder"]
@@ -155,7 +155,7 @@ def example(s: Subject) -> float:
     return _same(s, other, "without an example")
 
 
-def frontend(s: Subject) -> float:
+def frontend(s: LawCase) -> float:
     """F and r of the graph that the other frontend gives."""
     if not s.thorough:
         raise NotChecked(f"of {s.nodes} nodes, and the other frontend takes long: thorough=True asks it")
@@ -163,7 +163,7 @@ def frontend(s: Subject) -> float:
     return _same(s, s.remade(s.example, frontend=other), f"through the frontend {other!r}")
 
 
-def _same(s: Subject, other: Program, how: str) -> float:
+def _same(s: LawCase, other: Program, how: str) -> float:
     inputs = sum(n.op == "placeholder" for n in other.gm.graph.nodes)
     if inputs != len(s.args):
         raise NotChecked(f"{how} the graph takes {inputs} inputs, and the call has {len(s.args)}")
@@ -171,7 +171,7 @@ def _same(s: Subject, other: Program, how: str) -> float:
     return largest([distance(s.run(filter, *s.flat(s.probes)), s.linear), distance(s.run(residual), s.r)])
 
 
-def memory(s: Subject) -> float:
+def memory(s: LawCase) -> float:
     """F v and F^T u of a reading in every memory mode, against the graphs that run x0 themselves."""
     errors = []
     probes = tuple(p.reshape(s.K, *shape) for p, shape in zip(s.probes, s.lin.F.inputs.shapes))
@@ -190,7 +190,7 @@ def memory(s: Subject) -> float:
     return largest(errors)
 
 
-def _cotangents(s: Subject) -> Any:
+def _cotangents(s: LawCase) -> Any:
     """The cotangents as lin.F.T takes them."""
     space = s.lin.F.outputs
     return space.build(
@@ -206,7 +206,7 @@ def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:
     return [t for t in values if t.is_floating_point()]
 
 
-def forms(s: Subject) -> float:
+def forms(s: LawCase) -> float:
     """The stacked filter and adjoint, replay and pullback of a recorded state, and the row of the largest
     output.
     """
@@ -222,7 +222,7 @@ def forms(s: Subject) -> float:
     return largest([*errors, *_argmax(s)])
 
 
-def _argmax(s: Subject) -> list[float]:
+def _argmax(s: LawCase) -> list[float]:
     """The row of every image's largest output, against the row form's and F's own."""
     if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         return []

@@ -17,9 +17,9 @@ from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.interpretation import VERSION
+from .case import LawCase
 from .laws import Law
 from .structure import mapped_example
-from .subject import Subject
 
 _ABOUT_F = ("law 2", "law 3", "law 5")  # a report in which none of them was held says nothing of F
 
@@ -138,7 +138,7 @@ def verify(
     options = dict(policy=policy, inputs=inputs, outputs=outputs)
     with torch.no_grad():
         program = program_of(model, example_inputs=example, frontend=frontend, **options)
-        subject = Subject(model, program, example, K=K, seed=seed, thorough=thorough, **options)
+        subject = LawCase(model, program, example, K=K, seed=seed, thorough=thorough, **options)
         _ = subject.lin  # raises where x0 gives values that are not finite
         laws, share = subject.measured(), subject.share
     x0 = subject.args[0]

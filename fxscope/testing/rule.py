@@ -13,10 +13,10 @@ from torch import nn
 from ..emit.pipeline import program_of
 from ..frontend.example import Example
 from ..rules import Rule
+from .case import LawCase
 from .checks import CHECKS
 from .laws import Law, distance
-from .samples import Case, Network, function_of
-from .subject import Subject
+from .samples import Network, RuleCase, function_of
 
 AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # what is held at zeros, kinks and large values
 RETRACED = (
@@ -44,7 +44,7 @@ def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
     )
     worst: dict[str, float] = {}
     for number, sample in enumerate(rule.samples):
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         found = _of_spellings(case)
         if sample.spellings != ():
             model = _network(case)
@@ -79,12 +79,12 @@ def _policies(rule: Rule) -> list[str]:
     ]
 
 
-def _of_policy(case: Case, model: nn.Module, policy: str, first: bool) -> list[Law]:
+def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
     """All laws at the plain input, and those of single values at the points where units are apt to fail."""
     example = Example((case.x0,))
     with torch.no_grad():
         program = program_of(model, policy=policy, example_inputs=example)
-        subject = Subject(model, program, example, policy=policy, thorough=first)
+        subject = LawCase(model, program, example, policy=policy, thorough=first)
         names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
         found = [_said(law, f"policy {policy}") for law in subject.measured(names)]
         for name, x0 in case.points().items():
@@ -99,7 +99,7 @@ def _said(law: Law, where: str) -> Law:
     return Law(law.name, f"{law.statement}; {where}", law.error, law.bound, law.skipped)
 
 
-def _finite(subject: Subject, x0: torch.Tensor) -> bool:
+def _finite(subject: LawCase, x0: torch.Tensor) -> bool:
     """Whether the operator itself is finite at a point; one that refuses it is not."""
     try:
         values = subject.runs(Example((x0,)), "there")
@@ -108,14 +108,14 @@ def _finite(subject: Subject, x0: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in values)
 
 
-def _of_spellings(case: Case) -> list[Law]:
+def _of_spellings(case: RuleCase) -> list[Law]:
     """Law 12: every spelling that runs gives the F of the first one, and laws 1 and 2 of each."""
     found: list[Law] = []
     first: Any = None
     example = Example((case.x0,))
     for label, network, _ in case.spellings():
         with torch.no_grad():
-            subject = Subject(network, program_of(network, example_inputs=example), example)
+            subject = LawCase(network, program_of(network, example_inputs=example), example)
             found += [_said(law, label) for law in subject.measured(("law 1", "law 2"))]
             first = subject.linear if first is None else first
             found.append(
@@ -129,7 +129,7 @@ def _of_spellings(case: Case) -> list[Law]:
     return found
 
 
-def _network(case: Case) -> nn.Module:
+def _network(case: RuleCase) -> nn.Module:
     """The operator in its canonical spelling: a Python function of one's own is one node of the graph."""
     target = case.rule.target
     own = isinstance(target, FunctionType) and not target.__module__.startswith("torch.")

@@ -24,7 +24,7 @@ class Network(nn.Module):
     """
 
     def __init__(
-        self, case: Case, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
+        self, case: RuleCase, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
     ):
         super().__init__()
         self.function, self.sample, self.rule, self.by_keyword = function, case.sample, case.rule, by_keyword
@@ -66,7 +66,7 @@ def is_constant(rule: Rule) -> bool:
 class Module(nn.Module):
     """A module of torch.nn, whose forward may take constants besides x."""
 
-    def __init__(self, case: Case, module: nn.Module):
+    def __init__(self, case: RuleCase, module: nn.Module):
         super().__init__()
         self.module, self.around = module, is_constant(case.rule)
         self.extra = [n for n in inspect.signature(module.forward).parameters if n in case.tensors]
@@ -79,7 +79,7 @@ class Module(nn.Module):
         return y + x if self.around else y
 
 
-class Case:
+class RuleCase:
     """One rule on one sample: inputs, and the operator as a network in every spelling."""
 
     def __init__(self, rule: Rule, sample: Sample):

@@ -33,7 +33,18 @@ from .frozen import (
     Unpool,
     Window,
 )
-from .linear import BatchNorm, Conv, Dense, Einsum, MatmulLeft, MatmulRight, Pad, Rearrange, Resample, Sample
+from .linear import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Einsum,
+    GridSample,
+    MatmulLeft,
+    MatmulRight,
+    Pad,
+    Rearrange,
+    Resample,
+)
 
 __all__ = [
     "Add",
@@ -51,6 +62,7 @@ __all__ = [
     "Expand",
     "Gate",
     "Gather",
+    "GridSample",
     "Identity",
     "Index",
     "Item",
@@ -68,7 +80,6 @@ __all__ = [
     "Repeat",
     "Resample",
     "Reshape",
-    "Sample",
     "Select",
     "Slope",
     "Stack",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import FxscopeError
 from ...graph.interpretation import KEY, VERSION, of
-from .apart import LIMIT, measure_apart
+from .subprocess_run import LIMIT, measure_in_subprocess
 from .suites import SUITES, members
 from .table import one_line, write_docs
 
@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
                 "name": name,
                 KEY: VERSION,
                 "versions": versions(options.suite),
-                **measure_apart(options.suite, name, options.exports, options.limit),
+                **measure_in_subprocess(options.suite, name, options.exports, options.limit),
             }
             if path is not None:
                 write(path, finished)

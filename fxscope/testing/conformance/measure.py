@@ -20,9 +20,9 @@ from ...frontend.example import Example
 from ...frontend.symbolic import check_model
 from ...graph.ir import info
 from ...rules import registry
+from ..case import LawCase
 from ..precision import Widened
 from ..randomize import randomize
-from ..subject import Subject
 
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
 def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, Any]:
     program = program_of(model, example_inputs=example)
     frontend = program.gm.meta["frontend"]
-    subject = Subject(model, program, example, thorough=False)
+    subject = LawCase(model, program, example, thorough=False)
     _ = subject.lin  # raises where x0 gives values that are not finite
     found = subject.measured()
     errors = {law.name.removeprefix("law "): round_(law.error) for law in found if not law.skipped}

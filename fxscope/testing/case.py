@@ -35,7 +35,7 @@ LARGE = 300
 DRAWS = 7  # the seed under which every graph and the model itself run
 
 
-class Subject:
+class LawCase:
     """The emitted graphs of one network with its inputs bound: functions of the probes alone.
 
     K probes, B images. Whatever is random is drawn under one seed by the model and by every graph, and
@@ -85,7 +85,7 @@ class Subject:
         """The recorded interpreter."""
         return self.reading("record")
 
-    def at(self, x0: torch.Tensor) -> Subject:
+    def at(self, x0: torch.Tensor) -> LawCase:
         """The same graphs at another x0 of the same shape, where the model takes one tensor and the probe
         enters there.
         """

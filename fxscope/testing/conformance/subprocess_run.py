@@ -17,7 +17,9 @@ LIMIT = 900
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def measure_apart(suite: str, name: str, exports: bool = False, limit: float = LIMIT) -> dict[str, Any]:
+def measure_in_subprocess(
+    suite: str, name: str, exports: bool = False, limit: float = LIMIT
+) -> dict[str, Any]:
     """``measure`` of one member of a suite in a fresh process, ended after ``limit`` seconds; the line has the process's peak memory as well.
 
     The processes are forked from a server that has imported torch and nothing else, so that a start costs the imports of the suite's package alone.
