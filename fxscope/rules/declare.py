@@ -81,6 +81,7 @@ class Rule:
     rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
     unsampled  why the rule has no samples; "" where it has
     derivative  where torch's own derivative is not exact: how near it is, and why
+    breaks     {variant: (law, reason)} of a law that the variant breaks by its definition
     """
 
     name: str
@@ -109,6 +110,7 @@ class Rule:
     rounding: str = ""
     unsampled: str = ""
     derivative: tuple[float, str] | None = None
+    breaks: dict[str, tuple[str, str]] = field(default_factory=dict)
     formula: str = ""
     source: str = ""
     file: str = ""

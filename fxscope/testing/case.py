@@ -9,7 +9,7 @@ import copy
 import functools
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from ..frontend.example import Example
 from ..frontend.symbolic import unchanged
 from ..linop import LinearInterpreter
 from ..passes.rewrite import Program, leaves
+from .checks import CHECKS, Check
 from .laws import Law, NotChecked, distance
 from .structure import first_line, mapped, mapped_example
 
@@ -270,12 +271,8 @@ class LawCase:
         if len(alone) != len(cut) or distance(alone, cut) > max(self.bound, 1e-9):
             raise NotChecked("the model itself gives an image another output alone than inside a batch")
 
-    def measured(self, only: tuple[str, ...] | None = None) -> tuple[Law, ...]:
-        """Every law with its largest error, or with the reason why it does not apply; ``only`` those of these
-        names.
-        """
-        from .checks import CHECKS
-
+    def measured(self, only: Container[str] | None = None) -> tuple[Law, ...]:
+        """Every law with its largest error, or the reason why it does not apply; with ``only``, these laws."""
         return tuple(self._held(check) for check in CHECKS if only is None or check.name in only)
 
     def laws(self) -> dict[str, Callable[[], float]]:
@@ -286,29 +283,25 @@ class LawCase:
             if not law.skipped
         }
 
-    def _held(self, check: Any) -> Law:
+    def _held(self, check: Check) -> Law:
         if check.probed and not all(x.is_floating_point() for x in self.x):
-            return Law(
-                check.name,
-                check.statement,
-                float("nan"),
-                self.bound,
-                f"the probed place holds {self.x[0].dtype}, of which there is no linear part",
+            return self._skipped(
+                check, f"the probed place holds {self.x[0].dtype}, of which there is no linear part"
             )
         try:
-            found = check.measure(self)
+            with torch.no_grad():
+                found = check.measure(self)
         except NotChecked as reason:
-            return Law(check.name, check.statement, float("nan"), self.bound, str(reason))
+            return self._skipped(check, str(reason))
         except FxscopeError as error:
-            return Law(check.name, check.statement, float("nan"), self.bound, f"refused: {first_line(error)}")
-        except Exception as error:  # a graph that does not run holds no law
-            return Law(
-                check.name,
-                f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}",
-                float("inf"),
-                self.bound,
-            )
+            return self._skipped(check, f"refused: {first_line(error)}")
+        except Exception as error:  # a law does not hold in a graph that does not run
+            said = f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}"
+            return Law(check.name, said, float("inf"), self.bound)
         return found if isinstance(found, Law) else Law(check.name, check.statement, float(found), self.bound)
+
+    def _skipped(self, check: Check, reason: str) -> Law:
+        return Law(check.name, check.statement, float("nan"), self.bound, reason)
 
     def exports(self) -> list[str]:
         """The file forms that hold what the filter gives."""

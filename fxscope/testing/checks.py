@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..emit.pipeline import tensors_of
 from . import invariance, laws
-from .case import LawCase
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest
 from .structure import emitted, first_line, tensors_in
+
+if TYPE_CHECKING:
+    from .case import LawCase
 
 EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # of y0, for which the same kernels run
 HEADS = 8  # outputs whose contributions are summed; more of them say nothing new
@@ -174,16 +176,20 @@ def _not_apart(s: LawCase) -> str:
 
 
 def _alone(s: LawCase, b: int) -> float:
-    """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for
-    one image.
+    """One image and each of its probes in a call of their own.
+
+    A graph that holds for one batch size is made again for one image.
     """
     one = s.image(b)
     pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
-    try:
-        y1 = tensors_of(s.run(pair, *(p[0, b : b + 1] for p in s.probes), args=one.tensors())[1])
-    except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
-        raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
-    return distance([w[b : b + 1] if w.dim() else w for w in s.alone[0]], y1)
+    errors = []
+    for k, together in enumerate(s.alone):
+        try:
+            y1 = tensors_of(s.run(pair, *(p[k, b : b + 1] for p in s.probes), args=one.tensors())[1])
+        except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
+            raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
+        errors.append(distance([w[b : b + 1] if w.dim() else w for w in together], y1))
+    return largest(errors)
 
 
 def _elsewhere(reason: str) -> Callable[[LawCase], Any]:

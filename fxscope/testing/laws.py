@@ -121,11 +121,6 @@ def tiled(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return c.repeat(like.shape[0] // c.shape[0], *[1] * (c.dim() - 1))
 
 
-def law_12(filter: Callable, other: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
-    """Two spellings of one function give the same F."""
-    return distance(other(x0, v), filter(x0, v))
-
-
 def non_finite(pair: Callable, x0: torch.Tensor) -> int:
     """At x1 = x0: how many entries of y1 are numbers where y0 is NaN or infinite. Must be none."""
     y0, y1 = pair(x0, x0)
@@ -190,48 +185,15 @@ def law_9(gm: fx.GraphModule) -> list[str]:
     return bad
 
 
-def law_11(
-    graph: Callable,
-    x0: torch.Tensor,
-    probes: torch.Tensor,
-    output: Callable = lambda y: y,
-    images: bool = True,
-) -> float:
-    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls.
-
-    ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm, sums over a batch).
-    """
-    K, B = probes.shape[:2]
-    together = tensors_of(output(graph(x0, probes.flatten(0, 1))))
-    worst = 0.0
-    for k in range(K):
-        if not images:
-            alone = tensors_of(output(graph(x0, probes[k])))
-            worst = largest(
-                [worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))]
-            )
-            continue
+def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y) -> float:
+    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls."""
+    together, B, worst = tensors_of(output(graph(x0, probes.flatten(0, 1)))), probes.shape[1], 0.0
+    for k in range(len(probes)):
         for b in range(B):
-            alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
-            for whole, part in zip(together, alone):
-                worst = largest(
-                    [
-                        worst,
-                        (
-                            distance([whole[k * B + b : k * B + b + 1]], [part])
-                            if whole.dim()
-                            else distance([whole], [part])
-                        ),
-                    ]
-                )
+            alone = output(graph(x0[b : b + 1], probes[k, b : b + 1]))
+            parts = [w[k * B + b : k * B + b + 1] if w.dim() else w for w in together]
+            worst = largest([worst, distance(parts, alone)])
     return worst
-
-
-def _part(whole: torch.Tensor, part: torch.Tensor, k: int) -> torch.Tensor:
-    """The k-th probe's share of the outputs of all probes; a number of each probe has K alone in front."""
-    if part.dim() == 1 and part.shape[0] == 1 and whole.dim() == 1:
-        return whole[k : k + 1]
-    return whole[k * part.shape[0] : (k + 1) * part.shape[0]]
 
 
 def law_5(filter: Callable, adjoint: Callable, x0: torch.Tensor, u: torch.Tensor, v: Any) -> float:

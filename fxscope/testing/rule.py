@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -45,7 +45,7 @@ def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
     worst: dict[str, float] = {}
     for number, sample in enumerate(rule.samples):
         case = RuleCase(rule, sample)
-        found = _of_spellings(case)
+        found = [_said(law, label) for label, laws in laws_of_spellings(case) for law in laws]
         if sample.spellings != ():
             model = _network(case)
             for i, policy in enumerate(_policies(rule)):
@@ -81,17 +81,12 @@ def _policies(rule: Rule) -> list[str]:
 
 def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
     """All laws at the plain input, and those of single values at the points where units are apt to fail."""
-    example = Example((case.x0,))
-    with torch.no_grad():
-        program = program_of(model, policy=policy, example_inputs=example)
-        subject = LawCase(model, program, example, policy=policy, thorough=first)
-        names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
-        found = [_said(law, f"policy {policy}") for law in subject.measured(names)]
-        for name, x0 in case.points().items():
-            if _finite(subject, x0):
-                found += [
-                    _said(law, f"policy {policy}, x0: {name}") for law in subject.at(x0).measured(AT_POINTS)
-                ]
+    s = law_case(model, case.x0, policy, thorough=first)
+    names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
+    found = [_said(law, f"policy {policy}") for law in s.measured(names)]
+    for name, x0 in case.points().items():
+        if _finite(s, x0):
+            found += [_said(law, f"policy {policy}, x0: {name}") for law in s.at(x0).measured(AT_POINTS)]
     return found
 
 
@@ -99,34 +94,31 @@ def _said(law: Law, where: str) -> Law:
     return Law(law.name, f"{law.statement}; {where}", law.error, law.bound, law.skipped)
 
 
-def _finite(subject: LawCase, x0: torch.Tensor) -> bool:
+def _finite(s: LawCase, x0: torch.Tensor) -> bool:
     """Whether the operator itself is finite at a point; one that refuses it is not."""
     try:
-        values = subject.runs(Example((x0,)), "there")
+        values = s.runs(Example((x0,)), "there")
     except Exception:  # the operator's own checks of its arguments
         return False
     return all(bool(torch.isfinite(t).all()) for t in values)
 
 
-def _of_spellings(case: RuleCase) -> list[Law]:
-    """Law 12: every spelling that runs gives the F of the first one, and laws 1 and 2 of each."""
-    found: list[Law] = []
+def laws_of_spellings(case: RuleCase) -> Iterator[tuple[str, list[Law]]]:
+    """(spelling, laws 1 and 2, and law 12 against the first spelling) of every spelling that runs."""
     first: Any = None
-    example = Example((case.x0,))
     for label, network, _ in case.spellings():
-        with torch.no_grad():
-            subject = LawCase(network, program_of(network, example_inputs=example), example)
-            found += [_said(law, label) for law in subject.measured(("law 1", "law 2"))]
-            first = subject.linear if first is None else first
-            found.append(
-                Law(
-                    "law 12",
-                    f"every spelling gives the same F; {label}",
-                    distance(subject.linear, first),
-                    subject.bound,
-                )
-            )
-    return found
+        s = law_case(network, case.x0)
+        first = s.linear if first is None else first
+        law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
+        yield label, [*s.measured(("law 1", "law 2")), law_12]
+
+
+def law_case(model: nn.Module, x0: torch.Tensor, policy: Any = None, **options: Any) -> LawCase:
+    """A network of one operator under the laws; ``options`` are those of ``LawCase``."""
+    example = Example((x0,))
+    with torch.no_grad():
+        program = program_of(model, policy=policy, example_inputs=example)
+    return LawCase(model, program, example, policy=policy, **options)
 
 
 def _network(case: RuleCase) -> nn.Module:

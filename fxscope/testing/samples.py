@@ -79,6 +79,23 @@ class Module(nn.Module):
         return y + x if self.around else y
 
 
+def variants(rule: Rule) -> tuple[str, ...]:
+    """The variants of a rule; those of a composite rule are the presets, which choose its parts' variants."""
+    return ("freeze", "detach", "taylor") if rule.verb == "composite" else tuple(rule.variants)
+
+
+def gives_jacobian(rule: Rule, variant: str) -> bool:
+    """Whether F of this variant is the Jacobian."""
+    return variant == ("taylor" if rule.verb == "composite" else rule.presets["taylor"])
+
+
+def policy_of(rule: Rule, variant: str) -> str | dict[str, str]:
+    """The policy of a variant; "taylor" for the whole network where F is the Jacobian."""
+    if gives_jacobian(rule, variant):
+        return "taylor"
+    return variant if rule.verb == "composite" else {"default": "freeze", rule.name: variant}
+
+
 class RuleCase:
     """One rule on one sample: inputs, and the operator as a network in every spelling."""
 
@@ -89,6 +106,11 @@ class RuleCase:
         self.special = _special_values(sample.shape, rng, sample.positive)
         self.x0 = self._plain(rng)
         self.probes = torch.randn(3, *sample.shape, generator=rng, dtype=D)
+
+    @classmethod
+    def first(cls, rule: Rule) -> RuleCase | None:
+        """The first sample that fits the canonical spelling."""
+        return next((cls(rule, sample) for sample in rule.samples if sample.spellings != ()), None)
 
     def _plain(self, rng):
         x = torch.randn(self.sample.shape, generator=rng, dtype=D)
