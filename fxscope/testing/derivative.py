@@ -106,7 +106,7 @@ def _exact(record: Any) -> bool:
 def foreign(s: LawCase) -> list[str]:
     """Operators that the model calls and torch does not define: of their derivative it may know nothing."""
     with _Called() as called:
-        s.exact()
+        s.exact(s.example)
     return sorted(called.names)
 
 
