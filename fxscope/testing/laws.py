@@ -121,6 +121,11 @@ def tiled(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return c.repeat(like.shape[0] // c.shape[0], *[1] * (c.dim() - 1))
 
 
+def law_12(filter: Callable, other: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
+    """Two spellings of one function give the same F."""
+    return distance(other(x0, v), filter(x0, v))
+
+
 def non_finite(pair: Callable, x0: torch.Tensor) -> int:
     """At x1 = x0: how many entries of y1 are numbers where y0 is NaN or infinite. Must be none."""
     y0, y1 = pair(x0, x0)
@@ -185,13 +190,24 @@ def law_9(gm: fx.GraphModule) -> list[str]:
     return bad
 
 
-def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y) -> float:
-    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls."""
-    together, B, worst = tensors_of(output(graph(x0, probes.flatten(0, 1)))), probes.shape[1], 0.0
+def law_11(
+    graph: Callable,
+    x0: torch.Tensor,
+    probes: torch.Tensor,
+    output: Callable = lambda y: y,
+    images: bool = True,
+) -> float:
+    """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls.
+
+    ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm,
+    sums over a batch).
+    """
+    together, worst = tensors_of(output(graph(x0, probes.flatten(0, 1)))), 0.0
+    cuts = [slice(b, b + 1) for b in range(probes.shape[1])] if images else [slice(None)]
     for k in range(len(probes)):
-        for b in range(B):
-            alone = output(graph(x0[b : b + 1], probes[k, b : b + 1]))
-            parts = [w[k * B + b : k * B + b + 1] if w.dim() else w for w in together]
+        for cut in cuts:
+            alone = output(graph(x0[cut], probes[k, cut]))
+            parts = [w.unflatten(0, (len(probes), -1))[k][cut] if w.dim() else w for w in together]
             worst = largest([worst, distance(parts, alone)])
     return worst
 
