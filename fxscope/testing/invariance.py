@@ -17,13 +17,11 @@ from .structure import emitted, first_line, mapped, mapped_example, tensors_in
 if TYPE_CHECKING:
     from .case import LawCase
 
-GROWN = ((2, 4), (8, 16), (32, 64))  # by how much the spatial sizes grow; the first that the model takes
+GROWN = ((2, 4), (8, 16), (32, 64))  # increments of the spatial sizes; the first that the model accepts
 
 
 def batch(s: LawCase) -> float:
-    """The first image's F and r, from the program of that image alone and from the program of a batch, and
-    the images of the batch differ.
-    """
+    """F and r of the first image, by the program for that image alone and by the program for a batch."""
     if any(x.dim() == 0 or x.shape[0] != s.batch for x in s.x):
         raise NotChecked("the batch is not the first dimension of the probed place")
     many, one = (s.example, s.image(0)) if s.batch > 1 else (s.companions(), s.example)
@@ -65,9 +63,7 @@ def batch(s: LawCase) -> float:
 
 
 def size(s: LawCase) -> float:
-    """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and there the F of a program that was
-    made for it.
-    """
+    """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and F of a program made for that size."""
     if s.program.gm.meta["frontend"].get("sizes") == "specialised":
         raise NotChecked("the graph is for one size: torch.export fixes it")
     if any(p.node.op != "placeholder" for p in s.program.probes):
@@ -172,14 +168,14 @@ def _same(s: LawCase, other: Program, how: str) -> float:
 
 
 def memory(s: LawCase) -> float:
-    """F v and F^T u of a reading in every memory mode, against the graphs that run x0 themselves."""
+    """F v and F^T u of an interpreter in every memory mode, against the emitted graphs."""
     errors = []
     probes = tuple(p.reshape(s.K, *shape) for p, shape in zip(s.probes, s.lin.F.inputs.shapes))
     v = s.lin.F.inputs.build(list(probes))
     for mode in MODES:
-        reading = s.lin if mode == "record" else s.reading(mode)
+        lin = s.lin if mode == "record" else s.interpreter(mode)
         with s.calm():
-            got, pulled = reading.F @ v, tensors_of(reading.F.T @ _cotangents(s))
+            got, pulled = lin.F @ v, tensors_of(lin.F.T @ _cotangents(s))
         expected = [
             t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)
         ]
@@ -202,14 +198,12 @@ def _cotangents(s: LawCase) -> Any:
 
 
 def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Without integers and booleans, which are none of F's."""
+    """The floating tensors: F has no integer or boolean outputs."""
     return [t for t in values if t.is_floating_point()]
 
 
 def forms(s: LawCase) -> float:
-    """The stacked filter and adjoint, replay and pullback of a recorded state, and the row of the largest
-    output.
-    """
+    """The stacked filter, replay and pullback of a recorded state, and the row of the largest output."""
     stacked, state = s.run(s.form("filter", "stacked"), *s.probes), s.run(s.form("record"))[1]
     with s.calm():
         replayed = s.form("replay")(state, *s.flat(s.probes))
