@@ -1,4 +1,4 @@
-"""One network under the laws: every emitted form, with the inputs bound, as a function of the probes alone."""
+"""One network under the laws: its emitted forms, with the inputs bound, as functions of the probes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class LawCase:
         return self.interpreter("record")
 
     def at(self, x0: torch.Tensor) -> LawCase:
-        """The same graphs at another x0 of the same shape, for a model that takes one tensor, which is probed."""
+        """The same graphs at another x0 of the same shape, for a model whose one input is probed."""
         other = copy.copy(self)
         for name in [
             n for n in vars(self) if isinstance(getattr(type(self), n, None), functools.cached_property)
@@ -259,7 +259,7 @@ class LawCase:
         return all(t.dim() > 0 and t.shape[0] == self.batch for t in (*self.x, *self.affine(self.y0)))
 
     def runs(self, example: Example, what: str) -> list[torch.Tensor]:
-        """The untouched model's outputs on another example; raises ``NotChecked`` if it does not run there."""
+        """The untouched model's outputs on another example; raises ``NotChecked`` if it fails there."""
         try:
             return tensors_of(self.exact(example))
         except Exception as error:  # the model's own code refuses, in whatever way
@@ -282,7 +282,7 @@ class LawCase:
             raise NotChecked("the model itself gives an image another output alone than inside a batch")
 
     def measured(self, only: Container[str] | None = None) -> tuple[Law, ...]:
-        """Every law with its largest error, or the reason why it does not apply; with ``only``, these laws."""
+        """Every law (or ``only`` these), with its largest error or the reason why it does not apply."""
         return tuple(self._held(check) for check in CHECKS if only is None or check.name in only)
 
     def laws(self) -> dict[str, Callable[[], float]]:

@@ -80,7 +80,7 @@ def _left_out(s: LawCase, program: Program) -> str:
 
 
 def is_jacobian(program: Program) -> bool:
-    """Whether every twin on the tape is the derivative of its operator: piecewise linear, with no frozen gate."""
+    """Whether every twin is the derivative of its operator: piecewise linear, with no frozen gate."""
     return all(_exact(record) and not _keeps_value(program, record) for record in program.tape)
 
 
@@ -188,7 +188,8 @@ def _differences(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
 def _function(s: LawCase) -> Callable:
     """The untouched model's outputs as a function of the probed inputs, or of the embedding of its tokens.
 
-    If the probe enters, or the outputs lie, inside the network, the traced graph is used, for which law 1 holds.
+    If the probe enters, or the outputs lie, inside the network, the traced graph is used, for which law 1
+    holds.
     """
     nodes = [p.node for p in s.program.probes]
     if s.outputs is None and all(n.op == "placeholder" for n in nodes):

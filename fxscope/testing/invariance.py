@@ -63,7 +63,7 @@ def batch(s: LawCase) -> float:
 
 
 def size(s: LawCase) -> float:
-    """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and F of a program made for that size."""
+    """Laws 1, 2, 5 and 8 at another spatial size, and F against that of a program made for that size."""
     if s.program.gm.meta["frontend"].get("sizes") == "specialised":
         raise NotChecked("the graph is for one size: torch.export fixes it")
     if any(p.node.op != "placeholder" for p in s.program.probes):
@@ -104,9 +104,7 @@ def _dot(s: LawCase, args: tuple, u: tuple, fu: Any) -> float:
 
 
 def _larger(s: LawCase) -> Example:
-    """The call on larger images, whose values are those of x0, repeated; the sizes are the first that the
-    model takes.
-    """
+    """The call on larger images, which repeat the values of x0; the first sizes that the model accepts."""
     x0 = s.x[0]
     first = 2 if x0.dim() > 3 else x0.dim() - 1
     if x0.dim() < 3:
@@ -117,7 +115,10 @@ def _larger(s: LawCase) -> Example:
             n + (step[0] if d == first else step[1]) if d >= first else n for d, n in enumerate(x0.shape)
         ]
         example = mapped_example(
-            lambda t: _repeated(t, wanted, first) if t.shape[first:] == x0.shape[first:] else t, s.example
+            lambda t, wanted=wanted: (
+                _repeated(t, wanted, first) if t.shape[first:] == x0.shape[first:] else t
+            ),
+            s.example,
         )
         try:
             s.runs(example, f"at the size {tuple(wanted[first:])}")

@@ -1,4 +1,4 @@
-"""The laws as functions: each gives the largest relative error, for tests and for ``fxscope.verify``.
+"""The laws as functions of emitted graphs: each returns the largest relative error.
 
 K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed flat as (K*B, ...).
 """
@@ -20,7 +20,10 @@ from ..graph.ir import info
 
 @dataclass(frozen=True)
 class Law:
-    """One law's largest relative error, and the bound it is held against; ``skipped`` says why it was not held (its error is then NaN)."""
+    """One law with its largest relative error and its bound.
+
+    If the law was not checked, ``skipped`` says why, and the error is NaN.
+    """
 
     name: str
     statement: str
@@ -42,16 +45,19 @@ class Law:
 
 
 class NotChecked(Exception):
-    """Why a law is not held against a network: it does not apply, or there is nothing to compare with."""
+    """Why a law is not checked on a network: it does not apply, or there is nothing to compare with."""
 
 
 def largest(errors: Iterable[float]) -> float:
-    """The largest of some errors, infinite where one of them is NaN (which ``max`` would drop); 0 of none."""
+    """The largest of some errors: infinite if one is NaN (which ``max`` would drop), 0 if there are none."""
     return max((float("inf") if e != e else float(e) for e in errors), default=0.0)
 
 
 def distance(got: Any, expected: Any) -> float:
-    """Largest |got - expected| over the largest |expected|, over all tensors of the structures; inf where shapes or NaN places differ."""
+    """The largest of ``max |got - expected| / max |expected|`` over the tensors of two structures.
+
+    Infinite if shapes differ, or if NaN and infinite values stand at different places.
+    """
     found = [_distance(a, b) for a, b in zip(tensors_of(got), tensors_of(expected), strict=True)]
     return largest(found) if found else float("inf")
 
@@ -141,9 +147,11 @@ def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) 
 
 
 def jacobian_vector_product(function: Callable, x0: Any, v: Any) -> tuple[torch.Tensor, ...]:
-    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample, an old autograd.Function).
+    """J v by ``torch.func.jvp``, or by reverse derivatives if an operator has no forward derivative.
 
-    The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
+    Operators such as grid_sample, or an old autograd.Function, have none: then u -> J^T u is differentiated.
+    That form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached
+    factors.
     """
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         # torch.func scripts its own formulas

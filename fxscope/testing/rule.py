@@ -1,4 +1,4 @@
-"""The laws on one rule: what fxscope's own tests run on every rule of its table, for a rule of yours."""
+"""The laws on one rule: fxscope's own tests run them on every rule, and ``check_rule`` on a rule of yours."""
 
 from __future__ import annotations
 
@@ -18,26 +18,36 @@ from .checks import CHECKS
 from .laws import Law, distance
 from .samples import Network, RuleCase, function_of
 
-AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # what is held at zeros, kinks and large values
-RETRACED = (
-    "law 13 size",
-    "law 13 frontend",
-)  # of the first policy alone: policies differ in their twins, not in how a network is traced
+AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # measured at zeros, kinks and large values too
+# measured under the first policy alone: policies differ in their twins, not in how a network is traced
+RETRACED = ("law 13 size", "law 13 frontend")
 ABOUT_F = {"2", "3", "4", "5", "8"}
 
 
 def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
-    """{law: largest relative error} of a registered rule over all its samples and every preset of policies,
-    in float64.
+    """Measure the laws on a registered rule, over all its samples and policy presets, in float64.
 
-    Laws 1 to 6, 8, 9, 11 and 13 on random inputs (law 6 under policy "taylor"), 12 over the rule's spellings;
-    and 1 to 5 at zeros of either
-    sign, kinks, equal values and large ones: where the operator is finite, so is its interpreter.
+    Laws 1 to 6, 8, 9, 11 and 13 are measured on random inputs (law 6 under policy "taylor"), and law 12 over
+    the rule's spellings. Laws 1 to 5 are also measured at zeros of either sign, kinks, equal values and large
+    values: where the operator is finite, its interpreter must be too.
 
-    bound   instead of each law's own
+    Parameters
+    ----------
+    rule
+        The rule; its samples say how the operator is called.
+    bound
+        Largest relative error allowed, instead of each law's own bound.
 
-    Raises ``AssertionError`` naming the sample and the law that is broken, and where the rule has no samples
-    or no law about F applies.
+    Returns
+    -------
+    dict
+        ``{law: largest relative error}``, with the laws named "1", "2", "8 row", ...
+
+    Raises
+    ------
+    AssertionError
+        If a law is broken (the message names the sample and the law), if the rule has no samples, or if no
+        law about F applies.
     """
     assert rule.samples, (
         f"{rule.name} has no samples: say how the operator is called, Sample((2, 3, 6, 7), {{...}})"
@@ -67,9 +77,7 @@ def _hold(worst: dict[str, float], law: Law, bound: float | None, where: str) ->
 
 
 def _policies(rule: Rule) -> list[str]:
-    """The presets that read this rule differently; all of them where it is written out in others, or a sample
-    calls others.
-    """
+    """The presets that differ for this rule; all of them if it, or a sample, calls other rules."""
     if rule.verb == "composite" or any(sample.call is not None for sample in rule.samples):
         return list(rule.presets)
     return [
@@ -80,7 +88,7 @@ def _policies(rule: Rule) -> list[str]:
 
 
 def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
-    """All laws at the plain input, and those of single values at the points where units are apt to fail."""
+    """All laws at the random input, and laws 1 to 5 at the points where units are likely to fail."""
     s = law_case(model, case.x0, policy, thorough=first)
     names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
     found = [_said(law, f"policy {policy}") for law in s.measured(names)]
@@ -122,10 +130,11 @@ def law_case(model: nn.Module, x0: torch.Tensor, policy: Any = None, **options: 
 
 
 def _network(case: RuleCase) -> nn.Module:
-    """The operator in its canonical spelling: a Python function of one's own is one node of the graph."""
+    """The operator in its canonical spelling; a user's Python function becomes one node of the graph."""
     target = case.rule.target
-    own = isinstance(target, FunctionType) and not target.__module__.startswith("torch.")
-    return Network(case, _one_operator(target) if own else function_of(target))
+    if isinstance(target, FunctionType) and not target.__module__.startswith("torch."):
+        return Network(case, _one_operator(target))
+    return Network(case, function_of(target))
 
 
 def _one_operator(target: Callable) -> Callable:
@@ -133,10 +142,8 @@ def _one_operator(target: Callable) -> Callable:
 
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
         proxies = [a for a in (x, *args, *kwargs.values()) if isinstance(a, fx.Proxy)]
-        return (
-            proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs)
-            if proxies
-            else target(x, *args, **kwargs)
-        )
+        if not proxies:
+            return target(x, *args, **kwargs)
+        return proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs)
 
     return call

@@ -1,6 +1,4 @@
-"""One sample of a rule as networks: the operator in every spelling that the sample fits, and the inputs it is
-tried at.
-"""
+"""One sample of a rule as networks: the operator in every spelling that the sample fits, and its inputs."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ SPECIAL = (0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 2.0, -2.0, 25.0, -25.0)  #
 
 
 class Network(nn.Module):
-    """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path
-    around it.
-    """
+    """One operator in one spelling, after ``before``; a frozen constant gets a skip connection around it."""
 
     def __init__(
         self, case: RuleCase, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
@@ -36,6 +32,7 @@ class Network(nn.Module):
         self.double().eval()
 
     def forward(self, x):
+        """Run the operator."""
         x = self.before(x)
         given = {**self.sample.kwargs, **{n: getattr(self, n) for n in self.names}}
         call = self.sample.call or (lambda f, x, **given: _called(f, self.rule, x, given, self.by_keyword))
@@ -44,8 +41,9 @@ class Network(nn.Module):
 
 
 def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: bool) -> Any:
-    """X in its place, required arguments by position, the others by keyword, or by position up to the first
-    one left out.
+    """Call a function with x as its carried argument.
+
+    Required arguments go by position; the others by keyword, or by position up to the first that is missing.
     """
     parameters = rule.signature.parameters
     positional, keywords, gap = [], {}, False
@@ -59,7 +57,7 @@ def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: boo
 
 
 def is_constant(rule: Rule) -> bool:
-    """Whether F would be 0 by what the operator is: a frozen constant, or another spelling of one."""
+    """Whether F is 0 by definition: the operator is frozen as a constant, or is another spelling of one."""
     return rule.verb == "constant" or rule.formula.startswith("softmax")
 
 
@@ -75,6 +73,7 @@ class Module(nn.Module):
         self.double().eval()
 
     def forward(self, x):
+        """Run the operator."""
         y = self.module(x, *[getattr(self, n) for n in self.extra])
         return y + x if self.around else y
 
@@ -117,9 +116,7 @@ class RuleCase:
         return x.abs() + 0.2 if self.sample.positive else x
 
     def points(self) -> dict[str, torch.Tensor]:
-        """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the
-        domain of a positive sample.
-        """
+        """Inputs at which units are likely to fail: both zeros, kinks, equal values, large values."""
         zeros, sign = torch.zeros_like(self.x0), (self.x0 >= 0).to(D) * 2 - 1
         found = {
             "zero": zeros,
@@ -131,13 +128,11 @@ class RuleCase:
         return {name: x.abs() + 0.2 if self.sample.positive else x for name, x in found.items()}
 
     def target(self, before: nn.Module | None = None) -> nn.Module:
-        """The canonical spelling, behind another module."""
+        """The canonical spelling, after another module."""
         return Network(self, function_of(self.rule.target), before)
 
     def functions(self) -> Iterator[tuple[str, Callable, bool]]:
-        """(name, function, whether its arguments go by keyword) of every spelling as a function or method
-        that the sample fits.
-        """
+        """(name, function, whether by keyword) of every function and method that the sample fits."""
         table = {name_of(f): f for f in (self.rule.target, *self.rule.functions) if not isinstance(f, str)}
         target = [self.rule.target] if isinstance(self.rule.target, str) else []
         table |= {f"Tensor.{m}": function_of(m) for m in (*self.rule.methods, *target)}
@@ -163,9 +158,7 @@ class RuleCase:
                 yield kind, Module(self, module)
 
     def _set(self, module: nn.Module, name: str) -> bool:
-        """Give the module's own tensor the sample's value; True where the module, or its forward, has one of
-        that name.
-        """
+        """Give the module's tensor the sample's value; True if the module, or its forward, has that name."""
         own = getattr(module, name, None)
         if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
             own.data.copy_(self.tensors[name])
@@ -175,9 +168,7 @@ class RuleCase:
         )
 
     def spellings(self) -> Iterator[tuple[str, nn.Module, Any]]:
-        """(label, network, key) of every spelling that runs; the key is the function or class that it
-        covers.
-        """
+        """(label, network, key) of every spelling that runs; the key is its function or class."""
         for label, function, by_keyword in self.functions():
             network = Network(self, function, by_keyword=by_keyword)
             if _runs(network, self.x0):
@@ -200,26 +191,20 @@ def _runs(network: nn.Module, x) -> bool:
 
 def function_of(target: Callable | str) -> Callable:
     """The rule's target; a method by its name."""
-    return (
-        (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs))
-        if isinstance(target, str)
-        else target
-    )
+    if isinstance(target, str):
+        return lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs)
+    return target
 
 
 def name_of(function: Any) -> str:
-    """What a spelling is called in a sample's list of them."""
-    return (
-        str(function).removeprefix("aten.")
-        if isinstance(function, torch._ops.OpOverload)
-        else function.__name__
-    )
+    """The name of a spelling in ``Sample.spellings``."""
+    if isinstance(function, torch._ops.OpOverload):
+        return str(function).removeprefix("aten.")
+    return function.__name__
 
 
 def _special_values(shape, rng, positive: bool) -> torch.Tensor:
-    """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for
-    them.
-    """
+    """Inputs with exact zeros, kinks and large values; positive if the operator needs that."""
     x = torch.randn(shape, generator=rng, dtype=D) * 2
     special = torch.tensor(SPECIAL, dtype=D)
     flat, count = x.flatten(), min(len(special), x.numel() // 3)

@@ -119,6 +119,7 @@ def versions(suite: str) -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, dict]:
+    """{network: its line} of a file; empty if there is none."""
     if not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -126,7 +127,7 @@ def read(path: Path) -> dict[str, dict]:
 
 
 def write(path: Path, lines: dict[str, dict]) -> None:
-    """All lines, at once: a stopped run leaves a whole file."""
+    """Write all lines and then replace the file, so that a stopped run leaves a complete one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
     fresh.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))

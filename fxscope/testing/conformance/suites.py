@@ -1,4 +1,7 @@
-"""Who is in the matrix: {suite: {name: build}}; ``build()`` gives an untrained model and its example inputs, small as the family allows."""
+"""The networks of the matrix: {suite: {name: build}}.
+
+``build()`` gives an untrained model and its example inputs, as small as the family allows.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ B = 2
 
 
 def members(suite: str) -> dict[str, Build]:
-    """The members of a suite of ``SUITES``, or of your own: "path/to/file.py:function", whose function gives such a table.
+    """The networks of a suite of ``SUITES``, or of "path/to/file.py:function", which returns such a table.
 
     Raises ``FxscopeError`` where there is no such suite, or its package is not installed.
     """
@@ -89,7 +92,10 @@ def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
 
 
 def _of_video(name: str) -> tuple[torch.nn.Module, tuple]:
-    """On 4 frames of 32 pixels; mvit_v1_b and s3d take their full size alone, mvit_v2_s has relative positions, which it interpolates to any."""
+    """A video network on 4 frames of 32 pixels.
+
+    mvit_v1_b and s3d accept only their full size; mvit_v2_s interpolates its relative positions to any size.
+    """
     from torchvision import models
 
     model = models.get_model(name, weights=None)
@@ -139,7 +145,7 @@ SMALL = (
 
 
 def timm() -> dict[str, Build]:
-    """One small member of every architecture family, that is of each module of timm.models; its name is in the line's name."""
+    """One small network of every architecture family (module of timm.models), named in the line."""
     import timm as library
 
     table: dict[str, Build] = {}
@@ -178,10 +184,11 @@ def transformers() -> dict[str, Build]:
     """Hugging Face networks from configurations of two layers and 32 to 64 channels."""
     from . import huggingface
 
-    return {name: make for name, make in huggingface.MODELS.items()}
+    return dict(huggingface.MODELS)
 
 
 def diffusers() -> dict[str, Build]:
+    """The U-Net of diffusers, from a small configuration."""
     from . import huggingface
 
     return {"UNet2DModel": huggingface.unet2d}
