@@ -1,8 +1,9 @@
 """The table of laws: name, statement, and measure of each on a ``LawCase``.
 
-``fxscope.verify``, ``check_rule``, the matrix of networks, the cards of the documentation and the tests of the
-rules all run this table. A measure returns the largest relative error, or a whole ``Law`` if its statement or
-bound depends on the network. It raises ``NotChecked`` with the reason if the law does not apply.
+``fxscope.verify``, ``check_rule``, the matrix of networks, the cards of the documentation and the tests of
+the rules all run this table. A measure returns the largest relative error, or a whole ``Law`` if its
+statement or bound depends on the network. It raises ``NotChecked`` with the reason if the law does not
+apply.
 """
 
 from __future__ import annotations

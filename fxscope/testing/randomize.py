@@ -82,7 +82,7 @@ def _values(modules: list[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _draw(parameter: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """A weight: normal with fan-in variance. A vector with one value per channel: 0.75, with deviation 0.25."""
+    """A weight is normal with fan-in variance; a vector has mean 0.75 and deviation 0.25."""
     noise = torch.randn(parameter.shape, generator=rng, dtype=torch.float32).to(parameter)
     if parameter.dim() > 1 and parameter[0].numel() > 1 and parameter.shape[0] > 1:
         return noise / parameter[0].numel() ** 0.5

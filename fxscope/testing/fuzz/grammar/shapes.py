@@ -131,7 +131,7 @@ def part(d: Draw) -> str:
         ]
     if 1 in shape[1:]:
         options = [
-            "{}.squeeze(%d)" % d.dim(rank, shape.index(1, 1)),
+            f"{{}}.squeeze({d.dim(rank, shape.index(1, 1))})",
             "{}[:, 0]" if shape[1] == 1 else "{}.squeeze(-1)",
         ] * 2 + options[:4]
     return d.unary(d.one(*options), name)
@@ -170,7 +170,7 @@ def grown(d: Draw) -> str:
         "{}.repeat_interleave(2, dim=1)",
         "torch.repeat_interleave({}, 2, -1)",
         f"torch.tile({{}}, (1, 2{tail}))",
-        "{0}.unsqueeze(1).expand(-1, 2, *[-1] * %d).flatten(1, 2)" % (rank - 1),
+        f"{{0}}.unsqueeze(1).expand(-1, 2, *[-1] * {rank - 1}).flatten(1, 2)",
     ]
     if rank == 2:
         options += [
