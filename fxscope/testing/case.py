@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Container, Iterator
@@ -194,8 +195,8 @@ class LawCase:
     @functools.cached_property
     def share(self) -> float:
         """|r| / |y0|."""
-        r, y = (sum(t.double().square().sum() for t in values).sqrt() for values in (self.r, self.y0))
-        return (r / y.clamp_min(1e-300)).item()
+        r, y = (float(sum(t.double().square().sum() for t in values)) for values in (self.r, self.y0))
+        return math.sqrt(r) / max(math.sqrt(y), 1e-300)
 
     @functools.cached_property
     def together(self) -> list[torch.Tensor]:

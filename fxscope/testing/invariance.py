@@ -98,8 +98,8 @@ def _dot(s: LawCase, args: tuple, u: tuple, fu: Any) -> float:
     v = mapped(lambda t: s.random(*t.shape, like=t), fu)
     pulled = s.run(s.form("adjoint"), v, args=args)
     products = [a * b for a, b in zip(s.affine(tensors_of(fu)), s.affine(tensors_in(v)))]
-    left, scale = (sum(t.sum() for t in each).item() for each in (products, [p.abs() for p in products]))
-    right = sum((a * b).sum() for a, b in zip(u, pulled if isinstance(pulled, tuple) else (pulled,))).item()
+    left, scale = (float(sum(t.sum() for t in each)) for each in (products, [p.abs() for p in products]))
+    right = float(sum((a * b).sum() for a, b in zip(u, pulled if isinstance(pulled, tuple) else (pulled,))))
     return abs(left - right) / (scale if scale > 0 else 1.0)
 
 

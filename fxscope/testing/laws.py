@@ -225,7 +225,7 @@ def law_5(filter: Callable, adjoint: Callable, x0: torch.Tensor, u: torch.Tensor
     fu, given = tensors_of(filter(x0, u)), tensors_of(v)
     left = sum((a * b).sum() for a, b in zip(fu, given, strict=True))
     right = (u * adjoint(x0, v)).sum()
-    scale = sum((a * b).abs().sum() for a, b in zip(fu, given, strict=True)).item()
+    scale = float(sum((a * b).abs().sum() for a, b in zip(fu, given, strict=True)))
     return (left - right).abs().item() / (scale if scale > 0 else 1.0)
 
 

@@ -6,6 +6,7 @@ about r, contributions and smooth units then test nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     try:
         with torch.no_grad(), unchanged(model):
             model(*inputs, **named)
-            calibrated = _values(linear + norms)
+            calibrated = _values([*linear, *norms])
     finally:
         for handle in handles:
             handle.remove()
@@ -74,7 +75,7 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     return model
 
 
-def _values(modules: list[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _values(modules: Sequence[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each tensor that the hooks write to, with a copy of what it holds."""
     names = ("weight", "bias", "running_mean", "running_var")
     tensors = [getattr(m, n, None) for m in modules for n in names]
@@ -89,11 +90,11 @@ def _draw(parameter: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     return 0.75 + 0.25 * noise
 
 
-def _calibrate(rng: torch.Generator):
+def _calibrate(rng: torch.Generator) -> Callable:
     """A hook that scales a layer's weight, once, to an output of unit deviation, and draws its bias."""
     seen: set[int] = set()
 
-    def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    def hook(module: Any, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
         if id(module) in seen or not module.weight.requires_grad:
             return output
         bias = (
@@ -125,10 +126,10 @@ def _calibrate(rng: torch.Generator):
     return hook
 
 
-def _statistics(rng: torch.Generator):
+def _statistics(rng: torch.Generator) -> Callable:
     """A hook that sets running statistics to those of the layer's input, perturbed by a few tenths."""
 
-    def hook(module: nn.Module, inputs: tuple) -> None:
+    def hook(module: Any, inputs: tuple) -> None:
         if module.running_mean is None:
             return
         x = inputs[0]

@@ -46,7 +46,8 @@ def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: boo
     Required arguments go by position; the others by keyword, or by position up to the first that is missing.
     """
     parameters = rule.signature.parameters
-    positional, keywords, gap = [], {}, False
+    positional: list[Any] = []
+    keywords, gap = {}, False
     for name, parameter in parameters.items():
         carried = name not in given and name in rule.carries and not any(p is x for p in positional)
         value = x if carried else given.get(name, parameter.empty)
@@ -173,8 +174,8 @@ class RuleCase:
             network = Network(self, function, by_keyword=by_keyword)
             if _runs(network, self.x0):
                 yield label, network, function
-        for kind, network in self.modules():
-            yield kind.__name__, network, kind
+        for kind, module in self.modules():
+            yield kind.__name__, module, kind
 
 
 def _drawn(shape: Any, rng: torch.Generator) -> torch.Tensor:

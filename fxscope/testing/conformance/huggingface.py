@@ -69,7 +69,7 @@ def bert() -> tuple[nn.Module, dict]:
     """BERT as a classifier, with padded tokens."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # an option of its base class
         vocab_size=VOCABULARY,
         hidden_size=32,
         num_hidden_layers=2,
@@ -117,7 +117,7 @@ def segformer() -> tuple[nn.Module, dict]:
     """SegFormer for segmentation."""
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    config = SegformerConfig(
+    config = SegformerConfig(  # type: ignore[call-arg]  # an option of its base class
         depths=[1, 1, 1, 1],
         hidden_sizes=[8, 16, 16, 32],
         num_attention_heads=[1, 2, 2, 4],
@@ -131,9 +131,8 @@ def convnext_v2() -> tuple[nn.Module, dict]:
     """ConvNeXt-V2 as a classifier."""
     from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
-    return ConvNextV2ForImageClassification(
-        ConvNextV2Config(hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], num_labels=3)
-    ), pixels(64)
+    options: dict = {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "num_labels": 3}
+    return ConvNextV2ForImageClassification(ConvNextV2Config(**options)), pixels(64)
 
 
 def swin2sr() -> tuple[nn.Module, dict]:
@@ -157,7 +156,7 @@ def unet2d() -> tuple[nn.Module, dict]:
     """The U-Net of diffusers."""
     from diffusers import UNet2DModel
 
-    model = UNet2DModel(
+    model: Any = UNet2DModel(
         sample_size=16,
         in_channels=3,
         out_channels=3,

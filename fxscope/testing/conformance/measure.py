@@ -84,10 +84,8 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
     _ = s.lin  # raises where x0 gives values that are not finite
     found = s.measured()
     errors = {law.name.removeprefix("law "): round_(law.error) for law in found if not law.skipped}
-    loose = [
-        registry().rules[n].derivative
-        for n in sorted({info(n).rule for n in program.gm.graph.nodes} & registry().rules.keys())
-    ]
+    used = {info(n).rule for n in program.gm.graph.nodes}
+    loose = [rule.derivative for name, rule in sorted(registry().rules.items()) if name in used]
     notes = [f"law 6 held to {each[0]:.0e}: {each[1]}" for each in loose if each]
     line = {
         "status": "ok" if all(law.ok for law in found) else "BROKEN",

@@ -28,7 +28,7 @@ def measure_in_subprocess(
     The line has the peak memory of the process too. Processes are forked from a server that has imported only
     torch, so that a start costs only the imports of the suite's package.
     """
-    context = multiprocessing.get_context(_KIND)
+    context: Any = multiprocessing.get_context(_KIND)
     if _KIND == "forkserver":
         context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
@@ -70,5 +70,6 @@ def _measure_into(connection: Connection, suite: str, name: str, exports: bool) 
 
 def _end_with_parent() -> None:
     """A parent that is killed cannot end this process any more."""
-    wait([multiprocessing.parent_process().sentinel])
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
     os._exit(1)

@@ -78,7 +78,7 @@ class Bench:
         self.args = self.oracle.args
         self.model = network.build()
         self.bound = SINGLE if network.single_precision else DOUBLE
-        self.lin: LinearInterpreter | None = None
+        self.lin: Any = None  # the interpreter that most checks share, once it is made
 
     def read(
         self, policy: Any = None, batch: int = BATCH, larger: int = 0, **options: Any
@@ -115,7 +115,8 @@ def far(got: Any, expected: Any) -> float:
 def dot(a: Any, b: Any) -> torch.Tensor:
     """The inner product over all tensors of two structures."""
     pairs = zip(tensors_of(a), tensors_of(b))
-    return sum((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in pairs)
+    products = ((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in pairs)
+    return sum(products, torch.zeros((), dtype=torch.float64))
 
 
 def _probe(lin: LinearInterpreter, v: torch.Tensor) -> torch.Tensor:
@@ -142,11 +143,11 @@ def _linear(lin: LinearInterpreter, b: Bench) -> Errors:
     yield "F 0 = 0", max(t[3].abs().max().item() for t in together)
     yield "probes keep apart", far(lin.F @ v[0], [t[0] for t in together])
     u = _cotangent(lin, b.oracle.u)
-    scale = (
-        sum(t[0].square().sum() for t in together).sqrt() * sum(t.square().sum() for t in b.oracle.u).sqrt()
-    )
+    sizes = [
+        float(sum(t.square().sum() for t in each)) ** 0.5 for each in ([t[0] for t in together], b.oracle.u)
+    ]
     difference = dot([t[0] for t in together], b.oracle.u) - dot(v[0], lin.F.T @ u)
-    yield "dot test", (abs(difference) / scale.clamp(min=1e-4)).item()
+    yield "dot test", abs(difference).item() / max(sizes[0] * sizes[1], 1e-4)
 
 
 def _reading(b: Bench) -> Errors:
@@ -173,7 +174,7 @@ def _rows(b: Bench) -> Errors:
     k, place = _index(b)
     index = _named(b, k, place)
     found = b.lin.contributions(index)
-    at = (slice(None), *place)
+    at: Any = (slice(None), *place)
     yield "contributions sum to y0", far(torch.as_tensor(found.total), tensors_of(b.lin.y0)[k][at])
     row = b.lin.F.row(index)
     yield (
@@ -261,7 +262,7 @@ def _taylor(b: Bench) -> Errors:
         yield f"{law}, taylor", error
     if b.oracle.apart:
         k, place = _index(b)
-        seed = [torch.zeros_like(t) for t in b.oracle.u]
+        seed: Any = [torch.zeros_like(t) for t in b.oracle.u]
         seed[k][(slice(None), *place)] = 1.0
         yield "row = gradient", far(lin.F.row(_named(b, k, place)), b.oracle.pull(seed))
 
@@ -406,9 +407,12 @@ def _reason(error: FxscopeError) -> str:
 
 def _origin(error: Exception) -> str:
     """The class of an exception, and the innermost function of fxscope that it came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [f for f in frames if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename]
-    where = (
-        f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}" if frames else "an emitted graph"
-    )
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename
+    ]
+    where = "an emitted graph"
+    if frames:
+        where = f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}"
     return f"{type(error).__name__} in {where}"

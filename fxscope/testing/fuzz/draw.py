@@ -161,12 +161,8 @@ class _Drawing:
         if not outputs:
             return True
         try:
-            (found,) = torch.autograd.grad(
-                sum(t.sum() for t in outputs),
-                self.runs[0].leaf,
-                retain_graph=True,
-                allow_unused=True,
-            )
+            total: Any = sum(t.sum() for t in outputs)
+            (found,) = torch.autograd.grad(total, self.runs[0].leaf, retain_graph=True, allow_unused=True)
         except RuntimeError:  # a value that the backward pass needs was written over
             return False
         return found is None or bool(torch.isfinite(found).all())

@@ -45,7 +45,7 @@ class Oracle:
 
     def pull(self, u: list[torch.Tensor]) -> torch.Tensor:
         """J^T u."""
-        total = sum((a * b).sum() for a, b in zip(self.y, u))
+        total: Any = sum((a * b).sum() for a, b in zip(self.y, u))
         return torch.autograd.grad(total, self.leaf, retain_graph=True, materialize_grads=True)[0]
 
     @property

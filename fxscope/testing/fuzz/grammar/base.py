@@ -66,7 +66,7 @@ class Draw:
         """One of the options."""
         return self.rng.choice(options)
 
-    def int(self, low: int, high: int) -> int:
+    def between(self, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``, both included."""
         return self.rng.randint(low, high)
 

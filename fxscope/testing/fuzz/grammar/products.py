@@ -213,10 +213,10 @@ def attention(d: Draw) -> str:
 def condition(d: Draw) -> str:
     """A second input, scaling and shifting."""
     name = d.tensor((3, 4))
-    given = [n for n in d.fixed if n != "x" and (d.live[n].dim() == 2 or not d.live[n].is_floating_point())]
-    given = d.one(*given) if given else None
-    if given is None:
+    others = [n for n in d.fixed if n != "x" and (d.live[n].dim() == 2 or not d.live[n].is_floating_point())]
+    if not others:
         return smaller_times_larger(d)
+    given = d.one(*others)
     c, s, t = d.shape(name)[1], d.new(), d.new()
     if d.live[given].is_floating_point():
         made = f"{d.layer(f'nn.Linear({d.shape(given)[1]}, {2 * c})')}({given})"

@@ -232,7 +232,7 @@ def reduced(d: Draw) -> str:
     """A reduction, or a function along one dimension."""
     name = d.tensor((2, 3, 4))
     rank = d.rank(name)
-    last = d.dim(rank, d.int(1, rank - 1))
+    last = d.dim(rank, d.between(1, rank - 1))
     if d.chance(0.45):
         return f"{d.target(name)} = {d.one(*_SINGLE).format(name, last)}"
     dims = str(last) if rank < 4 or d.chance(0.5) else d.one("(2, 3)", "(-2, -1)", "[2, 3]", "(1, 2)")
