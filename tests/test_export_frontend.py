@@ -18,7 +18,7 @@ from fxscope.errors import TraceFailure, UnsupportedOperator
 from fxscope.frontend.example import Example
 from fxscope.passes.attempts import canonical
 from fxscope.testing import laws, randomize
-from fxscope.testing.subject import Subject
+from fxscope.testing.case import LawCase
 
 D = torch.float64
 
@@ -71,7 +71,7 @@ def program(model, *args, frontend="auto", **kwargs):
 def holds(model, *args, bound=1e-9, **kwargs):
     example = Example(args, kwargs)
     with torch.no_grad():
-        subject = Subject(model, program(model, *args, **kwargs), example)
+        subject = LawCase(model, program(model, *args, **kwargs), example)
         errors = {law: error() for law, error in subject.laws().items()}
     assert max(errors.values()) < bound, errors
     return subject
@@ -268,7 +268,7 @@ def test_the_model_is_left_as_it_was(rng):
     x0 = torch.randn(2, 3, 5, 6, generator=rng, dtype=D)
     for frontend in ("symbolic", "export"):
         with torch.no_grad():
-            subject = Subject(model, program(model, x0, frontend=frontend), Example((x0,)))
+            subject = LawCase(model, program(model, x0, frontend=frontend), Example((x0,)))
             assert max(error() for error in subject.laws().values()) < 1e-12
         assert (
             type(model.mean) is torch.Tensor

@@ -58,7 +58,7 @@ _SAMPLES = (
     Sample(tensors={"other": (2, 3, 6, 7)}),
     Sample(tensors={"other": (7,)}),
     Sample(kwargs={"other": 1.5}),
-    Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+    Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
     Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
 )
 _SCALED = (

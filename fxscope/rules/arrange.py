@@ -310,7 +310,7 @@ RESHAPE = _move(
     variadic=True,
     rank=_reshape_rank,
     samples=(
-        Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False),
+        Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, independent_batch=False),
         Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}),
         Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1))),
     ),
@@ -324,7 +324,7 @@ VIEW_AS = composite(
     methods=("reshape_as",),
     ignores=("other",),
     rank=lambda rank, a: rank(a["other"]),
-    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, images=False),),
+    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, independent_batch=False),),
     formula="y1 = x1 reshaped",
     source="the paper, eq. 7",
 )
@@ -337,8 +337,8 @@ EXPAND_AS = _move(
     ignores=("other",),
     rank=lambda rank, a: rank(a["other"]),
     samples=(
-        Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False),
-        Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False),
+        Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, independent_batch=False),
+        Sample((3, 1), tensors={"other": (2, 3, 5)}, independent_batch=False),
     ),
     formula="y1 = x1 broadcast",
 )
@@ -367,7 +367,7 @@ RAVEL = composite(
     methods=("ravel",),
     functions=(_ATEN.ravel.default,),
     rank=lambda rank, a: 1,
-    samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),),
+    samples=(Sample(call=lambda f, x: f(x).view(2, 126), independent_batch=False),),
     formula="y1 = x1 flattened",
     source="the paper, eq. 7",
     **_BOUNDS,
@@ -419,7 +419,7 @@ T = _move(
     local=permuted(swapped),
     methods=("t",),
     functions=(_ATEN.t.default,),
-    samples=(Sample((4, 5), images=False),),
+    samples=(Sample((4, 5), independent_batch=False),),
     formula="y1 = x1 transposed",
 )
 MATRIX_T = composite(
@@ -437,7 +437,7 @@ NUMPY_T = composite(
     _ATEN.numpy_T.default,
     lambda x: torch.t(x),
     "",
-    samples=(Sample((4, 5), images=False),),
+    samples=(Sample((4, 5), independent_batch=False),),
     formula="y1 = x1 transposed",
     source="the paper, eq. 7",
     **_BOUNDS,
@@ -517,9 +517,9 @@ EXPAND = _move(
     variadic=True,
     rank=lambda rank, a: len(a["size"]),
     samples=(
-        Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False),
+        Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, independent_batch=False),
         Sample((2, 1, 4), {"size": (-1, 3, -1)}),
-        Sample((1, 4), {"size": (2, 3, 4)}, images=False),
+        Sample((1, 4), {"size": (2, 3, 4)}, independent_batch=False),
     ),
     formula="y1 = x1 broadcast",
 )
@@ -533,7 +533,10 @@ REPEAT = _move(
     functions=(_ATEN.repeat.default,),
     variadic=True,
     rank=lambda rank, a: len(a["repeats"]),
-    samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)),
+    samples=(
+        Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
+        Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
+    ),
     formula="y1 = x1 repeated",
 )
 REPEAT_INTERLEAVE = _move(
@@ -556,7 +559,7 @@ CAT = linear(
     functions=(torch.concat, torch.concatenate, _ATEN.cat.default),
     rank=_first,
     samples=(
-        Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False),
+        Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, independent_batch=False),
         Sample(call=lambda f, x: f((x, x * 0.5), -1)),
     ),
     formula="y1 = the operands side by side; a constant operand is an additive constant",
@@ -571,7 +574,7 @@ STACK = linear(
     functions=(_ATEN.stack.default,),
     rank=lambda rank, a: shift(_first(rank, a), 1),
     samples=(
-        Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False),
+        Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, independent_batch=False),
         Sample(call=lambda f, x: f((x, x * 0.5), -1)),
     ),
     formula="y1 = the operands stacked",
@@ -704,7 +707,9 @@ SLICE_SCATTER = _move(
     carries=("x", "src"),
     samples=(
         Sample(
-            kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}, tensors={"src": (2, 3, 2, 7)}, images=False
+            kwargs={"dim": 2, "start": 1, "end": 5, "step": 2},
+            tensors={"src": (2, 3, 2, 7)},
+            independent_batch=False,
         ),
         Sample(call=lambda f, x: f(x, x[:, :2] * 3.0, 1, 1, 3)),
     ),
@@ -719,7 +724,7 @@ SELECT_SCATTER = _move(
     functions=(_ATEN.select_scatter.default,),
     carries=("x", "src"),
     samples=(
-        Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False),
+        Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0)),
     ),
     formula="y1 = x1 with a part replaced",
@@ -738,7 +743,7 @@ DIAGONAL_SCATTER = _move(
             kwargs={"offset": 1, "dim1": 2, "dim2": -1},
             tensors={"src": (2, 3, 4)},
             call=lambda f, x, src, offset, dim1, dim2: f(x, src, offset, dim1, dim2),
-            images=False,
+            independent_batch=False,
         ),
         Sample((2, 3, 5, 5), call=lambda f, x: f(x, x[..., 1] * 3.0, 0, 2, 3)),
     ),

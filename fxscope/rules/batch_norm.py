@@ -110,9 +110,9 @@ def _samples():
         module={"num_features": 3, "track_running_stats": False},
         tensors=_AFFINE | _KEPT,
         modules=(nn.BatchNorm2d,),
-        images=False,
+        independent_batch=False,
     )
-    yield Sample((4, 3), kwargs={"training": True}, tensors=_KEPT, modules=(), images=False)
+    yield Sample((4, 3), kwargs={"training": True}, tensors=_KEPT, modules=(), independent_batch=False)
 
 
 RULE = normalize(

@@ -56,7 +56,7 @@ class Sample:
     call
         (function, x, **arguments) -> tensors, for an operator whose first argument is not x, or that returns
         several tensors.
-    images
+    independent_batch
         Whether the images of a batch are independent in this call, and their number is free.
     draws
         Whether the operator draws random numbers.
@@ -70,7 +70,7 @@ class Sample:
     modules: tuple[type, ...] | None = None
     spellings: tuple[str, ...] | None = None
     call: Callable | None = None
-    images: bool = True
+    independent_batch: bool = True
     draws: bool = False
 
 
@@ -133,6 +133,8 @@ class Rule:
         Why the rule has no samples; "" where it has some.
     derivative
         For an operator whose derivative in torch is not exact: the largest error, and its reason.
+    breaks
+        {variant: (law, reason)} of a law that the variant breaks by its definition.
     formula, source
         What the card of the rule shows: the formula, and the equation or paper that it is from.
     file
@@ -165,6 +167,7 @@ class Rule:
     rounding: str = ""
     unsampled: str = ""
     derivative: tuple[float, str] | None = None
+    breaks: dict[str, tuple[str, str]] = field(default_factory=dict)
     formula: str = ""
     source: str = ""
     file: str = ""
@@ -311,7 +314,7 @@ def two_operands(second: str) -> tuple[Sample, ...]:
     return (
         Sample(tensors={second: (2, 3, 6, 7)}),
         Sample(tensors={second: (7,)}),
-        Sample((6, 7), tensors={second: (2, 3, 1, 1)}, images=False),
+        Sample((6, 7), tensors={second: (2, 3, 1, 1)}, independent_batch=False),
         Sample(tensors={second: (3, 6, 7)}, call=lambda f, x, **constant: f(*constant.values(), x)),
         Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
         Sample(call=lambda f, x: f(x * 2, x)),

@@ -134,6 +134,7 @@ def _step(name, function, *functions):
         methods=(name,),
         reduced=_reduced.kept,
         variants={"straight": straight, "taylor": None},
+        breaks={"straight": ("law 2", "straight-through: y1 = x1")},
         samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)",

@@ -37,7 +37,7 @@ def _dropout(name, function, modules, shape=(2, 3, 6, 7), functions=()):
 
     samples = (
         Sample(shape, {"training": False}, {}),
-        Sample(shape, {"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+        Sample(shape, {"p": 0.3, "training": True}, modules=(), independent_batch=False, draws=True),
     )
     return linear(
         name,
@@ -77,7 +77,7 @@ FEATURE_DROPOUT = linear(
     expand=expand_feature,
     samples=(
         Sample(kwargs={"p": 0.3, "train": False}),
-        Sample(kwargs={"p": 0.3, "train": True}, images=False, draws=True),
+        Sample(kwargs={"p": 0.3, "train": True}, independent_batch=False, draws=True),
     ),
     **_SOURCE,
 )
@@ -102,7 +102,7 @@ def _alpha_dropout(name, function, draw, modules, functions):
 
     samples = (
         Sample(kwargs={"training": False}, module={}),
-        Sample(kwargs={"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+        Sample(kwargs={"p": 0.3, "training": True}, modules=(), independent_batch=False, draws=True),
     )
     return composite(
         name,

@@ -64,7 +64,7 @@ EINSUM = product(
             (2, 5, 3),
             tensors={"w": (3, 4)},
             call=lambda f, x, w: f("b...j,jk", [x, w]),
-            images=False,
+            independent_batch=False,
             spellings=("einsum", "einsum.default"),
         ),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),

@@ -98,7 +98,7 @@ _CHOICE = {
     "samples": (
         Sample(tensors={"other": (2, 3, 6, 7)}),
         Sample(tensors={"other": (7,)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
     ),
 }
@@ -121,7 +121,7 @@ _INDEXED = tuple(
 _FORMS = (
     *_INDEXED,
     Sample(kwargs={"dim": 2}, call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")),
-    Sample(images=False, spellings=("max", "min")),
+    Sample(independent_batch=False, spellings=("max", "min")),
 )
 MAXIMUM = select(
     "maximum",

@@ -45,14 +45,14 @@ def _rules(n, function, indexed, module):
 
     cases = ({"kernel_size": 2, "output_size": (3,) * n}, {"kernel_size": 2, "output_ratio": (0.5,) * n})
     drawn = {"_random_samples": _between((2, 3, n))}
-    fixed = Sample(_SHAPES[n], cases[0], tensors=drawn, modules=(), images=False)
+    fixed = Sample(_SHAPES[n], cases[0], tensors=drawn, modules=(), independent_batch=False)
     yield select(
         f"fractional_max_pool{n}d",
         indexed,
         freeze,
         yields="values",
         input_rank=n + 2,
-        samples=(Sample(_SHAPES[n], cases[0], tensors=drawn, call=first, images=False),),
+        samples=(Sample(_SHAPES[n], cases[0], tensors=drawn, call=first, independent_batch=False),),
         **FORMULA,
     )
     yield composite(
@@ -62,7 +62,7 @@ def _rules(n, function, indexed, module):
         rounding="",
         modules={module: _module_arguments},
         input_rank=n + 2,
-        samples=(fixed, *(Sample(_SHAPES[n], k, images=False, draws=True) for k in cases)),
+        samples=(fixed, *(Sample(_SHAPES[n], k, independent_batch=False, draws=True) for k in cases)),
         **FORMULA,
     )
 

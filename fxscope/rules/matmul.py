@@ -87,7 +87,7 @@ MATMUL = product(
             spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default"),
         ),
         Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")),
-        Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
+        Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, independent_batch=False, spellings=("matmul",)),
         Sample(
             (2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")
         ),

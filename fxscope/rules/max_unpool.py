@@ -73,7 +73,7 @@ def _rule(n, function, module):
     # the shorter form of the call belongs to the module, whose indices are an argument of forward
     adapter = lambda m: {"kernel_size": m.kernel_size, "stride": m.stride, "padding": m.padding}  # noqa: E731
     samples = tuple(
-        Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, images=False)
+        Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, independent_batch=False)
         for draw in (_indices, _repeated)
     )
     return linear(

@@ -130,7 +130,7 @@ MUL = product(
         Sample(tensors={"other": (2, 3, 6, 7)}),
         Sample(kwargs={"other": 0.3}),
         Sample(tensors={"other": (3, 1, 1)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, torch.sigmoid(x))),
         Sample(call=lambda f, x: f(torch.tanh(x), x)),
         Sample(call=lambda f, x: f(x, x.mean((2, 3), keepdim=True))),
@@ -153,7 +153,7 @@ DIV = product(
     samples=(
         Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")),
         Sample(tensors={"other": (2, 3, 6, 7)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x * x + 1)),
         Sample(call=lambda f, x: f(0.7, x), positive=True, spellings=("truediv",)),
     ),

@@ -154,7 +154,7 @@ GATHER = select(
         Sample(
             kwargs={"dim": 2},
             tensors={"index": _places(2, 3, 4, 7, high=6)},
-            images=False,
+            independent_batch=False,
             spellings=("gather", "gather.default"),
         ),
     ),

@@ -29,6 +29,7 @@ RULE = mask(
     freeze,
     taylor=taylor,
     variants={"ratio": ratio},
+    breaks={"ratio": ("law 2 at zero", "the literal mask of Fig. 2 is infinite at x0 = 0")},
     functions=(F.sigmoid, torch.special.expit, torch.ops.aten.sigmoid.default),
     methods=("sigmoid",),
     modules=(nn.Sigmoid,),

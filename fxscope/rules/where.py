@@ -62,7 +62,7 @@ WHERE = select(
             tensors={"condition": _bits(4, 1, 1)},
             kwargs={"other": 0.7},
             call=lambda f, x, condition, other: f(condition, x, other),
-            images=False,
+            independent_batch=False,
         ),
     ),
     formula="y1 = a1 where the frozen condition holds, b1 elsewhere",

@@ -33,7 +33,18 @@ from .frozen import (
     Where,
     Window,
 )
-from .linear import BatchNorm, Conv, Dense, Einsum, MatmulLeft, MatmulRight, Pad, Rearrange, Resample, Sample
+from .linear import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Einsum,
+    GridSample,
+    MatmulLeft,
+    MatmulRight,
+    Pad,
+    Rearrange,
+    Resample,
+)
 
 __all__ = [
     "Add",
@@ -51,6 +62,7 @@ __all__ = [
     "ForwardContext",
     "Gate",
     "Gather",
+    "GridSample",
     "Identity",
     "Index",
     "Item",
@@ -66,7 +78,6 @@ __all__ = [
     "Repeat",
     "Resample",
     "Reshape",
-    "Sample",
     "Select",
     "ShapeRef",
     "Slope",

@@ -260,9 +260,10 @@ class Pad(Twin):
 
 
 @dataclass(frozen=True)
-class Sample(Twin):
+class GridSample(Twin):
     """grid_sample at a frozen grid: linear in the features."""
 
+    kind = "sample"
     grid: Any = state("index")
     options: dict = field(default_factory=dict)
     keeps_batch = True
