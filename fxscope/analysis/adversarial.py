@@ -11,13 +11,13 @@ from torch import nn
 
 from ..errors import FxscopeError
 from ..frontend.unchanged import Draw, leaves_unchanged
-from ..results.base import Result
+from ..results.base import VersionedResult
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
 
-@dataclass(frozen=True)
-class FGSM(Result):
+@dataclass(frozen=True, repr=False)
+class FGSM(VersionedResult):
     """Images after one step of every size.
 
     epsilons  E steps in pixel units;  images  (E, B, ...) as the network takes them;  labels  (E, B) after the step

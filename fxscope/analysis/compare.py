@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -11,17 +11,17 @@ from torch import nn
 
 from ..emit.pipeline import tensors_of
 from ..errors import ShapeError
-from ..graph.interpretation import VERSION, together
+from ..graph.interpretation import VERSION, of, together
 from ..linop.interpreter import LinearInterpreter, interpret
 from ..linop.scale import norm_of, power_of_two
 from ..passes.policy import Policy
-from ..results.registry import Drawn
+from ..results.base import Result
 
 HEAD = 5  # singular values
 
 
 @dataclass(frozen=True)
-class Reading:
+class ComparisonEntry:
     """One network under one policy at x0.
 
     residual_share   |r|/|y0|
@@ -43,19 +43,24 @@ class Reading:
     interpretation: int = VERSION
 
 
-@dataclass(frozen=True)
-class Comparison(Drawn):
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
     """Readings at one x0 and one output, on one shared scale; ``limit`` is the largest coefficient of all their rows."""
 
     at: Any
     near: float
-    readings: tuple[Reading, ...]
+    readings: tuple[ComparisonEntry, ...]
     limit: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         together(self.readings, "compare")
 
-    def __getitem__(self, name: str) -> Reading:
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation, the same for all entries."""
+        return of(self.readings[0])
+
+    def __getitem__(self, name: str) -> ComparisonEntry:
         return next(r for r in self.readings if r.name == name)
 
     def __str__(self) -> str:
@@ -67,39 +72,46 @@ class Comparison(Drawn):
         ]
         return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise", *lines])
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
         """Everything but the rows' coefficients, of which the norm is given."""
-        fields = (
-            "name",
-            "policy",
-            "residual_share",
-            "gap",
-            "changed",
-            "place",
-            "distance",
-            "energy",
-            "spectrum",
-            "interpretation",
-        )
-        readings = [
-            {
-                **{f: getattr(r, f) for f in fields},
-                "row_norm": norm_of([r.row]),
-                "row_shape": list(r.row.shape),
-            }
-            for r in self.readings
+        entries = [
+            {**_without_row(e), "row_norm": norm_of([e.row]), "row_shape": list(e.row.shape)}
+            for e in self.readings
         ]
-        return json.dumps(
-            {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": readings}, indent=2
-        )
+        return {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": entries}
 
-    def _repr_html_(self) -> str:
-        head = "<tr><th></th><th>policy</th><th>|r|/|y|</th><th>gap</th><th>changed</th><th>|row|</th></tr>"
-        rows = "".join(
-            f"<tr><td>{r.name}</td><td>{r.policy}</td><td>{r.residual_share:.3f}</td><td>{r.gap:.3e}</td><td>{r.changed:.3%}</td><td>{r.row.norm().item():.3e}</td></tr>"
-            for r in self.readings
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        header = {"at": str(self.at), "near": self.near, "limit": self.limit}
+        entries = [_without_row(e) for e in self.readings]
+        return {**header, "readings": entries}, {"rows": [e.row for e in self.readings]}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Comparison:
+        """The comparison of a file, its index as text."""
+        entries = (
+            ComparisonEntry(**{n: tuple(v) if isinstance(v, list) else v for n, v in entry.items()}, row=row)
+            for entry, row in zip(header["readings"], tensors["rows"])
         )
-        return f"<table><caption>readings at {self.at}</caption>{head}{rows}</table>"
+        return cls(**{**header, "readings": tuple(entries)})
+
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        rows = (
+            (
+                e.name,
+                e.policy,
+                f"{e.residual_share:.3f}",
+                f"{e.gap:.3e}",
+                f"{e.changed:.3%}",
+                f"{e.row.norm().item():.3e}",
+            )
+            for e in self.readings
+        )
+        head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
+        return f"readings at {self.at}", head, rows
+
+
+def _without_row(entry: ComparisonEntry) -> dict[str, Any]:
+    return {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "row"}
 
 
 def compare(
@@ -149,12 +161,12 @@ def _entries(readings: Any, model: nn.Module | None) -> dict[str, tuple[nn.Modul
 
 def _read(
     name: str, network: nn.Module, policy: Any, x0: torch.Tensor, x: torch.Tensor, at: Any, spectrum: bool
-) -> Reading:
+) -> ComparisonEntry:
     lin = interpret(network, x0, policy=policy)
     gap, row = lin.gap(x), lin.F.row(at)
     place = _place(lin, at, row)
     distance, energy = _energy(row, place)
-    return Reading(
+    return ComparisonEntry(
         name,
         _said(policy),
         _share(lin),

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils import _pytree as pytree
@@ -17,8 +15,8 @@ from ..errors import FxscopeError, ShapeError
 from ..graph.interpretation import KEY, VERSION, of
 from ..linop.index import several
 from ..linop.interpreter import LinearInterpreter
-from ..results.records import plain, read, write
-from ..results.registry import Drawn, provides
+from ..results.base import Result
+from ..results.registry import provides
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,14 @@ class Term:
     layer: str = ""
 
 
-@dataclass(frozen=True)
-class Contributions(Drawn):
+@dataclass(frozen=True, repr=False)
+class Contributions(Result):
     """y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
 
     linear  <row, x0>;  total  the sum of everything;  output  y0[index] itself;  error  their largest difference
     """
 
+    description: ClassVar[str] = "contributions"
     index: Any
     linear: Any
     terms: tuple[Term, ...]
@@ -109,42 +108,35 @@ class Contributions(Drawn):
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
         """The terms with their places, and the totals."""
-        totals = {
-            n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")
+        totals = {n: torch.as_tensor(getattr(self, n)) for n in ("linear", "residual", "total", "output")}
+        terms = [asdict(t) for t in self.terms]
+        return {
+            "index": str(self.index),
+            KEY: self.interpretation,
+            **totals,
+            "error": self.error,
+            "terms": terms,
         }
-        return json.dumps(
-            {
-                "index": str(self.index),
-                KEY: self.interpretation,
-                **totals,
-                "error": self.error,
-                "terms": plain([asdict(t) for t in self.terms]),
-            },
-            indent=2,
-        )
 
-    def save(self, path: str | Path) -> Path:
-        """Terms, totals and origin into one .safetensors file."""
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
-        values = {
+        tensors = {
             "linear": _tensor(self.linear),
             "output": _tensor(self.output),
             "values": [_tensor(t.value) for t in self.terms],
         }
-        return write(
-            path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values
-        )
+        return {"index": str(self.index), "terms": terms, "origin": self.origin}, tensors
 
     @classmethod
-    def load(cls, path: str | Path) -> Contributions:
-        """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
-        header, found = read(path, "contributions", "contributions")
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Contributions:
+        """The contributions of a file, their index as text."""
         terms = tuple(
-            Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"])
+            Term(**term, value=_value(value)) for term, value in zip(header["terms"], tensors["values"])
         )
-        return cls(header["index"], _value(found["linear"]), terms, _value(found["output"]), header["origin"])
+        linear, output = _value(tensors["linear"]), _value(tensors["output"])
+        return cls(header["index"], linear, terms, output, header["origin"])
 
     def _live(self) -> tuple:
         if self._source is None:
@@ -154,15 +146,10 @@ class Contributions(Drawn):
             )
         return self._source
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>"
-            for t in self.terms
-        )
-        return (
-            f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 ="
-            f" {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
-        )
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        rows = ((t.place, t.kind, f"{_mean(t.value):+.4g}") for t in self.terms)
+        caption = f"y0[{self.index}] = {_mean(self.output):.4g}, F x0 = {_mean(self.linear):.4g}"
+        return caption, (), rows
 
 
 @provides(LinearInterpreter, "contributions")
@@ -236,6 +223,10 @@ def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
 
 def _value(v: torch.Tensor) -> Any:
     return v.item() if v.numel() == 1 else v
+
+
+def _mean(v: Any) -> float:
+    return torch.as_tensor(v).double().mean().item()
 
 
 def _tensor(v: Any) -> torch.Tensor:

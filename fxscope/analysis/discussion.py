@@ -11,7 +11,7 @@ import torch
 from ..emit import emit_projections
 from ..errors import FxscopeError, IllConditioned
 from ..linop.interpreter import LinearInterpreter
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 from ..results.registry import provides
 
@@ -20,8 +20,8 @@ CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
 ELEMENTS = 1 << 26  # numbers that one chunk of labels may hold
 
 
-@dataclass(frozen=True)
-class PixelDiscussion(Result):
+@dataclass(frozen=True, repr=False)
+class PixelDiscussion(VersionedResult):
     """One image of pixel-wise contributions a label, each summing to its score.
 
     images  (K, *input);  scores  (K,);  labels  K indices

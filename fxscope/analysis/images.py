@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import FxscopeError
 from ..linop import interpret
-from ..results.base import Result
+from ..results.base import VersionedResult
 
 if TYPE_CHECKING:
     from ..linop import LinearInterpreter
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 INSTANCE_NORMS = ("stats", "scale", "taylor")
 
 
-@dataclass(frozen=True)
-class Energy(Result):
+@dataclass(frozen=True, repr=False)
+class Energy(VersionedResult):
     """Energy of filters against the distance from their place, the mean over K of them.
 
     share   (R + 1,) of the energy within r = 0, 1, ... pixels (the larger of both axes' distances)
@@ -59,8 +59,8 @@ def distance(shape: Sequence[int], place: tuple[int, int]) -> torch.Tensor:
     return torch.maximum(y.abs()[:, None], x.abs()[None, :])
 
 
-@dataclass(frozen=True)
-class Invariance(Result):
+@dataclass(frozen=True, repr=False)
+class Invariance(VersionedResult):
     """How far the filters of different places differ once they are laid over one another.
 
     spread  sum |f_i - mean f|^2 / sum |f_i|^2: 0 for a space-invariant filter (bicubic)
@@ -94,8 +94,8 @@ def crop_around(image: torch.Tensor, place: tuple[int, int], radius: int) -> tor
     return F.pad(image, (radius,) * 4)[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
 
 
-@dataclass(frozen=True)
-class Diagonal(Result):
+@dataclass(frozen=True, repr=False)
+class Diagonal(VersionedResult):
     """Where the energy of rows lies: ``off`` is the share outside of ``radius`` pixels around their own places, (K,)."""
 
     off: torch.Tensor
@@ -116,8 +116,8 @@ def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int 
     return Diagonal((energy * outside).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-300), radius)
 
 
-@dataclass(frozen=True)
-class Source(Result):
+@dataclass(frozen=True, repr=False)
+class Source(VersionedResult):
     """Where an output place takes from beyond its neighbourhood.
 
     place   (y, x) of the output;  source  (y, x), the centre of the strongest window elsewhere;  share  that window's part of the row's
@@ -156,8 +156,8 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     )
 
 
-@dataclass(frozen=True)
-class Reach(Result):
+@dataclass(frozen=True, repr=False)
+class Reach(VersionedResult):
     """How far one row reads, under each reading of instance norm.
 
     bound    pixels to each side that the convolutions alone allow;  furthest  distance of the furthest coefficient that is not 0

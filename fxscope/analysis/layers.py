@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from ..linop import interpret
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 
 
-@dataclass(frozen=True)
-class LayerContributions(Result):
+@dataclass(frozen=True, repr=False)
+class LayerContributions(VersionedResult):
     """What F x0 and every layer add to one score of every image.
 
     names   the layers in the order of the graph, L of them;  labels  (B,) the scores' places

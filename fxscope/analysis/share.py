@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,12 @@ from ..errors import FxscopeError
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 
 
-@dataclass(frozen=True)
-class Share(Result):
+@dataclass(frozen=True, repr=False)
+class Share(VersionedResult):
     """r_k / y_k of one network's largest scores.
 
     shares  {image: r_k / y_k};  labels  {image: k};  error  largest |<row, x0> + r_k - y_k| / |y_k|
@@ -56,14 +56,21 @@ class Share(Result):
         }
 
 
-@dataclass(frozen=True)
-class ResidualShare(Result):
+@dataclass(frozen=True, repr=False)
+class ResidualShare(VersionedResult):
     """The table of the networks, one ``Share`` each."""
 
     models: tuple[Share, ...]
 
     def numbers(self) -> dict[str, Any]:
         return {m.name: m.numbers() for m in self.models}
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return asdict(self), {}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> ResidualShare:
+        return cls(tuple(Share(**share) for share in header["models"]), interpretation=header[KEY])
 
     def __str__(self) -> str:
         width = max(len(m.name) for m in self.models)

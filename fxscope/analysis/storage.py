@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ..graph.interpretation import VERSION
 from ..graph.ir import info
 from ..passes.optimize import optimized
 from ..passes.sizes import shapes_at
+from ..results.base import Result
 from ..rules import registry
 
 PARTS = {
@@ -39,8 +39,8 @@ class Line:
     packed: int
 
 
-@dataclass(frozen=True)
-class Storage:
+@dataclass(frozen=True, repr=False)
+class Storage(Result):
     """The cost of one x0.
 
     activations  floats that a method keeps which stores the piecewise-linear units' outputs (deconvolution, "DfV"); in
@@ -69,11 +69,18 @@ class Storage:
         kib = self.activations * 4 / 1024
         return {"KiB": kib, "printed as GB": kib / 1000}
 
-    def to_json(self) -> str:
-        return json.dumps(
-            {**asdict(self), "recorded": self.recorded, "packed": self.packed, "table_1": self.table_1},
-            indent=2,
-        )
+    def numbers(self) -> dict[str, Any]:
+        """The lines, their sums, and both values of Table 1."""
+        sums = {"recorded": self.recorded, "packed": self.packed, "table_1": self.table_1}
+        return {**asdict(self), **sums}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Storage:
+        lines = tuple(Line(**line) for line in header["lines"])
+        return cls(**{**header, "shape": tuple(header["shape"]), "lines": lines})
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return asdict(self), {}
 
     def __str__(self) -> str:
         table = self.table_1

@@ -9,13 +9,13 @@ import torch
 
 from ..errors import FxscopeError
 from ..linop.interpreter import LinearInterpreter
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.registry import provides
 from .discussion import CONDITION, Discussion
 
 
-@dataclass(frozen=True)
-class PixelVotes(Result):
+@dataclass(frozen=True, repr=False)
+class PixelVotes(VersionedResult):
     """The winner of every pixel.
 
     labels   the L labels that stood for election;  winners  (H, W) positions in ``labels`` (with B images (B, H, W))
