@@ -89,7 +89,7 @@ class Comparison(Result):
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Comparison:
         """The comparison of a file, its index as text."""
         entries = (
-            ComparisonEntry(**{n: tuple(v) if isinstance(v, list) else v for n, v in entry.items()}, row=row)
+            ComparisonEntry(row=row, **_without_lists(entry))
             for entry, row in zip(header["readings"], tensors["rows"])
         )
         return cls(**{**header, "readings": tuple(entries)})
@@ -108,6 +108,10 @@ class Comparison(Result):
         )
         head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
         return f"readings at {self.at}", head, rows
+
+
+def _without_lists(entry: dict[str, Any]) -> dict[str, Any]:
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in entry.items()}
 
 
 def _without_row(entry: ComparisonEntry) -> dict[str, Any]:

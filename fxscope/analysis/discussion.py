@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ class Discussion:
         images = row * self.lin.x
         for name, at in self.parts.layers.items():
             given = [shares[i] for i in at]
-            wanted = sum(self._summed(s) for s in given)
+            wanted = reduce(torch.add, [self._summed(s) for s in given])
             images = images + self._layer(name, given, wanted)
         return (images if self.reading != "literal" else self._scaled(images, scores, labels)), scores
 

@@ -146,7 +146,7 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     y, x = divmod(int(sums.argmax()), energy.shape[1])
     total = float(energy.sum()) or 1.0
     return Source(
-        tuple(place),
+        (place[0], place[1]),
         (y, x),
         window,
         float(sums[y, x]) / total,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,12 @@ def _measure(
     return {n: (float(a), int(k), float(e)) for n, a, k, e in zip(names, r.double() / y, index, error)}
 
 
-def _batches(images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict):
-    names, tensors = [], []
+def _batches(
+    images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
+) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """(names, images) of one size each, at most ``batch`` of them, without those that are known."""
+    names: list[str] = []
+    tensors: list[torch.Tensor] = []
     for name, x0 in images:
         if name in known:
             continue

@@ -134,7 +134,7 @@ def storage(
         if node.meta.get("folded"):
             weights += value.numel() * value.element_size()
             continue
-        line = counts[PARTS.get(labels.get(node, "constant"), "constants")]
+        line = counts[PARTS.get(labels.get(node) or "constant", "constants")]
         line[0] += value.numel()
         line[1] += value.numel() * value.element_size()
         line[2] += packed_bytes(value, node, full)

@@ -106,15 +106,27 @@ def pixel_votes(
     if len(lin.F.inputs.shape) != 3 + lin.F.inputs.batched:
         raise FxscopeError(f"pixel votes need an image (C, H, W) as input, got {tuple(lin.F.inputs.shape)}")
     engine = Discussion(lin, reading, condition)
-    best = winner = None
-    scores, error, first = [], 0.0, 0
+    best: tuple[torch.Tensor, torch.Tensor] | None = None
+    scores: list[torch.Tensor] = []
+    error, first = 0.0, 0
     for part, images, score in engine.chunks(labels, progress):
         error = max(error, float((images.sum(list(range(score.dim(), images.dim()))) - score).abs().max()))
         high, at = images.sum(-3).max(0)
-        better = torch.ones_like(at, dtype=torch.bool) if best is None else high > best
-        best = high if best is None else torch.where(better, high, best)
-        winner = at + first if winner is None else torch.where(better, at + first, winner)
+        best = (high, at + first) if best is None else _better(*best, high, at + first)
         scores.append(score)
         first += len(part)
-    scores = torch.cat(scores)
-    return PixelVotes(tuple(labels), reading, winner, best, scores, error / float(scores.abs().max()), lin.x0)
+    if best is None:
+        raise FxscopeError("pixel votes need a label")
+    score = torch.cat(scores)
+    highest, winners = best
+    return PixelVotes(
+        tuple(labels), reading, winners, highest, score, error / float(score.abs().max()), lin.x0
+    )
+
+
+def _better(
+    highest: torch.Tensor, winners: torch.Tensor, high: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The larger contribution at each pixel, and its label; the first label wins a tie."""
+    better = high > highest
+    return torch.where(better, high, highest), torch.where(better, labels, winners)

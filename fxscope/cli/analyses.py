@@ -226,7 +226,7 @@ def locality_verb(
     """Energy of rows against distance, off-diagonal share, and how far columns differ from place to place (Fig. 11 and 13)."""
     each = _of_images(network_of(model, weights, scale, size))
     lin, s = interpreter_of(each, image, policy), each.scale
-    at = sample(tuple(lin.x0.shape[2:]), places)
+    at = sample(lin.x0.shape[2:], places)
     rows = lin.F.rows([(0, y * s + s // 2, x * s + s // 2) for y, x in at])
     columns = lin.F.columns([(0, y, x) for y, x in at])
     energy, off = analysis.energy_against_distance(rows, at), analysis.diagonal(rows, at)
@@ -266,7 +266,7 @@ def reach_verb(
     each = _of_images(network_of(model, weights, scale, size))
     x0 = each.take(pictures_of([image])[0][1])
     index = index_of(at) if at else (0, x0.shape[2] * each.scale // 4, x0.shape[3] * each.scale // 4)
-    found = analysis.reach(each.module, x0, index, tuple(v // each.scale for v in index[1:]), bound)
+    found = analysis.reach(each.module, x0, index, (index[1] // each.scale, index[2] // each.scale), bound)
     lines = [
         f"{k:7s} furthest {v} px, {100 * found.beyond[k]:.3g}% of the energy beyond {bound}"
         for k, v in found.furthest.items()

@@ -11,9 +11,10 @@ from .. import analysis, export, render
 from ..emit.pipeline import transform
 from ..errors import TraceFailure, UnsupportedOperator
 from ..models import load_model
+from ..paper.tour.networks import channels_of
 from ..testing import network as laws
 from . import options
-from .inputs import channels_of, checked, example, sides
+from .inputs import checked, example, sides
 from .shown import say
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -11,7 +11,7 @@ from ..errors import FxscopeError, ImageError
 from ..images import photos
 from ..linop import LinearInterpreter, interpret
 from ..models import load_model
-from ..paper.tour.networks import Network, check_memory, images_of, network, read
+from ..paper.tour.networks import Network, channels_of, check_memory, images_of, network, read
 
 SMALL = 300  # pixels to a side up to which memory is not checked
 
@@ -46,11 +46,6 @@ def checked(spec: str, model: nn.Module, x0: torch.Tensor) -> torch.Tensor:
             tuple(x0.shape),
         )
     return x0
-
-
-def channels_of(model: nn.Module) -> int:
-    """How many channels the first layer takes."""
-    return next((m.in_channels for m in model.modules() if hasattr(m, "in_channels")), 3)
 
 
 def sides(size: str) -> tuple[int, int]:
@@ -108,7 +103,7 @@ def networks_of(
         raise FxscopeError(
             f"{len(specs)} networks and {len(weights)} --weights: give one for each, in their order"
         )
-    return [network_of(s, w, scale, size) for s, w in zip(specs, weights or [None] * len(specs))]
+    return [network_of(s, w, scale, size) for s, w in zip(specs, weights or (None,) * len(specs))]
 
 
 def pictures_of(paths: Sequence[str]) -> list[tuple[str, torch.Tensor]]:

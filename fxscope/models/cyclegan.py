@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -20,7 +21,8 @@ class ResnetBlock(nn.Module):
             nn.InstanceNorm2d(channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return x + self.conv_block(x)
 
 
@@ -43,7 +45,8 @@ class ResnetGenerator(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return self.model(x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -29,7 +30,8 @@ class DigitsVGG(nn.Module):
             nn.Linear(channels * 16, 64), nn.ReLU(inplace=True), nn.Linear(64, 10)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return self.classifier(self.features(x).flatten(1))
 
 
@@ -47,7 +49,8 @@ class Block(nn.Module):
             else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + self.downsample(x))
 
@@ -67,6 +70,7 @@ class DigitsResNet(nn.Module):
         )
         self.fc = nn.Linear(64, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         x = self.layers(F.relu(self.bn1(self.conv1(x))))
         return self.fc(x.mean((2, 3)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -24,7 +25,8 @@ class DnCNN(nn.Module):
         layers.append(nn.Conv2d(features, channels, 3, padding=1, bias=bias))
         self.dncnn = nn.Sequential(*layers)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return x - self.dncnn(x)
 
 

@@ -20,7 +20,8 @@ class PixelShuffleNet(nn.Module):
         self.pixel_shuffle = nn.PixelShuffle(scale)
         self._orthogonal()
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         x = self.relu(self.conv1(x))
         x = self.relu(self.conv2(x))
         x = self.relu(self.conv3(x))

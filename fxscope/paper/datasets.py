@@ -103,7 +103,7 @@ class _Canvas:
         self.photo[:] = a * (1 - t) + b * t
 
     def box(self, top, bottom, left, right, colour, label: str, rough: float = 0.0) -> None:
-        y0, y1, x0, x1 = (int(round(min(max(v, 0), self.size))) for v in (top, bottom, left, right))
+        y0, y1, x0, x1 = (round(min(max(v, 0), self.size)) for v in (top, bottom, left, right))
         self.photo[y0:y1, x0:x1] = colour + rough * self.rng.standard_normal((y1 - y0, x1 - x0, 1))
         self.labels[y0:y1, x0:x1] = list(LABELS).index(label)
 
@@ -121,7 +121,7 @@ class _Canvas:
 
     def balcony(self, y, x, h, w, unit) -> None:
         self.box(y, y + h, x, x + w, np.array([0.3, 0.3, 0.32]), "balcony")
-        y0, y1, x0, x1 = (int(round(v)) for v in (y + unit, y + h - unit, x, x + w))
+        y0, y1, x0, x1 = (round(v) for v in (y + unit, y + h - unit, x, x + w))
         self.photo[max(y0, 0) : y1, max(x0, 0) : x1 : 3] += 0.35
 
     def done(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 
 from ... import models
@@ -81,8 +83,8 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
             "larger at all",
         )
     )
-    order = sorted(mean, key=mean.get)
-    falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))
+    order = sorted(mean, key=lambda name: mean[name])
+    falling = all(std[a] >= std[b] for a, b in itertools.pairwise(order))
     chapter.findings.append(
         Finding(
             "The larger the share, the smaller its deviation",
@@ -222,7 +224,8 @@ def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -
     chapter.heading("Pixel discussions (eq. 18) in three readings")
     lin = interpret(network, x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
-    errors, added = {}, 0.0
+    errors: dict[str, float | None] = {}
+    added = 0.0
     for reading in READINGS:
         try:
             found = lin.pixel_discussion(two, reading=reading, progress=False)

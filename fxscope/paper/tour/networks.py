@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Network:
 
     @property
     def title(self) -> str:
+        """Name and note."""
         return f"{self.name} ({self.note})"
 
     def take(self, picture: torch.Tensor) -> torch.Tensor:
@@ -74,49 +75,48 @@ def network(
     if range is not None and range not in RANGES:
         raise FxscopeError(f"--range is one of {', '.join(RANGES)}, got {range!r}")
     if family == "fxscope" and name.startswith("digits"):
-        mean, std, side = datasets.INK_MEAN, datasets.INK_STD, 32
+        mean, std, size = datasets.INK_MEAN, datasets.INK_STD, 32
     else:
-        range = range or _range_of(family, name)
-        mean, std = _convention(range)
-        side = size or (299 if name == "inception_v3" else 224) if family == "torchvision" else size
-    channels = next((m.in_channels for m in module.modules() if hasattr(m, "in_channels")), 3)
+        mean, std = _convention(range or _range_of(family, name))
+    if family == "torchvision" and size is None:
+        size = 299 if name == "inception_v3" else 224
+    channels = channels_of(module)
     if channels not in (1, 3):
         raise FxscopeError(f"{name} takes {channels} channels, and a photograph has 1 or 3")
-    found = Network(name, module.eval(), mean, std, channels, side, note or _note(family, name))
+    found = Network(name, module.eval(), mean, std, channels, size, note or _note(family, name))
     return _with_kind(found)
 
 
+def channels_of(module: nn.Module) -> int:
+    """How many channels the first layer takes; 3 where no layer says so."""
+    return next((int(m.in_channels) for m in module.modules() if hasattr(m, "in_channels")), 3)  # type: ignore[arg-type]
+
+
 def _range_of(family: str, name: str) -> str:
+    """The range of a family: normalised, 0..255, -1..1 or 0..1."""
     if family == "torchvision":
         return "imagenet"
-    return (
-        "byte"
-        if name.startswith("edsr")
-        else (
-            "symmetric"
-            if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet")
-            else "unit"
-        )
-    )
+    if name.startswith("edsr"):
+        return "byte"
+    if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet"):
+        return "symmetric"
+    return "unit"
 
 
 def _convention(range: str) -> tuple[Any, Any]:
-    if range == "imagenet":
+    limits = RANGES[range]
+    if limits is None:
         return IMAGENET
-    low, high = RANGES[range]
+    low, high = limits
     return -low / (high - low), 1 / (high - low)
 
 
 def _note(family: str, name: str) -> str:
-    if family == "fxscope":
-        return (
-            "stand-in"
-            if name in models.STAND_INS
-            else "fixed filter"
-            if name.startswith("bicubic")
-            else "random weights"
-        )
-    return "random weights" if family == "torchvision" else "own"
+    if family == "fxscope" and name in models.STAND_INS:
+        return "stand-in"
+    if family == "fxscope" and name.startswith("bicubic"):
+        return "fixed filter"
+    return "random weights" if family in ("fxscope", "torchvision") else "own"
 
 
 def _with_kind(found: Network) -> Network:
@@ -141,10 +141,7 @@ def _with_kind(found: Network) -> Network:
             " images (B, C, H, W)"
         )
     kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
-    fields = dict(found.__dict__)
-    return Network(
-        **{**fields, "kind": kind, "scale": max(1, out.shape[-1] // side) if kind == "images" else 1}
-    )
+    return replace(found, kind=kind, scale=max(1, out.shape[-1] // side) if kind == "images" else 1)
 
 
 def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def report(
         key,
         ("pdf", "svg", "png"),
     )
-    makers = {
+    makers: dict[str, Callable[[], Chapter]] = {
         _unique(n.name, networks, i): partial(
             chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else ""
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -97,9 +98,9 @@ def _speed(chapter: Chapter) -> None:
         x0 = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         lin = interpret(model, x0)
         with torch.no_grad():
-            forward = _seconds(lambda: model(x0))
+            forward = _seconds(partial(model, x0))
         index = (0,) * len(lin.F.outputs.shape)
-        row, column = _seconds(lambda: lin.F.row(index)), _seconds(lambda: lin.F.column((0, 0, 0)))
+        row, column = _seconds(partial(lin.F.row, index)), _seconds(partial(lin.F.column, (0, 0, 0)))
         rows.append(
             (
                 f"{name} (stand-in)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -99,9 +100,9 @@ def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
     size = torch.nn.functional.avg_pool2d((dy.square() + dx.square())[None, None], 3, 1, 1)[0, 0]
     m = min(margin, min(gray.shape) // 4)
     inner = size[m:-m, m:-m]
-    return [
-        tuple(m + v for v in divmod(int(at), inner.shape[1])) for at in (inner.argmax(), inner.argmin())
-    ] + [(gray.shape[0] // 2, gray.shape[1] // 2)]
+    edge, flat = (divmod(int(at), inner.shape[1]) for at in (inner.argmax(), inner.argmin()))
+    middle = (gray.shape[0] // 2, gray.shape[1] // 2)
+    return [(m + edge[0], m + edge[1]), (m + flat[0], m + flat[1]), middle]
 
 
 def _filters(
@@ -140,12 +141,16 @@ def _filters(
 
 
 def sample(
-    shape: tuple[int, int], count: int = SAMPLED, margin: int = 8, seed: int = 0
+    shape: Sequence[int], count: int = SAMPLED, margin: int = 8, seed: int = 0
 ) -> list[tuple[int, int]]:
     """Places (y, x) drawn at random, away from the border."""
     rng = torch.Generator().manual_seed(seed)
     m = min(margin, min(shape) // 4)
-    return [tuple(int(torch.randint(m, s - m, (), generator=rng)) for s in shape) for _ in range(count)]
+
+    def drawn(size: int) -> int:
+        return int(torch.randint(m, size - m, (), generator=rng))
+
+    return [(drawn(shape[0]), drawn(shape[1])) for _ in range(count)]
 
 
 def _locality(
@@ -285,7 +290,7 @@ def _unconverged(found: SVD) -> str:
 def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
     """The square of a singular vector (C, H, W) around the pixel where a small neighbourhood holds most energy."""
     energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
-    return crop_around(vector, tuple(divmod(int(energy.argmax()), energy.shape[1])), radius)
+    return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)
 
 
 def _eigen_findings(chapter: Chapter) -> None:
