@@ -1,4 +1,4 @@
-"""``fxscope.compare``: several networks, or several readings of one, side by side at the same x0."""
+"""``fxscope.compare``: several networks, or several policies of one, side by side at the same x0."""
 
 from __future__ import annotations
 
@@ -24,10 +24,24 @@ HEAD = 5  # singular values
 class ComparisonEntry:
     """One network under one policy at x0.
 
-    residual_share   |r|/|y0|
-    gap, changed     |F x + r - f(x)|/|f(x)| at a point near x0, and the share of masks and indices that it decides otherwise
-    row              of the chosen output, in the input's shape;  distance, energy   share of the row's energy within a distance of its place
-    spectrum         the largest singular values, largest first; () where they were not asked for
+    Parameters
+    ----------
+    name, policy : str
+        The entry's name, and its policy as text.
+    residual_share : float
+        |r| / |y0|.
+    gap : float
+        |F x + r - f(x)| / |f(x)| at a point x near x0.
+    changed : float
+        The share of masks and indices that are other ones at x.
+    row : torch.Tensor
+        The row of the chosen output, in the input's shape.
+    place : tuple of int
+        Where the row is centred.
+    distance, energy : tuple
+        Distances from the place, and the share of the row's energy within each.
+    spectrum : tuple of float
+        The largest singular values, largest first; empty unless ``spectrum=True``.
     """
 
     name: str
@@ -45,7 +59,19 @@ class ComparisonEntry:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
-    """Readings at one x0 and one output, on one shared scale; ``limit`` is the largest coefficient of all their rows."""
+    """Entries for one x0 and one output, on one shared scale.
+
+    Parameters
+    ----------
+    at : Any
+        The index of the output.
+    near : float
+        The distance from x0, relative to |x0|, at which the gap is measured.
+    readings : tuple of ComparisonEntry
+        The entries; ``comparison[name]`` is one of them.
+    limit : float
+        The largest absolute coefficient of all rows.
+    """
 
     at: Any
     near: float
@@ -128,17 +154,39 @@ def compare(
     spectrum: bool = False,
     seed: int = 0,
 ) -> Comparison:
-    """Several networks, or several readings of one, at the same x0 (1, ...) and the same output.
+    """Compare several networks, or several policies of one, at the same x0 and the same output.
+
+    ::
 
         compare(x0, {"edsr": edsr, "dncnn": dncnn}, at=(0, 12, 12))
         compare(x0, ["freeze", "detach", "taylor"], at=3, model=net)
 
-    readings  {name: model}, {name: (model, policy)}, or with ``model=`` a list of policies or {name: policy}
-    at        an index of the un-batched output, as ``lin.F.row`` takes it
-    near      the gap is measured at x0 + near |x0| e, e of unit norm, the same for all
-    spectrum  also the five largest singular values of each, which takes some hundred passes
+    Parameters
+    ----------
+    x0 : torch.Tensor
+        (1, ...), one image.
+    readings : dict or list
+        {name: model} or {name: (model, policy)}; with ``model=`` a list of policies or {name: policy}.
+    at : int or tuple
+        An index of the un-batched output, as ``lin.F.row`` takes it.
+    model : torch.nn.Module, optional
+        The one network of several policies.
+    near : float
+        The gap is measured at x0 + near |x0| e, where e has unit norm and is the same for all.
+    spectrum : bool
+        Compute the five largest singular values of each, too, which takes some hundred passes.
+    seed : int
+        Seed of e.
 
-    Raises ``ShapeError`` for more than one image, and what ``interpret`` raises.
+    Returns
+    -------
+    Comparison
+        One ``ComparisonEntry`` for each network or policy.
+
+    Raises
+    ------
+    ShapeError
+        If x0 holds more than one image. The errors of ``fxscope.interpret`` are raised as well.
     """
     if x0.shape[0] != 1:
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
@@ -195,7 +243,7 @@ def _share(lin: LinearInterpreter) -> float:
 
 
 def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...]:
-    """Where a row is centred: the input under the output, for images of images; else its largest coefficient."""
+    """The place where a row is centred: under the output for images, else its largest coefficient."""
     outputs = lin.F.outputs.shapes[0]
     if (
         isinstance(at, tuple)

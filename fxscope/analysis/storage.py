@@ -1,4 +1,4 @@
-"""What it costs to keep x0's decisions: the paper's Table 1, for any network, counted from the graph without running anything."""
+"""Storage of x0's decisions: the paper's Table 1 for any network, counted without running it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One part of what is kept: how many numbers, and bytes recorded and packed."""
+    """One part of the state: how many numbers, and their bytes recorded and packed."""
 
     part: str
     numbers: int
@@ -41,11 +41,21 @@ class Line:
 
 @dataclass(frozen=True, repr=False)
 class Storage(Result):
-    """The cost of one x0.
+    """The memory that one x0 takes.
 
-    activations  floats that a method keeps which stores the piecewise-linear units' outputs (deconvolution, "DfV"); in
-                 bytes four times as many
-    lines        what ``fxscope.interpret`` keeps, by part;  weights  bytes of convolutions folded with their batch norm, not x0's
+    Parameters
+    ----------
+    model : str
+        The network's class.
+    shape : tuple of int
+        The shape of x0.
+    activations : int
+        How many floats a method keeps that stores the outputs of the piecewise-linear units (deconvolution, "DfV");
+        four times as many bytes.
+    lines : tuple of Line
+        What ``fxscope.interpret`` keeps, by part.
+    weights : int
+        Bytes of convolutions folded with their batch norm; all x0 share them.
     """
 
     model: str
@@ -57,15 +67,20 @@ class Storage(Result):
 
     @property
     def recorded(self) -> int:
+        """Bytes of the state as it is recorded."""
         return sum(line.recorded for line in self.lines)
 
     @property
     def packed(self) -> int:
+        """Bytes of the state once it is packed."""
         return sum(line.packed for line in self.lines)
 
     @property
     def table_1(self) -> dict[str, float]:
-        """Both readings of the paper's Table 1: KiB of fp32 activations; and the same number as printed, in "GB" (KiB/1000)."""
+        """The two values of the paper's Table 1.
+
+        They are KiB of float32 activations, and the same number as it is printed, in "GB" (KiB / 1000).
+        """
         kib = self.activations * 4 / 1024
         return {"KiB": kib, "printed as GB": kib / 1000}
 
@@ -113,11 +128,27 @@ class Storage(Result):
 def storage(
     model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None
 ) -> Storage:
-    """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
+    """Count the state that one x0 makes ``model`` keep, without running the model or allocating activations.
 
-    example_inputs   where the graph alone does not tell a rank (``transform`` says so): the model runs on them once
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+    shape : tuple of int
+        The shape of x0, (B, ...).
+    policy : optional
+        As in ``fxscope.interpret``.
+    example_inputs : tuple, optional
+        Inputs on which the model runs once, if the graph alone does not determine a rank (``transform`` says so).
 
-    Raises what ``fxscope.transform`` raises. Source: the paper, section 5 and Table 1.
+    Returns
+    -------
+    Storage
+        Numbers and bytes by part. The errors of ``fxscope.transform`` are raised.
+
+    References
+    ----------
+    The paper, section 5 and Table 1.
     """
     program = program_of(model, policy=policy, example_inputs=example_inputs)
     full = optimized(program)
@@ -134,7 +165,7 @@ def storage(
         if node.meta.get("folded"):
             weights += value.numel() * value.element_size()
             continue
-        line = counts[PARTS.get(labels.get(node) or "constant", "constants")]
+        line = counts[PARTS.get(labels.get(node, "constant"), "constants")]
         line[0] += value.numel()
         line[1] += value.numel() * value.element_size()
         line[2] += packed_bytes(value, node, full)
@@ -143,7 +174,7 @@ def storage(
 
 
 def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
-    """Bytes of a state once packed: one bit a boolean, a window's offset in as few bits as it needs."""
+    """Bytes of a state once it is packed: a boolean takes one bit, an offset as few bits as its window needs."""
     if value.dtype == torch.bool:
         return -(-value.numel() // 8)
     window = windows(program).get(node)

@@ -18,8 +18,20 @@ from .discussion import CONDITION, Discussion
 class PixelVotes(VersionedResult):
     """The winner of every pixel.
 
-    labels   the L labels that stood for election;  winners  (H, W) positions in ``labels`` (with B images (B, H, W))
-    highest  (H, W) the winning contributions;  scores  (L,) or (L, B);  error  largest |sum of a discussion - score| / max |score|
+    Parameters
+    ----------
+    labels : tuple
+        The L labels among which the pixels choose.
+    reading : str
+        The variant of the pixel discussion.
+    winners : torch.Tensor
+        (H, W) positions in ``labels``; with B images (B, H, W).
+    highest : torch.Tensor
+        (H, W), the winning contributions.
+    scores : torch.Tensor
+        (L,), or (L, B).
+    error : float
+        The largest |sum of a discussion - score|, relative to the largest |score|.
     """
 
     labels: tuple
@@ -42,12 +54,12 @@ class PixelVotes(VersionedResult):
 
     @property
     def entropy(self) -> float:
-        """Of the popularity, in bits: 0 where all pixels agree, log2 L where they are spread over all labels."""
+        """The entropy of the popularity in bits: 0 if all pixels agree, log2 L if all labels are equally popular."""
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
     def of(self, image: int) -> PixelVotes:
-        """The votes on one image of a batch; ``error`` stays that of all."""
+        """The votes on one image of a batch; ``error`` stays the largest of the batch."""
         if self.winners.dim() != 3:
             raise FxscopeError("these are the votes on one image")
         kept = self._photograph[image : image + 1]
@@ -70,6 +82,7 @@ class PixelVotes(VersionedResult):
         return photograph * self.mask(label)
 
     def numbers(self) -> dict[str, Any]:
+        """Error, entropy and the ten most popular labels."""
         first = dict(list(self.popularity.items())[:10])
         return {
             "labels": len(self.labels),
@@ -90,11 +103,31 @@ def pixel_votes(
 ) -> PixelVotes:
     """Each pixel's vote: the label whose pixel discussion, summed over the colours, is largest there.
 
-    labels   a list (default: all labels);  reading, condition   as in ``pixel_discussion``
+    The labels run in chunks and only the largest values are kept, so that the memory does not grow with their number.
+    The first label wins a tie. Each label costs a row; "weighted" also costs a back-projection from every layer.
 
-    Labels run in chunks and only the best so far is kept: memory does not grow with their number. "per-layer" and "literal" cost
-    a row a label, "weighted" a row and a back-projection from every layer. Ties go to the first label.
-    Source: the paper, section 4 and Fig. 3.
+    Parameters
+    ----------
+    lin : LinearInterpreter
+        The interpreter of a classifier at images (C, H, W).
+    labels : list, optional
+        The labels among which the pixels choose. The default is all labels.
+    reading, condition, progress
+        As in ``pixel_discussion``.
+
+    Returns
+    -------
+    PixelVotes
+        The winners (H, W), and their contributions.
+
+    Raises
+    ------
+    FxscopeError
+        If the input is no image, or the output is no vector of scores and ``labels`` is missing.
+
+    References
+    ----------
+    The paper, section 4, Fig. 3 and 9.
     """
     shape = lin.F.outputs.shape
     if labels is None and len(shape) != 1 + lin.F.outputs.batched:
