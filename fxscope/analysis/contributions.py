@@ -31,7 +31,7 @@ class Term:
         Its module path and its rule.
     kind : str
         "bias" (convolution, linear), "shift" (norms), "intercept" (c(x0) of a unit), "constant" (an operand),
-        "padding", or "frozen" (a value of x0 that enters beside the probe: a second input, a skip around a tap).
+        "padding", or "frozen" (a value of x0 that is added beside the probe: a second input, a skip around a tap).
     depth : int
         Its position in the order of the graph.
     value : float or torch.Tensor
@@ -104,7 +104,7 @@ class Contributions(Result):
         Parameters
         ----------
         depth : int, optional
-            Cut the modules' paths after so many names: ``by_layer(3)`` has one entry for all of "transformer.h.0".
+            Cut the modules' paths to so many names: ``by_layer(3)`` has one entry for "transformer.h.0".
 
         Returns
         -------
@@ -128,7 +128,7 @@ class Contributions(Result):
         Returns
         -------
         torch.Tensor
-            (B, L); the sum is ``linear``. Position embeddings and biases are terms of the residual and not in it.
+            (B, L); the sum is ``linear``. Position embeddings and biases are terms of the residual instead.
         """
         lin, _, row = self._live()
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
@@ -138,7 +138,7 @@ class Contributions(Result):
         return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
-        """{place: (B, ...)}: the contributions of every constant, element by element, before they are summed."""
+        """{place: (B, ...)}: the contributions of every constant before they are summed."""
         lin, y2, _ = self._live()
         graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
         with lin.reading():

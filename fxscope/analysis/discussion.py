@@ -115,8 +115,8 @@ def pixel_discussion(
 
     References
     ----------
-    The paper, eq. 17 and 18. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise
-    relevance propagation" (2015), for the conservation of the score.
+    The paper, eq. 17 and 18. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by
+    layer-wise relevance propagation" (2015), for the conservation of the score.
     """
     given = labels if isinstance(labels, list) else [labels]
     engine = Discussion(lin, reading, condition)
@@ -183,7 +183,7 @@ class Discussion:
     def _summed(self, share: torch.Tensor) -> torch.Tensor:
         """The sum of a share for each image, (K, B).
 
-        One image may have any layout, such as a transformer's (K, L, B, E). Several images must be the first dimension.
+        One image may have any layout, such as a transformer's (K, L, B, E). Several images must come first.
         """
         if self.lin.batch == 1:
             return share.flatten(1).sum(1, keepdim=True)

@@ -27,7 +27,7 @@ class Energy(VersionedResult):
     Parameters
     ----------
     share : torch.Tensor
-        (R + 1,), the share of the energy within 0, 1, ..., R pixels; the distance is the larger of both axes'.
+        (R + 1,), the share of the energy within 0, 1, ..., R pixels, by the larger of both axes' distances.
     """
 
     share: torch.Tensor
@@ -303,7 +303,7 @@ def reach(
     place : (int, int), optional
         (y, x) of the input under it. The default is that of ``index``.
     bound : int
-        Pixels to each side that the convolutions alone reach: 84 for CycleGAN's generator with 9 blocks, whose
+        Pixels to each side that the convolutions alone reach: 84 for CycleGAN's generator of 9 blocks, whose
         receptive field is 169 pixels.
     readings : sequence of str
         The variants.

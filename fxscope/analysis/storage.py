@@ -50,7 +50,7 @@ class Storage(Result):
     shape : tuple of int
         The shape of x0.
     activations : int
-        How many floats a method keeps that stores the outputs of the piecewise-linear units (deconvolution, "DfV");
+        How many floats a method keeps that stores the outputs of the units (deconvolution, "DfV");
         four times as many bytes.
     lines : tuple of Line
         What ``fxscope.interpret`` keeps, by part.
@@ -139,7 +139,7 @@ def storage(
     policy : optional
         As in ``fxscope.interpret``.
     example_inputs : tuple, optional
-        Inputs on which the model runs once, if the graph alone does not determine a rank (``transform`` says so).
+        Inputs on which the model runs once, if the graph does not determine a rank (``transform`` says so).
 
     Returns
     -------
@@ -174,7 +174,7 @@ def storage(
 
 
 def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
-    """Bytes of a state once it is packed: a boolean takes one bit, an offset as few bits as its window needs."""
+    """Bytes of a packed state: a boolean takes one bit, an offset as few bits as its window needs."""
     if value.dtype == torch.bool:
         return -(-value.numel() // 8)
     window = windows(program).get(node)

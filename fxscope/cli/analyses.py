@@ -39,7 +39,7 @@ def residual_share_verb(
     scale: str | None,
     size: int | None,
 ) -> None:
-    """The biases' share of the top score of every MODEL over a folder of images (the paper's Tables 3 and 4)."""
+    """The biases' share of the top score of every MODEL over a folder of images (paper, Tables 3 and 4)."""
     paths = images_of(list(images))
     found: list[analysis.Share] = []
     for each in networks_of(model, weights, scale, size):
@@ -75,7 +75,7 @@ def layers_verb(
     scale: str | None,
     size: int | None,
 ) -> None:
-    """Mean and spread of every layer's share of the top score of MODEL over images or folders (Fig. 4 and 8)."""
+    """Mean and spread of every layer's share of the top score of MODEL over images (Fig. 4 and 8)."""
     each = network_of(model, weights, scale, size)
     x0 = torch.cat([each.take(p) for _, p in pictures_of(image)])
     found = analysis.layer_contributions(each.module, x0, batch_norm=batch_norm, batch=4, policy=policy)
@@ -177,7 +177,10 @@ def fgsm_verb(
     scale: str | None,
     size: int | None,
 ) -> None:
-    """One clean step of FGSM in pixel space: which labels change, and the contributions' spread before and after (Fig. 8)."""
+    """One step of FGSM in pixel space: which labels change (Fig. 8).
+
+    Also the spread of the layers' contributions before and after the step.
+    """
     each = network_of(model, weights, scale, size)
     x0 = torch.cat([each.take(p) for _, p in pictures_of(image)])
     epsilons = [e / 255 for e in epsilon] or EPSILONS
@@ -223,7 +226,10 @@ def locality_verb(
     scale: str | None,
     size: int | None,
 ) -> None:
-    """Energy of rows against distance, off-diagonal share, and how far columns differ from place to place (Fig. 11 and 13)."""
+    """Locality of rows, and invariance of columns (Fig. 11 and 13).
+
+    Energy of rows against distance, off-diagonal share, and how far columns differ from place to place.
+    """
     each = _of_images(network_of(model, weights, scale, size))
     lin, s = interpreter_of(each, image, policy), each.scale
     at = sample(lin.x0.shape[2:], places)
@@ -262,7 +268,10 @@ def reach_verb(
     scale: str | None,
     size: int | None,
 ) -> None:
-    """One row under the three variants of instance norm (stats, scale, taylor), against the reach of the convolutions."""
+    """One row under the variants of instance norm: stats, scale, taylor.
+
+    It is compared with the reach of the convolutions.
+    """
     each = _of_images(network_of(model, weights, scale, size))
     x0 = each.take(pictures_of([image])[0][1])
     index = index_of(at) if at else (0, x0.shape[2] * each.scale // 4, x0.shape[3] * each.scale // 4)

@@ -17,7 +17,7 @@ SMALL = 300  # pixels to a side up to which memory is not checked
 
 
 def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) -> torch.Tensor:
-    """x0 (1, C, H, W): the photograph, or one of scikit-image, cropped, with the channels that the first layer takes."""
+    """x0 (1, C, H, W): the photograph, or one of scikit-image, cropped, grey if the first layer needs it."""
     channels = channels_of(model)
     picture = photos.read(image) if image else photos.shipped("astronaut")
     picture = picture[:, :size, :size] if image else picture[:, 60 : 60 + size, 160 : 160 + size]
@@ -28,7 +28,7 @@ def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) 
 
 
 def checked(spec: str, model: nn.Module, x0: torch.Tensor) -> torch.Tensor:
-    """x0, if the network runs on it and its interpreter fits the memory; else raise ``ImageError`` with the reason."""
+    """x0; raise ``ImageError`` if the network does not run on it, or its interpreter needs too much memory."""
     part = x0 if max(x0.shape[2:]) <= 2 * SMALL else x0[..., :64, :64]
     try:
         with torch.no_grad():

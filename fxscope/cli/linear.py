@@ -111,7 +111,10 @@ def svd_verb(
     size: int,
     as_json: bool,
 ) -> None:
-    """The largest singular values of F: what passes through MODEL at IMAGE, and how much; eigen-inputs and eigen-outputs."""
+    """The largest singular values of F, with eigen-inputs and eigen-outputs.
+
+    They tell what passes through MODEL at IMAGE, and how much.
+    """
     lin = interpreter_at(model, image, weights, policy, size)
     found = lin.F.svd(count, method, tol=tol, seed=seed)
     errors = zip(found.forward_errors.tolist(), found.adjoint_errors.tolist())

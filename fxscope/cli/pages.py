@@ -57,7 +57,7 @@ def report_verb(
     out: str,
     as_json: bool,
 ) -> None:
-    """Write the page about one's own network on one's own images: the chapters that fit its output, figures as PDF and SVG."""
+    """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
     networks = networks_of([model, *others], weights, scale, size)
     _say(pages.report(networks, list(image), out, _names(model, networks)), as_json)
 

@@ -20,7 +20,7 @@ def keys(t: torch.Tensor) -> torch.Tensor:
 class Bicubic(nn.Module):
     """(B, C, H, W) -> (B, C, s*H, s*W), every channel by the same fixed filter.
 
-    Output pixel i lies at (i + 1/2)/s - 1/2 in input pixels; its value is sum_j k(position - j) x_j, in both directions.
+    Output pixel i lies at (i + 1/2)/s - 1/2 in input pixels; its value is sum_j k(position - j) x_j, on both axes.
     One convolution with s^2 phases, then a pixel shuffle. Borders: padding="zero" or "circular".
     """
 

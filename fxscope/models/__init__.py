@@ -1,4 +1,4 @@
-"""Networks of the paper, key-compatible with their public checkpoints, and small trained stand-ins for them."""
+"""Networks of the paper, with the keys of their public checkpoints, and small trained stand-ins for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ResNet generator of CycleGAN (Zhu et al., 2017), key-compatible with junyanz/pytorch-CycleGAN-and-pix2pix."""
+"""CycleGAN's ResNet generator (Zhu et al., 2017), with the keys of junyanz/pytorch-CycleGAN-and-pix2pix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResnetBlock(nn.Module):
 
 
 class ResnetGenerator(nn.Module):
-    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, Tanh at the end."""
+    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, then Tanh."""
 
     def __init__(self, blocks: int = 9, features: int = 64, channels: int = 3):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Small classifiers of 32x32 digits, stand-ins for the paper's: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
+"""Small classifiers of digits: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STAGES = ((16, 16), (32, 32), (64, 64))
 
 
 class DigitsVGG(nn.Module):
-    """Three stages of two 3x3 convolutions, each ended by max-pooling, then two linear layers, laid out as torchvision's VGG."""
+    """Three stages of two 3x3 convolutions and a max-pooling, then two linear layers, as torchvision's VGG."""
 
     def __init__(self, batch_norm: bool = False):
         super().__init__()

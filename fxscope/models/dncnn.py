@@ -7,7 +7,7 @@ from torch import nn
 
 
 class DnCNN(nn.Module):
-    """(B, C, H, W) noisy -> denoised: x minus the predicted noise. ``bias=False``: no additive constant, r = 0 exactly."""
+    """(B, C, H, W) noisy -> denoised: x minus the predicted noise; r = 0 exactly if ``bias=False``."""
 
     def __init__(
         self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True

@@ -8,7 +8,7 @@ from torch.nn import init
 
 
 class PixelShuffleNet(nn.Module):
-    """(B, 1, H, W) luminance in [0, 1] -> (B, 1, r*H, r*W); 61,680 parameters at r = 4, receptive field 11."""
+    """(B, 1, H, W) luminance in [0, 1] -> (B, 1, r*H, r*W); 61,680 parameters at r = 4, field 11 pixels."""
 
     def __init__(self, scale: int = 4):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks that are really trained, small, and shipped: stand-ins for the paper's, whose weights are elsewhere."""
+"""Small trained networks that are shipped, as stand-ins for the paper's."""
 
 from __future__ import annotations
 

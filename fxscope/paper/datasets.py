@@ -1,4 +1,4 @@
-"""Data of the trained stand-ins: handwritten digits, facades drawn by a seeded procedure, and a painterly filter."""
+"""Data of the trained stand-ins: handwritten digits, drawn facades, and a painterly filter."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def normalised(ink: torch.Tensor) -> torch.Tensor:
 
 
 def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
-    """A drawn facade and its classes: photo (3, H, W) in [0, 1], labels (H, W), numbers in the order of ``LABELS``."""
+    """A drawn facade: photo (3, H, W) in [0, 1], and its classes (H, W) as positions in ``LABELS``."""
     rng = np.random.default_rng(seed)
     canvas = _Canvas(rng, size)
     top = int(size * rng.uniform(0.06, 0.16))
@@ -153,9 +153,9 @@ def nearest_label(picture: torch.Tensor) -> torch.Tensor:
 
 
 def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
-    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and the palette of the painter.
+    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and a palette.
 
-    Kuwahara: of the four squares of ``radius`` + 1 pixels around a pixel, the mean of the one that varies least.
+    Kuwahara: of the four squares of ``radius`` + 1 pixels at a pixel, the mean of the one that varies least.
     """
     side = radius + 1
     x = F.pad(picture[None], (radius,) * 4, mode="reflect")

@@ -24,7 +24,7 @@ NAMED = 40  # more bars than this carry no names
 
 
 def contributions(c: Contributions, image: int = 0, text: str = ""):
-    """Bars of F x0 and the terms in the order of the graph, coloured by kind, with their running sum up to the output.
+    """Bars of F x0 and the terms in the order of the graph, with their running sum up to the output.
 
     image  which image of a batch
     """

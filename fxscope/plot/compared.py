@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def compared(comparison: Comparison, text: str = ""):
-    """The rows of a comparison, (C, H, W) or (H, W) each, side by side, with |r|/|y| and gap; below, energy against distance."""
+    """The rows of a comparison, (C, H, W) or (H, W), side by side; below, their energy against distance."""
     readings = comparison.readings
     figure = new_figure(PAGE, 4.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))

@@ -34,7 +34,7 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
 def column(
     values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
 ):
-    """A column of F: the projective filter of one input, drawn as ``row`` draws a row; ``place`` counts output pixels."""
+    """A column of F, the projective filter of one input, drawn as ``row``; ``place`` counts output pixels."""
     return _filter(values, place, zoom, text, "projective filter")
 
 

@@ -1,4 +1,4 @@
-"""Eigen-inputs and eigen-outputs side by side; the spectrum; how localised, oriented and bandpass they are."""
+"""Figures of singular vectors and of the spectrum."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
 
 
 def spectrum(found: Any, bins: int = 30, text: str = ""):
-    """A histogram of all singular values with the standard errors of its counts; ``found`` is what ``F.spectrum`` gave."""
+    """A histogram of all singular values with the standard errors of its counts, from ``F.spectrum``."""
     edges, counts, errors = found.density(bins)
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
@@ -82,7 +82,7 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
 
 
 def shapes(sets: dict[str, list], text: str = ""):
-    """Participation, frequency and orientedness of several sets of vectors, {name: result.shapes()}, over their number."""
+    """Participation, frequency and orientedness of sets of vectors, {name: result.shapes()}."""
     panels = [
         ("participation", "share of the area"),
         ("frequency", "cycles a pixel"),

@@ -37,7 +37,7 @@ def _card(box: Box) -> Card:
 
 
 def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> str:
-    """A drawing as HTML: every box that has a card is a link to it, and the card shows itself while it is the target of the page."""
+    """A drawing as HTML, in which a box is a link to its card, and CSS shows the card that is the target."""
     ids = re.findall(r'<g id="([^"]+-b\d+)"', svg)
     known = {name: card for name, card in zip(ids, cards) if card.lines or card.code}
 

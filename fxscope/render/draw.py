@@ -1,4 +1,4 @@
-"""The rewritten graph as a picture: the original branch on the left, its interpreter on the right, freeze edges between them."""
+"""The rewritten graph as a picture: the original branch on the left, its interpreter on the right."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations of a graph as boxes: an original node with its frozen extras is one box, the nodes of its twin another."""
+"""The operations of a graph as boxes: a node with its frozen extras is one box, its twin another."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Box:
 
 @dataclass
 class Picture:
-    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: from how many operations}}."""
+    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: count}}."""
 
     boxes: dict[Name, Box] = field(default_factory=dict)
     data: dict[tuple[Name, Name], None] = field(default_factory=dict)
@@ -280,7 +280,7 @@ def _leaves(node: fx.Node, homes: dict[fx.Node, Name]) -> list[fx.Node]:
 
 
 def _colour(picture: Picture) -> None:
-    """A twin has the colour of what it freezes; an original operation that of what it gives, or of its twin."""
+    """A twin has the colour of what it freezes; an original operation that of its result, or of its twin."""
     labels: dict[Name, set] = {}
     for (source, target), carried in picture.freezes.items():
         labels.setdefault(source, set()).update(carried)
@@ -291,7 +291,7 @@ def _colour(picture: Picture) -> None:
 
 
 def _mark_alone(picture: Picture) -> None:
-    """Mark what has no twin, except operations that leave x1 as it is: there the interpreter's edge leads past them."""
+    """Mark what has no twin, except operations that leave x1 unchanged."""
     if "interpreter" not in picture.branches():
         return
     graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
@@ -311,7 +311,10 @@ def _mark_alone(picture: Picture) -> None:
 
 
 def _module(node: fx.Node) -> str:
-    """Path of the call that ran a node: "block@1" is the second call of block, and a module that several others share is under its caller."""
+    """Path of the call that ran a node: "block@1" is the second call of block.
+
+    A module that several others share is under its caller.
+    """
     path = ""
     for call, (step, _) in (node.meta.get("nn_module_stack") or {}).items():
         step = call if call.partition("@")[0] == step else step

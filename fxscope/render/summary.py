@@ -106,7 +106,10 @@ class Summary:
 
 
 def summary(gm: fx.GraphModule) -> Summary:
-    """Every operation of a graph, in order: its role, the rule, variant and twin that were used, what is frozen, its line."""
+    """Every operation of a graph, in order, as a table.
+
+    The columns are role, rule, variant, twin, what is frozen, and source line.
+    """
     nodes = [n for n in graph_module(gm, "summary").graph.nodes if n.op not in ("get_attr", "output")]
     twins: dict[str, list[fx.Node]] = {}
     for node in nodes:
@@ -135,7 +138,7 @@ def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
 
 
 def _specialised(gm: fx.GraphModule) -> str:
-    """What a graph from torch.export was made for: sizes other than a free batch are numbers of the example's."""
+    """The sizes for which torch.export made a graph: all but a free batch are those of the example."""
     frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""

@@ -20,7 +20,7 @@ from .registry import Drawn
 class Result(Drawn):
     """Base of the records, which are frozen dataclasses.
 
-    A subclass overrides ``numbers`` to choose what the JSON and the table show, and ``_parts`` with ``_whole``
+    A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and ``_whole``
     if a field is neither plain data nor a structure of tensors.
     """
 

@@ -1,4 +1,4 @@
-"""Where an operator comes from: model, hashes of weights and image, policy, versions (of the interpretation, too); stands with every saved result."""
+"""Provenance of an operator: model, hashes of weights and image, policy, versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digest(*tensors: torch.Tensor) -> str:
 
 
 def of_interpreter(lin: Any) -> dict[str, Any]:
-    """What F of an interpreter is the F of."""
+    """Provenance of the F of an interpreter."""
     state = lin.model.state_dict()
     return {
         "model": type(lin.model).__name__,
@@ -43,7 +43,7 @@ def caption(origin: dict[str, Any]) -> str:
 
 
 def of_operator(F: Any) -> dict[str, Any]:
-    """What is known of any operator."""
+    """Provenance of any operator."""
     return {
         "operator": repr(F),
         "shape": list(F.shape),

@@ -1,4 +1,4 @@
-"""Chapter 1: residual share, layer-wise contributions, pixel discussions, pixel votes, FGSM (paper, Tables 3, 4, Fig. 3, 4, 8 to 10)."""
+"""Chapter 1: classifiers (paper, Tables 3 and 4, Fig. 3, 4, 8 to 10)."""
 
 from __future__ import annotations
 
@@ -214,14 +214,14 @@ def _layers(
 
 
 def _two_peaks(found) -> bool:
-    """The two largest layers lie one in the first stage, the other in the last one before the dense layers."""
+    """The two largest layers lie in the first stage, and in the last one before the dense layers."""
     features = [i for i, n in enumerate(found.names) if n.startswith("features")]
     first = set(sorted(range(len(found.names)), key=lambda i: -abs(float(found.mean[1 + i])))[:2])
     return bool(first & set(features[:2])) and bool(first & set(features[-2:]))
 
 
 def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -> None:
-    chapter.heading("Pixel discussions (eq. 18) in three readings")
+    chapter.heading("Pixel discussions (eq. 18) in three variants")
     lin = interpret(network, x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
     errors: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""Chapter 3: rows, columns, off-diagonals and their source, reach under three readings of instance norm (paper, Fig. 7, 13 to 15)."""
+"""Chapter 3: networks from images to images of the same size (paper, Fig. 7, 13 to 15)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def default_networks() -> list[Network]:
 def image_to_image(
     picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False
 ) -> Chapter:
-    """Networks of images to images of the same size; the facades one on a drawn facade, others on the photograph (3, H, W)."""
+    """The chapter: the network of facades on a drawn facade, the others on the photograph (3, H, W)."""
     chapter = Chapter("Image to image")
     networks = networks or default_networks()
     given = {

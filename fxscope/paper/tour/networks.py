@@ -1,4 +1,4 @@
-"""A network as the pages need it: its name, what it takes, what it gives, and how a photograph becomes its input."""
+"""A network as the pages need it: its name, its input convention, and the kind of its output."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def network(
 
 def channels_of(module: nn.Module) -> int:
     """How many channels the first layer takes; 3 where no layer says so."""
-    return next((int(m.in_channels) for m in module.modules() if hasattr(m, "in_channels")), 3)  # type: ignore[arg-type]
+    first: Any = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
+    return 3 if first is None else first.in_channels
 
 
 def _range_of(family: str, name: str) -> str:
@@ -191,7 +192,7 @@ def images_of(paths: list[str]) -> list[Path]:
 
 
 def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -> int:
-    """Bytes that a reading of x0 takes, about: its states, and eight of its largest tensors; raises ``ImageError`` beyond the budget."""
+    """Estimate the bytes of an interpreter at x0; raise ``ImageError`` if they exceed the budget."""
     small = (1, shape[1], 64, 64) if found.kind == "images" else shape
     per = storage(found.module, small, example_inputs=(torch.zeros(small),))
     grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0

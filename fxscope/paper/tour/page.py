@@ -1,4 +1,4 @@
-"""One self-contained page: chapters with figures, captions and tables; figures also as files, numbers as JSON; resumable."""
+"""One self-contained page of chapters, whose making can be resumed; figures also as files, numbers as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .templating import environment
 
 @dataclass
 class Finding:
-    """A claim of the paper beside the measurement; ``appears`` is None if this run cannot decide it by the ``rule``."""
+    """A claim of the paper beside the measurement; ``appears`` is None if the ``rule`` cannot decide it."""
 
     claim: str
     paper: str
@@ -75,7 +75,7 @@ class Written:
 class Page:
     """A folder with ``index.html``, ``numbers.json``, ``figures/`` and the chapters that are finished.
 
-    A later run takes up the finished chapters. It makes a chapter again if ``key`` (the inputs on which the chapters
+    A later run keeps the finished chapters. It makes a chapter again if ``key`` (the inputs on which chapters
     depend), the version of the interpretation, of fxscope or of torch has changed.
     """
 
@@ -139,7 +139,7 @@ class Page:
         return part
 
     def _drawn(self, block: dict[str, Any], files: list[str]) -> dict[str, Any]:
-        """The block of a figure as its template takes it; writes the figure's files and adds their names to ``files``."""
+        """Write a figure's files, add their names to ``files``, and return the block for the template."""
         figure, stem = block["figure"], str(self.folder / "figures" / block["name"])
         if isinstance(figure, Drawing):
             figure.save(f"{stem}.svg")

@@ -266,7 +266,7 @@ def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str)
 
 
 def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
-    """The numbers of several networks on the same images in one table; contributions by depth in one figure."""
+    """The numbers of several networks on the same images in a table; contributions by depth in a figure."""
     chapter = Chapter("Side by side")
     scores = [n for n in networks if n.kind == "scores"]
     if len(scores) > 1:

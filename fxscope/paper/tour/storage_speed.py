@@ -1,4 +1,4 @@
-"""Chapter 4: what it costs to keep x0's decisions, and how long rows and columns take (paper, Tables 1 and 2, section 8.D)."""
+"""Chapter 4: storage, and the time of rows and columns (paper, Tables 1 and 2, section 8.D)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 2: outputs, F x0 and r, rows and columns, locality, invariance, eigen-images (paper, Fig. 5, 6, 11 and 12)."""
+"""Chapter 2: super-resolution (paper, Fig. 5, 6, 11 and 12)."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def _locality(
 
 
 def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
-    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes in numbers (Fig. 5, 12, 14)."""
+    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
     for name, lin in readings.items():
@@ -276,7 +276,7 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
 
 
 def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
-    """The largest singular triplets to 1%; where the limit of passes came first the page says so beside the errors."""
+    """The largest singular triplets to 1%; the page says which of them did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
         return lin.F.svd(count, tol=1e-2, progress=False)
@@ -288,7 +288,7 @@ def _unconverged(found: SVD) -> str:
 
 
 def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
-    """The square of a singular vector (C, H, W) around the pixel where a small neighbourhood holds most energy."""
+    """The square of a singular vector (C, H, W) around the neighbourhood with most energy."""
     energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
     return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)
 

@@ -9,7 +9,7 @@ from ...errors import FxscopeError
 
 
 def environment() -> Any:
-    """The jinja2 ``Environment`` of the pages: every value is escaped unless the template marks it ``safe``."""
+    """The jinja2 ``Environment`` of the pages; it escapes every value that is not marked ``safe``."""
     try:
         import jinja2
         from markupsafe import Markup

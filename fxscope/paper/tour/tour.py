@@ -1,4 +1,4 @@
-"""``fxscope tour``: everything the paper shows, on stand-ins or on the networks that are given, as one page."""
+"""``fxscope tour``: everything the paper shows, on stand-ins or on given networks, as one page."""
 
 from __future__ import annotations
 
