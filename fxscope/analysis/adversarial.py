@@ -103,8 +103,8 @@ def fgsm(
 
     References
     ----------
-    Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015). The paper (Fig. 8, 10)
-    iterates this step until the label flips; its epsilon is not known.
+    Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015). The paper
+    iterates this step until the label flips (Fig. 8 and 10); its epsilon is not known.
     """
     mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
     pixels = x0 * std + mean

@@ -31,7 +31,7 @@ class Term:
         Its module path and its rule.
     kind : str
         "bias" (convolution, linear), "shift" (norms), "intercept" (c(x0) of a unit), "constant" (an operand),
-        "padding", or "frozen" (a value of x0 that is added beside the probe: a second input, a skip around a tap).
+        "padding", or "frozen" (a value of x0 beside the probe: a second input, a skip around a tap).
     depth : int
         Its position in the order of the graph.
     value : float or torch.Tensor

@@ -103,8 +103,8 @@ def layer_contributions(
     labels : torch.Tensor or int, optional
         (B,) or one label. The default is the largest score of every image.
     batch_norm : {"with", "apart"}
-        "with" counts the shift of a batch norm with the convolution before it (as the paper); "apart" counts it
-        as a layer of its own.
+        "with" counts the shift of a batch norm with the convolution before it, as the paper does; "apart"
+        counts it as a layer of its own.
     batch : int
         How many images run at once.
     policy : optional

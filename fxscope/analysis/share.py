@@ -105,8 +105,8 @@ def residual_share(
 
         y_k = <row_k, x0> + r_k
 
-    The share depends on the meaning of x = 0. x0 is the input as the network takes it: for ImageNet networks it is
-    normalised, and 0 is the mean colour.
+    The share depends on the meaning of x = 0. x0 is the input as the network takes it. For ImageNet networks
+    it is normalised, and 0 is the mean colour.
 
     Parameters
     ----------

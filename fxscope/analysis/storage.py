@@ -192,7 +192,7 @@ def _labels(program: Any) -> dict[fx.Node, str]:
     found: dict[fx.Node, str] = {}
     for record in program.tape:
         for node, label in record.twin.states().items():
-            found.setdefault(node, label)
+            found.setdefault(node, label or "constant")
     return found
 
 
@@ -201,7 +201,7 @@ def _activations(program: Any, values: dict[str, torch.Tensor]) -> int:
     rules = registry().rules
     total = 0
     for node in program.gm.graph.nodes:
-        rule = rules.get(info(node).rule)
+        rule = rules.get(info(node).rule or "")
         if rule is not None and rule.verb == "mask" and rule.piecewise and not info(node).origin:
             total += values[node.name].numel()
     return total

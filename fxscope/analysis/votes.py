@@ -54,7 +54,7 @@ class PixelVotes(VersionedResult):
 
     @property
     def entropy(self) -> float:
-        """The entropy of the popularity in bits: 0 if all pixels agree, log2 L if all labels have equal shares."""
+        """The entropy of the popularity in bits: 0 if all pixels agree, log2 L for L equal shares."""
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
@@ -104,7 +104,7 @@ def pixel_votes(
     """Each pixel's vote: the label whose pixel discussion, summed over the colours, is largest there.
 
     The labels run in chunks and only the largest values are kept; the memory does not grow with their number.
-    The first label wins a tie. Each label costs a row; "weighted" costs a back-projection from every layer, too.
+    The first label wins a tie. Each label costs a row; "weighted" costs back-projections, too.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def example(model: nn.Module, image: str | None, size: int, dtype: torch.dtype) 
 
 
 def checked(spec: str, model: nn.Module, x0: torch.Tensor) -> torch.Tensor:
-    """x0; raise ``ImageError`` if the network does not run on it, or its interpreter needs too much memory."""
+    """x0; raise ``ImageError`` if the network does not run on it, or would need too much memory."""
     part = x0 if max(x0.shape[2:]) <= 2 * SMALL else x0[..., :64, :64]
     try:
         with torch.no_grad():

@@ -35,7 +35,11 @@ def shipped(name: str) -> torch.Tensor:
 
 
 def read(path: str | Path) -> torch.Tensor:
-    """Read an image file as (3, H, W) in [0, 1], float32; grey is repeated, and alpha is dropped."""
+    """Read an image file as (3, H, W) in [0, 1], float32.
+
+    Grey is repeated, alpha is dropped, and 16-bit values are scaled by their range. Raise ``ImageError`` if
+    the file is no image.
+    """
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
@@ -73,7 +77,7 @@ def luminance(image: torch.Tensor) -> torch.Tensor:
 
 def downscale(image: torch.Tensor, factor: int) -> torch.Tensor:
     """(C, H, W) -> (C, H/f, W/f) by an anti-aliased Keys bicubic filter (a = -1/2), borders mirrored."""
-    c, h, w = image.shape
+    h, w = image.shape[1:]
     image = image[:, : h - h % factor, : w - w % factor]
     from .bicubic import keys
 

@@ -10,7 +10,7 @@ STAGES = ((16, 16), (32, 32), (64, 64))
 
 
 class DigitsVGG(nn.Module):
-    """Three stages of two 3x3 convolutions and a max-pooling, then two linear layers, as torchvision's VGG."""
+    """Three stages of two 3x3 convolutions and a max-pooling, then two linear layers, as in VGG."""
 
     def __init__(self, batch_norm: bool = False):
         super().__init__()

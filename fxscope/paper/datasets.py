@@ -26,7 +26,9 @@ LABELS = {
 
 @functools.cache
 def digits(split: str = "test", seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """scikit-learn's 8x8 digits as ink in [0, 1], (N, 1, 32, 32), with their labels (N,): 24x24 bilinear and 4 pixels of border.
+    """scikit-learn's digits as ink in [0, 1], (N, 1, 32, 32), and their labels (N,).
+
+    The 8x8 images are enlarged to 24x24 (bilinear) and have a border of 4 pixels.
 
     split  "train" (1347) or "test" (450, held out), a stratified split of ``seed``
     """

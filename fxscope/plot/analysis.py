@@ -173,7 +173,7 @@ def off_diagonals(found: dict[str, Diagonal], text: str = ""):
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
-    for i, (name, each) in enumerate(found.items()):
+    for i, each in enumerate(found.values()):
         axis.bar(i, 100 * each.mean, color="#4477aa", alpha=0.5, width=0.6)
         axis.plot([i] * len(each.off), 100 * each.off.numpy(), ".", color="0.2", markersize=3)
     axis.set_xticks(range(len(found)), list(found), fontsize=TEXT - 1)
@@ -205,7 +205,7 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
 
 def reach(found: Reach, text: str = ""):
-    """The same row under every variant, in logarithms of its magnitude, with the bound of the convolutions."""
+    """The same row under every variant, on a logarithmic scale, with the bound of the convolutions."""
     from matplotlib.patches import Rectangle
 
     figure = new_figure(PAGE, 2.5)

@@ -1,4 +1,4 @@
-"""Several readings of one output: their rows on one shared scale, and their energy against distance."""
+"""Rows of several networks or policies on one shared scale, and their energy against distance."""
 
 from __future__ import annotations
 

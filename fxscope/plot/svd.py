@@ -11,10 +11,21 @@ from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, ne
 
 
 def eigen(found: Any, count: int = 6, first: int = 0, text: str = ""):
-    """Eigen-inputs above, the eigen-outputs they turn into below; ``found`` is what ``F.svd`` gave.
+    """Eigen-inputs above, and below them the eigen-outputs that they turn into.
 
-    count, first   how many triplets, from which on.  Each row of panels has one symmetric scale, the mean over channels shown;
-                   scores are drawn as a line.
+    Each row of panels has one symmetric scale and shows the mean over channels. Scores are drawn as a line.
+
+    Parameters
+    ----------
+    found : SVD
+        The result of ``F.svd``.
+    count, first : int
+        How many triplets are shown, and the first of them.
+
+    Raises
+    ------
+    FxscopeError
+        If there is no triplet to show.
     """
     shown = range(first, min(first + count, len(found)))
     if not shown:

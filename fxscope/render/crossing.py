@@ -62,7 +62,7 @@ def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
 
 
 def _start(g: Geometry, edge: _Edge, end: float) -> tuple[float, str]:
-    """Height in the gap, and the path from a box to it, out of its side or through the channel below its row."""
+    """Height in the gap, and the path from a box to it, by its side or through the channel below its row."""
     x, y, w, h = g.rectangles[edge.source]
     if g.is_inner(edge.source):
         level = end if y + 2 <= end <= y + h - 2 else y + h / 2

@@ -26,10 +26,12 @@ class Group:
 
     @property
     def key(self) -> str:
+        """First and last key."""
         return f"{self.keys[0]} to {self.keys[-1]}"
 
     @property
     def parent(self) -> str:
+        """Path of the module that holds the repeated ones."""
         return self.paths[0].rpartition(".")[0]
 
 

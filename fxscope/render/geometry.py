@@ -19,9 +19,9 @@ class Geometry:
 
     rectangles    (x, y, width, height) of every box
     tops, bottoms of every row
-    inner, sign   of every column: x of the side that faces the other column, and the direction that points away from it
-    channels      {(row, freeze edge): level} of the freeze edges that run under a row, because boxes stand in their way
-    levels        {(row, key): level} of the data edges of a key that run along under a row
+    inner, sign   of every column: x of the side that faces the other column, and the direction away from it
+    channels      {(row, freeze edge): level} of the freeze edges that run below a row past boxes
+    levels        {(row, key): level} of the data edges of a key that run along below a row
     """
 
     layout: Layout
@@ -41,6 +41,7 @@ class Geometry:
         return self.inner[branch] + self.sign[branch] * offset
 
     def row(self, name: Name) -> int:
+        """The row of a box."""
         return self.layout.layer[name[1]]
 
     def is_inner(self, name: Name) -> bool:
@@ -104,6 +105,7 @@ def stack(g: Geometry, picture: Picture, top: float) -> None:
 
 
 def box_height(box: Box) -> float:
+    """Height in pixels of a box of one or two lines."""
     return LINE * (2 if box.detail else 1) + 9 + (STACK if box.stack else 0)
 
 
@@ -132,7 +134,7 @@ def _columns(g: Geometry, branches: list[str]) -> None:
 
 
 def _channels(g: Geometry, picture: Picture) -> list[int]:
-    """A level below its row for every freeze edge of a box that others hide from the gap; levels in each row."""
+    """A level below its row for every freeze edge of a box that others hide from the gap."""
     used = [0] * len(g.layout.rows)
     for edge, carried in picture.freezes.items():
         rows = {g.row(name) for name in edge if not g.is_inner(name)}

@@ -1,7 +1,8 @@
 """Layout: layers and order of the operations by python-igraph's Sugiyama, for boxes of one width.
 
-Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x counts from the side
-of the column that faces the other one. An edge that passes layers runs along a trunk: a way of its own beside the boxes.
+Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x
+counts from the side that faces the other column. An edge that passes layers runs along a trunk, a path of its
+own beside the boxes.
 """
 
 from __future__ import annotations
@@ -110,8 +111,12 @@ def _columns(points: dict[Point, int], order: dict[Point, float], width: float) 
     for point in sorted(points, key=order.__getitem__):
         rows[points[point]].append(point)
     x: dict[Point, float] = {}
-    for single, run in itertools.groupby(rows, key=lambda row: len(row) < 2):
-        x |= {row[0]: width / 2 for row in run if row} if single else _squeezed(list(run), order, width)
+    for single, found in itertools.groupby(rows, key=lambda row: len(row) < 2):
+        run = list(found)
+        if single:
+            x |= {row[0]: width / 2 for row in run if row}
+        else:
+            x |= _squeezed(run, order, width)
     return x
 
 

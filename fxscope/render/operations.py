@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import networkx as nx
 import torch.fx as fx
@@ -32,12 +33,12 @@ class Box:
 
     branch  "original", "interpreter", or "graph" for a graph that was not rewritten
     key     what the box stands for; the box of an operation and that of its twin have the same key
-    name    the operation or the kind of twin; ``place`` where it stands in the model; ``detail`` a second line
+    name    the operation or the kind of twin; ``place`` its place in the model; ``detail`` a second line
     kind    key of the palette
     order   position in the graph
     stack   how many modules are folded into the box
     alone   an original operation that x1 does not pass: it has no twin
-    hover   lines of the hover text: place, role, rule and variant; formula; module; source line; what is frozen; parameters
+    hover   lines of the hover text: place, role, rule, variant, formula, module, source line, parameters
     code    lines of the generated code
     """
 
@@ -192,7 +193,8 @@ def operation(node: fx.Node) -> str:
     if i.rule and not i.origin:
         return i.rule
     if node.op == "call_module":
-        return type(node.graph.owning_module.get_submodule(node.target)).__name__
+        owner = node.graph.owning_module
+        return type(owner.get_submodule(str(node.target)) if owner else None).__name__
     target = getattr(node.target, "overloadpacket", node.target)
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
@@ -223,15 +225,15 @@ def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
     lines = []
     for source in node.all_input_nodes:
         if source.op == "get_attr":
-            value = _attribute(gm, source.target)
+            value = _attribute(gm, str(source.target))
             lines.append(f"{source.target} {tuple(getattr(value, 'shape', ()))}")
         elif info(source).role == "const":
             lines += _parameters(gm, source)
     return lines
 
 
-def _attribute(gm: fx.GraphModule, path: str):
-    value = gm
+def _attribute(gm: fx.GraphModule, path: str) -> Any:
+    value: Any = gm
     for part in path.split("."):
         value = getattr(value, part, None)
     return value

@@ -28,7 +28,7 @@ def style(name: str) -> str:
 def site_style(light: str, dark: str) -> str:
     """One style sheet for every drawing of a site.
 
-    ``light`` and ``dark`` are the selectors under which a page has that scheme, whatever the reader's system has.
+    ``light`` and ``dark`` are the selectors under which a page has that scheme, whatever the system has.
     """
     drawing = "svg.fxscope-drawing"
     system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))

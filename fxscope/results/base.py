@@ -20,8 +20,8 @@ from .registry import Drawn
 class Result(Drawn):
     """Base of the records, which are frozen dataclasses.
 
-    A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and ``_whole``
-    if a field is neither plain data nor a structure of tensors.
+    A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and
+    ``_whole`` if a field is neither plain data nor a structure of tensors.
     """
 
     description: ClassVar[str] = ""  # completes "FILE holds no ..."

@@ -37,7 +37,7 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """What a figure says of where its numbers come from: model, policy, dtype, and the verification error."""
+    """The text under a figure: model, policy, dtype, and the verification error."""
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 

@@ -14,7 +14,7 @@ _provided: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def provides(kind: type, name: str) -> Callable[[_Function], _Function]:
-    """Register a function as the method ``name`` of ``kind``; raise ``ValueError`` if there is one already."""
+    """Register a function as the method ``name`` of ``kind``; raise ``ValueError`` if it has one."""
 
     def register(function: _Function) -> _Function:
         if (kind, name) in _provided:

@@ -64,12 +64,27 @@ class Network:
 def network(
     spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None
 ) -> Network:
-    """The network of a MODEL argument, with the convention of its family.
+    """The network of a MODEL argument, with the input convention of its family.
 
-    range  "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1); default: its family's
-    size   side of x0; default 224 for torchvision (299 for Inception v3), 32 for the digits, any for networks of images
+    Parameters
+    ----------
+    spec : str
+        As ``models.load_model`` takes it.
+    module : torch.nn.Module
+        The network itself.
+    note : str
+        What weights it has.
+    range : str, optional
+        "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1). The default is its
+        family's.
+    size : int, optional
+        Side of x0 in pixels. The default is 224 for torchvision (299 for Inception v3), 32 for the digits,
+        and any for networks of images.
 
-    Raises ``FxscopeError`` for an unknown range, and where the module cannot run on such an input.
+    Raises
+    ------
+    FxscopeError
+        If the range is unknown, or the module does not run on such an input.
     """
     family, _, name = spec.rpartition(":")
     if range is not None and range not in RANGES:

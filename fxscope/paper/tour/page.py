@@ -1,4 +1,4 @@
-"""One self-contained page of chapters, whose making can be resumed; figures also as files, numbers as JSON."""
+"""One self-contained page of chapters, whose making can be resumed."""
 
 from __future__ import annotations
 

@@ -36,11 +36,32 @@ def report(
 ) -> Written:
     """Write the page about one network, or several side by side, on one's own images.
 
-    names   of the labels, for a classifier (default: their numbers)
+    Scores have contributions, discussion and votes. Images have F x0 and r, rows, columns, energy against
+    distance and eigen-images. Tokens have bars by token and by layer. All have the rewritten graph and the
+    laws. Figures are PDF, SVG and PNG files beside the page.
 
-    Scores: contributions, discussion, votes. Images: F x0 and r, rows, columns, energy against distance, eigen-images. Tokens: bars by
-    token and by layer. All: the rewritten graph and the laws. Figures are PDF, SVG and PNG files beside the page. Raises
-    ``ImageError`` for a file that is no image, an empty folder, and where a reading would need more than 4 GiB.
+    Parameters
+    ----------
+    networks : Network or sequence of Network
+        What ``network`` returns.
+    images : str or sequence of str
+        Image files, and folders of them.
+    out : path
+        The folder of the page.
+    names : sequence of str, optional
+        The labels' names, for a classifier. The default is their numbers.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Written
+        The path of the page, its numbers and findings.
+
+    Raises
+    ------
+    ImageError
+        If a file is no image, a folder is empty, or an interpreter would need more than 4 GiB.
     """
     networks = [networks] if isinstance(networks, Network) else list(networks)
     paths = images_of([images] if isinstance(images, str) else list(images))

@@ -43,7 +43,7 @@ def super_resolution(
     _outputs(chapter, networks, readings, high)
     places = probe_places(photos.luminance(low)[0])
     _filters(chapter, networks, readings, places, scale, photos.luminance(low))
-    _locality(chapter, networks, readings, scale, tuple(low.shape[1:]))
+    _locality(chapter, networks, readings, scale, (low.shape[1], low.shape[2]))
     eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
     return chapter
 
