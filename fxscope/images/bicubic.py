@@ -25,7 +25,7 @@ class Bicubic(nn.Module):
     "circular".
     """
 
-    weight: torch.Tensor
+    kernel: torch.Tensor
 
     def __init__(self, scale: int = 4, padding: str = "zero"):
         super().__init__()

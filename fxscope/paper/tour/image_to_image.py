@@ -179,8 +179,11 @@ def _off_diagonal(
         draw.off_diagonals(found),
         f"Share of a row's energy more than {RADIUS} pixels from its place, at {SAMPLED} places.",
     )
-    numbers = chapter.numbers["networks"]
-    chapter.findings += [
+    chapter.findings += _diagonal_findings(chapter.numbers["networks"])
+
+
+def _diagonal_findings(numbers: dict[str, dict]) -> list[Finding]:
+    return [
         Finding(
             "Rows have strong off-diagonals",
             "less sparse than in super-resolution",

@@ -14,7 +14,7 @@ from ... import plot
 from ...analysis import energy_against_distance, layer_contributions, pixel_votes
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
-from ...linop import interpret
+from ...linop import LinearInterpreter, interpret
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
@@ -183,6 +183,22 @@ def _images(
         draw.marked({"input": n.show(x0[0])}, places),
         "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
     )
+    rows = _filters(chapter, n, lin, places, prefix)
+    energy = energy_against_distance(torch.stack(rows), places)
+    chapter.figure(
+        f"{prefix}energy",
+        energy.plot(),
+        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
+    )
+    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
+    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
+    chapter.findings.clear()  # those of the paper are the tour's
+
+
+def _filters(
+    chapter: Chapter, n: Network, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
+) -> list[torch.Tensor]:
+    """Add the figure of the rows and columns at the places, and return the rows."""
     panels, rows = {}, []
     for said, (y, x) in zip(("edge", "flat", "middle"), places):
         out = (0, y * n.scale + n.scale // 2, x * n.scale + n.scale // 2)
@@ -198,15 +214,7 @@ def _images(
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
         " middle, zoomed around the crossed place.",
     )
-    energy = energy_against_distance(torch.stack(rows), places)
-    chapter.figure(
-        f"{prefix}energy",
-        energy.plot(),
-        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
-    )
-    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
-    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
-    chapter.findings.clear()  # those of the paper are the tour's
+    return rows
 
 
 def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:

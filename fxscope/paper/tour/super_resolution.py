@@ -82,15 +82,17 @@ def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: to
         " one scale; bicubic has none.",
     )
     chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    chapter.findings.append(_residual_finding(shares))
+
+
+def _residual_finding(shares: dict[str, float]) -> Finding:
     trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
-    chapter.findings.append(
-        Finding(
-            "Residuals of super-resolution are small",
-            "small (Fig. 6)",
-            ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
-            all(v < 0.1 for v in trained.values()),
-            "below 10% for all",
-        )
+    return Finding(
+        "Residuals of super-resolution are small",
+        "small (Fig. 6)",
+        ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
+        all(v < 0.1 for v in trained.values()),
+        "below 10% for all",
     )
 
 
@@ -186,8 +188,11 @@ def _locality(
         "Rows: the distance in small pixels that holds a part of their energy. Columns: the energy of their"
         " deviation from the mean column, laid over one another."
     )
+    _locality_findings(chapter, [n.name for n in networks if not n.name.startswith("bicubic")])
+
+
+def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
     numbers = chapter.numbers["networks"]
-    trained = [n.name for n in networks if not n.name.startswith("bicubic")]
     chapter.findings.append(
         Finding(
             "Rows of super-resolution are sparse and lie around their pixel",
@@ -225,24 +230,7 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
             k: sum(getattr(s, k) for s in shapes) / count
             for k in ("participation", "frequency", "dc", "orientedness")
         }
-        chapter.figure(
-            f"{prefix}_eigen_{name}",
-            found.plot(),
-            f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs"
-            " below, the mean over channels, one scale a line. An eigen-input covers"
-            f" {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative"
-            f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
-        )
-        zoomed = {
-            f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
-            for letter, part in (("v", found.v), ("u", found.u))
-            for i, w in enumerate(part)
-        }
-        chapter.figure(
-            f"{prefix}_eigen_zoom_{name}",
-            draw.grid(zoomed, count, cross=False),
-            f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
-        )
+        _eigen_figures(chapter, name, prefix, found, mean["participation"])
         chapter.numbers.setdefault("eigen", {})[name] = {
             "s": found.s,
             "passes": found.passes,
@@ -273,6 +261,27 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
         f"Shapes of the eigen-inputs, the mean over {count}",
     )
     _eigen_findings(chapter)
+
+
+def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float) -> None:
+    chapter.figure(
+        f"{prefix}_eigen_{name}",
+        found.plot(),
+        f"{name}: the {len(found)} largest singular values with their eigen-inputs above and eigen-outputs"
+        " below, the mean over channels, one scale a line. An eigen-input covers"
+        f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
+        f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
+    )
+    zoomed = {
+        f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
+        for letter, part in (("v", found.v), ("u", found.u))
+        for i, w in enumerate(part)
+    }
+    chapter.figure(
+        f"{prefix}_eigen_zoom_{name}",
+        draw.grid(zoomed, len(found), cross=False),
+        f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
+    )
 
 
 def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
