@@ -315,15 +315,15 @@ def reach(
     """
     place = tuple(index[-2:]) if place is None else place
     rows, furthest, beyond, error = {}, {}, {}, {}
-    for reading in readings:
-        lin = interpret(model, x0, policy={"instance_norm": reading})
+    for variant in readings:
+        lin = interpret(model, x0, policy={"instance_norm": variant})
         row = lin.F.row(index)
         away = distance(row.shape, place)
         energy = row.double().square().sum(0)
-        rows[reading] = row
-        furthest[reading] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
-        beyond[reading] = float(energy[away > bound].sum() / energy.sum())
-        error[reading] = _sum_error(lin, row, index)
+        rows[variant] = row
+        furthest[variant] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
+        beyond[variant] = float(energy[away > bound].sum() / energy.sum())
+        error[variant] = _sum_error(lin, row, index)
     return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
 
 

@@ -73,12 +73,11 @@ def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     door = int(rng.integers(columns))
     canvas.box(top - 2 * unit, top + 4 * unit, left, right, light, "cornice")
     for floor in range(floors):
+        base = top + floor * tall
         if floor and floor == floors - 1:
-            canvas.box(
-                top + floor * tall - 2 * unit, top + floor * tall + 1 * unit, left, right, light, "cornice"
-            )
+            canvas.box(base - 2 * unit, base + 1 * unit, left, right, light, "cornice")
         for column in range(columns):
-            y, x = top + floor * tall + (tall - h) * 0.5 + 2 * unit, left + column * wide + (wide - w) / 2
+            y, x = base + (tall - h) * 0.5 + 2 * unit, left + column * wide + (wide - w) / 2
             if floor == floors - 1 and column == door:
                 canvas.box(y - 2 * unit, size, x, x + w, shade, "door", rough=0.02)
                 continue

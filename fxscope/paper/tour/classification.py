@@ -185,7 +185,7 @@ def _layers(
 def _layer_findings(
     plain: LayerContributions, normed: LayerContributions, spread: list[float], early: list[float]
 ) -> list[Finding]:
-    """Peaks and depth of the layers; their spread and the share of the early ones before and after the attack."""
+    """Peaks and depth of the layers, their spread, and the early layers, before and after the attack."""
     peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
     return [
         Finding(

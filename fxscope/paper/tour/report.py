@@ -321,13 +321,13 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
     images = [n for n in networks if n.kind == "images"]
     if len(images) > 1:
         _, picture = pictures[0]
-        readings = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
+        interpreters = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
         chapter.figure(
             "outputs_side_by_side",
-            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in readings.items()}),
+            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in interpreters.items()}),
             "The outputs on the same photograph.",
         )
-        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in readings.items()}
+        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in interpreters.items()}
         chapter.table(("network", "|r| / |y|"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
         chapter.numbers |= rows
     if not chapter.blocks:

@@ -32,7 +32,7 @@ SPEEDS = ("network", "input", "forward", "rows a second", "columns a second", "r
 
 
 def storage_and_speed(progress: bool = False) -> Chapter:
-    """Table 1 in both readings, and the time of a row, a column and a forward pass of the stand-ins."""
+    """Both values of Table 1, and the time of a row, a column and a forward pass of the stand-ins."""
     chapter = Chapter("Storage and speed")
     _table_1(chapter)
     _speed(chapter)

@@ -19,6 +19,14 @@ from .page import Chapter, Finding
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
 SAMPLED = 16  # places of which rows and columns are averaged
+SHAPES = (
+    "network",
+    "singular values",
+    "area",
+    "orientedness (0 to 1)",
+    "cycles a pixel",
+    "energy at frequency 0",
+)
 
 
 def default_networks() -> list[Network]:
@@ -39,21 +47,21 @@ def super_resolution(
         f"The photograph {title}, its middle {high.shape[2]} x {high.shape[1]} pixels, made {scale} times"
         f" smaller and given to {', '.join(n.title for n in networks)}."
     )
-    readings = {n.name: interpret(n.module, n.take(low)) for n in networks}
-    _outputs(chapter, networks, readings, high)
+    interpreters = {n.name: interpret(n.module, n.take(low)) for n in networks}
+    _outputs(chapter, networks, interpreters, high)
     places = probe_places(photos.luminance(low)[0])
-    _filters(chapter, networks, readings, places, scale, photos.luminance(low))
-    _locality(chapter, networks, readings, scale, (low.shape[1], low.shape[2]))
-    eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
+    _filters(chapter, networks, interpreters, places, scale, photos.luminance(low))
+    _locality(chapter, networks, interpreters, scale, (low.shape[1], low.shape[2]))
+    eigen_images(chapter, {n: r for n, r in interpreters.items() if not n.startswith("bicubic")}, "sr")
     return chapter
 
 
-def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: torch.Tensor) -> None:
+def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high: torch.Tensor) -> None:
     chapter.heading("Outputs, and what the biases add")
     truth, panels, rows = photos.luminance(high), {"photograph": photos.luminance(high)}, []
     shares, parts = {}, {}
     for n in networks:
-        lin = readings[n.name]
+        lin = interpreters[n.name]
         shown = n.show(lin.y0[0])
         gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
         value = photos.psnr(gray, truth, BORDER)
@@ -108,7 +116,7 @@ def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
 
 
 def _filters(
-    chapter: Chapter, networks: list[Network], readings: dict, places: list, scale: int, low: torch.Tensor
+    chapter: Chapter, networks: list[Network], interpreters: dict, places: list, scale: int, low: torch.Tensor
 ) -> None:
     chapter.heading("Rows and columns at three places (Fig. 11)")
     names = ("edge", "flat", "middle")
@@ -121,7 +129,7 @@ def _filters(
     for what, radius in (("row", 5), ("column", 3 * scale)):
         panels = {}
         for n in networks:
-            F = readings[n.name].F
+            F = interpreters[n.name].F
             for name, (y, x) in zip(names, places):
                 out = (0, y * scale + scale // 2, x * scale + scale // 2)
                 filter = F.row(out) if what == "row" else F.column((0, y, x))
@@ -156,13 +164,13 @@ def sample(
 
 
 def _locality(
-    chapter: Chapter, networks: list[Network], readings: dict, scale: int, shape: tuple[int, int]
+    chapter: Chapter, networks: list[Network], interpreters: dict, scale: int, shape: tuple[int, int]
 ) -> None:
     chapter.heading("How local, and how much alike")
     places = sample(shape)
     energies, rows = {}, []
     for n in networks:
-        F = readings[n.name].F
+        F = interpreters[n.name].F
         found = F.rows(
             [(0, y * scale + scale // 2, x * scale + scale // 2) for y, x in places], progress=False
         )
@@ -219,11 +227,11 @@ def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
         )
 
 
-def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
+def eigen_images(chapter: Chapter, interpreters: dict, prefix: str, count: int = 4) -> None:
     """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
-    for name, lin in readings.items():
+    for name, lin in interpreters.items():
         found = triplets(lin, count)
         shapes = found.shapes()
         mean = {
@@ -249,14 +257,7 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
             )
         )
     chapter.table(
-        (
-            "network",
-            "singular values",
-            "area",
-            "orientedness (0 to 1)",
-            "cycles a pixel",
-            "energy at frequency 0",
-        ),
+        SHAPES,
         rows,
         f"Shapes of the eigen-inputs, the mean over {count}",
     )
