@@ -1,4 +1,7 @@
-"""What the paper asks of linear interpreters, as functions that return small records: ``.plot()``, ``.to_json()``."""
+"""The analyses of the paper, as functions that return records.
+
+Every record has ``.plot()``, ``.to_json()``, ``.save()`` and a table in a notebook.
+"""
 
 from .adversarial import FGSM, fgsm
 from .compare import Comparison, compare

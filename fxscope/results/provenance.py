@@ -1,4 +1,4 @@
-"""Where an operator comes from: model, hashes of weights and image, policy, versions (of the interpretation, too); stands with every saved result."""
+"""Provenance of an operator: model, hashes of weights and image, policy, versions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def digest(*tensors: torch.Tensor) -> str:
 
 
 def of_interpreter(lin: Any) -> dict[str, Any]:
-    """What F of an interpreter is the F of."""
+    """Provenance of the F of an interpreter."""
     state = lin.model.state_dict()
     return {
         "model": type(lin.model).__name__,
@@ -37,13 +37,13 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """What a figure says of where its numbers come from: model, policy, dtype, and the verification error."""
+    """The text under a figure: model, policy, dtype, and the verification error."""
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 
 
 def of_operator(F: Any) -> dict[str, Any]:
-    """What is known of any operator."""
+    """Provenance of any operator."""
     return {
         "operator": repr(F),
         "shape": list(F.shape),

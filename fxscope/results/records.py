@@ -1,4 +1,4 @@
-"""Results as files: tensors in safetensors, everything else as JSON in the header, with where the result comes from."""
+"""Results as files: tensors in safetensors, everything else as JSON in the header."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str
 def read(
     path: str | Path, kind: str, what: str, device: Any = "cpu"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(header, {name: tensor or structure}) as ``write`` wrote them; raises ``FxscopeError`` where the file is something else."""
+    """Read (header, {name: tensor or structure}); raise ``FxscopeError`` if the file holds something else."""
     path = Path(path)
     if not path.is_file():
         raise FxscopeError(f"no file {path}")
@@ -49,7 +49,7 @@ def read(
     try:
         with library.safe_open(str(path), "pt") as file:
             header = json.loads((file.metadata() or {})[f"fxscope.{kind}"])
-            found = {n: file.get_tensor(n).to(device) for n in file.keys()}
+            found = {n: file.get_tensor(n).to(device) for n in file.keys()}  # noqa: SIM118 (no mapping)
         layout = {name: pytree.treespec_loads(text) for name, text in header.pop("layout").items()}
         return header, {
             name: pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)

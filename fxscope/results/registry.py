@@ -1,4 +1,4 @@
-"""Methods that a class gets from a room above its own: ``record.plot()`` from plot/, ``lin.contributions()`` from analysis/.
+"""Methods that a class gets from a room above its own, such as ``record.plot()`` and ``lin.contributions()``.
 
 A room imports only from rooms below it, and yet a record draws itself. So the room above registers a function
 for the type when ``import fxscope`` loads it, and the method looks it up here.
@@ -14,7 +14,7 @@ _provided: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def provides(kind: type, name: str) -> Callable[[_Function], _Function]:
-    """Register a function as the method ``name`` of ``kind`` and its subclasses. Raises ``ValueError`` if it has one."""
+    """Register a function as the method ``name`` of ``kind``; raise ``ValueError`` if it has one."""
 
     def register(function: _Function) -> _Function:
         if (kind, name) in _provided:
@@ -37,5 +37,5 @@ class Drawn:
     """A record with a figure, which the room ``plot`` registers for its type."""
 
     def plot(self, *args: Any, **options: Any) -> Any:
-        """A matplotlib ``Figure``; ``options`` are those of the function in ``fxscope.plot`` for this type."""
+        """A matplotlib ``Figure``; ``options`` are those of this type's function in ``fxscope.plot``."""
         return provided(self, "plot")(self, *args, **options)

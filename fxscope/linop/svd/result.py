@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from ...errors import FxscopeError
-from ...graph.interpretation import KEY, of
-from ...results.records import plain, read, write
-from ...results.registry import Drawn
+from ...graph.interpretation import KEY
+from ...results.base import Result
+from ...results.records import plain
 from .shapes import Shape, shapes_of
 
-_TENSORS = ("v", "u", "s", "forward_errors", "adjoint_errors", "converged")
 _PLAIN = ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")
 
 
-@dataclass(frozen=True)
-class SVD(Drawn):
+@dataclass(frozen=True, repr=False)
+class SVD(Result):
     """The k largest singular triplets of F: F v = s u and F^T u = s v, up to the given errors.
 
     Attributes
@@ -53,6 +51,7 @@ class SVD(Drawn):
         Rows from which ``start=`` goes on.
     """
 
+    description: ClassVar[str] = "singular value decomposition"
     s: torch.Tensor
     v: Any
     u: Any
@@ -72,11 +71,6 @@ class SVD(Drawn):
 
     def __len__(self) -> int:
         return len(self.s)
-
-    @property
-    def interpretation(self) -> int:
-        """Version of the interpretation that the triplets belong to."""
-        return of(self.origin)
 
     @property
     def errors(self) -> torch.Tensor:
@@ -112,21 +106,6 @@ class SVD(Drawn):
             }
         )
 
-    def to_json(self) -> str:
-        """``numbers()`` as JSON."""
-        return json.dumps(self.numbers(), indent=2)
-
-    def save(self, path: str | Path) -> Path:
-        """Write everything to one .safetensors file; what is not a tensor is JSON in its header."""
-        tensors = {n: getattr(self, n) for n in (*_TENSORS, "upper")} | {"rest": self.rest or None}
-        return write(path, "svd", {n: getattr(self, n) for n in _PLAIN}, tensors)
-
-    @classmethod
-    def load(cls, path: str | Path, device: Any = "cpu") -> SVD:
-        """Read what ``save`` wrote; raise ``FxscopeError`` if the file is something else."""
-        header, tensors = read(path, "svd", "singular value decomposition", device)
-        return cls(**header, **tensors)
-
     def __repr__(self) -> str:
         count = int(self.converged.sum())
         first = ", ".join(f"{s:.4g}" for s in self.s[:4].tolist()) + (", ..." if len(self) > 4 else "")
@@ -135,20 +114,13 @@ class SVD(Drawn):
             f" {self.passes} passes, {self.seconds:.2f} s)"
         )
 
-    def _repr_html_(self) -> str:
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        caption = f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}"
         rows = zip(
-            self.s.tolist(),
-            self.forward_errors.tolist(),
-            self.adjoint_errors.tolist(),
-            self.converged.tolist(),
+            range(len(self)),
+            (f"{s:.6g}" for s in self.s.tolist()),
+            (f"{e:.1e}" for e in self.forward_errors.tolist()),
+            (f"{e:.1e}" for e in self.adjoint_errors.tolist()),
+            ("yes" if c else "no" for c in self.converged.tolist()),
         )
-        body = "".join(
-            f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td>"
-            f"<td>{'yes' if c else 'no'}</td></tr>"
-            for i, (s, a, b, c) in enumerate(rows)
-        )
-        head = "<tr><th></th><th>s</th><th>|F v - s u|</th><th>|F^T u - s v|</th><th>converged</th></tr>"
-        return (
-            f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to"
-            f" {self.orthogonality:.1e}</caption>{head}{body}</table>"
-        )
+        return caption, ("", "s", "|F v - s u|", "|F^T u - s v|", "converged"), rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,9 @@ import numpy as np
 import torch
 
 from ...errors import FxscopeError, NotLocal, ShapeError
-from ...graph.interpretation import KEY, of
+from ...graph.interpretation import KEY
+from ...results.base import Result
 from ...results.progress import steps as progress_bar
-from ...results.registry import Drawn
 from ..scale import norm_of, norms
 from .rows import Rows, ShortSide, noise, orthonormal
 from .solve import svd
@@ -135,8 +134,8 @@ def _hutchpp(short: ShortSide, form: Any, probes: int, seed: int) -> tuple[float
     return float(form(short, Q).sum() + samples.mean()), float(samples.std() / count**0.5)
 
 
-@dataclass(frozen=True)
-class Spectrum(Drawn):
+@dataclass(frozen=True, repr=False)
+class Spectrum(Result):
     """The distribution of all singular values, as quadrature nodes and weights of every probe.
 
     Attributes
@@ -162,11 +161,6 @@ class Spectrum(Drawn):
     seed: int
     origin: dict[str, Any]
 
-    @property
-    def interpretation(self) -> int:
-        """Version of the interpretation that the spectrum belongs to."""
-        return of(self.origin)
-
     def count(self, threshold: float) -> Estimate:
         """Number of singular values of at least ``threshold``, with a standard error."""
         return self._mean((self.weights * (self.nodes >= threshold)).sum(1))
@@ -189,22 +183,28 @@ class Spectrum(Drawn):
         each = np.stack([np.histogram(n, edges, weights=w)[0] for n, w in zip(self.nodes, self.weights)])
         return edges, each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5
 
-    def to_json(self) -> str:
-        """The histogram of ``density()`` and its provenance as JSON."""
+    def numbers(self) -> dict[str, Any]:
+        """The histogram of ``density`` and what the estimate depends on."""
         edges, counts, errors = self.density()
-        return json.dumps(
-            {
-                "edges": edges.tolist(),
-                "counts": counts.tolist(),
-                "errors": errors.tolist(),
-                "size": self.size,
-                "passes": self.passes,
-                "seed": self.seed,
-                KEY: self.interpretation,
-                "origin": self.origin,
-            },
-            indent=2,
-        )
+        return {
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+            "errors": errors.tolist(),
+            "size": self.size,
+            "passes": self.passes,
+            "seed": self.seed,
+            KEY: self.interpretation,
+            "origin": self.origin,
+        }
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        header, _ = super()._parts()
+        arrays = {name: torch.from_numpy(header.pop(name)) for name in ("nodes", "weights")}
+        return header, arrays
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Spectrum:
+        return cls(**{n: t.cpu().numpy() for n, t in tensors.items()}, **header)
 
     def __repr__(self) -> str:
         return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"
