@@ -340,7 +340,7 @@ class LinearInterpreter:
         Returns
         -------
         dict
-            ``error``, |F x + r - f(x)| / |f(x)|, and ``changed``, the share of masks and indices that x
+            ``error`` is ``|F x + r - f(x)| / |f(x)|``. ``changed`` is the share of masks and indices that x
             decides differently.
 
         Raises
