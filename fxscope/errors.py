@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "AliasingWrite",
+    "BrokenInvariant",
     "FxscopeError",
     "HookedModel",
     "IllConditioned",
@@ -111,6 +112,13 @@ class SavedFileDiffers(FxscopeError, AssertionError):
     """A saved file does not give what the graph in memory gives; the file is left in place for inspection.
 
     A model in float64, or another format, tells whether rounding or the exporter is at fault.
+    """
+
+
+class BrokenInvariant(FxscopeError, AssertionError):
+    """A graph between two passes is not what the next pass relies on; the message names the node and the invariant.
+
+    It is a mistake of fxscope, or of a pass or rule of your own. Checked where FXSCOPE_CHECK_IR is set.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from types import FunctionType
 from typing import Any
 
@@ -17,8 +18,10 @@ from ..frontend.exported import decomposed, export, lift, writes
 from ..frontend.places import find_place, place_names
 from ..frontend.symbolic import check_model, trace
 from ..frontend.unchanged import leaves_unchanged, unchanged
-from ..graph.assumptions import CONDITION, KEY, assumptions, batch_of, broken, input_names
-from ..graph.ir import acts, info
+from ..graph.assumptions import CONDITION, assumptions, batch_of, broken, input_names
+from ..graph.check import check_ir
+from ..graph.interpreter import Recorder
+from ..graph.ir import acts, emitted, graph_notes, info, notes
 from ..passes.canonicalize import Decide, canonicalize
 from ..passes.classify import classify, is_structure
 from ..passes.optimize import without_gradients
@@ -99,7 +102,7 @@ def transform(
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
-    gm.meta["fxscope"]["constant"] = tuple(program.constant_outputs())
+    emitted(gm)["constant"] = tuple(program.constant_outputs())
     return gm
 
 
@@ -121,8 +124,18 @@ def program_of(
     taps = probes_of(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)
+    _check_stage(gm, "canonical")
     classify(gm, [p.node for p in taps], policy)
-    return rewrite(gm, taps)
+    _check_stage(gm, "classified")
+    program = rewrite(gm, taps)
+    _check_stage(program.gm, "classified")
+    return program
+
+
+def _check_stage(gm: fx.GraphModule, stage: str) -> None:
+    """Check what holds between two passes, where ``FXSCOPE_CHECK_IR`` asks for it."""
+    if os.environ.get("FXSCOPE_CHECK_IR"):
+        check_ir(gm, stage)
 
 
 def canonical(
@@ -164,7 +177,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
     gm = canonicalize(gm, model, None if example is None else _decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)
-    gm.meta.setdefault("frontend", {"name": "symbolic"})
+    graph_notes(gm).setdefault("frontend", {"name": "symbolic"})
     return gm
 
 
@@ -249,8 +262,9 @@ def _settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) ->
         gm, model, example, batched
     ):
         return
-    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
-    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+    certain = tuple(a for a in known if not a.doubtful)
+    graph_notes(gm)["assumptions"] = certain
+    graph_notes(gm)["frontend"]["batch"] = batch_of(certain, input_names(gm))
 
 
 def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
@@ -309,7 +323,12 @@ def _decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
     """What a pass needs to know of memory, seen on the example: of (call, argument), whether the result is in the argument's memory, and whether that is contiguous."""
 
     def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
-        looker = _Looker(gm, asked)
+        def told(node: fx.Node, value: Any) -> dict[fx.Node, tuple[bool, bool]] | None:
+            arguments = [argument for call, argument in asked if call is node]
+            return {a: _in_memory_of(value, looker.env[a]) for a in arguments} or None
+
+        # copies of what the graph writes into
+        looker = Recorder(gm, told, lambda node, v: v.clone() if _is_attribute(node, v) else v)
         with torch.no_grad(), unchanged(model):
             try:
                 looker.run(*example.clone().tensors())
@@ -318,38 +337,30 @@ def _decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
                     f"the traced graph of {type(model).__name__} does not run on the example:"
                     f" {type(error).__name__}: {error}"
                 ) from error
-        return looker.told
+        return {(node, a): where for node, found in looker.kept.items() for a, where in found.items()}
 
     return decide
 
 
-class _Looker(fx.Interpreter):
-    """Runs a graph with its writes, on copies of what they write into, and looks where results lie in memory."""
+def _is_attribute(node: fx.Node, value: Any) -> bool:
+    return node.op == "get_attr" and isinstance(value, torch.Tensor)
 
-    def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
-        super().__init__(gm)
-        self.asked, self.told = asked, {}
 
-    def run_node(self, node: fx.Node) -> Any:
-        value = super().run_node(node)
-        if node.op == "get_attr" and isinstance(value, torch.Tensor):
-            return value.clone()
-        results = tensors_of(value)
-        for call, argument in self.asked:
-            if call is node:
-                given = self.env[argument]
-                shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
-                self.told[call, argument] = (
-                    shared,
-                    isinstance(given, torch.Tensor) and given.is_contiguous(),
-                )
-        return value
+def _in_memory_of(value: Any, argument: Any) -> tuple[bool, bool]:
+    """Whether a result is in an argument's memory, and whether that argument is contiguous."""
+    given = tensors_of(argument)
+    shared = any(torch._C._is_alias_of(a, b) for a in tensors_of(value) for b in given)
+    return shared, isinstance(argument, torch.Tensor) and argument.is_contiguous()
 
 
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
-    """The graph's output; one that does not run where the model does was not what the model is."""
+    """The graph's output; values without their numbers stay on the nodes.
+
+    Raises ``TraceFailure`` where the graph fails on an example that the model takes.
+    """
+    recorder = Recorder(gm, _without_numbers)
     try:
-        return _Recorder(gm).run(*example.clone().tensors())
+        result = recorder.run(*example.clone().tensors())
     except Exception as error:
         example.call(model)  # the model's own error, where it has one
         reason = str(error).splitlines()[0] if str(error) else ""
@@ -357,6 +368,13 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
             f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}:"
             f" {reason}"
         ) from error
+    for node, value in recorder.kept.items():
+        notes(node)["val"] = value
+    return result
+
+
+def _without_numbers(node: fx.Node, value: Any) -> torch.Tensor | None:
+    return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else None
 
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
@@ -379,16 +397,6 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
             f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
             " a view, a Python-side state or a value-dependent branch is lost in tracing"
         )
-
-
-class _Recorder(fx.Interpreter):
-    """Runs the canonical graph once and leaves every tensor's meta form on its node."""
-
-    def run_node(self, node: fx.Node) -> Any:
-        value = super().run_node(node)
-        if isinstance(value, torch.Tensor):
-            node.meta["val"] = torch.empty_like(value, device="meta")
-        return value
 
 
 def tensors_of(value: Any) -> list[torch.Tensor]:

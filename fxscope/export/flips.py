@@ -7,12 +7,15 @@ run at x0 rounded otherwise, and the decisions that change are counted and named
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.fx as fx
 
 from ..emit.pipeline import tensors_of
+from ..graph.interpreter import Recorder
 from ..graph.ir import info
 from .shapes import probe_positions
 
@@ -38,7 +41,9 @@ class Flips:
         )
 
 
-def flips(graph: fx.GraphModule, inputs: tuple, error) -> Flips:
+def flips(
+    graph: fx.GraphModule, inputs: tuple, error: Callable[[torch.Tensor, torch.Tensor], float]
+) -> Flips:
     """Run ``graph`` at x0 (1 + a few units of rounding) and compare; ``error(a, b)`` is the relative difference of two outputs."""
     outputs, decided = _run(graph, inputs)
     rng = torch.Generator().manual_seed(0)
@@ -53,29 +58,21 @@ def flips(graph: fx.GraphModule, inputs: tuple, error) -> Flips:
 
 
 def _run(graph: fx.GraphModule, inputs: tuple) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    recorder = _Decisions(graph)
+    """The outputs, and the masks and indices of the original branch by the place that decided."""
+    recorder = Recorder(graph, _decision)
     with torch.no_grad():
-        return tensors_of(recorder.run(*inputs)), recorder.decided
+        outputs = tensors_of(recorder.run(*inputs))
+    decided: dict[str, torch.Tensor] = {}
+    for node, value in recorder.kept.items():
+        place = info(node).place or node.name
+        decided[place if place not in decided else node.name] = value
+    return outputs, decided
 
 
-class _Decisions(fx.Interpreter):
-    """Runs a graph and keeps the masks and indices of its original branch, by the place that decided."""
-
-    def __init__(self, graph: fx.GraphModule):
-        super().__init__(graph)
-        self.decided: dict[str, torch.Tensor] = {}
-
-    def run_node(self, node: fx.Node):
-        value = super().run_node(node)
-        if isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.int64) and _decides(node):
-            place = info(node).place or node.name
-            self.decided[place if place not in self.decided else node.name] = value
-        return value
-
-
-def _decides(node: fx.Node) -> bool:
-    """A frozen node of the original branch that is read by more than the original branch itself."""
-    return _frozen(node) and any(not _frozen(user) for user in node.users)
+def _decision(node: fx.Node, value: Any) -> torch.Tensor | None:
+    """A mask or index that the original branch computed and the interpreter branch reads; else None."""
+    found = isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.int64)
+    return value if found and _frozen(node) and any(not _frozen(user) for user in node.users) else None
 
 
 def _frozen(node: fx.Node) -> bool:

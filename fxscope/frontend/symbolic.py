@@ -28,7 +28,7 @@ from .proxies import InPlaceProxy, types_of_values
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _GLOBAL_HOOKS = tuple(
@@ -98,8 +98,8 @@ class Tracer(fx.Tracer):
 
 def is_user_file(filename: str) -> bool:
     """Whether a source file belongs to the user (or a model library) rather than to torch or fxscope's own machinery."""
-    if filename.startswith(_HERE):
-        return os.path.relpath(filename, _HERE).startswith(("models" + os.sep, "testing" + os.sep))
+    if filename.startswith(_PACKAGE):
+        return os.path.relpath(filename, _PACKAGE).startswith(("models" + os.sep, "testing" + os.sep))
     return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
 
 

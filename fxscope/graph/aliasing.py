@@ -19,6 +19,8 @@ import torch.fx as fx
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _pytree as pytree
 
+from .ir import notes
+
 # of the tensors of a trial, in every dimension: divisible by 2, so that chunks and unflattened dimensions fit
 _SIDE = 4
 # the first that an operator takes tells; at 4 a flattening of any two dimensions of a transposed tensor
@@ -312,7 +314,7 @@ def has_underscore(node: fx.Node) -> bool:
 
 def writes(node: fx.Node) -> bool:
     """Whether a call writes into one of its arguments."""
-    if node.op not in ("call_function", "call_method") or node.meta.get("counts"):
+    if node.op not in ("call_function", "call_method") or notes(node).get("counts"):
         return False
     return bool(
         augmented(node)

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from .ir import emitted, graph_notes
+
 KEY = "assumptions"
 RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
 WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
@@ -124,7 +126,7 @@ Assumptions = tuple[Assumption, ...]
 
 def assumptions(gm: fx.GraphModule) -> Assumptions:
     """Those of a traced graph, or of a graph emitted from one."""
-    return gm.meta.get(KEY) or gm.meta.get("fxscope", {}).get(KEY) or ()
+    return graph_notes(gm).get("assumptions") or emitted(gm).get("assumptions") or ()
 
 
 def broken(
