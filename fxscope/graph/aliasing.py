@@ -302,10 +302,14 @@ def is_assignment(node: fx.Node) -> bool:
 
 
 def has_underscore(node: fx.Node) -> bool:
-    """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_."""
+    """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_.
+
+    Python's ``operator.and_``, ``or_`` and ``not_`` have the underscore because of a keyword, and write nothing.
+    """
     name = operator_name(node)
     return (
         node.op in ("call_function", "call_method")
+        and getattr(node.target, "__module__", "") != "_operator"
         and name.endswith("_")
         and not name.startswith("__")
         and not name.endswith("__")
