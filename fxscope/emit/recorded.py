@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..graph.ir import info, mark
+from ..graph.ir import emitted, info, mark, notes
 from ..passes.optimize import optimized
 from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
@@ -26,14 +26,13 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     parts["record"] = emit_record(program, probes, slots)
     names = tuple(name for name, _, _ in slots.order)
     for part in parts.values():
-        part.meta["fxscope"]["state"] = names
-        part.meta["fxscope"]["folded"] = tuple(
-            name for name, node, _ in slots.order if node.meta.get("folded")
-        )
-        part.meta["fxscope"]["constants"] = tuple(
+        known = emitted(part)
+        known["state"] = names
+        known["folded"] = tuple(name for name, node, _ in slots.order if notes(node).get("folded"))
+        known["constants"] = tuple(
             name for name, node, _ in slots.order if info(node).role in ("const", "sized")
         )
-    parts["record"].meta["fxscope"]["windows"] = _windows(
+    emitted(parts["record"])["windows"] = _windows(
         program, [node if whole else None for _, node, whole in slots.order]
     )
     for form in ("replay", "pullback"):
@@ -53,7 +52,7 @@ def _windows(program: Program, slots: list[fx.Node]) -> dict[int, tuple]:
             continue
         before = record.inputs[0]
         node = before.node if isinstance(before, Probe) else before.like
-        value = None if node is None else node.meta.get("val")
+        value = None if node is None else notes(node).get("val")
         if isinstance(value, torch.Tensor):
             found[slots.index(record.twin.index)] = (
                 record.twin.window,

@@ -15,7 +15,7 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from ..passes.rewrite import Record
 from ..twins import Add
 
@@ -31,7 +31,7 @@ _WRITES = {operator.mul: "mul_", operator.add: "add_"}
 
 def mark_twin(record: Record, result: Any, *given: Any) -> None:
     """Remember a twin's product or sum that has the shape of its operand: by what the twin is, or because the network wrote x += y."""
-    written = type(record.twin) is Add and record.twin.alpha == 1 and record.origin.meta.get("written")
+    written = type(record.twin) is Add and record.twin.alpha == 1 and notes(record.origin).get("written")
     if (record.twin.keeps_shape or written) and all(result.node is not g.node for g in given):
         mark_same(result)
 
@@ -39,13 +39,13 @@ def mark_twin(record: Record, result: Any, *given: Any) -> None:
 def mark_same(result: Any, operands: int = 1) -> None:
     """Remember a product or sum that has the shape of its first operand, or of both."""
     if result.node.target in _WRITES:
-        result.node.meta["same"] = operands
+        notes(result.node)["same"] = operands
 
 
 def in_place(graph: fx.Graph) -> None:
     """X * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
     for node in graph.nodes:
-        at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
+        at = next((i for i in range(notes(node).pop("same", 0)) if _free(node.args[i])), None)
         if at is not None:
             node.op, node.target, node.args = (
                 "call_method",

@@ -14,7 +14,7 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..passes.facts import Facts
 from ..passes.rewrite import Program
 from ..rules._of_node import bound, rule_of
@@ -144,7 +144,7 @@ class Stored:
         role = info(node).role
         if role == "shape" and self._reads_tensor(node):
             return self._size_of(node)
-        if node.meta.get("folded"):
+        if notes(node).get("folded"):
             return self._entry(node, whole=True)
         if role in ("const", "shape"):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.__getitem__)
@@ -232,7 +232,7 @@ def _reading(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: Any
     new = (
         graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
     )
-    new.meta["fxscope"] = base.but(
+    notes(new)["fxscope"] = base.but(
         branch="original", role="shape", rule="size", variant=None, twin=None, freezes={}
     )
     return new

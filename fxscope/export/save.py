@@ -23,6 +23,7 @@ from ..frontend.unchanged import leaves_unchanged, unchanged
 from ..graph.assumptions import as_data, assumptions
 from ..graph.interpretation import KEY
 from ..graph.interpretation import check as check_version
+from ..graph.ir import emitted
 from . import shapes
 from .check import SavedCheck, compare
 from .convolutions import as_convolutions
@@ -199,7 +200,7 @@ def _write_onnx(graph, example, dynamic, path) -> None:
 def _output_names(graph: fx.GraphModule) -> list[str]:
     """The names of the form's results, dotted where one is a structure; a recorded state has those of its entries."""
     value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
-    meta = graph.meta.get("fxscope", {})
+    meta = emitted(graph)
     names = _RESULTS.get(meta.get("form"), ("y",))
     if len(names) == 1:
         return _dotted(names[0], value)

@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError
 from ..graph.assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
 from ..graph.assumptions import input_names as names_of
-from ..graph.ir import info
+from ..graph.ir import emitted, info
 
 K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
@@ -150,7 +150,7 @@ def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[t
 
     A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates, gets wrong.
     """
-    meta = graph.meta["fxscope"]
+    meta = emitted(graph)
     state, probe = (
         example[0],
         pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:])),
@@ -201,11 +201,11 @@ def _half(x: torch.Tensor) -> torch.Tensor:
 
 
 def is_stacked(graph: fx.GraphModule) -> bool:
-    return graph.meta.get("fxscope", {}).get("probes") == "stacked"
+    return emitted(graph).get("probes") == "stacked"
 
 
 def has_state(graph: fx.GraphModule) -> bool:
-    return graph.meta.get("fxscope", {}).get("form") in ("replay", "pullback")
+    return emitted(graph).get("form") in ("replay", "pullback")
 
 
 def probe_positions(graph: fx.GraphModule) -> list[int]:
@@ -216,7 +216,7 @@ def probe_positions(graph: fx.GraphModule) -> list[int]:
 def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
     """One name a tensor: a recorded state has those of its entries, a structure dotted ones."""
     placeholders = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
-    states = graph.meta.get("fxscope", {}).get("state", ())
+    states = emitted(graph).get("state", ())
     names = []
     for name, value in zip(placeholders, example):
         leaves = pytree.tree_leaves(value)

@@ -10,11 +10,12 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..graph.interpretation import FILE_KEY, VERSION, of
+from ..graph.ir import emitted
 
 
 def stamp(graph: fx.GraphModule) -> dict[str, str]:
     """What a file says of its graph's version."""
-    meta = graph.meta.get("fxscope")
+    meta = emitted(graph)
     return {FILE_KEY: str(of(meta) if meta else VERSION)}
 
 

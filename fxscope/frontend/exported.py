@@ -23,9 +23,9 @@ from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from ..errors import TraceFailure
-from ..graph.assumptions import KEY, batch_of, input_names
+from ..graph.assumptions import batch_of, input_names
 from ..graph.draws import out_of_place
-from ..graph.ir import mark
+from ..graph.ir import graph_notes, mark
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
@@ -77,9 +77,10 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     graph.eliminate_dead_code(is_impure_node=is_write)
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
-    gm.meta[KEY] = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
-    batch = batch_of(gm.meta[KEY], input_names(gm))
-    gm.meta["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
+    known = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
+    graph_notes(gm)["assumptions"] = known
+    batch = batch_of(known, input_names(gm))
+    graph_notes(gm)["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
     return gm
 
 

@@ -17,7 +17,6 @@ import torch.fx as fx
 
 from .ir import emitted, graph_notes
 
-KEY = "assumptions"
 RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
 WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 

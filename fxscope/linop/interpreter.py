@@ -21,7 +21,7 @@ from ..errors import FxscopeError, ImagesMix, NonFinite, ShapeError
 from ..frontend.example import Example
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
-from ..graph.ir import info
+from ..graph.ir import emitted, info, notes
 from ..passes.rewrite import Program
 from ..results.provenance import of_interpreter
 from ..results.registry import provided
@@ -101,7 +101,7 @@ class LinearInterpreter:
             y0, states = self._parts["record"](*self._args)
             with self._draw.again():
                 self.x = self._probed(self._args)
-            meta = self._parts["record"].meta["fxscope"]
+            meta = emitted(self._parts["record"])
             _finite(
                 program,
                 self._args,
@@ -170,7 +170,7 @@ class LinearInterpreter:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        return self._parts["record"].meta["fxscope"]["state"]
+        return emitted(self._parts["record"])["state"]
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -425,9 +425,9 @@ def _is_finite(value: torch.Tensor) -> bool:
 def _chunk(program: Program, device: torch.device) -> int:
     """Probes that fit the budget: a pass holds about four tensors of the largest size at once."""
     sizes = [
-        n.meta["val"].numel() * n.meta["val"].element_size()
+        notes(n)["val"].numel() * notes(n)["val"].element_size()
         for n in program.gm.graph.nodes
-        if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"
+        if isinstance(notes(n).get("val"), torch.Tensor) and n.op != "get_attr"
     ]
     if not sizes:
         raise FxscopeError("the graph holds no sizes; interpret it with example inputs")

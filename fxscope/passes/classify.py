@@ -9,7 +9,7 @@ import torch.fx as fx
 from ..errors import UnsupportedOperator
 from ..frontend.symbolic import source_of
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..rules import registry
 from ..rules._of_node import bound, rule_of
 from ..twins.base import nodes_of
@@ -38,7 +38,7 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "frozen"
     if node.op == "get_attr":
         return "const"
-    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(node.meta.get("recognized"))]]
+    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(notes(node).get("recognized"))]]
     if node in sizes or node.op == "output":
         return "shape" if node in sizes else "affine" if "affine" in inputs else "frozen"
     if "affine" in inputs:
@@ -54,7 +54,7 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "affine"
     rule = rule_of(node)
     if rule is None:
-        offenders.append((node, node.meta.get("unspelled", "no rule covers it")))
+        offenders.append((node, notes(node).get("unspelled", "no rule covers it")))
         return "affine"
     if rule.name == "getitem" and _takes_indices(node):
         return "frozen"

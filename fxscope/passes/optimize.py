@@ -14,7 +14,7 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..twins import BatchNorm, Conv, Gate, Mask, Select
 from .rewrite import Program, Record
 
@@ -165,7 +165,7 @@ def _plain_mask(twin: Any) -> bool:
 def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis: int) -> fx.Node | None:
     """The convolution's weight times the norm's factors along an axis; None where these are no constants of one dtype."""
     if not all(
-        isinstance(n, fx.Node) and (n.op == "get_attr" or n.meta.get("folded"))
+        isinstance(n, fx.Node) and (n.op == "get_attr" or notes(n).get("folded"))
         for n in (conv.weight, norm.var)
     ):
         return None
@@ -174,7 +174,7 @@ def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis:
     given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
     after = program.facts.rank(conv.weight) - 1 - axis
     weight = _inserted(program, record, lambda *values: _scaled(norm.eps, after, *values), *given)
-    weight.meta["folded"] = True
+    notes(weight)["folded"] = True
     return weight
 
 

@@ -16,6 +16,7 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
+from ...graph.ir import notes
 from ...passes.rewrite import Probe, Program, Record
 from ...rules._local import explicit_padding, spread_places, window_places
 from ...twins import (
@@ -114,7 +115,7 @@ def _union(parts: list[dict[int, Reach]]) -> dict[int, Reach]:
 
 
 def _shape(node: fx.Node | None) -> tuple[int, ...] | None:
-    value = None if node is None else node.meta.get("val")
+    value = None if node is None else notes(node).get("val")
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from ...errors import TraceFailure
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from ...graph.overridden import own_class
 from ...rules import registry
 
@@ -66,9 +66,9 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
                 module=info(node).module,
                 source=info(node).source,
             )
-            count.meta["counts"] = True
+            notes(count)["counts"] = True
     new.meta.update(node.meta)
-    new.meta["rank_hint"] = _rank_hint(type(module))
+    notes(new)["rank_hint"] = _rank_hint(type(module))
     node.replace_all_uses_with(new)
     new._rename(node.name)
     graph.erase_node(node)

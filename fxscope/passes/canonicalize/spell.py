@@ -7,7 +7,7 @@ import operator
 import torch
 import torch.fx as fx
 
-from ...graph.ir import mark
+from ...graph.ir import mark, notes
 from ...rules import Rule, registry
 from .writes import size_nodes
 
@@ -65,7 +65,7 @@ def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
         new = None if rule.expand is None else _expand(graph, node, rule, full)
     except TypeError as error:
         # an error only where a probe arrives
-        node.meta["unspelled"] = f"its rule {rule.name} does not know this form: {error}"
+        notes(node)["unspelled"] = f"its rule {rule.name} does not know this form: {error}"
         return []
     if new is not None:
         return new

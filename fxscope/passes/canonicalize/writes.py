@@ -19,7 +19,7 @@ from ...errors import AliasingWrite
 from ...frontend.symbolic import source_of
 from ...graph import aliasing
 from ...graph.aliasing import Shares, operator_name
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from .functional import assigned, functional_values, one_by_one
 from .write_back import cannot_follow, put_back, put_back_part
 
@@ -73,7 +73,7 @@ class _Writes:
             if (
                 node.op not in ("call_function", "call_method")
                 or node in self.sizes
-                or node.meta.get("counts")
+                or notes(node).get("counts")
             ):
                 continue
             for base, shares in self.edges.get(node, ()):
@@ -250,7 +250,7 @@ class _Writes:
         self._replace(node, new)
 
     def _written(self, node: fx.Node, destination: fx.Node, new: fx.Node) -> None:
-        new.meta.update(written=True)  # it has the shape of what it overwrote
+        notes(new)["written"] = True  # it has the shape of what it overwrote
         updated = {destination: new}
         with self.graph.inserting_before(node):
             self._propagate(node, destination, new, updated)
