@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +55,6 @@ class Filters(Drawn):
             "interpretation": self.interpretation,
             "origin": self.origin,
         }
-
-    def to_json(self) -> str:
-        return json.dumps(self.numbers(), indent=2)
 
     def save(self, path: str | Path) -> Path:
         """Everything into one .safetensors file."""

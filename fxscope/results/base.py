@@ -1,4 +1,4 @@
-"""What every result shares: plain JSON of its fields, and itself as a table in a notebook."""
+"""The base of the records: JSON of their fields, and a table in a notebook."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from .registry import Drawn
 
 @dataclasses.dataclass(frozen=True)
 class Result(Drawn):
-    """Base of the records: ``numbers`` are the figures of merit, which the table and the JSON show; each is of a version of the interpretation."""
+    """Base of the records: its fields are numbers, which its JSON and its table in a notebook show.
+
+    interpretation   the version of the interpretation that the numbers are of
+    """
 
     interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
 
     def numbers(self) -> dict[str, Any]:
-        """The measured numbers by name; tensors of pictures are left out."""
+        """The fields by name, without private ones and without tensors of more than two dimensions (pictures)."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _figure(self, f.name)}
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"kind": type(self).__name__, KEY: self.interpretation, **plain(self.numbers())}, indent=2
-        )
+        """The numbers as JSON text, with the kind of the record and the version of the interpretation."""
+        head = {"kind": type(self).__name__, KEY: self.interpretation}
+        return json.dumps({**head, **plain(self.numbers())}, indent=2)
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -39,9 +42,8 @@ class Result(Drawn):
 
 def _figure(record: Result, name: str) -> bool:
     value = getattr(record, name)
-    return (
-        not name.startswith("_") and name != KEY and not (isinstance(value, torch.Tensor) and value.dim() > 2)
-    )
+    picture = isinstance(value, torch.Tensor) and value.dim() > 2
+    return not name.startswith("_") and name != KEY and not picture
 
 
 def _short(value: Any) -> str:

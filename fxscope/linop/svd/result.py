@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,9 +75,6 @@ class SVD(Drawn):
                 for n in ("s", "forward_errors", "adjoint_errors", "converged", "upper", KEY, *_PLAIN)
             }
         )
-
-    def to_json(self) -> str:
-        return json.dumps(self.numbers(), indent=2)
 
     def save(self, path: str | Path) -> Path:
         """Everything into one .safetensors file; what is not a tensor is JSON in its header."""

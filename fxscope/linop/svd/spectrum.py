@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -161,21 +160,19 @@ class Spectrum(Drawn):
         each = np.stack([np.histogram(n, edges, weights=w)[0] for n, w in zip(self.nodes, self.weights)])
         return edges, each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
+        """The histogram, and what it was made with."""
         edges, counts, errors = self.density()
-        return json.dumps(
-            {
-                "edges": edges.tolist(),
-                "counts": counts.tolist(),
-                "errors": errors.tolist(),
-                "size": self.size,
-                "passes": self.passes,
-                "seed": self.seed,
-                KEY: self.interpretation,
-                "origin": self.origin,
-            },
-            indent=2,
-        )
+        return {
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+            "errors": errors.tolist(),
+            "size": self.size,
+            "passes": self.passes,
+            "seed": self.seed,
+            KEY: self.interpretation,
+            "origin": self.origin,
+        }
 
     def __repr__(self) -> str:
         return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import io
 import json
@@ -19,6 +18,7 @@ from ..._version import __version__
 from ...graph.interpretation import KEY, VERSION
 from ...render import Drawing
 from ...results.progress import steps
+from ...results.provenance import digest
 from ...results.records import plain
 
 STYLE = """
@@ -88,9 +88,7 @@ class Page:
         self, out: str | Path, title: str, about: str, key: Any, formats: Sequence[str] = ("svg", "png")
     ):
         self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
-        self.key = hashlib.sha256(
-            json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True).encode()
-        ).hexdigest()[:16]
+        self.key = digest(json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True))
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 
