@@ -54,9 +54,10 @@ else:
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     def call(*inputs):
-        feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
-        return [torch.from_numpy(o) for o in session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
-torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source, weights_only=True)], target)
+        feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))} return [torch.from_numpy(o) for o in
+        session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
+torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source,
+weights_only=True)], target)
 """
 
 
@@ -119,7 +120,8 @@ def run_saved(
 def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
     """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
 
-    A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a recorded state may not.
+    A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a
+    recorded state may not.
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []

@@ -1,7 +1,8 @@
 """Transposed convolutions as convolutions, for a runtime whose transposed ones are slow (onnxruntime: a half of the speed).
 
-Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its channels exchanged. Weights
-are constants of a file, so the runtime flips them once, when it loads. Elsewhere this would cost a copy of them at every call.
+Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its
+channels exchanged. Weights are constants of a file, so the runtime flips them once, when it loads. Elsewhere
+this would cost a copy of them at every call.
 """
 
 from __future__ import annotations

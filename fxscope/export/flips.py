@@ -1,8 +1,9 @@
 """What rounding alone does to an emitted graph: decisions that flip, and how far each output moves.
 
-Another kernel rounds otherwise. A mask bit whose unit stands at its kink then flips, which moves y1 and rows by far more than
-y0 (one bit of 1.3 million moved inception's y1 by 2e-2 while y0 agreed to 2e-6). The graph itself shows by how much: it is
-run at x0 rounded otherwise, and the decisions that change are counted and named.
+Another kernel rounds otherwise. A mask bit whose unit stands at its kink then flips, which moves y1 and rows
+by far more than y0 (one bit of 1.3 million moved inception's y1 by 2e-2 while y0 agreed to 2e-6). The graph
+itself shows by how much: it is run at x0 rounded otherwise, and the decisions that change are counted and
+named.
 """
 
 from __future__ import annotations

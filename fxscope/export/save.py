@@ -49,17 +49,20 @@ def save(
     format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
                     (AOTInductor, suffix .pt2)
     dynamic_shapes  as torch.export takes it; None: batch and number of probes dynamic in the "stacked" form, the number of
-                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
-                    "spatial": of a stacked graph height and width too, for fully convolutional networks
+                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since
+                    exporters fix them. "spatial": of a stacked graph height and width too, for fully
+                    convolutional networks
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file,
-    too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about.
-    ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is
-    the version of the interpretation: in ``metadata_props``, extra files of .pt2 and .ts, and AOTInductor's metadata.
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in
+    the file, too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the
+    size that it is about. ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named
+    "fxscope.assumptions". "fxscope.interpretation" is the version of the interpretation: in
+    ``metadata_props``, extra files of .pt2 and .ts, and AOTInductor's metadata.
 
-    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
-    and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
-    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format, or a free size, that cannot be had.
+    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run
+    on the example and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become
+    dicts, namedtuples tuples. Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format, or
+    a free size, that cannot be had.
     """
     path = Path(path)
     format = format or _SUFFIXES.get(path.suffix)
@@ -110,7 +113,8 @@ def check_saved(
 ) -> SavedCheck:
     """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
 
-    Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
+    Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and
+    ``SavedFileDiffers``.
     """
     from ..emit.pipeline import transform
 

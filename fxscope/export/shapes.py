@@ -21,10 +21,11 @@ SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are 
 def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool = True) -> tuple[tuple, Any]:
     """The example with free sizes of at least two, and the dynamic shapes that really export.
 
-    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free sizes. Of a
-    recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and width (depth, length) too.
-    A batch that the graph was made for is fixed, and so is one under a condition where the form of the file has no
-    ``conditions``. Raises ``FxscopeError`` where a size is asked to be free that the graph was made for.
+    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free
+    sizes. Of a recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and
+    width (depth, length) too. A batch that the graph was made for is fixed, and so is one under a condition
+    where the form of the file has no ``conditions``. Raises ``FxscopeError`` where a size is asked to be free
+    that the graph was made for.
     """
     if not has_state(graph):
         _refuse_other(graph, example)
@@ -148,7 +149,8 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
 def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
     """Every size of x0's decisions as free as the graph leaves it; weights folded with their batch norm keep theirs.
 
-    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates, gets wrong.
+    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates,
+    gets wrong.
     """
     meta = emitted(graph)
     state, probe = (

@@ -1,8 +1,9 @@
 """The export frontend: what symbolic tracing cannot take goes through ``torch.export``, into the same kind of graph.
 
-Export runs the model's own Python on example inputs and records ATen operators, before any decomposition. Here its graph
-becomes one that ``trace`` might have given: parameters and buffers are the model's own, every node knows the user's line
-and its module path, and the output has its structure back. Sizes that the Python code turned into numbers stay numbers.
+Export runs the model's own Python on example inputs and records ATen operators, before any decomposition.
+Here its graph becomes one that ``trace`` might have given: parameters and buffers are the model's own, every
+node knows the user's line and its module path, and the output has its structure back. Sizes that the Python
+code turned into numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
 
-    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for granted.
+    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for
+    granted.
     """
     lifter = _Lifter(program, model)
     outputs = lifter.run()

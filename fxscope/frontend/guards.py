@@ -1,7 +1,7 @@
 """What torch.export took for granted of the inputs, read from its program: numbers for sizes, ranges, guards.
 
-The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is made from
-the program has to check them itself.
+The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is
+made from the program has to check them itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _NUMBER = "torch.export made a number of it"
 def assumptions_of(program: ExportedProgram) -> Assumptions:
     """Ranks, dtypes, fixed sizes and conditions of all tensor inputs.
 
-    Raises ``TraceFailure`` for a condition that cannot be said with integers; without a free size there is none.
+    Raises ``TraceFailure`` for a condition that cannot be said with integers; without a free size there is
+    none.
     """
     inputs = _inputs(program)
     symbols: dict[Any, Size] = {}

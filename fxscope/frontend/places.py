@@ -22,7 +22,8 @@ def place_names(gm: fx.GraphModule) -> list[str]:
 def find_place(gm: fx.GraphModule, name: str) -> fx.Node:
     """The node whose value is the place ``name``: the last one of that name, so that a whole module's output is meant.
 
-    A module's path that is no leaf ("layer1") names its last node. Raises ``PlaceError`` with the nearest names.
+    A module's path that is no leaf ("layer1") names its last node. Raises ``PlaceError`` with the nearest
+    names.
     """
     nodes = [n for n in gm.graph.nodes if n.op not in ("output", "get_attr")]
     hits = [n for n in nodes if info(n).place == name] or [

@@ -1,8 +1,9 @@
 """What a model's Python code sees while it is traced: proxies that record every write, and that have the type of what they stand for.
 
-A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the model does not take. While a model is
-traced, ``isinstance``, ``type``, ``torch.is_tensor`` and ``y.__class__`` in its code tell the type of the value; where that is not known
-they raise, and the model goes through torch.export.
+A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the
+model does not take. While a model is traced, ``isinstance``, ``type``, ``torch.is_tensor`` and
+``y.__class__`` in its code tell the type of the value; where that is not known they raise, and the model goes
+through torch.export.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Trace: a model becomes a ``torch.fx`` graph in which every node knows the user's own line and its module path.
 
-Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here record
-them as what they are, so that canonicalize can respect aliasing.
+Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here
+record them as what they are, so that canonicalize can respect aliasing.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def describe_line(filename: str, number: int) -> str:
 def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = ()) -> fx.GraphModule:
     """Trace ``model`` into a GraphModule that shares its parameters.
 
-    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
-    Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
+    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed
+    at it. Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and
+    ``HookedModel``.
     """
     check_model(model)
     _refuse_hooks(model)

@@ -1,7 +1,8 @@
 """Which calls give views, and which write into their arguments: from torch's operator schemas.
 
-A schema marks a view (``Tensor(a) -> Tensor(a)``) and a write (``Tensor(a!)``). Composite operators (reshape, to, dropout, type_as) may give a
-view or a copy, whatever their schema says; they are tried on small tensors: contiguous ones, transposed ones, of another dtype and device.
+A schema marks a view (``Tensor(a) -> Tensor(a)``) and a write (``Tensor(a!)``). Composite operators (reshape,
+to, dropout, type_as) may give a view or a copy, whatever their schema says; they are tried on small tensors:
+contiguous ones, transposed ones, of another dtype and device.
 """
 
 from __future__ import annotations
@@ -304,7 +305,8 @@ def is_assignment(node: fx.Node) -> bool:
 def has_underscore(node: fx.Node) -> bool:
     """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_.
 
-    Python's ``operator.and_``, ``or_`` and ``not_`` have the underscore because of a keyword, and write nothing.
+    Python's ``operator.and_``, ``or_`` and ``not_`` have the underscore because of a keyword, and write
+    nothing.
     """
     name = operator_name(node)
     return (

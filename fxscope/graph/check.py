@@ -66,8 +66,9 @@ def check_ir(gm: fx.GraphModule, stage: str) -> None:
     gm
         The graph.
     stage
-        "traced" (as a frontend gives it), "canonical" (no write is left, one spelling an operator), "classified"
-        (every node has a role; the program of a rewrite, too), or "emitted" (a form of ``fxscope.transform``).
+        "traced" (as a frontend gives it), "canonical" (no write is left, one spelling an operator),
+        "classified" (every node has a role; the program of a rewrite, too), or "emitted" (a form of
+        ``fxscope.transform``).
 
     Raises
     ------

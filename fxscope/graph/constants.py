@@ -1,7 +1,8 @@
 """The constants of a graph without their values, and ranks of tensors whose size comes from an input: both without running the network.
 
-A constant is evaluated on the meta device, which computes shapes alone. A tensor that is made in a size of the input
-(``torch.zeros(x.size(0), 4)``) has a rank that does not depend on the size, so that any stand-in for it will do.
+A constant is evaluated on the meta device, which computes shapes alone. A tensor that is made in a size of
+the input (``torch.zeros(x.size(0), 4)``) has a rank that does not depend on the size, so that any stand-in
+for it will do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The version of the interpretation: which F a network has is part of what fxscope promises, and every number says of which F it is.
 
-``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more than rounding, whatever the
-reason: a rule mended, another operand of a product frozen. It is no version of the package, which changes more often and for other reasons.
-Records, saved files, emitted graphs and pages carry it; what carries none is of version 1. Numbers of any version can be read; comparing
-them, or going on from them, takes one version, and raises ``OtherInterpretation`` otherwise.
+``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more
+than rounding, whatever the reason: a rule mended, another operand of a product frozen. It is no version of
+the package, which changes more often and for other reasons. Records, saved files, emitted graphs and pages
+carry it; what carries none is of version 1. Numbers of any version can be read; comparing them, or going on
+from them, takes one version, and raises ``OtherInterpretation`` otherwise.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ class Recorder(fx.Interpreter):
     gm
         The graph, which is run on its own nodes.
     keep
-        Called with (node, value); what it returns is kept, unless it is None. While it runs, ``env`` has the values
-        of the node's arguments.
+        Called with (node, value); what it returns is kept, unless it is None. While it runs, ``env`` has the
+        values of the node's arguments.
     replace
         Called with (node, value) before ``keep``; the run goes on with what it returns.
     """

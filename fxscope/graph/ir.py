@@ -29,7 +29,8 @@ class NodeInfo:
 
     branch    "original" or "interpreter"; None before the branches exist
     role      const (no input), sized (constant value, size from the input), shape (sizes, ints),
-              frozen (depends on x0 only, or is drawn) or affine (on the path of x1); None before the classes exist
+              frozen (depends on x0 only, or is drawn) or affine (on the path of x1); None before the classes
+              exist
     rule      name of the rule that covers the node, e.g. "relu"; None for placeholders and outputs
     variant   which of the rule's variants the policy chose, e.g. "stats"
     twin      for interpreter nodes, the twin they implement: "mask", "select", "gate", "conv", ...

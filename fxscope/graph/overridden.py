@@ -1,6 +1,7 @@
 """Whether a module computes what its class of torch.nn computes: nothing that its forward uses was overridden in a subclass or patched.
 
-Only such a module is taken for the operator that a rule spells. Any other is traced through, or goes through torch.export.
+Only such a module is taken for the operator that a rule spells. Any other is traced through, or goes through
+torch.export.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Methods that a room above adds to a class: ``record.plot()`` from plot/, ``lin.contributions()`` from analysis/.
 
-A room imports only from the rooms above it in docs/layout.md, and yet a record draws itself. So the later room
-registers a function for the type when ``import fxscope`` loads it, and the method looks the function up here.
+A room imports only from the rooms above it in docs/layout.md, and yet a record draws itself. So the later
+room registers a function for the type when ``import fxscope`` loads it, and the method looks the function up
+here.
 """
 
 from __future__ import annotations
