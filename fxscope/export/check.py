@@ -1,4 +1,7 @@
-"""Every saved file is loaded again, in a fresh process that cannot import fxscope, and compared with the graph in memory."""
+"""Check of a saved file against the graph in memory.
+
+The file is loaded in a fresh process that cannot import fxscope.
+"""
 
 from __future__ import annotations
 
@@ -54,16 +57,17 @@ else:
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     def call(*inputs):
-        feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))} return [torch.from_numpy(o) for o in
-        session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
-torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source,
-weights_only=True)], target)
+        feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
+        given = {i.name: feeds[i.name] for i in session.get_inputs()}
+        return [torch.from_numpy(o) for o in session.run(None, given)]
+found = [[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source, weights_only=True)]
+torch.save(found, target)
 """
 
 
 @dataclass(frozen=True)
 class SavedCheck:
-    """How a saved file compares with the graph: the largest relative error over all outputs of each set of inputs.
+    """How a saved file compares with the graph.
 
     ``flips``  where an error is above the tolerance, the decisions that rounding alone flips and what that does to the graph;
     ``excess``  the largest error over its bound, at most 1: the tolerance or, with flips, ``FLIPPED`` times what they do
@@ -91,7 +95,7 @@ class SavedCheck:
 def run_saved(
     path: str | Path, format: str, input_sets: list[tuple], names: list[str]
 ) -> list[list[torch.Tensor]]:
-    """The outputs of a saved file for every set of inputs, in a fresh process where fxscope cannot be imported."""
+    """The outputs of a saved file for every set of inputs, in a process that cannot import fxscope."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
         torch.save(

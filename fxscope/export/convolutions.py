@@ -1,4 +1,6 @@
-"""Transposed convolutions as convolutions, for a runtime whose transposed ones are slow (onnxruntime: a half of the speed).
+"""Transposed convolutions as convolutions, for a runtime whose transposed ones are slow.
+
+In onnxruntime they have half the speed.
 
 Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its
 channels exchanged. Weights are constants of a file, so the runtime flips them once, when it loads. Elsewhere
@@ -19,7 +21,10 @@ from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
-    """Replace, in place, every transposed convolution of the interpreter branch that has a stride of 1 and a constant weight."""
+    """Replace transposed convolutions of the interpreter branch by convolutions, in place.
+
+    Only those with a stride of 1 and a constant weight are replaced.
+    """
     for node in list(gm.graph.nodes):
         if node.target in TRANSPOSED.values() and info(node).branch == "interpreter" and len(node.args) == 8:
             _replace(gm, node)

@@ -26,7 +26,13 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Flips:
-    """``changed`` of ``total`` masks and indices, the most in one draw, at ``places``; ``moved``: the largest relative change of every output."""
+    """The decisions that rounding alone flips.
+
+    changed   how many masks and indices flip, the most in one draw
+    total     how many masks and indices there are
+    places    where they flip
+    moved     the largest relative change of every output
+    """
 
     changed: int
     total: int
@@ -45,7 +51,10 @@ class Flips:
 def flips(
     graph: fx.GraphModule, inputs: tuple, error: Callable[[torch.Tensor, torch.Tensor], float]
 ) -> Flips:
-    """Run ``graph`` at x0 (1 + a few units of rounding) and compare; ``error(a, b)`` is the relative difference of two outputs."""
+    """Run ``graph`` at x0 (1 + a few units of rounding), and compare.
+
+    ``error(a, b)`` is the relative difference of two outputs.
+    """
     outputs, decided = _run(graph, inputs)
     rng = torch.Generator().manual_seed(0)
     changed, places, moved = 0, {}, [0.0] * len(outputs)

@@ -111,7 +111,7 @@ def check_saved(
     policy: Any = None,
     format: str | None = None,
 ) -> SavedCheck:
-    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
+    """Compare the saved pair at ``path`` with the model's own, on x1 = x0 and on random probes.
 
     Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and
     ``SavedFileDiffers``.
@@ -158,7 +158,10 @@ def _write_aoti(graph, example, dynamic, path) -> None:
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
-    """The graph with an operator a tensor input that asserts its dtype and sizes, those that are not free as numbers."""
+    """The graph with an operator for each tensor input that asserts its dtype and sizes.
+
+    Sizes that are not free are asserted as numbers.
+    """
     checked = plain(graph)
     inputs = [n for n in checked.graph.nodes if n.op == "placeholder"]
     tracer = fx.proxy.GraphAppendingTracer(checked.graph)
@@ -173,7 +176,10 @@ def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModu
 
 @contextlib.contextmanager
 def _kept_checks() -> Iterator[None]:
-    """AOTInductor drops assertions about inputs, and its packages read another size as if it were theirs: they are kept."""
+    """Keep assertions about inputs in AOTInductor.
+
+    It drops them, and its packages then read an input of another size as if it had their own.
+    """
     from torch._inductor import lowering
     from torch._inductor.fx_passes import post_grad
 
@@ -202,7 +208,10 @@ def _write_onnx(graph, example, dynamic, path) -> None:
 
 
 def _output_names(graph: fx.GraphModule) -> list[str]:
-    """The names of the form's results, dotted where one is a structure; a recorded state has those of its entries."""
+    """The names of the form's results, dotted where a result is a structure.
+
+    A recorded state has the names of its entries.
+    """
     value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
     meta = emitted(graph)
     names = _RESULTS.get(meta.get("form"), ("y",))

@@ -1,4 +1,7 @@
-"""Which sizes of an emitted graph's inputs are free when it is exported, and inputs of other sizes to check the file with."""
+"""Which sizes of an emitted graph's inputs are free when it is exported.
+
+And inputs of other sizes, to check the file with.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +150,9 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
 
 
 def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
-    """Every size of x0's decisions as free as the graph leaves it; weights folded with their batch norm keep theirs.
+    """Every size of a recorded state as free as the graph leaves it.
+
+    Weights that are folded with their batch norm keep their sizes.
 
     A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates,
     gets wrong.

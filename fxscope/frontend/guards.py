@@ -131,7 +131,10 @@ def _about(size: Size, term: Term, why: str) -> Assumption:
 
 
 def _condition(symbols: dict[Any, Size], expression: Any, guard: Any) -> Assumption:
-    """A guard. An operator that asks whether a size is 1 most often wants to know a layout: that is in doubt."""
+    """The assumption of a guard.
+
+    An operator that asks whether a size is 1 usually asks for a layout; such an assumption is doubtful.
+    """
     term, line = _term(expression, symbols), _line(guard)
     asks_for_one = expression.args[0] in symbols and _bounds(expression) == (2, sympy.oo)
     input = min(s.input for s in term.sizes())

@@ -1,4 +1,6 @@
-"""Trace: a model becomes a ``torch.fx`` graph in which every node knows the user's own line and its module path.
+"""Symbolic tracing: a model becomes a ``torch.fx`` graph.
+
+Every node knows the user's own line and its module path.
 
 Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here
 record them as what they are, so that canonicalize can respect aliasing.
@@ -49,7 +51,10 @@ class Tracer(fx.Tracer):
         self.refused = ""
 
     def refuse(self, what: str) -> None:
-        """Python code asks for a number that a trace has not; remembered, since the model may catch the error."""
+        """Refuse Python code that asks for a number which is not known while tracing.
+
+        The line is remembered, since the model may catch the error.
+        """
         self.refused = self.refused or user_line(inspect.currentframe())
         raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
 
@@ -97,7 +102,7 @@ class Tracer(fx.Tracer):
 
 
 def is_user_file(filename: str) -> bool:
-    """Whether a source file belongs to the user (or a model library) rather than to torch or fxscope's own machinery."""
+    """Whether a source file belongs to the user or a model library, and not to torch or fxscope."""
     if filename.startswith(_PACKAGE):
         return os.path.relpath(filename, _PACKAGE).startswith(("models" + os.sep, "testing" + os.sep))
     return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
@@ -175,7 +180,10 @@ def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
 
 
 def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple[torch.Tensor, int]]) -> None:
-    """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
+    """Refuse a model whose Python code writes a buffer that the graph reads.
+
+    The graph would read the value from before the call.
+    """
     now = _versions(model)
     read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
     lost = [
@@ -193,7 +201,10 @@ def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple
 
 
 def is_write(node: fx.Node) -> bool:
-    """Nodes that dead-code elimination must keep until in-place writes are gone: writes and draws have effects without users."""
+    """Whether dead-code elimination must keep a node while in-place writes are left.
+
+    Writes and draws have effects without users.
+    """
     if node.op in ("placeholder", "output", "call_module") or draws(node):
         return True
     return writes(node) or node.is_impure()
@@ -288,7 +299,10 @@ def _refuse_patched(model: nn.Module) -> None:
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
+    """Refuse what is no module, and quantised modules.
+
+    With a rounding to integers in every layer there is no linear interpreter.
+    """
     if not isinstance(model, nn.Module):
         raise TraceFailure(
             f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a"

@@ -75,7 +75,7 @@ def overloads_of(found: OpOverloadPacket) -> tuple[OpOverload, ...]:
 
 
 def overloads(node: fx.Node) -> tuple[OpOverload, ...]:
-    """The operators that a call may run; none for Python functions and modules that are no operators of torch."""
+    """The operators that a call may run; none for a Python function or a module."""
     if isinstance(node.target, OpOverload):
         return (node.target,)
     if isinstance(node.target, OpOverloadPacket):
@@ -146,7 +146,10 @@ def is_basic(key: Any, sizes: set[fx.Node]) -> bool:
 def _tried(
     node: fx.Node, given: list[fx.Node], sizes: set[fx.Node], known: tuple[OpOverload, ...]
 ) -> list[tuple[fx.Node, Shares]]:
-    """By trial; a call that takes none of the small tensors is what its schema says, and may be a view where that is marked so."""
+    """Whether a call gives a view, found by trial.
+
+    A call that takes none of the small tensors is what its schema says: it may be a view where that is marked so.
+    """
     found = trial(node, sizes)
     if found is None:
         marked = any(r.alias_info is not None for o in known for r in o._schema.returns) or any(
@@ -160,7 +163,10 @@ def _tried(
 
 
 def trial(node: fx.Node, sizes: set[fx.Node]) -> dict[fx.Node, Shares] | None:
-    """{argument: whether the result is in its memory}, seen on small tensors; None where the call takes none of them."""
+    """{argument: whether the result is in its memory}, seen on small tensors.
+
+    None where the call takes none of these tensors.
+    """
     places: list[fx.Node] = tensor_arguments((node.args, node.kwargs), sizes)
     key = repr(
         fx.node.map_arg(
@@ -220,7 +226,10 @@ def _transposed(rank: int) -> torch.Tensor:
 
 
 def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> list[bool] | None:
-    """Whether the result is in the memory of each argument; None where the call refuses these tensors. Other arguments are contiguous."""
+    """Whether the result is in the memory of each argument; None where the call refuses these tensors.
+
+    The other arguments are contiguous.
+    """
     samples = [make(rank)] + [
         _elsewhere(rank) if make is _elsewhere else _contiguous(rank) for _ in places[1:]
     ]
@@ -342,7 +351,10 @@ def draws(node: fx.Node) -> bool:
 
 
 def keeps_contiguity(node: fx.Node) -> bool:
-    """Whether a view of a contiguous tensor is contiguous again, seen on a small one; False where it could not be tried."""
+    """Whether a view of a contiguous tensor is contiguous again, seen on a small tensor.
+
+    False where the call could not be tried.
+    """
     sample = _contiguous(_RANKS[0])
     args, kwargs = fx.node.map_arg(
         (node.args, node.kwargs),

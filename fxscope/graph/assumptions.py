@@ -1,4 +1,4 @@
-"""What a trace took for granted of its inputs: ranks and dtypes, sizes that became numbers, and conditions on sizes.
+"""What a trace assumes of its inputs: ranks, dtypes, sizes that became numbers, and conditions on sizes.
 
 A graph with assumptions is right only where they hold. The frontends write them on the graph that they give,
 every emitted graph asserts them (``emit/checks.py``), and files carry them. A size that no assumption names

@@ -1,4 +1,6 @@
-"""The constants of a graph without their values, and ranks of tensors whose size comes from an input: both without running the network.
+"""Constants of a graph without their values, and ranks of tensors whose size comes from an input.
+
+Both are found without running the network.
 
 A constant is evaluated on the meta device, which computes shapes alone. A tensor that is made in a size of
 the input (``torch.zeros(x.size(0), 4)``) has a rank that does not depend on the size, so that any stand-in
@@ -18,7 +20,7 @@ SIZE = 64  # a stand-in that survives halving and small subtractions
 
 
 def constants(gm: fx.GraphModule) -> dict[fx.Node, torch.Tensor]:
-    """{node: tensor on the meta device} of the parameters, buffers, and tensors computed from nothing else."""
+    """{node: tensor on the meta device} of parameters, buffers, and tensors computed from them alone."""
     values: dict[fx.Node, Any] = {}
     for node in gm.graph.nodes:
         if node.op == "get_attr":
@@ -31,7 +33,7 @@ def constants(gm: fx.GraphModule) -> dict[fx.Node, torch.Tensor]:
 
 
 def stand_in_ranks(gm: fx.GraphModule, facts: Any) -> dict[fx.Node, int]:
-    """{node: rank} of the tensors that depend on the sizes of an input alone, as far as the ranks known by now tell them."""
+    """{node: rank} of the tensors that depend on sizes of an input alone, where the known ranks tell it."""
     values: dict[fx.Node, Any] = {}
     for node in gm.graph.nodes:
         if node in facts.constants:
@@ -49,7 +51,7 @@ def stand_in_ranks(gm: fx.GraphModule, facts: Any) -> dict[fx.Node, int]:
 
 
 def _stand_in(node: fx.Node, values: dict[fx.Node, Any], facts: Any) -> Any:
-    """What stands for a size, a shape, a dtype or a device that is read off a value; None where none is known."""
+    """A stand-in for a size, shape, dtype or device that is read off a value; None where none is known."""
     if all(n in values for n in node.all_input_nodes):
         return _evaluated(node, values)
     x = node.args[0] if node.args else None

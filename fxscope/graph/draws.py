@@ -11,7 +11,10 @@ import torch.fx as fx
 
 
 def draws(node: fx.Node) -> bool:
-    """Whether a node takes numbers from a random generator: it runs once and in its turn, or the draw is another."""
+    """Whether a node takes numbers from a random generator.
+
+    Such a node must run once, and in its turn: otherwise the numbers are different.
+    """
     if node.op == "call_method":
         return _named(node.target)
     return node.op == "call_function" and _function(node.target) and not _idle(node)

@@ -1,4 +1,6 @@
-"""The version of the interpretation: which F a network has is part of what fxscope promises, and every number says of which F it is.
+"""The version of the interpretation: which F a network has.
+
+fxscope promises this F, and every number says of which version it is.
 
 ``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more
 than rounding, whatever the reason: a rule mended, another operand of a product frozen. It is no version of
@@ -67,7 +69,10 @@ def of(record: Any) -> int:
 
 
 def check(record: Any, what: str, instead: str) -> None:
-    """Raise ``OtherInterpretation`` where a record that is gone on from is of another version; ``instead`` is the next step."""
+    """Raise ``OtherInterpretation`` if a record that is continued is of another version.
+
+    ``instead`` is the next step, for the message.
+    """
     version = of(record)
     if version != VERSION:
         raise OtherInterpretation(

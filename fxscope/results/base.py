@@ -24,7 +24,7 @@ class Result(Drawn):
     interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
 
     def numbers(self) -> dict[str, Any]:
-        """The fields by name, without private ones and without tensors of more than two dimensions (pictures)."""
+        """The fields by name, without private ones and without pictures (tensors of over two dimensions)."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _figure(self, f.name)}
 
     def to_json(self) -> str:

@@ -15,7 +15,10 @@ from ..graph.interpretation import KEY, VERSION
 
 
 def digest(*parts: torch.Tensor | str) -> str:
-    """Hash of tensors (their shapes, dtypes and bytes) and texts: the first 16 hexadecimal digits of SHA-256."""
+    """Hash of tensors (their shapes, dtypes and bytes) and texts.
+
+    It is the first 16 hexadecimal digits of SHA-256.
+    """
     found = hashlib.sha256()
     for part in parts:
         if isinstance(part, str):
@@ -42,7 +45,7 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """One line for a figure on where its numbers come from: model, policy, dtype, and the verification error."""
+    """The provenance of a figure's numbers in one line: model, policy, dtype, verification error."""
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 

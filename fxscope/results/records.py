@@ -1,4 +1,7 @@
-"""Results as files: tensors in safetensors, and everything else, the provenance included, as JSON in the header."""
+"""Results as files of safetensors.
+
+Tensors are stored as such, everything else, with the provenance, as JSON in the header.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Methods that a room above adds to a class: ``record.plot()`` from plot/, ``lin.contributions()`` from analysis/.
+"""Methods that a later room adds to a class.
+
+``record.plot()`` comes from plot/, ``lin.contributions()`` from analysis/.
 
 A room imports only from the rooms above it in docs/layout.md, and yet a record draws itself. So the later
 room registers a function for the type when ``import fxscope`` loads it, and the method looks the function up
@@ -54,7 +56,10 @@ def provided(owner: Any, name: str) -> Callable[..., Any]:
 
 
 class Drawn:
-    """A record with numbers, which are its JSON, and a figure, which the room ``plot`` registers for its type."""
+    """A record with numbers and a figure.
+
+    The numbers are its JSON; the room ``plot`` registers the figure for its type.
+    """
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the record by name."""
