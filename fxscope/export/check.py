@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.fx as fx
 from torch.utils import _pytree as pytree
 
 from ..emit.pipeline import tensors_of
@@ -69,8 +69,12 @@ torch.save(found, target)
 class SavedCheck:
     """How a saved file compares with the graph.
 
-    ``flips``  where an error is above the tolerance, the decisions that rounding alone flips and what that does to the graph;
-    ``excess``  the largest error over its bound, at most 1: the tolerance or, with flips, ``FLIPPED`` times what they do
+    path, format   the file
+    errors         for each set of inputs, the largest relative error over all outputs
+    tolerance      the bound on the errors where no decision flips
+    excess         the largest error over its bound, which is the tolerance or, with flips, ``FLIPPED`` times their
+                   effect; at most 1
+    flips          where an error is above the tolerance, the decisions that rounding alone flips
     """
 
     path: str
@@ -82,6 +86,7 @@ class SavedCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether every error is within its bound."""
         return self.excess <= 1
 
     def __str__(self) -> str:
@@ -121,11 +126,11 @@ def run_saved(
         return torch.load(target, weights_only=True)
 
 
-def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
+def compare(graph: fx.GraphModule, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
     """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
 
-    A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a
-    recorded state may not.
+    Decisions that rounding flips may explain an error of a graph that takes x0; a graph that takes a recorded
+    state makes no decisions.
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
@@ -139,11 +144,8 @@ def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tu
         bounds = [tolerance] * len(each)
         if max(each) > tolerance and not has_state(graph):
             flipped.append(flips(graph, inputs, _error))
-            bounds = (
-                [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved]
-                if flipped[-1].changed
-                else bounds
-            )
+            if flipped[-1].changed:
+                bounds = [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved]
         errors.append(max(each))
         excess = max([excess, *(e / b for e, b in zip(each, bounds))])
     check = SavedCheck(str(path), format, tuple(errors), tolerance, excess, tuple(flipped))

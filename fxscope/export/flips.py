@@ -1,9 +1,8 @@
 """What rounding alone does to an emitted graph: decisions that flip, and how far each output moves.
 
-Another kernel rounds otherwise. A mask bit whose unit stands at its kink then flips, which moves y1 and rows
-by far more than y0 (one bit of 1.3 million moved inception's y1 by 2e-2 while y0 agreed to 2e-6). The graph
-itself shows by how much: it is run at x0 rounded otherwise, and the decisions that change are counted and
-named.
+A different kernel rounds differently. The mask bit of a unit at its kink may then flip, and this moves y1 and
+rows far more than y0: one bit of 1.3 million moved inception's y1 by 2e-2, while y0 agreed to 2e-6. Running the
+graph itself at x0 with different rounding shows how much; the decisions that change are counted and named.
 """
 
 from __future__ import annotations
@@ -57,7 +56,8 @@ def flips(
     """
     outputs, decided = _run(graph, inputs)
     rng = torch.Generator().manual_seed(0)
-    changed, places, moved = 0, {}, [0.0] * len(outputs)
+    changed, moved = 0, [0.0] * len(outputs)
+    places: dict[str, bool] = {}
     for _ in range(DRAWS):
         others, again = _run(graph, _perturbed(graph, inputs, rng))
         moved = [max(m, error(a, b)) for m, a, b in zip(moved, others, outputs)]
@@ -90,7 +90,7 @@ def _frozen(node: fx.Node) -> bool:
 
 
 def _perturbed(graph: fx.GraphModule, inputs: tuple, rng: torch.Generator) -> tuple:
-    """x0 and everything beside it, rounded otherwise; the probes as they are."""
+    """The inputs with different rounding, except the probes."""
     probes = probe_positions(graph)
     return tuple(
         (

@@ -208,14 +208,17 @@ def _half(x: torch.Tensor) -> torch.Tensor:
 
 
 def is_stacked(graph: fx.GraphModule) -> bool:
+    """Whether probes have the shape (K, B, ...), and not (K*B, ...)."""
     return emitted(graph).get("probes") == "stacked"
 
 
 def has_state(graph: fx.GraphModule) -> bool:
+    """Whether the graph takes a recorded state in place of x0."""
     return emitted(graph).get("form") in ("replay", "pullback")
 
 
 def probe_positions(graph: fx.GraphModule) -> list[int]:
+    """Which of the graph's inputs are probes or cotangents."""
     placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
     return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
 

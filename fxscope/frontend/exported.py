@@ -47,7 +47,8 @@ def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.ex
 
     Recurrent layers are written out, for as many steps as the example's sequence has.
 
-    dynamic   leave the batch (dimension 0 of every tensor input, where all have the same) free where the model's code allows it
+    dynamic   leave the batch (dimension 0 of the tensor inputs that share it) free where the model's code allows
+              it
     """
     if dynamic:
         example = _two_images(example)
@@ -277,7 +278,7 @@ class _Lifter:
         return self._copy(inner)
 
     def _spelled(self, target: Any, args: tuple, kwargs: dict) -> fx.Node:
-        """Call an overload that no rule lists as the torch function or method of its name, if a rule knows that."""
+        """Call an overload that no rule lists as the torch function or method of its name, where that has one."""
         known = registry()
         if not isinstance(target, torch._ops.OpOverload):
             return self.graph.call_function(target, args, kwargs)
@@ -303,7 +304,7 @@ class _Lifter:
         )
 
     def _write(self, target: Any, name: str, args: tuple, kwargs: dict) -> fx.Node:
-        """An in-place operator as symbolic tracing records it: a method ``name_``, or a function with ``inplace``."""
+        """An in-place operator as symbolic tracing records it: a method, or a function with ``inplace``."""
         if name in ("copy_", "fill_", "zero_") or name[:-1] in registry().methods:
             return self.graph.call_method(name, args, kwargs)
         overload = out_of_place(name[:-1], target._overloadname)

@@ -23,7 +23,8 @@ from .symbolic import describe_line, is_user_file
 
 _FUNCTIONS = {
     sympy.Add: operator.add, sympy.Mul: operator.mul, functions.FloorDiv: operator.floordiv,
-    functions.Mod: operator.mod, functions.PythonMod: operator.mod, sympy.Eq: operator.eq, sympy.Ne: operator.ne,
+    functions.Mod: operator.mod, functions.PythonMod: operator.mod,
+    sympy.Eq: operator.eq, sympy.Ne: operator.ne,
     sympy.StrictGreaterThan: operator.gt, sympy.GreaterThan: operator.ge,
     sympy.StrictLessThan: operator.lt, sympy.LessThan: operator.le,
 }  # fmt: skip

@@ -93,6 +93,7 @@ class InPlaceAttribute(InPlaceProxy, fx.proxy.Attribute):
         fx.proxy.Attribute.__init__(self, root, attr)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method of the value."""
         return fx.proxy.Attribute.__call__(self, *args, **kwargs)
 
     node = fx.proxy.Attribute.node

@@ -60,7 +60,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _open() -> list[_Before]:
-    """The blocks of this thread that have not ended."""
+    """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):
         _blocks.open = []
     return _blocks.open
@@ -95,6 +95,7 @@ class Draw:
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
+        """Set the generators to this moment for a block."""
         before = self._now()
         self._set(self._state)
         try:

@@ -148,7 +148,7 @@ def _tried(
 ) -> list[tuple[fx.Node, Shares]]:
     """Whether a call gives a view, found by trial.
 
-    A call that takes none of the small tensors is what its schema says: it may be a view where that is marked so.
+    A call that takes none of the small tensors is what its schema says, and may be a view where that says so.
     """
     found = trial(node, sizes)
     if found is None:

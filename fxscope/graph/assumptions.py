@@ -22,7 +22,8 @@ RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
 WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
 _COMPARISONS = {
-    operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=", operator.lt: "<", operator.le: "<=",
+    operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=",
+    operator.lt: "<", operator.le: "<=",
 }  # fmt: skip
 _SYMBOLS = {operator.add: "+", operator.mul: "*", operator.mod: "%", operator.floordiv: "//", **_COMPARISONS}
 
@@ -50,10 +51,12 @@ class Term:
         return self.function(*(_value(a, of) for a in self.args))
 
     def sizes(self) -> set[Size]:
+        """The sizes that the term reads."""
         found = {a for a in self.args if isinstance(a, Size)}
         return found.union(*(a.sizes() for a in self.args if isinstance(a, Term)))
 
     def renamed(self, names: Mapping[str, str]) -> Term:
+        """The term with other names of inputs."""
         return Term(self.function, tuple(_renamed(a, names) for a in self.args))
 
     def __str__(self) -> str:
@@ -82,6 +85,7 @@ class Assumption:
     doubtful: bool = False
 
     def renamed(self, names: Mapping[str, str]) -> Assumption:
+        """The assumption with other names of inputs."""
         value = self.value.renamed(names) if isinstance(self.value, Term) else self.value
         return dataclasses.replace(self, input=names.get(self.input, self.input), value=value)
 
@@ -125,14 +129,14 @@ Assumptions = tuple[Assumption, ...]
 
 
 def assumptions(gm: fx.GraphModule) -> Assumptions:
-    """Those of a traced graph, or of a graph emitted from one."""
+    """The assumptions of a traced graph, or of a graph emitted from one."""
     return graph_notes(gm).get("assumptions") or emitted(gm).get("assumptions") or ()
 
 
 def broken(
     known: Iterable[Assumption], inputs: Iterable[torch.Tensor], names: Iterable[str]
 ) -> Assumption | None:
-    """The first assumption that these inputs, in the order of the graph's placeholders, do not meet."""
+    """The first assumption that the inputs do not meet; ``names`` are the names of the inputs, in their order."""
     given = dict(zip(names, inputs))
     return next((a for a in known if a.input in given and not a.holds(given)), None)
 
@@ -143,11 +147,12 @@ def takes(gm: fx.GraphModule, *inputs: torch.Tensor) -> bool:
 
 
 def input_names(gm: fx.GraphModule) -> list[str]:
+    """The names of the graph's inputs, in order."""
     return [n.name for n in gm.graph.nodes if n.op == "placeholder"]
 
 
 def batch_of(known: Assumptions, names: list[str]) -> str:
-    """What is known of dimension 0 of the first input: "free", "conditional" or "specialised"."""
+    """Whether dimension 0 of the first input is "free", "conditional" or "specialised"."""
     found = [a for name in names[:1] for a in known if a.concerns(name, 0)]
     if not names or any(a.kind == SIZE for a in found):
         return "specialised"
@@ -168,7 +173,7 @@ def said(known: Assumptions) -> str:
 
 
 def as_data(known: Assumptions) -> list[dict[str, Any]]:
-    """What a file says of them, as JSON takes it."""
+    """The assumptions as a file has them, for JSON."""
     found = [
         {**dataclasses.asdict(a), "value": a.value if isinstance(a.value, int) else str(a.value)}
         for a in known

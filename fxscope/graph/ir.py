@@ -64,13 +64,13 @@ class Notes(TypedDict, total=False):
 
     fxscope      the ``NodeInfo``
     val          the node's value on the example inputs, as a tensor on the meta device; not in emitted graphs
-    recognized   {argument of the rule: value} where the user wrote out a function by hand; the values are nodes of
-                 the same graph, and the node's own arguments do not matter; not in emitted graphs
+    recognized   {argument of the rule: value} where the user wrote out a function by hand; the values are nodes
+                 of the same graph, and replace the node's own arguments; not in emitted graphs
     unspelled    why the rule of the node's function does not know this form of the call
     rank_hint    the number of dimensions that the module asked of its input; None where it takes several
     counts       the node counts the batches that a batch norm has seen: it writes, and nothing reads it
     written      the network wrote this value in place, so it has the shape of what it overwrote
-    folded       the node is a convolution's weight times the factors of a batch norm: a constant of the parameters
+    folded       the node is a convolution's weight times the factors of a batch norm, and so a constant
     same         how many of the first operands have the shape of this product or sum; removed by ``in_place``
     """
 
@@ -111,7 +111,7 @@ class Emitted(TypedDict, total=False):
     constants        those names of the state that do not depend on x0
     windows          of record: {position of a max-pool's index in the state: (its windows, the pooled sizes)}
     labels, records  of the shares: the additive constants, in the order of the output
-    own              of the shares: the keys of the outputs that are constants themselves; their labels are the last
+    own              of the shares: the keys of the outputs that are constants; their labels are the last
     apart            of the shares: the shares of the images cannot be told apart in one pass
     """
 
@@ -135,7 +135,7 @@ class GraphNotes(TypedDict, total=False):
     """The keys of ``gm.meta`` that fxscope writes: two on a traced graph, one on an emitted graph.
 
     frontend      of a traced graph, which frontend made it; every canonical graph has it
-    assumptions   of a traced graph, what the trace took for granted of its inputs; absent where it took nothing
+    assumptions   of a traced graph, what the trace assumed of its inputs; absent where it assumed nothing
     fxscope       of an emitted graph, everything that is known of it
     """
 

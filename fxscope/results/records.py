@@ -89,7 +89,7 @@ def read(
     try:
         with library.safe_open(str(path), "pt") as file:
             header = json.loads((file.metadata() or {})[f"fxscope.{kind}"])
-            found = {n: file.get_tensor(n).to(device) for n in file.keys()}  # noqa: SIM118  no dict: a file of safetensors
+            found = {n: file.get_tensor(n).to(device) for n in file.keys()}  # noqa: SIM118  no dict
         layout = {name: pytree.treespec_loads(text) for name, text in header.pop("layout").items()}
         return header, {
             name: pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)
