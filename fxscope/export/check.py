@@ -60,8 +60,8 @@ else:
         feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
         given = {i.name: feeds[i.name] for i in session.get_inputs()}
         return [torch.from_numpy(o) for o in session.run(None, given)]
-found = [[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source, weights_only=True)]
-torch.save(found, target)
+given = torch.load(source, weights_only=True)
+torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in given], target)
 """
 
 
@@ -72,8 +72,8 @@ class SavedCheck:
     path, format   the file
     errors         for each set of inputs, the largest relative error over all outputs
     tolerance      the bound on the errors where no decision flips
-    excess         the largest error over its bound, which is the tolerance or, with flips, ``FLIPPED`` times their
-                   effect; at most 1
+    excess         the largest error over its bound, at most 1; with flips, the bound may be ``FLIPPED`` times
+                   their effect
     flips          where an error is above the tolerance, the decisions that rounding alone flips
     """
 

@@ -1,8 +1,9 @@
 """What rounding alone does to an emitted graph: decisions that flip, and how far each output moves.
 
 A different kernel rounds differently. The mask bit of a unit at its kink may then flip, and this moves y1 and
-rows far more than y0: one bit of 1.3 million moved inception's y1 by 2e-2, while y0 agreed to 2e-6. Running the
-graph itself at x0 with different rounding shows how much; the decisions that change are counted and named.
+rows far more than y0: one bit of 1.3 million moved inception's y1 by 2e-2, while y0 agreed to 2e-6. Running
+the graph itself at x0 with different rounding shows how much; the decisions that change are counted and
+named.
 """
 
 from __future__ import annotations

@@ -47,8 +47,7 @@ def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.ex
 
     Recurrent layers are written out, for as many steps as the example's sequence has.
 
-    dynamic   leave the batch (dimension 0 of the tensor inputs that share it) free where the model's code allows
-              it
+    dynamic   leave the batch (dimension 0 of the tensor inputs that share it) free where the code allows it
     """
     if dynamic:
         example = _two_images(example)
@@ -278,7 +277,7 @@ class _Lifter:
         return self._copy(inner)
 
     def _spelled(self, target: Any, args: tuple, kwargs: dict) -> fx.Node:
-        """Call an overload that no rule lists as the torch function or method of its name, where that has one."""
+        """Call an overload that no rule lists as the torch function or method of its name, if a rule has that."""
         known = registry()
         if not isinstance(target, torch._ops.OpOverload):
             return self.graph.call_function(target, args, kwargs)

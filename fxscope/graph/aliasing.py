@@ -45,7 +45,8 @@ class Shares(enum.Enum):
 def operator_name(node: fx.Node) -> str:
     """The bare name of the operator a call node runs; of an attribute that is read, the attribute's."""
     if node.op == "call_function" and node.target is getattr:
-        return _BINDINGS.get(node.args[1], node.args[1])
+        name = str(node.args[1])
+        return _BINDINGS.get(name, name)
     if isinstance(node.target, str):
         return node.target
     if isinstance(node.target, OpOverload):

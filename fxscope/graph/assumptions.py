@@ -96,7 +96,7 @@ class Assumption:
             return x.dim() == self.value
         if self.kind == DTYPE:
             return x.dtype == self.value
-        if self.kind == SIZE:
+        if self.kind == SIZE and self.dimension is not None:
             return x.dim() > self.dimension and x.size(self.dimension) == self.value
         if any(inputs[s.input].dim() <= s.dimension for s in self.value.sizes()):
             return False
@@ -136,7 +136,7 @@ def assumptions(gm: fx.GraphModule) -> Assumptions:
 def broken(
     known: Iterable[Assumption], inputs: Iterable[torch.Tensor], names: Iterable[str]
 ) -> Assumption | None:
-    """The first assumption that the inputs do not meet; ``names`` are the names of the inputs, in their order."""
+    """The first assumption that the inputs do not meet; ``names`` are the inputs' names in their order."""
     given = dict(zip(names, inputs))
     return next((a for a in known if a.input in given and not a.holds(given)), None)
 

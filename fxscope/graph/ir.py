@@ -64,7 +64,7 @@ class Notes(TypedDict, total=False):
 
     fxscope      the ``NodeInfo``
     val          the node's value on the example inputs, as a tensor on the meta device; not in emitted graphs
-    recognized   {argument of the rule: value} where the user wrote out a function by hand; the values are nodes
+    recognized   {argument of the rule: value} where the user wrote out a function by hand; they are nodes
                  of the same graph, and replace the node's own arguments; not in emitted graphs
     unspelled    why the rule of the node's function does not know this form of the call
     rank_hint    the number of dimensions that the module asked of its input; None where it takes several
