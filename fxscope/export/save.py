@@ -70,8 +70,8 @@ def save(
     dynamic_shapes
         As torch.export takes them. None: the batch B and the number K of probes are free in the "stacked"
         form, K
-        alone in the "flat" form; sizes of 1 in the example are repeated first, since exporters fix them. "spatial":
-        height and width of a stacked graph are free, too, for fully convolutional networks.
+        alone in the "flat" form; sizes of 1 in the example are repeated first, since exporters fix them.
+        "spatial": height and width of a stacked graph are free, too, for fully convolutional networks.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def save(
 
 
 def _format(path: Path, format: str | None, graph: fx.GraphModule, example_inputs: tuple) -> str:
-    """The format of a file, given or by its suffix; raises ``FxscopeError`` where the graph cannot have it."""
+    """The format of a file, given or by its suffix; raises ``FxscopeError`` if the graph cannot have it."""
     format = format or _SUFFIXES.get(path.suffix, "")
     if format not in FORMATS:
         raise FxscopeError(

@@ -277,7 +277,7 @@ class _Lifter:
         return self._copy(inner)
 
     def _spelled(self, target: Any, args: tuple, kwargs: dict) -> fx.Node:
-        """Call an overload that no rule lists as the torch function or method of its name, if a rule has that."""
+        """Call an overload that no rule lists as the torch function or method of its name, if it can."""
         known = registry()
         if not isinstance(target, torch._ops.OpOverload):
             return self.graph.call_function(target, args, kwargs)

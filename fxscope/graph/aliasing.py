@@ -13,13 +13,14 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _pytree as pytree
 
+from .interpreter import evaluated
 from .ir import notes
 
 # of the tensors of a trial, in every dimension: divisible by 2, so that chunks and unflattened dimensions fit
@@ -124,6 +125,7 @@ def bases(node: fx.Node, sizes: set[fx.Node]) -> list[tuple[fx.Node, Shares]]:
 
 def _item(node: fx.Node, sizes: set[fx.Node]) -> list[tuple[fx.Node, Shares]]:
     """Indexing by numbers, slices, None and ... is a view; by tensors, lists and bools a copy."""
+    base: Any
     base, key = node.args
     if isinstance(key, str):
         return [(base, Shares.TANGLED)]
@@ -238,17 +240,14 @@ def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> lis
         (node.args, node.kwargs), lambda n: samples[places.index(n)] if n in places else _stand_in(n, rank)
     )
     try:
-        result = (
-            getattr(args[0], node.target)(*args[1:], **kwargs)
-            if node.op == "call_method"
-            else node.target(*args, **kwargs)
-        )
+        result = evaluated(node, args, kwargs)
     except NotImplementedError:
         return [False] * len(places) if make is _elsewhere else None  # the values would have to move: a copy
     except Exception:  # shapes, dtypes and kinds that the call does not take
         return None
     tensors = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
-    return [any(torch._C._is_alias_of(t, sample) for t in tensors) for sample in samples]
+    is_alias_of = torch._C._is_alias_of  # type: ignore[attr-defined]  # not in torch's stubs
+    return [any(is_alias_of(t, sample) for t in tensors) for sample in samples]
 
 
 def _stand_in(node: fx.Node, rank: int) -> Any:
@@ -301,8 +300,8 @@ _BY_METHOD = {f"__{function.__name__}__": plain for function, plain in AUGMENTED
 def augmented(node: fx.Node) -> Callable | None:
     """The operator of ``x += y``, written as such or as the method ``__iadd__``; None for other calls."""
     if node.op == "call_method":
-        return _BY_METHOD.get(node.target)
-    return AUGMENTED.get(node.target) if node.op == "call_function" else None
+        return _BY_METHOD.get(str(node.target))
+    return AUGMENTED.get(cast(Callable, node.target)) if node.op == "call_function" else None
 
 
 def is_assignment(node: fx.Node) -> bool:
@@ -362,11 +361,7 @@ def keeps_contiguity(node: fx.Node) -> bool:
         lambda n: sample if n is node.all_input_nodes[0] else _stand_in(n, _RANKS[0]),
     )
     try:
-        result = (
-            getattr(args[0], node.target)(*args[1:], **kwargs)
-            if node.op == "call_method"
-            else node.target(*args, **kwargs)
-        )
+        result = evaluated(node, args, kwargs)
     except Exception:  # as in a trial
         return operator_name(node) in ("view", "unflatten")  # to sizes that are not the trial's
     return all(t.is_contiguous() for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor))

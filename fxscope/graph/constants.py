@@ -14,8 +14,10 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from .interpreter import evaluated
+
 # what is read off a value without its sizes
-_NO_SIZES = {"dtype": torch.float32, "device": torch.device("meta")}
+_NO_SIZES: dict[Any, Any] = {"dtype": torch.float32, "device": torch.device("meta")}
 SIZE = 64  # a stand-in that survives halving and small subtractions
 
 
@@ -88,7 +90,7 @@ def attribute_value(gm: torch.nn.Module, path: str) -> Any:
 
 
 def _attribute(gm: fx.GraphModule, node: fx.Node) -> Any:
-    value = attribute_value(gm, node.target)
+    value = attribute_value(gm, str(node.target))
     return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else value
 
 
@@ -99,8 +101,6 @@ def _evaluated(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         kwargs = {**kwargs, "device": torch.device("meta")}
     try:
         with torch.device("meta"), torch.no_grad():
-            if node.op == "call_method":
-                return getattr(args[0], node.target)(*args[1:], **kwargs)
-            return node.target(*args, **kwargs)
+            return evaluated(node, args, kwargs)
     except Exception:  # whatever an operator says where there are no values; the shape is then not known
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -32,7 +33,7 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
         known = node.target._schema.arguments
         return {a.name: node.args[i] if i < len(node.args) else a.default_value for i, a in enumerate(known)}
     try:
-        call = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+        call = inspect.signature(cast(Callable, node.target)).bind(*node.args, **node.kwargs)
     except (TypeError, ValueError):
         return {}
     call.apply_defaults()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch.fx as fx
 
@@ -39,3 +39,10 @@ class Recorder(fx.Interpreter):
         if found is not None:
             self.kept[node] = found
         return value
+
+
+def evaluated(node: fx.Node, args: Any, kwargs: Any) -> Any:
+    """The result of a call of a function or method, with values in place of its arguments."""
+    if node.op == "call_method":
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    return cast(Callable, node.target)(*args, **kwargs)
