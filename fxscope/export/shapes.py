@@ -97,7 +97,7 @@ def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
 def _asks(given: Any, position: int, assumption: Assumption) -> bool:
     """Whether dynamic shapes, in any form that torch.export takes, free the assumption's dimension."""
     if given is None or given == SPATIAL:
-        return given is not None and assumption.dimension > 1
+        return given is not None and (assumption.dimension or 0) > 1
     if isinstance(given, dict):
         entry = given.get(assumption.input)
     else:

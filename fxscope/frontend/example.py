@@ -29,13 +29,12 @@ class Example:
         """
         if value is None:
             return None
-        args, kwargs = (
-            (value.args, value.kwargs)
-            if isinstance(value, cls)
-            else ((), value)
-            if isinstance(value, dict)
-            else (value, {})
-        )
+        args: Any = value
+        kwargs: dict[str, Any] = {}
+        if isinstance(value, Example):
+            args, kwargs = value.args, value.kwargs
+        elif isinstance(value, dict):
+            args, kwargs = (), value
         if isinstance(args, torch.Tensor):
             raise TypeError(
                 "example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor;"

@@ -235,8 +235,9 @@ class _Lifter:
         raise TraceFailure("the exported graph has no output")
 
     def _constant(self, gm: fx.GraphModule, node: fx.Node) -> Any:
-        value = operator.attrgetter(node.target)(gm)
-        return self._attribute(node.target, value) if isinstance(value, torch.Tensor) else value
+        path = str(node.target)
+        value = operator.attrgetter(path)(gm)
+        return self._attribute(path, value) if isinstance(value, torch.Tensor) else value
 
     def _value(self, node: fx.Node) -> Any:
         return self.values[node]

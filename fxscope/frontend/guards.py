@@ -42,7 +42,7 @@ def assumptions_of(program: ExportedProgram) -> Assumptions:
     found = [a for name, value in inputs.items() for a in _plain(name, value)]
     found += list(_shared(inputs, symbols))
     found += [_derived(size, e, symbols) for size, e in _expressions(inputs) if e not in symbols]
-    sizes = [s for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)]
+    sizes: list[Any] = [s for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)]
     if symbols:
         found += _conditions(program, symbols, sizes[0].node.shape_env)
     return tuple(dict.fromkeys(found))
@@ -83,7 +83,7 @@ def _expressions(inputs: dict[str, torch.Tensor]) -> Iterator[tuple[Size, Any]]:
     """Every free size and what it is: a symbol, or an expression of some."""
     for name, value in inputs.items():
         for d, size in enumerate(value.shape):
-            if _number(size) is None:
+            if isinstance(size, torch.SymInt) and _number(size) is None:
                 yield Size(name, d), size.node.expr
 
 
