@@ -14,6 +14,9 @@ def pytest_addoption(parser):
     )
 
 
+os.environ.setdefault("FXSCOPE_CHECK_IR", "1")  # every graph is checked between the passes
+
+
 def pytest_configure(config):
     torch.set_num_threads(1 if hasattr(config, "workerinput") else 2)
 

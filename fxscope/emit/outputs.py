@@ -7,7 +7,8 @@ from typing import Any
 import torch.fx as fx
 
 from ..graph import interpretation
-from ..graph.assumptions import KEY, assumptions
+from ..graph.assumptions import assumptions
+from ..graph.ir import graph_notes
 from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
@@ -43,10 +44,11 @@ def finish(
         in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    made_by = {
-        "frontend": program.gm.meta.get("frontend"),
-        KEY: known,
-        interpretation.KEY: interpretation.VERSION,
+    graph_notes(gm)["fxscope"] = {
+        "form": form,
+        "probes": "stacked" if stacked else "flat",
+        "frontend": graph_notes(program.gm).get("frontend"),
+        "assumptions": known,
+        "interpretation": interpretation.VERSION,
     }
-    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", **made_by}
     return gm

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch.fx as fx
 from torch import nn
 
@@ -10,6 +12,8 @@ from ..frontend.example import Example
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
 from ..frontend.unchanged import leaves_unchanged
+from ..graph.check import check_ir
+from ..graph.ir import emitted
 from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
 from ..passes.optimize import without_gradients
@@ -130,7 +134,7 @@ def transform(
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
-    gm.meta["fxscope"]["constant"] = tuple(program.constant_outputs())
+    emitted(gm)["constant"] = tuple(program.constant_outputs())
     return gm
 
 
@@ -178,5 +182,15 @@ def program_of(
     taps = probes_of(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)
+    _check_stage(gm, "canonical")
     classify(gm, [p.node for p in taps], policy)
-    return rewrite(gm, taps)
+    _check_stage(gm, "classified")
+    program = rewrite(gm, taps)
+    _check_stage(program.gm, "classified")
+    return program
+
+
+def _check_stage(gm: fx.GraphModule, stage: str) -> None:
+    """Check the invariants of a stage if the environment variable ``FXSCOPE_CHECK_IR`` is set."""
+    if os.environ.get("FXSCOPE_CHECK_IR"):
+        check_ir(gm, stage)

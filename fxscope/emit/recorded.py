@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..passes.optimize import optimized
 from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
@@ -51,7 +51,7 @@ def _windows(program: Program, slots: list[fx.Node | None]) -> dict[int, tuple]:
             continue
         before = record.inputs[0]
         node = before.node if isinstance(before, Probe) else before.like
-        value = None if node is None else node.meta.get("val")
+        value = None if node is None else notes(node).get("val")
         if isinstance(value, torch.Tensor):
             found[slots.index(twin.index)] = (twin.window, tuple(value.shape[-twin.dims :]))
     return found

@@ -17,7 +17,7 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from ..passes.rewrite import Record
 from ..twins import Add
 
@@ -42,7 +42,7 @@ def mark_twin(record: Record, result: Any, *given: Any) -> None:
 def mark_same(result: Any, operands: int = 1) -> None:
     """Remember a product or sum that has the shape of its first operand, or of both."""
     if result.node.target in _WRITES:
-        result.node.meta["same"] = operands
+        notes(result.node)["same"] = operands
 
 
 def in_place(graph: fx.Graph) -> None:
@@ -51,7 +51,7 @@ def in_place(graph: fx.Graph) -> None:
     For example, ``x * bits`` becomes ``x.mul_(bits)``.
     """
     for node in graph.nodes:
-        at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
+        at = next((i for i in range(notes(node).pop("same", 0)) if _free(node.args[i])), None)
         if at is not None:
             node.op, node.target = "call_method", _WRITES[node.target]
             node.args = (node.args[at], node.args[1 - at])

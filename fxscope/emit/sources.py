@@ -14,7 +14,7 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import NodeInfo, info, mark
+from ..graph.ir import NodeInfo, info, mark, notes
 from ..passes.facts import Facts
 from ..passes.rewrite import Program
 from ..rules._of_node import bound, rule_of
@@ -168,7 +168,7 @@ class StateSource:
         role = info(node).role
         if role == "shape" and self._reads_tensor(node):
             return self._size_of(node)
-        if node.meta.get("folded"):
+        if notes(node).get("folded"):
             return self._entry(node, whole=True)
         if role in ("const", "shape"):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.__getitem__)
@@ -256,7 +256,7 @@ def _size_node(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: N
         new = graph.call_method("size", (copy, d))
     else:
         new = graph.call_function(getattr, (copy, what))
-    new.meta["fxscope"] = base
+    notes(new)["fxscope"] = base
     return mark(new, branch="original", role="shape", rule="size", variant=None, twin=None, freezes={})
 
 

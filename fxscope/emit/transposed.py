@@ -9,7 +9,7 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import emitted, info, mark, notes
 from ..passes.rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
@@ -230,7 +230,7 @@ class _Shares(_Transposed):
         return found
 
     def _has_batch(self, node: fx.Node) -> bool:
-        x, y = self.program.probes[0].node.meta["val"], node.meta["val"]
+        x, y = notes(self.program.probes[0].node)["val"], notes(node)["val"]
         return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
 
 
@@ -242,8 +242,13 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
     """
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"].update(
-        labels=emission.labels, records=emission.records, own=emission.own, apart=not batch_major(program)
+    emitted(gm).update(
+        {
+            "labels": emission.labels,
+            "records": emission.records,
+            "own": emission.own,
+            "apart": not batch_major(program),
+        }
     )
     return gm
 

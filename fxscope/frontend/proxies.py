@@ -1,8 +1,11 @@
-"""What a model's Python code sees while it is traced: proxies that record every write, and that have the type of what they stand for.
+"""What a model's Python code sees while it is traced: proxies.
 
-A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the model does not take. While a model is
-traced, ``isinstance``, ``type``, ``torch.is_tensor`` and ``y.__class__`` in its code tell the type of the value; where that is not known
-they raise, and the model goes through torch.export.
+They record every write, and have the type of the value that they stand for.
+
+A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the
+model does not take. While a model is traced, ``isinstance``, ``type``, ``torch.is_tensor`` and
+``y.__class__`` in its code tell the type of the value; where that is not known they raise, and the model goes
+through torch.export.
 """
 
 from __future__ import annotations
@@ -90,6 +93,7 @@ class InPlaceAttribute(InPlaceProxy, fx.proxy.Attribute):
         fx.proxy.Attribute.__init__(self, root, attr)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method of the value."""
         return fx.proxy.Attribute.__call__(self, *args, **kwargs)
 
     node = fx.proxy.Attribute.node
@@ -188,7 +192,7 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
 
 
 def _named_tuple(node: fx.Node) -> type:
-    """The type of what a call with several results gives: values and indices have names, parts of a tensor have not."""
+    """The type of the results of a call with several: a named tuple (values, indices), or a tuple."""
     names = {o._schema.name.rpartition("::")[2] for o in aliasing.overloads(node)}
     return getattr(torch.return_types, names.pop(), tuple) if len(names) == 1 else tuple
 
@@ -222,7 +226,10 @@ def _kind(proxy: fx.Proxy) -> type:
 
 
 def _is_model_code(frame: Any) -> bool:
-    """Whether a frame runs the model's code, or a module's of torch.nn, and not Python's, torch's or fxscope's own machinery."""
+    """Whether a frame runs code of the model, or of a module of torch.nn.
+
+    The machinery of Python, torch and fxscope is not the model's code.
+    """
     name = frame.f_globals.get("__name__", "")
     if frame.f_code is torch.is_tensor.__code__ or name.startswith(
         ("torch.nn.modules", "fxscope.models", "fxscope.testing")
@@ -305,7 +312,10 @@ def types_of_values() -> Iterator[None]:
 
 
 def _import(*args: Any, **kwargs: Any) -> Any:
-    """What is imported for the first time while a model is traced (torch does, and forwards do) defines its classes with Python's own ``type``."""
+    """Import with Python's own ``type`` and ``isinstance`` in place.
+
+    A module that is imported for the first time while a model is traced defines its classes with them.
+    """
     ours = builtins.isinstance, builtins.type
     builtins.isinstance, builtins.type = builtins_isinstance, builtins_type
     try:

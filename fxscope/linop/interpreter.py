@@ -21,7 +21,8 @@ from ..errors import FxscopeError, ImagesMix, NonFinite, ShapeError
 from ..frontend.example import Example
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
-from ..graph.ir import info
+from ..graph.interpreter import Recorder
+from ..graph.ir import emitted, info, notes
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
 from ..results.provenance import of_interpreter
@@ -134,7 +135,7 @@ class LinearInterpreter:
 
     def _keep_x0(self, args: tuple) -> None:
         """Run the model at x0, and keep its output and its states; raise ``NonFinite`` if one is not finite."""
-        meta = self._parts["record"].meta["fxscope"]
+        meta = emitted(self._parts["record"])
         names = meta["state"]
         with self.fresh_run():
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own tensors
@@ -201,7 +202,7 @@ class LinearInterpreter:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of ``states``."""
-        return self._parts["record"].meta["fxscope"]["state"]
+        return emitted(self._parts["record"])["state"]
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -406,21 +407,13 @@ class LinearInterpreter:
     def _probed(self, args: tuple) -> Any:
         """The values of the original branch at the probed places, for the inputs ``args``."""
         nodes = [p.node for p in self.program.probes]
-        wanted: dict = {}
-
-        class Recorder(torch.fx.Interpreter):
-            def run_node(self, n):
-                value = super().run_node(n)
-                if n in nodes:
-                    wanted[n] = value
-                return value
-
         if all(n.op == "placeholder" for n in nodes):
             places = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
             found = [args[places.index(n)] for n in nodes]
         else:
-            Recorder(self.program.gm).run(*args)
-            found = [wanted[n] for n in nodes]
+            recorder = Recorder(self.program.gm, lambda node, value: value if node in nodes else None)
+            recorder.run(*args)
+            found = [recorder.kept[n] for n in nodes]
         return found[0] if len(found) == 1 else tuple(found)
 
     def __repr__(self) -> str:
@@ -460,20 +453,17 @@ def _finite(
     found: list[torch.fx.Node] = []
     masked: set[torch.fx.Node] = set()
 
-    class Finder(torch.fx.Interpreter):
-        def run_node(self, node):
-            value = super().run_node(node)
-            if isinstance(value, torch.Tensor) and not _is_finite(value):
-                given = (
-                    info(node).role in ("const", "sized")
-                    or masked & set(node.all_input_nodes)
-                    or any(isinstance(v, float) and math.isinf(v) for v in node.args)
-                )
-                masked.add(node) if given else found.append(node)
-            return value
+    def look(node: torch.fx.Node, value: Any) -> None:
+        if isinstance(value, torch.Tensor) and not _is_finite(value):
+            given = (
+                info(node).role in ("const", "sized")
+                or masked & set(node.all_input_nodes)
+                or any(isinstance(v, float) and math.isinf(v) for v in node.args)
+            )
+            masked.add(node) if given else found.append(node)
 
     with draw.again():
-        Finder(program.gm).run(*args)
+        Recorder(program.gm, look).run(*args)
     where = (
         f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do"
         f" so, at {source_of(found[0])}"
@@ -490,9 +480,9 @@ def _is_finite(value: torch.Tensor) -> bool:
 def _chunk(program: Program, device: torch.device) -> int:
     """Probes that fit the budget; a pass holds about four tensors of the largest size at once."""
     sizes = [
-        n.meta["val"].numel() * n.meta["val"].element_size()
+        notes(n)["val"].numel() * notes(n)["val"].element_size()
         for n in program.gm.graph.nodes
-        if isinstance(n.meta.get("val"), torch.Tensor) and n.op != "get_attr"
+        if isinstance(notes(n).get("val"), torch.Tensor) and n.op != "get_attr"
     ]
     if not sizes:
         raise FxscopeError("the graph holds no sizes; interpret it with example inputs")

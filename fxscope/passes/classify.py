@@ -10,7 +10,7 @@ import torch.fx as fx
 from ..errors import UnsupportedOperator
 from ..frontend.symbolic import source_of
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..rules import registry
 from ..rules._of_node import bound, rule_of
 from ..twins.base import nodes_of
@@ -57,7 +57,7 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "affine"
     rule = rule_of(node)
     if rule is None:
-        offenders.append((node, node.meta.get("unspelled", "no rule covers it")))
+        offenders.append((node, notes(node).get("unspelled", "no rule covers it")))
         return "affine"
     if rule.name == "getitem" and _takes_indices(node):
         return "frozen"

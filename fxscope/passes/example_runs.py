@@ -13,7 +13,9 @@ from torch.utils import _pytree as pytree
 from ..errors import LawBroken, TraceFailure
 from ..frontend.example import Example
 from ..frontend.unchanged import unchanged
-from ..graph.assumptions import CONDITION, KEY, assumptions, batch_of, input_names
+from ..graph.assumptions import CONDITION, assumptions, batch_of, input_names
+from ..graph.interpreter import Recorder
+from ..graph.ir import graph_notes, notes
 from .canonicalize import Decide
 from .outputs import tensors_of
 
@@ -42,9 +44,13 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
 
 
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
-    """The output of the graph; raises ``TraceFailure`` if the graph fails where the model runs."""
+    """The output of the graph; shapes are written on its nodes.
+
+    Raises ``TraceFailure`` if the graph fails where the model runs.
+    """
+    recorder = Recorder(gm, _without_numbers)
     try:
-        return _Recorder(gm).run(*example.clone().tensors())
+        result = recorder.run(*example.clone().tensors())
     except Exception as error:
         example.call(model)  # the model's own error, where it has one
         reason = str(error).splitlines()[0] if str(error) else ""
@@ -52,6 +58,13 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
             f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}:"
             f" {reason}"
         ) from error
+    for node, value in recorder.kept.items():
+        notes(node)["val"] = value
+    return result
+
+
+def _without_numbers(node: fx.Node, value: Any) -> torch.Tensor | None:
+    return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else None
 
 
 def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
@@ -71,16 +84,6 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
     )
 
 
-class _Recorder(fx.Interpreter):
-    """Runs the canonical graph once and leaves every tensor's meta form on its node."""
-
-    def run_node(self, node: fx.Node) -> Any:
-        value = super().run_node(node)
-        if isinstance(value, torch.Tensor):
-            node.meta["val"] = torch.empty_like(value, device="meta")
-        return value
-
-
 def settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
     """Drop the assumption that the batch is not 1 if a run on one image confirms the graph.
 
@@ -95,8 +98,9 @@ def settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> 
     several = any(value.shape[0] != 1 for name, value in named if name in batched)
     if several and not _holds_for_one(gm, model, example, batched):
         return
-    gm.meta[KEY] = tuple(a for a in known if not a.doubtful)
-    gm.meta["frontend"]["batch"] = batch_of(gm.meta[KEY], input_names(gm))
+    certain = tuple(a for a in known if not a.doubtful)
+    graph_notes(gm)["assumptions"] = certain
+    graph_notes(gm)["frontend"]["batch"] = batch_of(certain, input_names(gm))
 
 
 def _holds_for_one(gm: fx.GraphModule, model: nn.Module, example: Example, batched: set[str]) -> bool:
@@ -122,7 +126,12 @@ def decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
     """
 
     def decide(asked: list[tuple[fx.Node, fx.Node]]) -> dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]:
-        looker = _Looker(gm, asked)
+        def told(node: fx.Node, value: Any) -> dict[fx.Node, tuple[bool, bool]] | None:
+            arguments = [argument for call, argument in asked if call is node]
+            return {a: _in_memory_of(value, looker.env[a]) for a in arguments} or None
+
+        # the graph writes into copies of the model's own tensors
+        looker = Recorder(gm, told, lambda node, v: v.clone() if _is_attribute(node, v) else v)
         with torch.no_grad(), unchanged(model):
             try:
                 looker.run(*example.clone().tensors())
@@ -131,29 +140,17 @@ def decider(gm: fx.GraphModule, model: nn.Module, example: Example) -> Decide:
                     f"the traced graph of {type(model).__name__} does not run on the example:"
                     f" {type(error).__name__}: {error}"
                 ) from error
-        return looker.told
+        return {(node, a): where for node, found in looker.kept.items() for a, where in found.items()}
 
     return decide
 
 
-class _Looker(fx.Interpreter):
-    """Runs a graph with its writes, on copies of their targets, and looks where results lie in memory."""
+def _is_attribute(node: fx.Node, value: Any) -> bool:
+    return node.op == "get_attr" and isinstance(value, torch.Tensor)
 
-    def __init__(self, gm: fx.GraphModule, asked: list[tuple[fx.Node, fx.Node]]):
-        super().__init__(gm)
-        self.asked, self.told = asked, {}
 
-    def run_node(self, node: fx.Node) -> Any:
-        value = super().run_node(node)
-        if node.op == "get_attr" and isinstance(value, torch.Tensor):
-            return value.clone()
-        results = tensors_of(value)
-        for call, argument in self.asked:
-            if call is node:
-                given = self.env[argument]
-                shared = any(torch._C._is_alias_of(a, b) for a in results for b in tensors_of(given))
-                self.told[call, argument] = (
-                    shared,
-                    isinstance(given, torch.Tensor) and given.is_contiguous(),
-                )
-        return value
+def _in_memory_of(value: Any, argument: Any) -> tuple[bool, bool]:
+    """Whether a result is in the memory of an argument, and whether that argument is contiguous."""
+    given = tensors_of(argument)
+    shared = any(torch._C._is_alias_of(a, b) for a in tensors_of(value) for b in given)
+    return shared, isinstance(argument, torch.Tensor) and argument.is_contiguous()

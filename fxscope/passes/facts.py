@@ -18,7 +18,7 @@ import torch.fx as fx
 from ..errors import UnknownRank
 from ..frontend.symbolic import source_of
 from ..graph.constants import attribute_value, constants, stand_in_ranks
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._ranks import Floating
 from ..rules._reduced import Reduced
@@ -91,7 +91,7 @@ class Facts:
         """Whether an index is a boolean mask; None where the graph does not tell."""
         if not isinstance(value, fx.Node):
             return False
-        known = value.meta.get("val", self.constants.get(value))
+        known = notes(value).get("val", self.constants.get(value))
         if known is not None:
             return known.dtype == torch.bool
         rule = rule_of(value)
@@ -154,7 +154,7 @@ def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
 
 
 def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.Node, int]) -> Any:
-    value = node.meta.get("val")
+    value = notes(node).get("val")
     if isinstance(value, torch.Tensor):
         return value.dim()
     if node.op == "placeholder":
@@ -168,7 +168,7 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.No
         return None
     arguments = bound(node)
     carried = arguments.get(rule.carries[0]) if rule.carries else None
-    wanted = rule.input_rank or node.meta.get("rank_hint")
+    wanted = rule.input_rank or notes(node).get("rank_hint")
     if wanted is not None and isinstance(carried, fx.Node):
         _solve(facts, carried, wanted)
     if rule.rank is not None:

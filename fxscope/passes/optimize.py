@@ -14,7 +14,7 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..twins import BatchNorm, Conv, Gate, Mask, Select
 from .rewrite import Program, Record
 
@@ -158,7 +158,7 @@ def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis:
     given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
     after = program.facts.need_rank(conv.weight, "a folded batch norm") - 1 - axis
     weight = _inserted(program, record, lambda *values: _scaled(norm.eps, after, *values), *given)
-    weight.meta["folded"] = True
+    notes(weight)["folded"] = True
     return weight
 
 

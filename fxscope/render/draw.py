@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
+from ..graph.ir import emitted
 from .cards import Card, cards_of, clickable
 from .fold import fold as folded
 from .operations import graph_module, operations
@@ -93,7 +94,7 @@ def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
         If python-igraph, which lays the graph out, is not installed.
     """
     picture = folded(operations(graph_module(gm, "draw")), fold)
-    form = gm.meta.get("fxscope", {}).get("form", "")
+    form = emitted(gm).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
     svg, g = write(picture, title, form)
     return Drawing(

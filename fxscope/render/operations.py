@@ -11,7 +11,7 @@ import networkx as nx
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..graph.ir import NodeInfo, info
+from ..graph.ir import NodeInfo, emitted, info
 from ..rules import registry
 from .palette import family
 
@@ -108,7 +108,7 @@ def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
 
 def _backwards(gm: fx.GraphModule) -> bool:
     """Whether the interpreter branch of an emitted graph runs from the output to the input."""
-    return gm.meta.get("fxscope", {}).get("form") in BACKWARDS
+    return emitted(gm).get("form") in BACKWARDS
 
 
 def _home_backwards(node: fx.Node, places: dict[str, str]) -> Name:
@@ -166,9 +166,7 @@ def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, orde
 def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
     i = info(node)
     if _backwards(gm) and i.branch == "interpreter" and (i.twin == "output" or name[1] == OUTPUT):
-        return Box(
-            *name, BACKWARDS[gm.meta["fxscope"]["form"]][i.twin == "output"], kind="input", order=order
-        )
+        return Box(*name, BACKWARDS[emitted(gm)["form"]][i.twin == "output"], kind="input", order=order)
     if node.op == "placeholder":
         return Box(*name, node.name, _tap(gm, node), kind="input", order=order, hover=_hover(node))
     if i.twin == "output":

@@ -11,7 +11,7 @@ import torch.fx as fx
 
 from ..graph.assumptions import assumptions, said
 from ..graph.interpretation import VERSION
-from ..graph.ir import info
+from ..graph.ir import emitted, info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
 
@@ -134,7 +134,7 @@ def summary(gm: fx.GraphModule) -> Summary:
 
 
 def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
-    return tuple(map(repr, graph_module(gm, "summary").meta.get("fxscope", {}).get("constant", ())))
+    return tuple(map(repr, emitted(graph_module(gm, "summary")).get("constant", ())))
 
 
 def _specialised(gm: fx.GraphModule) -> str:

@@ -1,11 +1,15 @@
-"""Methods that a class gets from a room above its own, such as ``record.plot()`` and ``lin.contributions()``.
+"""Methods that a later room adds to a class.
 
-A room imports only from rooms below it, and yet a record draws itself. So the room above registers a function
-for the type when ``import fxscope`` loads it, and the method looks it up here.
+``record.plot()`` comes from plot/, ``lin.contributions()`` from analysis/.
+
+A room imports only from the rooms above it in docs/layout.md, and yet a record draws itself. So the later
+room registers a function for the type when ``import fxscope`` loads it, and the method looks the function up
+here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -14,7 +18,25 @@ _provided: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def provides(kind: type, name: str) -> Callable[[_Function], _Function]:
-    """Register a function as the method ``name`` of ``kind``; raise ``ValueError`` if it has one."""
+    """Register a function as a method of a class.
+
+    Parameters
+    ----------
+    kind
+        The class; its subclasses get the method too.
+    name
+        The name of the method.
+
+    Returns
+    -------
+    callable
+        A decorator, which returns the function as it is.
+
+    Raises
+    ------
+    ValueError
+        If the class has such a function already.
+    """
 
     def register(function: _Function) -> _Function:
         if (kind, name) in _provided:
@@ -34,8 +56,29 @@ def provided(owner: Any, name: str) -> Callable[..., Any]:
 
 
 class Drawn:
-    """A record with a figure, which the room ``plot`` registers for its type."""
+    """A record with numbers and a figure.
+
+    The numbers are its JSON; the room ``plot`` registers the figure for its type.
+    """
+
+    def numbers(self) -> dict[str, Any]:
+        """The numbers of the record by name."""
+        raise NotImplementedError(f"{type(self).__name__} has no numbers()")
+
+    def to_json(self) -> str:
+        """The numbers as JSON text."""
+        return json.dumps(self.numbers(), indent=2)
 
     def plot(self, *args: Any, **options: Any) -> Any:
-        """A matplotlib ``Figure``; ``options`` are those of this type's function in ``fxscope.plot``."""
+        """Draw the record.
+
+        Parameters
+        ----------
+        *args, **options
+            Those of the function in ``fxscope.plot`` for this type.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
         return provided(self, "plot")(self, *args, **options)

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
+from ..graph.interpreter import Recorder
 from ..graph.ir import info
 from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
@@ -196,7 +197,14 @@ def _function(s: LawCase) -> Callable:
         return _of_inputs(s, nodes)
     if s.outputs is None and len(nodes) == 1 and info(nodes[0]).rule == "embedding" and info(nodes[0]).module:
         return _of_embedding(s, info(nodes[0]).module)
-    return lambda *x: tuple(tensors_of(_Replaced(s.program.gm, dict(zip(nodes, x))).run(*s.args)))
+
+    def run(*x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        values = dict(zip(nodes, x))
+        with sdpa_kernel(SDPBackend.MATH):
+            graph = Recorder(s.program.gm, replace=lambda node, value: values.get(node, value))
+            return tuple(tensors_of(graph.run(*s.args)))
+
+    return run
 
 
 def _of_inputs(s: LawCase, nodes: list[fx.Node]) -> Callable:
@@ -225,16 +233,3 @@ def _of_embedding(s: LawCase, path: str) -> Callable:
             handle.remove()
 
     return run
-
-
-class _Replaced(fx.Interpreter):
-    """Runs a graph with other values at some of its nodes."""
-
-    def __init__(self, gm: fx.GraphModule, values: dict[fx.Node, torch.Tensor]):
-        super().__init__(gm)
-        self.values = values
-
-    def run_node(self, node: fx.Node) -> Any:
-        with sdpa_kernel(SDPBackend.MATH):
-            value = super().run_node(node)
-        return self.values.get(node, value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from ..._version import __version__
 from ...graph.interpretation import KEY, VERSION
 from ...render import Drawing
 from ...results.progress import steps
+from ...results.provenance import digest
 from ...results.records import plain
 from .templating import environment
 
@@ -84,8 +84,7 @@ class Page:
     ) -> None:
         self.folder, self.title, self.about, self.formats = Path(out), title, about, tuple(formats)
         self.templates = environment()
-        said = json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True)
-        self.key = hashlib.sha256(said.encode()).hexdigest()[:16]
+        self.key = digest(json.dumps([__version__, torch.__version__, VERSION, plain(key)], sort_keys=True))
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from ...errors import TraceFailure
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from ...graph.overridden import own_class
 from ...rules import Rule, registry
 
@@ -54,7 +54,7 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
             _count(graph, node, module)
     new.meta.update(node.meta)
-    new.meta["rank_hint"] = _rank_hint(type(module))
+    notes(new)["rank_hint"] = _rank_hint(type(module))
     node.replace_all_uses_with(new)
     new._rename(node.name)
     graph.erase_node(node)
@@ -77,7 +77,7 @@ def _count(graph: fx.Graph, node: fx.Node, module: nn.modules.batchnorm._BatchNo
     counter = attribute(graph, node, f"{node.target}.num_batches_tracked")
     base, count = info(node), graph.call_method("add_", (counter, 1))
     mark(count, place=base.place, module=base.module, source=base.source)
-    count.meta["counts"] = True
+    notes(count)["counts"] = True
 
 
 def _prepared(graph: fx.Graph, node: fx.Node, prepare: Callable) -> fx.Node:

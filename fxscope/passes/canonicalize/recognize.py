@@ -19,10 +19,8 @@ from typing import Any
 
 import torch.fx as fx
 
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from ...rules._of_node import bound
-
-KEY = "recognized"
 
 
 def recognize(gm: fx.GraphModule) -> None:
@@ -31,7 +29,7 @@ def recognize(gm: fx.GraphModule) -> None:
         for look in _LOOKS.get(info(node).rule, ()):
             found = look(node)
             if found is not None:
-                node.meta[KEY] = found[1]
+                notes(node)["recognized"] = found[1]
                 mark(node, rule=found[0])
                 break
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ...graph.ir import mark
+from ...graph.ir import mark, notes
 from ...rules import Rule, registry
 from .writes import size_nodes
 
@@ -57,7 +57,7 @@ def _spell_call(graph: fx.Graph, node: fx.Node) -> list[fx.Node]:
         full = rule.bind(node.args, node.kwargs)
         created = None if rule.expand is None else _expand(graph, node, rule.expand, full)
     except TypeError as error:  # classify raises an error if the node is on the path of a probe
-        node.meta["unspelled"] = f"its rule {rule.name} does not know this form: {error}"
+        notes(node)["unspelled"] = f"its rule {rule.name} does not know this form: {error}"
         return []
     if created is not None:
         return created
