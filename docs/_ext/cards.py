@@ -6,6 +6,7 @@ measured now on the rule's first sample (float64), the picture of its pair graph
 
 from __future__ import annotations
 
+import html
 import inspect
 import warnings
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _variants(rule: Rule) -> str:
 
 
 def _table(rule: Rule, found: list[Measured]) -> list[str]:
-    head = "".join(f"<th title='{statement}'>{law}</th>" for law, statement in LAWS.items())
+    head = "".join(f"<th title='{html.escape(statement)}'>{law}</th>" for law, statement in LAWS.items())
     rows = "".join(
         f"<tr><td>{m.variant}</td>"
         + "".join(f"<td>{_error(m.errors.get(law))}</td>" for law in LAWS)
