@@ -32,11 +32,10 @@ class Branching(nn.Module):
 
     def forward(self, x):
         h = F.relu(self.first(x))
-        if self.mode == "branch":
-            if h.shape[-1] % 4 != 0:
-                h = F.pad(h, (0, 4 - h.shape[-1] % 4))
+        if self.mode == "branch" and h.shape[-1] % 4 != 0:
+            h = F.pad(h, (0, 4 - h.shape[-1] % 4))
         if self.mode == "write":
-            h = torch.cat([part for part in h], 0).view(x.shape[0], 4, *x.shape[2:])
+            h = torch.cat(list(h), 0).view(x.shape[0], 4, *x.shape[2:])
             h[:, 1] *= 2.0
         return self.last(F.silu(h))
 
@@ -78,7 +77,8 @@ def holds(model, *args, bound=1e-9, **kwargs):
 
 
 @pytest.mark.parametrize(
-    "name, size", [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)]
+    ("name", "size"),
+    [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)],
 )
 @torch.no_grad()
 def test_both_frontends_give_the_same_map(name, size, rng):
@@ -170,7 +170,7 @@ class Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "kind, options",
+    ("kind", "options"),
     [
         (nn.LSTM, {"num_layers": 2}),
         (nn.LSTM, {"bidirectional": True}),
@@ -339,7 +339,7 @@ class Stacked(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "make, shape, at",
+    ("make", "shape", "at"),
     [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))],
 )
 @torch.no_grad()

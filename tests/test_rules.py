@@ -76,7 +76,7 @@ def held(s: LawCase, *names: str) -> dict[str, Law]:
     return found
 
 
-@pytest.mark.parametrize("rule, sample, variant", list(cases()))
+@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
 def test_transposed(rule, sample, variant):
     """Law 5 for the adjoint, law 8 for the constants, and record, replay and pullback against filter and adjoint."""
     case = RuleCase(rule, sample)
@@ -89,7 +89,7 @@ def test_transposed(rule, sample, variant):
         assert held(s, "law 8 row")["law 8 row"].error < TOLERANCE
 
 
-@pytest.mark.parametrize("rule, sample, variant", list(cases()))
+@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
 def test_laws(rule, sample, variant):
     law, _ = rule.breaks.get(variant, ("", ""))
     case = RuleCase(rule, sample)
@@ -189,7 +189,7 @@ def scripted():
             yield pytest.param(rule, sample, id=f"{rule.name}-{i}", marks=[pytest.mark.full] if i else [])
 
 
-@pytest.mark.parametrize("rule, sample", list(scripted()))
+@pytest.mark.parametrize(("rule", "sample"), list(scripted()))
 def test_scripted_equals_eager(rule, sample):
     case = RuleCase(rule, sample)
     for variant in variants(rule):

@@ -122,7 +122,7 @@ def test_report_of_scores_and_of_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mode, size", [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
+    ("mode", "size"), [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
 )
 def test_images_of_every_mode_are_read(mode, size, tmp_path):
     path = tmp_path / "image.png"

@@ -137,7 +137,7 @@ FILES += [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make, form", FILES)
+@pytest.mark.parametrize(("make", "form"), FILES)
 def test_saved(make, form, tmp_path):
     """Pair, filter and adjoint in .pt2, loaded where fxscope is not, with any number of probes and images; ``full``: GPT-2 small and ViT-B/16."""
     model, inputs = make()
