@@ -116,6 +116,8 @@ def transform(
 
     Examples
     --------
+    >>> import torch
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     >>> x0 = torch.randn(1, 1, 8, 8)
     >>> y0, y1 = transform(model)(x0, torch.cat([x0, torch.zeros_like(x0)]))
