@@ -16,7 +16,8 @@ import re
 import sys
 import warnings
 from collections import Counter
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -99,9 +100,14 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with warnings.catch_warnings(), symbolic_sizes.patch(backed_size_oblivious=True):
+    with warnings.catch_warnings(), _all_sizes():
         warnings.simplefilter("ignore")
         return program.run_decompositions(table)
+
+
+def _all_sizes() -> AbstractContextManager[None]:
+    """Else export takes every free size for at least 2 without a guard, and a branch on one image is lost."""
+    return symbolic_sizes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
 
 
 def _two_images(example: Example) -> Example:
@@ -135,10 +141,8 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     torch_log = logging.getLogger("torch")
     level = torch_log.level
     torch_log.setLevel(logging.ERROR)
-    # else export takes every free size for at least 2 without a guard, and a branch on one image is lost
-    all_sizes = symbolic_sizes.patch(backed_size_oblivious=True)
     try:
-        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), all_sizes:
+        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), _all_sizes():
             warnings.simplefilter("ignore")  # export's and the model library's own
             copy = example.clone()
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
@@ -217,7 +221,8 @@ class _Lifter:
         path, _, name = spec.target.rpartition(".")
         module = self.model.get_submodule(path)
         # past a __getattr__ of the model's own
-        return (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]
+        found = (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]
+        return cast("torch.Tensor", found)  # export lists none that is None
 
     def _attribute(self, path: str, value: torch.Tensor) -> fx.Node:
         self.attributes[path] = value
@@ -250,7 +255,8 @@ class _Lifter:
         inner = next((v for v in given if isinstance(v, fx.GraphModule)), None)
         if inner is not None:
             return self._inline(node, name, given, inner)
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
+        mapped = fx.node.map_arg((node.args, node.kwargs), self._value)
+        args, kwargs = cast("tuple[tuple, dict]", mapped)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return args[0][args[1]]
         new = self._spelled(
@@ -295,7 +301,7 @@ class _Lifter:
             return self.graph.call_method("expand_as", (args[1], args[0]))
         if target.namespace == "aten":
             function = getattr(torch, name, None)
-            if known.functions.get(function) is not None:
+            if function is not None and known.functions.get(function) is not None:
                 return self.graph.call_function(function, args, kwargs)
             if name in known.methods:
                 return self.graph.call_method(name, args, kwargs)

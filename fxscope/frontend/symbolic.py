@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections import Counter
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.fx as fx
@@ -56,7 +56,7 @@ class Tracer(fx.Tracer):
         self.places: Counter[str] = Counter()
         self.refused = ""
 
-    def refuse(self, what: str) -> None:
+    def refuse(self, what: str) -> NoReturn:
         """Refuse Python code that asks for a number which is not known while tracing.
 
         The line is remembered, since the model may catch the error.

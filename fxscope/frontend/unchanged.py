@@ -286,7 +286,11 @@ def _by_state(value: Any) -> Callable[[], None] | None:
     """How a generator or an array is put back; None for other objects."""
     if isinstance(value, torch.Generator):
         state = value.get_state()
-        return lambda: value.set_state(state) and None
+
+        def put_back() -> None:
+            value.set_state(state)
+
+        return put_back
     if isinstance(value, random.Random):
         known = value.getstate()
         return lambda: value.setstate(known)

@@ -152,5 +152,6 @@ def _is_attribute(node: fx.Node, value: Any) -> bool:
 def _in_memory_of(value: Any, argument: Any) -> tuple[bool, bool]:
     """Whether a result is in the memory of an argument, and whether that argument is contiguous."""
     given = tensors_of(argument)
-    shared = any(torch._C._is_alias_of(a, b) for a in tensors_of(value) for b in given)
+    is_alias_of = torch._C._is_alias_of  # type: ignore[attr-defined]  # not in torch's stubs
+    shared = any(is_alias_of(a, b) for a in tensors_of(value) for b in given)
     return shared, isinstance(argument, torch.Tensor) and argument.is_contiguous()

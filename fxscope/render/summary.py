@@ -118,7 +118,7 @@ def summary(gm: fx.GraphModule) -> Summary:
     originals = [n for n in nodes if info(n).branch != "interpreter" and not info(n).origin]
     rows = [_row(n, twins.pop(n.name, [])) for n in originals]
     rows += [_row(only[-1], only) for only in twins.values()]
-    counts = Counter(info(n).branch or "unmarked" for n in nodes)
+    counts: Counter[str] = Counter(info(n).branch or "unmarked" for n in nodes)
     rules = Counter(row.rule for row in rows if row.frozen)
     freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
     used = {label: freezes[label] for label in LABELS if freezes[label]}

@@ -220,10 +220,12 @@ def _is_one(view: Any, size: Any) -> bool:
 
 def _item_of_size(node: fx.Node) -> tuple:
     """(tensor, dimension) of ``x.size()[dim]``; () for anything else."""
-    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+    if node.target is not operator.getitem:
         return ()
     whole, dim = node.args
-    return (whole.args[0], dim) if whole.target == "size" and len(whole.args) == 1 else ()
+    if not isinstance(whole, fx.Node) or whole.target != "size" or len(whole.args) != 1:
+        return ()
+    return whole.args[0], dim
 
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:

@@ -39,8 +39,9 @@ def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
 
 def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, Reach]:
     shape = shape_of(record.like)
-    inputs = [shape_of(v.node if isinstance(v, Probe) else v.like) for v in record.inputs]
-    if shape is None or None in inputs:
+    known = [shape_of(v.node if isinstance(v, Probe) else v.like) for v in record.inputs]
+    inputs = [s for s in known if s is not None]
+    if shape is None or len(inputs) < len(known):
         return {}
     parts = []
     for i, value in enumerate(record.inputs):
