@@ -48,7 +48,8 @@ html_theme_options = {
 pygments_style, pygments_dark_style = "friendly", "one-dark"
 
 napoleon_google_docstring = False
-napoleon_use_param = False  # names and types as they are written, without references to types of other packages
+# names and types as they are written, without references to types of other packages
+napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 nitpick_ignore_regex = [(r"py:(class|exc|obj)", r"(?!fxscope\.).*")]  # sections name types as a reader would
