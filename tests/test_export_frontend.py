@@ -173,7 +173,7 @@ class Recurrent(nn.Module):
     ("kind", "options"),
     [
         (nn.LSTM, {"num_layers": 2}),
-        (nn.LSTM, {"bidirectional": True}),
+        pytest.param(nn.LSTM, {"bidirectional": True}, marks=pytest.mark.full),
         (nn.GRU, {"bidirectional": True}),
         (nn.RNN, {"nonlinearity": "relu"}),
     ],
