@@ -338,7 +338,7 @@ def test_randomized_bounds_hold(lin):
 
 
 def test_algorithm_1_as_printed_is_biased():
-    """READINGS 3 (b): with sigma_1 = 10 and m = 9.5^4/4 line 5 converges to 8.46."""
+    """docs/paper/reading.md, Algorithm 1 (b): with sigma_1 = 10 and m = 9.5^4/4 line 5 converges to 8.46."""
     F = of_matrix(torch.diag(torch.tensor([10.0, 9.5, 3.0, 1.0], dtype=D)))
     with pytest.warns(NotConverged):
         printed = F.svd(1, "power", literal=True, momentum=9.5**4 / 4, steps=2000)

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import FxscopeError
 from ..linop import interpret
 from ..results.base import VersionedResult
 
@@ -332,10 +331,3 @@ def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float
     return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
         abs(y), 1e-12
     )
-
-
-def rows_at(lin: LinearInterpreter, places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
-    """Rows of F at output indices (c, y, x); raise ``FxscopeError`` if the output is no image."""
-    if len(lin.F.outputs.shape) != 3:
-        raise FxscopeError(f"rows at places need an image as output, got shape {tuple(lin.F.outputs.shape)}")
-    return lin.F.rows(list(places), progress)

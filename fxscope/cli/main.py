@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from ..errors import FxscopeError
-from ..models import load_model
 
 try:
     import click
@@ -14,7 +13,7 @@ except ModuleNotFoundError as missing:
 
 from . import analyses, graphs, linear, pages  # they need click
 
-__all__ = ["cli", "load_model", "main"]
+__all__ = ["cli", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

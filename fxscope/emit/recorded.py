@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..graph.ir import info, mark, notes
+from ..graph.ir import emitted, info, mark, notes
 from ..passes.optimize import optimized
 from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
@@ -31,12 +31,12 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
     parts["record"] = emit_record(program, probes, slots)
     names = tuple(name for name, _, _ in slots.order)
-    folded = tuple(name for name, node, _ in slots.order if node.meta.get("folded"))
+    folded = tuple(name for name, node, _ in slots.order if notes(node).get("folded"))
     constants = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
     for part in parts.values():
-        part.meta["fxscope"].update(state=names, folded=folded, constants=constants)
+        emitted(part).update({"state": names, "folded": folded, "constants": constants})
     frozen = [node if whole else None for _, node, whole in slots.order]
-    parts["record"].meta["fxscope"]["windows"] = _windows(program, frozen)
+    emitted(parts["record"])["windows"] = _windows(program, frozen)
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))
     return parts

@@ -34,7 +34,7 @@ _WRITES = {operator.mul: "mul_", operator.add: "add_"}
 
 def mark_twin(record: Record, result: Any, *given: Any) -> None:
     """Remember a product or sum with the shape of its operand, by the twin or because of x += y."""
-    written = type(record.twin) is Add and record.twin.alpha == 1 and record.origin.meta.get("written")
+    written = type(record.twin) is Add and record.twin.alpha == 1 and notes(record.origin).get("written")
     if (record.twin.keeps_shape or written) and all(result.node is not g.node for g in given):
         mark_same(result)
 

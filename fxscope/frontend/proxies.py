@@ -241,7 +241,7 @@ def _is_model_code(frame: Any) -> bool:
     """
     name = frame.f_globals.get("__name__", "")
     if frame.f_code is torch.is_tensor.__code__ or name.startswith(
-        ("torch.nn.modules", "fxscope.models", "fxscope.testing")
+        ("torch.nn.modules", "fxscope.models", "fxscope.images", "fxscope.testing")
     ):
         return True
     return name.partition(".")[0] not in _MACHINERY

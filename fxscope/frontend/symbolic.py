@@ -116,8 +116,8 @@ class Tracer(fx.Tracer):
 
 def is_user_file(filename: str) -> bool:
     """Whether a source file belongs to the user or a model library, and not to torch or fxscope."""
-    if filename.startswith(_PACKAGE):
-        return os.path.relpath(filename, _PACKAGE).startswith(("models" + os.sep, "testing" + os.sep))
+    if filename.startswith(_PACKAGE):  # networks of fxscope's own are a user's to the pass
+        return filename.removeprefix(_PACKAGE).partition(os.sep)[0] in ("models", "images", "testing")
     return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
 
 

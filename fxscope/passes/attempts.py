@@ -14,7 +14,7 @@ from ..frontend.example import Example
 from ..frontend.exported import decomposed, export, lift, writes
 from ..frontend.symbolic import check_model, trace
 from ..graph.assumptions import assumptions, broken, input_names
-from ..graph.ir import info
+from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
 from .example_runs import check_trace, decider, settle_one_image
@@ -75,7 +75,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
     gm = canonicalize(gm, model, None if example is None else decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)
-    gm.meta.setdefault("frontend", {"name": "symbolic"})
+    graph_notes(gm).setdefault("frontend", {"name": "symbolic"})
     return gm
 
 

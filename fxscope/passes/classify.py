@@ -39,7 +39,7 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "frozen"
     if node.op == "get_attr":
         return "const"
-    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(node.meta.get("recognized"))]]
+    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(notes(node).get("recognized"))]]
     if node in sizes:
         return "shape"
     if node.op == "output":

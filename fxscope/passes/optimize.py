@@ -164,7 +164,7 @@ def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis:
 
 def _is_constant(value: Any) -> bool:
     """Whether a state is a parameter, a buffer or a folded weight."""
-    return isinstance(value, fx.Node) and bool(value.op == "get_attr" or value.meta.get("folded"))
+    return isinstance(value, fx.Node) and bool(value.op == "get_attr" or notes(value).get("folded"))
 
 
 def _dtype(program: Program, node: Any) -> torch.dtype:

@@ -19,7 +19,7 @@ import torch.fx as fx
 
 from ..errors import NoLinearPath
 from ..frontend.symbolic import source_of
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..rules import Rule
 from ..rules._of_node import bound, rule_of
 from ..twins import Twin
@@ -352,7 +352,7 @@ def keyed(value: Any, path: tuple = ()) -> list[tuple[Any, fx.Node]]:
 
 def dtype_of(node: fx.Node) -> torch.dtype | None:
     """The dtype of a node's value; None unless example inputs told it."""
-    value = node.meta.get("val")
+    value = notes(node).get("val")
     return value.dtype if isinstance(value, torch.Tensor) else None
 
 

@@ -139,7 +139,7 @@ def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
 
 def _specialised(gm: fx.GraphModule) -> str:
     """The sizes for which torch.export made a graph: all but a free batch are those of the example."""
-    frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
+    frontend = emitted(graph_module(gm, "summary")).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
     batch = ", its batch too" if frontend["batch"] == "specialised" else ""

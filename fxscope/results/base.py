@@ -14,10 +14,10 @@ from torch.utils import _pytree as pytree
 
 from ..graph.interpretation import KEY, VERSION, of
 from .records import plain, read, write
-from .registry import Drawn
+from .registry import provided
 
 
-class Result(Drawn):
+class Result:
     """Base of the records, which are frozen dataclasses.
 
     A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and
@@ -39,6 +39,20 @@ class Result(Drawn):
     def to_json(self) -> str:
         """The numbers as text in JSON; a number that is not finite becomes null."""
         return json.dumps(plain(self.numbers()), indent=2)
+
+    def plot(self, *args: Any, **options: Any) -> Any:
+        """Draw the record.
+
+        Parameters
+        ----------
+        *args, **options
+            Those of the function in ``fxscope.plot`` for this type.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return provided(self, "plot")(self, *args, **options)
 
     def save(self, path: str | Path) -> Path:
         """Write the record into one .safetensors file; what is not a tensor is JSON in its header."""

@@ -9,7 +9,6 @@ here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -53,32 +52,3 @@ def provided(owner: Any, name: str) -> Callable[..., Any]:
         if (kind, name) in _provided:
             return _provided[kind, name]
     raise NotImplementedError(f"{type(owner).__name__} has no {name}()")
-
-
-class Drawn:
-    """A record with numbers and a figure.
-
-    The numbers are its JSON; the room ``plot`` registers the figure for its type.
-    """
-
-    def numbers(self) -> dict[str, Any]:
-        """The numbers of the record by name."""
-        raise NotImplementedError(f"{type(self).__name__} has no numbers()")
-
-    def to_json(self) -> str:
-        """The numbers as JSON text."""
-        return json.dumps(self.numbers(), indent=2)
-
-    def plot(self, *args: Any, **options: Any) -> Any:
-        """Draw the record.
-
-        Parameters
-        ----------
-        *args, **options
-            Those of the function in ``fxscope.plot`` for this type.
-
-        Returns
-        -------
-        matplotlib.figure.Figure
-        """
-        return provided(self, "plot")(self, *args, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from . import registry
 from .declare import Rule
 
@@ -16,8 +16,8 @@ def rule_of(node: fx.Node) -> Rule | None:
 
 def bound(node: fx.Node) -> dict:
     """{argument: value} of a canonical node."""
-    if "recognized" in node.meta:
-        return node.meta["recognized"]
+    if "recognized" in notes(node):
+        return notes(node)["recognized"]
     rule = rule_of(node)
     assert rule is not None
     return rule.bind(node.args, node.kwargs)

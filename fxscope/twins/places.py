@@ -15,6 +15,8 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
+from ..graph.ir import notes
+
 Shape = tuple[int, ...]
 Table = tuple[np.ndarray, np.ndarray]
 Support = dict[int, tuple[int, Table]]
@@ -58,7 +60,7 @@ def holds_node(value: Any) -> bool:
 
 def shape_of(node: Any) -> Shape | None:
     """The shape of a node's value, where example inputs told it."""
-    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    value = notes(node).get("val") if isinstance(node, fx.Node) else None
     return tuple(value.shape) if isinstance(value, torch.Tensor) else None
 
 

@@ -41,7 +41,7 @@ def image_to_image(
         f"ResNet generators with instance norm (CycleGAN's layout with 9 blocks) at {SIDE} x {SIDE}:"
         f" {', '.join(n.title for n in networks)}. A facade drawn from seed {SEED}, not used in training, and"
         f" the photograph {title}. Instance norm is read as in Fig. 2 (mean and deviation frozen) unless"
-        " another reading is named."
+        " another variant is named."
     )
     interpreters = {n.name: interpret(n.module, n.take(given[n.name])) for n in networks}
     places = {n.name: probe_places(given[n.name].mean(0), 24) for n in networks}

@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from ...errors import TraceFailure
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
+from ...graph.interpreter import evaluated
 from ...graph.ir import info, mark, notes
 from ...graph.overridden import own_class
 from ...rules import Rule, registry
@@ -130,13 +131,10 @@ class _Constants(Tracer):
 
     def _value(self, node: fx.Node) -> Any:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
-        target: Any = node.target
         if node.op == "get_attr":
-            return self.held[target]
-        if node.op == "call_method":
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        if node.op == "call_function":
-            return target(*args, **kwargs)
+            return self.held[str(node.target)]
+        if node.op in ("call_method", "call_function"):
+            return evaluated(node, args, kwargs)
         raise fx.proxy.TraceError(f"{node.target} is not looked into")
 
 

@@ -22,7 +22,7 @@ from ...errors import AliasingWrite
 from ...frontend.symbolic import source_of
 from ...graph import aliasing
 from ...graph.aliasing import Shares, operator_name
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from .functional import assigned, filled, functional_values, one_by_one
 from .write_back import cannot_follow, put_back, put_back_part
 
@@ -83,7 +83,7 @@ class _Writes:
         self._settle()
         for node in list(self.graph.nodes):
             called = node.op in ("call_function", "call_method")
-            if not called or node in self.sizes or node.meta.get("counts"):
+            if not called or node in self.sizes or notes(node).get("counts"):
                 continue
             for base, shares in self.edges.get(node, ()):
                 if shares is Shares.ALWAYS:
@@ -242,7 +242,7 @@ class _Writes:
 
     def _written(self, node: fx.Node, destination: fx.Node, new: fx.Node) -> None:
         """Replace the written tensor and its aliases by their new values."""
-        new.meta.update(written=True)  # it has the shape of what it overwrote
+        notes(new)["written"] = True  # it has the shape of what it overwrote
         updated = {destination: new}
         with self.graph.inserting_before(node):
             self._propagate(node, destination, new, updated)
