@@ -198,3 +198,41 @@ def test_a_twin_of_ones_own_is_right_everywhere(twin):
     assert batch_major(program) == (twin is Told)
     assert reaches(program)[affine].keys() == ({0, 2, 3} if twin is Told else set())
     assert fxscope.verify(model, x0).ok
+
+
+def squashed(x):
+    return x * torch.tanh(x) ** 2
+
+
+torch.fx.wrap("squashed")
+
+
+class Squashing(nn.Module):
+    """A wrapped function; ``branches``: and code that symbolic tracing does not take."""
+
+    def __init__(self, branches: bool):
+        super().__init__()
+        self.layer, self.branches = nn.Conv2d(2, 3, 3), branches
+
+    def forward(self, x):
+        if self.branches and x.sum() > 1e9:
+            return x
+        return squashed(self.layer(x))
+
+
+def test_export_refuses_a_python_function_that_has_a_rule():
+    """torch.export looks inside: the rule would not be used, and F would be another than the rule says."""
+    fxscope.register_rule(
+        mask("squashed", squashed, lambda x: Gate(2 * torch.tanh(x) ** 2, -x * torch.tanh(x) ** 2), "")
+    )
+    x0 = torch.randn(2, 2, 6, 6, dtype=D)
+    model = Squashing(False).double()
+    y = model.layer(x0).detach()
+    lin = fxscope.interpret(model, x0)
+    v = torch.randn_like(x0)
+    exact = 2 * torch.tanh(y) ** 2 * nn.functional.conv2d(v, model.layer.weight)
+    assert (lin.F @ v - exact).abs().max() < 1e-12
+    with pytest.raises(fxscope.FxscopeError, match="squashed.*custom_op"):
+        fxscope.interpret(model, x0, frontend="export")
+    with pytest.raises(fxscope.FxscopeError, match="squashed.*custom_op"):
+        fxscope.interpret(Squashing(True).double(), x0)

@@ -17,7 +17,7 @@ from ..graph.assumptions import assumptions, broken, input_names
 from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
-from .example_runs import check_trace, decider, settle_one_image
+from .example_runs import check_trace, decider, functions_called, settle_one_image
 
 FRONTENDS = ("auto", "symbolic", "export")
 _log = logging.getLogger("fxscope")
@@ -109,6 +109,7 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
             f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0,"
             " ...) to fxscope.transform"
         )
+    _refuse_functions_with_a_rule(model, example)
     try:
         return _checked_export(model, example, True)
     except (TraceFailure, LawBroken, RuntimeError, IndexError, TypeError):
@@ -119,6 +120,22 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
         raise TraceFailure(
             f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}"
         ) from error
+
+
+def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
+    """Raise ``TraceFailure`` if the model calls a Python function that has a rule: export would look inside."""
+    python = [f for f in registry().functions if isinstance(f, FunctionType) and not _of_torch(f)]
+    called = functions_called(model, example, python)
+    if called:
+        raise TraceFailure(
+            f"{type(model).__name__}: torch.export looks inside {', '.join(f.__qualname__ for f in called)}, so"
+            " that its rule would not be used; make it an operator with torch.library.custom_op, and register"
+            " the rule for that"
+        )
+
+
+def _of_torch(function: FunctionType) -> bool:
+    return function.__module__.partition(".")[0] in ("torch", "fxscope")
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from types import FrameType, FunctionType
 from typing import Any
 
 import torch
@@ -82,6 +84,27 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
         f" {difference:.3g} where the largest is {expected.abs().max().item():.3g}. An in-place write to"
         " a view, a Python-side state or a value-dependent branch is lost in tracing"
     )
+
+
+def functions_called(model: nn.Module, example: Example, functions: list[FunctionType]) -> list[FunctionType]:
+    """Those of some Python functions that the model calls on the example, under whatever name it knows them."""
+    by_code = {f.__code__: f for f in functions}
+    called: dict[FunctionType, None] = {}
+    if not by_code:
+        return []
+
+    def look(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code in by_code:
+            called.setdefault(by_code[frame.f_code])
+
+    before = sys.getprofile()
+    with torch.no_grad(), unchanged(model):
+        sys.setprofile(look)
+        try:
+            example.call(model)
+        finally:
+            sys.setprofile(before)
+    return list(called)
 
 
 def settle_one_image(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
