@@ -69,26 +69,28 @@ def transform(
         * "argmax": x0 -> (y0, index, row, r_k), for the largest output of every image
         * "record": x0 -> (y0, state), "replay": (state, x1) -> F x1, "pullback": (state, y2) -> F^T y2
     policy : str, dict or Policy, optional
-        Which freezing rule applies where: a preset ("freeze", "detach", "taylor"), {key: variant}, or a
-        ``Policy``.
+        Which freezing rule applies where: a preset, {key: variant}, or a ``Policy``. The presets are
+        "freeze" (that of the paper), "detach" (norms by their scale alone, gates frozen) and "taylor" (F is
+        the Jacobian).
     inputs : str or list of str, optional
-        The place or places that are probed. Default: the first input of the model. If that input holds
-        integers, the place where they become floating (for numbers other than tokens, this needs example
-        inputs).
+        The place or places that are probed, by the names that ``fxscope.places(model)`` lists. Default: the
+        first input of the model. If that input holds integers, the default is the place where they become
+        floating: the embedding of tokens, or a place that is found with ``example_inputs``.
     outputs : str, list of str or dict, optional
         The place that is read (default: the output of the model), or several as a list or as {name: place}.
     probes : str
-        "flat": x1 has shape (K*B, ...), probe-major. "stacked": x1 has shape (K, B, ...); this form exports
-        with both K and B dynamic.
+        "flat": x1 has shape (K*B, ...), probe-major: the B images of the first probe, then those of the
+        second. "stacked": x1 has shape (K, B, ...); this form exports with both K and B dynamic.
     example_inputs : tuple or dict, optional
-        The inputs of the model, as a tuple or by name. They tell ranks where the graph alone does not, and
-        which optional arguments are given. The traced graph is checked on them against the untouched model. A
-        model that symbolic tracing cannot take then goes through torch.export.
+        The inputs of the model, as a tuple or by name. With them the traced graph is checked against the
+        untouched model, and a model that symbolic tracing cannot take goes through torch.export. They also
+        give the number of dimensions of values where the graph alone does not tell it, and say which
+        optional arguments are used.
     frontend : str
         "auto", or "symbolic" or "export" to use only that one.
     freeze_gradients : bool
-        If True, autograd treats factors, statistics, gates and c(x0) as constants: in the interpreter branch
-        only x1 and the parameters of the linear layers receive gradients.
+        If True, factors, statistics, gates and additive terms of x0 are constants to autograd: in the
+        interpreter branch only x1 and the parameters of the linear layers receive gradients.
     in_place : bool
         If True, the interpreter branch writes masks, gates and sums into values that no other operator reads,
         as an in-place ReLU does. If False, the graph has no writes, and torch.func.vmap can also map over x0

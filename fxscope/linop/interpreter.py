@@ -58,8 +58,8 @@ def interpret(
         lin(x1), lin.F @ v, lin.F.T @ u, lin.F.row(i), lin.residual
 
     The model, its running statistics and the global random state do not change. If the model draws random
-    numbers, the interpreter belongs to the draw of the random state at this call, which
-    ``torch.manual_seed`` sets. If weights change afterwards, products raise ``StaleInterpreter``.
+    numbers, all results of one interpreter use the same draw: call ``torch.manual_seed`` before to choose it.
+    If weights change afterwards, products raise ``StaleInterpreter``.
 
     Parameters
     ----------
@@ -70,12 +70,12 @@ def interpret(
     policy, inputs, outputs
         As in ``fxscope.transform``.
     memory : {"record", "packed", "recompute"}
-        "record" keeps the states of x0. "packed" keeps masks as one bit an entry. "recompute" keeps nothing,
-        and runs x0 with every product, as in the paper.
+        "record" keeps the states of x0. "packed" stores masks with one bit an element. "recompute"
+        keeps nothing, and runs x0 with every product, as in the paper.
     chunk : int, optional
         Probes that run together. Default: as many as fit into 256 MiB on a CPU, 1 GiB elsewhere.
     frontend : {"auto", "symbolic", "export"}
-        "auto" traces symbolically, and uses torch.export if that fails, with a message in the log "fxscope".
+        "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
 
     Returns
     -------
