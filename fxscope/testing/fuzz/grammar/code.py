@@ -102,7 +102,7 @@ def stopped(d: Draw) -> str:
             "{0} + {0}.detach()",
             "{0} / (1 + {0}.detach().abs())",
             "{0} - {0}.mean().detach()",
-            # straight-through; rounded numbers alone would be equal, and which of them is largest has no derivative
+            # straight-through; rounded numbers alone would be equal, and their maximum has no derivative
             "{0} + ({0}.round() + 0.3 * {0}.sin() - {0}).detach()",
             "{0}.detach() * 0.5 + {0}.tanh()",
         ),
