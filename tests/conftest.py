@@ -36,3 +36,16 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture
 def rng():
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def rules_as_before():
+    """What a test registers is gone after it."""
+    from fxscope.rules import registry
+
+    tables = (registry().rules, registry().functions, registry().methods, registry().modules)
+    before = [dict(table) for table in tables]
+    yield
+    for table, entries in zip(tables, before):
+        table.clear()
+        table.update(entries)

@@ -11,6 +11,7 @@ import pytest
 from fxscope.rules import registry
 from fxscope.testing import check_rule
 
+pytestmark = pytest.mark.usefixtures("rules_as_before")
 PAGES = Path(__file__).parent.parent / "docs" / "how-to"
 
 

@@ -20,15 +20,7 @@ from fxscope.twins import Gate, Twin
 D = torch.float64
 
 
-@pytest.fixture(autouse=True)
-def as_it_was():
-    """The table of rules is the same after a test as before it."""
-    tables = (registry().rules, registry().functions, registry().methods, registry().modules)
-    before = [dict(table) for table in tables]
-    yield
-    for table, entries in zip(tables, before):
-        table.clear()
-        table.update(entries)
+pytestmark = pytest.mark.usefixtures("rules_as_before")
 
 
 @torch.library.custom_op("registered::smooth_maximum", mutates_args=())
