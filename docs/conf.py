@@ -19,7 +19,17 @@ copyright = "the fxscope authors"
 release = version = fxscope.__version__
 html_title = f"fxscope {version}"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_gallery.gen_gallery", "docstrings", "mathml", "run", "graphs", "cards", "errors"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_gallery.gen_gallery",
+    "docstrings",
+    "mathml",
+    "run",
+    "graphs",
+    "cards",
+    "errors",
+]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "**sg_execution_times*"]

@@ -28,7 +28,15 @@ class LinearInterpretation:
 
 
 torch.manual_seed(0)
-model = nn.Sequential(nn.Conv2d(3, 16, 5, 2), nn.ReLU(), nn.Conv2d(16, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 36, 10)).eval()
+model = nn.Sequential(
+    nn.Conv2d(3, 16, 5, 2),
+    nn.ReLU(),
+    nn.Conv2d(16, 16, 3),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(16 * 36, 10),
+).eval()
 x = torch.rand(2, 3, 32, 32)
 
 # %%
@@ -36,9 +44,16 @@ x = torch.rand(2, 3, 32, 32)
 ours = LinearInterpretation(model)
 attributions, delta = ours.attribute(x, target=3, return_convergence_delta=True)
 theirs = InputXGradient(model).attribute(x.clone().requires_grad_(), target=3).detach()
-print(f"delta {float(delta.abs().max()):.1e}; difference from captum {float((attributions - theirs).abs().max()):.1e}")
+print(
+    f"delta {float(delta.abs().max()):.1e}; difference from captum"
+    f" {float((attributions - theirs).abs().max()):.1e}"
+)
 print(f"share of the biases {[round(v, 3) for v in ours.residual.tolist()]}")
 
 # %%
 
-figure = fxscope.plot.images({"fxscope": attributions[0], "captum": theirs[0]}, signed=True, text="attributions to score 3, mean over channels")
+figure = fxscope.plot.images(
+    {"fxscope": attributions[0], "captum": theirs[0]},
+    signed=True,
+    text="attributions to score 3, mean over channels",
+)

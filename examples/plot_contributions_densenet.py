@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 import fxscope
-from fxscope import photos
+from fxscope.images import photos
 from fxscope.testing import randomize
 
 torch.manual_seed(0)
@@ -22,7 +22,10 @@ lin = fxscope.interpret(model, x0)
 # %%
 
 parts = lin.contributions(int(lin.y0.argmax()))
-print(f"F x0 = {parts.linear:+.4f}, {len(parts.terms)} constants: r = {parts.residual:+.4f}, sum = {parts.total:+.4f}, score = {parts.output:+.4f}, error {parts.error:.0e}")
+print(
+    f"F x0 = {parts.linear:+.4f}, {len(parts.terms)} constants: r = {parts.residual:+.4f}, sum ="
+    f" {parts.total:+.4f}, score = {parts.output:+.4f}, error {parts.error:.0e}"
+)
 
 # %%
 # In the order of the graph, from the first norm to the classifier's bias.

@@ -22,7 +22,11 @@ class Painter(nn.Module):
         super().__init__()
         self.cut, self.paste = nn.PixelUnshuffle(TILE), nn.PixelShuffle(TILE)
         tokens = (SIDE // TILE) ** 2
-        self.mix, self.enter, self.leave = nn.Linear(tokens, tokens), nn.Conv2d(TILE**2, width, 1), nn.Conv2d(width, TILE**2, 1)
+        self.mix, self.enter, self.leave = (
+            nn.Linear(tokens, tokens),
+            nn.Conv2d(TILE**2, width, 1),
+            nn.Conv2d(width, TILE**2, 1),
+        )
 
     def forward(self, x):
         y = torch.relu(self.enter(self.cut(x)))
@@ -55,10 +59,17 @@ place = (21, 26)
 row = lin.F.row((0, *place))
 strongest = [divmod(int(i), SIDE) for i in row[0].abs().flatten().topk(2).indices]
 print("read most:", sorted(strongest), "expected:", sorted([place, (place[0] % TILE, place[1] % TILE)]))
-figure = fxscope.plot.row(row, place=place, zoom=64, text="one row: its own pixel, and the corner it copies from")
+figure = fxscope.plot.row(
+    row, place=place, zoom=64, text="one row: its own pixel, and the corner it copies from"
+)
 
 # %%
 # And the column of a corner pixel goes everywhere.
 
 corner = (place[0] % TILE, place[1] % TILE)
-column = fxscope.plot.column(lin.F.column((0, *corner)), place=corner, zoom=64, text="one column: a corner pixel is painted into every tile")
+column = fxscope.plot.column(
+    lin.F.column((0, *corner)),
+    place=corner,
+    zoom=64,
+    text="one column: a corner pixel is painted into every tile",
+)

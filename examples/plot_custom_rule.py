@@ -43,7 +43,15 @@ def freeze(x, slope=0.1):
     return Gate(factor=slope + (1 - slope) * torch.sigmoid(x))
 
 
-fxscope.register_rule(mask("smooth_leaky", smooth_leaky, freeze, samples=(Sample(),), formula="h(x) = x (a + (1 - a) s(x));  y1 = (a + (1 - a) s(x0)) x1"))
+fxscope.register_rule(
+    mask(
+        "smooth_leaky",
+        smooth_leaky,
+        freeze,
+        samples=(Sample(),),
+        formula="h(x) = x (a + (1 - a) s(x));  y1 = (a + (1 - a) s(x0)) x1",
+    )
+)
 print(fxscope.verify(model, torch.randn(2, 1, 16, 16)))
 
 # %%

@@ -10,7 +10,8 @@ import torch
 from deepinv.physics import LinearPhysics
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("coffee"))[:, 100:196, 200:296], 4)[None].double()
 lin = fxscope.interpret(models.pixelshuffle4x().double(), low)
@@ -31,7 +32,10 @@ class FrozenNetwork(LinearPhysics):
 
 
 physics = FrozenNetwork(lin)
-print(f"adjointness {float(physics.adjointness_test(low)):.1e}, norm {float(physics.compute_norm(torch.rand_like(low))):.3f}")
+print(
+    f"adjointness {float(physics.adjointness_test(low)):.1e}, norm"
+    f" {float(physics.compute_norm(torch.rand_like(low))):.3f}"
+)
 
 # %%
 # Its pseudo-inverse, by conjugate gradients of deepinv's own.

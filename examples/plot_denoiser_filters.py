@@ -9,7 +9,8 @@ with weights that follow the image. A small bias-free network is trained here fo
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 torch.manual_seed(0)
 rng = torch.Generator().manual_seed(0)
@@ -37,7 +38,10 @@ for step in range(250):
 clean = photos.luminance(photos.shipped("chelsea"))[:, 60:124, 120:184]
 noisy = clean + 0.1 * torch.randn(clean.shape, generator=rng)
 lin = fxscope.interpret(model.eval(), noisy[None])
-print(f"noisy {photos.psnr(noisy, clean):.2f} dB, denoised {photos.psnr(lin.y0[0].detach(), clean):.2f} dB, |r| = {float(lin.residual.abs().max())}")
+print(
+    f"noisy {photos.psnr(noisy, clean):.2f} dB, denoised {photos.psnr(lin.y0[0].detach(), clean):.2f} dB, |r|"
+    f" = {float(lin.residual.abs().max())}"
+)
 pictures = fxscope.plot.images({"clean": clean, "noisy": noisy, "denoised": lin.y0[0]})
 
 # %%
@@ -46,6 +50,15 @@ pictures = fxscope.plot.images({"clean": clean, "noisy": noisy, "denoised": lin.
 smooth = torch.nn.functional.avg_pool2d(clean[None], 3, 1, 1)[0, 0]
 change = (smooth[1:, :-1] - smooth[:-1, :-1]).abs() + (smooth[:-1, 1:] - smooth[:-1, :-1]).abs()
 inner = change[8:-8, 8:-8].flatten().argsort()
-places = {name: tuple(int(v) + 8 for v in divmod(int(inner[i]), change[8:-8, 8:-8].shape[1])) for name, i in (("flat", 0), ("between", len(inner) // 2), ("edge", -1))}
-panels = {f"{name}, sum {float(row.sum()):.2f}": row[0, y - 5 : y + 6, x - 5 : x + 6] for name, (y, x) in places.items() for row in [lin.F.row((0, y, x))]}
-figure = fxscope.plot.images(panels, signed=True, text="rows of F: the weights of the mean that a denoised pixel is")
+places = {
+    name: tuple(int(v) + 8 for v in divmod(int(inner[i]), change[8:-8, 8:-8].shape[1]))
+    for name, i in (("flat", 0), ("between", len(inner) // 2), ("edge", -1))
+}
+panels = {
+    f"{name}, sum {float(row.sum()):.2f}": row[0, y - 5 : y + 6, x - 5 : x + 6]
+    for name, (y, x) in places.items()
+    for row in [lin.F.row((0, y, x))]
+}
+figure = fxscope.plot.images(
+    panels, signed=True, text="rows of F: the weights of the mean that a denoised pixel is"
+)

@@ -14,7 +14,8 @@ import onnxruntime
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 model = models.pixelshuffle4x()
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 40:168, 100:228], 4)[None]
@@ -39,4 +40,8 @@ print(float(np.sum(row * low.numpy()) + r.sum()), "=", float(y0[0, 0, place[0], 
 
 # %%
 
-figure = fxscope.plot.row(torch.from_numpy(row).reshape(1, *low.shape[-2:]), place=(place[0] // 4, place[1] // 4), text="from explain.onnx, by onnxruntime")
+figure = fxscope.plot.row(
+    torch.from_numpy(row).reshape(1, *low.shape[-2:]),
+    place=(place[0] // 4, place[1] // 4),
+    text="from explain.onnx, by onnxruntime",
+)

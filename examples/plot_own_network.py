@@ -12,8 +12,13 @@ import fxscope
 
 torch.manual_seed(0)
 model = nn.Sequential(
-    nn.Conv2d(3, 16, 3, padding=1), nn.LeakyReLU(0.1), nn.MaxPool2d(2), nn.Conv2d(16, 16, 3, padding=1), nn.SiLU(),
-    nn.Upsample(scale_factor=2), nn.Conv2d(16, 3, 3, padding=1),
+    nn.Conv2d(3, 16, 3, padding=1),
+    nn.LeakyReLU(0.1),
+    nn.MaxPool2d(2),
+    nn.Conv2d(16, 16, 3, padding=1),
+    nn.SiLU(),
+    nn.Upsample(scale_factor=2),
+    nn.Conv2d(16, 3, 3, padding=1),
 ).eval()
 
 # %%
@@ -21,7 +26,9 @@ model = nn.Sequential(
 
 lin = fxscope.interpret(model, torch.rand(1, 3, 40, 40))
 row = lin.F.row((1, 20, 20))
-figure = fxscope.plot.row(row, place=(20, 20), text="how output pixel (20, 20) reads the image, mean over channels")
+figure = fxscope.plot.row(
+    row, place=(20, 20), text="how output pixel (20, 20) reads the image, mean over channels"
+)
 
 # %%
 # It is exact: the row's product with the image, and what the biases add, are the output.

@@ -15,7 +15,11 @@ import fxscope
 class Block(nn.Module):
     def __init__(self):
         super().__init__()
-        self.enter, self.norm, self.leave = nn.Conv2d(1, 12, 5, padding=2), nn.InstanceNorm2d(12, affine=True), nn.Conv2d(12, 1, 5, padding=2)
+        self.enter, self.norm, self.leave = (
+            nn.Conv2d(1, 12, 5, padding=2),
+            nn.InstanceNorm2d(12, affine=True),
+            nn.Conv2d(12, 1, 5, padding=2),
+        )
         self.squeeze = nn.Conv2d(12, 12, 1)
 
     def forward(self, x):
@@ -33,9 +37,17 @@ for policy in ("freeze", "detach", "taylor"):
     lin = fxscope.interpret(model, x0, policy=policy)
     rows[policy] = row = lin.F.row((0, 16, 16))
     total = float((row * x0[0]).sum() + lin.residual[0, 0, 16, 16])
-    print(f"{policy:7s} row.x0 = {float((row * x0[0]).sum()):+.4f}  r = {float(lin.residual[0, 0, 16, 16]):+.4f}  sum = {total:+.4f}  y0 = {float(lin.y0[0, 0, 16, 16]):+.4f}")
+    print(
+        f"{policy:7s} row.x0 = {float((row * x0[0]).sum()):+.4f}  r ="
+        f" {float(lin.residual[0, 0, 16, 16]):+.4f}  sum = {total:+.4f}  y0 ="
+        f" {float(lin.y0[0, 0, 16, 16]):+.4f}"
+    )
 
 # %%
 # Cube roots, so that the small coefficients that reach over the whole plane show beside the large ones near the pixel.
 
-figure = fxscope.plot.images({k: v.sign() * v.abs() ** (1 / 3) for k, v in rows.items()}, signed=True, text="cube root of the coefficients")
+figure = fxscope.plot.images(
+    {k: v.sign() * v.abs() ** (1 / 3) for k, v in rows.items()},
+    signed=True,
+    text="cube root of the coefficients",
+)

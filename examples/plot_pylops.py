@@ -11,7 +11,8 @@ import pylops
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 60:156, 120:216], 4)[None].double()
 lin = fxscope.interpret(models.pixelshuffle4x().double(), low)
@@ -23,7 +24,9 @@ print(F.shape, "dot test:", pylops.utils.dottest(F, *F.shape, rtol=1e-9))
 
 b = (lin.y0 - lin.residual).flatten().numpy()
 smooth = pylops.Laplacian(low.shape[-2:], dtype="float64")
-x = pylops.optimization.leastsquares.regularized_inversion(F, b, [smooth], epsRs=[1e-3], iter_lim=60, damp=1e-6, show=0)[0]
+x = pylops.optimization.leastsquares.regularized_inversion(
+    F, b, [smooth], epsRs=[1e-3], iter_lim=60, damp=1e-6, show=0
+)[0]
 found = torch.from_numpy(np.ascontiguousarray(x)).view_as(low)
 print(f"relative error {float((found - low).norm() / low.norm()):.1e}")
 

@@ -9,7 +9,8 @@ ground the network interpolates; on an edge its filter follows the edge. Bicubic
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 40:200, 90:250], 4)[None]
 network, bicubic = fxscope.interpret(models.pixelshuffle4x(), low), fxscope.interpret(models.bicubic4x(), low)
@@ -33,10 +34,16 @@ def column(lin, place):
     return found[y - 16 : y + 16, x - 16 : x + 16]
 
 
-panels = {"network, flat": column(network, flat), "network, edge": column(network, edge), "bicubic": column(bicubic, edge)}
+panels = {
+    "network, flat": column(network, flat),
+    "network, edge": column(network, edge),
+    "bicubic": column(bicubic, edge),
+}
 columns = fxscope.plot.images(panels, signed=True, text="projective filters, output units per input unit")
 
 # %%
 # Rows: what one output pixel on the edge reads.
 
-rows = fxscope.plot.row(network.F.row((0, 4 * edge[0] + 1, 4 * edge[1] + 1)), place=edge, text="receptive filter on the edge")
+rows = fxscope.plot.row(
+    network.F.row((0, 4 * edge[0] + 1, 4 * edge[1] + 1)), place=edge, text="receptive filter on the edge"
+)

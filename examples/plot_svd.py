@@ -8,16 +8,22 @@ that was trained on 10 photographs; the image is none of them.)
 """
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 low = photos.downscale(photos.luminance(photos.shipped("chelsea"))[:, 80:176, 130:226], 4)[None]
 lin = fxscope.interpret(models.pixelshuffle4x(), low)
 found = {
     "network": lin.F.svd(6, tol=1e-3, progress=False),
-    "bicubic": fxscope.interpret(models.bicubic4x(), low).F.svd(6, "dense", progress=False),  # its values crowd below 4: all of F at once
+    "bicubic": (
+        fxscope.interpret(models.bicubic4x(), low).F.svd(6, "dense", progress=False)
+    ),  # its values crowd below 4: all of F at once
 }
 for name, triplets in found.items():
-    print(f"{name}: s = {triplets.s[0]:.3f} ... {triplets.s[-1]:.3f}, largest error {float((triplets.errors / triplets.s).max()):.0e} s, {triplets.method}")
+    print(
+        f"{name}: s = {triplets.s[0]:.3f} ... {triplets.s[-1]:.3f}, largest error"
+        f" {float((triplets.errors / triplets.s).max()):.0e} s, {triplets.method}"
+    )
 
 # %%
 # The network's lie on a few pixels where the photograph has detail, at the upper end of the input's band.
@@ -41,6 +47,14 @@ bicubic = found["bicubic"].plot(text="bicubic interpolation, x4")
 for name, triplets in found.items():
     for letter in ("v", "u"):
         shapes = triplets.shapes(letter)
-        area, direction, band, zero = (sum(getattr(s, n) for s in shapes) / len(shapes) for n in ("participation", "orientedness", "frequency", "dc"))
-        print(f"{name} {letter}: area {100 * area:4.1f}%, orientedness {direction:.2f}, {band:.3f} cycles a pixel, {100 * zero:.2f}% at frequency 0")
-figure = fxscope.plot.shapes({name: triplets.shapes() for name, triplets in found.items()}, text="the six largest eigen-inputs")
+        area, direction, band, zero = (
+            sum(getattr(s, n) for s in shapes) / len(shapes)
+            for n in ("participation", "orientedness", "frequency", "dc")
+        )
+        print(
+            f"{name} {letter}: area {100 * area:4.1f}%, orientedness {direction:.2f}, {band:.3f} cycles a"
+            f" pixel, {100 * zero:.2f}% at frequency 0"
+        )
+figure = fxscope.plot.shapes(
+    {name: triplets.shapes() for name, triplets in found.items()}, text="the six largest eigen-inputs"
+)

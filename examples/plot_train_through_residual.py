@@ -11,11 +11,15 @@ import copy
 import torch
 
 import fxscope
-from fxscope import models, photos
+from fxscope import models
+from fxscope.images import photos
 
 torch.manual_seed(0)
 rng = torch.Generator().manual_seed(0)
-TRAINING, HELD_OUT = ("astronaut", "camera", "grass", "coins", "motorcycle_left"), ("chelsea", "coffee", "rocket")
+TRAINING, HELD_OUT = (
+    ("astronaut", "camera", "grass", "coins", "motorcycle_left"),
+    ("chelsea", "coffee", "rocket"),
+)
 
 
 def pair(name):
@@ -33,7 +37,9 @@ def batch(count=8, side=24):
     for i in torch.randint(len(photographs), (count,), generator=rng).tolist():
         low, high = photographs[i]
         y, x = (int(torch.randint(s - side, (), generator=rng)) for s in low.shape[1:])
-        crops.append((low[:, y : y + side, x : x + side], high[:, 4 * y : 4 * (y + side), 4 * x : 4 * (x + side)]))
+        crops.append(
+            (low[:, y : y + side, x : x + side], high[:, 4 * y : 4 * (y + side), 4 * x : 4 * (x + side)])
+        )
     return (torch.stack(t) for t in zip(*crops))
 
 
@@ -58,16 +64,26 @@ for step in range(60):
 @torch.no_grad()
 def measured(network):
     r = fxscope.transform(network, emit="residual")
-    found = [(photos.psnr(network(low[None])[0], high, 8), float(r(low[None]).square().mean().sqrt())) for low, high in held_out]
+    found = [
+        (photos.psnr(network(low[None])[0], high, 8), float(r(low[None]).square().mean().sqrt()))
+        for low, high in held_out
+    ]
     return [sum(v) / len(found) for v in zip(*found)]
 
 
 (psnr_before, r_before), (psnr_after, r_after) = measured(before), measured(model)
-print(f"PSNR {psnr_before:.2f} -> {psnr_after:.2f} dB;  root mean square of r {r_before:.4f} -> {r_after:.4f}")
+print(
+    f"PSNR {psnr_before:.2f} -> {psnr_after:.2f} dB;  root mean square of r {r_before:.4f} -> {r_after:.4f}"
+)
 
 # %%
 
 low = held_out[0][0][:, 20:60, 40:80]
 with torch.no_grad():
-    panels = {"r before": fxscope.transform(before, emit="residual")(low[None])[0], "r after": residual(low[None])[0]}
-figure = fxscope.plot.images(panels, signed=True, text=f"PSNR {psnr_before:.2f} dB before, {psnr_after:.2f} dB after")
+    panels = {
+        "r before": fxscope.transform(before, emit="residual")(low[None])[0],
+        "r after": residual(low[None])[0],
+    }
+figure = fxscope.plot.images(
+    panels, signed=True, text=f"PSNR {psnr_before:.2f} dB before, {psnr_after:.2f} dB after"
+)

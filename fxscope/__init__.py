@@ -1,14 +1,38 @@
 """fxscope: linear interpreters of convolutional networks, as a compiler pass over torch.fx."""
 
+from . import analysis, errors, models, plot, testing
+from ._version import __version__
+from .analysis.compare import compare
+from .analysis.storage import storage
+from .emit.pipeline import places, transform
 from .errors import FxscopeError
-from .policy import Policy
-from .rules import register_rule
 from .export import check_saved, save
+from .linop import interpret, local_row
+from .passes.policy import Policy
 from .render import draw, summary, to_networkx
-from .transform import places, transform
-from . import plot
-from .operator import compare, interpret, local_row, storage
-from .verify import verify
+from .rules import register_rule
+from .testing.network import verify
 
-from ._version import __version__ as __version__
-__all__ = ["FxscopeError", "Policy", "check_saved", "compare", "draw", "interpret", "local_row", "places", "plot", "register_rule", "save", "storage", "summary", "to_networkx", "transform", "verify"]
+__all__ = [
+    "FxscopeError",
+    "Policy",
+    "__version__",
+    "analysis",
+    "check_saved",
+    "compare",
+    "draw",
+    "errors",
+    "interpret",
+    "local_row",
+    "models",
+    "places",
+    "plot",
+    "register_rule",
+    "save",
+    "storage",
+    "summary",
+    "testing",
+    "to_networkx",
+    "transform",
+    "verify",
+]

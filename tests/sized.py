@@ -99,4 +99,15 @@ class EvenBatch(Convolution):
         return y * 3 if x.shape[0] % 2 == 0 else y
 
 
-SIZED = (PadsToEight, DividesByWidth, BranchesOnBatch, Windows, ReadsHeight, Positions, PoolsToFive, Doubles, Caught, EvenBatch)
+SIZED = (
+    PadsToEight,
+    DividesByWidth,
+    BranchesOnBatch,
+    Windows,
+    ReadsHeight,
+    Positions,
+    PoolsToFive,
+    Doubles,
+    Caught,
+    EvenBatch,
+)

@@ -151,10 +151,17 @@ def test_each_write(write, name, rng):
         agrees(model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor"))
 
 
-@pytest.mark.parametrize("name", ["mT", "moveaxis", "diagonal", "ravel", "type_as", "permute, contiguous", "chunk", "index"])
+@pytest.mark.parametrize(
+    "name", ["mT", "moveaxis", "diagonal", "ravel", "type_as", "permute, contiguous", "chunk", "index"]
+)
 def test_views_through_export(name, rng):
     model, x0, v = Through(VIEWS[name][0], doubled), photo(rng), photo(rng)
-    agrees(model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor", example_inputs=(x0,), frontend="export"))
+    agrees(
+        model,
+        x0,
+        v,
+        lambda form: fxscope.transform(model, form, policy="taylor", example_inputs=(x0,), frontend="export"),
+    )
 
 
 def test_a_graph_checks_the_layout_that_it_was_made_for(rng):
@@ -163,7 +170,12 @@ def test_a_graph_checks_the_layout_that_it_was_made_for(rng):
     assert laws.distance(model(other.clone()), model(x0.clone())) > 1e-3, "another function of another layout"
     with pytest.raises(AssertionError, match="contiguous"):
         fxscope.transform(model)(other, other)
-    agrees(model, other, photo(rng), lambda form: fxscope.transform(model, form, policy="taylor", example_inputs=(other,)))
+    agrees(
+        model,
+        other,
+        photo(rng),
+        lambda form: fxscope.transform(model, form, policy="taylor", example_inputs=(other,)),
+    )
     with pytest.raises(AssertionError, match="contiguous"):
         fxscope.transform(model, example_inputs=(other,))(x0, x0)
 
@@ -275,7 +287,9 @@ def test_each_statement(statement, given, rng):
         with pytest.raises(TraceFailure, match="example_inputs"):
             fxscope.transform(model)
         return
-    agrees(model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor", **example_of(x0, given)))
+    agrees(
+        model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor", **example_of(x0, given))
+    )
 
 
 class OnTheInput(nn.Module):

@@ -14,9 +14,20 @@ import torchvision
 from torch import nn
 
 import fxscope
-from fxscope import models, scenes
-from fxscope.analysis import copy_move, diagonal, energy_against_distance, fgsm, invariance, layer_contributions, pixel_votes, reach, residual_share
+from fxscope import models
+from fxscope.analysis import (
+    copy_move,
+    diagonal,
+    energy_against_distance,
+    fgsm,
+    invariance,
+    layer_contributions,
+    pixel_votes,
+    reach,
+    residual_share,
+)
 from fxscope.errors import FxscopeError, IllConditioned
+from fxscope.paper import datasets
 from fxscope.testing import randomize
 
 READINGS = ("weighted", "per-layer", "literal")
@@ -27,7 +38,15 @@ class Sequential(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2))
+        self.features = nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(4, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
         self.classifier = nn.Sequential(nn.Linear(24, 8), nn.ReLU(), nn.Linear(8, 5))
 
     def forward(self, x):
@@ -41,7 +60,7 @@ def small(seed=0, batch=1):
 
 
 def stand_in():
-    return models.build("digits_vgg_bn").double(), scenes.normalised(scenes.digits()[0][:1]).double()
+    return models.build("digits_vgg_bn").double(), datasets.normalised(datasets.digits()[0][:1]).double()
 
 
 def resnet18():
@@ -55,28 +74,55 @@ def test_sums(make):
     lin = fxscope.interpret(model, x0)
     labels = [1, 4]
     found = lin.pixel_discussion(labels, progress=False)
-    assert found.images.shape == (2, *x0.shape[1:]) and found.error < 1e-9 and 0 <= found.added
-    assert torch.allclose(found.images.flatten(1).sum(1), lin.y0[0, labels], atol=1e-9 * float(lin.y0.abs().max()))
+    assert found.images.shape == (2, *x0.shape[1:]) and found.error < 1e-9 and found.added >= 0
+    assert torch.allclose(
+        found.images.flatten(1).sum(1), lin.y0[0, labels], atol=1e-9 * float(lin.y0.abs().max())
+    )
     for reading in ("per-layer", "literal"):
         scaled = lin.pixel_discussion(labels, reading=reading, condition=1e9, progress=False)
         assert scaled.error < 1e-7 and scaled.condition >= 1
     parts = layer_contributions(model, x0, progress=False)
     assert parts.error < 1e-9 and float(parts.values.abs().sum()) > 0
-    assert json.loads(parts.to_json())["layers"][0] == "F x0" and json.loads(found.to_json())["reading"] == "weighted"
+    assert (
+        json.loads(parts.to_json())["layers"][0] == "F x0"
+        and json.loads(found.to_json())["reading"] == "weighted"
+    )
 
 
-CLASSIFIERS = {"alexnet": 64, "vgg11_bn": 32, "squeezenet1_1": 64, "densenet121": 32, "googlenet": 64, "mobilenet_v3_small": 64, "efficientnet_b0": 64, "shufflenet_v2_x1_0": 64, "convnext_tiny": 64, "vit_b_16": 224}
+CLASSIFIERS = {
+    "alexnet": 64,
+    "vgg11_bn": 32,
+    "squeezenet1_1": 64,
+    "densenet121": 32,
+    "googlenet": 64,
+    "mobilenet_v3_small": 64,
+    "efficientnet_b0": 64,
+    "shufflenet_v2_x1_0": 64,
+    "convnext_tiny": 64,
+    "vit_b_16": 224,
+}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_sums_of_torchvision_networks(name):
-    x0 = torch.randn(1, 3, CLASSIFIERS[name], CLASSIFIERS[name], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x0 = torch.randn(
+        1,
+        3,
+        CLASSIFIERS[name],
+        CLASSIFIERS[name],
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(0),
+    )
     options = {"init_weights": False} if name == "googlenet" else {}
     model = randomize(torchvision.models.get_model(name, weights=None, **options).double().eval(), x0)
     lin = fxscope.interpret(model, x0)
     found, parts = lin.pixel_discussion([3], progress=False), layer_contributions(model, x0, progress=False)
-    assert found.error < 1e-9 and parts.error < 1e-9 and residual_share({name: model}, [("x0", x0)], progress=False).models[0].error < 1e-9
+    assert (
+        found.error < 1e-9
+        and parts.error < 1e-9
+        and residual_share({name: model}, [("x0", x0)], progress=False).models[0].error < 1e-9
+    )
 
 
 def test_readings_against_dense_matrices():
@@ -86,7 +132,9 @@ def test_readings_against_dense_matrices():
     expected = dense_discussion(model, x0, 2)
     for reading in READINGS:
         got = lin.pixel_discussion(2, reading=reading, condition=1e12, progress=False).images[0]
-        assert torch.allclose(got, expected[reading], atol=1e-9 * float(expected[reading].abs().max())), reading
+        assert torch.allclose(got, expected[reading], atol=1e-9 * float(expected[reading].abs().max())), (
+            reading
+        )
 
 
 def dense_discussion(model, x0, label):
@@ -111,18 +159,29 @@ def dense_discussion(model, x0, label):
         return torch.autograd.functional.vjp(run, values[end + 1], seed)[1]
 
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    constants = {"conv1": [(0, 1, conv1.bias)], "conv2": [(3, 5, conv2.bias), (4, 5, norm.bias - norm.running_mean * scale)], "dense1": [(8, 9, dense1.bias)], "dense2": [(10, 10, dense2.bias)]}
+    constants = {
+        "conv1": [(0, 1, conv1.bias)],
+        "conv2": [(3, 5, conv2.bias), (4, 5, norm.bias - norm.running_mean * scale)],
+        "dense1": [(8, 9, dense1.bias)],
+        "dense2": [(10, 10, dense2.bias)],
+    }
     units = {1: values[1] > 0, 5: values[5] > 0, 9: values[9] > 0}
     base = (to_input(10, cotangent(10)) * x0[0]).detach()
     images, free, wanted = {}, {}, {}
     for name, each in constants.items():
         images[name] = free[name] = wanted[name] = 0
         for at, unit, bias in each:
-            full = torch.zeros_like(values[at + 1]) + bias.detach().reshape(1, -1, *[1] * (values[at + 1].dim() - 2))
+            full = torch.zeros_like(values[at + 1]) + bias.detach().reshape(
+                1, -1, *[1] * (values[at + 1].dim() - 2)
+            )
             share = full * cotangent(at)
             images[name] = images[name] + to_input(at, share)
             wanted[name] = wanted[name] + share.sum()
-            masked = full if unit == at else (full * (scale.detach().reshape(1, -1, 1, 1) if at == 3 else 1)) * units[unit]
+            masked = (
+                full
+                if unit == at
+                else (full * (scale.detach().reshape(1, -1, 1, 1) if at == 3 else 1)) * units[unit]
+            )
             free[name] = free[name] + to_input(unit, masked)
     score = values[-1][0, label]
     weighted = base + sum(p + p.abs() * (wanted[n] - p.sum()) / p.abs().sum() for n, p in images.items())
@@ -134,7 +193,9 @@ def dense_discussion(model, x0, label):
 def test_ill_conditioned_scaling_is_refused_with_the_number():
     model, x0 = small()
     with pytest.raises(IllConditioned, match=r"1/\d"):
-        fxscope.interpret(model, x0).pixel_discussion(0, reading="per-layer", condition=1.0001, progress=False)
+        fxscope.interpret(model, x0).pixel_discussion(
+            0, reading="per-layer", condition=1.0001, progress=False
+        )
     with pytest.raises(ValueError, match="weighted"):
         fxscope.interpret(model, x0).pixel_discussion(0, reading="mean")
 
@@ -149,7 +210,10 @@ def test_batches_of_images_and_chunks_of_labels():
         one = alone.pixel_discussion([0, 1, 2, 3, 4], progress=False)
         assert torch.allclose(one.images, together.images[:, b], atol=1e-10)
         assert torch.equal(votes.winners[b], one.images.sum(1).argmax(0))
-        assert torch.equal(votes.of(b).winners, votes.winners[b]) and votes.of(b).popularity == alone.pixel_votes(progress=False).popularity
+        assert (
+            torch.equal(votes.of(b).winners, votes.winners[b])
+            and votes.of(b).popularity == alone.pixel_votes(progress=False).popularity
+        )
 
 
 def test_votes():
@@ -157,7 +221,9 @@ def test_votes():
     votes = pixel_votes(fxscope.interpret(model, x0), progress=False)
     assert votes.error < 1e-9 and math.isclose(sum(votes.popularity.values()), 1.0)
     top = next(iter(votes.popularity))
-    assert torch.equal(votes.masked(x0[0], top), x0[0] * votes.mask(top)) and 0 < votes.entropy <= math.log2(5)
+    assert torch.equal(votes.masked(x0[0], top), x0[0] * votes.mask(top)) and 0 < votes.entropy <= math.log2(
+        5
+    )
     with pytest.raises(FxscopeError, match="election"):
         votes.mask(9)
     with pytest.raises(FxscopeError, match="labels="):
@@ -166,15 +232,22 @@ def test_votes():
 
 def test_batch_norm_with_its_layer_and_apart():
     model, x0 = small(batch=2)
-    together, apart = (layer_contributions(model, x0, batch_norm=b, progress=False) for b in ("with", "apart"))
+    together, apart = (
+        layer_contributions(model, x0, batch_norm=b, progress=False) for b in ("with", "apart")
+    )
     assert together.names == ("features.0", "features.3", "classifier.0", "classifier.2")
     assert apart.names == ("features.0", "features.3", "features.4", "classifier.0", "classifier.2")
-    assert torch.allclose(apart.values[:, 1] + apart.values[:, 2], together.values[:, 1]) and apart.error < 1e-9
+    assert (
+        torch.allclose(apart.values[:, 1] + apart.values[:, 2], together.values[:, 1]) and apart.error < 1e-9
+    )
 
 
 def test_residual_share_is_resumable_and_exact(tmp_path):
     model, _ = small()
-    images = [(str(i), torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(i))) for i in range(5)]
+    images = [
+        (str(i), torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(i)))
+        for i in range(5)
+    ]
     state = tmp_path / "state.json"
     first = residual_share({"net": model}, images[:3], state, batch=2, progress=False)
     read = []
@@ -184,9 +257,16 @@ def test_residual_share_is_resumable_and_exact(tmp_path):
             read.append(name)
             yield name, x0
 
-    whole, fresh = residual_share({"net": model}, rest(), state, batch=2, progress=False).models[0], residual_share({"net": model}, images, batch=3, progress=False).models[0]
+    whole, fresh = (
+        residual_share({"net": model}, rest(), state, batch=2, progress=False).models[0],
+        residual_share({"net": model}, images, batch=3, progress=False).models[0],
+    )
     assert len(first.models[0].shares) == 3 and len(whole.shares) == 5
-    assert math.isclose(whole.mean, fresh.mean, rel_tol=1e-12) and math.isclose(whole.std, fresh.std, rel_tol=1e-12) and whole.error < 1e-9
+    assert (
+        math.isclose(whole.mean, fresh.mean, rel_tol=1e-12)
+        and math.isclose(whole.std, fresh.std, rel_tol=1e-12)
+        and whole.error < 1e-9
+    )
     x0 = images[4][1]
     lin = fxscope.interpret(model, x0)
     k = int(lin.y0[0].argmax())
@@ -204,7 +284,11 @@ def test_fgsm_is_one_clipped_step_in_pixel_space():
     x0 = (pixels - 0.5) / 0.25
     found = fgsm(model, x0, epsilons=(0.01, 0.1), mean=0.5, std=0.25)
     moved = found.images * 0.25 + 0.5
-    assert float((moved[1] - pixels).abs().max()) <= 0.1 + 1e-12 and float(moved.min()) >= 0 and float(moved.max()) <= 1
+    assert (
+        float((moved[1] - pixels).abs().max()) <= 0.1 + 1e-12
+        and float(moved.min()) >= 0
+        and float(moved.max()) <= 1
+    )
     loss = [torch.nn.functional.cross_entropy(model(x), found.before) for x in (x0, found.images[0])]
     assert loss[1] > loss[0] and found.success.shape == (2,)
     with pytest.raises(FxscopeError, match="pixels"):
@@ -217,8 +301,12 @@ def test_bicubic_is_invariant_and_local():
     columns = lin.F.columns([(0, y, x) for y, x in places], progress=False)
     alike = invariance(columns, [(4 * y, 4 * x) for y, x in places], 10)
     assert alike.spread < 1e-12 and alike.filters.shape == (3, 3, 21, 21)
-    energy = energy_against_distance(lin.F.rows([(0, 4 * y + 2, 4 * x + 2) for y, x in places], progress=False), places)
-    assert energy.radius(0.9) <= 1 and energy.radius(0.999) <= 2 and math.isclose(float(energy.share[-1]), 1.0)
+    energy = energy_against_distance(
+        lin.F.rows([(0, 4 * y + 2, 4 * x + 2) for y, x in places], progress=False), places
+    )
+    assert (
+        energy.radius(0.9) <= 1 and energy.radius(0.999) <= 2 and math.isclose(float(energy.share[-1]), 1.0)
+    )
 
 
 def test_the_source_of_a_row_that_is_known():
@@ -231,7 +319,9 @@ def test_the_source_of_a_row_that_is_known():
 
 def test_instance_norm_reaches_beyond_its_convolutions_only_where_the_mean_is_linear():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)).double()
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1)
+    ).double()
     found = reach(model, torch.randn(1, 3, 24, 24, dtype=torch.float64), (0, 12, 12), bound=2)
     assert found.furthest["stats"] == 2 and found.furthest["scale"] > 2 and found.furthest["taylor"] > 2
     assert found.beyond["stats"] == 0 and found.beyond["scale"] > 0 and max(found.error.values()) < 1e-9
@@ -254,17 +344,28 @@ def test_held_out_accuracy_of_the_shipped_files(name, scripts):
 
 
 def test_held_out_psnr_of_the_shipped_edsr(scripts):
-    found, said = scripts("train_edsr").gains(models.build("edsr_small4x")), models.provenance("edsr_small4x")["held_out"]
+    found, said = (
+        scripts("train_edsr").gains(models.build("edsr_small4x")),
+        models.provenance("edsr_small4x")["held_out"],
+    )
     gains = [found["psnr"][k] - found["psnr_bicubic"][k] for k in said["psnr"]]
     assert sum(gains) / len(gains) >= 0.5 and min(gains) > 0
     assert all(abs(found[kind][k] - v) < 0.01 for kind in said for k, v in said[kind].items())
 
 
-@pytest.mark.parametrize("name, figures", [("facades_resnet", "facade_figures"), ("painter_resnet", "painter_figures")])
+@pytest.mark.parametrize(
+    "name, figures", [("facades_resnet", "facade_figures"), ("painter_resnet", "painter_figures")]
+)
 def test_held_out_figures_of_the_shipped_generators(name, figures, scripts):
-    found, said = getattr(scripts("train_generators"), figures)(models.build(name)), models.provenance(name)["held_out"]
+    found, said = (
+        getattr(scripts("train_generators"), figures)(models.build(name)),
+        models.provenance(name)["held_out"],
+    )
     if name == "facades_resnet":
-        assert abs(found["pixel_accuracy"] - said["pixel_accuracy"]) < 1e-3 and found["pixel_accuracy"] > 0.95 > found["commonest_class"]
+        assert (
+            abs(found["pixel_accuracy"] - said["pixel_accuracy"]) < 1e-3
+            and found["pixel_accuracy"] > 0.95 > found["commonest_class"]
+        )
     else:
         assert all(abs(found[kind][k] - v) < 0.05 for kind in said for k, v in said[kind].items())
         assert all(found["psnr"][k] > found["psnr_photograph"][k] for k in said["psnr"])
@@ -272,16 +373,26 @@ def test_held_out_figures_of_the_shipped_generators(name, figures, scripts):
 
 def test_shipped_weights_are_small_and_say_where_they_come_from():
     files = list(models.DATA.glob("*.safetensors"))
-    assert {f.stem for f in files} == set(models.STAND_INS) and sum(f.stat().st_size for f in files) <= 4 << 20
+    assert {f.stem for f in files} == set(models.STAND_INS) and sum(
+        f.stat().st_size for f in files
+    ) <= 4 << 20
     for name in models.STAND_INS:
         said = models.provenance(name)
-        assert {"network", "script", "data", "seed", "steps"} <= set(said) and (Path(__file__).parents[1] / said["script"]).exists()
+        assert {"network", "script", "data", "seed", "steps"} <= set(said) and (
+            Path(__file__).parents[1] / said["script"]
+        ).exists()
 
 
 def test_figures_of_every_record():
     model, x0 = small(batch=2)
     lin = fxscope.interpret(model, x0[:1])
     images = (x0 - x0.min()) / (x0.max() - x0.min())
-    records = [lin.pixel_discussion([0, 1], progress=False), lin.pixel_votes(progress=False), layer_contributions(model, x0, progress=False), fgsm(model, images), residual_share(model, [("a", x0[:1]), ("b", x0[1:])], progress=False)]
+    records = [
+        lin.pixel_discussion([0, 1], progress=False),
+        lin.pixel_votes(progress=False),
+        layer_contributions(model, x0, progress=False),
+        fgsm(model, images),
+        residual_share(model, [("a", x0[:1]), ("b", x0[1:])], progress=False),
+    ]
     for record in records:
         assert record.plot().axes and "<table>" in record._repr_html_() and json.loads(record.to_json())

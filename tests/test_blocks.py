@@ -49,7 +49,14 @@ class GPT2(Block):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.ln1, self.ln2, self.qkv, self.out, self.up, self.down = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 32), nn.Linear(32, 8)
+        self.ln1, self.ln2, self.qkv, self.out, self.up, self.down = (
+            nn.LayerNorm(8),
+            nn.LayerNorm(8),
+            nn.Linear(8, 24),
+            nn.Linear(8, 8),
+            nn.Linear(8, 32),
+            nn.Linear(32, 8),
+        )
 
     def forward(self, x):
         q, k, v = (heads(t, 2) for t in self.qkv(self.norm(self.ln1, x)).chunk(3, -1))
@@ -69,7 +76,12 @@ class Llama(Block):
         super().__init__(**options)
         self.gated = gated
         self.n1, self.n2 = nn.Parameter(torch.rand(8) + 0.5), nn.Parameter(torch.rand(8) + 0.5)
-        self.q, self.k, self.v, self.o = nn.Linear(8, 8, bias=False), nn.Linear(8, 4, bias=False), nn.Linear(8, 4, bias=False), nn.Linear(8, 8, bias=False)
+        self.q, self.k, self.v, self.o = (
+            nn.Linear(8, 8, bias=False),
+            nn.Linear(8, 4, bias=False),
+            nn.Linear(8, 4, bias=False),
+            nn.Linear(8, 8, bias=False),
+        )
         self.gate, self.up, self.down = nn.Linear(8, 12, bias=False), nn.Linear(8, 12), nn.Linear(12, 8)
 
     def rms(self, x, weight):
@@ -85,7 +97,11 @@ class Llama(Block):
         n = self.rms(x, self.n1)
         q, k, v = heads(self.q(n), 2), heads(self.k(n), 1), heads(self.v(n), 1)
         causal = torch.full((5, 5), -math.inf, dtype=x.dtype).triu(1)
-        x = x + self.o(self.attend(self.turn(q), self.turn(k).repeat_interleave(2, 1), v.repeat_interleave(2, 1), causal).transpose(1, 2).flatten(2))
+        x = x + self.o(
+            self.attend(self.turn(q), self.turn(k).repeat_interleave(2, 1), v.repeat_interleave(2, 1), causal)
+            .transpose(1, 2)
+            .flatten(2)
+        )
         n = self.rms(x, self.n2)
         g, u = self.gate(n), self.up(n)
         s = g * self.stop(torch.sigmoid(g)) if self.stop is not kept else F.silu(g)
@@ -101,7 +117,12 @@ class ViT(Block):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.ln1, self.ln2, self.up, self.down = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.ln1, self.ln2, self.up, self.down = (
+            nn.LayerNorm(8),
+            nn.LayerNorm(8),
+            nn.Linear(8, 16),
+            nn.Linear(16, 8),
+        )
         self.q, self.k, self.v = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
 
     def forward(self, x):
@@ -132,7 +153,13 @@ class NAFNet(Block):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.ln, self.expand, self.depth, self.sca, self.last = nn.LayerNorm(4), nn.Conv2d(4, 8, 1), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 1)
+        self.ln, self.expand, self.depth, self.sca, self.last = (
+            nn.LayerNorm(4),
+            nn.Conv2d(4, 8, 1),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.Conv2d(4, 4, 1),
+            nn.Conv2d(4, 4, 1),
+        )
 
     def forward(self, x):
         n = self.norm(self.ln, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -148,12 +175,23 @@ class Swin(Block):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.ln1, self.ln2, self.qkv, self.out, self.up, self.down = nn.LayerNorm(8), nn.LayerNorm(8), nn.Linear(8, 24), nn.Linear(8, 8), nn.Linear(8, 16), nn.Linear(16, 8)
+        self.ln1, self.ln2, self.qkv, self.out, self.up, self.down = (
+            nn.LayerNorm(8),
+            nn.LayerNorm(8),
+            nn.Linear(8, 24),
+            nn.Linear(8, 8),
+            nn.Linear(8, 16),
+            nn.Linear(16, 8),
+        )
         self.bias = nn.Parameter(torch.randn(2, 4, 4))
 
     def windows(self, x):
         b, h, w, c = x.shape
-        return x.view(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(b * (h // 2) * (w // 2), 4, c)
+        return (
+            x.view(b, h // 2, 2, w // 2, 2, c)
+            .permute(0, 1, 3, 2, 4, 5)
+            .reshape(b * (h // 2) * (w // 2), 4, c)
+        )
 
     def forward(self, x):
         b, h, w, c = x.shape
@@ -178,7 +216,9 @@ class LSTMGate(Block):
     def forward(self, x):
         i, f, g, o = self.all(x).chunk(4, -1)
         if self.stop is kept:
-            return torch.sigmoid(o) * torch.tanh(torch.sigmoid(f) * self.state + torch.sigmoid(i) * torch.tanh(g))
+            return torch.sigmoid(o) * torch.tanh(
+                torch.sigmoid(f) * self.state + torch.sigmoid(i) * torch.tanh(g)
+            )
         factor = lambda t: t * (torch.tanh(t) / t).detach()  # noqa: E731
         forget = f * ((torch.sigmoid(f) - 0.5) / f).detach() + 0.5
         return torch.sigmoid(o).detach() * factor(forget * self.state + torch.sigmoid(i).detach() * factor(g))
@@ -208,7 +248,9 @@ def test_blocks_under_freeze(kind):
     check(model, twin_of(model), "freeze")
 
 
-@pytest.mark.parametrize("kind, options", [(GPT2, {"linear_mean": True}), (Llama, {"gated": "gate"}), (ViT, {"linear_mean": True})])
+@pytest.mark.parametrize(
+    "kind, options", [(GPT2, {"linear_mean": True}), (Llama, {"gated": "gate"}), (ViT, {"linear_mean": True})]
+)
 def test_blocks_under_detach(kind, options):
     torch.manual_seed(0)
     model = kind().double()

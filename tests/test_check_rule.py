@@ -3,26 +3,26 @@ of itself."""
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+import zoo.verified
 from torch import nn
 
 import fxscope
-import zoo.verified
 from fxscope.rules import registry
 from fxscope.rules.declare import Sample, mask
 from fxscope.testing import check_rule, laws, randomize
+from fxscope.testing.network import Report
 from fxscope.twins import Gate
 
-Report = importlib.import_module("fxscope.verify").Report  # the function stands in front of its module
-
 SAMPLED = [rule for rule in list(registry().rules.values()) if rule.samples]
-SOME = {name for name in sorted(rule.name for rule in SAMPLED)[::12]} | {r.name for r in SAMPLED if r.verb == "product"}
+SOME = {name for name in sorted(rule.name for rule in SAMPLED)[::12]} | {
+    r.name for r in SAMPLED if r.verb == "product"
+}
 D = torch.float64
 
 
@@ -82,13 +82,17 @@ def _slope_of_one(x, *, y):
     return Gate(factor=torch.ones_like(x), offset=y - x)
 
 
-@pytest.mark.parametrize("freeze, law", [(_slope_of_one, 6), (lambda x, *, y: Gate(factor=torch.zeros_like(x), offset=y + 1), 2)])
+@pytest.mark.parametrize(
+    "freeze, law", [(_slope_of_one, 6), (lambda x, *, y: Gate(factor=torch.zeros_like(x), offset=y + 1), 2)]
+)
 def test_other_mistakes_of_a_rule_fail(own, freeze, law):
     with pytest.raises(AssertionError, match=f"law {law} is broken"):
         check_rule(own("tanh_by_mistake", tanh_like, freeze))
 
 
-@pytest.mark.parametrize("case", [c for c in zoo.CASES if c.name.startswith("verified.")], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [c for c in zoo.CASES if c.name.startswith("verified.")], ids=lambda c: c.name
+)
 def test_operators_without_a_derivative_of_torch_are_not_called_broken(case):
     model, args = case.build(), case.inputs(torch.Generator().manual_seed(0))
     report = fxscope.verify(randomize(model, *args), *args)
@@ -127,19 +131,32 @@ def _law_6(rule, operator):
 
 def test_differences_of_values_tell_a_wrong_derivative(own):
     """The operator has no derivative of torch; eq. 3 and the transpose hold, and the slope is wrong."""
-    wrong = own("cubed", torch.ops.checks.cubed.default, lambda x, *, y: Gate(factor=x * x, offset=torch.zeros_like(x)))
+    wrong = own(
+        "cubed",
+        torch.ops.checks.cubed.default,
+        lambda x, *, y: Gate(factor=x * x, offset=torch.zeros_like(x)),
+    )
     report, law = _law_6(wrong, torch.ops.checks.cubed.default)
     assert report.broken == ("law 6",) and "limit of differences" in law.statement
     _forget(wrong)
-    right = own("cubed", torch.ops.checks.cubed.default, lambda x, *, y: Gate(factor=3 * x * x, offset=-2 * y))
+    right = own(
+        "cubed", torch.ops.checks.cubed.default, lambda x, *, y: Gate(factor=3 * x * x, offset=-2 * y)
+    )
     report, law = _law_6(right, torch.ops.checks.cubed.default)
     assert report.ok and 0 < law.error < 1e-6
 
 
 def test_what_cannot_be_checked_says_why(own):
-    rule = own("rough", torch.ops.checks.rough.default, lambda x, *, y: Gate(factor=torch.ones_like(x), offset=y - x))
+    rule = own(
+        "rough", torch.ops.checks.rough.default, lambda x, *, y: Gate(factor=torch.ones_like(x), offset=y - x)
+    )
     report, law = _law_6(rule, torch.ops.checks.rough.default)
-    assert "do not settle" in law.skipped and report.ok and "not checked" in str(report) and "not checked" in report._repr_html_()
+    assert (
+        "do not settle" in law.skipped
+        and report.ok
+        and "not checked" in str(report)
+        and "not checked" in report._repr_html_()
+    )
     assert all(math.isnan(law.error) for law in report.laws if law.skipped)
     assert all(law["error"] is None for law in json.loads(report.to_json())["laws"] if law["skipped"])
 
@@ -157,10 +174,13 @@ class Trained(nn.Module):
 @pytest.mark.parametrize("p", [0.0, 0.5])
 def test_train_mode_and_draws_are_verified_as_they_are(p):
     """A draw of its own in every product of memory="recompute" is told by law 13, and by no other."""
-    model, x0 = Trained(p).double().train(), torch.randn(3, 3, 6, 6, dtype=D, generator=torch.Generator().manual_seed(0))
+    model, x0 = (
+        Trained(p).double().train(),
+        torch.randn(3, 3, 6, 6, dtype=D, generator=torch.Generator().manual_seed(0)),
+    )
     state, before = torch.random.get_rng_state(), {k: v.clone() for k, v in model.state_dict().items()}
     report = fxscope.verify(model, x0)
-    assert report.ok or p and report.broken == ("law 13 memory",), report
+    assert report.ok or (p and report.broken == ("law 13 memory",)), report
     assert torch.equal(torch.random.get_rng_state(), state) and model.training
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
@@ -178,7 +198,9 @@ class Heads(nn.Module):
 
 
 def test_a_constant_output_beside_others():
-    report = fxscope.verify(Heads().double(), torch.randn(2, 6, dtype=D, generator=torch.Generator().manual_seed(0)))
+    report = fxscope.verify(
+        Heads().double(), torch.randn(2, 6, dtype=D, generator=torch.Generator().manual_seed(0))
+    )
     assert report.ok, report
 
 
@@ -193,9 +215,18 @@ class Two(nn.Module):
 
 def test_several_arguments_and_taps():
     rng = torch.Generator().manual_seed(0)
-    x0, other = torch.randn(2, 3, 6, 6, generator=rng, dtype=D), torch.randn(2, 4, 6, 6, generator=rng, dtype=D)
+    x0, other = (
+        torch.randn(2, 3, 6, 6, generator=rng, dtype=D),
+        torch.randn(2, 4, 6, 6, generator=rng, dtype=D),
+    )
     model = randomize(Two().double(), x0, other=other)
-    for options in ({}, {"inputs": "a"}, {"inputs": ["x", "other"]}, {"outputs": "a"}, {"inputs": "a", "outputs": "b"}):
+    for options in (
+        {},
+        {"inputs": "a"},
+        {"inputs": ["x", "other"]},
+        {"outputs": "a"},
+        {"inputs": "a", "outputs": "b"},
+    ):
         report = fxscope.verify(model, x0, other=other, **options)
         assert report.ok, report
 
@@ -210,6 +241,8 @@ def test_no_number_is_an_error():
 
 
 def test_a_report_of_nothing_is_not_ok():
-    said = tuple(laws.Law(f"law {n}", "", nan, 1e-9, "does not apply") for n, nan in ((2, math.nan), (3, math.nan)))
+    said = tuple(
+        laws.Law(f"law {n}", "", nan, 1e-9, "does not apply") for n, nan in ((2, math.nan), (3, math.nan))
+    )
     report = Report("Net", (1, 3), "float64", "freeze", 0.0, said)
     assert not report.ok and "no law about F" in str(report)

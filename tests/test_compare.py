@@ -20,7 +20,15 @@ def nets(rng):
     x0 = torch.randn(1, 3, 12, 12, generator=rng, dtype=D)
 
     def make(activation):
-        return randomize(nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.InstanceNorm2d(6, affine=True), activation, nn.Conv2d(6, 2, 3, padding=1)).double(), x0)
+        return randomize(
+            nn.Sequential(
+                nn.Conv2d(3, 6, 3, padding=1),
+                nn.InstanceNorm2d(6, affine=True),
+                activation,
+                nn.Conv2d(6, 2, 3, padding=1),
+            ).double(),
+            x0,
+        )
 
     return x0, make(nn.ReLU()), make(nn.GELU())
 
@@ -37,7 +45,9 @@ def test_readings_of_one_model(nets):
         within = reading.row[:, 3:8, 4:9].square().sum() / reading.row.square().sum()
         assert reading.energy[2] == pytest.approx(within.item())
     assert found.limit == max(r.row.abs().max().item() for r in found.readings)
-    assert found["freeze"].energy[2] == pytest.approx(1) and found["detach"].energy[2] < 1, "with its mean linear an instance norm reaches everywhere"
+    assert found["freeze"].energy[2] == pytest.approx(1) and found["detach"].energy[2] < 1, (
+        "with its mean linear an instance norm reaches everywhere"
+    )
     assert found["taylor"].gap < found["freeze"].gap
 
 
@@ -45,7 +55,10 @@ def test_several_models_and_the_record(nets):
     x0, relu, gelu = nets
     found = fxscope.compare(x0, {"relu": relu, "gelu": (gelu, {"instance_norm": "scale"})}, at=(0, 2, 2))
     data = json.loads(found.to_json())
-    assert data["readings"][1]["policy"] == "freeze, instance_norm: scale" and data["readings"][0]["row_norm"] > 0
+    assert (
+        data["readings"][1]["policy"] == "freeze, instance_norm: scale"
+        and data["readings"][0]["row_norm"] > 0
+    )
     assert "gelu" in str(found) and "<table>" in found._repr_html_()
     figure = found.plot("at (0, 2, 2)")
     assert len(figure.axes) == 4

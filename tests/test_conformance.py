@@ -38,7 +38,10 @@ class Odd(nn.Module):
         return torch.softmax(y, -1) if self.kind == "path" else torch.relu(y)
 
 
-@pytest.mark.parametrize("kind, status", [("operator", "UNSUPPORTED_OP"), ("data", "DATA_DEPENDENT"), ("path", "NO_LINEAR_PATH"), ("good", "ok")])
+@pytest.mark.parametrize(
+    "kind, status",
+    [("operator", "UNSUPPORTED_OP"), ("data", "DATA_DEPENDENT"), ("path", "NO_LINEAR_PATH"), ("good", "ok")],
+)
 def test_reason_codes(kind, status):
     line = measure(lambda: (Odd(kind), (torch.randn(2, 3, 4),)))
     assert line["status"].startswith(status), line
@@ -77,19 +80,44 @@ def test_lines_are_kept_and_the_table_is_written(suite, tmp_path, capsys):
     path.write_text(path.read_text().replace('"seconds"', '"kept": 1, "seconds"'))
     assert command.main(["--suite", suite, "--json", str(path), "--limit", "15"]) == 1
     lines = [json.loads(text) for text in path.read_text().splitlines()]
-    assert [line["status"] for line in lines] == ["ok", "NO_LINEAR_PATH", "ERROR", "TIME_LIMIT"] and lines[0]["kept"] == 1
-    assert lines[0]["peak_mb"] > 100 and lines[2]["reason"] == "its process ended with code 3" and lines[3]["seconds"] == 15
+    assert [line["status"] for line in lines] == ["ok", "NO_LINEAR_PATH", "ERROR", "TIME_LIMIT"] and lines[0][
+        "kept"
+    ] == 1
+    assert (
+        lines[0]["peak_mb"] > 100
+        and lines[2]["reason"] == "its process ended with code 3"
+        and lines[3]["seconds"] == 15
+    )
     assert not alive(int((tmp_path / "started").read_text())), "a network that takes too long is ended"
     assert "[2/4] pathless" in capsys.readouterr().out
     table = write_docs(path.parent).read_text()
     assert "own: 1 of 4" in table and "| pathless | NO_LINEAR_PATH |" in table
-    assert command.main(["--suite", suite, "--only", "three"]) == 2 and command.main(["--suite", "nothing"]) == 2
+    assert (
+        command.main(["--suite", suite, "--only", "three"]) == 2 and command.main(["--suite", "nothing"]) == 2
+    )
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_keeps_its_lines_and_leaves_no_process(sent, suite, tmp_path):
     path, started = tmp_path / "own.jsonl", tmp_path / "started"
-    run = subprocess.Popen([sys.executable, "-m", "fxscope.testing.conformance", "--suite", suite, "--only", "good", "--only", "hanging", "--json", str(path)], stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    run = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "fxscope.testing.conformance",
+            "--suite",
+            suite,
+            "--only",
+            "good",
+            "--only",
+            "hanging",
+            "--json",
+            str(path),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heard,
+    )
     while not (started.exists() and started.read_text()):
         assert run.poll() is None
         time.sleep(0.1)
@@ -119,7 +147,11 @@ def alive(process: int) -> bool:
 
 def test_suites_name_what_the_table_promises():
     table = members("torchvision")
-    assert len(table) >= 80 + 6 + 8 + 12 and {"raft_small", "mvit_v2_s", "fasterrcnn_resnet50_fpn: backbone"} <= set(table)
+    assert len(table) >= 80 + 6 + 8 + 12 and {
+        "raft_small",
+        "mvit_v2_s",
+        "fasterrcnn_resnet50_fpn: backbone",
+    } <= set(table)
     assert len(members("transformers")) == 11
 
 
@@ -132,7 +164,9 @@ def test_every_failure_has_a_reason_code_and_is_named_among_the_limitations(path
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     for line in lines:
         code = line["status"].split()[0]
-        assert code == "ok" or code in CODES and re.search(rf"`{re.escape(line['name'])}`[^`]*{code}", limitations), line["name"]
+        assert code == "ok" or (
+            code in CODES and re.search(rf"`{re.escape(line['name'])}`[^`]*{code}", limitations)
+        ), line["name"]
     assert sum(line["status"] == "ok" for line in lines) >= 0.95 * len(lines)
 
 
@@ -144,10 +178,17 @@ def test_the_page_is_what_the_lines_say(tmp_path):
 def _with_noise_map(library: str):
     """A DRUNet, its inputs, and the places of those: an image and the map of its noise, which spandrel's takes as a fourth channel."""
     rng = torch.Generator().manual_seed(0)
-    image, noise = torch.randn(2, 3, 32, 32, generator=rng, dtype=torch.float64), torch.rand(2, 1, 32, 32, generator=rng, dtype=torch.float64)
+    image, noise = (
+        torch.randn(2, 3, 32, 32, generator=rng, dtype=torch.float64),
+        torch.rand(2, 1, 32, 32, generator=rng, dtype=torch.float64),
+    )
     sizes = {"nc": [8, 16, 16, 16], "nb": 1}
     if library == "deepinv":
-        return importlib.import_module("deepinv").models.DRUNet(pretrained=None, **sizes), (image, noise), ["x", "sigma"]
+        return (
+            importlib.import_module("deepinv").models.DRUNet(pretrained=None, **sizes),
+            (image, noise),
+            ["x", "sigma"],
+        )
     architecture = importlib.import_module("spandrel.architectures.DRUNet.__arch.network_unet")
     return architecture.DRUNet(in_nc=4, out_nc=3, **sizes), (torch.cat([image, noise], 1),), ["x0"]
 
@@ -166,6 +207,8 @@ def test_a_bias_free_network_has_no_residual_in_image_and_noise_map(library):
     assert laws.distance((lin.F @ (probes if len(places) > 1 else probes[0]))[0], expected) < 1e-12
     rows = lin.F.row((1, 5, 6))
     rows = rows if isinstance(rows, tuple) else (rows,)
-    assert torch.allclose(sum((r * v).flatten(1).sum(1) for r, v in zip(rows, given)), expected[:, 1, 5, 6], rtol=1e-10)
+    assert torch.allclose(
+        sum((r * v).flatten(1).sum(1) for r, v in zip(rows, given)), expected[:, 1, 5, 6], rtol=1e-10
+    )
     if len(places) > 1:
         assert fxscope.interpret(model, *given).residual.abs().max() > 1e-3

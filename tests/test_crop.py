@@ -19,19 +19,37 @@ class Strided(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.norm, self.down = nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, stride=2, padding=1)
-        self.up, self.out = nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1), nn.Conv2d(8, 2, 3, padding=1, padding_mode="reflect")
+        self.a, self.norm, self.down = (
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 3, stride=2, padding=1),
+        )
+        self.up, self.out = (
+            nn.ConvTranspose2d(4, 4, 4, stride=2, padding=1),
+            nn.Conv2d(8, 2, 3, padding=1, padding_mode="reflect"),
+        )
 
     def forward(self, x):
         a = torch.relu(self.norm(self.a(x)))
         b = nn.functional.max_pool2d(nn.functional.silu(self.down(a)), 3, 2, 1)
-        return self.out(torch.cat([a, nn.functional.interpolate(torch.relu(self.up(b)), scale_factor=2.0, mode="bilinear")], 1))
+        return self.out(
+            torch.cat(
+                [a, nn.functional.interpolate(torch.relu(self.up(b)), scale_factor=2.0, mode="bilinear")], 1
+            )
+        )
 
 
-NETWORKS = {"pixelshuffle": (models.PixelShuffleNet, (1, 24, 30)), "strided": (Strided, (2, 64, 80)), "dncnn": (models.dncnn, (1, 50, 44)), "edsr": (models.edsr_baseline, (3, 40, 44))}
+NETWORKS = {
+    "pixelshuffle": (models.PixelShuffleNet, (1, 24, 30)),
+    "strided": (Strided, (2, 64, 80)),
+    "dncnn": (models.dncnn, (1, 50, 44)),
+    "edsr": (models.edsr_baseline, (3, 40, 44)),
+}
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.full] if n == "edsr" else []) for n in NETWORKS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.full] if n == "edsr" else []) for n in NETWORKS]
+)
 def test_rows_of_crops(name):
     torch.manual_seed(0)
     make, shape = NETWORKS[name]
@@ -43,14 +61,19 @@ def test_rows_of_crops(name):
         row, got = lin.F.row(place), fxscope.local_row(model, x0, place)
         inside = row[got.box]
         assert (inside - got.values).abs().max() < 1e-12 and inside.count_nonzero() == row.count_nonzero()
-        assert abs(got.y0 - lin.y0[0][place].item()) < 1e-12 and abs(got.r - lin.residual[0][place].item()) < 1e-12
+        assert (
+            abs(got.y0 - lin.y0[0][place].item()) < 1e-12
+            and abs(got.r - lin.residual[0][place].item()) < 1e-12
+        )
     assert got.values.numel() < x0.numel()
 
 
 def test_a_photograph_of_twenty_million_pixels():
     x0 = torch.rand(1, 1, 4000, 5000, generator=torch.Generator().manual_seed(0))
     got = fxscope.local_row(models.pixelshuffle4x(), x0, (0, 8000, 9000))
-    assert got.values.shape == (1, 11, 11) and abs((got.values * x0[0][got.box]).sum() + got.r - got.y0) < 1e-5
+    assert (
+        got.values.shape == (1, 11, 11) and abs((got.values * x0[0][got.box]).sum() + got.r - got.y0) < 1e-5
+    )
 
 
 class Halved(nn.Module):
@@ -76,11 +99,18 @@ def test_what_depends_on_the_size_of_the_image_is_refused(how, dtype):
     torch.manual_seed(0)
     x0 = torch.rand(1, 1, 32, 32, dtype=dtype)
     model = randomize(Halved(SIZED[how]).to(dtype).eval(), x0)
-    with pytest.raises(NotLocal, match=r"interpolate at interpolate \(test_crop.py.*it depends on the image's size"):
+    with pytest.raises(
+        NotLocal, match=r"interpolate at interpolate \(test_crop.py.*it depends on the image's size"
+    ):
         fxscope.local_row(model, x0, (0, 7, 8))
 
 
-GRIDS = {"step": lambda x: x[..., ::2, ::2], "cut": lambda x: x[..., 1::2, :-3], "three": lambda x: x[:, :, 2::3, 1:-1:3], "one": lambda x: x[..., 4:, :9]}
+GRIDS = {
+    "step": lambda x: x[..., ::2, ::2],
+    "cut": lambda x: x[..., 1::2, :-3],
+    "three": lambda x: x[:, :, 2::3, 1:-1:3],
+    "one": lambda x: x[..., 4:, :9],
+}
 
 
 @pytest.mark.parametrize("how", GRIDS)
@@ -91,7 +121,9 @@ def test_grids_of_slices(how):
     lin = fxscope.interpret(model, x0)
     for place in ((0, 0, 0), (0, 7, 8), (0, -1, -1), (0, 2, 5)):
         got, row = fxscope.local_row(model, x0, place), lin.F.row(place)
-        assert (row[got.box] - got.values).abs().max() < 1e-12 and got.values.count_nonzero() == row.count_nonzero()
+        assert (
+            row[got.box] - got.values
+        ).abs().max() < 1e-12 and got.values.count_nonzero() == row.count_nonzero()
 
 
 def test_the_model_runs_under_autocast_after_its_shapes_were_read():

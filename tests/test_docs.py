@@ -20,7 +20,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
 FENCE = re.compile(r"^```(\{run\}|python)\n(.*?)^```$", re.S | re.M)
-PAGES = sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"_build", "cards", "gallery"} & set(p.relative_to(ROOT).parts) and FENCE.search(p.read_text()))
+PAGES = sorted(
+    p
+    for p in (ROOT / "docs").rglob("*.md")
+    if not {"_build", "cards", "gallery"} & set(p.relative_to(ROOT).parts) and FENCE.search(p.read_text())
+)
 OWN_TEST = {"svd.md", "tour.md", "conformance.md", "add-a-rule.md"}  # pages that a test of their own runs
 PAGES = [p for p in PAGES if p.name not in OWN_TEST]
 SLOW_PAGES = {"reading.md", "export.md", "contributions.md"}
@@ -88,7 +92,10 @@ def _residual_shrinks(found):
 
 
 def _captum_agrees(found):
-    assert torch.allclose(found["attributions"], found["theirs"], atol=1e-6) and float(found["delta"].abs().max()) < 1e-5
+    assert (
+        torch.allclose(found["attributions"], found["theirs"], atol=1e-6)
+        and float(found["delta"].abs().max()) < 1e-5
+    )
 
 
 def _inverted(found):
@@ -100,8 +107,13 @@ def _copies(found):
 
 
 def _localised(found):
-    area = {name: sum(s.participation for s in triplets.shapes()) / len(triplets) for name, triplets in found["found"].items()}
-    assert area["network"] < 0.1 < 0.25 < area["bicubic"] and all((t.errors <= 2e-3 * t.s).all() for t in found["found"].values())
+    area = {
+        name: sum(s.participation for s in triplets.shapes()) / len(triplets)
+        for name, triplets in found["found"].items()
+    }
+    assert area["network"] < 0.1 < 0.25 < area["bicubic"] and all(
+        (t.errors <= 2e-3 * t.s).all() for t in found["found"].values()
+    )
 
 
 def _votes_on_ink(found):
@@ -109,12 +121,22 @@ def _votes_on_ink(found):
 
 
 def _patterns(found):
-    assert len(found["patterns"]) == 2 and abs(found["linear"] + found["r"] - found["score"]) < 1e-4 and found["right"].double().mean() > 0.85
+    assert (
+        len(found["patterns"]) == 2
+        and abs(found["linear"] + found["r"] - found["score"]) < 1e-4
+        and found["right"].double().mean() > 0.85
+    )
 
 
 CHECKS = {
-    "plot_train_through_residual": _residual_shrinks, "plot_captum": _captum_agrees, "plot_pylops": _inverted, "plot_deepinv": _inverted, "plot_copy_move": _copies,
-    "plot_svd": _localised, "plot_pixel_votes": _votes_on_ink, "plot_vit_attention": _patterns,
+    "plot_train_through_residual": _residual_shrinks,
+    "plot_captum": _captum_agrees,
+    "plot_pylops": _inverted,
+    "plot_deepinv": _inverted,
+    "plot_copy_move": _copies,
+    "plot_svd": _localised,
+    "plot_pixel_votes": _votes_on_ink,
+    "plot_vit_attention": _patterns,
 }
 
 
@@ -125,7 +147,14 @@ def test_every_example_is_described():
 
 
 def modules():
-    return [fxscope, *(importlib.import_module(m.name) for m in pkgutil.walk_packages(fxscope.__path__, "fxscope.") if not m.name.startswith(("fxscope.cli", "fxscope.viewer")))]
+    return [
+        fxscope,
+        *(
+            importlib.import_module(m.name)
+            for m in pkgutil.walk_packages(fxscope.__path__, "fxscope.")
+            if not m.name.startswith(("fxscope.cli", "fxscope.viewer"))
+        ),
+    ]
 
 
 def test_docstrings_run():
@@ -136,20 +165,48 @@ def test_docstrings_run():
 def test_every_error_has_its_page():
     from fxscope import errors
 
-    declared = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+    declared = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
     assert declared == set(errors.__all__)
     for name in declared - {"FxscopeError"}:
         what, *then = getattr(errors, name).__doc__.split("\n\n")
-        assert what.strip() and len(then) == 1 and then[0].strip(), f"{name}: what it means, and what to do next"
+        assert what.strip() and len(then) == 1 and then[0].strip(), (
+            f"{name}: what it means, and what to do next"
+        )
 
 
 def test_docstrings_become_rest():
     from docstrings import to_rst
 
-    text = to_rst(["One * sentence.", "", "    y = F x", "", "x0   an image", "     of any size", "r    its residual", "", ">>> 1 + 1", "2"])
-    assert text[0] == r"One \* sentence." and "::" in text and "``x0``" in text and "   of any size" in text and ">>> 1 + 1" in text
+    text = to_rst(
+        [
+            "One * sentence.",
+            "",
+            "    y = F x",
+            "",
+            "x0   an image",
+            "     of any size",
+            "r    its residual",
+            "",
+            ">>> 1 + 1",
+            "2",
+        ]
+    )
+    assert (
+        text[0] == r"One \* sentence."
+        and "::" in text
+        and "``x0``" in text
+        and "   of any size" in text
+        and ">>> 1 + 1" in text
+    )
 
 
 def test_the_extension_imports_alone():
-    code = f"import sys; sys.path[:0] = [{str(ROOT / 'docs' / '_ext')!r}, {str(ROOT / 'tests')!r}]; import graphs, cards, errors, gallery, mathml, run, networks"
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'docs' / '_ext')!r}, {str(ROOT / 'tests')!r}]; import"
+        " graphs, cards, errors, gallery, mathml, run, networks"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

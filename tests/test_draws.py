@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from zoo import CASES
 
 import fxscope
-from fxscope.draws import draws
 from fxscope.errors import NotLocal, TraceFailure
+from fxscope.graph.draws import draws
 from fxscope.testing import laws
-
-from zoo import CASES
 
 D = torch.float64
 DRAWING = {c.name: c for c in CASES if c.draws}
@@ -53,7 +52,10 @@ def test_every_product_is_of_one_draw(name, memory):
     assert laws.distance(lin(x0), y0) < 1e-10 and lin.error < 1e-10
     assert lin.gap(x0)["error"] < 1e-10 and lin.gap(x0)["changed"] == 0
     found = lin.contributions((0,) * (y0.dim() - 1))
-    assert found.error < 1e-10 and laws.distance(torch.as_tensor(found.total).reshape(-1), y0.flatten(1)[:, 0]) < 1e-10
+    assert (
+        found.error < 1e-10
+        and laws.distance(torch.as_tensor(found.total).reshape(-1), y0.flatten(1)[:, 0]) < 1e-10
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in DRAWING if not DRAWING[n].train])
@@ -67,7 +69,9 @@ def test_the_gap_at_another_point_is_of_the_same_draw(name):
     assert abs(lin.gap(x)["error"] - expected) < 1e-12 + 1e-9 * expected
 
 
-@pytest.mark.parametrize("name", [n for n in DRAWING if not n.endswith(("NoiseOfItsOwn",)) and not DRAWING[n].train])
+@pytest.mark.parametrize(
+    "name", [n for n in DRAWING if not n.endswith(("NoiseOfItsOwn",)) and not DRAWING[n].train]
+)
 def test_the_forms_are_one_draw_under_one_seed(name):
     model, x0 = built(name)
     v = torch.randn(x0.shape, generator=torch.Generator().manual_seed(2), dtype=D)
@@ -98,7 +102,10 @@ def test_two_interpreters_in_a_row_are_one_draw_and_a_seed_decides():
 def test_compare_reads_all_networks_under_one_draw():
     model, x0 = built("state.Sampled")
     found = fxscope.compare(x0[:1], ["freeze", "detach"], 2, model=model)
-    assert torch.equal(found.readings[0].row, found.readings[1].row) or found.readings[0].gap != found.readings[1].gap
+    assert (
+        torch.equal(found.readings[0].row, found.readings[1].row)
+        or found.readings[0].gap != found.readings[1].gap
+    )
     assert all(r.gap < 1 for r in found.readings)
 
 
@@ -112,7 +119,9 @@ def test_discussions_are_of_the_interpreters_draw():
 
 def test_a_draw_of_fixed_size_is_never_a_constant():
     model = DRAWING["state.NoiseOfItsOwn"].build()
-    with pytest.raises(TraceFailure, match="(?s)draws random numbers that do not come from its input.*example_inputs"):
+    with pytest.raises(
+        TraceFailure, match="(?s)draws random numbers that do not come from its input.*example_inputs"
+    ):
         fxscope.transform(model)
     graph = fxscope.transform(model, "residual", example_inputs=(torch.randn(2, 6, dtype=D),))
     x0 = torch.randn(2, 6, dtype=D)
@@ -164,8 +173,20 @@ def test_which_nodes_draw_is_told_by_torch():
     graph = torch.fx.Graph()
     x = graph.placeholder("x")
     functional = torch.nn.functional
-    drawing = [(torch.randn_like, ()), (functional.dropout2d, (0.5,)), (torch.bernoulli, ()), (torch.ops.aten.rand_like.default, ()), (functional.gumbel_softmax, ())]
-    quiet = [(torch.relu, ()), (functional.dropout, (0.5, False)), (functional.rrelu, ()), (torch.zeros_like, ()), (functional.interpolate, (4,))]
+    drawing = [
+        (torch.randn_like, ()),
+        (functional.dropout2d, (0.5,)),
+        (torch.bernoulli, ()),
+        (torch.ops.aten.rand_like.default, ()),
+        (functional.gumbel_softmax, ()),
+    ]
+    quiet = [
+        (torch.relu, ()),
+        (functional.dropout, (0.5, False)),
+        (functional.rrelu, ()),
+        (torch.zeros_like, ()),
+        (functional.interpolate, (4,)),
+    ]
     assert all(draws(graph.call_function(f, (x, *rest))) for f, rest in drawing)
     assert not any(draws(graph.call_function(f, (x, *rest))) for f, rest in quiet)
     assert draws(graph.call_method("normal_", (x,))) and not draws(graph.call_method("view", (x, -1)))
@@ -175,4 +196,8 @@ def test_numpy_and_python_go_on_where_they_were():
     model, x0 = LayerDrop().double(), torch.randn(2, 6, dtype=D)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     fxscope.interpret(model, x0).residual
-    assert random.getstate() == before[0] and np.random.get_state()[1].tolist() == before[1] and torch.equal(torch.get_rng_state(), before[2])
+    assert (
+        random.getstate() == before[0]
+        and np.random.get_state()[1].tolist() == before[1]
+        and torch.equal(torch.get_rng_state(), before[2])
+    )

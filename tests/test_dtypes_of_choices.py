@@ -11,14 +11,23 @@ from fxscope.testing.laws import distance
 
 X = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 CHOICES = {
-    "max": lambda x: x.max(3)[0], "min, kept": lambda x: x.min(-1, keepdim=True).values,
-    "amax": lambda x: x.amax((2, 3)), "amin, kept": lambda x: x.amin((1, -1), keepdim=True),
-    "amin": lambda x: x.amin((1, -1)), "median": lambda x: x.median(1)[0],
-    "kthvalue": lambda x: x.kthvalue(2, -1).values, "topk": lambda x: x.topk(2, 1)[0],
+    "max": lambda x: x.max(3)[0],
+    "min, kept": lambda x: x.min(-1, keepdim=True).values,
+    "amax": lambda x: x.amax((2, 3)),
+    "amin, kept": lambda x: x.amin((1, -1), keepdim=True),
+    "amin": lambda x: x.amin((1, -1)),
+    "median": lambda x: x.median(1)[0],
+    "kthvalue": lambda x: x.kthvalue(2, -1).values,
+    "topk": lambda x: x.topk(2, 1)[0],
     "sort": lambda x: x.sort(2)[0],
-    "cummax": lambda x: torch.cummax(x, 3)[0], "max of all but the batch": lambda x: x.flatten(1).max(1)[0],
+    "cummax": lambda x: torch.cummax(x, 3)[0],
+    "max of all but the batch": lambda x: x.flatten(1).max(1)[0],
 }
-CASTS = {"type_as": lambda h: h.type_as(h), "to": lambda h: h.float().to(h.dtype), "double": lambda h: h.double()}
+CASTS = {
+    "type_as": lambda h: h.type_as(h),
+    "to": lambda h: h.float().to(h.dtype),
+    "double": lambda h: h.double(),
+}
 
 
 class Chosen(nn.Module):
@@ -38,7 +47,7 @@ def test_a_choice_is_cast_and_pulled_back(choice, cast):
     x = X.clone().requires_grad_()
     y = model(x)
     u = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    expected, = torch.autograd.grad((y * u).sum(), x)
+    (expected,) = torch.autograd.grad((y * u).sum(), x)
     bound = 1e-6 if cast == "to" else 1e-12
     assert distance(lin(X), y.detach()) < bound
     assert distance(lin.F.T @ u, expected) < bound
@@ -46,9 +55,12 @@ def test_a_choice_is_cast_and_pulled_back(choice, cast):
 
 
 NAMED = {
-    "topk": lambda h: torch.topk(h, 2, 1).values, "sort": lambda h: h.sort(1).values,
-    "sorted": lambda h: torch.sort(h, dim=1, descending=True).values, "max": lambda h: h.max(dim=1).values,
-    "median": lambda h: h.median(1).values, "kthvalue": lambda h: h.kthvalue(2, 1)[0],
+    "topk": lambda h: torch.topk(h, 2, 1).values,
+    "sort": lambda h: h.sort(1).values,
+    "sorted": lambda h: torch.sort(h, dim=1, descending=True).values,
+    "max": lambda h: h.max(dim=1).values,
+    "median": lambda h: h.median(1).values,
+    "kthvalue": lambda h: h.kthvalue(2, 1)[0],
     "unpacked": lambda h: _first(torch.topk(h, 2, dim=1)),
     "indices": lambda h: h.gather(1, h.sort(1).indices),
     "cummax": lambda h: torch.cummax(h, 1).values,

@@ -13,11 +13,11 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
+from fxscope.emit.pipeline import canonical, program_of
 from fxscope.errors import TraceFailure, UnsupportedOperator
-from fxscope.example import Example
+from fxscope.frontend.example import Example
 from fxscope.testing import laws, randomize
 from fxscope.testing.subject import Subject
-from fxscope.transform import canonical, program_of
 
 D = torch.float64
 
@@ -76,11 +76,16 @@ def holds(model, *args, bound=1e-9, **kwargs):
     return subject
 
 
-@pytest.mark.parametrize("name, size", [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)])
+@pytest.mark.parametrize(
+    "name, size", [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)]
+)
 @torch.no_grad()
 def test_both_frontends_give_the_same_map(name, size, rng):
     model = torchvision.models.get_model(name, weights=None).double().eval()
-    x0, v = torch.randn(2, 3, size, size, generator=rng, dtype=D), torch.randn(4, 3, size, size, generator=rng, dtype=D)
+    x0, v = (
+        torch.randn(2, 3, size, size, generator=rng, dtype=D),
+        torch.randn(4, 3, size, size, generator=rng, dtype=D),
+    )
     randomize(model, x0)
     symbolic, exported = (program(model, x0, frontend=f) for f in ("symbolic", "export"))
     assert exported.gm.meta["frontend"] == {"name": "export", "batch": "free", "sizes": "specialised"}
@@ -97,9 +102,15 @@ def test_parameters_are_shared_and_nodes_know_their_lines():
     assert gm.get_parameter("first.weight") is model.first.weight
     table = fxscope.summary(fxscope.transform(model, example_inputs=(torch.randn(2, 3, 6, 6, dtype=D),)))
     assert "resolution-specialised" in table.header and "batch" not in table.header
-    assert "specialised" not in fxscope.summary(fxscope.transform(torchvision.models.resnet18(weights=None).eval())).header
+    assert (
+        "specialised"
+        not in fxscope.summary(fxscope.transform(torchvision.models.resnet18(weights=None).eval())).header
+    )
     rows = {row.place: row for row in table.rows if row.rule}
-    assert "h = F.relu(self.first(x))" in rows["relu"].source and rows["first"].rule == rows["last"].rule == "conv2d"
+    assert (
+        "h = F.relu(self.first(x))" in rows["relu"].source
+        and rows["first"].rule == rows["last"].rule == "conv2d"
+    )
 
 
 @pytest.mark.parametrize("mode", ["branch", "write"])
@@ -157,7 +168,15 @@ class Recurrent(nn.Module):
         return self.body(x)[0]
 
 
-@pytest.mark.parametrize("kind, options", [(nn.LSTM, {"num_layers": 2}), (nn.LSTM, {"bidirectional": True}), (nn.GRU, {"bidirectional": True}), (nn.RNN, {"nonlinearity": "relu"})])
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        (nn.LSTM, {"num_layers": 2}),
+        (nn.LSTM, {"bidirectional": True}),
+        (nn.GRU, {"bidirectional": True}),
+        (nn.RNN, {"nonlinearity": "relu"}),
+    ],
+)
 @torch.no_grad()
 def test_recurrent_modules_are_written_out_step_by_step(kind, options, rng):
     model, x0 = Recurrent(kind, **options).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D)
@@ -177,7 +196,12 @@ class Gated(nn.Module):
         h = c = x.new_zeros(x.shape[0], self.lstm.hidden_size)
         steps = []
         for t in range(x.shape[1]):
-            z = x[:, t] @ self.lstm.weight_ih_l0.T + self.lstm.bias_ih_l0 + h @ self.lstm.weight_hh_l0.T + self.lstm.bias_hh_l0
+            z = (
+                x[:, t] @ self.lstm.weight_ih_l0.T
+                + self.lstm.bias_ih_l0
+                + h @ self.lstm.weight_hh_l0.T
+                + self.lstm.bias_hh_l0
+            )
             i, f, g, o = z.chunk(4, -1)
             c = torch.sigmoid(f).detach() * c + torch.sigmoid(i).detach() * (g * (torch.tanh(g) / g).detach())
             h = torch.sigmoid(o).detach() * (c * (torch.tanh(c) / c).detach())
@@ -188,10 +212,14 @@ class Gated(nn.Module):
 @torch.no_grad()
 def test_an_lstm_freezes_its_gates(rng):
     """Law 7: F is the Jacobian of the network with detached gates."""
-    model, x0, v = Recurrent(nn.LSTM).double().eval(), torch.randn(2, 3, 4, generator=rng, dtype=D), torch.randn(2, 3, 4, generator=rng, dtype=D)
+    model, x0, v = (
+        Recurrent(nn.LSTM).double().eval(),
+        torch.randn(2, 3, 4, generator=rng, dtype=D),
+        torch.randn(2, 3, 4, generator=rng, dtype=D),
+    )
     detached = Gated(model.body)
     assert laws.distance(detached(x0), model(x0)) < 1e-12
-    expected, = laws.twice_transposed(lambda x: (detached(x),), x0, v)
+    (expected,) = laws.twice_transposed(lambda x: (detached(x),), x0, v)
     assert laws.distance((fxscope.interpret(model, x0).F @ v.unsqueeze(0))[0], expected) < 1e-12
 
 
@@ -207,7 +235,14 @@ def test_quantised_models_are_refused():
 def test_torchvision_transformers(name, rng):
     options = {"image_size": 32} if name.startswith("vit") else {}
     model = torchvision.models.get_model(name, weights=None, **options).double().eval()
-    x0 = torch.randn(2, 3, 32 if name.startswith("vit") else 64, 32 if name.startswith("vit") else 64, generator=rng, dtype=D)
+    x0 = torch.randn(
+        2,
+        3,
+        32 if name.startswith("vit") else 64,
+        32 if name.startswith("vit") else 64,
+        generator=rng,
+        dtype=D,
+    )
     holds(randomize(model, x0), x0)
 
 
@@ -234,7 +269,11 @@ def test_the_model_is_left_as_it_was(rng):
         with torch.no_grad():
             subject = Subject(model, program(model, x0, frontend=frontend), Example((x0,)))
             assert max(error() for error in subject.laws().values()) < 1e-12
-        assert type(model.mean) is torch.Tensor and not model.table and not [k for k in vars(model) if "constant" in k], "no proxy, no wrapper, no constant of a trace"
+        assert (
+            type(model.mean) is torch.Tensor
+            and not model.table
+            and not [k for k in vars(model) if "constant" in k]
+        ), "no proxy, no wrapper, no constant of a trace"
 
 
 class Capturing(nn.Module):
@@ -257,7 +296,11 @@ def test_a_model_hooks_itself_once(frontend, rng):
     model, x0 = Capturing().double().eval(), torch.randn(2, 4, generator=rng, dtype=D)
     expected = 2 * model.body(x0)
     lin = fxscope.interpret(model, x0, frontend=frontend)
-    assert laws.distance(lin.y0, expected) < 1e-12 and laws.distance(model(x0), expected) == 0 and len(model.body._forward_hooks) == 1
+    assert (
+        laws.distance(lin.y0, expected) < 1e-12
+        and laws.distance(model(x0), expected) == 0
+        and len(model.body._forward_hooks) == 1
+    )
 
 
 class SequenceFirst(nn.Module):
@@ -294,7 +337,10 @@ class Stacked(nn.Module):
         return a - 2 * b
 
 
-@pytest.mark.parametrize("make, shape, at", [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))])
+@pytest.mark.parametrize(
+    "make, shape, at",
+    [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))],
+)
 @torch.no_grad()
 def test_constants_are_those_of_each_image(make, shape, at, rng):
     """``row`` and contributions of two images at once equal those of each alone."""
@@ -307,17 +353,25 @@ def test_constants_are_those_of_each_image(make, shape, at, rng):
     for k in range(2):
         for b in range(2):
             _, one, alone = row(x0[b : b + 1], index[2 * k + b : 2 * k + b + 1])
-            assert laws.distance([rows[2 * k + b : 2 * k + b + 1]], [one]) < 1e-12 and laws.distance([r[2 * k + b : 2 * k + b + 1]], [alone]) < 1e-12
+            assert (
+                laws.distance([rows[2 * k + b : 2 * k + b + 1]], [one]) < 1e-12
+                and laws.distance([r[2 * k + b : 2 * k + b + 1]], [alone]) < 1e-12
+            )
     both = fxscope.interpret(model, x0).contributions(at)
     for b in range(2):
         one = fxscope.interpret(model, x0[b : b + 1]).contributions(at)
-        assert all(abs(float(t.value[b]) - float(s.value)) < 1e-12 for t, s in zip(both.terms, one.terms, strict=True))
+        assert all(
+            abs(float(t.value[b]) - float(s.value)) < 1e-12
+            for t, s in zip(both.terms, one.terms, strict=True)
+        )
 
 
 def test_a_causal_mask_is_not_taken_for_a_value_that_is_not_finite(rng):
     class Causal(nn.Module):
         def forward(self, x):
-            return F.scaled_dot_product_attention(x, x, x, attn_mask=torch.full((4, 4), -torch.inf, dtype=x.dtype).triu(1))
+            return F.scaled_dot_product_attention(
+                x, x, x, attn_mask=torch.full((4, 4), -torch.inf, dtype=x.dtype).triu(1)
+            )
 
     x0 = torch.randn(1, 4, 3, generator=rng, dtype=D)
     lin = fxscope.interpret(Causal(), x0, policy="taylor")

@@ -18,8 +18,17 @@ class UNet(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.enter, self.down, self.deep = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1)
-        self.norm, self.up, self.merge, self.leave = nn.GroupNorm(2, 8), nn.ConvTranspose2d(8, 4, 2, 2), nn.Conv2d(12, 4, 3, padding=1), nn.Conv2d(4, 1, 1)
+        self.enter, self.down, self.deep = (
+            nn.Conv2d(1, 4, 3, padding=1),
+            nn.Conv2d(4, 8, 3, 2, 1),
+            nn.Conv2d(8, 8, 3, padding=1),
+        )
+        self.norm, self.up, self.merge, self.leave = (
+            nn.GroupNorm(2, 8),
+            nn.ConvTranspose2d(8, 4, 2, 2),
+            nn.Conv2d(12, 4, 3, padding=1),
+            nn.Conv2d(4, 1, 1),
+        )
 
     def forward(self, x):
         shallow = torch.relu(self.enter(x))
@@ -33,16 +42,30 @@ class Strides(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.a, self.b = nn.Conv2d(1, 4, 5, padding=2, padding_mode="reflect"), nn.Conv2d(4, 8, 3, stride=2, padding=1)
-        self.norm, self.c = nn.InstanceNorm2d(8), nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1, output_padding=1)
+        self.a, self.b = (
+            nn.Conv2d(1, 4, 5, padding=2, padding_mode="reflect"),
+            nn.Conv2d(4, 8, 3, stride=2, padding=1),
+        )
+        self.norm, self.c = (
+            nn.InstanceNorm2d(8),
+            nn.ConvTranspose2d(8, 1, 3, stride=2, padding=1, output_padding=1),
+        )
 
     def forward(self, x):
         return torch.tanh(self.c(F.avg_pool2d(torch.relu(self.norm(self.b(torch.relu(self.a(x))))), 3, 1, 1)))
 
 
-SMALL = {"dncnn": (lambda: models.DnCNN(depth=4, features=4), (1, 16, 24)), "unet": (UNet, (1, 16, 24)), "strides": (Strides, (1, 16, 24)), "pixelshuffle": (models.PixelShuffleNet, (1, 16, 24))}
+SMALL = {
+    "dncnn": (lambda: models.DnCNN(depth=4, features=4), (1, 16, 24)),
+    "unet": (UNet, (1, 16, 24)),
+    "strides": (Strides, (1, 16, 24)),
+    "pixelshuffle": (models.PixelShuffleNet, (1, 16, 24)),
+}
 LARGE = {
-    "dncnn": (models.dncnn, (1, 24, 32)), "unet": SMALL["unet"], "pixelshuffle": (models.pixelshuffle4x, (1, 24, 32)), "edsr": (models.edsr_baseline, (3, 16, 24)),
+    "dncnn": (models.dncnn, (1, 24, 32)),
+    "unet": SMALL["unet"],
+    "pixelshuffle": (models.pixelshuffle4x, (1, 24, 32)),
+    "edsr": (models.edsr_baseline, (3, 16, 24)),
     "cyclegan": (lambda: models.cyclegan(6), (3, 32, 48)),
 }
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxscope
+from fxscope.emit.pipeline import program_of
 from fxscope.errors import NoLinearPath, PlaceIndexError
-from fxscope.transform import program_of
 
 Scored = namedtuple("Scored", ["label", "probabilities", "logits"])
 

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch.utils import _pytree as pytree
 
-from fxscope.operator import LinearInterpreter
+from fxscope.linop import LinearInterpreter
 from fxscope.testing.fuzz.check import check
 from fxscope.testing.fuzz.draw import draw
 from fxscope.testing.fuzz.network import Input, Network, Statement
@@ -38,8 +38,10 @@ def one_thread():
 def test_drawn_networks_are_right_or_refused(part):
     *_, report = fuzz(range(part * EACH, (part + 1) * EACH))
     assert report.ok, str(report)
-    assert report.outcomes["refused"] <= 2, str(report)  # of 25, and none for want of a rule in more than one of twenty
-    assert report.entries["without an example"] <= 9, str(report)  # ranks, loops and branches that only an example tells
+    # of 25, and none for want of a rule in more than one of twenty
+    assert report.outcomes["refused"] <= 2, str(report)
+    # ranks, loops and branches that only an example tells
+    assert report.entries["without an example"] <= 9, str(report)
     assert report.unusable <= 1
 
 
@@ -75,7 +77,7 @@ def _crossed(self, x1):
 
 def test_an_exception_of_another_kind_is_a_crash(monkeypatch):
     monkeypatch.setattr(LinearInterpreter, "__call__", _crossed)
-    found, = check(network("h2 = torch.tanh(x)")).findings
+    (found,) = check(network("h2 = torch.tanh(x)")).findings
     assert found.outcome == "crash" and found.kind.startswith("ValueError")
 
 
@@ -89,7 +91,10 @@ def test_a_failure_is_shrunk_to_its_line_and_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(LinearInterpreter, "_pullback", wrong)
     large = network(
-        "h1 = torch.tanh(x)", "h1 = h1 * 2", "h3 = h1.relu()", "h2 = h1.mean(3) @ h1.mean(3).mT",
+        "h1 = torch.tanh(x)",
+        "h1 = h1 * 2",
+        "h3 = h1.relu()",
+        "h2 = h1.mean(3) @ h1.mean(3).mT",
         "h2 = h2 + 1",
     )
     finding = next(f for f in check(large).findings if f.kind == "dot test")
@@ -98,7 +103,7 @@ def test_a_failure_is_shrunk_to_its_line_and_written(tmp_path, monkeypatch):
     assert len(little.statements) == 1 and "@" in little.body[0]
     report = Report(failures=[(0, found, little)])
     report.write(tmp_path)
-    file, = tmp_path.iterdir()
+    (file,) = tmp_path.iterdir()
     done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

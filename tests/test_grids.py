@@ -24,13 +24,16 @@ class Warped(nn.Module):
 
 def _base(x):
     return F.affine_grid(
-        torch.eye(2, 3, dtype=x.dtype).expand(x.shape[0], 2, 3), x.shape, align_corners=False,
+        torch.eye(2, 3, dtype=x.dtype).expand(x.shape[0], 2, 3),
+        x.shape,
+        align_corners=False,
     )
 
 
 PLACES = {
-    "an affine map": lambda m,
-    x: F.affine_grid(m.theta(x.mean((2, 3))).view(-1, 2, 3), x.shape, align_corners=False),
+    "an affine map": lambda m, x: F.affine_grid(
+        m.theta(x.mean((2, 3))).view(-1, 2, 3), x.shape, align_corners=False
+    ),
     "a flow": lambda m, x: _base(x) + 0.1 * m.flow(x).tanh().permute(0, 2, 3, 1),
     "a scale": lambda m, x: _base(x) * x.mean((1, 2, 3)).sigmoid().view(-1, 1, 1, 1),
 }
@@ -50,5 +53,5 @@ def test_a_grid_that_the_image_does_not_decide_is_no_matter():
     lin = fxscope.interpret(model, X, policy="taylor")
     u = torch.randn(lin.y0.shape, dtype=torch.float64)
     x = X.clone().requires_grad_()
-    expected, = torch.autograd.grad((model(x) * u).sum(), x)
+    (expected,) = torch.autograd.grad((model(x) * u).sum(), x)
     torch.testing.assert_close(lin.F.T @ u, expected, rtol=0, atol=1e-12)

@@ -8,7 +8,7 @@ from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError, NotFloating
-from fxscope.operator.spaces import Space
+from fxscope.linop.spaces import Space
 
 
 class Net(nn.Module):

@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import fxscope
-from fxscope import interpretation
 from fxscope.analysis import Energy, fgsm, layer_contributions, pixel_discussion, pixel_votes, residual_share
+from fxscope.analysis.contributions import Contributions
 from fxscope.errors import FxscopeError, OtherInterpretation
 from fxscope.export.version import version_of
-from fxscope.interpretation import CHANGES, FILE_KEY, KEY, VERSION, of, together
-from fxscope.operator import SVD
-from fxscope.operator.contributions import Contributions
-from fxscope.operator.filters import Filters
+from fxscope.graph import interpretation
+from fxscope.graph.interpretation import CHANGES, FILE_KEY, KEY, VERSION, of, together
+from fxscope.linop import SVD
+from fxscope.linop.filters import Filters
 
 
 class Net(nn.Module):
@@ -53,39 +53,64 @@ def test_the_version_is_the_last_of_the_table():
 
 def test_every_record_carries_it(lin):
     records = [
-        lin.F.svd(2), lin.F.spectrum(2, 3, progress=False), lin.F.filters(rows=[0], progress=False), lin.contributions(1), fxscope.storage(lin.model, (1, 1, 6, 5)),
-        fxscope.compare(lin.x0, ["freeze"], at=0, model=lin.model).readings[0], fxscope.verify(lin.model, lin.x0), pixel_discussion(lin, [0], progress=False),
-        pixel_votes(lin, progress=False), layer_contributions(lin.model, lin.x0, progress=False), residual_share(lin.model, [("a", lin.x0)], progress=False),
-        fgsm(lin.model, torch.rand(1, 1, 6, 5, dtype=torch.float64)), fxscope.summary(fxscope.transform(lin.model)),
+        lin.F.svd(2),
+        lin.F.spectrum(2, 3, progress=False),
+        lin.F.filters(rows=[0], progress=False),
+        lin.contributions(1),
+        fxscope.storage(lin.model, (1, 1, 6, 5)),
+        fxscope.compare(lin.x0, ["freeze"], at=0, model=lin.model).readings[0],
+        fxscope.verify(lin.model, lin.x0),
+        pixel_discussion(lin, [0], progress=False),
+        pixel_votes(lin, progress=False),
+        layer_contributions(lin.model, lin.x0, progress=False),
+        residual_share(lin.model, [("a", lin.x0)], progress=False),
+        fgsm(lin.model, torch.rand(1, 1, 6, 5, dtype=torch.float64)),
+        fxscope.summary(fxscope.transform(lin.model)),
     ]
     for record in records:
         assert of(record) == record.interpretation == VERSION, record
         if hasattr(record, "to_json"):
             assert json.loads(record.to_json())[KEY] == VERSION, record
-    assert json.loads(fxscope.compare(lin.x0, ["freeze"], at=0, model=lin.model).to_json())["readings"][0][KEY] == VERSION
+    assert (
+        json.loads(fxscope.compare(lin.x0, ["freeze"], at=0, model=lin.model).to_json())["readings"][0][KEY]
+        == VERSION
+    )
     assert (2 * lin.F).origin()[KEY] == lin.F.origin()[KEY] == VERSION
 
 
-@pytest.mark.parametrize("form", ["pair", "filter", "residual", "adjoint", "row", "argmax", "record", "replay", "pullback"])
+@pytest.mark.parametrize(
+    "form", ["pair", "filter", "residual", "adjoint", "row", "argmax", "record", "replay", "pullback"]
+)
 def test_every_graph_carries_it(lin, form):
     assert fxscope.transform(lin.model, form).meta["fxscope"][KEY] == VERSION
 
 
 def test_records_of_files_keep_theirs(lin, tmp_path):
-    for record, kind, load in ((lin.F.svd(2), "svd", SVD.load), (lin.F.filters(rows=[0], progress=False), "filters", Filters.load), (lin.contributions(1), "contributions", Contributions.load)):
+    for record, kind, load in (
+        (lin.F.svd(2), "svd", SVD.load),
+        (lin.F.filters(rows=[0], progress=False), "filters", Filters.load),
+        (lin.contributions(1), "contributions", Contributions.load),
+    ):
         path = record.save(tmp_path / f"{kind}.safetensors")
         assert load(path).interpretation == VERSION
         first_version(path, kind)
         old = load(path)
-        assert of(old) == old.interpretation == json.loads(old.to_json())[KEY] == 1, "without a version it is of the first"
-        assert load(old.save(tmp_path / "again.safetensors")).interpretation == 1, "and saving it again does not make it newer"
+        assert of(old) == old.interpretation == json.loads(old.to_json())[KEY] == 1, (
+            "without a version it is of the first"
+        )
+        assert load(old.save(tmp_path / "again.safetensors")).interpretation == 1, (
+            "and saving it again does not make it newer"
+        )
 
 
 def test_a_decomposition_of_another_version_is_not_gone_on_from(lin, tmp_path):
     path = lin.F.svd(2, "lanczos").save(tmp_path / "svd.safetensors")
     assert len(lin.F.svd(3, "lanczos", start=SVD.load(path))) == 3
     first_version(path, "svd")
-    with pytest.raises(OtherInterpretation, match="start= is of version 1 .* this is version 2.*docs/interpretations.md.*without start="):
+    with pytest.raises(
+        OtherInterpretation,
+        match="start= is of version 1 .* this is version 2.*docs/interpretations.md.*without start=",
+    ):
         lin.F.svd(3, "lanczos", start=SVD.load(path))
 
 
@@ -147,15 +172,19 @@ def test_saved_graphs_without_one_are_of_the_first(tmp_path):
 
 
 def test_pages_carry_it_and_chapters_of_another_are_made_anew(tmp_path, monkeypatch):
-    from fxscope.tour import page
-    from fxscope.tour.page import Chapter, Page
+    from fxscope.paper.tour import page
+    from fxscope.paper.tour.page import Chapter, Page
 
     made = []
     chapters = {"one": lambda: made.append(1) or Chapter("One")}
     for _ in range(2):
         written = Page(tmp_path, "A page", "", "key").write(chapters, progress=False)
     assert len(made) == 1 and f"Version {VERSION} of the interpretation" in written.page.read_text()
-    assert json.loads((tmp_path / "numbers.json").read_text())[KEY] == json.loads((tmp_path / "chapters" / "one.json").read_text())[KEY] == VERSION
+    assert (
+        json.loads((tmp_path / "numbers.json").read_text())[KEY]
+        == json.loads((tmp_path / "chapters" / "one.json").read_text())[KEY]
+        == VERSION
+    )
     monkeypatch.setattr(page, "VERSION", VERSION + 1)
     Page(tmp_path, "A page", "", "key").write(chapters, progress=False)
     assert len(made) == 2
@@ -166,7 +195,11 @@ def test_lines_of_conformance_carry_it_and_old_ones_are_measured_again(tmp_path,
     from fxscope.testing.conformance.table import write_docs
 
     measured = []
-    monkeypatch.setattr(conformance, "measure_apart", lambda suite, name, exports, limit: measured.append(name) or {"status": "REASON", "seconds": 0.0})
+    monkeypatch.setattr(
+        conformance,
+        "measure_apart",
+        lambda suite, name, exports, limit: measured.append(name) or {"status": "REASON", "seconds": 0.0},
+    )
     folder = tmp_path / "conformance"
     path = folder / "torchvision.jsonl"
     conformance.main(["--suite", "torchvision", "--only", "alexnet", "--json", str(path)])

@@ -80,7 +80,9 @@ GLOBAL = {
 def test_a_global_decision_is_refused_by_name(name):
     said, habit = GLOBAL[name]
     model, x0 = _setup(habit)
-    with pytest.raises(NotLocal, match=rf"({said}).*test_local_decisions.py|test_local_decisions.py.*({said})"):
+    with pytest.raises(
+        NotLocal, match=rf"({said}).*test_local_decisions.py|test_local_decisions.py.*({said})"
+    ):
         fxscope.local_row(model, x0, (0, 20, 22))
 
 
@@ -125,7 +127,9 @@ def _compare(model, x0, places, policy=None):
         inside = row[got.box]
         assert (inside - got.values).abs().max() < 1e-12 * (1 + row.abs().max())
         assert row.abs().sum().item() == pytest.approx(inside.abs().sum().item(), rel=1e-12)
-        assert got.y0 == pytest.approx(lin.y0[0][place].item(), abs=1e-10) and got.r == pytest.approx(lin.residual[0][place].item(), abs=1e-10)
+        assert got.y0 == pytest.approx(lin.y0[0][place].item(), abs=1e-10) and got.r == pytest.approx(
+            lin.residual[0][place].item(), abs=1e-10
+        )
 
 
 def _places(shape):
@@ -140,7 +144,9 @@ def test_rows_where_decisions_are_local(name):
 
 
 def test_rows_under_another_policy():
-    model, x0 = _setup(lambda m, h: F.normalize(h, dim=1) * h.softmax(1) + torch.tanh(h) * F.avg_pool2d(h, 3, 1, 1))
+    model, x0 = _setup(
+        lambda m, h: F.normalize(h, dim=1) * h.softmax(1) + torch.tanh(h) * F.avg_pool2d(h, 3, 1, 1)
+    )
     _compare(model, x0, _places, "taylor")
 
 
@@ -158,7 +164,13 @@ def _random_network(rng):
         "h = h * (h > h.median(1, keepdim=True).values)", "h = F.avg_pool2d(F.pad(h, (1, 1, 1, 1), 'reflect'), 3, 1)", "h = h.softmax(1) * h", "h = F.pad(h, (0, 1, 2, 0), 'replicate')",
         "h = self.c(h)[:, :, 1:, :-2]", "h = torch.maximum(h, self.c(h))", "h = F.conv2d(h, self.c.weight)", "h = F.layer_norm(h.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)",
     ]  # fmt: skip
-    grids = ["h = F.max_pool2d(h, 2)", "h = F.conv2d(h, self.c.weight, stride=2, padding=1)", "h = F.interpolate(h, scale_factor=2.0, mode='bilinear')", "h = h[:, :, ::2, 1::2]", "h = F.conv_transpose2d(h, self.c.weight, stride=2)"]
+    grids = [
+        "h = F.max_pool2d(h, 2)",
+        "h = F.conv2d(h, self.c.weight, stride=2, padding=1)",
+        "h = F.interpolate(h, scale_factor=2.0, mode='bilinear')",
+        "h = h[:, :, ::2, 1::2]",
+        "h = F.conv_transpose2d(h, self.c.weight, stride=2)",
+    ]
     for _ in range(rng.randint(2, 6)):
         lines.append(rng.choice(grids if rng.random() < 0.3 else steps))
     return "\n        ".join([*lines, "return self.b(h)"])
@@ -187,7 +199,14 @@ def test_random_networks_of_local_operators(seed):
     x0 = torch.randn(1, 2, 37 + seed, 52, generator=torch.Generator().manual_seed(seed), dtype=D)
     model = randomize(_built(source), x0)
     try:
-        _compare(model, x0, lambda s: [(rng.randrange(s[0]), rng.randrange(s[1]), rng.randrange(s[2])) for _ in range(2)] + [(0, 0, s[2] - 1)])
+        _compare(
+            model,
+            x0,
+            lambda s: (
+                [(rng.randrange(s[0]), rng.randrange(s[1]), rng.randrange(s[2])) for _ in range(2)]
+                + [(0, 0, s[2] - 1)]
+            ),
+        )
     except AssertionError as error:
         raise AssertionError(source) from error
 
@@ -205,4 +224,7 @@ def test_a_rule_of_ones_own_is_global_until_it_says_otherwise():
         return None
 
     assert declare.mask("unit_a", unit, unit).local is not None
-    assert declare.linear("unit_b", unit, unit).local is None and declare.constant("unit_c", unit, unit).local is None
+    assert (
+        declare.linear("unit_b", unit, unit).local is None
+        and declare.constant("unit_c", unit, unit).local is None
+    )

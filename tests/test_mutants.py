@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,13 +14,27 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import backward, forward, tagging, transposed
-from fxscope.operator import memory
+from fxscope.linop import memory
 from fxscope.rules import product
 from fxscope.testing import randomize
-from fxscope.twins import Average, BatchNorm, Concat, Conv, Dense, Gate, Mask, Offset, Pad, Select, TangentProduct, linear, norms
+from fxscope.twins import (
+    Average,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    Gate,
+    Mask,
+    Offset,
+    Pad,
+    Select,
+    TangentProduct,
+    linear,
+    norms,
+)
 from fxscope.twins.dims import ADJOINTS
 
-transforming = sys.modules["fxscope.transform"]  # the package has the function under the module's name
+transforming = sys.modules["fxscope.emit.pipeline"]
 
 
 class Net(nn.Module):
@@ -27,7 +42,11 @@ class Net(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.norm, self.last = nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.BatchNorm2d(3), nn.Conv2d(6, 3, 3, padding=1)
+        self.conv, self.norm, self.last = (
+            nn.Conv2d(2, 3, 3, stride=2, padding=1),
+            nn.BatchNorm2d(3),
+            nn.Conv2d(6, 3, 3, padding=1),
+        )
 
     def forward(self, x):
         y = torch.relu(self.norm(self.conv(x)))
@@ -125,7 +144,11 @@ def mean_of_all_probes(self, k, x):
 
 
 def batch_statistics(self, k, x):
-    return k.split(F.batch_norm(k.merge(x), None, None, self.weight, None if k.linear else self.bias, True, 0.0, self.eps))
+    return k.split(
+        F.batch_norm(
+            k.merge(x), None, None, self.weight, None if k.linear else self.bias, True, 0.0, self.eps
+        )
+    )
 
 
 def batch_major(y, rank, stacked):
@@ -240,54 +263,116 @@ def truncated(y):
 
 
 MUTANTS = {
-    "the adjoint of a convolution is one place off": Mutant(Net, "law 5", replaced(linear, "transposed_convolution", behind(lambda y: y.roll(1, -1)))),
-    "a convolution's bias is no contribution": Mutant(Net, "law 8", replaced(Conv, "constant", by(lambda self, k, x: None))),
-    "a convolution keeps its bias in F": Mutant(Net, "law 3", replaced(Conv, "homogeneous", by(lambda self: self))),
-    "a mask keeps the wrong side": Mutant(Net, "law 2", replaced(Mask, "apply", by(lambda self, k, x: x * ~self.keep))),
-    "a mask is decided by the probe": Mutant(Net, "law 3", replaced(Mask, "apply", by(lambda self, k, x: x * (x > 0)))),
-    "the adjoint of a mask has no mask": Mutant(Net, "law 5", replaced(Mask, "adjoint", by(lambda self, k, y, x: y))),
-    "windows that share a winner overwrite each other": Mutant(Net, "law 5", replaced(Select, "adjoint", by(overwriting))),
-    "the parts of a concatenation change places": Mutant(Net, "law 5", replaced(Concat, "adjoint", swapped_parts)),
-    "batch norm takes the probes' statistics": Mutant(Net, "law 11", replaced(BatchNorm, "apply", by(batch_statistics))),
-    "batch norm's shift has the wrong sign": Mutant(Net, "law 8", replaced(BatchNorm, "constant", behind(lambda c: -c))),
-    "an intercept is no contribution": Mutant(Smooth, "law 8", replaced(Gate, "constant", by(lambda self, k, x: None))),
-    "an intercept is left out of y1": Mutant(Smooth, "law 2", replaced(Gate, "apply", by(lambda self, k, x: x * self.factor))),
-    "a factor is squared": Mutant(Smooth, "law 2", replaced(Gate, "apply", by(lambda self, k, x: x * self.factor * self.factor))),
-    "a constant operand has the wrong sign": Mutant(Smooth, "law 2", replaced(Offset, "apply", by(lambda self, k, x: x if k.linear else x - self.value))),
-    "a constant operand's contribution is halved": Mutant(Smooth, "law 8", replaced(Offset, "constant", behind(lambda c: c * 0.5))),
-    "the adjoint of a padding cuts the other side": Mutant(Smooth, "law 5", replaced(Pad, "adjoint", by(lambda self, k, y, x: F.pad(y, [-2, -1, -1, 0])))),
-    "a product counts both readings in full": Mutant(Product, "law 2", replaced(Average, "apply", by(lambda self, k, a, b: a * self.b + b * self.a))),
-    "so does its adjoint": Mutant(Product, "law 5", replaced(Average, "adjoint", by(lambda self, k, y, a, b: (y * self.b, y * self.a)))),
+    "the adjoint of a convolution is one place off": Mutant(
+        Net, "law 5", replaced(linear, "transposed_convolution", behind(lambda y: y.roll(1, -1)))
+    ),
+    "a convolution's bias is no contribution": Mutant(
+        Net, "law 8", replaced(Conv, "constant", by(lambda self, k, x: None))
+    ),
+    "a convolution keeps its bias in F": Mutant(
+        Net, "law 3", replaced(Conv, "homogeneous", by(lambda self: self))
+    ),
+    "a mask keeps the wrong side": Mutant(
+        Net, "law 2", replaced(Mask, "apply", by(lambda self, k, x: x * ~self.keep))
+    ),
+    "a mask is decided by the probe": Mutant(
+        Net, "law 3", replaced(Mask, "apply", by(lambda self, k, x: x * (x > 0)))
+    ),
+    "the adjoint of a mask has no mask": Mutant(
+        Net, "law 5", replaced(Mask, "adjoint", by(lambda self, k, y, x: y))
+    ),
+    "windows that share a winner overwrite each other": Mutant(
+        Net, "law 5", replaced(Select, "adjoint", by(overwriting))
+    ),
+    "the parts of a concatenation change places": Mutant(
+        Net, "law 5", replaced(Concat, "adjoint", swapped_parts)
+    ),
+    "batch norm takes the probes' statistics": Mutant(
+        Net, "law 11", replaced(BatchNorm, "apply", by(batch_statistics))
+    ),
+    "batch norm's shift has the wrong sign": Mutant(
+        Net, "law 8", replaced(BatchNorm, "constant", behind(lambda c: -c))
+    ),
+    "an intercept is no contribution": Mutant(
+        Smooth, "law 8", replaced(Gate, "constant", by(lambda self, k, x: None))
+    ),
+    "an intercept is left out of y1": Mutant(
+        Smooth, "law 2", replaced(Gate, "apply", by(lambda self, k, x: x * self.factor))
+    ),
+    "a factor is squared": Mutant(
+        Smooth, "law 2", replaced(Gate, "apply", by(lambda self, k, x: x * self.factor * self.factor))
+    ),
+    "a constant operand has the wrong sign": Mutant(
+        Smooth, "law 2", replaced(Offset, "apply", by(lambda self, k, x: x if k.linear else x - self.value))
+    ),
+    "a constant operand's contribution is halved": Mutant(
+        Smooth, "law 8", replaced(Offset, "constant", behind(lambda c: c * 0.5))
+    ),
+    "the adjoint of a padding cuts the other side": Mutant(
+        Smooth, "law 5", replaced(Pad, "adjoint", by(lambda self, k, y, x: F.pad(y, [-2, -1, -1, 0])))
+    ),
+    "a product counts both readings in full": Mutant(
+        Product, "law 2", replaced(Average, "apply", by(lambda self, k, a, b: a * self.b + b * self.a))
+    ),
+    "so does its adjoint": Mutant(
+        Product, "law 5", replaced(Average, "adjoint", by(lambda self, k, y, a, b: (y * self.b, y * self.a)))
+    ),
     "the adjoint of a permutation is none": Mutant(Product, "law 5", permuted),
     "a tangent has one side": Mutant(Product, "law 6", tangent, policy="taylor"),
-    "a mean is taken over all probes": Mutant(Tokens, "law 11", replaced(norms.Centred, "apply", by(mean_of_all_probes)), policy="detach"),
-    "a linear layer rounds to single precision": Mutant(Tokens, "law 3", replaced(Dense, "apply", behind(truncated))),
-    "a linear layer transposes with another weight": Mutant(Tokens, "law 5", replaced(Dense, "adjoint", behind(lambda y: y * 1.0001))),
-    "probes leave image after image": Mutant(Net, "law 11", replaced(forward, "probe_major", by(batch_major))),
+    "a mean is taken over all probes": Mutant(
+        Tokens, "law 11", replaced(norms.Centred, "apply", by(mean_of_all_probes)), policy="detach"
+    ),
+    "a linear layer rounds to single precision": Mutant(
+        Tokens, "law 3", replaced(Dense, "apply", behind(truncated))
+    ),
+    "a linear layer transposes with another weight": Mutant(
+        Tokens, "law 5", replaced(Dense, "adjoint", behind(lambda y: y * 1.0001))
+    ),
+    "probes leave image after image": Mutant(
+        Net, "law 11", replaced(forward, "probe_major", by(batch_major))
+    ),
     "r is doubled": Mutant(Net, "law 4", replaced(forward._Forward, "_probe_output", doubled("residual"))),
     "rows are one place off": Mutant(Net, "law 8 row", replaced(transposed._Row, "_seeds", shifted_seed)),
     "the first constant is skipped": Mutant(Net, "law 8", replaced(backward.Reversal, "run", forgetful)),
-    "an edge between the branches is not declared": Mutant(Net, "law 9", replaced(tagging.Tagging, "__exit__", undeclared)),
+    "an edge between the branches is not declared": Mutant(
+        Net, "law 9", replaced(tagging.Tagging, "__exit__", undeclared)
+    ),
     "an argument of the original is lost": Mutant(Leaky, "law 1", untold),
-    "bits are unpacked in another order": Mutant(Net, "law 13 memory", replaced(memory.Packed, "unpack", reversed_bits)),
-    "a reading replays other images": Mutant(Net, "law 13 memory", replaced(memory.Kept, "get", other_images)),
-    "replay is doubled": Mutant(Tokens, "law 13 form", replaced(forward._Forward, "_probe_output", doubled("replay"))),
-    "the gate depends on the number of images": Mutant(Product, "law 13 batch", replaced(product, "which_is_gate", sized), batch=1),
-    "the gate depends on whether there is an example": Mutant(Product, "law 13 example", replaced(product, "which_is_gate", known)),
+    "bits are unpacked in another order": Mutant(
+        Net, "law 13 memory", replaced(memory.Packed, "unpack", reversed_bits)
+    ),
+    "a reading replays other images": Mutant(
+        Net, "law 13 memory", replaced(memory.Kept, "get", other_images)
+    ),
+    "replay is doubled": Mutant(
+        Tokens, "law 13 form", replaced(forward._Forward, "_probe_output", doubled("replay"))
+    ),
+    "the gate depends on the number of images": Mutant(
+        Product, "law 13 batch", replaced(product, "which_is_gate", sized), batch=1
+    ),
+    "the gate depends on whether there is an example": Mutant(
+        Product, "law 13 example", replaced(product, "which_is_gate", known)
+    ),
     "a twin depends on the size": Mutant(Leaky, "law 13 size", growing),
-    "one frontend loses an argument": Mutant(Leaky, "law 13 frontend", replaced(transforming, "_exported", behind(resloped)), thorough=True),
+    "one frontend loses an argument": Mutant(
+        Leaky, "law 13 frontend", replaced(transforming, "_exported", behind(resloped)), thorough=True
+    ),
 }
 SHAPES = {Tokens: (3, 8)}
 
 
 def report(kind: type, policy: str = "freeze", batch: int = 2, thorough: bool = False) -> Any:
-    x0 = torch.randn(batch, *SHAPES.get(kind, (2, 8, 8)), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x0 = torch.randn(
+        batch, *SHAPES.get(kind, (2, 8, 8)), generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     model = randomize(kind().double(), x0).eval()
     return fxscope.verify(model, x0, policy=policy, thorough=thorough)
 
 
 @pytest.mark.parametrize("kind", [Net, Smooth, Product, Tokens, Leaky])
-@pytest.mark.parametrize("policy", ["freeze", *(pytest.param(p, marks=pytest.mark.full) for p in ("detach", "taylor"))])
+@pytest.mark.parametrize(
+    "policy", ["freeze", *(pytest.param(p, marks=pytest.mark.full) for p in ("detach", "taylor"))]
+)
 def test_without_a_mistake_all_laws_hold(kind, policy):
     for batch in (1, 2):
         found = report(kind, policy, batch, thorough=policy == "freeze")

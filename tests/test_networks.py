@@ -10,12 +10,44 @@ from torch import nn
 import fxscope
 from fxscope import models
 from fxscope.emit import emit, emit_parts
+from fxscope.emit.pipeline import program_of
+from fxscope.images.bicubic import keys
 from fxscope.testing import laws, randomize
-from fxscope.transform import program_of
 
-FAMILIES = "alexnet convnext densenet efficientnet googlenet inception mnasnet mobilenet regnet resnet resnext shufflenet squeezenet vgg wide_resnet".split()
-CLASSIFIERS = [n for n in torchvision.models.list_models(module=torchvision.models) if n.startswith(tuple(FAMILIES))]
-FAST = {"resnet18", "squeezenet1_1", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "shufflenet_v2_x0_5", "alexnet", "vgg11_bn", "inception_v3", "googlenet", "mnasnet0_5", "regnet_y_400mf"}
+FAMILIES = [
+    "alexnet",
+    "convnext",
+    "densenet",
+    "efficientnet",
+    "googlenet",
+    "inception",
+    "mnasnet",
+    "mobilenet",
+    "regnet",
+    "resnet",
+    "resnext",
+    "shufflenet",
+    "squeezenet",
+    "vgg",
+    "wide_resnet",
+]
+CLASSIFIERS = [
+    n for n in torchvision.models.list_models(module=torchvision.models) if n.startswith(tuple(FAMILIES))
+]
+FAST = {
+    "resnet18",
+    "squeezenet1_1",
+    "mobilenet_v3_small",
+    "densenet121",
+    "efficientnet_b0",
+    "shufflenet_v2_x0_5",
+    "alexnet",
+    "vgg11_bn",
+    "inception_v3",
+    "googlenet",
+    "mnasnet0_5",
+    "regnet_y_400mf",
+}
 SMOOTH = ("convnext", "efficientnet", "mobilenet_v3", "regnet_y")  # the others are piecewise linear
 
 
@@ -24,7 +56,13 @@ class Attention(nn.Module):
 
     def __init__(self, c):
         super().__init__()
-        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(c, c // 2, 1), nn.ReLU(inplace=True), nn.Conv2d(c // 2, c, 1), nn.Sigmoid())
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(c, c // 2, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(c // 2, c, 1),
+            nn.Sigmoid(),
+        )
 
     def forward(self, x):
         return x * self.gate(x)
@@ -34,7 +72,9 @@ class RCANBlock(nn.Module):
     def __init__(self, c=8):
         super().__init__()
         self.head = nn.Conv2d(3, c, 3, padding=1)
-        self.body = nn.Sequential(nn.Conv2d(c, c, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c, c, 3, padding=1), Attention(c))
+        self.body = nn.Sequential(
+            nn.Conv2d(c, c, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(c, c, 3, padding=1), Attention(c)
+        )
 
     def forward(self, x):
         x = self.head(x)
@@ -58,13 +98,20 @@ class UNet(nn.Module):
     def forward(self, x):
         a = self.act(self.norm1(self.enter(x)))
         b = self.act(self.norm2(self.down(a)))
-        low = torch.nn.functional.interpolate(self.pool(b), size=x.shape[-2:], mode="bilinear", align_corners=False)
+        low = torch.nn.functional.interpolate(
+            self.pool(b), size=x.shape[-2:], mode="bilinear", align_corners=False
+        )
         return x + self.leave(self.act(self.mix(torch.cat([a, self.up1(b), low], dim=1))))
 
 
 OWN = {
-    "edsr_baseline": (models.edsr_baseline, 12), "cyclegan": (models.cyclegan, 32), "pixelshuffle": (models.PixelShuffleNet, 12), "dncnn": (lambda: models.dncnn(channels=3), 16),
-    "unet": (UNet, 16), "rcan": (RCANBlock, 12), "bicubic": (models.bicubic4x, 8),
+    "edsr_baseline": (models.edsr_baseline, 12),
+    "cyclegan": (models.cyclegan, 32),
+    "pixelshuffle": (models.PixelShuffleNet, 12),
+    "dncnn": (lambda: models.dncnn(channels=3), 16),
+    "unet": (UNet, 16),
+    "rcan": (RCANBlock, 12),
+    "bicubic": (models.bicubic4x, 8),
 }
 OWN_FAST = set(OWN)
 
@@ -75,7 +122,9 @@ def build(name):
         channels = 1 if name in ("pixelshuffle", "bicubic") else 3
         return make(), (channels, size, size)
     size = 75 if name == "inception_v3" else 64
-    return torchvision.models.get_model(name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})), (3, size, size)
+    return torchvision.models.get_model(
+        name, weights=None, **({"init_weights": False} if name in ("googlenet", "inception_v3") else {})
+    ), (3, size, size)
 
 
 def networks():
@@ -155,5 +204,5 @@ def test_bicubic_columns_are_the_known_kernel():
         delta = torch.zeros(1, 1, 8, 8, dtype=torch.float64)
         delta[0, 0, y, x] = 1
         column = filter(torch.randn(1, 1, 8, 8, dtype=torch.float64), delta)[0, 0]
-        known = models.bicubic.keys(t - y)[:, None] * models.bicubic.keys(t - x)[None, :]
+        known = keys(t - y)[:, None] * keys(t - x)[None, :]
         assert (column - known).abs().max() < 1e-7  # the kernel is stored in single precision

@@ -12,9 +12,10 @@ from torch import nn
 
 import fxscope
 from fxscope import models
+from fxscope.analysis import Contributions
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError, ImagesMix, NonFinite, PlaceIndexError, ShapeError
-from fxscope.operator import Contributions, Filters
+from fxscope.linop import Filters
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -52,7 +53,13 @@ def test_the_affine_map(small, lin):
     assert torch.equal(lin.y0, model(x0)) and lin.x0 is x0 and 0 < lin.error < 1e-14
     assert torch.allclose(lin(x0), lin.y0, rtol=1e-12)
     u = image(3, 5, 2, 9, 10, seed=1)
-    assert torch.allclose(lin(u) - lin.residual[0], lin.F @ u, atol=1e-12) and lin(u).shape == (3, 5, 3, 10, 10)
+    assert torch.allclose(lin(u) - lin.residual[0], lin.F @ u, atol=1e-12) and lin(u).shape == (
+        3,
+        5,
+        3,
+        10,
+        10,
+    )
 
 
 def test_rows_columns_and_the_matrix(small, lin):
@@ -63,31 +70,50 @@ def test_rows_columns_and_the_matrix(small, lin):
     assert torch.allclose(dense, jacobian, atol=1e-12)  # piecewise linear
     assert torch.allclose(F.row((2, 4, 7)).flatten(), dense[2 * 100 + 47], atol=1e-13)
     assert torch.allclose(F.column((1, 3, 5)).flatten(), dense[:, 90 + 35], atol=1e-13)
-    assert torch.allclose(F.rows([(0, 0, 0), (2, -1, -1)], progress=False).flatten(1), dense[[0, 299]], atol=1e-13)
-    assert torch.allclose(F.columns([(0, 0, 0), (1, 8, 9)], progress=False).flatten(1), dense[:, [0, 179]].T, atol=1e-13)
-    rows = {index: row for index, row in F.iter_rows(((0, 0, i) for i in range(7)), chunk=3, out_device="cpu")}
-    assert list(rows) == [(0, 0, i) for i in range(7)] and torch.allclose(rows[0, 0, 6].flatten(), dense[6], atol=1e-13)
+    assert torch.allclose(
+        F.rows([(0, 0, 0), (2, -1, -1)], progress=False).flatten(1), dense[[0, 299]], atol=1e-13
+    )
+    assert torch.allclose(
+        F.columns([(0, 0, 0), (1, 8, 9)], progress=False).flatten(1), dense[:, [0, 179]].T, atol=1e-13
+    )
+    rows = {
+        index: row for index, row in F.iter_rows(((0, 0, i) for i in range(7)), chunk=3, out_device="cpu")
+    }
+    assert list(rows) == [(0, 0, i) for i in range(7)] and torch.allclose(
+        rows[0, 0, 6].flatten(), dense[6], atol=1e-13
+    )
 
 
 def test_indices_with_slices_masks_and_weights(lin):
     dense = lin.F.to_dense(progress=False).reshape(3, 10, 10, 180)
-    assert torch.allclose(lin.F.row((0, slice(2, 5), slice(None))).flatten(), dense[0, 2:5].sum((0, 1)), atol=1e-12)
+    assert torch.allclose(
+        lin.F.row((0, slice(2, 5), slice(None))).flatten(), dense[0, 2:5].sum((0, 1)), atol=1e-12
+    )
     mask = image(3, 10, 10, seed=2) > 0.5
     assert torch.allclose(lin.F.row(mask).flatten(), dense[mask].sum(0), atol=1e-12)
-    assert torch.allclose(lin.F.row({(0, 1, 1): 1.0, (2, 3, 3): -0.5}).flatten(), dense[0, 1, 1] - 0.5 * dense[2, 3, 3], atol=1e-12)
+    assert torch.allclose(
+        lin.F.row({(0, 1, 1): 1.0, (2, 3, 3): -0.5}).flatten(),
+        dense[0, 1, 1] - 0.5 * dense[2, 3, 3],
+        atol=1e-12,
+    )
 
 
 def test_flat_scipy_and_the_transpose(lin):
     sparse_linalg = pytest.importorskip("scipy.sparse.linalg")
     dense = lin.F.to_dense(progress=False)
     v, u = image(180, 4, seed=3), image(300, seed=4)
-    assert torch.allclose(lin.F.flat @ v, dense @ v, atol=1e-12) and torch.allclose(lin.F.flat.T @ u, dense.T @ u, atol=1e-12)
+    assert torch.allclose(lin.F.flat @ v, dense @ v, atol=1e-12) and torch.allclose(
+        lin.F.flat.T @ u, dense.T @ u, atol=1e-12
+    )
     assert torch.allclose(lin.F.flat.rmatvec(u), dense.T @ u, atol=1e-12) and lin.F.T.T.shape == lin.F.shape
     assert torch.allclose(lin.F.T.to_dense(progress=False), dense.T, atol=1e-12)
     found = sparse_linalg.svds(lin.F.to_scipy(), k=3, return_singular_vectors=False)
     assert torch.allclose(torch.as_tensor(sorted(found)), torch.linalg.svdvals(dense)[:3].flip(0), rtol=1e-9)
-    solution = sparse_linalg.lsqr(lin.F.to_scipy(), (dense @ v[:, 0]).numpy(), atol=1e-12, btol=1e-12, iter_lim=2000)[0]
-    assert torch.allclose(dense @ torch.as_tensor(solution), dense @ v[:, 0], atol=1e-6)  # lsqr stops at its own tolerance
+    solution = sparse_linalg.lsqr(
+        lin.F.to_scipy(), (dense @ v[:, 0]).numpy(), atol=1e-12, btol=1e-12, iter_lim=2000
+    )[0]
+    # lsqr stops at its own tolerance
+    assert torch.allclose(dense @ torch.as_tensor(solution), dense @ v[:, 0], atol=1e-6)
 
 
 def test_algebra_and_restriction(lin):
@@ -109,11 +135,18 @@ def test_memory_modes_agree(small, lin):
     held = {}
     for memory in ("record", "packed", "recompute"):
         other = fxscope.interpret(*small, memory=memory, chunk=1)
-        assert torch.allclose(other.F @ u, lin.F @ u, atol=1e-13) and torch.allclose(other.F.T @ v, lin.F.T @ v, atol=1e-13)
+        assert torch.allclose(other.F @ u, lin.F @ u, atol=1e-13) and torch.allclose(
+            other.F.T @ v, lin.F.T @ v, atol=1e-13
+        )
         held[memory] = other.nbytes
     assert held["record"] > held["packed"] > held["recompute"] == 0
     floats = [n for n, s in lin.states.items() if s.is_floating_point() and s.numel()]
-    assert len(floats) == 1 and lin.states[floats[0]].shape == (4, 2, 3, 3), "a mask would do; the convolution's weight holds its batch norm"
+    assert len(floats) == 1 and lin.states[floats[0]].shape == (
+        4,
+        2,
+        3,
+        3,
+    ), "a mask would do; the convolution's weight holds its batch norm"
 
 
 class Mixing(nn.Module):
@@ -132,7 +165,8 @@ def test_images_that_mix_are_seen(small):
         with pytest.warns(ImagesMix):
             ask((0, 1, 1))
     assert fxscope.interpret(Mixing().double(), x0[:1]).F.row((0, 1, 1)).shape == (2, 6, 6)
-    frozen = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double().train()  # its statistics are those of the batch, and frozen
+    # its statistics are those of the batch, and frozen
+    frozen = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double().train()
     for model, images in ((frozen, x0), (small[0], image(3, 2, 9, 10))):
         fxscope.interpret(model, images).F.row((0, 1, 1))
 
@@ -171,27 +205,57 @@ def test_batches_are_block_diagonal():
 def test_contributions_sum_to_the_output(small, lin):
     c = lin.contributions((2, 4, 7))
     assert c.error < 1e-12 and abs(c.residual - lin.residual[0, 2, 4, 7].item()) < 1e-12
-    assert {t.kind for t in c.terms} == {"bias", "shift"} and [t.module for t in c.terms] == ["conv", "norm", "out"]
+    assert {t.kind for t in c.terms} == {"bias", "shift"} and [t.module for t in c.terms] == [
+        "conv",
+        "norm",
+        "out",
+    ]
     assert c.by_layer().keys() == {"conv", "norm", "out"}
     elements = c.elementwise()
-    assert elements["conv"].shape == (1, 4, 5, 5) and abs(sum(e.sum().item() for e in elements.values()) - c.residual) < 1e-12
+    assert (
+        elements["conv"].shape == (1, 4, 5, 5)
+        and abs(sum(e.sum().item() for e in elements.values()) - c.residual) < 1e-12
+    )
     assert "F x0" in c._repr_html_() and '"terms"' in c.to_json()
 
 
 def test_results_are_saved_with_their_origin(small, lin, tmp_path):
     c = lin.contributions((2, 4, 7))
     again = Contributions.load(c.save(tmp_path / "c.safetensors"))
-    assert again.terms == c.terms and again.output == c.output and again.error == c.error and again.index == "(2, 4, 7)"
-    assert again.origin == c.origin == lin.F.origin() and len(c.origin["weights"]) == len(c.origin["image"]) == 16 and again.by_layer() == c.by_layer()
+    assert (
+        again.terms == c.terms
+        and again.output == c.output
+        and again.error == c.error
+        and again.index == "(2, 4, 7)"
+    )
+    assert (
+        again.origin == c.origin == lin.F.origin()
+        and len(c.origin["weights"]) == len(c.origin["image"]) == 16
+        and again.by_layer() == c.by_layer()
+    )
     with pytest.raises(FxscopeError, match="from a file"):
         again.elementwise()
     rows = lin.F.filters(rows=[(2, 4, 7), (0, slice(None), 1)], progress=False)
     loaded = Filters.load(rows.save(tmp_path / "rows.safetensors"))
-    assert loaded.kind == "row" and loaded.indices == rows.indices and loaded.origin == c.origin and torch.equal(loaded.values, rows.values)
-    assert torch.equal(loaded[0], lin.F.row((2, 4, 7))) and "Small" in loaded._repr_html_() and '"largest"' in loaded.to_json()
+    assert (
+        loaded.kind == "row"
+        and loaded.indices == rows.indices
+        and loaded.origin == c.origin
+        and torch.equal(loaded.values, rows.values)
+    )
+    assert (
+        torch.equal(loaded[0], lin.F.row((2, 4, 7)))
+        and "Small" in loaded._repr_html_()
+        and '"largest"' in loaded.to_json()
+    )
     columns = lin.F.filters(columns=[(1, 3, 5)], progress=False)
     assert torch.equal(columns[0], lin.F.column((1, 3, 5))) and len(columns.plot().axes) == 3
-    for bad in (lambda: Filters.load(tmp_path / "c.safetensors"), lambda: Contributions.load(tmp_path / "none.safetensors"), lambda: lin.F.filters(), lambda: c.save(tmp_path / "c.pt")):
+    for bad in (
+        lambda: Filters.load(tmp_path / "c.safetensors"),
+        lambda: Contributions.load(tmp_path / "none.safetensors"),
+        lambda: lin.F.filters(),
+        lambda: c.save(tmp_path / "c.pt"),
+    ):
         with pytest.raises(FxscopeError):
             bad()
     both = fxscope.interpret(small[0], image(2, 2, 9, 10)).contributions((1, 4, 4))
@@ -225,7 +289,9 @@ def test_taps_and_what_enters_beside_them():
     lin = fxscope.interpret(model, x0, inputs="layer3.0.conv1", outputs="layer4")
     assert lin.x.shape == (1, 256, 4, 4) and torch.allclose(lin(lin.x), lin.y0, atol=1e-10)
     c = lin.contributions((3, 1, 1))
-    assert c.error < 1e-10 and any(t.kind == "frozen" for t in c.terms), "the skip connection around the tap is a frozen constant"
+    assert c.error < 1e-10 and any(t.kind == "frozen" for t in c.terms), (
+        "the skip connection around the tap is a frozen constant"
+    )
 
 
 def test_gap(small, lin):
@@ -251,7 +317,9 @@ def test_structures_of_outputs():
     row = lin.F.row(("scores", 2))
     assert torch.allclose(row, torch.func.jacrev(lambda x: model(x[None])["scores"][0, 2])(x0[0]), atol=1e-12)
     u = image(2, 7, 7, seed=1)
-    assert torch.allclose((lin.F @ u)["image"], torch.func.jvp(lambda x: model(x)["image"], (x0,), (u[None],))[1][0], atol=1e-12)
+    assert torch.allclose(
+        (lin.F @ u)["image"], torch.func.jvp(lambda x: model(x)["image"], (x0,), (u[None],))[1][0], atol=1e-12
+    )
     with pytest.raises(PlaceIndexError, match="has no tensor"):
         lin.F.row(("nothing", 2))
 
@@ -271,7 +339,14 @@ def test_bad_input(small, lin):
     for index in ((3, 0, 0), (0, 0, 99), (0, 0, 0, 0), "a"):
         with pytest.raises(PlaceIndexError):
             lin.F.row(index)
-    for empty in ({}, (0, slice(5, 5), 0), torch.zeros(3, 10, 10, dtype=torch.bool), None, True, (0, None, 1)):
+    for empty in (
+        {},
+        (0, slice(5, 5), 0),
+        torch.zeros(3, 10, 10, dtype=torch.bool),
+        None,
+        True,
+        (0, None, 1),
+    ):
         with pytest.raises(PlaceIndexError):
             lin.F.row(empty)
     with pytest.raises(ShapeError, match="got a ndarray"):
@@ -285,7 +360,12 @@ def test_bad_input(small, lin):
     for v in (image(2, 9, 9), image(2, 9, 10).float(), image(3, 9, 10), torch.zeros(9, 10, dtype=D)):
         with pytest.raises(ShapeError):
             lin.F @ v
-    assert lin.F.rows([]).shape == (0, 2, 9, 10) and (lin.F @ torch.zeros(0, 2, 9, 10, dtype=D)).shape == (0, 3, 10, 10)
+    assert lin.F.rows([]).shape == (0, 2, 9, 10) and (lin.F @ torch.zeros(0, 2, 9, 10, dtype=D)).shape == (
+        0,
+        3,
+        10,
+        10,
+    )
     with pytest.raises(ValueError, match="memory"):
         fxscope.interpret(model, x0, memory="disk")
     bad = x0.clone()
@@ -313,7 +393,17 @@ def test_every_form_scripts_and_compiles(small, form):
     y0 = model(x0).detach()
     with torch.no_grad():
         _, state = fxscope.transform(model, "record")(x0)
-    given = {"pair": (x0, x0), "filter": (x0, x0), "residual": (x0,), "adjoint": (x0, y0), "row": (x0, torch.tensor([7])), "argmax": (x0,), "record": (x0,), "replay": (list(state), x0), "pullback": (list(state), y0)}[form]
+    given = {
+        "pair": (x0, x0),
+        "filter": (x0, x0),
+        "residual": (x0,),
+        "adjoint": (x0, y0),
+        "row": (x0, torch.tensor([7])),
+        "argmax": (x0,),
+        "record": (x0,),
+        "replay": (list(state), x0),
+        "pullback": (list(state), y0),
+    }[form]
     expected = torch.utils._pytree.tree_leaves(graph(*given))
     for other in (torch.jit.script(graph), torch.compile(graph, backend="aot_eager")):
         got = torch.utils._pytree.tree_leaves(other(*given))
@@ -334,7 +424,9 @@ def test_vmap_over_probes(small):
     model, x0 = small
     filter = fxscope.transform(model, "filter")
     u = image(3, 1, 2, 9, 10, seed=2)
-    assert torch.allclose(torch.func.vmap(lambda v: filter(x0, v))(u), torch.stack([filter(x0, v) for v in u]), atol=1e-12)
+    assert torch.allclose(
+        torch.func.vmap(lambda v: filter(x0, v))(u), torch.stack([filter(x0, v) for v in u]), atol=1e-12
+    )
 
 
 def test_bicubic_rows_do_not_depend_on_the_photograph():

@@ -59,11 +59,22 @@ def _samples(op):
     found = []
     for sample in op.sample_inputs("cpu", D):
         x = sample.input
-        if len(found) == SAMPLES or not isinstance(x, torch.Tensor) or not x.is_floating_point() or not 0 < x.numel() <= LARGEST:
+        if (
+            len(found) == SAMPLES
+            or not isinstance(x, torch.Tensor)
+            or not x.is_floating_point()
+            or not 0 < x.numel() <= LARGEST
+        ):
             continue
         model, x0 = OneImage(op.op, sample), x.detach().clone()[None]
         y = _drawn(model, x0) if _gives_a_tensor(op, sample) else None
-        if y is not None and y.dtype == D and 0 < y.numel() <= LARGEST and torch.isfinite(y).all() and torch.equal(y, model(x0)):
+        if (
+            y is not None
+            and y.dtype == D
+            and 0 < y.numel() <= LARGEST
+            and torch.isfinite(y).all()
+            and torch.equal(y, model(x0))
+        ):
             found.append((model, x0))
     return found
 
@@ -86,7 +97,11 @@ def _wrong(model, x0, policy) -> str:
         return ""
     n, outputs = x0.numel(), lin.y0.numel()
     forward, back = lin.F.to_dense().reshape(outputs, n), lin.F.T.to_dense().reshape(n, outputs)
-    errors = {"y0": _off(lin.y0, model(x0)), "F against F.T": _off(back.T, forward), "F x0 + r": _off(forward @ x0.reshape(-1) + lin.residual.reshape(-1), lin.y0.reshape(-1))}
+    errors = {
+        "y0": _off(lin.y0, model(x0)),
+        "F against F.T": _off(back.T, forward),
+        "F x0 + r": _off(forward @ x0.reshape(-1) + lin.residual.reshape(-1), lin.y0.reshape(-1)),
+    }
     jacobian = _jacobian(model, x0, outputs) if policy == "taylor" else None
     if jacobian is not None:
         errors["the Jacobian"] = _off(forward, jacobian)
@@ -100,17 +115,25 @@ def _jacobian(model, x0, outputs):
     return None
 
 
-# autograd's backward pass of unpooling reads every write to an index, though one alone is seen in the output; tests/test_unpooling.py has the oracle
+# autograd's backward pass of unpooling reads every write to an index, though one alone is seen in the output;
+# tests/test_unpooling.py has the oracle
 NO_ORACLE = ("nn.functional.max_unpool1d", "nn.functional.max_unpool2d", "nn.functional.max_unpool3d")
 
 
 SOME = sorted(OPERATORS)[::6]  # the others where ``full`` is asked for
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in SOME else pytest.mark.full) for n in OPERATORS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in SOME else pytest.mark.full) for n in OPERATORS]
+)
 def test_right_or_refused(name, caplog):
     caplog.set_level(logging.ERROR)
     torch.manual_seed(0)
     policies = (None,) if name in NO_ORACLE else (None, "taylor")
-    wrong = [f"sample {i}, {policy or 'freeze'}: {said}" for i, case in enumerate(_samples(OPERATORS[name])) for policy in policies if (said := _wrong(*case, policy))]
+    wrong = [
+        f"sample {i}, {policy or 'freeze'}: {said}"
+        for i, case in enumerate(_samples(OPERATORS[name]))
+        for policy in policies
+        if (said := _wrong(*case, policy))
+    ]
     assert not wrong, "\n".join(wrong)

@@ -28,7 +28,13 @@ def agrees(model, rng, given=False):
     example = {"example_inputs": (x0,)} if given else {}
     y0, y1 = fxscope.transform(model, policy="taylor", **example)(x0, x0)
     assert laws.distance(y0, model(x0)) < 1e-12 and laws.distance(y1, y0) < 1e-12
-    assert laws.distance(fxscope.transform(model, "filter", policy="taylor", **example)(x0, v), torch.func.jvp(model, (x0,), (v,))[1]) < 1e-9
+    assert (
+        laws.distance(
+            fxscope.transform(model, "filter", policy="taylor", **example)(x0, v),
+            torch.func.jvp(model, (x0,), (v,))[1],
+        )
+        < 1e-9
+    )
 
 
 class Standardised(nn.Conv2d):
@@ -101,8 +107,13 @@ def around(unit):
 
 
 UNITS = {
-    "_conv_forward": lambda: Standardised(2, 2, 3), "__getattr__": lambda: Scaled(2, 2, 3), "__call__": lambda: Summed(2, 2, 3), "_check_input_dim": lambda: TwoSided(2),
-    "property": lambda: ByProperty(2, 2, 3), "identity": Doubling, "forward": Leaky,
+    "_conv_forward": lambda: Standardised(2, 2, 3),
+    "__getattr__": lambda: Scaled(2, 2, 3),
+    "__call__": lambda: Summed(2, 2, 3),
+    "_check_input_dim": lambda: TwoSided(2),
+    "property": lambda: ByProperty(2, 2, 3),
+    "identity": Doubling,
+    "forward": Leaky,
 }
 
 
@@ -127,9 +138,13 @@ def patched(kind, name, function):
 
 PATCHES = {
     "a forward": patched(nn.ReLU, "forward", lambda self, x: x * 3),
-    "a method": patched(lambda: nn.Conv2d(2, 2, 3), "_conv_forward", lambda self, x, w, b: F.conv2d(x, w * 2, b)),
+    "a method": patched(
+        lambda: nn.Conv2d(2, 2, 3), "_conv_forward", lambda self, x, w, b: F.conv2d(x, w * 2, b)
+    ),
     "an identity's forward": patched(nn.Identity, "forward", lambda self, x: x.sin()),
-    "a container's forward": patched(lambda: nn.Sequential(nn.ReLU()), "forward", lambda self, x: self[0](x) + x),
+    "a container's forward": patched(
+        lambda: nn.Sequential(nn.ReLU()), "forward", lambda self, x: self[0](x) + x
+    ),
 }
 
 
@@ -155,18 +170,30 @@ def test_a_class_of_torch_that_was_patched(rng, monkeypatch):
 def test_what_forward_does_not_use_may_be_overridden(rng):
     model = around(lambda: Harmless(2, 2, 3))
     agrees(model, rng)
-    assert "1" in fxscope.places(model) and "1.conv2d" not in fxscope.places(model), "a place of its own, as the class has it"
+    assert "1" in fxscope.places(model) and "1.conv2d" not in fxscope.places(model), (
+        "a place of its own, as the class has it"
+    )
 
 
 def test_parametrised_modules_are_known(rng):
     agrees(around(lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 3))), rng)
 
 
-@pytest.mark.parametrize("register", ["register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook"])
+@pytest.mark.parametrize(
+    "register",
+    [
+        "register_module_forward_hook",
+        "register_module_forward_pre_hook",
+        "register_module_full_backward_hook",
+    ],
+)
 def test_hooks_on_all_modules_are_refused(register, rng):
     handle = getattr(nn.modules.module, register)(lambda *a: None)
     try:
-        for call in (lambda: fxscope.transform(around(nn.ReLU)), lambda: fxscope.interpret(around(nn.ReLU).double(), photo(rng))):
+        for call in (
+            lambda: fxscope.transform(around(nn.ReLU)),
+            lambda: fxscope.interpret(around(nn.ReLU).double(), photo(rng)),
+        ):
             with pytest.raises(HookedModel, match="all modules"):
                 call()
     finally:
@@ -193,10 +220,20 @@ def matched(y):
 
 
 QUESTIONS = {
-    "isinstance": lambda y: isinstance(y, torch.Tensor), "of several": lambda y: isinstance(y, (list, torch.Tensor)), "a list": lambda y: isinstance(y, (list, tuple)),
-    "type": lambda y: type(y) is torch.Tensor, "type among": lambda y: type(y) in (torch.Tensor, nn.Parameter), "is_tensor": torch.is_tensor, "class": lambda y: y.__class__ is torch.Tensor,
-    "match": matched, "of a sum": lambda y: isinstance(y + 1, torch.Tensor), "of a size": lambda y: isinstance(y.shape[0], int), "of a shape": lambda y: isinstance(y.shape, tuple),
-    "of parts": lambda y: isinstance(y.chunk(2, 1), torch.Tensor), "a parameter": lambda y: isinstance(y, nn.Parameter), "an attribute": lambda y: hasattr(y, "logits"),
+    "isinstance": lambda y: isinstance(y, torch.Tensor),
+    "of several": lambda y: isinstance(y, (list, torch.Tensor)),
+    "a list": lambda y: isinstance(y, (list, tuple)),
+    "type": lambda y: type(y) is torch.Tensor,
+    "type among": lambda y: type(y) in (torch.Tensor, nn.Parameter),
+    "is_tensor": torch.is_tensor,
+    "class": lambda y: y.__class__ is torch.Tensor,
+    "match": matched,
+    "of a sum": lambda y: isinstance(y + 1, torch.Tensor),
+    "of a size": lambda y: isinstance(y.shape[0], int),
+    "of a shape": lambda y: isinstance(y.shape, tuple),
+    "of parts": lambda y: isinstance(y.chunk(2, 1), torch.Tensor),
+    "a parameter": lambda y: isinstance(y, nn.Parameter),
+    "an attribute": lambda y: hasattr(y, "logits"),
     "a default": lambda y: getattr(y, "sample", None) is None,
 }
 
@@ -259,7 +296,15 @@ class Training(nn.Module):
         return h + 1.0 if self.lost and not torch.fx._symbolic_trace.is_fx_symbolic_tracing() else h * 2.0
 
 
-TRAINED = [nn.Dropout(0.4), nn.Dropout2d(0.4), nn.AlphaDropout(0.4), nn.FeatureAlphaDropout(0.4), nn.BatchNorm2d(4), nn.RReLU(), nn.Sequential(nn.Dropout(0.3), nn.BatchNorm2d(4), nn.RReLU(), nn.Dropout2d(0.2))]
+TRAINED = [
+    nn.Dropout(0.4),
+    nn.Dropout2d(0.4),
+    nn.AlphaDropout(0.4),
+    nn.FeatureAlphaDropout(0.4),
+    nn.BatchNorm2d(4),
+    nn.RReLU(),
+    nn.Sequential(nn.Dropout(0.3), nn.BatchNorm2d(4), nn.RReLU(), nn.Dropout2d(0.2)),
+]
 
 
 @pytest.mark.parametrize("unit", TRAINED, ids=str)

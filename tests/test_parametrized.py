@@ -14,8 +14,12 @@ X = torch.randn(2, 3, 6, 8, generator=torch.Generator().manual_seed(0), dtype=to
 KINDS = {
     "weight norm": lambda: parametrizations.weight_norm(nn.Conv2d(3, 4, 3)),
     "spectral norm": lambda: parametrizations.spectral_norm(nn.Conv2d(3, 4, 3)),
-    "spectral norm of a number": lambda: nn.Sequential(nn.Conv2d(3, 1, 1), parametrizations.spectral_norm(nn.Conv2d(1, 1, 1))),
-    "spectral norm of a vector": lambda: nn.Sequential(nn.Flatten(2), nn.Linear(48, 5), parametrizations.spectral_norm(nn.LayerNorm(5))),
+    "spectral norm of a number": lambda: nn.Sequential(
+        nn.Conv2d(3, 1, 1), parametrizations.spectral_norm(nn.Conv2d(1, 1, 1))
+    ),
+    "spectral norm of a vector": lambda: nn.Sequential(
+        nn.Flatten(2), nn.Linear(48, 5), parametrizations.spectral_norm(nn.LayerNorm(5))
+    ),
     "orthogonal": lambda: nn.Sequential(nn.Flatten(2), parametrizations.orthogonal(nn.Linear(48, 4))),
 }
 
@@ -27,7 +31,7 @@ def test_a_computed_weight_is_a_constant(kind):
     x = X.clone().requires_grad_()
     y = model(x)
     u = torch.randn(y.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    expected, = torch.autograd.grad((y * u).sum(), x)
+    (expected,) = torch.autograd.grad((y * u).sum(), x)
     lin = fxscope.interpret(model, X, policy="taylor")
     assert distance(lin(X), y.detach()) < 1e-10
     assert distance(lin.F.T @ u, expected) < 1e-10
@@ -35,7 +39,9 @@ def test_a_computed_weight_is_a_constant(kind):
 
 @pytest.mark.parametrize("frontend", ("auto", "symbolic", "export"))
 def test_a_weight_that_every_call_changes_is_refused_by_name(frontend):
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))).double().train()
+    model = (
+        nn.Sequential(nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))).double().train()
+    )
     before = {n: t.clone() for n, t in model.state_dict().items()}
     with pytest.raises(fxscope.errors.TraceFailure, match="1.parametrizations.weight"):
         fxscope.interpret(model, X, frontend=frontend)
@@ -44,14 +50,22 @@ def test_a_weight_that_every_call_changes_is_refused_by_name(frontend):
 
 
 def test_the_weight_follows_its_parameters_and_the_model_stays_as_it_is():
-    model = nn.Sequential(
-        nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
-    ).double().eval()
+    model = (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 1),
+            parametrizations.spectral_norm(nn.Conv2d(4, 4, 1)),
+        )
+        .double()
+        .eval()
+    )
     names = [set(m.__dict__) for m in model.modules()]
     pair = fxscope.transform(model)
     assert [set(m.__dict__) for m in model.modules()] == names
     with torch.no_grad():
-        model[1].parametrizations.weight.original.mul_(torch.tensor(
-            [1.0, 2.0, 3.0, 4.0], dtype=torch.float64,
-        ).view(-1, 1, 1, 1))
+        model[1].parametrizations.weight.original.mul_(
+            torch.tensor(
+                [1.0, 2.0, 3.0, 4.0],
+                dtype=torch.float64,
+            ).view(-1, 1, 1, 1)
+        )
     assert distance(pair(X, X)[0], model(X)) < 1e-12

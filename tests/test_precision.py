@@ -15,14 +15,18 @@ import fxscope
 from fxscope import models
 from fxscope.testing import laws, randomize
 
-# how many times the model's own error a law may err: a law compares two sums, and where r is most of y (densenet121) F x0 is large beside it
+# how many times the model's own error a law may err: a law compares two sums, and where r is most of y
+# (densenet121) F x0 is large beside it
 FACTOR = 8.0
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_scipy_gets_half_precision_as_single(dtype):
     pytest.importorskip("scipy")
-    lin = fxscope.interpret(models.pixelshuffle4x().to(dtype), torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0)).to(dtype))
+    lin = fxscope.interpret(
+        models.pixelshuffle4x().to(dtype),
+        torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0)).to(dtype),
+    )
     sparse, dense = lin.F.to_sparse(progress=False), lin.F.to_dense(progress=False).float()
     assert sparse.dtype == np.float32 and torch.allclose(torch.from_numpy(sparse.toarray()), dense, atol=2e-2)
     v = np.ones(81, dtype=np.float32)
@@ -34,7 +38,11 @@ class Mixed(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second, self.last = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 3, 3, padding=1)
+        self.first, self.second, self.last = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.Conv2d(8, 3, 3, padding=1),
+        )
         self.instance, self.group = nn.InstanceNorm2d(8, affine=True), nn.GroupNorm(2, 8)
         self.layer, self.rms = nn.LayerNorm(16), nn.RMSNorm(16)
 
@@ -74,9 +82,16 @@ def worst_law(graphs: dict, x0, u, v) -> float:
     y0, y1 = pair(x0, x0)
     fu, fv, fx, r = filter(x0, u), filter(x0, v), filter(x0, x0), residual(x0)
     w = torch.randn(y0.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64).to(y0.dtype)
-    dot = ((fu.double() * w.double()).sum() - (u.double() * adjoint(x0, w).double()).sum()).abs() / (fu.double().norm() * w.double().norm())
+    dot = ((fu.double() * w.double()).sum() - (u.double() * adjoint(x0, w).double()).sum()).abs() / (
+        fu.double().norm() * w.double().norm()
+    )
     sums = laws.distance(filter(x0, 0.5 * u + 0.25 * v).double(), 0.5 * fu.double() + 0.25 * fv.double())
-    return max(laws.distance(y1.double(), y0.double()), sums, laws.distance(fx.double() + r.double(), y0.double()), dot.item())
+    return max(
+        laws.distance(y1.double(), y0.double()),
+        sums,
+        laws.distance(fx.double() + r.double(), y0.double()),
+        dot.item(),
+    )
 
 
 def graphs_of(model):
@@ -89,7 +104,13 @@ def test_single_precision_on_the_same_state(name):
     model, x0 = network(name)
     single = copy.deepcopy(model).float()
     own = laws.distance(single(x0.float()).double(), model(x0))
-    forms = {form: (fxscope.transform(model, form, probes="stacked"), fxscope.transform(single, form, probes="stacked")) for form in ("replay", "pullback")}
+    forms = {
+        form: (
+            fxscope.transform(model, form, probes="stacked"),
+            fxscope.transform(single, form, probes="stacked"),
+        )
+        for form in ("replay", "pullback")
+    }
     y0, state = fxscope.transform(model, "record", probes="stacked")(x0)
     lowered = [s.float() if s.is_floating_point() else s for s in state]
     for form, probe in (("replay", normal(2, *x0.shape, seed=1)), ("pullback", normal(2, *y0.shape, seed=2))):
@@ -112,7 +133,8 @@ def test_half_precision_obeys_the_laws_within_it(name, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")  # of torch's own RMSNorm under autocast
+# of torch's own RMSNorm under autocast
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
 def test_autocast_obeys_the_laws_within_bfloat16(name):
     model, x0 = network(name)
     single = copy.deepcopy(model).float()
@@ -132,4 +154,6 @@ def test_statistics_of_half_precision_are_those_of_single():
     for norm in (nn.InstanceNorm2d(4), nn.GroupNorm(2, 4), nn.LayerNorm(8), nn.RMSNorm(8)):
         model = nn.Sequential(norm, nn.Identity()).half().eval()
         y0, y1 = fxscope.transform(model, example_inputs=(x0,))(x0, x0)
-        assert laws.distance(y1.double(), y0.double()) < 4 * torch.finfo(torch.float16).eps, type(norm).__name__
+        assert laws.distance(y1.double(), y0.double()) < 4 * torch.finfo(torch.float16).eps, type(
+            norm
+        ).__name__

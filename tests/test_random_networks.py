@@ -12,9 +12,34 @@ from fxscope.rules import registry
 from fxscope.testing import laws
 
 CHANNELS = 4
-ACTIVATIONS = [m for r in registry().rules.values() if r.verb == "mask" and r.input_rank is None for m in r.modules if m not in (nn.PReLU, nn.Threshold, nn.Softplus, nn.LogSoftmax, nn.RReLU)]
-NORMS = (lambda: nn.InstanceNorm2d(CHANNELS, affine=True), lambda: nn.GroupNorm(2, CHANNELS), lambda: nn.BatchNorm2d(CHANNELS), lambda: nn.LocalResponseNorm(3))
-KINDS = ("conv", "activation", "norm", "pool", "in_place", "view_write", "branch", "product", "gate", "cat", "reuse", "shuffle", "slice")
+ACTIVATIONS = [
+    m
+    for r in registry().rules.values()
+    if r.verb == "mask" and r.input_rank is None
+    for m in r.modules
+    if m not in (nn.PReLU, nn.Threshold, nn.Softplus, nn.LogSoftmax, nn.RReLU)
+]
+NORMS = (
+    lambda: nn.InstanceNorm2d(CHANNELS, affine=True),
+    lambda: nn.GroupNorm(2, CHANNELS),
+    lambda: nn.BatchNorm2d(CHANNELS),
+    lambda: nn.LocalResponseNorm(3),
+)
+KINDS = (
+    "conv",
+    "activation",
+    "norm",
+    "pool",
+    "in_place",
+    "view_write",
+    "branch",
+    "product",
+    "gate",
+    "cat",
+    "reuse",
+    "shuffle",
+    "slice",
+)
 
 
 class Random(nn.Module):
@@ -30,7 +55,13 @@ class Random(nn.Module):
 
     def layer(self, kind, pick):
         if kind == "conv":
-            return nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, padding_mode=("zeros", "reflect", "circular", "replicate")[pick % 4])
+            return nn.Conv2d(
+                CHANNELS,
+                CHANNELS,
+                3,
+                padding=1,
+                padding_mode=("zeros", "reflect", "circular", "replicate")[pick % 4],
+            )
         if kind == "activation":
             return ACTIVATIONS[pick % len(ACTIVATIONS)]()
         if kind == "norm":
@@ -80,7 +111,10 @@ class Random(nn.Module):
 def test_random_networks_obey_the_laws(kinds, seed):
     model = Random(kinds, seed).double().eval()
     rng = torch.Generator().manual_seed(seed)
-    x0, probes = torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64), torch.randn(3, 2, 3, 8, 8, generator=rng, dtype=torch.float64)
+    x0, probes = (
+        torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64),
+        torch.randn(3, 2, 3, 8, 8, generator=rng, dtype=torch.float64),
+    )
     with torch.no_grad():
         pair, filter = fxscope.transform(model), fxscope.transform(model, "filter")
         assert laws.law_1(pair, model, x0) <= 1e-12  # GLU and the norms of a single element run other kernels

@@ -49,8 +49,12 @@ KNOWN = {
     "a comparison": lambda m, h: (h * (h > 0.1)).std(1),
     "a comparison of reductions": lambda m, h: (h.mean(1) * (h.sum(1) > 0.1)).std(1),
     "a computed constant": lambda m, h: (h.mean(1) + (m.scale * 2 - 1)).std(1),
-    "a constant made in forward": lambda m, h: (h.sum(1) * torch.linspace(0.0, 1.0, 5, dtype=torch.float64)).std(1),
-    "zeros of the input's size": lambda m, h: torch.cat([h.new_zeros(h.size(0), 1, h.size(2), h.size(3)), h], 1).std(1),
+    "a constant made in forward": (
+        lambda m, h: (h.sum(1) * torch.linspace(0.0, 1.0, 5, dtype=torch.float64)).std(1)
+    ),
+    "zeros of the input's size": (
+        lambda m, h: torch.cat([h.new_zeros(h.size(0), 1, h.size(2), h.size(3)), h], 1).std(1)
+    ),
     "ones like": lambda m, h: (h.sum(1) - torch.ones_like(h).sum(1)).norm(dim=1),
     "an argmax as an index": lambda m, h: h.std(1) + F.one_hot(h.argmax(1), 4).sum(-1),
     "a plane": lambda m, h: (h.flatten(2).unflatten(2, (6, 5)) + m.plane).std(1),

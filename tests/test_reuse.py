@@ -21,8 +21,16 @@ class Pooled(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.norm, self.relu = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
-        self.pool, self.second, self.last = nn.MaxPool2d(3, 2, 1), nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 5, 3)
+        self.first, self.norm, self.relu = (
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.BatchNorm2d(8),
+            nn.ReLU(inplace=True),
+        )
+        self.pool, self.second, self.last = (
+            nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.Conv2d(8, 5, 3),
+        )
 
     def forward(self, x):
         x = self.pool(self.relu(self.norm(self.first(x))))
@@ -33,16 +41,29 @@ class Pooled(nn.Module):
 def pooled(request):
     x = torch.randn(2, 3, 12, 12, dtype=torch.float64)
     model = randomize(Pooled().double().eval(), x)
-    return (model, x) if request.param == "contiguous" else (model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
+    return (
+        (model, x)
+        if request.param == "contiguous"
+        else (model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last))
+    )
 
 
 def graphs(model, **options):
-    return {form: fxscope.transform(model, form, **options) for form in ("pair", "filter", "residual", "adjoint", "row")}
+    return {
+        form: fxscope.transform(model, form, **options)
+        for form in ("pair", "filter", "residual", "adjoint", "row")
+    }
 
 
 def arguments(form, model, x):
     probes, index = torch.randn(6, 3, 12, 12, dtype=x.dtype), torch.tensor([0, 3, 7, 5])
-    return {"pair": (x, probes), "filter": (x, probes), "residual": (x,), "adjoint": (x, torch.randn(4, *model(x).shape[1:], dtype=x.dtype)), "row": (x, index)}[form]
+    return {
+        "pair": (x, probes),
+        "filter": (x, probes),
+        "residual": (x,),
+        "adjoint": (x, torch.randn(4, *model(x).shape[1:], dtype=x.dtype)),
+        "row": (x, index),
+    }[form]
 
 
 def flat(result):
@@ -55,7 +76,7 @@ def test_writing_in_place_changes_no_bit_and_no_input(pooled):
         given = arguments(form, model, x)
         kept = [t.clone() for t in given]
         plain = fxscope.transform(model, form, in_place=False)
-        assert "mul_(" in graph.code or form == "row" and "scatter_add_(" in graph.code
+        assert "mul_(" in graph.code or (form == "row" and "scatter_add_(" in graph.code)
         assert "mul_(" not in plain.code and "scatter_add_(" not in plain.code
         for a, b in zip(flat(graph(*given)), flat(plain(*given)), strict=True):
             assert torch.equal(a, b), form
@@ -89,14 +110,19 @@ def test_a_value_added_to_itself():
     model, x = Twice().double(), torch.randn(1, 2, 6, 6, dtype=torch.float64)
     y2 = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     for form, given in (("adjoint", y2), ("filter", torch.randn(2, 2, 6, 6, dtype=torch.float64))):
-        assert torch.equal(fxscope.transform(model, form)(x, given), fxscope.transform(model, form, in_place=False)(x, given))
+        assert torch.equal(
+            fxscope.transform(model, form)(x, given), fxscope.transform(model, form, in_place=False)(x, given)
+        )
 
 
 def test_gradients_through_masks_in_place(pooled):
     model, x = pooled
     scope, probe = fxscope.transform(model), torch.randn(2, 3, 12, 12, dtype=torch.float64).requires_grad_()
     weight = model.first.weight
-    grads = [torch.autograd.grad(g(x, probe)[1].square().sum(), (probe, weight)) for g in (scope, fxscope.transform(model, in_place=False))]
+    grads = [
+        torch.autograd.grad(g(x, probe)[1].square().sum(), (probe, weight))
+        for g in (scope, fxscope.transform(model, in_place=False))
+    ]
     assert all(laws.distance(a, b) < 1e-14 for a, b in zip(*grads))
 
 
@@ -121,9 +147,19 @@ class Layouts(fx.Interpreter):
         return super().call_function(target, args, kwargs)
 
 
-@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(5)], ids=["2", "3 by 2", "adaptive"])
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, 2, 1), nn.AdaptiveMaxPool2d(5)], ids=["2", "3 by 2", "adaptive"]
+)
 def test_channels_last_survives_a_pool(pool):
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), pool, nn.Conv2d(8, 6, 3, padding=1), nn.ReLU(), pool if isinstance(pool, nn.AdaptiveMaxPool2d) else nn.Identity(), nn.Conv2d(6, 4, 1))
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        pool,
+        nn.Conv2d(8, 6, 3, padding=1),
+        nn.ReLU(),
+        pool if isinstance(pool, nn.AdaptiveMaxPool2d) else nn.Identity(),
+        nn.Conv2d(6, 4, 1),
+    )
     x, probes = torch.randn(1, 3, 16, 14, dtype=torch.float64), torch.randn(3, 3, 16, 14, dtype=torch.float64)
     plain = randomize(model.double().eval(), x)
     expected = {form: fxscope.transform(plain, form) for form in ("pair", "filter")}
@@ -132,7 +168,11 @@ def test_channels_last_survives_a_pool(pool):
     x2 = fxscope.transform(plain, "adjoint")(x, y2)
     last = plain.to(memory_format=torch.channels_last)
     x, probes, given = (t.contiguous(memory_format=torch.channels_last) for t in (x, probes, y2))
-    for form, args, want in (("pair", (x, probes), y1), ("filter", (x, probes), fx1), ("adjoint", (x, given), x2)):
+    for form, args, want in (
+        ("pair", (x, probes), y1),
+        ("filter", (x, probes), fx1),
+        ("adjoint", (x, given), x2),
+    ):
         runs = Layouts(fxscope.transform(last, form))
         got = runs.run(*args)
         assert laws.distance(got[1] if form == "pair" else got, want) < 1e-13
@@ -157,19 +197,33 @@ def test_a_residual_scale_of_one_leaves_the_linear_forms(scale, left):
     for form in ("filter", "adjoint"):
         graph, plain = (fxscope.transform(model, form, in_place=free) for free in (True, False))
         products = [n.target for n in graph.graph.nodes if n.meta["fxscope"].twin == "gate"]
-        assert products == ["mul_" if form == "filter" else operator.mul] * left, "the adjoint's cotangent is the skip connection's too"
+        assert products == ["mul_" if form == "filter" else operator.mul] * left, (
+            "the adjoint's cotangent is the skip connection's too"
+        )
         assert torch.equal(graph(x, probe), plain(x, probe))
     y1 = fxscope.transform(model)(x, probe)[1]
-    assert laws.distance(fxscope.transform(model, "filter")(x, probe) + fxscope.transform(model, "residual")(x), y1) < 1e-14
+    assert (
+        laws.distance(
+            fxscope.transform(model, "filter")(x, probe) + fxscope.transform(model, "residual")(x), y1
+        )
+        < 1e-14
+    )
 
 
 def test_a_dense_network_has_no_norms_and_masks_its_concatenations_in_place():
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     model = randomize(torchvision.models.densenet121(weights=None).double().eval(), x)
     filter = fxscope.transform(model, "filter")
-    assert not [n for n in filter.graph.nodes if n.target is operator.mul and n.meta["fxscope"].twin == "mask"]
-    left = [n for n in filter.graph.nodes if n.target is F.batch_norm and n.meta["fxscope"].branch == "interpreter"]
-    assert [n.meta["fxscope"].module for n in left] == ["features.norm5"]  # read by a mean, not by a convolution
+    assert not [
+        n for n in filter.graph.nodes if n.target is operator.mul and n.meta["fxscope"].twin == "mask"
+    ]
+    left = [
+        n
+        for n in filter.graph.nodes
+        if n.target is F.batch_norm and n.meta["fxscope"].branch == "interpreter"
+    ]
+    # read by a mean, not by a convolution
+    assert [n.meta["fxscope"].module for n in left] == ["features.norm5"]
     y1 = fxscope.transform(model)(x, x)[1]
     r = fxscope.transform(model, "residual")(x)
     assert laws.distance(filter(x, x) + r, y1) < 1e-9

@@ -10,22 +10,26 @@ import torch
 from torch import nn
 
 from fxscope.emit import emit
+from fxscope.emit.pipeline import program_of
 from fxscope.errors import UnknownRank
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
 from fxscope.testing.samples import Case, name_of
-from fxscope.transform import program_of
 
 D = torch.float64
 TOLERANCE = 1e-9
 RULES = registry().rules
 SAMPLED = [rule for rule in RULES.values() if rule.samples]
 
-# laws that a variant breaks by what it is: {(rule, variant): (law, reason)}; the law still runs, and must fail
+# laws that a variant breaks by what it is: {(rule, variant): (law, reason)}; the law still runs, and must
+# fail
 BROKEN = {
     ("sigmoid", "ratio"): ("finite", "the literal mask of Fig. 2 is infinite at x0 = 0"),
-    **{(name, "straight"): ("law 2", "straight-through: y1 = x1") for name in ("sign", "sgn", "round", "floor", "ceil", "trunc")},
+    **{
+        (name, "straight"): ("law 2", "straight-through: y1 = x1")
+        for name in ("sign", "sgn", "round", "floor", "ceil", "trunc")
+    },
 }
 
 
@@ -87,10 +91,22 @@ def test_transposed(rule, sample, variant):
     case = Case(rule, sample)
     model = case.target()
     program = program_of(model, policy=_policy(rule, variant), example_inputs=(case.x0,))
-    filter, adjoint, record, replay, pullback = (emit(program, form).train(model.training) for form in ("filter", "adjoint", "record", "replay", "pullback"))
+    filter, adjoint, record, replay, pullback = (
+        emit(program, form).train(model.training)
+        for form in ("filter", "adjoint", "record", "replay", "pullback")
+    )
     if sample.draws:
         filter, adjoint, record = _seeded(filter), _seeded(adjoint), _seeded(record)
-    check_transposed(program, case, filter, adjoint, record, replay, pullback, BROKEN.get((rule.name, variant), ("", ""))[0])
+    check_transposed(
+        program,
+        case,
+        filter,
+        adjoint,
+        record,
+        replay,
+        pullback,
+        BROKEN.get((rule.name, variant), ("", ""))[0],
+    )
 
 
 def check_transposed(program, case: Case, filter, adjoint, record, replay, pullback, broken: str = ""):
@@ -128,7 +144,7 @@ def check_laws(case: Case, model, pair, filter, residual, broken: str = ""):
     for x0 in (case.x0, case.special):
         assert laws.law_1(pair, exact, x0) <= (1e-12 if case.rule.rounding else 0)
         held = laws.law_2(pair, x0) < TOLERANCE
-        assert held or broken == "law 2" or broken == "finite" and x0 is case.special
+        assert held or broken == "law 2" or (broken == "finite" and x0 is case.special)
     assert held != bool(broken), "an exemption that is not needed"
     assert laws.law_3(filter, case.x0, u, v) < TOLERANCE
     assert laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])) < TOLERANCE
@@ -158,7 +174,11 @@ def test_spellings_agree(rule):
             first = first or filter
             assert laws.law_12(first, filter, case.x0, case.probes[0]) < 1e-13, label
             covered.add(label.split(",")[0])
-    spelled = {name_of(f) for f in (rule.target, *rule.functions) if not isinstance(f, str)} | {f"Tensor.{m}" for m in rule.methods} | {kind.__name__ for kind in rule.modules}
+    spelled = (
+        {name_of(f) for f in (rule.target, *rule.functions) if not isinstance(f, str)}
+        | {f"Tensor.{m}" for m in rule.methods}
+        | {kind.__name__ for kind in rule.modules}
+    )
     assert spelled <= covered, f"no sample runs {sorted(spelled - covered)}"
 
 
@@ -169,7 +189,11 @@ class Mixing(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         kinds = {3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}
-        self.layer = kinds[len(shape)](shape[1], shape[1], 3, padding=1) if len(shape) in kinds else nn.Linear(shape[-1], shape[-1])
+        self.layer = (
+            kinds[len(shape)](shape[1], shape[1], 3, padding=1)
+            if len(shape) in kinds
+            else nn.Linear(shape[-1], shape[-1])
+        )
         if positive:
             for parameter in self.layer.parameters():
                 parameter.data.abs_()
@@ -197,7 +221,7 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
         if sample.spellings == ():
             continue
         case = Case(rule, sample)
-        pair, = graphs(case.target(), None, case.x0, ("pair",), sample.draws)
+        (pair,) = graphs(case.target(), None, case.x0, ("pair",), sample.draws)
         for bad in (float("nan"), float("inf"), float("-inf")):
             x0 = case.x0.clone()
             x0.view(-1)[[0, x0.numel() // 2]] = bad
@@ -216,12 +240,15 @@ def scripted():
 def test_scripted_equals_eager(rule, sample):
     case = Case(rule, sample)
     for variant in _variants(rule):
-        pair, = graphs(case.target(), _policy(rule, variant), case.x0, ("pair",))
-        assert laws.distance(torch.jit.script(pair)(case.x0, case.probes[0]), pair(case.x0, case.probes[0])) == 0
+        (pair,) = graphs(case.target(), _policy(rule, variant), case.x0, ("pair",))
+        assert (
+            laws.distance(torch.jit.script(pair)(case.x0, case.probes[0]), pair(case.x0, case.probes[0])) == 0
+        )
         program = program_of(case.target(), policy=_policy(rule, variant), example_inputs=(case.x0,))
         adjoint, record, pullback = (emit(program, form) for form in ("adjoint", "record", "pullback"))
         y2, state = record(case.x0)
-        y2 = torch.utils._pytree.tree_map(lambda t: t if t.dim() else t[None], y2)  # a number of each probe: (K,)
+        # a number of each probe: (K,)
+        y2 = torch.utils._pytree.tree_map(lambda t: t if t.dim() else t[None], y2)
         assert laws.distance(torch.jit.script(adjoint)(case.x0, y2), adjoint(case.x0, y2)) == 0
         assert laws.distance(torch.jit.script(pullback)(list(state), y2), pullback(state, y2)) == 0
 
@@ -230,17 +257,29 @@ def test_scripted_equals_eager(rule, sample):
 def test_single_precision_stays_single(rule):
     """No state of another dtype leaks into y1, and eq. 3 holds to single precision."""
     for sample in rule.samples:
-        if sample.spellings == () or torch.float64 in sample.kwargs.values() or rule.name in ("double", "to", "type_as"):
+        if (
+            sample.spellings == ()
+            or torch.float64 in sample.kwargs.values()
+            or rule.name in ("double", "to", "type_as")
+        ):
             continue
         case = Case(rule, sample)
         x0 = case.x0.float()
-        pair, = graphs(case.target().float(), None, x0, ("pair",), sample.draws)
+        (pair,) = graphs(case.target().float(), None, x0, ("pair",), sample.draws)
         y0, y1 = (laws.tensors_of(y) for y in pair(x0, x0))
         assert [y.dtype for y in y1] == [y.dtype for y in y0] == [torch.float32] * len(y0)
         assert laws.law_2(pair, x0) < 1e-4
 
 
-SMOOTH = [r for r in SAMPLED if r.verb == "mask" and not r.piecewise and "taylor" in r.variants and r.variants["taylor"] is not r.variants["freeze"] and "dim" not in r.signature.parameters]
+SMOOTH = [
+    r
+    for r in SAMPLED
+    if r.verb == "mask"
+    and not r.piecewise
+    and "taylor" in r.variants
+    and r.variants["taylor"] is not r.variants["freeze"]
+    and "dim" not in r.signature.parameters
+]
 
 
 @pytest.mark.parametrize("rule", SMOOTH, ids=lambda rule: rule.name)
@@ -253,9 +292,12 @@ def test_the_factor_is_the_mean_slope(rule):
         if sample.positive or sample.call is not None:
             continue
         case = Case(rule, sample)
-        filter, = graphs(case.target(), {rule.name: "freeze"}, x0, ("filter",))
+        (filter,) = graphs(case.target(), {rule.name: "freeze"}, x0, ("filter",))
         at = (nodes + 1) / 2
-        slopes = [laws.jacobian_vector_product(lambda x: (case.target()(x),), x0 * t, torch.ones_like(x0))[0] for t in at]
+        slopes = [
+            laws.jacobian_vector_product(lambda x: (case.target()(x),), x0 * t, torch.ones_like(x0))[0]
+            for t in at
+        ]
         mean = sum(w / 2 * s for w, s in zip(weights, slopes))
         got = filter(x0, torch.ones_like(x0))
         assert torch.allclose(got, mean, rtol=1e-11, atol=1e-13), (got - mean).abs().max()
@@ -267,25 +309,49 @@ def test_stochastic_depth_is_drawn_once():
     x0 = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(0), dtype=D)
     for mode in ("row", "batch"):
         model = StochasticDepth(0.5, mode).train()
-        pair, = graphs(model, None, x0, ("pair",), draws=True)
+        (pair,) = graphs(model, None, x0, ("pair",), draws=True)
         assert laws.law_1(pair, _seeded(model), x0) == 0 and laws.law_2(pair, x0) == 0
-        pair, = graphs(model.eval(), None, x0, ("pair",))
+        (pair,) = graphs(model.eval(), None, x0, ("pair",))
         assert laws.law_1(pair, model, x0) == 0
 
 
 EXEMPT = {
-    "CrossMapLRN2d": "an autograd.Function that never takes the first channel out of its windows; LocalResponseNorm is the corrected form",
-    "MultiheadAttention": "it branches on the dtype of its masks; the functional attention that it calls has a rule",
+    "CrossMapLRN2d": (
+        "an autograd.Function that never takes the first channel out of its windows; LocalResponseNorm is the"
+        " corrected form"
+    ),
+    "MultiheadAttention": (
+        "it branches on the dtype of its masks; the functional attention that it calls has a rule"
+    ),
 }
 
 
 def test_every_class_of_torch_nn_has_a_rule():
-    families = ("activation", "batchnorm", "instancenorm", "normalization", "pooling", "padding", "dropout", "conv", "linear", "pixelshuffle", "upsampling", "fold", "flatten", "channelshuffle")
+    families = (
+        "activation",
+        "batchnorm",
+        "instancenorm",
+        "normalization",
+        "pooling",
+        "padding",
+        "dropout",
+        "conv",
+        "linear",
+        "pixelshuffle",
+        "upsampling",
+        "fold",
+        "flatten",
+        "channelshuffle",
+    )
     missing = set()
     for family in families:
         module = getattr(nn.modules, family)
         for name, kind in inspect.getmembers(module, inspect.isclass):
-            public = kind.__module__ == module.__name__ and not name.startswith(("_", "Lazy", "NonDynamically")) and issubclass(kind, nn.Module)
+            public = (
+                kind.__module__ == module.__name__
+                and not name.startswith(("_", "Lazy", "NonDynamically"))
+                and issubclass(kind, nn.Module)
+            )
             if public and kind not in registry().modules and kind is not nn.Identity:
                 missing.add(name)
     assert missing == set(EXEMPT)

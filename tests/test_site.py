@@ -21,7 +21,12 @@ pytestmark = pytest.mark.full
 @pytest.fixture(scope="module")
 def site() -> Path:
     """The site as the one command builds it (only what has changed, where it is built already)."""
-    done = subprocess.run([sys.executable, "-m", "sphinx", "-n", "-W", "docs", str(SITE)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-n", "-W", "docs", str(SITE)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return SITE
 
@@ -37,7 +42,13 @@ class Assets(html.parser.HTMLParser):
         given = dict(attributes)
         self.ids.add(given.get("id"))
         self.fetched += [given[k] for k in ("src", "srcset", "poster", "data") if given.get(k)]
-        if tag in ("link", "image", "use") and given.get("rel") not in ("index", "search", "next", "prev", "canonical"):
+        if tag in ("link", "image", "use") and given.get("rel") not in (
+            "index",
+            "search",
+            "next",
+            "prev",
+            "canonical",
+        ):
             self.fetched += [given[k] for k in ("href", "xlink:href") if given.get(k)]
         if tag == "a" and given.get("href"):
             self.links.append(given["href"])
@@ -54,10 +65,14 @@ def pages(site: Path) -> list[Path]:
 
 
 def test_nothing_comes_from_outside(site):
-    outside = [(p.name, url) for p in pages(site) for url in read(p).fetched if re.match(r"(https?:)?//", url)]
+    outside = [
+        (p.name, url) for p in pages(site) for url in read(p).fetched if re.match(r"(https?:)?//", url)
+    ]
     assert not outside
     for sheet in [*site.rglob("*.css"), *pages(site)]:
-        assert not re.search(r"(url\(\s*['\"]?|@import\s+['\"]?)(https?:)?//", sheet.read_text(encoding="utf-8")), sheet.name
+        assert not re.search(
+            r"(url\(\s*['\"]?|@import\s+['\"]?)(https?:)?//", sheet.read_text(encoding="utf-8")
+        ), sheet.name
 
 
 def test_every_asset_is_there(site):
@@ -71,9 +86,15 @@ def test_every_picture_is_there(site):
     for page in sorted((site / "graphs").glob("*.html")):
         if page.stem != "index":
             text = page.read_text(encoding="utf-8")
-            assert text.count('class="fxscope-drawing"') >= 4 and len(re.findall('<input type="radio" name="tabs', text)) == 4, page.name
+            assert (
+                text.count('class="fxscope-drawing"') >= 4
+                and len(re.findall('<input type="radio" name="tabs', text)) == 4
+            ), page.name
             strip = re.search('<div class="fxscope-side">(.*?)</div>', text, re.S)[1]
-            assert re.findall("<span>(.*?)</span>", strip) == ["traced", "pair", "filter", "adjoint"] and strip.count("<svg") == strip.count("<label") == 4, page.name
+            assert (
+                re.findall("<span>(.*?)</span>", strip) == ["traced", "pair", "filter", "adjoint"]
+                and strip.count("<svg") == strip.count("<label") == 4
+            ), page.name
             assert re.search("<path class=.freeze (mask|gate|stats|index)", text), page.name
 
 
@@ -92,25 +113,50 @@ def test_every_rule_has_a_card(site):
 def test_clicks_lead_to_cards(site):
     for page in pages(site):
         assets = read(page)
-        missing = [link for link in assets.links if link.endswith("-card") and link.startswith("#") and link[1:] not in assets.ids]
+        missing = [
+            link
+            for link in assets.links
+            if link.endswith("-card") and link.startswith("#") and link[1:] not in assets.ids
+        ]
         assert not missing, (page.name, missing[:3])
 
 
 def test_instance_norm_in_three_clicks(site):
     assert "graphs/index.html" in read(site / "index.html").links
     assert "instance-norm.html" in read(site / "graphs" / "index.html").links
-    assert any(link.startswith("../rules/cards/normalize.html") for link in read(site / "graphs" / "instance-norm.html").links)
+    assert any(
+        link.startswith("../rules/cards/normalize.html")
+        for link in read(site / "graphs" / "instance-norm.html").links
+    )
 
 
-OPENED = ("index", "getting-started", "graphs/instance-norm", "rules/cards/mask", "paper/reading", "gallery/index")
+OPENED = (
+    "index",
+    "getting-started",
+    "graphs/instance-norm",
+    "rules/cards/mask",
+    "paper/reading",
+    "gallery/index",
+)
 
 
 @pytest.mark.parametrize("name", OPENED)
 def test_a_browser_opens_it(site, name, tmp_path):
     browser = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
     assert browser, "needs chromium: apt-get install -y chromium"
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--virtual-time-budget=5000", "--dump-dom"]
-    done = subprocess.run([*command, (site / f"{name}.html").as_uri()], capture_output=True, text=True, timeout=120)
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--user-data-dir={tmp_path}",
+        "--virtual-time-budget=5000",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [*command, (site / f"{name}.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0 and "</html>" in done.stdout
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert not said

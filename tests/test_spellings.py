@@ -34,48 +34,144 @@ def pooled(m, a):
 
 # {name: (shape of x, spellings)}
 SPELLINGS = {
-    "bilinear": (ROWS, (
-        lambda m, a, b: m.bilinear(a, b), lambda m, a, b: F.bilinear(a, b, m.bilinear.weight, m.bilinear.bias),
-        lambda m, a, b: torch.einsum("bi,oij,bj->bo", a, m.bilinear.weight, b) + m.bilinear.bias,
-        lambda m, a, b: torch.einsum("bij,oij->bo", a[:, :, None] * b[:, None, :], m.bilinear.weight) + m.bilinear.bias,
-    )),
-    "silu of one factor": (IMAGE, (
-        lambda m, a, b: F.silu(a) * b, lambda m, a, b: (a * torch.sigmoid(a)) * b, lambda m, a, b: b * (torch.sigmoid(a) * a),
-        lambda m, a, b: a / (1 + torch.exp(-a)) * b, lambda m, a, b: F.silu(a).to(a.dtype) * b,
-    )),
-    "gelu of one factor": (IMAGE, (
-        lambda m, a, b: F.gelu(a) * b, lambda m, a, b: 0.5 * a * (1 + torch.erf(a / 2**0.5)) * b, lambda m, a, b: b * (a * (0.5 * (1 + torch.erf(a * 0.5**0.5)))),
-    )),
-    "hardswish of one factor": (IMAGE, (
-        lambda m, a, b: F.hardswish(a) * b, lambda m, a, b: a * F.relu6(a + 3) / 6 * b, lambda m, a, b: (a * F.hardsigmoid(a)) * b, lambda m, a, b: a * (torch.clamp(a + 3, 0, 6) / 6) * b,
-    )),
-    "power pooling": (IMAGE, (
-        lambda m, a, b: F.lp_pool2d(a, 2.0, 2), lambda m, a, b: F.avg_pool2d(a**2, 2).mul(4) ** 0.5, lambda m, a, b: torch.sqrt(F.avg_pool2d(a * a, 2) * 4), lambda m, a, b: m.powers(a),
-    )),
-    "norm": (IMAGE, (
-        lambda m, a, b: a.norm(dim=1), lambda m, a, b: torch.sqrt((a * a).sum(1)), lambda m, a, b: a.pow(2).sum(1).pow(0.5), lambda m, a, b: torch.linalg.vector_norm(a, dim=1), lambda m, a, b: (a**2).mean(1).sqrt() * 2.0,
-    )),
-    "deviation": (IMAGE, (lambda m, a, b: a.std(1), lambda m, a, b: a.var(1).sqrt(), lambda m, a, b: torch.var(a, 1) ** 0.5)),
-    "log-softmax": (IMAGE, (
-        lambda m, a, b: F.log_softmax(a, 1), lambda m, a, b: a - a.logsumexp(1, keepdim=True), lambda m, a, b: a - torch.logsumexp(a, 1).unsqueeze(1), lambda m, a, b: a - a.exp().sum(1, keepdim=True).log(),
-        lambda m, a, b: torch.log(torch.softmax(a, 1)), lambda m, a, b: (a - a.amax(1, keepdim=True)) - (a - a.amax(1, keepdim=True)).exp().sum(1, keepdim=True).log(),
-    )),
-    "sigmoid": (IMAGE, (lambda m, a, b: torch.sigmoid(a), lambda m, a, b: 1 / (1 + torch.exp(-a)), lambda m, a, b: torch.reciprocal(torch.exp(-a) + 1.0), lambda m, a, b: (1 + (-a).exp()) ** -1)),
-    "softplus": (IMAGE, (lambda m, a, b: F.softplus(a), lambda m, a, b: torch.log(1 + torch.exp(a)), lambda m, a, b: torch.log1p(a.exp()))),
-    "attention of channels": (IMAGE, (
-        lambda m, a, b: b * pooled(m, a)[:, :, None, None], lambda m, a, b: b * pooled(m, a).unsqueeze(-1).unsqueeze(-1), lambda m, a, b: b * pooled(m, a).view(a.size(0), 4, 1, 1),
-        lambda m, a, b: pooled(m, a).reshape(a.shape[0], -1, 1, 1).expand_as(b) * b, lambda m, a, b: torch.einsum("bchw,bc->bchw", b, pooled(m, a)), lambda m, a, b: torch.mul(b.permute(2, 3, 0, 1), pooled(m, a)).permute(2, 3, 0, 1),
-        lambda m, a, b: b * m.pooled(F.adaptive_avg_pool2d(a, 1).flatten(1))[..., None, None], lambda m, a, b: b * m.pooled(a.flatten(2).mean(-1))[:, :, None, None],
-        lambda m, a, b: b * F.conv2d(a.mean((2, 3), keepdim=True), m.pooled.weight[:, :, None, None], m.pooled.bias), lambda m, a, b: b * m.pooled(a.mean(3).mean(2)).view(-1, 4, 1, 1),
-    )),
-    "attention of places": (IMAGE, (
-        lambda m, a, b: b * a.mean(1, keepdim=True), lambda m, a, b: b * a.mean(1)[:, None], lambda m, a, b: b * (a.sum(-3) / 4).unsqueeze(1), lambda m, a, b: b * F.conv2d(a, torch.full((1, 4, 1, 1), 0.25, dtype=a.dtype)),
-        lambda m, a, b: torch.einsum("bchw,bhw->bchw", b, a.mean(1)),
-    )),
-    "a slice is no reduction": (IMAGE, (lambda m, a, b: b * a[:, :1], lambda m, a, b: b * a[:, 0].unsqueeze(1), lambda m, a, b: b * a.chunk(4, 1)[0], lambda m, a, b: b * a.narrow(1, 0, 1), lambda m, a, b: b * a.split(1, 1)[0])),
-    "weighted sum": (ROWS, (
-        lambda m, a, b: torch.einsum("bi,bi->b", a, b), lambda m, a, b: (a * b).sum(1), lambda m, a, b: torch.matmul(a[:, None, :], b[:, :, None])[:, 0, 0], lambda m, a, b: torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).flatten(),
-    )),
+    "bilinear": (
+        ROWS,
+        (
+            lambda m, a, b: m.bilinear(a, b),
+            lambda m, a, b: F.bilinear(a, b, m.bilinear.weight, m.bilinear.bias),
+            lambda m, a, b: torch.einsum("bi,oij,bj->bo", a, m.bilinear.weight, b) + m.bilinear.bias,
+            lambda m, a, b: (
+                torch.einsum("bij,oij->bo", a[:, :, None] * b[:, None, :], m.bilinear.weight)
+                + m.bilinear.bias
+            ),
+        ),
+    ),
+    "silu of one factor": (
+        IMAGE,
+        (
+            lambda m, a, b: F.silu(a) * b,
+            lambda m, a, b: (a * torch.sigmoid(a)) * b,
+            lambda m, a, b: b * (torch.sigmoid(a) * a),
+            lambda m, a, b: a / (1 + torch.exp(-a)) * b,
+            lambda m, a, b: F.silu(a).to(a.dtype) * b,
+        ),
+    ),
+    "gelu of one factor": (
+        IMAGE,
+        (
+            lambda m, a, b: F.gelu(a) * b,
+            lambda m, a, b: 0.5 * a * (1 + torch.erf(a / 2**0.5)) * b,
+            lambda m, a, b: b * (a * (0.5 * (1 + torch.erf(a * 0.5**0.5)))),
+        ),
+    ),
+    "hardswish of one factor": (
+        IMAGE,
+        (
+            lambda m, a, b: F.hardswish(a) * b,
+            lambda m, a, b: a * F.relu6(a + 3) / 6 * b,
+            lambda m, a, b: (a * F.hardsigmoid(a)) * b,
+            lambda m, a, b: a * (torch.clamp(a + 3, 0, 6) / 6) * b,
+        ),
+    ),
+    "power pooling": (
+        IMAGE,
+        (
+            lambda m, a, b: F.lp_pool2d(a, 2.0, 2),
+            lambda m, a, b: F.avg_pool2d(a**2, 2).mul(4) ** 0.5,
+            lambda m, a, b: torch.sqrt(F.avg_pool2d(a * a, 2) * 4),
+            lambda m, a, b: m.powers(a),
+        ),
+    ),
+    "norm": (
+        IMAGE,
+        (
+            lambda m, a, b: a.norm(dim=1),
+            lambda m, a, b: torch.sqrt((a * a).sum(1)),
+            lambda m, a, b: a.pow(2).sum(1).pow(0.5),
+            lambda m, a, b: torch.linalg.vector_norm(a, dim=1),
+            lambda m, a, b: (a**2).mean(1).sqrt() * 2.0,
+        ),
+    ),
+    "deviation": (
+        IMAGE,
+        (lambda m, a, b: a.std(1), lambda m, a, b: a.var(1).sqrt(), lambda m, a, b: torch.var(a, 1) ** 0.5),
+    ),
+    "log-softmax": (
+        IMAGE,
+        (
+            lambda m, a, b: F.log_softmax(a, 1),
+            lambda m, a, b: a - a.logsumexp(1, keepdim=True),
+            lambda m, a, b: a - torch.logsumexp(a, 1).unsqueeze(1),
+            lambda m, a, b: a - a.exp().sum(1, keepdim=True).log(),
+            lambda m, a, b: torch.log(torch.softmax(a, 1)),
+            lambda m, a, b: (
+                (a - a.amax(1, keepdim=True)) - (a - a.amax(1, keepdim=True)).exp().sum(1, keepdim=True).log()
+            ),
+        ),
+    ),
+    "sigmoid": (
+        IMAGE,
+        (
+            lambda m, a, b: torch.sigmoid(a),
+            lambda m, a, b: 1 / (1 + torch.exp(-a)),
+            lambda m, a, b: torch.reciprocal(torch.exp(-a) + 1.0),
+            lambda m, a, b: (1 + (-a).exp()) ** -1,
+        ),
+    ),
+    "softplus": (
+        IMAGE,
+        (
+            lambda m, a, b: F.softplus(a),
+            lambda m, a, b: torch.log(1 + torch.exp(a)),
+            lambda m, a, b: torch.log1p(a.exp()),
+        ),
+    ),
+    "attention of channels": (
+        IMAGE,
+        (
+            lambda m, a, b: b * pooled(m, a)[:, :, None, None],
+            lambda m, a, b: b * pooled(m, a).unsqueeze(-1).unsqueeze(-1),
+            lambda m, a, b: b * pooled(m, a).view(a.size(0), 4, 1, 1),
+            lambda m, a, b: pooled(m, a).reshape(a.shape[0], -1, 1, 1).expand_as(b) * b,
+            lambda m, a, b: torch.einsum("bchw,bc->bchw", b, pooled(m, a)),
+            lambda m, a, b: torch.mul(b.permute(2, 3, 0, 1), pooled(m, a)).permute(2, 3, 0, 1),
+            lambda m, a, b: b * m.pooled(F.adaptive_avg_pool2d(a, 1).flatten(1))[..., None, None],
+            lambda m, a, b: b * m.pooled(a.flatten(2).mean(-1))[:, :, None, None],
+            lambda m, a, b: (
+                b * F.conv2d(a.mean((2, 3), keepdim=True), m.pooled.weight[:, :, None, None], m.pooled.bias)
+            ),
+            lambda m, a, b: b * m.pooled(a.mean(3).mean(2)).view(-1, 4, 1, 1),
+        ),
+    ),
+    "attention of places": (
+        IMAGE,
+        (
+            lambda m, a, b: b * a.mean(1, keepdim=True),
+            lambda m, a, b: b * a.mean(1)[:, None],
+            lambda m, a, b: b * (a.sum(-3) / 4).unsqueeze(1),
+            lambda m, a, b: b * F.conv2d(a, torch.full((1, 4, 1, 1), 0.25, dtype=a.dtype)),
+            lambda m, a, b: torch.einsum("bchw,bhw->bchw", b, a.mean(1)),
+        ),
+    ),
+    "a slice is no reduction": (
+        IMAGE,
+        (
+            lambda m, a, b: b * a[:, :1],
+            lambda m, a, b: b * a[:, 0].unsqueeze(1),
+            lambda m, a, b: b * a.chunk(4, 1)[0],
+            lambda m, a, b: b * a.narrow(1, 0, 1),
+            lambda m, a, b: b * a.split(1, 1)[0],
+        ),
+    ),
+    "weighted sum": (
+        ROWS,
+        (
+            lambda m, a, b: torch.einsum("bi,bi->b", a, b),
+            lambda m, a, b: (a * b).sum(1),
+            lambda m, a, b: torch.matmul(a[:, None, :], b[:, :, None])[:, 0, 0],
+            lambda m, a, b: torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).flatten(),
+        ),
+    ),
 }
 POLICIES = ("freeze", "detach", "taylor")
 

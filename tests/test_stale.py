@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
+from small import Small
 from torch import nn
 
 import fxscope
 from fxscope.errors import StaleInterpreter
 from fxscope.testing import laws
-from small import Small
 
 D = torch.float64
 MODES = ("record", "recompute", "packed")
@@ -41,7 +41,10 @@ def made(memory="record"):
 
 
 @pytest.mark.parametrize("memory", MODES)
-@pytest.mark.parametrize("write", [lambda x: x.zero_(), lambda x: x.data.mul_(3), lambda x: x.numpy().fill(1.0), lambda x: x[0, 1].sub_(2)])
+@pytest.mark.parametrize(
+    "write",
+    [lambda x: x.zero_(), lambda x: x.data.mul_(3), lambda x: x.numpy().fill(1.0), lambda x: x[0, 1].sub_(2)],
+)
 def test_x0_may_be_written_over(memory, write):
     """Every product is that of the x0 that was given."""
     model, x0, lin = made(memory)
@@ -49,8 +52,14 @@ def test_x0_may_be_written_over(memory, write):
     before = x0.clone()
     write(x0)
     assert torch.equal(lin.F.to_dense(progress=False), expected.F.to_dense(progress=False))
-    assert torch.equal(lin.residual, expected.residual) and torch.equal(lin.x0, before) and torch.equal(lin.x, before)
-    assert lin.contributions((0, 1, 2)).error < 1e-12 and lin.error < 1e-12 and lin.gap(before)["error"] < 1e-12
+    assert (
+        torch.equal(lin.residual, expected.residual)
+        and torch.equal(lin.x0, before)
+        and torch.equal(lin.x, before)
+    )
+    assert (
+        lin.contributions((0, 1, 2)).error < 1e-12 and lin.error < 1e-12 and lin.gap(before)["error"] < 1e-12
+    )
 
 
 def test_every_argument_may_be_written_over():
@@ -62,7 +71,9 @@ def test_every_argument_may_be_written_over():
     lin, expected = (fxscope.interpret(Scaled(), x0.clone(), scale.clone()) for _ in range(2))
     kept = fxscope.interpret(Scaled(), x0, scale, memory="recompute")
     scale.zero_()
-    assert torch.equal(kept.F.to_dense(progress=False), expected.F.to_dense(progress=False)) and torch.equal(kept.residual, lin.residual)
+    assert torch.equal(kept.F.to_dense(progress=False), expected.F.to_dense(progress=False)) and torch.equal(
+        kept.residual, lin.residual
+    )
 
 
 def step(optimizer, **options):
@@ -106,7 +117,10 @@ def test_a_change_of_the_network_is_noticed(change, memory):
     model, _, lin = made(memory)
     lin.F.row((0, 1, 2))
     CHANGES[change](model)
-    with pytest.raises(StaleInterpreter, match=r"^(conv|norm|out)\.(weight|bias|running_mean|running_var) was (changed|replaced) after"):
+    with pytest.raises(
+        StaleInterpreter,
+        match=r"^(conv|norm|out)\.(weight|bias|running_mean|running_var) was (changed|replaced) after",
+    ):
         lin.F.row((0, 1, 2))
 
 
@@ -140,7 +154,13 @@ def test_a_recorded_value_written_over_is_noticed(name):
 
     x0 = torch.randn(2, 5, dtype=D)
     lin = fxscope.interpret(Plain(), x0.clone())
-    handed = {"x0": lin._args[0], "y0": lin.y0, "x": lin.x, "states": next(s for s in lin.states.values() if s.numel()), "residual": lin.residual}[name]
+    handed = {
+        "x0": lin._args[0],
+        "y0": lin.y0,
+        "x": lin.x,
+        "states": next(s for s in lin.states.values() if s.numel()),
+        "residual": lin.residual,
+    }[name]
     handed.zero_()
     with pytest.raises(StaleInterpreter, match="was written over"):
         lin.F @ x0
@@ -181,7 +201,8 @@ def test_one_number_written_through_data_may_go_unseen():
     lin = fxscope.interpret(model, torch.ones(1, 50, dtype=D))
     before = lin.F.row(0)
     model[0].weight.data[0, 1] += 1
-    after = lin.F.row(0)  # neither old nor new in general: here the mask is the old one, the weight the new one
+    # neither old nor new in general: here the mask is the old one, the weight the new one
+    after = lin.F.row(0)
     assert before[1] == 0 or after[1] == before[1] + 1
     with torch.no_grad():
         model[0].weight[0, 1] += 1  # the same without .data is seen

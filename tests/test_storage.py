@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 import fxscope
 from fxscope import models
-from fxscope.operator.memory import Packed, pack
+from fxscope.linop.memory import Packed, pack
 from fxscope.rules.max_pool import window
 
 TABLE_1 = [
-    (lambda: torchvision.models.vgg19(weights=None).eval(), (1, 3, 224, 224), 14_860_288), (models.cyclegan, (1, 3, 256, 256), 23_068_672),
+    (lambda: torchvision.models.vgg19(weights=None).eval(), (1, 3, 224, 224), 14_860_288),
+    (models.cyclegan, (1, 3, 256, 256), 23_068_672),
     (models.edsr, (1, 3, 270, 480), 1_061_683_200),
 ]
 
@@ -54,9 +55,16 @@ def test_masks_come_back(shape):
 
 
 POOLS = [
-    (F.max_pool1d_with_indices, (2, 3, 11), dict(kernel_size=3, stride=2, padding=1)), (F.max_pool2d_with_indices, (2, 3, 11, 8), dict(kernel_size=2)),
-    (F.max_pool2d_with_indices, (2, 3, 11, 9), dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True)), (F.max_pool2d_with_indices, (1, 2, 13, 13), dict(kernel_size=3, stride=1, dilation=2)),
-    (F.max_pool3d_with_indices, (1, 2, 7, 6, 5), dict(kernel_size=3, stride=2, padding=1)), (F.max_pool2d_with_indices, (1, 1, 40, 40), dict(kernel_size=17, stride=5)),
+    (F.max_pool1d_with_indices, (2, 3, 11), dict(kernel_size=3, stride=2, padding=1)),
+    (F.max_pool2d_with_indices, (2, 3, 11, 8), dict(kernel_size=2)),
+    (
+        F.max_pool2d_with_indices,
+        (2, 3, 11, 9),
+        dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True),
+    ),
+    (F.max_pool2d_with_indices, (1, 2, 13, 13), dict(kernel_size=3, stride=1, dilation=2)),
+    (F.max_pool3d_with_indices, (1, 2, 7, 6, 5), dict(kernel_size=3, stride=2, padding=1)),
+    (F.max_pool2d_with_indices, (1, 1, 40, 40), dict(kernel_size=17, stride=5)),
 ]
 
 
@@ -65,7 +73,13 @@ def test_indices_come_back(function, shape, options):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     index = function(x, **options)[1]
     n = len(shape) - 2
-    where = window(n, options["kernel_size"], options.get("stride"), options.get("padding", 0), options.get("dilation", 1))
+    where = window(
+        n,
+        options["kernel_size"],
+        options.get("stride"),
+        options.get("padding", 0),
+        options.get("dilation", 1),
+    )
     packed = pack(index, (where, shape[2:]))
     assert torch.equal(packed.unpack(), index) and packed.unpack().dtype == torch.int64
     assert packed.bits.nbytes <= index.numel() * 2
@@ -73,14 +87,29 @@ def test_indices_come_back(function, shape, options):
 
 def test_the_linear_part_is_the_same_without_the_passes():
     from fxscope.emit.forward import emit_forward
+    from fxscope.emit.pipeline import program_of
     from fxscope.emit.transposed import emit_adjoint
-    from fxscope.optimize import optimized
+    from fxscope.passes.optimize import optimized
     from fxscope.testing import laws, randomize
-    from fxscope.transform import program_of
 
-    model = nn.Sequential(nn.Conv2d(3, 6, 3, groups=3), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Conv2d(6, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU()).double().eval()
+    model = (
+        nn.Sequential(
+            nn.Conv2d(3, 6, 3, groups=3),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(6, 4, 3),
+            nn.BatchNorm2d(4, affine=False),
+            nn.ReLU(),
+        )
+        .double()
+        .eval()
+    )
     rng = torch.Generator().manual_seed(0)
-    x0, v = torch.randn(2, 3, 16, 16, generator=rng, dtype=torch.float64), torch.randn(4, 3, 16, 16, generator=rng, dtype=torch.float64)
+    x0, v = (
+        torch.randn(2, 3, 16, 16, generator=rng, dtype=torch.float64),
+        torch.randn(4, 3, 16, 16, generator=rng, dtype=torch.float64),
+    )
     randomize(model, x0)
     program = program_of(model)
     merged = optimized(program)

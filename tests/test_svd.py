@@ -19,8 +19,8 @@ from torch.utils import _pytree as pytree
 import fxscope
 from fxscope import models
 from fxscope.errors import FxscopeError, NonFinite, NotConverged, ShapeError
-from fxscope.operator import SVD, Operator
-from fxscope.operator.spaces import Space
+from fxscope.linop import SVD, Operator
+from fxscope.linop.spaces import Space
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -34,7 +34,9 @@ def random(*shape, seed=0, dtype=D):
 def of_matrix(M: torch.Tensor) -> Operator:
     """A matrix as an operator between spaces of vectors."""
     N, n = M.shape
-    spaces = (Space(name, ((size,),), LEAF, M.dtype, M.device, False) for name, size in (("x1", n), ("y2", N)))
+    spaces = (
+        Space(name, ((size,),), LEAF, M.dtype, M.device, False) for name, size in (("x1", n), ("y2", N))
+    )
     return Operator(lambda v: v @ M.T, lambda u: u @ M, *spaces)
 
 
@@ -77,16 +79,29 @@ def lin():
     return fxscope.interpret(randomize(Small().double().eval(), x0), x0)
 
 
-METHODS = [("lanczos", {}), ("lanczos", {"block": 4}), ("dense", {}), ("power", {"momentum": "auto"}), ("power", {"momentum": 0}), ("power", {"momentum": 0.5})]
+METHODS = [
+    ("lanczos", {}),
+    ("lanczos", {"block": 4}),
+    ("dense", {}),
+    ("power", {"momentum": "auto"}),
+    ("power", {"momentum": 0}),
+    ("power", {"momentum": 0.5}),
+]
 METHODS += [("scipy", {"solver": solver}) for solver in ("arpack", "propack")]
 
 
-@pytest.mark.parametrize("method, options", METHODS, ids=lambda v: v if isinstance(v, str) else ",".join(map(str, v.values())))
+@pytest.mark.parametrize(
+    "method, options", METHODS, ids=lambda v: v if isinstance(v, str) else ",".join(map(str, v.values()))
+)
 def test_every_method_against_the_dense_matrix(lin, method, options):
     expected = torch.linalg.svdvals(lin.F.to_dense(progress=False))[:6]
     with quiet():  # propack's tolerance is about values
         found = lin.F.svd(6, method, tol=1e-8, max_passes=20000, **options)
-    assert torch.allclose(found.s, expected, rtol=1e-9) and (found.converged.all() or method == "scipy") and found.method == method
+    assert (
+        torch.allclose(found.s, expected, rtol=1e-9)
+        and (found.converged.all() or method == "scipy")
+        and found.method == method
+    )
     assert found.v.shape == (6, 2, 9, 10) and found.u.shape == (6, 3, 10, 10)
     assert_errors_are_true(lin.F, found)
 
@@ -121,7 +136,7 @@ def test_blocks_and_seeds(lin):
 
 
 def test_a_basis_that_is_restarted_finds_the_same(lin, monkeypatch):
-    from fxscope.operator.svd import lanczos
+    from fxscope.linop.svd import lanczos
 
     monkeypatch.setattr(lanczos, "BUDGET", 1)
     for block in (1, 3):
@@ -134,13 +149,22 @@ def test_a_basis_that_is_restarted_finds_the_same(lin, monkeypatch):
 def test_more_triplets_from_a_result(lin, tmp_path):
     six = lin.F.svd(6, "lanczos", tol=1e-9)
     six.save(tmp_path / "six.safetensors")
-    for start in (six, SVD.load(tmp_path / "six.safetensors"), lin.F.svd(6, "power", tol=1e-9, max_passes=20000)):
+    for start in (
+        six,
+        SVD.load(tmp_path / "six.safetensors"),
+        lin.F.svd(6, "power", tol=1e-9, max_passes=20000),
+    ):
         more = lin.F.svd(20, "lanczos", tol=1e-9, start=start)
-        assert torch.allclose(more.s, torch.linalg.svdvals(lin.F.to_dense(progress=False))[:20], rtol=1e-10) and more.converged.all()
+        assert (
+            torch.allclose(more.s, torch.linalg.svdvals(lin.F.to_dense(progress=False))[:20], rtol=1e-10)
+            and more.converged.all()
+        )
         assert_errors_are_true(lin.F, more)
     assert lin.F.svd(6, "lanczos", tol=1e-9, start=six).passes <= 4, "what was found is not found again"
     guess = (lin.F * 2).svd(6, "lanczos", tol=1e-9, start=six)
-    assert torch.allclose(guess.s, 2 * six.s, rtol=1e-10) and guess.converged.all(), "another operator: a guess, not a result"
+    assert torch.allclose(guess.s, 2 * six.s, rtol=1e-10) and guess.converged.all(), (
+        "another operator: a guess, not a result"
+    )
     with pytest.raises(ShapeError, match="another operator"):
         lin.F.T.svd(6, "lanczos", start=six)
 
@@ -181,10 +205,13 @@ def test_values_that_crowd_and_repeat(copies, dtype):
     values = crowded(copies).to(dtype)
     for seed in range(3):
         found = of_matrix(torch.diag(values)).svd(6, "lanczos", seed=seed)
-        assert torch.allclose(found.s, values[:6], rtol=1e-6) and found.converged.all() and found.info["looked"]
+        assert (
+            torch.allclose(found.s, values[:6], rtol=1e-6) and found.converged.all() and found.info["looked"]
+        )
         if copies == 1 and dtype == D:
             assert found.info["risk"] <= 0.05
-        elif copies == 1:  # in single precision rounding would have shown the copies of the first, and to make sure is dear
+        elif copies == 1:
+            # in single precision rounding would have shown the copies of the first, and to make sure is dear
             assert found.info["look"] == 0 and found.info["risk"] == 1
             assert found.passes == of_matrix(torch.diag(values)).svd(6, "lanczos", seed=seed, look=0).passes
             assert of_matrix(torch.diag(values)).svd(6, "lanczos", seed=seed, look=50).info["risk"] <= 0.05
@@ -193,9 +220,9 @@ def test_values_that_crowd_and_repeat(copies, dtype):
 @pytest.mark.parametrize("mixed", [False, True])
 def test_the_risk_of_a_missed_copy_is_what_its_component_says(mixed):
     """<w_j, x> = p_j <w_1, x> for an eigenvector x that a Krylov space does not hold."""
-    from fxscope.operator.svd.krylov import Basis
-    from fxscope.operator.svd.look import Chance
-    from fxscope.operator.svd.rows import Rows
+    from fxscope.linop.svd.krylov import Basis
+    from fxscope.linop.svd.look import Chance
+    from fxscope.linop.svd.rows import Rows
 
     values = torch.cat([torch.tensor([3.0], dtype=D), torch.linspace(3.0, 0.1, 60, dtype=D)])
     basis = Basis(Rows(of_matrix(torch.diag(values))), 61, torch.Generator().manual_seed(0))
@@ -221,7 +248,9 @@ def test_the_risk_of_a_missed_copy_is_what_its_component_says(mixed):
         squares += now**2
         assert now == pytest.approx(scale * chance.now, abs=1e-10)
     assert squares == pytest.approx(chance.sum * scale**2, abs=1e-10) and squares <= 1 + 1e-12
-    assert Chance(9.0, 48, mixed).risk == 1 and chance.risk == pytest.approx(min(1, (2 * 49 * (2 if mixed else 1) / (np.pi * chance.sum)) ** 0.5), rel=0.02)
+    assert Chance(9.0, 48, mixed).risk == 1 and chance.risk == pytest.approx(
+        min(1, (2 * 49 * (2 if mixed else 1) / (np.pi * chance.sum)) ** 0.5), rel=0.02
+    )
 
 
 def test_a_look_that_was_cut_is_taken_up_again():
@@ -237,7 +266,12 @@ def test_a_look_that_was_cut_is_taken_up_again():
 
 @pytest.mark.parametrize("method", ["lanczos", "dense", "power", "randomized"])
 def test_no_rank_one_row_and_nothing_at_all(method):
-    for M, k in ((torch.zeros(30, 20, dtype=D), 3), (random(1, 40), 1), (random(40, 1), 1), (with_values([2.0], 30, 20), 3)):
+    for M, k in (
+        (torch.zeros(30, 20, dtype=D), 3),
+        (random(1, 40), 1),
+        (random(40, 1), 1),
+        (with_values([2.0], 30, 20), 3),
+    ):
         found = of_matrix(M).svd(k, method)
         assert torch.allclose(found.s, torch.linalg.svdvals(M)[:k], rtol=1e-12, atol=1e-12)
         assert found.converged.all() and len(found) == k
@@ -268,10 +302,15 @@ def test_bicubic_has_harmonics(method, block):
     lin = fxscope.interpret(model, random(1, 1, 10, 9))
     values = polyphase(10, 9)
     found = lin.F.svd(12, method, tol=1e-9, **({} if block is None else {"block": block}))
-    assert torch.allclose(found.s, values.flatten().sort(descending=True).values[:12], rtol=1e-12) and found.converged.all()
+    assert (
+        torch.allclose(found.s, values.flatten().sort(descending=True).values[:12], rtol=1e-12)
+        and found.converged.all()
+    )
     power = torch.fft.fft2(found.v[:, 0]).abs().square()
     for s, each in zip(found.s, power):
-        assert each[(values - s).abs() > 1e-6].sum() < 1e-12 * each.sum(), "an eigen-input holds waves of one singular value only"
+        assert each[(values - s).abs() > 1e-6].sum() < 1e-12 * each.sum(), (
+            "an eigen-input holds waves of one singular value only"
+        )
 
 
 def test_a_circular_convolution_is_its_fft():
@@ -304,7 +343,10 @@ def test_algorithm_1_as_printed_is_biased():
     with pytest.warns(NotConverged):
         printed = F.svd(1, "power", literal=True, momentum=9.5**4 / 4, steps=2000)
     s, m = 100.0, 9.5**4 / 4
-    assert abs(float(printed.s[0]) - ((s + (s * s - 4 * m) ** 0.5) / 2) ** 0.5) < 1e-9 and abs(float(printed.s[0]) - 8.46) < 0.005
+    assert (
+        abs(float(printed.s[0]) - ((s + (s * s - 4 * m) ** 0.5) / 2) ** 0.5) < 1e-9
+        and abs(float(printed.s[0]) - 8.46) < 0.005
+    )
     assert F.svd(1, "power", literal=True, momentum=0.0, steps=2000).s[0] == pytest.approx(10, abs=1e-12)
     with quiet():
         three = [F.svd(3, "power", tol=1e-9, momentum=m).s.tolist() for m in (0, 0.8, "auto")]
@@ -317,7 +359,9 @@ def test_the_printed_form_subtracts_the_residual():
     F = of_matrix(with_values([3.0, 2.0, 1.0], 30, 20, dtype=torch.float32))
     far = torch.full((30,), 1e5)
     with quiet():
-        plain, cancelled = (F.svd(1, "power", literal=True, momentum=0.0, residual=r).adjoint_errors[0] for r in (None, far))
+        plain, cancelled = (
+            F.svd(1, "power", literal=True, momentum=0.0, residual=r).adjoint_errors[0] for r in (None, far)
+        )
     assert cancelled > 100 * plain, "y1 - r cancels where r is large"
 
 
@@ -325,8 +369,16 @@ def test_norms_and_traces_and_spectra(lin):
     dense = lin.F.to_dense(progress=False)
     assert float(lin.F.norm(2)) == pytest.approx(float(torch.linalg.matrix_norm(dense, 2)), rel=1e-8)
     exact, estimate = lin.F.norm("fro", probes=90), of_matrix(dense).norm("fro", probes=48)
-    assert exact.error == 0 and exact.method == "dense" and exact.value == pytest.approx(float(dense.norm()), rel=1e-12)
-    assert estimate.method == "hutch++" and estimate.passes == 48 and 0 < abs(estimate.value - float(dense.norm())) < 4 * estimate.error < 0.2 * float(dense.norm())
+    assert (
+        exact.error == 0
+        and exact.method == "dense"
+        and exact.value == pytest.approx(float(dense.norm()), rel=1e-12)
+    )
+    assert (
+        estimate.method == "hutch++"
+        and estimate.passes == 48
+        and 0 < abs(estimate.value - float(dense.norm())) < 4 * estimate.error < 0.2 * float(dense.norm())
+    )
     gram = lin.F.T @ lin.F
     square = float(dense.square().sum())
     assert gram.trace(probes=90).value == pytest.approx(square, rel=1e-12)
@@ -340,7 +392,9 @@ def test_norms_and_traces_and_spectra(lin):
     assert abs(found.moment(2).value - square) < 4 * found.moment(2).error
     assert found.nodes.max() <= float(values[0]) * (1 + 1e-12) and json.loads(found.to_json())["size"] == 180
     whole = of_matrix(torch.diag(torch.tensor([2.0, 2.0, 1.0], dtype=D))).spectrum(probes=3, steps=30)
-    assert whole.count(1.5).value == pytest.approx(2, abs=1e-9) and whole.count(1.5).error < 1e-9, "few values: exact"
+    assert whole.count(1.5).value == pytest.approx(2, abs=1e-9) and whole.count(1.5).error < 1e-9, (
+        "few values: exact"
+    )
     with pytest.raises(ShapeError, match="to itself"):
         lin.F.trace()
     with pytest.raises(FxscopeError, match="fro"):
@@ -350,18 +404,49 @@ def test_norms_and_traces_and_spectra(lin):
 def test_a_local_norm_is_exact():
     F = fxscope.interpret(models.pixelshuffle4x().double(), random(1, 1, 14, 13)).F
     found = F.norm("fro")
-    assert found.method == "sparse" and found.passes == 121 and found.value == pytest.approx(float(F.to_dense(progress=False).norm()), rel=1e-12)
+    assert (
+        found.method == "sparse"
+        and found.passes == 121
+        and found.value == pytest.approx(float(F.to_dense(progress=False).norm()), rel=1e-12)
+    )
 
 
 def test_shapes_tell_waves_from_wavelets():
     y, x = torch.meshgrid(torch.arange(32, dtype=D), torch.arange(48, dtype=D), indexing="ij")
     wave = torch.cos(2 * np.pi * (x * 6 / 48 + 0.1))
-    gabor = torch.exp(-((x - 30) ** 2 + (y - 12) ** 2) / 8) * torch.cos(2 * np.pi * 0.25 * (x - 30 + y - 12) / 2**0.5)
-    found = SVD(torch.ones(2), torch.stack([wave, gabor])[:, None], torch.ones(2, 4), *[torch.zeros(2)] * 2, 0.0, torch.ones(2), 0, 0.0, "", 0.0, 0, {}, {})
+    gabor = torch.exp(-((x - 30) ** 2 + (y - 12) ** 2) / 8) * torch.cos(
+        2 * np.pi * 0.25 * (x - 30 + y - 12) / 2**0.5
+    )
+    found = SVD(
+        torch.ones(2),
+        torch.stack([wave, gabor])[:, None],
+        torch.ones(2, 4),
+        *[torch.zeros(2)] * 2,
+        0.0,
+        torch.ones(2),
+        0,
+        0.0,
+        "",
+        0.0,
+        0,
+        {},
+        {},
+    )
     one, two = found.shapes()
-    assert one.participation == pytest.approx(2 / 3, abs=0.02) and one.box_share > 0.9 and one.frequency == pytest.approx(6 / 48) and one.bandwidth < 1e-6
+    assert (
+        one.participation == pytest.approx(2 / 3, abs=0.02)
+        and one.box_share > 0.9
+        and one.frequency == pytest.approx(6 / 48)
+        and one.bandwidth < 1e-6
+    )
     assert min(one.orientation, 180 - one.orientation) < 1e-6 and one.orientedness > 0.999 and one.dc < 1e-12
-    assert two.participation < 0.03 and two.box_share < 0.15 and abs(two.orientation - 45) < 2 and two.orientedness > 0.6 and two.frequency == pytest.approx(0.25, abs=0.03)
+    assert (
+        two.participation < 0.03
+        and two.box_share < 0.15
+        and abs(two.orientation - 45) < 2
+        and two.orientedness > 0.6
+        and two.frequency == pytest.approx(0.25, abs=0.03)
+    )
     top, left, height, width = two.box
     assert top <= 12 < top + height and left <= 30 < left + width
     energy = gabor.square()
@@ -374,12 +459,23 @@ def test_results_are_saved_with_their_origin(lin, tmp_path):
     found = lin.F.svd(4, tol=1e-8)
     path = found.save(tmp_path / "four.safetensors")
     loaded = SVD.load(path)
-    assert torch.equal(loaded.v, found.v) and torch.equal(loaded.u, found.u) and torch.equal(loaded.s, found.s)
+    assert (
+        torch.equal(loaded.v, found.v) and torch.equal(loaded.u, found.u) and torch.equal(loaded.s, found.s)
+    )
     assert loaded.to_json() == found.to_json() and loaded.origin == found.origin
-    assert found.origin["model"] == "Small" and found.origin["policy"] == "freeze" and found.origin["dtype"] == "float64" and len(found.origin["weights"]) == len(found.origin["image"]) == 16
+    assert (
+        found.origin["model"] == "Small"
+        and found.origin["policy"] == "freeze"
+        and found.origin["dtype"] == "float64"
+        and len(found.origin["weights"]) == len(found.origin["image"]) == 16
+    )
     other = fxscope.interpret(lin.model, lin.x0 + 1).F.origin()
     assert other["weights"] == found.origin["weights"] and other["image"] != found.origin["image"]
-    assert "|F v - s u|" in found._repr_html_() and "4 triplets" in repr(found) and json.loads(found.to_json())["passes"] == found.passes
+    assert (
+        "|F v - s u|" in found._repr_html_()
+        and "4 triplets" in repr(found)
+        and json.loads(found.to_json())["passes"] == found.passes
+    )
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     for bad in ("bad.safetensors", "none.safetensors"):
         with pytest.raises(FxscopeError):
@@ -409,7 +505,9 @@ def test_batches_and_scores_and_structures():
 
     lin = fxscope.interpret(Two().double(), random(1, 2, 7, 7))
     found = lin.F.svd(3, "lanczos", tol=1e-9)
-    assert found.u["scores"].shape == (3, 3) and torch.allclose(found.s, torch.linalg.svdvals(lin.F.to_dense(progress=False))[:3], rtol=1e-10)
+    assert found.u["scores"].shape == (3, 3) and torch.allclose(
+        found.s, torch.linalg.svdvals(lin.F.to_dense(progress=False))[:3], rtol=1e-10
+    )
 
 
 def test_bad_input(lin):
@@ -417,7 +515,17 @@ def test_bad_input(lin):
     for k in (0, -1, 181, 2.0, True):
         with pytest.raises(FxscopeError, match="k is from 1"):
             F.svd(k)
-    for options in ({"method": "magic"}, {"tol": -1.0}, {"max_passes": 1}, {"method": "lanczos", "blocks": 3}, {"method": "lanczos", "block": 0}, {"method": "power", "momentum": 1.0}, {"method": "power", "momentum": "fast"}, {"method": "power", "literal": True}, {"method": "scipy", "solver": "magic"}):
+    for options in (
+        {"method": "magic"},
+        {"tol": -1.0},
+        {"max_passes": 1},
+        {"method": "lanczos", "blocks": 3},
+        {"method": "lanczos", "block": 0},
+        {"method": "power", "momentum": 1.0},
+        {"method": "power", "momentum": "fast"},
+        {"method": "power", "literal": True},
+        {"method": "scipy", "solver": "magic"},
+    ):
         with pytest.raises(FxscopeError):
             F.svd(3, **options)
     M = random(30, 20)
@@ -461,13 +569,19 @@ def check(model, x0, tol, rtol, k=20):
 
     F = fxscope.interpret(model, x0).F
     found = F.svd(k, "lanczos", tol=tol)
-    expected = np.sort(svds(F.to_scipy(), k=k, return_singular_vectors=False, tol=0 if x0.dtype == D else 1e-6, random_state=0))[::-1]
+    expected = np.sort(
+        svds(
+            F.to_scipy(), k=k, return_singular_vectors=False, tol=0 if x0.dtype == D else 1e-6, random_state=0
+        )
+    )[::-1]
     assert np.abs(found.s.numpy() / expected - 1).max() < rtol and found.converged.all()
     assert_errors_are_true(F, found)
 
 
 NETWORKS = {
-    "pixelshuffle": (models.pixelshuffle4x, (1, 64, 64)), "edsr": (models.edsr_baseline, (3, 24, 24)), "cyclegan": (models.cyclegan, (3, 64, 64)),
+    "pixelshuffle": (models.pixelshuffle4x, (1, 64, 64)),
+    "edsr": (models.edsr_baseline, (3, 24, 24)),
+    "cyclegan": (models.cyclegan, (3, 64, 64)),
     "resnet18": (lambda: torchvision.models.resnet18(weights=None), (3, 64, 64)),
 }
 
@@ -486,9 +600,24 @@ def test_networks_of_the_paper(name, dtype, tol, rtol):
 def test_the_command_and_the_figures(tmp_path):
     from click.testing import CliRunner
 
-    from fxscope.cli import cli
+    from fxscope.cli.main import cli
 
-    done = CliRunner().invoke(cli, ["svd", "fxscope:pixelshuffle4x", "-k", "3", "--size", "16", "--json", "-o", str(tmp_path / "svd.png"), "--save", str(tmp_path / "svd.safetensors")])
+    done = CliRunner().invoke(
+        cli,
+        [
+            "svd",
+            "fxscope:pixelshuffle4x",
+            "-k",
+            "3",
+            "--size",
+            "16",
+            "--json",
+            "-o",
+            str(tmp_path / "svd.png"),
+            "--save",
+            str(tmp_path / "svd.safetensors"),
+        ],
+    )
     numbers = json.loads(done.stdout)
     assert len(numbers["s"]) == 3 and all(numbers["converged"]) and (tmp_path / "svd.png").exists()
     found = SVD.load(tmp_path / "svd.safetensors")
@@ -497,7 +626,9 @@ def test_the_command_and_the_figures(tmp_path):
     limit = figure.axes[0].images[0].get_clim()
     assert limit[0] == -limit[1] and limit[1] == pytest.approx(float(found.v[1:3].abs().max()))
     assert len(fxscope.plot.shapes({"network": found.shapes(), "again": found.shapes("u")}).axes) == 3
-    spectrum = fxscope.interpret(models.pixelshuffle4x(), torch.rand(1, 1, 8, 8)).F.spectrum(probes=2, steps=5)
+    spectrum = fxscope.interpret(models.pixelshuffle4x(), torch.rand(1, 1, 8, 8)).F.spectrum(
+        probes=2, steps=5
+    )
     assert len(spectrum.plot(bins=7).axes[0].patches) == 7
     with pytest.raises(FxscopeError, match="shows none"):
         found.plot(first=3)

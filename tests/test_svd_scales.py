@@ -17,15 +17,22 @@ from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError, NotConverged
-from fxscope.operator import SVD
-from fxscope.operator.scale import multiplied, norm_of, norms, power_of_two
-from fxscope.operator.svd.rows import Rows
+from fxscope.linop import SVD
+from fxscope.linop.scale import multiplied, norm_of, norms, power_of_two
+from fxscope.linop.svd.rows import Rows
 
 FACTORS = [1e-30, 1e-22, 1e-13, 1e12, 1e30]
 METHODS = {
-    "default": {}, "lanczos": {"method": "lanczos"}, "block": {"method": "lanczos", "block": 3}, "dense": {"method": "dense"},
-    "power": {"method": "power"}, "plain power": {"method": "power", "momentum": 0}, "momentum": {"method": "power", "momentum": 0.5},
-    "randomized": {"method": "randomized", "powers": 1}, "arpack": {"method": "scipy"}, "propack": {"method": "scipy", "solver": "propack"},
+    "default": {},
+    "lanczos": {"method": "lanczos"},
+    "block": {"method": "lanczos", "block": 3},
+    "dense": {"method": "dense"},
+    "power": {"method": "power"},
+    "plain power": {"method": "power", "momentum": 0},
+    "momentum": {"method": "power", "momentum": 0.5},
+    "randomized": {"method": "randomized", "powers": 1},
+    "arpack": {"method": "scipy"},
+    "propack": {"method": "scipy", "solver": "propack"},
 }
 
 
@@ -94,10 +101,14 @@ def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float, more: int = 0)
     size = abs(factor)
     assert got.passes == one.passes + more and torch.equal(got.converged, one.converged)
     assert torch.allclose(got.s.double(), size * one.s.double(), rtol=rtol, atol=0)
-    assert torch.allclose(got.v, one.v, rtol=0, atol=1e3 * rtol) and torch.allclose(got.u, one.u * (1 if factor > 0 else -1), rtol=0, atol=1e3 * rtol)
+    assert torch.allclose(got.v, one.v, rtol=0, atol=1e3 * rtol) and torch.allclose(
+        got.u, one.u * (1 if factor > 0 else -1), rtol=0, atol=1e3 * rtol
+    )
     noise = 1e2 * torch.finfo(one.v.dtype).eps * size * float(one.s[0])  # errors at rounding are rounding
     for name in ("forward_errors", "adjoint_errors"):
-        assert torch.allclose(getattr(got, name), size * getattr(one, name), rtol=rtol, atol=noise * (rtol > 1e-7))
+        assert torch.allclose(
+            getattr(got, name), size * getattr(one, name), rtol=rtol, atol=noise * (rtol > 1e-7)
+        )
     if one.upper is not None:
         assert torch.allclose(got.upper.double(), size * one.upper.double(), rtol=rtol)
 
@@ -145,12 +156,17 @@ def test_errors_are_those_of_products_in_double(factor):
     s, v, u = got.s.double()[:, None, None, None], got.v.double(), got.u.double()
     true = norms((factor * (wide @ v) - s * u).flatten(1)), norms((factor * (wide.T @ u) - s * v).flatten(1))
     rounding = 1e2 * torch.finfo(torch.float32).eps * float(got.s[0])
-    assert ((true[0] - got.forward_errors).abs() <= rounding).all() and ((true[1] - got.adjoint_errors).abs() <= rounding).all()
+    assert ((true[0] - got.forward_errors).abs() <= rounding).all() and (
+        (true[1] - got.adjoint_errors).abs() <= rounding
+    ).all()
 
 
 NUMBERS = {
-    "norm 2": lambda F: F.norm(2, progress=False), "norm fro exact": lambda F: F.norm("fro", progress=False), "norm fro": lambda F: F.norm("fro", probes=12, progress=False),
-    "trace exact": lambda F: F.trace(progress=False), "trace": lambda F: F.trace(probes=12, progress=False),
+    "norm 2": lambda F: F.norm(2, progress=False),
+    "norm fro exact": lambda F: F.norm("fro", progress=False),
+    "norm fro": lambda F: F.norm("fro", probes=12, progress=False),
+    "trace exact": lambda F: F.trace(progress=False),
+    "trace": lambda F: F.trace(probes=12, progress=False),
     "count": lambda F: F.spectrum(2, 6, progress=False).count(0.5 * F.norm(2, progress=False).value),
 }
 
@@ -158,20 +174,30 @@ NUMBERS = {
 @pytest.mark.parametrize("factor", [*FACTORS, -1e-25])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_norms_and_traces(F, name, factor, again):
-    for scaled, factor in ((factor * F, factor), (interpreted(power_of_two(abs(factor))).F, power_of_two(abs(factor)))):
+    for scaled, factor in (
+        (factor * F, factor),
+        (interpreted(power_of_two(abs(factor))).F, power_of_two(abs(factor))),
+    ):
         one = NUMBERS[name](F)
         again.clear()
         got = NUMBERS[name](scaled)
         size = {"count": 1.0, "trace": factor, "trace exact": factor}.get(name, abs(factor))
-        assert got.value == pytest.approx(size * one.value, rel=1e-6, abs=0) and got.error == pytest.approx(abs(size) * one.error, rel=1e-5, abs=0)
-        more = taken_again(again[:1], abs(factor))  # a count's own is the first: the norm that it is asked about comes second
+        assert got.value == pytest.approx(size * one.value, rel=1e-6, abs=0) and got.error == pytest.approx(
+            abs(size) * one.error, rel=1e-5, abs=0
+        )
+        # a count's own is the first: the norm that it is asked about comes second
+        more = taken_again(again[:1], abs(factor))
         assert (got.passes, got.method) == (one.passes + more, one.method)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
 def test_the_spectrum(F, factor):
-    one, got, weighed = (G.spectrum(2, 6, progress=False) for G in (F, factor * F, interpreted(power_of_two(factor)).F))
-    assert got.nodes == pytest.approx(factor * one.nodes, rel=1e-6, abs=0) and got.weights == pytest.approx(one.weights, rel=1e-6)
+    one, got, weighed = (
+        G.spectrum(2, 6, progress=False) for G in (F, factor * F, interpreted(power_of_two(factor)).F)
+    )
+    assert got.nodes == pytest.approx(factor * one.nodes, rel=1e-6, abs=0) and got.weights == pytest.approx(
+        one.weights, rel=1e-6
+    )
     assert weighed.nodes == pytest.approx(power_of_two(factor) * one.nodes, rel=1e-6, abs=0)
     assert got.moment(2).value == pytest.approx(factor**2 * one.moment(2).value, rel=1e-6, abs=0)
 
@@ -199,14 +225,19 @@ def test_what_the_type_does_not_hold_is_found_all_the_same(method):
     for weight in (model[0].weight, model[1].weight):
         weight.data *= 2.0**-100
     got = found(fxscope.interpret(model, x0).F, {"method": method})
-    assert got.s.dtype == torch.float64 and torch.allclose(got.s, 2.0**-200 * values, rtol=1e-3 if method == "randomized" else 1e-5, atol=0)
+    assert got.s.dtype == torch.float64 and torch.allclose(
+        got.s, 2.0**-200 * values, rtol=1e-3 if method == "randomized" else 1e-5, atol=0
+    )
 
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-120, 1e120, 1e200])
 def test_double_precision_has_its_own_limits(factor):
     F = interpreted(dtype=torch.float64).F
     for options in ({"method": "lanczos"}, {"method": "power"}, {"method": "dense"}, {"method": "scipy"}):
-        for scaled, size in ((factor * F, factor), (interpreted(power_of_two(factor), torch.float64).F, power_of_two(factor))):
+        for scaled, size in (
+            (factor * F, factor),
+            (interpreted(power_of_two(factor), torch.float64).F, power_of_two(factor)),
+        ):
             assert_scaled(found(scaled, options), found(F, options), size, rtol=1e-13)
     assert (factor * F).norm("fro").value == pytest.approx(factor * F.norm("fro").value, rel=1e-12, abs=0)
 
@@ -219,7 +250,9 @@ def test_a_result_is_gone_on_from_at_its_scale(F, factor, tmp_path):
     for start in (three, SVD.load(tmp_path / "three.safetensors")):
         assert scaled.svd(3, "lanczos", start=start).passes <= 4
         more = scaled.svd(8, "lanczos", start=start)
-        assert more.converged.all() and torch.allclose(more.s.double(), abs(factor) * F.svd(8, "dense").s.double(), rtol=1e-5, atol=0)
+        assert more.converged.all() and torch.allclose(
+            more.s.double(), abs(factor) * F.svd(8, "dense").s.double(), rtol=1e-5, atol=0
+        )
     guess = F.svd(3, "lanczos", start=three)
     assert guess.converged.all() and torch.allclose(guess.s, F.svd(3, "dense").s, rtol=1e-5)
 
@@ -250,8 +283,13 @@ def test_factors_stay_apart():
     assert torch.allclose(1e40 * (1e-40 * F) @ v, F @ v) and torch.allclose((1e-40 * F * 1e40).T @ v, F.T @ v)
     assert torch.allclose((1e-40 * F + 3e-40 * F) * 1e40 @ v, 4 * (F @ v)) and not ((F - F) @ v).any()
     assert torch.allclose((1e-30 * F) @ (1e-30 * F) * 1e60 @ v, F @ (F @ v))
-    assert torch.allclose((1e-40 * F).restrict(outputs=(0, slice(0, 3))) * 1e40 @ v, F.restrict(outputs=(0, slice(0, 3))) @ v)
-    assert torch.allclose((1e-5 * F).to_dense(progress=False), 1e-5 * F.to_dense(progress=False)) and abs((1e-5 * F).to_sparse() - 1e-5 * F.to_sparse()).max() < 1e-10
+    assert torch.allclose(
+        (1e-40 * F).restrict(outputs=(0, slice(0, 3))) * 1e40 @ v, F.restrict(outputs=(0, slice(0, 3))) @ v
+    )
+    assert (
+        torch.allclose((1e-5 * F).to_dense(progress=False), 1e-5 * F.to_dense(progress=False))
+        and abs((1e-5 * F).to_sparse() - 1e-5 * F.to_sparse()).max() < 1e-10
+    )
 
 
 @pytest.mark.parametrize("factor", [2, 2.0, torch.tensor(2.0), torch.tensor(2)], ids=repr)
@@ -259,7 +297,14 @@ def test_factors_of_every_kind(F, factor):
     import numpy as np
 
     v = torch.ones(1, 7, 8)
-    for G in (factor * F, F * factor, F / (1 / factor), np.float32(2) * F, np.array(2.0) * F, F * np.int64(2)):
+    for G in (
+        factor * F,
+        F * factor,
+        F / (1 / factor),
+        np.float32(2) * F,
+        np.array(2.0) * F,
+        F * np.int64(2),
+    ):
         assert torch.allclose(G @ v, 2 * (F @ v)) and float(G.norm(2)) == pytest.approx(2 * float(F.norm(2)))
 
 
@@ -272,17 +317,29 @@ def test_factors_that_are_none(F, factor):
 def test_sizes_of_tensors():
     rows = torch.tensor([[3e-30, 4e-30], [0, 0], [3e30, 4e30], [3, 4]])
     assert norms(rows) == pytest.approx(torch.tensor([5e-30, 0, 5e30, 5], dtype=torch.float64), rel=1e-6)
-    assert norm_of([torch.full((2, 3), 1e-200, dtype=torch.float64), torch.zeros(2)]) == pytest.approx(6**0.5 * 1e-200, rel=1e-12)
-    assert norm_of([]) == 0 and norm_of([torch.tensor([float("nan"), 1.0])]) != norm_of([torch.tensor([float("nan"), 1.0])])
+    assert norm_of([torch.full((2, 3), 1e-200, dtype=torch.float64), torch.zeros(2)]) == pytest.approx(
+        6**0.5 * 1e-200, rel=1e-12
+    )
+    assert norm_of([]) == 0 and norm_of([torch.tensor([float("nan"), 1.0])]) != norm_of(
+        [torch.tensor([float("nan"), 1.0])]
+    )
     assert (power_of_two(0.75), power_of_two(4.0), power_of_two(0.0)) == (0.5, 4.0, 1.0)
-    assert multiplied(torch.tensor([1e30]), 1e-50).item() == pytest.approx(1e-20) and multiplied(torch.tensor([1e-30]), 1e60).item() == pytest.approx(1e30)
+    assert multiplied(torch.tensor([1e30]), 1e-50).item() == pytest.approx(1e-20) and multiplied(
+        torch.tensor([1e-30]), 1e60
+    ).item() == pytest.approx(1e30)
 
 
 @pytest.mark.parametrize("gain", [1e-30, 1e30])
 def test_errors_and_shares_of_a_reading_at_any_scale(gain):
     lin, one = interpreted(power_of_two(gain)), interpreted()
-    assert 0 <= lin.error < 1e-5 and lin.gap(lin.x0 + 0.1)["error"] == pytest.approx(one.gap(one.x0 + 0.1)["error"], rel=1e-4)
+    assert 0 <= lin.error < 1e-5 and lin.gap(lin.x0 + 0.1)["error"] == pytest.approx(
+        one.gap(one.x0 + 0.1)["error"], rel=1e-4
+    )
     rows, expected = (i.F.filters(rows=[(0, 3, 3)], progress=False).numbers() for i in (lin, one))
     assert rows["norm"][0] == pytest.approx(power_of_two(gain) * expected["norm"][0], rel=1e-6)
-    found, known = (fxscope.compare(i.x0, ["freeze"], at=(0, 3, 3), model=i.model).readings[0] for i in (lin, one))
-    assert found.energy == pytest.approx(known.energy, rel=1e-6) and found.residual_share == pytest.approx(known.residual_share, rel=1e-6)
+    found, known = (
+        fxscope.compare(i.x0, ["freeze"], at=(0, 3, 3), model=i.model).readings[0] for i in (lin, one)
+    )
+    assert found.energy == pytest.approx(known.energy, rel=1e-6) and found.residual_share == pytest.approx(
+        known.residual_share, rel=1e-6
+    )

@@ -37,8 +37,15 @@ def test_complex_vectors_keep_their_imaginary_part(F, shape):
 def test_every_way_to_multiply(F):
     A, M, v, V = F.to_scipy(), F.to_dense(progress=False).numpy(), vectors(30), vectors(30, 3)
     for got, expected in (
-        (A.matvec(v), M @ v), (A.rmatvec(v), M.T @ v), (A.matmat(V), M @ V), (A.rmatmat(V), M.T @ V), (A.dot(v), M @ v), ((2j * A) @ v, 2j * (M @ v)), ((A.H * A) @ v, M.T @ M @ v),
-        (A @ np.arange(30), M @ np.arange(30)), (A @ (np.arange(30) % 2 == 1), M @ (np.arange(30) % 2)),
+        (A.matvec(v), M @ v),
+        (A.rmatvec(v), M.T @ v),
+        (A.matmat(V), M @ V),
+        (A.rmatmat(V), M.T @ V),
+        (A.dot(v), M @ v),
+        ((2j * A) @ v, 2j * (M @ v)),
+        ((A.H * A) @ v, M.T @ M @ v),
+        (A @ np.arange(30), M @ np.arange(30)),
+        (A @ (np.arange(30) % 2 == 1), M @ (np.arange(30) % 2)),
     ):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
 
@@ -59,4 +66,6 @@ def test_solvers_take_complex_vectors(F):
     largest = np.linalg.eigvals(M)[np.argsort(-np.abs(np.linalg.eigvals(M)))[0]]
     as_complex = LinearOperator((30, 30), matvec=lambda v: A @ v, rmatvec=lambda v: A.H @ v, dtype=complex)
     assert abs(abs(eigs(as_complex, k=2, v0=b)[0]).max() - abs(largest)) < 1e-9
-    assert svds(as_complex, k=2, v0=b, return_singular_vectors=False).max() == pytest.approx(np.linalg.norm(M, 2), rel=1e-9)
+    assert svds(as_complex, k=2, v0=b, return_singular_vectors=False).max() == pytest.approx(
+        np.linalg.norm(M, 2), rel=1e-9
+    )

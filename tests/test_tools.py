@@ -16,12 +16,13 @@ import torchvision
 from click.testing import CliRunner
 
 import fxscope
-from fxscope import models, photos
-from fxscope.cli import cli
+from fxscope import models
+from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, SavedFileDiffers, WeightsError
 from fxscope.export.check import compare
 from fxscope.export.convolutions import as_convolutions
 from fxscope.export.flips import flips
+from fxscope.images import photos
 from fxscope.render import crossings
 from fxscope.testing import randomize
 
@@ -41,7 +42,11 @@ def test_networkx_carries_branches_and_freeze_edges(resnet):
 def test_summary_names_rule_and_source(resnet):
     table = fxscope.summary(resnet)
     rows = {r.node: r for r in table.rows}
-    assert rows["layer1_0_relu"].rule == "relu" and rows["layer1_0_relu"].frozen == "mask" and "resnet.py" in rows["layer1_0_relu"].source
+    assert (
+        rows["layer1_0_relu"].rule == "relu"
+        and rows["layer1_0_relu"].frozen == "mask"
+        and "resnet.py" in rows["layer1_0_relu"].source
+    )
     assert "17 mask" in str(table) and "<table>" in table._repr_html_() and json.loads(table.to_json())
 
 
@@ -50,7 +55,12 @@ def test_drawing_is_valid_and_boxes_do_not_overlap(resnet, fold):
     drawing = fxscope.draw(resnet, fold)
     xml.etree.ElementTree.fromstring(drawing.svg)
     boxes = list(drawing.boxes.values())
-    overlaps = [1 for i, (x, y, w, h) in enumerate(boxes) for u, v, p, q in boxes[:i] if x < u + p and u < x + w and y < v + q and v < y + h]
+    overlaps = [
+        1
+        for i, (x, y, w, h) in enumerate(boxes)
+        for u, v, p, q in boxes[:i]
+        if x < u + p and u < x + w and y < v + q and v < y + h
+    ]
     assert not overlaps and (len(boxes) < 80) == fold
     assert all(f">{label}</text>" in drawing.svg for label in ("mask", "index"))
 
@@ -66,14 +76,20 @@ def test_saved_files_run_without_fxscope(form, tmp_path):
     path = tmp_path / f"net.{form}"
     check = fxscope.save(fxscope.transform(model, probes="stacked"), path, (x0, x0[None]))
     assert check.ok and len(check.errors) == 2 and path.exists()
-    assert fxscope.check_saved(path, model, torch.rand(2, 1, 9, 9) if form == "ts" else torch.rand(2, 1, 10, 10), probes="stacked").ok
+    assert fxscope.check_saved(
+        path, model, torch.rand(2, 1, 9, 9) if form == "ts" else torch.rand(2, 1, 10, 10), probes="stacked"
+    ).ok
 
 
 CONVOLUTIONS = [  # input, module, transposed convolutions left
-    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, padding=1), 0), ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, (3, 2), padding=(0, 1), dilation=(2, 1)), 0),
-    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, groups=2), 0), ((2, 4, 9, 8), torch.nn.Conv2d(4, 8, 3, groups=4, padding="same"), 0),
-    ((2, 4, 9), torch.nn.Conv1d(4, 5, 4, padding=2), 0), ((1, 2, 5, 6, 7), torch.nn.Conv3d(2, 3, 3, padding=(1, 0, 2)), 0),
-    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), 1), ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 1, padding=1), 1),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, padding=1), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, (3, 2), padding=(0, 1), dilation=(2, 1)), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, groups=2), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 8, 3, groups=4, padding="same"), 0),
+    ((2, 4, 9), torch.nn.Conv1d(4, 5, 4, padding=2), 0),
+    ((1, 2, 5, 6, 7), torch.nn.Conv3d(2, 3, 3, padding=(1, 0, 2)), 0),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 3, stride=2, padding=1), 1),
+    ((2, 4, 9, 8), torch.nn.Conv2d(4, 6, 1, padding=1), 1),
     ((2, 4, 9, 8), torch.nn.Sequential(torch.nn.Conv2d(4, 6, 3), torch.nn.BatchNorm2d(6)), 0),
 ]
 
@@ -92,7 +108,9 @@ def test_transposed_convolutions_of_stride_one_are_convolutions(shape, module, l
 
 def test_a_file_may_differ_by_decisions_that_rounding_flips_and_by_no_others(tmp_path):
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 3))
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1, bias=False), torch.nn.ReLU(), torch.nn.Conv2d(4, 1, 3)
+    )
     x0 = torch.rand(1, 1, 12, 12)
     model[0].weight.data[1] = 1.0
     model[0].weight.data[1, 0, 1, 1] = -8.0
@@ -100,11 +118,21 @@ def test_a_file_may_differ_by_decisions_that_rounding_flips_and_by_no_others(tmp
     adjoint = fxscope.transform(model, "adjoint", probes="stacked")
     y2 = torch.randn(1, 1, 1, 10, 10)
     found = flips(adjoint, (x0, y2), lambda a, b: ((a - b).abs().max() / b.abs().max()).item())
-    assert found.changed >= 1 and found.total == 4 * 12 * 12 and found.moved[0] > 1e-3 and "decisions" in str(found)
+    assert (
+        found.changed >= 1
+        and found.total == 4 * 12 * 12
+        and found.moved[0] > 1e-3
+        and "decisions" in str(found)
+    )
     fxscope.save(adjoint, tmp_path / "net.pt2", (x0, y2))
     model[2].weight.data *= 1.5  # another network than the file's
     with pytest.raises(SavedFileDiffers):
-        compare(fxscope.transform(model[:], "adjoint", probes="stacked"), tmp_path / "net.pt2", "pt2", [(x0 + 0.1 * torch.rand(x0.shape), y2)])
+        compare(
+            fxscope.transform(model[:], "adjoint", probes="stacked"),
+            tmp_path / "net.pt2",
+            "pt2",
+            [(x0 + 0.1 * torch.rand(x0.shape), y2)],
+        )
 
 
 def test_works_without_torchvision(tmp_path):
@@ -116,7 +144,9 @@ scope = fxscope.transform(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn
 y0, y1 = scope(*[torch.ones(1, 1, 5, 5)] * 2)
 assert torch.equal(y0, y1)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -143,20 +173,37 @@ def test_saved_networks(name, form, tmp_path):
 def saved_network(name):
     from test_networks import UNet
 
-    size = {"inception_v3": 75, "edsr_baseline4x": 12, "cyclegan": 32, "unet": 16, "pixelshuffle4x": 10}.get(name, 64)
-    x0 = torch.randn(2, 1 if name == "pixelshuffle4x" else 3, size, size, generator=torch.Generator().manual_seed(0))
+    size = {"inception_v3": 75, "edsr_baseline4x": 12, "cyclegan": 32, "unet": 16, "pixelshuffle4x": 10}.get(
+        name, 64
+    )
+    x0 = torch.randn(
+        2, 1 if name == "pixelshuffle4x" else 3, size, size, generator=torch.Generator().manual_seed(0)
+    )
     options = {"init_weights": False} if name == "inception_v3" else {}
     if name == "unet":
         torch.manual_seed(0)
         return UNet().eval(), x0
-    model = models.build(name) if name in models.names() else torchvision.models.get_model(name, weights=None, **options).eval()
+    model = (
+        models.build(name)
+        if name in models.names()
+        else torchvision.models.get_model(name, weights=None, **options).eval()
+    )
     return (model if name == "pixelshuffle4x" else randomize(model, x0)), x0
 
 
 def saved_forms():
     """Every form of the small networks in every format; the two that are served, of the others."""
     every, served = ("adjoint", "row", "record", "replay", "pullback"), ("adjoint", "row")
-    for name in ("resnet18", "unet", "pixelshuffle4x", "efficientnet_b0", "densenet121", "inception_v3", "edsr_baseline4x", "cyclegan"):
+    for name in (
+        "resnet18",
+        "unet",
+        "pixelshuffle4x",
+        "efficientnet_b0",
+        "densenet121",
+        "inception_v3",
+        "edsr_baseline4x",
+        "cyclegan",
+    ):
         small = name in ("resnet18", "unet", "pixelshuffle4x")
         for form in every if small else served:
             for format in ("ts", "pt2", "onnx") if small else ("pt2", "onnx"):
@@ -175,7 +222,13 @@ def test_saved_forms(name, form, format, tmp_path):
     with torch.no_grad():
         y0, state = fxscope.transform(model, "record", probes="stacked")(x0)
     index = torch.tensor([[3, 4]])
-    given = {"adjoint": (x0, y0[None]), "row": (x0, index), "record": (x0,), "replay": (state, x0[None]), "pullback": (state, y0[None])}[form]
+    given = {
+        "adjoint": (x0, y0[None]),
+        "row": (x0, index),
+        "record": (x0,),
+        "replay": (state, x0[None]),
+        "pullback": (state, y0[None]),
+    }[form]
     suffix = "pt2" if format == "aoti" else format
     assert fxscope.save(graph, tmp_path / f"net.{suffix}", given, format=format).ok
 
@@ -238,13 +291,32 @@ def test_public_parameter_counts_and_keys():
     assert count(models.edsr_baseline()) == 1_517_571 and count(models.edsr()) == 43_089_923
     assert count(models.cyclegan()) == 11_378_179 and count(models.PixelShuffleNet()) == 61_680
     keys = set(models.edsr_baseline().state_dict())
-    assert {"sub_mean.weight", "head.0.weight", "body.0.body.0.weight", "body.15.body.2.bias", "body.16.weight", "tail.0.0.weight", "tail.0.2.weight", "tail.1.weight", "add_mean.bias"} <= keys
-    assert {"model.1.weight", "model.4.weight", "model.10.conv_block.1.weight", "model.18.conv_block.5.bias", "model.19.weight", "model.26.bias"} <= set(models.cyclegan().state_dict())
+    assert {
+        "sub_mean.weight",
+        "head.0.weight",
+        "body.0.body.0.weight",
+        "body.15.body.2.bias",
+        "body.16.weight",
+        "tail.0.0.weight",
+        "tail.0.2.weight",
+        "tail.1.weight",
+        "add_mean.bias",
+    } <= keys
+    assert {
+        "model.1.weight",
+        "model.4.weight",
+        "model.10.conv_block.1.weight",
+        "model.18.conv_block.5.bias",
+        "model.19.weight",
+        "model.26.bias",
+    } <= set(models.cyclegan().state_dict())
 
 
 def test_checkpoints_of_the_public_layout(tmp_path):
     source = models.cyclegan(6)
-    state = {f"module.{k}": v for k, v in source.state_dict().items()} | {"module.model.2.running_mean": torch.zeros(64)}
+    state = {f"module.{k}": v for k, v in source.state_dict().items()} | {
+        "module.model.2.running_mean": torch.zeros(64)
+    }
     torch.save(state, tmp_path / "old.pth")
     loaded = models.load_weights(models.cyclegan(6), tmp_path / "old.pth")
     assert torch.equal(loaded.model[1].weight, source.model[1].weight)
@@ -265,4 +337,8 @@ def test_what_is_no_weights_file_is_told_in_our_words(name, tmp_path):
         path.write_bytes(path.read_bytes()[:4000] if name == "cut.pth" else b"not weights")
     with pytest.raises(WeightsError, match=r"code in a file is never run") as failed:
         models.load_weights(models.build("dncnn"), path)
-    assert str(path) in str(failed.value) and "weights_only" not in str(failed.value) and failed.value.__cause__ is None
+    assert (
+        str(path) in str(failed.value)
+        and "weights_only" not in str(failed.value)
+        and failed.value.__cause__ is None
+    )

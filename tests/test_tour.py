@@ -19,15 +19,16 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from fxscope import models, photos
-from fxscope.cli import cli, load_model
+from fxscope import models
+from fxscope.cli.main import cli, load_model
 from fxscope.errors import FxscopeError, ImageError, WeightsError
-from fxscope.operator import interpret
+from fxscope.images import photos
+from fxscope.linop import interpret
+from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
+from fxscope.paper.tour.networks import check_memory, fitted, images_of, read
+from fxscope.paper.tour.report import _named_layers
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
-from fxscope.tour import CHAPTERS, Chapter, Page, network, report, tour
-from fxscope.tour.networks import check_memory, fitted, images_of, read
-from fxscope.tour.report import _named_layers
 
 
 class Links(HTMLParser):
@@ -89,28 +90,47 @@ def test_an_interrupted_page_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         page.write({"one": chapter("one"), "two": chapter("two", fails=True)}, progress=False)
     written = page.write({"one": chapter("one"), "two": chapter("two")}, progress=False)
-    assert made == ["one", "two", "two"] and set(written.numbers) == {"one", "two"} and "a &lt; b &amp; c" in written.page.read_text()
+    assert (
+        made == ["one", "two", "two"]
+        and set(written.numbers) == {"one", "two"}
+        and "a &lt; b &amp; c" in written.page.read_text()
+    )
     Page(tmp_path, "title", "about", {"image": 2}).write({"one": chapter("one")}, progress=False)
     assert made[-1] == "one"
 
 
 def test_report_of_scores_and_of_images(tmp_path):
     picture = tmp_path / "cat.png"
-    Image.fromarray((photos.shipped("chelsea")[:, :48, :48].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(picture)
+    Image.fromarray(
+        (photos.shipped("chelsea")[:, :48, :48].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    ).save(picture)
     scores = network("fxscope:digits_vgg_bn", models.build("digits_vgg_bn"))
     images = network("fxscope:pixelshuffle4x", models.build("pixelshuffle4x"), size=24)
     written = report([scores, images], str(picture), tmp_path / "page", progress=False)
     assert check_page(written.page.read_text()) >= 7
     assert {f.suffix for f in (tmp_path / "page" / "figures").iterdir()} == {".pdf", ".svg", ".png"}
     found = written.numbers["digits_vgg_bn"]
-    assert found["verification"]["ok"] and found["cat.png"]["discussion"]["error"] < 1e-3 and found["cat.png"]["sum_error"] < 1e-3
-    assert written.numbers["pixelshuffle4x"]["cat.png"]["sum_error"] < 1e-4 and "stand-in" in written.page.read_text()
+    assert (
+        found["verification"]["ok"]
+        and found["cat.png"]["discussion"]["error"] < 1e-3
+        and found["cat.png"]["sum_error"] < 1e-3
+    )
+    assert (
+        written.numbers["pixelshuffle4x"]["cat.png"]["sum_error"] < 1e-4
+        and "stand-in" in written.page.read_text()
+    )
 
 
-@pytest.mark.parametrize("mode, size", [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))])
+@pytest.mark.parametrize(
+    "mode, size", [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
+)
 def test_images_of_every_mode_are_read(mode, size, tmp_path):
     path = tmp_path / "image.png"
-    (Image.fromarray(np.full(size[::-1], 65535, dtype=np.uint16)) if mode == "I;16" else Image.new(mode, size, 255 if mode == "L" else None)).save(path)
+    (
+        Image.fromarray(np.full(size[::-1], 65535, dtype=np.uint16))
+        if mode == "I;16"
+        else Image.new(mode, size, 255 if mode == "L" else None)
+    ).save(path)
     picture = read(path, least=8)
     assert picture.shape == (3, size[1], size[0]) and 0 <= float(picture.min()) <= float(picture.max()) <= 1
     assert mode not in ("L", "I;16") or float(picture.min()) == 1
@@ -120,7 +140,11 @@ def test_bad_input(tmp_path):
     text, tiny = tmp_path / "note.png", tmp_path / "tiny.png"
     text.write_text("not an image")
     Image.new("RGB", (1, 1)).save(tiny)
-    for image, said in ((text, "not an image"), (tmp_path / "missing.png", "no image"), (tiny, "1 x 1 pixels")):
+    for image, said in (
+        (text, "not an image"),
+        (tmp_path / "missing.png", "no image"),
+        (tiny, "1 x 1 pixels"),
+    ):
         with pytest.raises(ImageError, match=said):
             tour(str(image), tmp_path / "page", progress=False)
     (tmp_path / "empty").mkdir()
@@ -139,7 +163,11 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
 def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
     failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", "--out", tmp_path / "page")
-    assert isinstance(failed.exception, ImageError) and "GiB" in str(failed.exception) and not (tmp_path / "page").exists()
+    assert (
+        isinstance(failed.exception, ImageError)
+        and "GiB" in str(failed.exception)
+        and not (tmp_path / "page").exists()
+    )
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
 
@@ -148,9 +176,13 @@ def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
     failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "tiny.png").exception
-    assert isinstance(failed, ImageError) and re.search("does not run on an image of 1 x 1 pixels.*--size", str(failed))
+    assert isinstance(failed, ImageError) and re.search(
+        "does not run on an image of 1 x 1 pixels.*--size", str(failed)
+    )
     failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 5000).exception
-    assert isinstance(failed, ImageError) and re.search(r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", str(failed))
+    assert isinstance(failed, ImageError) and re.search(
+        r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", str(failed)
+    )
 
 
 @pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
@@ -160,7 +192,11 @@ def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
     Image.new("RGB", (1, 1)).save(tiny)
     (tmp_path / "empty").mkdir()
     model = "fxscope:pixelshuffle4x" if verb in ("locality", "reach") else "fxscope:digits_vgg"
-    for image, said in ((text, "not an image"), (tiny, "1 x 1 pixels"), (tmp_path / "empty", "no image in the folder")):
+    for image, said in (
+        (text, "not an image"),
+        (tiny, "1 x 1 pixels"),
+        (tmp_path / "empty", "no image in the folder"),
+    ):
         failed = run(verb, model, image, *(["--out", tmp_path / "page"] if verb == "report" else []))
         assert isinstance(failed.exception, ImageError) and said in str(failed.exception)
 
@@ -171,9 +207,13 @@ def run(*arguments):
 
 def test_weights_of_another_network(tmp_path):
     save_file(models.build("digits_vgg").state_dict(), tmp_path / "other.safetensors")
-    failed = run("votes", "fxscope:digits_vgg_bn", tmp_path / "x.png", "--weights", tmp_path / "other.safetensors").exception
+    failed = run(
+        "votes", "fxscope:digits_vgg_bn", tmp_path / "x.png", "--weights", tmp_path / "other.safetensors"
+    ).exception
     assert isinstance(failed, WeightsError) and "missing" in str(failed) and "unexpected" in str(failed)
-    assert isinstance(run("votes", "fxscope:digits_vgg", tmp_path / "x.png", "--weights", "DEFAULT").exception, WeightsError)
+    assert isinstance(
+        run("votes", "fxscope:digits_vgg", tmp_path / "x.png", "--weights", "DEFAULT").exception, WeightsError
+    )
 
 
 @pytest.fixture
@@ -193,17 +233,34 @@ def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
     """torchvision's function finds a file of its layout and name in the cache, as it would have written it."""
     picture = photos.shipped("chelsea")[:, :96, :96]
     source = randomize(torchvision.models.squeezenet1_1(weights=None), torch.rand(1, 3, 64, 64))
-    torch.save(source.state_dict(), cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1])
+    torch.save(
+        source.state_dict(), cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]
+    )
     loaded = load_model("torchvision:squeezenet1_1", "DEFAULT")
-    assert not loaded.training and all(torch.equal(v, loaded.state_dict()[k]) for k, v in source.state_dict().items())
+    assert not loaded.training and all(
+        torch.equal(v, loaded.state_dict()[k]) for k, v in source.state_dict().items()
+    )
     Image.fromarray((picture.permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "cat.png")
-    done = run("report", "torchvision:squeezenet1_1", tmp_path / "cat.png", "--weights", "DEFAULT", "--size", 64, "--out", tmp_path / "page", "--json")
+    done = run(
+        "report",
+        "torchvision:squeezenet1_1",
+        tmp_path / "cat.png",
+        "--weights",
+        "DEFAULT",
+        "--size",
+        64,
+        "--out",
+        tmp_path / "page",
+        "--json",
+    )
     assert done.exit_code == 0, done.exception
     found = json.loads(done.stdout)["squeezenet1_1"]
     x0 = network("torchvision:squeezenet1_1", source.eval(), size=64).take(read(tmp_path / "cat.png"))
     with torch.no_grad():
         scores = source(x0)[0]
-    assert found["cat.png"]["top"] == int(scores.argmax()) and abs(found["cat.png"]["score"] - float(scores.max())) < 1e-4 * float(scores.abs().max())
+    assert found["cat.png"]["top"] == int(scores.argmax()) and abs(
+        found["cat.png"]["score"] - float(scores.max())
+    ) < 1e-4 * float(scores.abs().max())
     page = (tmp_path / "page" / "index.html").read_text()
     name = torchvision.models.SqueezeNet1_1_Weights.DEFAULT.meta["categories"][int(scores.argmax())]
     assert "torchvision&#x27;s weights" in page and html.escape(name) in page
@@ -214,7 +271,11 @@ def test_default_weights_that_cannot_be_had(cache):
         load_model("torchvision:squeezenet1_1", "DEFAULT")
     file = cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]
     for content in (b"half a file", None):
-        file.write_bytes(content) if content else torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)
+        (
+            file.write_bytes(content)
+            if content
+            else torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)
+        )
         with pytest.raises(WeightsError, match="do not load from .*checkpoints.*remove the file") as failed:
             load_model("torchvision:squeezenet1_1", "DEFAULT")
         assert "weights_only" not in str(failed.value)
@@ -224,22 +285,52 @@ def test_verbs(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for name in ("chelsea", "coffee"):
-        Image.fromarray((photos.shipped(name)[:, :40, :40].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(folder / f"{name}.png")
+        Image.fromarray(
+            (photos.shipped(name)[:, :40, :40].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        ).save(folder / f"{name}.png")
     image = folder / "chelsea.png"
-    done = run("residual-share", "fxscope:digits_vgg", "fxscope:digits_vgg_bn", "--images", folder, "--state", tmp_path / "s.json", "--json")
+    done = run(
+        "residual-share",
+        "fxscope:digits_vgg",
+        "fxscope:digits_vgg_bn",
+        "--images",
+        folder,
+        "--state",
+        tmp_path / "s.json",
+        "--json",
+    )
     assert done.exit_code == 0 and json.loads(done.output)["digits_vgg"]["images"] == 2
-    for verb in (["layers", "fxscope:digits_vgg", folder], ["discussion", "fxscope:digits_vgg", image, "--label", 3], ["votes", "fxscope:digits_vgg", image, "--all"], ["fgsm", "fxscope:digits_vgg", folder], ["locality", "fxscope:pixelshuffle4x", image, "--places", 3]):
+    for verb in (
+        ["layers", "fxscope:digits_vgg", folder],
+        ["discussion", "fxscope:digits_vgg", image, "--label", 3],
+        ["votes", "fxscope:digits_vgg", image, "--all"],
+        ["fgsm", "fxscope:digits_vgg", folder],
+        ["locality", "fxscope:pixelshuffle4x", image, "--places", 3],
+    ):
         done = run(*verb, "-o", tmp_path / "figure.pdf")
         assert done.exit_code == 0 and (tmp_path / "figure.pdf").exists(), (verb, done.output, done.exception)
         (tmp_path / "figure.pdf").unlink()
 
 
 def test_report_command_side_by_side(tmp_path):
-    Image.fromarray((photos.shipped("chelsea")[:, 60:84, 120:144].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(tmp_path / "cat.png")
-    done = run("report", "fxscope:bicubic4x", tmp_path / "cat.png", "--and", "fxscope:pixelshuffle4x", "--out", tmp_path / "page", "--json")
+    Image.fromarray(
+        (photos.shipped("chelsea")[:, 60:84, 120:144].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    ).save(tmp_path / "cat.png")
+    done = run(
+        "report",
+        "fxscope:bicubic4x",
+        tmp_path / "cat.png",
+        "--and",
+        "fxscope:pixelshuffle4x",
+        "--out",
+        tmp_path / "page",
+        "--json",
+    )
     assert done.exit_code == 0, done.exception
     numbers = json.loads(done.stdout)
-    assert set(numbers) == {"bicubic4x", "pixelshuffle4x", "side-by-side"} and set(numbers["side-by-side"]) == {"bicubic4x", "pixelshuffle4x"}
+    assert set(numbers) == {"bicubic4x", "pixelshuffle4x", "side-by-side"} and set(
+        numbers["side-by-side"]
+    ) == {"bicubic4x", "pixelshuffle4x"}
     assert numbers["side-by-side"]["bicubic4x"] == 0 < numbers["side-by-side"]["pixelshuffle4x"]
     assert check_page((tmp_path / "page" / "index.html").read_text()) > 10
 
@@ -297,14 +388,29 @@ def test_report_of_tokens(factory, tmp_path):
     (tmp_path / "net.py").write_text(TOKENS)
     picture = (photos.shipped("chelsea")[:, 60:124, 120:184].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     Image.fromarray(picture).save(tmp_path / "cat.png")
-    done = run("report", f"{tmp_path / 'net.py'}:{factory}", tmp_path / "cat.png", "--size", 32, "--out", tmp_path / "page", "--json")
+    done = run(
+        "report",
+        f"{tmp_path / 'net.py'}:{factory}",
+        tmp_path / "cat.png",
+        "--size",
+        32,
+        "--out",
+        tmp_path / "page",
+        "--json",
+    )
     assert done.exit_code == 0, done.exception
     numbers = json.loads(done.stdout)[factory]
     found = numbers["cat.png"]
-    assert numbers["verification"]["ok"] and found["sum_error"] < 1e-5 and 0 < found["residual_share"]
+    assert numbers["verification"]["ok"] and found["sum_error"] < 1e-5 and found["residual_share"] > 0
     assert len(found["linear_norms"]) == len(found["residual_norms"]) == 16
-    assert next(iter(found["layers"])) == "F x0" and {"patch", "mlp.0", "head"} <= set(found["layers"]) and abs(sum(found["layers"].values()) - found["output"]) < 1e-5
-    assert {f.name for f in (tmp_path / "page" / "figures").iterdir()} >= {f"{factory}_0_{name}.{form}" for name in ("tokens", "layers") for form in ("pdf", "svg", "png")}
+    assert (
+        next(iter(found["layers"])) == "F x0"
+        and {"patch", "mlp.0", "head"} <= set(found["layers"])
+        and abs(sum(found["layers"].values()) - found["output"]) < 1e-5
+    )
+    assert {f.name for f in (tmp_path / "page" / "figures").iterdir()} >= {
+        f"{factory}_0_{name}.{form}" for name in ("tokens", "layers") for form in ("pdf", "svg", "png")
+    }
     assert check_page((tmp_path / "page" / "index.html").read_text()) == 3
 
 
@@ -312,10 +418,14 @@ def test_many_layers_share_their_names():
     """No more names under the bars than can be read, and nothing lost from the sum."""
     from torch import nn
 
-    model = nn.Sequential(*[nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)) for _ in range(25)])
+    model = nn.Sequential(
+        *[nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)) for _ in range(25)]
+    )
     parts = interpret(model, torch.rand(1, 4)).contributions(0)
     found = _named_layers(parts)
-    assert len(parts.by_layer()) > NAMED >= len(found) == 25 and abs(sum(found.values()) - parts.residual) < 1e-5
+    assert (
+        len(parts.by_layer()) > NAMED >= len(found) == 25 and abs(sum(found.values()) - parts.residual) < 1e-5
+    )
 
 
 @pytest.mark.full
@@ -328,10 +438,19 @@ def test_the_whole_tour_in_a_browser(tmp_path):
     assert votes["error"] < 1e-9 and layers["error"] < 1e-9
     table = written.numbers["storage"]["table_1"]
     assert [v["KiB"] for v in table.values()] == [58048, 90112, 4147200]
-    assert all(v["sum_error"] < 1e-4 for c in ("super-resolution", "image-to-image") for v in written.numbers[c]["networks"].values())
-    assert sum(f.stat().st_size for f in (written.page.parent / "figures").iterdir()) > 0 and len(written.findings) > 25
+    assert all(
+        v["sum_error"] < 1e-4
+        for c in ("super-resolution", "image-to-image")
+        for v in written.numbers[c]["networks"].values()
+    )
+    assert (
+        sum(f.stat().st_size for f in (written.page.parent / "figures").iterdir()) > 0
+        and len(written.findings) > 25
+    )
     seen = browse(written.page, tmp_path)
-    assert seen["pictures"] == seen["loaded"] >= figures - 1 and seen["errors"] == [] and seen["fetched"] == []
+    assert (
+        seen["pictures"] == seen["loaded"] >= figures - 1 and seen["errors"] == [] and seen["fetched"] == []
+    )
 
 
 def browse(page, folder):
@@ -339,13 +458,26 @@ def browse(page, folder):
     chromium = shutil.which("chromium")
     assert chromium, "the test of the page needs chromium on the path (apt-get install chromium)"
     probe = (
-        "<script>window.errs=[];addEventListener('error',e=>errs.push(String(e.message||e.target.src)),true);addEventListener('load',()=>{const i=[...document.images];"
-        "const s={pictures:i.length,loaded:i.filter(x=>x.complete&&x.naturalWidth>0).length,errors:errs,fetched:performance.getEntriesByType('resource').map(r=>r.name).filter(n=>!n.startsWith('data:'))};"
-        "const p=document.createElement('pre');p.id='seen';p.textContent=JSON.stringify(s);document.body.append(p)})</script>"
+        "<script>window.errs=[];addEventListener('error',e=>errs.push(String(e.message||e.target.src)),true);addEventListener('load',()=>{const"
+        " i=[...document.images];"
+        "const"
+        " s={pictures:i.length,loaded:i.filter(x=>x.complete&&x.naturalWidth>0).length,errors:errs,fetched:performance.getEntriesByType('resource').map(r=>r.name).filter(n=>!n.startsWith('data:'))};"
+        "const"
+        " p=document.createElement('pre');p.id='seen';p.textContent=JSON.stringify(s);document.body.append(p)})</script>"
     )
     copy = folder / "probed.html"
     copy.write_text(page.read_text().replace("<head>", "<head>" + probe, 1))
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={folder / 'chromium'}", "--virtual-time-budget=20000", "--dump-dom", copy.as_uri()]
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--user-data-dir={folder / 'chromium'}",
+        "--virtual-time-budget=20000",
+        "--dump-dom",
+        copy.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)
     assert found, done.stderr[-2000:]

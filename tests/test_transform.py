@@ -19,7 +19,18 @@ D = torch.float64
 
 
 def small():
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.SiLU(), nn.MaxPool2d(2)).double().eval()
+    return (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.InstanceNorm2d(4),
+            nn.SiLU(),
+            nn.MaxPool2d(2),
+        )
+        .double()
+        .eval()
+    )
 
 
 def photo(rng, *shape):
@@ -69,11 +80,17 @@ def test_freeze_gradients_leaves_those_of_the_linear_layers(rng):
     with torch.no_grad():
         h = first(x0)
         s = nn.functional.silu(h)
-        mean, deviation = s.mean((2, 3), keepdim=True), (s.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt()
+        mean, deviation = (
+            s.mean((2, 3), keepdim=True),
+            (s.var((2, 3), unbiased=False, keepdim=True) + 1e-5).sqrt(),
+        )
     expected = last((torch.sigmoid(h) * first(x1) - mean) / deviation)
     assert laws.distance(y1, expected) < 1e-12
     given = [x1, *model.parameters()]
-    for a, b in zip(torch.autograd.grad(y1.square().sum(), given, retain_graph=True), torch.autograd.grad(expected.square().sum(), given)):
+    for a, b in zip(
+        torch.autograd.grad(y1.square().sum(), given, retain_graph=True),
+        torch.autograd.grad(expected.square().sum(), given),
+    ):
         assert laws.distance(a, b) < 1e-12
     assert torch.autograd.grad(y1.sum(), x0, allow_unused=True) == (None,)
     assert torch.autograd.grad(fxscope.transform(model)(x0, x1)[1].square().sum(), x0)[0].abs().max() > 1e-6
@@ -83,7 +100,9 @@ def test_freeze_gradients_leaves_those_of_the_linear_layers(rng):
 
 def test_taps_between_two_places(rng):
     model = randomize(torchvision.models.resnet18(weights=None).double().eval(), photo(rng, 2, 3, 64, 64))
-    assert {"x", "conv1", "layer1.0.relu", "layer1.0.add", "layer1.0.relu_1", "fc"} <= set(fxscope.places(model))
+    assert {"x", "conv1", "layer1.0.relu", "layer1.0.add", "layer1.0.relu_1", "fc"} <= set(
+        fxscope.places(model)
+    )
     x0 = photo(rng, 2, 3, 64, 64)
     scope = fxscope.transform(model, inputs="layer1", outputs={"mid": "layer2", "end": "layer3.0.relu_1"})
     h = create_feature_extractor(model, {"layer1": "a", "layer2": "b"})(x0)
@@ -161,9 +180,25 @@ def test_dropout_is_drawn_once_in_train_mode(rng):
 
 
 def test_policies(rng):
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.InstanceNorm2d(2)).double().eval()
+    model = (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.SiLU(), nn.Conv2d(4, 2, 3), nn.InstanceNorm2d(2)
+        )
+        .double()
+        .eval()
+    )
     x0, v = photo(rng), photo(rng)
-    results = [fxscope.transform(model, "filter", policy=p)(x0, v) for p in ("paper", "freeze", "detach", "taylor", {"instance_norm": "scale"}, {"1": "scale", "default": "freeze"})]
+    results = [
+        fxscope.transform(model, "filter", policy=p)(x0, v)
+        for p in (
+            "paper",
+            "freeze",
+            "detach",
+            "taylor",
+            {"instance_norm": "scale"},
+            {"1": "scale", "default": "freeze"},
+        )
+    ]
     assert torch.equal(results[0], results[1]) and torch.equal(results[2], results[4])
     assert all(laws.distance(results[i], results[0]) > 1e-3 for i in (2, 3, 5))
     assert laws.distance(results[3], torch.func.jvp(model, (x0,), (v,))[1]) < 1e-9
@@ -204,22 +239,48 @@ def two_norm(x, dims):
 F = nn.functional
 SPELLINGS = {
     "grn": (
-        grn(two_norm), grn(two_norm, False), grn(lambda x, d: torch.linalg.vector_norm(x, 2, d, True)), grn(lambda x, d: x.pow(2).sum(d, keepdim=True).sqrt()),
+        grn(two_norm),
+        grn(two_norm, False),
+        grn(lambda x, d: torch.linalg.vector_norm(x, 2, d, True)),
+        grn(lambda x, d: x.pow(2).sum(d, keepdim=True).sqrt()),
         grn(lambda x, d: torch.sqrt((x * x).sum(d, keepdim=True)), False),
     ),
     "silu": (F.silu, lambda x: x * torch.sigmoid(x)),
-    "gelu": (F.gelu, lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5)), lambda x: 0.5 * x * (1 + torch.erf(x * 0.5**0.5))),
-    "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3))))),
+    "gelu": (
+        F.gelu,
+        lambda x: x * 0.5 * (1.0 + torch.erf(x / 2**0.5)),
+        lambda x: 0.5 * x * (1 + torch.erf(x * 0.5**0.5)),
+    ),
+    "gelu_tanh": (
+        lambda x: F.gelu(x, approximate="tanh"),
+        lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * torch.pow(x, 3)))),
+    ),
     "mish": (F.mish, lambda x: x * torch.tanh(F.softplus(x))),
     "hardswish": (F.hardswish, lambda x: x * F.relu6(x + 3) / 6, lambda x: x * (F.relu6(x + 3.0) / 6.0)),
     "layer_norm": (
-        lambda x: F.layer_norm(x, (6,), None, None, 1e-5), lambda x: (x - x.mean(-1, keepdim=True)) / torch.sqrt((x - x.mean(-1, keepdim=True)).pow(2).mean(-1, keepdim=True) + 1e-5),
-        lambda x: (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, unbiased=False, keepdim=True) + 1e-5),
+        lambda x: F.layer_norm(x, (6,), None, None, 1e-5),
+        lambda x: (
+            (x - x.mean(-1, keepdim=True))
+            / torch.sqrt((x - x.mean(-1, keepdim=True)).pow(2).mean(-1, keepdim=True) + 1e-5)
+        ),
+        lambda x: (
+            (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, unbiased=False, keepdim=True) + 1e-5)
+        ),
     ),
-    "rms_norm": (lambda x: F.rms_norm(x, (6,), None, 1e-5), lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5), lambda x: x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-5)),
+    "rms_norm": (
+        lambda x: F.rms_norm(x, (6,), None, 1e-5),
+        lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5),
+        lambda x: x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-5),
+    ),
     "attention": (
         lambda x: torch.matmul(torch.softmax(torch.matmul(x, x.transpose(-1, -2)), -1), x),
-        lambda x: (lambda s: torch.matmul(torch.exp(s - s.amax(-1, keepdim=True)) / torch.exp(s - s.amax(-1, keepdim=True)).sum(-1, keepdim=True), x))(torch.matmul(x, x.transpose(-1, -2))),
+        lambda x: (
+            lambda s: torch.matmul(
+                torch.exp(s - s.amax(-1, keepdim=True))
+                / torch.exp(s - s.amax(-1, keepdim=True)).sum(-1, keepdim=True),
+                x,
+            )
+        )(torch.matmul(x, x.transpose(-1, -2))),
     ),
 }
 
@@ -228,7 +289,9 @@ SPELLINGS = {
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_every_spelling_gives_the_same_filter(name, policy, rng):
     x0, v = photo(rng), photo(rng)
-    got = [fxscope.transform(Spelled(f).double().eval(), "filter", policy=policy)(x0, v) for f in SPELLINGS[name]]
+    got = [
+        fxscope.transform(Spelled(f).double().eval(), "filter", policy=policy)(x0, v) for f in SPELLINGS[name]
+    ]
     assert all(laws.distance(g, got[0]) < 1e-9 for g in got[1:])
 
 
@@ -238,7 +301,12 @@ class SE(nn.Module):
     def __init__(self, detached: bool):
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.a, self.b, self.detached = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1), detached
+        self.conv, self.a, self.b, self.detached = (
+            nn.Conv2d(3, 4, 3),
+            nn.Conv2d(4, 2, 1),
+            nn.Conv2d(2, 4, 1),
+            detached,
+        )
 
     def forward(self, x):
         keep = (lambda t: t.detach()) if self.detached else (lambda t: t)
@@ -257,7 +325,8 @@ def test_the_filter_is_the_jacobian_of_the_detached_network(rng):
     detached = SE(True).double()
     x = x0.clone().requires_grad_()
     u = torch.zeros(2, 4, 6, 6, dtype=D, requires_grad=True)
-    pulled = torch.autograd.grad(detached(x), x, u, create_graph=True)[0]  # F^T u, linear in u: its own gradient along v is F v
+    # F^T u, linear in u: its own gradient along v is F v
+    pulled = torch.autograd.grad(detached(x), x, u, create_graph=True)[0]
     expected = torch.autograd.grad(pulled, u, v)[0]
     assert laws.distance(fxscope.transform(SE(False).double(), "filter")(x0, v), expected) < 1e-9
 
@@ -268,7 +337,10 @@ class Unknown(nn.Module):
 
 
 def test_every_operator_without_a_rule_is_listed_with_its_line():
-    with pytest.raises(errors.UnsupportedOperator, match=r"(?s)2 nodes.*special_bessel_j0.*test_transform.py.*lgamma.*register_rule"):
+    with pytest.raises(
+        errors.UnsupportedOperator,
+        match=r"(?s)2 nodes.*special_bessel_j0.*test_transform.py.*lgamma.*register_rule",
+    ):
         fxscope.transform(Unknown())
 
 
@@ -285,15 +357,29 @@ def test_a_form_that_a_rule_does_not_know_is_not_sent_to_that_rule():
     assert torch.equal(y0, y1) and torch.equal(y0, Turned()(x0))
 
 
-@pytest.mark.parametrize("function, nearest", [(torch.special.erfinv, "erf"), (torch.logcumsumexp, "logsumexp"), (torch.nansum, "sum"), (torch.digamma, None), (torch.lgamma, None), (torch.igamma, None)])
+@pytest.mark.parametrize(
+    "function, nearest",
+    [
+        (torch.special.erfinv, "erf"),
+        (torch.logcumsumexp, "logsumexp"),
+        (torch.nansum, "sum"),
+        (torch.digamma, None),
+        (torch.lgamma, None),
+        (torch.igamma, None),
+    ],
+)
 def test_a_nearest_rule_is_named_only_where_it_is_near(function, nearest):
     class Net(nn.Module):
         def forward(self, x):
-            return function(x, *((0,) if function is torch.logcumsumexp else (x,) if function is torch.igamma else ()))
+            return function(
+                x, *((0,) if function is torch.logcumsumexp else (x,) if function is torch.igamma else ())
+            )
 
     with pytest.raises(errors.UnsupportedOperator) as failed:
         fxscope.transform(Net())
-    assert (f"nearest rule: {nearest}\n" if nearest else function.__name__) in str(failed.value) and ("nearest rule" in str(failed.value)) == bool(nearest)
+    assert (f"nearest rule: {nearest}\n" if nearest else function.__name__) in str(failed.value) and (
+        "nearest rule" in str(failed.value)
+    ) == bool(nearest)
 
 
 class Branch(nn.Module):
@@ -329,13 +415,22 @@ def test_bad_places():
 
 def test_bad_probes(rng):
     scope, x0 = fxscope.transform(small()), photo(rng)
-    for x1, said in ((photo(rng, 3, 3, 8, 8), "multiple"), (x0.float(), "dtype"), (photo(rng, 2, 3, 6, 8), "trailing"), (x0.to(torch.complex128), "real"), (x0[0], "trailing")):
+    for x1, said in (
+        (photo(rng, 3, 3, 8, 8), "multiple"),
+        (x0.float(), "dtype"),
+        (photo(rng, 2, 3, 6, 8), "trailing"),
+        (x0.to(torch.complex128), "real"),
+        (x0[0], "trailing"),
+    ):
         with pytest.raises(AssertionError, match=said):
             scope(x0, x1)
 
 
 def test_nan_and_infinity_are_propagated(rng):
-    scope, x0 = fxscope.transform(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()).double()), photo(rng)
+    scope, x0 = (
+        fxscope.transform(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU()).double()),
+        photo(rng),
+    )
     x0[0, 0, 4, 4] = float("nan")
     y0, y1 = scope(x0, x0)
     assert torch.isnan(y0).any() and torch.equal(torch.isnan(y0), torch.isnan(y1))
@@ -350,7 +445,9 @@ def test_models_without_parameters_and_empty_ones(rng):
 
 
 def test_parametrized_weights(rng):
-    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU()).double().eval()
+    model = (
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU()).double().eval()
+    )
     assert laws.law_1(fxscope.transform(model), model, photo(rng)) == 0
 
 
@@ -361,7 +458,10 @@ class OneDeadHead(nn.Module):
 
 def test_a_dead_head_among_several_is_a_constant(rng):
     model, x0 = OneDeadHead(), photo(rng)
-    pair, filter = fxscope.transform(model, example_inputs=(x0,)), fxscope.transform(model, "filter", example_inputs=(x0,))
+    pair, filter = (
+        fxscope.transform(model, example_inputs=(x0,)),
+        fxscope.transform(model, "filter", example_inputs=(x0,)),
+    )
     assert laws.law_2(pair, x0) == 0 and laws.law_9(pair) == [] and not filter(x0, photo(rng))["b"].any()
     assert fxscope.render.crossings(fxscope.to_networkx(pair)) == []
 
@@ -369,18 +469,34 @@ def test_a_dead_head_among_several_is_a_constant(rng):
 def test_running_statistics_are_those_of_the_model_after_every_call(rng):
     """Once a call, from x0 alone, by the pair and by no other graph."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.InstanceNorm2d(4, affine=True, track_running_stats=True), nn.Conv2d(4, 2, 1)).double().train()
+    model = (
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+            nn.Conv2d(4, 2, 1),
+        )
+        .double()
+        .train()
+    )
     reference = copy.deepcopy(model)
     pair = fxscope.transform(model)
     for i in range(3):
         x0 = photo(rng) + i
         y0, _ = pair(x0, torch.cat([x0, x0 * 2]))
         assert torch.equal(y0, reference(x0))
-        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True)
+        )
     for form in ("filter", "residual", "record", "adjoint"):
         graph = fxscope.transform(model, form)
         graph(*{"filter": (x0, x0), "adjoint": (x0, y0.detach())}.get(form, (x0,)))
-        assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True)), form
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(model.state_dict().values(), reference.state_dict().values(), strict=True)
+        ), form
 
 
 @pytest.mark.parametrize("name", ["convnext_tiny", "efficientnet_b0"])

@@ -10,10 +10,10 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.example import Example
+from fxscope.emit.pipeline import main_output, program_of
+from fxscope.frontend.example import Example
 from fxscope.testing import Widened, laws, randomize
 from fxscope.testing.conformance import huggingface, measure, members
-from fxscope.transform import main_output, program_of
 
 D = torch.float64
 FAST = {"GPT-2", "Llama", "ViT"}
@@ -22,7 +22,9 @@ EVERY = {**members("transformers"), **members("diffusers")}
 
 
 @pytest.mark.filterwarnings("ignore")  # the model library's own
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.full) for n in EVERY])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.full) for n in EVERY]
+)
 def test_laws(name):
     line = measure(EVERY[name])
     assert line["status"] == "ok", line
@@ -43,12 +45,17 @@ def test_tokens_are_probed_at_their_embedding(llama):
     model, tokens = llama
     with Widened(), torch.no_grad():
         lin = fxscope.interpret(model, **tokens)
-        assert torch.equal(lin.x, model.get_input_embeddings()(tokens["input_ids"])) and torch.equal(lin.x0, tokens["input_ids"])
-        assert laws.distance(lin.y0, main_output(model(**tokens))) < 1e-12  # attention is written out, so not bit for bit
+        assert torch.equal(lin.x, model.get_input_embeddings()(tokens["input_ids"])) and torch.equal(
+            lin.x0, tokens["input_ids"]
+        )
+        # attention is written out, so not bit for bit
+        assert laws.distance(lin.y0, main_output(model(**tokens))) < 1e-12
         parts = lin.contributions({(-1, 3): 1.0, (-1, 5): -1.0})
     expected = lin.y0[:, -1, 3] - lin.y0[:, -1, 5]
     assert torch.allclose(parts.output, expected, rtol=1e-12) and parts.error < 1e-9
-    assert parts.by_token().shape == tokens["input_ids"].shape and torch.allclose(parts.by_token().sum(1), parts.linear, rtol=1e-9, atol=1e-12)
+    assert parts.by_token().shape == tokens["input_ids"].shape and torch.allclose(
+        parts.by_token().sum(1), parts.linear, rtol=1e-9, atol=1e-12
+    )
     layers = parts.by_layer(3)
     assert torch.allclose(torch.as_tensor(sum(layers.values())), torch.as_tensor(parts.residual), atol=1e-12)
 
@@ -64,10 +71,12 @@ def detached_llama(model: nn.Module, e: torch.Tensor) -> torch.Tensor:
     cos, sin = angle.cos(), angle.sin()
 
     def rms(layer, x):
-        return layer.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + layer.variance_epsilon).detach())
+        return layer.weight * (
+            x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + layer.variance_epsilon).detach()
+        )
 
     def turn(x):
-        return x * cos + torch.cat([-x[..., size // 2:], x[..., :size // 2]], -1) * sin
+        return x * cos + torch.cat([-x[..., size // 2 :], x[..., : size // 2]], -1) * sin
 
     def heads(x):
         x = x.unflatten(-1, (-1, size)).transpose(1, 2)
@@ -76,7 +85,9 @@ def detached_llama(model: nn.Module, e: torch.Tensor) -> torch.Tensor:
     for layer in model.model.layers:
         n, a = rms(layer.input_layernorm, e), layer.self_attn
         scores = turn(heads(a.q_proj(n))) @ turn(heads(a.k_proj(n))).transpose(-2, -1) / math.sqrt(size)
-        pattern = torch.softmax(scores + torch.full(scores.shape[-2:], -math.inf, dtype=D).triu(1), -1).detach()
+        pattern = torch.softmax(
+            scores + torch.full(scores.shape[-2:], -math.inf, dtype=D).triu(1), -1
+        ).detach()
         e = e + a.o_proj((pattern @ heads(a.v_proj(n))).transpose(1, 2).flatten(2))
         n, m = rms(layer.post_attention_layernorm, e), layer.mlp
         e = e + m.down_proj(nn.functional.silu(m.gate_proj(n)).detach() * m.up_proj(n))
@@ -113,8 +124,15 @@ def vit_b_16():
     return randomize(torchvision.models.vit_b_16(weights=None), x0), {"x": x0}
 
 
-FILES = [pytest.param(huggingface.gpt2, form, marks=[] if form == "adjoint" else pytest.mark.full) for form in ("pair", "filter", "adjoint")]
-FILES += [pytest.param(make, form, marks=pytest.mark.full) for make in (gpt2_small, vit_b_16) for form in ("pair", "filter", "adjoint")]
+FILES = [
+    pytest.param(huggingface.gpt2, form, marks=[] if form == "adjoint" else pytest.mark.full)
+    for form in ("pair", "filter", "adjoint")
+]
+FILES += [
+    pytest.param(make, form, marks=pytest.mark.full)
+    for make in (gpt2_small, vit_b_16)
+    for form in ("pair", "filter", "adjoint")
+]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -123,8 +141,12 @@ def test_saved(make, form, tmp_path):
     """Pair, filter and adjoint in .pt2, loaded where fxscope is not, with any number of probes and images; ``full``: GPT-2 small and ViT-B/16."""
     model, inputs = make()
     program = program_of(model.eval(), example_inputs=Example((), inputs))
-    x0, = inputs.values()
+    (x0,) = inputs.values()
     with torch.no_grad():
-        shape = program.probes[0].node.meta["val"].shape if form != "adjoint" else main_output(model(**inputs)).shape
+        shape = (
+            program.probes[0].node.meta["val"].shape
+            if form != "adjoint"
+            else main_output(model(**inputs)).shape
+        )
     check = fxscope.save(emit(program, form, "stacked"), tmp_path / "graph.pt2", (x0, torch.randn(2, *shape)))
     assert check.ok

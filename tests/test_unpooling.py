@@ -10,7 +10,11 @@ from torch import nn
 import fxscope
 
 D = torch.float64
-POOLS = {1: (F.max_pool1d, F.max_unpool1d), 2: (F.max_pool2d, F.max_unpool2d), 3: (F.max_pool3d, F.max_unpool3d)}
+POOLS = {
+    1: (F.max_pool1d, F.max_unpool1d),
+    2: (F.max_pool2d, F.max_unpool2d),
+    3: (F.max_pool3d, F.max_unpool3d),
+}
 
 
 class Unpooled(nn.Module):
@@ -23,7 +27,14 @@ class Unpooled(nn.Module):
     def forward(self, x):
         pool, unpool = POOLS[self.n]
         y, index = pool(x, **self.pool, return_indices=True)
-        return unpool(torch.relu(y), index, self.pool["kernel_size"], self.pool.get("stride"), self.pool.get("padding", 0), self.output_size)
+        return unpool(
+            torch.relu(y),
+            index,
+            self.pool["kernel_size"],
+            self.pool.get("stride"),
+            self.pool.get("padding", 0),
+            self.output_size,
+        )
 
 
 class At(nn.Module):
@@ -87,7 +98,10 @@ def _by_differences(model, x0):
 
 
 def test_images_of_a_batch_have_winners_of_their_own():
-    model, x0 = Unpooled(2, (7, 8), kernel_size=3, stride=1), torch.randn(3, 2, 7, 8, generator=torch.Generator().manual_seed(0), dtype=D)
+    model, x0 = (
+        Unpooled(2, (7, 8), kernel_size=3, stride=1),
+        torch.randn(3, 2, 7, 8, generator=torch.Generator().manual_seed(0), dtype=D),
+    )
     lin = fxscope.interpret(model, x0)
     v = torch.randn(4, 3, 2, 7, 8, generator=torch.Generator().manual_seed(1), dtype=D)
     got = lin.F @ v

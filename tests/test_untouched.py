@@ -15,8 +15,8 @@ import fxscope
 from fxscope import analysis
 from fxscope.emit import FORMS
 from fxscope.errors import FxscopeError
+from fxscope.frontend.unchanged import _Before, unchanged
 from fxscope.testing import laws
-from fxscope.unchanged import _Before, unchanged
 
 D = torch.float64
 IMAGE = (2, 2, 6, 6)
@@ -119,7 +119,7 @@ class SpectralNorm(Base):
 class Meter:
     """A helper object of the user's, which the model feeds."""
 
-    __slots__ = ("count", "__dict__")
+    __slots__ = ("__dict__", "count")
 
     def __init__(self):
         self.count, self.values = 0, []
@@ -186,7 +186,8 @@ MODELS = {c.__name__: c for c in (
 )}  # fmt: skip
 
 
-TRAINED = ("ActNorm", "OldSpectralNorm", "SpectralNorm", "Draws", "BatchNorm")  # whose train mode is another thing
+# whose train mode is another thing
+TRAINED = ("ActNorm", "OldSpectralNorm", "SpectralNorm", "Draws", "BatchNorm")
 
 
 def fingerprint(model):
@@ -194,7 +195,9 @@ def fingerprint(model):
     found = {}
     for path, module in model.named_modules():
         for kind in (type(module), Base):
-            found[path, "class", kind.__name__] = {k: repr(v) for k, v in vars(kind).items() if not callable(v) and not k.startswith("__")}
+            found[path, "class", kind.__name__] = {
+                k: repr(v) for k, v in vars(kind).items() if not callable(v) and not k.startswith("__")
+            }
         for name, value in vars(module).items():
             found[path, name] = described(value)
     found["random"] = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
@@ -204,7 +207,15 @@ def fingerprint(model):
 
 def described(value):
     if isinstance(value, torch.Tensor):
-        return id(value), value.data_ptr(), value._version, value.requires_grad, value.dtype, id(value.grad), value.detach().clone().tolist()
+        return (
+            id(value),
+            value.data_ptr(),
+            value._version,
+            value.requires_grad,
+            value.dtype,
+            id(value.grad),
+            value.detach().clone().tolist(),
+        )
     if isinstance(value, dict):
         return type(value), id(value), [(k, described(v)) for k, v in value.items()]
     if isinstance(value, (list, tuple)):
@@ -281,7 +292,9 @@ WALKS = [(n, False) for n in MODELS] + [(n, True) for n in TRAINED]
 SOME = [("OldSpectralNorm", False), ("Caches", False), ("HooksItself", False), ("Draws", True)]  # by default
 
 
-@pytest.mark.parametrize("name, train", [pytest.param(*w, marks=[] if w in SOME else pytest.mark.full) for w in WALKS])
+@pytest.mark.parametrize(
+    "name, train", [pytest.param(*w, marks=[] if w in SOME else pytest.mark.full) for w in WALKS]
+)
 def test_every_public_function_leaves_the_model_as_it_was(name, train, tmp_path):
     """Whether it gives a result or refuses the model by an ``FxscopeError``."""
     model, x0 = made(name, train)
@@ -294,7 +307,9 @@ def test_every_public_function_leaves_the_model_as_it_was(name, train, tmp_path)
         except FxscopeError:
             pass
         now = fingerprint(model)
-        assert [key for key in before if now.get(key) != before[key]] + [key for key in now if key not in before] == [], entry
+        assert [key for key in before if now.get(key) != before[key]] + [
+            key for key in now if key not in before
+        ] == [], entry
         assert torch.equal(x0, given), entry
 
 
@@ -310,7 +325,9 @@ def test_saving_leaves_the_model_as_it_was(name, suffix, tmp_path):
     assert fingerprint(model) == before
 
 
-@pytest.mark.parametrize("name", ["PythonCounter", "CounterBuffer", "SpectralNorm", "Caches", "Draws", "HooksItself"])
+@pytest.mark.parametrize(
+    "name", ["PythonCounter", "CounterBuffer", "SpectralNorm", "Caches", "Draws", "HooksItself"]
+)
 def test_such_models_are_read_right(name):
     """The interpreter's output is the model's, and its rows are autograd's."""
     model, x0 = made(name, False)
@@ -324,10 +341,19 @@ def test_such_models_are_read_right(name):
         x = x0[:1].clone().requires_grad_()
         y = model(x)
         gradient = torch.autograd.grad(y[0, 1, 2, 3], x)[0]
-    assert laws.distance(lin.y0, y.detach()) < 1e-12 and laws.distance(lin.F.row((1, 2, 3)), gradient[0]) < 1e-9
+    assert (
+        laws.distance(lin.y0, y.detach()) < 1e-12 and laws.distance(lin.F.row((1, 2, 3)), gradient[0]) < 1e-9
+    )
 
 
-@pytest.mark.parametrize("read", [lambda m, x: fxscope.interpret(m, x).F.row((0, 1, 1)), lambda m, x: fxscope.transform(m, example_inputs=(x,)), lambda m, x: fxscope.verify(m, x, dtype=None)])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda m, x: fxscope.interpret(m, x).F.row((0, 1, 1)),
+        lambda m, x: fxscope.transform(m, example_inputs=(x,)),
+        lambda m, x: fxscope.verify(m, x, dtype=None),
+    ],
+)
 def test_training_under_autocast_afterwards_gives_the_same_gradients(read):
     """A weight cast without gradients must not stay in autocast's cache."""
     torch.manual_seed(0)
@@ -375,18 +401,29 @@ def test_what_is_not_written_is_not_copied():
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("function", [lambda m, x: fxscope.transform(m)(x, x), lambda m, x: fxscope.transform(m, "record")(x)])
+@pytest.mark.parametrize(
+    "function", [lambda m, x: fxscope.transform(m)(x, x), lambda m, x: fxscope.transform(m, "record")(x)]
+)
 def test_emitted_graphs_do_what_they_say(function):
     """In train mode the pair updates the running statistics once, as the model's own forward does; no other form does."""
     model, x0 = made("BatchNorm", True)
     mean = model.norm.running_mean.clone()
     function(model, x0)
     expected = 0.1 * model.first(x0).mean((0, 2, 3)) if int(model.norm.num_batches_tracked) else mean
-    assert laws.distance(model.norm.running_mean, expected) < 1e-12 or torch.equal(model.norm.running_mean, expected)
+    assert laws.distance(model.norm.running_mean, expected) < 1e-12 or torch.equal(
+        model.norm.running_mean, expected
+    )
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-@pytest.mark.parametrize("function", [lambda x: torch.add(x, 0.3, alpha=2), lambda x: torch.sub(x, 0.3, alpha=2), lambda x: torch.rsub(x, 0.3)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.add(x, 0.3, alpha=2),
+        lambda x: torch.sub(x, 0.3, alpha=2),
+        lambda x: torch.rsub(x, 0.3),
+    ],
+)
 def test_tangents_that_are_zero_are_taken_while_a_model_is_watched(function):
     x = torch.ones(2, 3, dtype=D)
     with unchanged(nn.Linear(3, 3)):

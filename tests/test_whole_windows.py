@@ -42,12 +42,15 @@ def _checked(function, x):
     leaf = x.clone().requires_grad_()
     y = model(leaf)
     parts = list(y.values()) if isinstance(y, dict) else [y]
-    assert distance(
-        lin(lin.x0.reshape(lin.F.inputs.shapes[0])),
-        [p.detach().reshape(s) for p, s in zip(parts, lin.F.outputs.shapes)],
-    ) < 1e-12
+    assert (
+        distance(
+            lin(lin.x0.reshape(lin.F.inputs.shapes[0])),
+            [p.detach().reshape(s) for p, s in zip(parts, lin.F.outputs.shapes)],
+        )
+        < 1e-12
+    )
     u = [torch.randn(p.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) for p in parts]
-    expected, = torch.autograd.grad(sum((p * q).sum() for p, q in zip(parts, u)), leaf)
+    (expected,) = torch.autograd.grad(sum((p * q).sum() for p, q in zip(parts, u)), leaf)
     found = lin.F.T @ lin.F.outputs.build([t.reshape(s) for t, s in zip(u, lin.F.outputs.shapes)])
     assert distance(found.reshape(expected.shape), expected) < 1e-12
 

@@ -80,7 +80,13 @@ def all_of_it(x):
 
 
 CASES = (
-    twice_through_a_view, view_then_base, in_turns, a_view_of_a_view, parts, one_of_the_parts, assigned,
+    twice_through_a_view,
+    view_then_base,
+    in_turns,
+    a_view_of_a_view,
+    parts,
+    one_of_the_parts,
+    assigned,
     all_of_it,
 )
 

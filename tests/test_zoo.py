@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-
 from zoo import CASES, Case
 from zoo_groups import GROUPS, refused
 from zoo_walk import Walk

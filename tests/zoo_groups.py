@@ -7,14 +7,10 @@ wrong.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-
-import fxscope
-from fxscope.emit import FORMS, emit
-from fxscope.operator.memory import MODES
-from fxscope.transform import program_of
 from zoo_products import operators, saved, verified
 from zoo_walk import (
     BOUND,
@@ -32,6 +28,10 @@ from zoo_walk import (
     tensors,
 )
 
+import fxscope
+from fxscope.emit import FORMS, emit
+from fxscope.emit.pipeline import program_of
+from fxscope.linop.memory import MODES
 
 # ---- interpret
 
@@ -393,9 +393,7 @@ def main() -> None:
             try:
                 group(walk) if case.refused is None else refused(walk, case.refused)
             except Exception as error:
-                print(
-                    f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}"
-                )
+                print(f"{case.name} [{name}] WRONG: {type(error).__name__}: {' '.join(str(error).split())}")
         for entry, message in dict(walk.refusals).items():
             print(f"{case.name} {entry}: {message}")
 

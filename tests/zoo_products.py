@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from zoo_walk import Walk, batched, floating, image, largest, right, sampled, scale_of
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.transform import program_of
-from zoo_walk import Walk, batched, floating, image, largest, right, sampled, scale_of
+from fxscope.emit.pipeline import program_of
 
 
 def operators(walk: Walk) -> None:
@@ -61,7 +61,7 @@ def _to_sparse(walk: Walk) -> None:
 
 def _local_row(walk: Walk) -> None:
     x0 = walk.args[0]
-    if x0.dim() != 4 or len(floating(walk.y0)) != 1 or not batched(walk) and walk.B != 1:
+    if x0.dim() != 4 or len(floating(walk.y0)) != 1 or (not batched(walk) and walk.B != 1):
         return
     lin = walk.may_refuse("interpret alone", lambda: walk.interpret((x0[:1],)))
     if lin is None or len(lin.F.outputs.shapes) != 1 or len(lin.F.outputs.shapes[0]) != 3:

@@ -14,16 +14,17 @@ import copy
 import functools
 import warnings
 import zlib
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
+from zoo import Case
 
 import fxscope
+from fxscope.emit.pipeline import main_output
 from fxscope.errors import FxscopeError, ImagesMix, NotConverged
-from fxscope.transform import main_output
-from fxscope.unchanged import unchanged
-from zoo import Case
+from fxscope.frontend.unchanged import unchanged
 
 BOUND = 1e-8
 SEED = 5
@@ -223,9 +224,10 @@ def first_input(model: Any, args: tuple) -> tuple[Callable, torch.Tensor]:
     leaves, spec = pytree.tree_flatten(args)
     at = next(i for i, v in enumerate(leaves) if isinstance(v, torch.Tensor))
     # a clone, which the model may write into
-    return lambda x: model(
-        *pytree.tree_unflatten([*leaves[:at], x.clone(), *leaves[at + 1 :]], spec)
-    ), leaves[at]
+    return (
+        lambda x: model(*pytree.tree_unflatten([*leaves[:at], x.clone(), *leaves[at + 1 :]], spec)),
+        leaves[at],
+    )
 
 
 def row_of(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

@@ -11,32 +11,53 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 import test_rules
+import torch
 from sphinx.util.display import status_iterator
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.ir import info
+from fxscope.emit.pipeline import program_of
+from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
 from fxscope.testing import laws
 from fxscope.testing.samples import Case, name_of
-from fxscope.transform import program_of
 
 VERBS = {
     "mask": ("Masks", "An elementwise unit freezes one factor an element: $y_1 = A(x_0)\\,x_1 + c(x_0)$."),
-    "select": ("Selections", "A unit freezes which entries it chose: $y_1$ is $x_1$ at the indices of $x_0$."),
-    "normalize": ("Normalisations", "Mean and deviation of $x_0$ are frozen; variant `scale` keeps the mean linear."),
-    "product": ("Products", "One factor of a product is frozen as the gate of the other, or both are read evenly."),
+    "select": (
+        "Selections",
+        "A unit freezes which entries it chose: $y_1$ is $x_1$ at the indices of $x_0$.",
+    ),
+    "normalize": (
+        "Normalisations",
+        "Mean and deviation of $x_0$ are frozen; variant `scale` keeps the mean linear.",
+    ),
+    "product": (
+        "Products",
+        "One factor of a product is frozen as the gate of the other, or both are read evenly.",
+    ),
     "constant": ("Constants", "The value on $x_0$ is kept: what has no useful slope, or only feeds a gate."),
-    "linear": ("Linear operators", "Already linear; the twin is the operator itself, and its bias belongs to $r$."),
-    "composite": ("Written out", "Rewritten into simpler operators before anything is frozen; their rules and policies apply."),
+    "linear": (
+        "Linear operators",
+        "Already linear; the twin is the operator itself, and its bias belongs to $r$.",
+    ),
+    "composite": (
+        "Written out",
+        "Rewritten into simpler operators before anything is frozen; their rules and policies apply.",
+    ),
 }
 LAWS = ("1", "2", "3", "4", "5", "6", "9", "11")
 STATEMENTS = {
-    "1": "y0 is the model's own output", "2": "x1 = x0 gives y1 = y0", "3": "superposition", "4": "pair = filter + residual", "5": "dot test of F and its transpose",
-    "6": "F is the Jacobian (piecewise-linear units, and Taylor variants)", "9": "no edge from x1 to y0 (edges found)", "11": "probes and images do not mix",
+    "1": "y0 is the model's own output",
+    "2": "x1 = x0 gives y1 = y0",
+    "3": "superposition",
+    "4": "pair = filter + residual",
+    "5": "dot test of F and its transpose",
+    "6": "F is the Jacobian (piecewise-linear units, and Taylor variants)",
+    "9": "no edge from x1 to y0 (edges found)",
+    "11": "probes and images do not mix",
 }
 
 
@@ -52,7 +73,11 @@ class Measured:
 def measure(rule: Rule) -> list[Measured]:
     """Every variant of a rule under the laws."""
     sample = next((s for s in rule.samples if s.spellings != ()), None)
-    return [] if sample is None else [_measure(rule, Case(rule, sample), variant) for variant in test_rules._variants(rule)]
+    return (
+        []
+        if sample is None
+        else [_measure(rule, Case(rule, sample), variant) for variant in test_rules._variants(rule)]
+    )
 
 
 def _measure(rule: Rule, case, variant: str) -> Measured:
@@ -60,17 +85,24 @@ def _measure(rule: Rule, case, variant: str) -> Measured:
     program = program_of(model, policy=test_rules._policy(rule, variant), example_inputs=(case.x0,))
     graphs = {form: emit(program, form) for form in ("pair", "filter", "residual", "adjoint")}
     frozen = {label for n in graphs["pair"].graph.nodes for label in info(n).freezes.values()} - {"size"}
-    pair, filter, residual, adjoint = ((test_rules._seeded(g) if case.sample.draws else g) for g in graphs.values())
+    pair, filter, residual, adjoint = (
+        (test_rules._seeded(g) if case.sample.draws else g) for g in graphs.values()
+    )
     exact = test_rules._seeded(model) if case.sample.draws else model
     u, v, w = case.probes
     with torch.no_grad():
         errors = {
-            "1": laws.law_1(pair, exact, case.x0), "2": laws.law_2(pair, case.x0), "3": laws.law_3(filter, case.x0, u, v),
-            "4": laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])), "9": float(len(laws.law_9(graphs["pair"]))),
+            "1": laws.law_1(pair, exact, case.x0),
+            "2": laws.law_2(pair, case.x0),
+            "3": laws.law_3(filter, case.x0, u, v),
+            "4": laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])),
+            "9": float(len(laws.law_9(graphs["pair"]))),
             "11": laws.law_11(pair, case.x0, case.probes, lambda y: y[1], images=test_rules._images(case)),
         }
         fu = filter(case.x0, u)
-        given = torch.utils._pytree.tree_map(lambda t: torch.randn(t.shape, generator=torch.Generator().manual_seed(1), dtype=t.dtype), fu)
+        given = torch.utils._pytree.tree_map(
+            lambda t: torch.randn(t.shape, generator=torch.Generator().manual_seed(1), dtype=t.dtype), fu
+        )
         errors["5"] = laws.law_5(filter, adjoint, case.x0, u, given)
     if test_rules._is_jacobian(rule, variant):
         errors["6"] = laws.law_6(filter, exact, case.x0, u)
@@ -83,7 +115,9 @@ def card(rule: Rule) -> str:
         warnings.simplefilter("ignore")
         found = measure(rule)
     names = [f"`{name_of(f)}`" for f in (rule.target, *rule.functions) if not isinstance(f, str)]
-    names += [f"`Tensor.{m}`" for m in (*([rule.target] if isinstance(rule.target, str) else []), *rule.methods)] + [f"`nn.{m.__name__}`" for m in rule.modules]
+    names += [
+        f"`Tensor.{m}`" for m in (*([rule.target] if isinstance(rule.target, str) else []), *rule.methods)
+    ] + [f"`nn.{m.__name__}`" for m in rule.modules]
     parts = [f"(rule-{rule.name})=", f"## {rule.name}", ""]
     parts += ["```text", *rule.formula.split(";  "), "```", ""] if rule.formula else []
     parts += [f"**Spelled** {', '.join(dict.fromkeys(names))}.", ""]
@@ -97,15 +131,37 @@ def card(rule: Rule) -> str:
 
 
 def _variants(rule: Rule) -> str:
-    uses = {variant: [preset for preset, used in rule.presets.items() if used == variant] for variant in rule.variants}
-    return ", ".join(f"`{variant}`" + (f" (preset {', '.join(presets)})" if presets else "") for variant, presets in uses.items())
+    uses = {
+        variant: [preset for preset, used in rule.presets.items() if used == variant]
+        for variant in rule.variants
+    }
+    return ", ".join(
+        f"`{variant}`" + (f" (preset {', '.join(presets)})" if presets else "")
+        for variant, presets in uses.items()
+    )
 
 
 def _table(rule: Rule, found: list[Measured]) -> list[str]:
     head = "".join(f"<th title='{STATEMENTS[law]}'>law {law}</th>" for law in LAWS)
-    rows = "".join(f"<tr><td>{m.variant}</td>" + "".join(f"<td>{_error(m.errors.get(law))}</td>" for law in LAWS) + "</tr>" for m in found)
-    reasons = [f"Variant `{v}` breaks {law} by what it is: {why}." for (name, v), (law, why) in test_rules.BROKEN.items() if name == rule.name]
-    return ["```{raw} html", f"<table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table>", "```", "", *reasons, ""]
+    rows = "".join(
+        f"<tr><td>{m.variant}</td>"
+        + "".join(f"<td>{_error(m.errors.get(law))}</td>" for law in LAWS)
+        + "</tr>"
+        for m in found
+    )
+    reasons = [
+        f"Variant `{v}` breaks {law} by what it is: {why}."
+        for (name, v), (law, why) in test_rules.BROKEN.items()
+        if name == rule.name
+    ]
+    return [
+        "```{raw} html",
+        f"<table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table>",
+        "```",
+        "",
+        *reasons,
+        "",
+    ]
 
 
 def _error(value: float | None) -> str:
@@ -130,7 +186,11 @@ def _picture(rule: Rule) -> str:
     from graphs import details, python
 
     body = fxscope.draw(gm, fold=False).clickable(page_style=True)
-    source = "".join(inspect.getsource(f) for f in dict.fromkeys(rule.variants.values()) if f is not None and f.__name__ != "_written_out" and rule.verb != "linear")
+    source = "".join(
+        inspect.getsource(f)
+        for f in dict.fromkeys(rule.variants.values())
+        if f is not None and f.__name__ != "_written_out" and rule.verb != "linear"
+    )
     code = details("What the rule does", python(source)) if source else ""
     return "\n".join(["```{raw} html", body, code.replace("\n```", "\n ```"), "```"])
 
@@ -142,7 +202,12 @@ def write(app) -> None:
     folder = Path(app.srcdir) / "rules" / "cards"
     folder.mkdir(parents=True, exist_ok=True)
     rules = sorted(registry().rules.values(), key=lambda r: r.name)
-    texts = {rule.name: card(rule) for rule in status_iterator(rules, "rule cards... ", "brown", len(rules), stringify_func=lambda r: r.name)}
+    texts = {
+        rule.name: card(rule)
+        for rule in status_iterator(
+            rules, "rule cards... ", "brown", len(rules), stringify_func=lambda r: r.name
+        )
+    }
     for verb, (title, text) in VERBS.items():
         chosen = [texts[r.name] for r in rules if r.verb == verb]
         page = "\n".join([f"# {title}", "", text, "", *chosen])
@@ -150,5 +215,6 @@ def write(app) -> None:
 
 
 def setup(app):
-    app.connect("builder-inited", write, priority=100)  # before the gallery, whose example registers a rule of its own
+    # before the gallery, whose example registers a rule of its own
+    app.connect("builder-inited", write, priority=100)
     return {"parallel_read_safe": False}

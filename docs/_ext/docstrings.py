@@ -32,7 +32,9 @@ def _block(block: list[str]) -> list[str]:
         return block
     if all(line.startswith(" ") for line in block):
         return ["::", "", *("   " + line for line in block)]
-    if ENTRY.match(block[0]) and any(ENTRY.match(line) or line.startswith(" ") for line in block[1:]) or len(block) == 1 and re.match(r"^[\w, ]+ {2,}\S", block[0]):
+    if (ENTRY.match(block[0]) and any(ENTRY.match(line) or line.startswith(" ") for line in block[1:])) or (
+        len(block) == 1 and re.match(r"^[\w, ]+ {2,}\S", block[0])
+    ):
         return _table(block)
     return [_escaped(line.strip()) for line in block]
 

@@ -21,16 +21,24 @@ def section(kind: type) -> nodes.section:
     found += nodes.title("", kind.__name__)
     for text in inspect.getdoc(kind).split("\n\n"):
         found += paragraph(" ".join(text.split()))
-    builtin = [base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception]
+    builtin = [
+        base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception
+    ]
     if builtin:
-        found += nodes.paragraph("", "", nodes.Text("Caught as "), nodes.literal("", builtin[0]), nodes.Text(" too."))
+        found += nodes.paragraph(
+            "", "", nodes.Text("Caught as "), nodes.literal("", builtin[0]), nodes.Text(" too.")
+        )
     return found
 
 
 def paragraph(text: str) -> nodes.paragraph:
     """A paragraph in which `this` is code."""
     parts = text.split("`")
-    return nodes.paragraph("", "", *(nodes.literal("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts) if part))
+    return nodes.paragraph(
+        "",
+        "",
+        *(nodes.literal("", part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts) if part),
+    )
 
 
 def setup(app):

@@ -21,14 +21,20 @@ from sphinx.util.docutils import SphinxDirective
 
 import fxscope
 import fxscope.render
+from fxscope.frontend.symbolic import trace
 from fxscope.render.cards import STYLE
 from fxscope.render.style import site_style
 from fxscope.rules import registry
-from fxscope.trace import trace
 
 FORMS = {
     "traced": ("traced", "The graph that torch.fx records."),
-    "pair": ("pair", "(x0, x1) → (y0, y1): the original branch, its linear interpreter, and the freeze edges between them."),
+    "pair": (
+        "pair",
+        (
+            "(x0, x1) → (y0, y1): the original branch, its linear interpreter, and the freeze edges between"
+            " them."
+        ),
+    ),
     "filter": ("filter", "(x0, x1) → F(x0) x1: additive constants are gone, and what only they needed."),
     "residual": ("residual", "x0 → r(x0): what the additive constants add."),
     "adjoint": ("adjoint", "(x0, y2) → F(x0)ᵀ y2: the interpreter's tape in reverse, of ordinary operators."),
@@ -60,7 +66,11 @@ class Graphs(SphinxDirective):
 
 def graph_of(model, form: str, example: tuple | None = None):
     """The graph of a model in a form; "traced" is what the first stage makes."""
-    return trace(model, None, tuple(registry().modules)) if form == "traced" else fxscope.transform(model, form, example_inputs=example)
+    return (
+        trace(model, None, tuple(registry().modules))
+        if form == "traced"
+        else fxscope.transform(model, form, example_inputs=example)
+    )
 
 
 def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str:
@@ -70,7 +80,10 @@ def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str
         name, width = re.search(r'<svg id="([^"]+)".*?viewBox="0 0 (\d+)', drawing.svg, re.S).groups()
         svg = re.sub(r"<style>.*?</style>\n?", "", drawing.svg, flags=re.S)
         svg = re.sub(rf"\b{re.escape(name)}\b", f"{name}-small", svg)  # an id is unique in a page
-        figures.append(f'<label for="{group}-{i}" style="flex:{width} 1 0">{svg}<span>{html.escape(FORMS[form][0])}</span></label>')
+        figures.append(
+            f'<label for="{group}-{i}" style="flex:{width} 1'
+            f' 0">{svg}<span>{html.escape(FORMS[form][0])}</span></label>'
+        )
     return f'<div class="fxscope-side">{"".join(figures)}</div>'
 
 
@@ -78,13 +91,23 @@ def pane(gm, form: str, folded: fxscope.render.Drawing) -> str:
     """One tab: what it is, the picture, and what opens below it."""
     full = fxscope.draw(gm, fold=False)
     title, text = FORMS[form]
-    call = "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
-    parts = [f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>", folded.clickable(page_style=True)]
+    call = (
+        "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
+    )
+    parts = [
+        f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>",
+        folded.clickable(page_style=True),
+    ]
     if len(full.boxes) > len(folded.boxes):
         parts.append(details(f"Unfold: all {len(full.boxes)} operations", full.clickable(page_style=True)))
     parts.append(details("The generated code", python(gm.code.strip())))
     if form != "traced":
-        parts.append(details("Every operation: role, rule, variant, what is frozen, source line", fxscope.summary(gm)._repr_html_()))
+        parts.append(
+            details(
+                "Every operation: role, rule, variant, what is frozen, source line",
+                fxscope.summary(gm)._repr_html_(),
+            )
+        )
     return "".join(parts)
 
 
@@ -100,10 +123,14 @@ def tabs(panes: list[tuple[str, str]], group: str) -> str:
     """Tabs by radio buttons: the style sheet shows the pane of the one that is checked."""
     shown = min(1, len(panes) - 1)
     heads = "".join(
-        f'<input type="radio" name="{group}" id="{group}-{i}"{" checked" if i == shown else ""}><label for="{group}-{i}">{html.escape(name)}</label>'
+        f'<input type="radio" name="{group}" id="{group}-{i}"{" checked" if i == shown else ""}><label'
+        f' for="{group}-{i}">{html.escape(name)}</label>'
         for i, (name, _) in enumerate(panes)
     )
-    return f'<div class="fxscope-tabs">{heads}{"".join(f"<div class=pane>{body}</div>" for _, body in panes)}</div>'
+    return (
+        "<div"
+        f' class="fxscope-tabs">{heads}{"".join(f"<div class=pane>{body}</div>" for _, body in panes)}</div>'
+    )
 
 
 def write_style(app) -> None:
@@ -111,8 +138,13 @@ def write_style(app) -> None:
     if app.builder.format == "html":
         folder = app.outdir / "_static"
         folder.mkdir(parents=True, exist_ok=True)
-        checked = "".join(f".fxscope-tabs>input:nth-of-type({i}):checked~.pane:nth-of-type({i}){{display:block}}" for i in range(1, 8))
-        (folder / "drawings.css").write_text(site_style('[data-theme="light"]', 'body[data-theme="dark"]') + STYLE + checked)
+        checked = "".join(
+            f".fxscope-tabs>input:nth-of-type({i}):checked~.pane:nth-of-type({i}){{display:block}}"
+            for i in range(1, 8)
+        )
+        (folder / "drawings.css").write_text(
+            site_style('[data-theme="light"]', 'body[data-theme="dark"]') + STYLE + checked
+        )
 
 
 def setup(app):

@@ -61,8 +61,16 @@ def residual_block():
 class UNet(nn.Module):
     def __init__(self):
         super().__init__()
-        self.enter, self.down, self.deep = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 16, 3, 2, 1), nn.Conv2d(16, 16, 3, padding=1)
-        self.up, self.merge, self.leave = nn.ConvTranspose2d(16, 8, 2, 2), nn.Conv2d(16, 8, 3, padding=1), nn.Conv2d(8, 1, 1)
+        self.enter, self.down, self.deep = (
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.Conv2d(16, 16, 3, padding=1),
+        )
+        self.up, self.merge, self.leave = (
+            nn.ConvTranspose2d(16, 8, 2, 2),
+            nn.Conv2d(16, 8, 3, padding=1),
+            nn.Conv2d(8, 1, 1),
+        )
 
     def forward(self, x):
         shallow = torch.relu(self.enter(x))
@@ -88,4 +96,5 @@ def cyclegan():
 
 
 SOURCES = {"squeeze_excite": SqueezeExcite, "attention": Attention, "unet": UNet}
-EXAMPLES = {"attention": (torch.randn(1, 8, 16),)}  # what the graph alone does not tell: that x has three dimensions
+# what the graph alone does not tell: that x has three dimensions
+EXAMPLES = {"attention": (torch.randn(1, 8, 16),)}

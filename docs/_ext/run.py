@@ -45,7 +45,9 @@ class Run(SphinxDirective):
 def execute(code: str, namespace: dict, name: str) -> tuple[str, object]:
     """What a block prints, and the value of its last line where that is an expression."""
     tree = ast.parse(code)
-    last = ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = (
+        ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    )
     _readable(code, name)
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
@@ -93,7 +95,11 @@ def figure_svg(figure) -> str:
 
 def _first(text: str, rows: int | None) -> str:
     lines = text.rstrip().splitlines()
-    return "\n".join(lines if rows is None or len(lines) <= rows else [*lines[:rows], f"... {len(lines) - rows} more lines"])
+    return "\n".join(
+        lines
+        if rows is None or len(lines) <= rows
+        else [*lines[:rows], f"... {len(lines) - rows} more lines"]
+    )
 
 
 def _text(text: str) -> nodes.Node:

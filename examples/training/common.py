@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import torch
 from safetensors.torch import save_file
@@ -16,7 +16,9 @@ from tqdm import tqdm
 DATA = Path(__file__).parents[2] / "fxscope" / "models" / "data"
 
 
-def fit(model: nn.Module, loss: Callable[[int], torch.Tensor], steps: int, rate: float, decay: float = 0.0) -> None:
+def fit(
+    model: nn.Module, loss: Callable[[int], torch.Tensor], steps: int, rate: float, decay: float = 0.0
+) -> None:
     """Adam with a one-cycle rate; ``loss`` draws its own batch at a step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
@@ -32,7 +34,9 @@ def fit(model: nn.Module, loss: Callable[[int], torch.Tensor], steps: int, rate:
             bar.set_postfix(loss=f"{value.item():.4g}", refresh=False)
 
 
-def crop(low: torch.Tensor, high: torch.Tensor, side: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def crop(
+    low: torch.Tensor, high: torch.Tensor, side: int, rng: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A random crop of ``side`` low-resolution pixels and what lies there in ``high``, flipped and rotated at random."""
     scale = high.shape[1] // low.shape[1]
     y, x = (int(torch.randint(0, s - side + 1, (), generator=rng)) for s in low.shape[1:])
@@ -45,15 +49,25 @@ def crop(low: torch.Tensor, high: torch.Tensor, side: int, rng: torch.Generator)
 
 def rounded(model: nn.Module) -> nn.Module:
     """The model with its floating-point entries rounded to half precision, as the shipped file holds them."""
-    model.load_state_dict({k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()})
+    model.load_state_dict(
+        {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    )
     return model.eval()
 
 
 def ship(model: nn.Module, name: str, record: dict, dtype: torch.dtype = torch.float16) -> None:
     """NAME.safetensors, its floating-point entries in ``dtype``, and NAME.json, where the networks of fxscope.models lie."""
     command = " ".join(["python", record["script"], *sys.argv[1:]])
-    record = record | {"command": command, "threads": torch.get_num_threads(), "cpu_seconds": round(time.process_time()), "torch": torch.__version__, "storage": str(dtype).removeprefix("torch.")}
-    state = {k: (v.to(dtype) if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()}
+    record = record | {
+        "command": command,
+        "threads": torch.get_num_threads(),
+        "cpu_seconds": round(time.process_time()),
+        "torch": torch.__version__,
+        "storage": str(dtype).removeprefix("torch."),
+    }
+    state = {
+        k: (v.to(dtype) if v.is_floating_point() else v).contiguous() for k, v in model.state_dict().items()
+    }
     save_file(state, DATA / f"{name}.safetensors", metadata={"provenance": json.dumps(record)})
     (DATA / f"{name}.safetensors").chmod(0o644)  # safetensors writes for its owner alone
     (DATA / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")

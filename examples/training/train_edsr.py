@@ -15,11 +15,22 @@ import torch
 from common import crop, fit, rounded, ship
 from torch import nn
 
-from fxscope import photos
+from fxscope.images import photos
 from fxscope.models import bicubic4x, edsr_small
 
 SCALE, CROP, BORDER = 4, 20, 8
-TRAINING = ("astronaut", "motorcycle_left", "motorcycle_right", "camera", "grass", "gravel", "brick", "coins", "moon", "hubble_deep_field")
+TRAINING = (
+    "astronaut",
+    "motorcycle_left",
+    "motorcycle_right",
+    "camera",
+    "grass",
+    "gravel",
+    "brick",
+    "coins",
+    "moon",
+    "hubble_deep_field",
+)
 HELD_OUT = ("chelsea", "coffee", "rocket")
 
 
@@ -37,7 +48,10 @@ def gains(model: nn.Module) -> dict[str, dict[str, float]]:
     for name in HELD_OUT:
         low, high = pair(name)
         truth = photos.luminance(high)
-        for key, image in (("psnr", model(255 * low[None])[0] / 255), ("psnr_bicubic", bicubic4x()(low[None])[0])):
+        for key, image in (
+            ("psnr", model(255 * low[None])[0] / 255),
+            ("psnr_bicubic", bicubic4x()(low[None])[0]),
+        ):
             found[key][name] = round(photos.psnr(photos.luminance(image.clamp(0, 1)), truth, BORDER), 3)
     return found
 
@@ -77,7 +91,9 @@ def train(steps: int, seed: int, batch: int, rate: float) -> nn.Module:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=6)
@@ -85,11 +101,23 @@ def main() -> None:
     args = parser.parse_args()
     model = train(args.steps, args.seed, args.batch, args.rate)
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    ship(model, "edsr_small4x", {
-        "network": f"EDSR x4, 8 blocks of 32, {parameters:,} parameters", "script": "examples/training/train_edsr.py",
-        "data": "photographs shipped with scikit-image", "training": list(TRAINING), "seed": args.seed, "steps": args.steps, "batch": args.batch, "rate": args.rate,
-        "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4", "border": BORDER, "held_out": gains(model),
-    })
+    ship(
+        model,
+        "edsr_small4x",
+        {
+            "network": f"EDSR x4, 8 blocks of 32, {parameters:,} parameters",
+            "script": "examples/training/train_edsr.py",
+            "data": "photographs shipped with scikit-image",
+            "training": list(TRAINING),
+            "seed": args.seed,
+            "steps": args.steps,
+            "batch": args.batch,
+            "rate": args.rate,
+            "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4",
+            "border": BORDER,
+            "held_out": gains(model),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ import torch
 from common import fit, rounded, ship
 from torch import nn
 
-from fxscope import photos, scenes
+from fxscope.images import photos
 from fxscope.models import generator_small
+from fxscope.paper import datasets
 
 SIDE = 128
 TRAINING = ("astronaut", "motorcycle_left", "motorcycle_right", "hubble_deep_field")
@@ -26,8 +27,8 @@ FIRST_SEED, HELD_OUT_SEEDS = 10000, range(32)
 
 def facades(batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     seeds = (FIRST_SEED + torch.randint(0, 1 << 30, (batch,), generator=rng)).tolist()
-    drawn = [scenes.facade(s, SIDE) for s in seeds]
-    return torch.stack([p for p, _ in drawn]), torch.stack([scenes.label_map(c) for _, c in drawn])
+    drawn = [datasets.facade(s, SIDE) for s in seeds]
+    return torch.stack([p for p, _ in drawn]), torch.stack([datasets.label_map(c) for _, c in drawn])
 
 
 class Photographs:
@@ -39,7 +40,7 @@ class Photographs:
 
     def __call__(self, batch: int, rng: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         crops = [self.crop(rng) for _ in range(batch)]
-        return torch.stack(crops), torch.stack([scenes.painterly(c) for c in crops])
+        return torch.stack(crops), torch.stack([datasets.painterly(c) for c in crops])
 
     def crop(self, rng: torch.Generator) -> torch.Tensor:
         picture = self.pictures[int(torch.randint(0, len(self.pictures), (), generator=rng))]
@@ -66,11 +67,14 @@ def facade_figures(model: nn.Module) -> dict[str, float]:
     """Share of pixels whose nearest label colour is right, and that of the commonest class alone, on the held-out seeds."""
     right, commonest = [], []
     for seed in HELD_OUT_SEEDS:
-        photo, labels = scenes.facade(seed, SIDE)
-        found = scenes.nearest_label((model(2 * photo[None] - 1)[0] + 1) / 2)
+        photo, labels = datasets.facade(seed, SIDE)
+        found = datasets.nearest_label((model(2 * photo[None] - 1)[0] + 1) / 2)
         right.append((found == labels).float().mean())
         commonest.append(labels.flatten().bincount().max() / labels.numel())
-    return {"pixel_accuracy": round(torch.stack(right).mean().item(), 5), "commonest_class": round(torch.stack(commonest).mean().item(), 5)}
+    return {
+        "pixel_accuracy": round(torch.stack(right).mean().item(), 5),
+        "commonest_class": round(torch.stack(commonest).mean().item(), 5),
+    }
 
 
 @torch.no_grad()
@@ -81,21 +85,31 @@ def painter_figures(model: nn.Module) -> dict[str, dict[str, float]]:
         photo = photos.shipped(name)
         top, left = ((s - 256) // 2 for s in photo.shape[1:])
         photo = photo[:, top : top + 256, left : left + 256]
-        target = scenes.painterly(photo)
+        target = datasets.painterly(photo)
         found["psnr"][name] = round(photos.psnr((model(2 * photo[None] - 1)[0] + 1) / 2, target), 3)
         found["psnr_photograph"][name] = round(photos.psnr(photo, target), 3)
-        found["psnr_recoloured"][name] = round(photos.psnr(scenes.recoloured(photo), target), 3)
+        found["psnr_recoloured"][name] = round(photos.psnr(datasets.recoloured(photo), target), 3)
     return found
 
 
 TASKS = {
-    "facades_resnet": (lambda: facades, facade_figures, "facades drawn by fxscope.scenes.facade, their label maps"),
-    "painter_resnet": (Photographs, painter_figures, "photographs shipped with scikit-image, the output of fxscope.scenes.painterly"),
+    "facades_resnet": (
+        lambda: facades,
+        facade_figures,
+        "facades drawn by fxscope.paper.datasets.facade, their label maps",
+    ),
+    "painter_resnet": (
+        Photographs,
+        painter_figures,
+        "photographs shipped with scikit-image, the output of fxscope.paper.datasets.painterly",
+    ),
 }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("networks", nargs="*", default=list(TASKS))
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -106,10 +120,22 @@ def main() -> None:
         source, figures, data = TASKS[name]
         model = train(source(), args.steps, args.seed, args.batch, args.rate)
         parameters = sum(p.numel() for p in model.parameters())
-        ship(model, name, {
-            "network": f"ResNet generator with instance norm, 12 features, 9 blocks, {parameters:,} parameters", "script": "examples/training/train_generators.py",
-            "data": data, "seed": args.seed, "steps": args.steps, "batch": args.batch, "rate": args.rate, "held_out": figures(model),
-        })
+        ship(
+            model,
+            name,
+            {
+                "network": (
+                    f"ResNet generator with instance norm, 12 features, 9 blocks, {parameters:,} parameters"
+                ),
+                "script": "examples/training/train_generators.py",
+                "data": data,
+                "seed": args.seed,
+                "steps": args.steps,
+                "batch": args.batch,
+                "rate": args.rate,
+                "held_out": figures(model),
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -14,11 +14,23 @@ import argparse
 import torch
 from common import crop, fit, ship
 
-from fxscope import photos
-from fxscope.models import PixelShuffleNet, bicubic4x
+from fxscope.images import photos
+from fxscope.images import bicubic
+from fxscope.models import PixelShuffleNet4x
 
 SCALE, CROP, BORDER = 4, 24, 8
-TRAINING = ("astronaut", "motorcycle_left", "motorcycle_right", "camera", "grass", "gravel", "brick", "coins", "moon", "hubble_deep_field")
+TRAINING = (
+    "astronaut",
+    "motorcycle_left",
+    "motorcycle_right",
+    "camera",
+    "grass",
+    "gravel",
+    "brick",
+    "coins",
+    "moon",
+    "hubble_deep_field",
+)
 HELD_OUT = ("chelsea", "coffee", "rocket")
 
 
@@ -32,7 +44,11 @@ def pair(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def evaluate(model: torch.nn.Module) -> dict[str, float]:
     """PSNR in dB on every held-out photograph, 8 pixels of border left out."""
-    return {name: photos.psnr(model(low[None])[0], high, BORDER) for name in HELD_OUT for low, high in [pair(name)]}
+    return {
+        name: photos.psnr(model(low[None])[0], high, BORDER)
+        for name in HELD_OUT
+        for low, high in [pair(name)]
+    }
 
 
 def train(steps: int, seed: int, batch: int, rate: float) -> PixelShuffleNet:
@@ -53,19 +69,37 @@ def train(steps: int, seed: int, batch: int, rate: float) -> PixelShuffleNet:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     args = parser.parse_args()
     model = train(args.steps, args.seed, args.batch, args.rate)
-    held_out = {name: {k: round(v, 3) for k, v in evaluate(each).items()} for name, each in (("psnr", model), ("psnr_bicubic", bicubic4x()))}
-    ship(model, "pixelshuffle4x", {
-        "network": "4-layer PixelShuffle x4, 61,680 parameters", "script": "examples/training/train_pixelshuffle.py",
-        "data": "photographs shipped with scikit-image, luminance", "training": list(TRAINING), "seed": args.seed, "steps": args.steps,
-        "batch": args.batch, "rate": args.rate, "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4", "border": BORDER, "held_out": held_out,
-    }, torch.float32)
+    held_out = {
+        name: {k: round(v, 3) for k, v in evaluate(each).items()}
+        for name, each in (("psnr", model), ("psnr_bicubic", bicubic4x()))
+    }
+    ship(
+        model,
+        "pixelshuffle4x",
+        {
+            "network": "4-layer PixelShuffle x4, 61,680 parameters",
+            "script": "examples/training/train_pixelshuffle.py",
+            "data": "photographs shipped with scikit-image, luminance",
+            "training": list(TRAINING),
+            "seed": args.seed,
+            "steps": args.steps,
+            "batch": args.batch,
+            "rate": args.rate,
+            "degradation": "anti-aliased bicubic, Keys a = -0.5, factor 4",
+            "border": BORDER,
+            "held_out": held_out,
+        },
+        torch.float32,
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,51 @@
 """What the paper asks of linear interpreters, as functions that return small records: ``.plot()``, ``.to_json()``."""
 
 from .adversarial import FGSM, fgsm
+from .compare import Comparison, compare
+from .contributions import Contributions
 from .discussion import PixelDiscussion, pixel_discussion
-from .images import Diagonal, Energy, Invariance, Reach, Source, copy_move, diagonal, energy_against_distance, invariance, reach
+from .images import (
+    Diagonal,
+    Energy,
+    Invariance,
+    Reach,
+    Source,
+    copy_move,
+    diagonal,
+    energy_against_distance,
+    invariance,
+    reach,
+)
 from .layers import LayerContributions, layer_contributions
 from .share import ResidualShare, Share, residual_share
+from .storage import Storage, storage
 from .votes import PixelVotes, pixel_votes
 
 __all__ = [
-    "FGSM", "Diagonal", "Energy", "Invariance", "LayerContributions", "PixelDiscussion", "PixelVotes", "Reach", "ResidualShare", "Share", "Source", "copy_move",
-    "diagonal", "energy_against_distance", "fgsm", "invariance", "layer_contributions", "pixel_discussion", "pixel_votes", "reach", "residual_share",
+    "FGSM",
+    "Comparison",
+    "Contributions",
+    "Diagonal",
+    "Energy",
+    "Invariance",
+    "LayerContributions",
+    "PixelDiscussion",
+    "PixelVotes",
+    "Reach",
+    "ResidualShare",
+    "Share",
+    "Source",
+    "Storage",
+    "compare",
+    "copy_move",
+    "diagonal",
+    "energy_against_distance",
+    "fgsm",
+    "invariance",
+    "layer_contributions",
+    "pixel_discussion",
+    "pixel_votes",
+    "reach",
+    "residual_share",
+    "storage",
 ]

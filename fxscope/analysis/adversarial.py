@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import FxscopeError
-from ..unchanged import Draw, leaves_unchanged
-from .record import Result
+from ..frontend.unchanged import Draw, leaves_unchanged
+from ..results.base import Result
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
@@ -36,19 +37,30 @@ class FGSM(Result):
     def flipped_at(self) -> list[float]:
         """For every image the smallest step that changes its label; infinity where none does."""
         changed = self.labels != self.before
-        return [min((e for e, c in zip(self.epsilons, changed[:, b]) if c), default=float("inf")) for b in range(changed.shape[1])]
+        return [
+            min((e for e, c in zip(self.epsilons, changed[:, b]) if c), default=float("inf"))
+            for b in range(changed.shape[1])
+        ]
 
     def numbers(self) -> dict[str, Any]:
-        return {"epsilons": list(self.epsilons), "success": self.success, "before": self.before, "labels": self.labels, "flipped_at": self.flipped_at}
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import fgsm as draw
-
-        return draw(self, text)
+        return {
+            "epsilons": list(self.epsilons),
+            "success": self.success,
+            "before": self.before,
+            "labels": self.labels,
+            "flipped_at": self.flipped_at,
+        }
 
 
 @leaves_unchanged
-def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Sequence[float] = EPSILONS, mean: Any = 0.0, std: Any = 1.0) -> FGSM:
+def fgsm(
+    model: nn.Module,
+    x0: torch.Tensor,
+    labels: Any = None,
+    epsilons: Sequence[float] = EPSILONS,
+    mean: Any = 0.0,
+    std: Any = 1.0,
+) -> FGSM:
     """One step x + epsilon sign(gradient of the cross entropy), in pixel space and clipped to [0, 1], for every epsilon.
 
         x0 = (pixels - mean) / std;   pixels' = clip(pixels + epsilon sign(d loss / d pixels))
@@ -61,14 +73,19 @@ def fgsm(model: nn.Module, x0: torch.Tensor, labels: Any = None, epsilons: Seque
     mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
     pixels = x0 * std + mean
     if float(pixels.min()) < -1e-4 or float(pixels.max()) > 1 + 1e-4:
-        raise FxscopeError(f"fgsm: with this mean and std the pixels run from {float(pixels.min()):.3g} to {float(pixels.max()):.3g}; they must lie in [0, 1]")
+        raise FxscopeError(
+            f"fgsm: with this mean and std the pixels run from {float(pixels.min()):.3g} to"
+            f" {float(pixels.max()):.3g}; they must lie in [0, 1]"
+        )
     x = x0.detach().clone().requires_grad_()
     draw = Draw((x0, *model.parameters()))
     with torch.enable_grad(), draw.again():
         scores = model(x)
         before = scores.argmax(1)
         chosen = before if labels is None else torch.as_tensor(labels, device=x0.device).expand(len(x0))
-        step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[0].sign()
+        step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[
+            0
+        ].sign()
     with torch.no_grad():
         images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
         after = torch.stack([_labels(model, i, draw) for i in images])

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import Any
 
 import torch
 
 from ..emit import emit_projections
 from ..errors import FxscopeError, IllConditioned
-from ..operator.progress import steps
-from .record import Result
-
-if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
+from ..linop.interpreter import LinearInterpreter
+from ..results.base import Result
+from ..results.progress import steps
+from ..results.registry import provides
 
 READINGS = ("weighted", "per-layer", "literal")
 CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
@@ -44,15 +44,24 @@ class PixelDiscussion(Result):
         return float((self.images.sum(dims) - self.scores).abs().max() / self.scores.abs().max())
 
     def numbers(self) -> dict[str, Any]:
-        return {"labels": list(self.labels), "reading": self.reading, "scores": self.scores, "error": self.error, "added": self.added, "condition": self.condition}
+        return {
+            "labels": list(self.labels),
+            "reading": self.reading,
+            "scores": self.scores,
+            "error": self.error,
+            "added": self.added,
+            "condition": self.condition,
+        }
 
-    def plot(self, text: str = "", names: Any = None):
-        from ..plot.analysis import discussion as draw
 
-        return draw(self, text, names)
-
-
-def pixel_discussion(lin: "LinearInterpreter", labels: Any, reading: str = "weighted", condition: float = CONDITION, progress: bool = True) -> PixelDiscussion:
+@provides(LinearInterpreter, "pixel_discussion")
+def pixel_discussion(
+    lin: LinearInterpreter,
+    labels: Any,
+    reading: str = "weighted",
+    condition: float = CONDITION,
+    progress: bool = True,
+) -> PixelDiscussion:
     """The pixel discussion of one label or a list: F x0 and every layer's masked bias, back-projected to the input.
 
         PD = F^T e_k * x0 + sum_i p_i,        sum of PD = y_k
@@ -69,17 +78,27 @@ def pixel_discussion(lin: "LinearInterpreter", labels: Any, reading: str = "weig
     given = labels if isinstance(labels, list) else [labels]
     engine = Discussion(lin, reading, condition)
     found = list(engine.chunks(given, progress))
-    return PixelDiscussion(tuple(given), reading, torch.cat([i for _, i, _ in found]), torch.cat([s for _, _, s in found]), engine.added, engine.condition, lin.x0)
+    return PixelDiscussion(
+        tuple(given),
+        reading,
+        torch.cat([i for _, i, _ in found]),
+        torch.cat([s for _, _, s in found]),
+        engine.added,
+        engine.condition,
+        lin.x0,
+    )
 
 
 class Discussion:
     """The back-projections of one interpreter, ready for any number of labels."""
 
-    def __init__(self, lin: "LinearInterpreter", reading: str = "weighted", condition: float = CONDITION):
+    def __init__(self, lin: LinearInterpreter, reading: str = "weighted", condition: float = CONDITION):
         if reading not in READINGS:
             raise ValueError(f"reading={reading!r}; it is one of {', '.join(READINGS)}")
         if isinstance(lin.x, tuple) or not lin.F.outputs.spec.is_leaf():
-            raise FxscopeError("a pixel discussion is about one input and one output; name them with inputs= and outputs=")
+            raise FxscopeError(
+                "a pixel discussion is about one input and one output; name them with inputs= and outputs="
+            )
         self.lin, self.reading, self.limit = lin, reading, condition
         self.parts = emit_projections(lin.program)
         self.added, self.condition = 0.0, 1.0
@@ -88,7 +107,9 @@ class Discussion:
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
 
-    def chunks(self, labels: list, progress: bool = True) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
+    def chunks(
+        self, labels: list, progress: bool = True
+    ) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
         """(labels, images (K, *input), scores (K,)) for as many labels as fit a budget, one chunk after the other."""
         size = max(1, min(self.lin.F.chunk, ELEMENTS // self._numbers()))
         with steps(len(labels), "pixel discussions", progress) as bar:
@@ -121,7 +142,10 @@ class Discussion:
         if self.lin.batch == 1:
             return share.flatten(1).sum(1, keepdim=True)
         if share.shape[1] != self.lin.batch:
-            raise FxscopeError(f"a constant's share has shape {tuple(share.shape)}, in which the {self.lin.batch} images do not come first; discuss them one by one")
+            raise FxscopeError(
+                f"a constant's share has shape {tuple(share.shape)}, in which the {self.lin.batch} images do"
+                " not come first; discuss them one by one"
+            )
         return share.flatten(2).sum(2)
 
     def _layer(self, name: str, shares: list[torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
@@ -134,12 +158,19 @@ class Discussion:
     def _class_free(self) -> dict[str, torch.Tensor]:
         """P_i b_i of every layer, the same for all labels: (1, B, *input)."""
         values = self.parts.masked(self.state)
-        return {name: self.parts.masked_back[name](self.state, *(values[i] for i in at)) for name, at in self.parts.layers.items()}
+        return {
+            name: self.parts.masked_back[name](self.state, *(values[i] for i in at))
+            for name, at in self.parts.layers.items()
+        }
 
     def _corrected(self, p: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """p + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
+        """P + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
         size = p.abs().flatten(2).sum(2)
-        weight = torch.where(_wide(size, p) > 0, p.abs() / _wide(size, p).clamp_min(torch.finfo(p.dtype).tiny), torch.full_like(p, 1 / p[0, 0].numel()))
+        weight = torch.where(
+            _wide(size, p) > 0,
+            p.abs() / _wide(size, p).clamp_min(torch.finfo(p.dtype).tiny),
+            torch.full_like(p, 1 / p[0, 0].numel()),
+        )
         missing = wanted - p.flatten(2).sum(2)
         self._moved += float(missing.abs().sum())
         self._total += float(wanted.abs().sum())
@@ -147,15 +178,25 @@ class Discussion:
         return p + weight * _wide(missing, p)
 
     def _scaled(self, p: torch.Tensor, wanted: torch.Tensor, what: Any) -> torch.Tensor:
-        """p times wanted / sum p; raises where the sum cancels."""
+        """P times wanted / sum p; raises where the sum cancels."""
         total, size = p.flatten(2).sum(2), p.abs().flatten(2).sum(2)
         needed = (wanted != 0).expand(torch.broadcast_shapes(wanted.shape, total.shape))
         condition = torch.where(needed, (size / total.abs()).expand_as(needed), torch.ones(()).to(p))
         worst = float(condition.nan_to_num(nan=float("inf")).max())
         if worst > self.limit:
-            raise IllConditioned(f"reading={self.reading!r}: the image of {what} sums to 1/{worst:.3g} of its absolute sum, and scaling it would magnify as much (limit {self.limit:g}); use reading='weighted'")
+            raise IllConditioned(
+                f"reading={self.reading!r}: the image of {what} sums to 1/{worst:.3g} of its absolute sum,"
+                f" and scaling it would magnify as much (limit {self.limit:g}); use reading='weighted'"
+            )
         self.condition = max(self.condition, worst)
-        return p * _wide(torch.where(needed, wanted / torch.where(total == 0, torch.ones_like(total), total), torch.zeros_like(wanted)), p)
+        return p * _wide(
+            torch.where(
+                needed,
+                wanted / torch.where(total == 0, torch.ones_like(total), total),
+                torch.zeros_like(wanted),
+            ),
+            p,
+        )
 
 
 def _wide(values: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..errors import FxscopeError
-from ..operator import interpret
-from .record import Result
+from ..linop import interpret
+from ..results.base import Result
 
 if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
+    from ..linop import LinearInterpreter
 
 INSTANCE_NORMS = ("stats", "scale", "taylor")
 
@@ -33,12 +34,12 @@ class Energy(Result):
         return int((self.share < part - 1e-12).sum())
 
     def numbers(self) -> dict[str, Any]:
-        return {"radius_50": self.radius(0.5), "radius_90": self.radius(0.9), "radius_99": self.radius(0.99), "share": self.share}
-
-    def plot(self, text: str = ""):
-        from ..plot.analysis import energies as draw
-
-        return draw({"": self}, text)
+        return {
+            "radius_50": self.radius(0.5),
+            "radius_90": self.radius(0.9),
+            "radius_99": self.radius(0.99),
+            "share": self.share,
+        }
 
 
 def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, int]]) -> Energy:
@@ -70,13 +71,13 @@ class Invariance(Result):
     reference: float | None
     filters: torch.Tensor
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import aligned as draw
 
-        return draw(self, text)
-
-
-def invariance(columns: torch.Tensor, places: Sequence[tuple[int, int]], radius: int, reference: torch.Tensor | None = None) -> Invariance:
+def invariance(
+    columns: torch.Tensor,
+    places: Sequence[tuple[int, int]],
+    radius: int,
+    reference: torch.Tensor | None = None,
+) -> Invariance:
     """Columns (K, C, H, W) cut to ``radius`` around their places (y, x) in output pixels, and compared.
 
     reference   the same cut of a known filter, (C, 2 radius + 1, 2 radius + 1)
@@ -107,11 +108,6 @@ class Diagonal(Result):
     def numbers(self) -> dict[str, Any]:
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import off_diagonals as draw
-
-        return draw({"": self}, text)
-
 
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
     """Off-diagonal energy of rows (K, C, H, W) whose outputs lie over the input places (y, x)."""
@@ -136,11 +132,6 @@ class Source(Result):
     radius: int
     row: torch.Tensor
 
-    def plot(self, text: str = "", photograph: Any = None):
-        from ..plot.analysis import source as draw
-
-        return draw(self, text, photograph)
-
 
 def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window: int = 9) -> Source:
     """The off-diagonal source of one output: the window, further than ``radius`` from its place, that holds most of the row's energy.
@@ -149,10 +140,20 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     """
     energy = row.double().square().sum(0)
     far = energy * (distance(energy.shape, place) > radius)
-    sums = F.avg_pool2d(far[None, None], window, 1, window // 2, count_include_pad=True)[0, 0] * window * window
+    sums = (
+        F.avg_pool2d(far[None, None], window, 1, window // 2, count_include_pad=True)[0, 0] * window * window
+    )
     y, x = divmod(int(sums.argmax()), energy.shape[1])
     total = float(energy.sum()) or 1.0
-    return Source(tuple(place), (y, x), window, float(sums[y, x]) / total, float(far.sum()) / total, radius, row.unsqueeze(0))
+    return Source(
+        tuple(place),
+        (y, x),
+        window,
+        float(sums[y, x]) / total,
+        float(far.sum()) / total,
+        radius,
+        row.unsqueeze(0),
+    )
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,15 @@ class Reach(Result):
     def rows(self) -> dict[str, torch.Tensor]:
         return self._rows
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import reach as draw
 
-        return draw(self, text)
-
-
-def reach(model: nn.Module, x0: torch.Tensor, index: tuple, place: tuple[int, int] | None = None, bound: int = 84, readings: Sequence[str] = INSTANCE_NORMS) -> Reach:
+def reach(
+    model: nn.Module,
+    x0: torch.Tensor,
+    index: tuple,
+    place: tuple[int, int] | None = None,
+    bound: int = 84,
+    readings: Sequence[str] = INSTANCE_NORMS,
+) -> Reach:
     """One row of F under every reading of instance norm: ``stats`` (Fig. 2, pointwise), ``scale`` (the mean stays linear), ``taylor``.
 
     index  of the output, (c, y, x);  place  (y, x) of the input under it (default: the same)
@@ -201,12 +204,14 @@ def reach(model: nn.Module, x0: torch.Tensor, index: tuple, place: tuple[int, in
     return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
 
 
-def _sum_error(lin: "LinearInterpreter", row: torch.Tensor, index: tuple) -> float:
+def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float:
     y = float(lin.y0[0][index])
-    return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(abs(y), 1e-12)
+    return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
+        abs(y), 1e-12
+    )
 
 
-def rows_at(lin: "LinearInterpreter", places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
+def rows_at(lin: LinearInterpreter, places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
     """Rows of F at output indices (c, y, x); raises where the network gives scores."""
     if len(lin.F.outputs.shape) != 3:
         raise FxscopeError(f"rows at places need an image as output, got shape {tuple(lin.F.outputs.shape)}")

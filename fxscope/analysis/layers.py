@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..operator import interpret
-from ..operator.progress import steps
-from .record import Result
+from ..linop import interpret
+from ..results.base import Result
+from ..results.progress import steps
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,32 @@ class LayerContributions(Result):
     def depth(self) -> float:
         """Where the layers' contributions lie on average: 0 at the first layer, 1 at the last, weighted by |mean share|."""
         weight = self.mean[1:].abs()
-        return float((weight * torch.linspace(0, 1, len(weight), dtype=weight.dtype)).sum() / weight.sum()) if len(weight) > 1 else 0.0
+        return (
+            float((weight * torch.linspace(0, 1, len(weight), dtype=weight.dtype)).sum() / weight.sum())
+            if len(weight) > 1
+            else 0.0
+        )
 
     def numbers(self) -> dict[str, Any]:
-        return {"images": len(self.output), "error": self.error, "depth": self.depth, "layers": ["F x0", *self.names], "mean": self.mean, "std": self.std}
+        return {
+            "images": len(self.output),
+            "error": self.error,
+            "depth": self.depth,
+            "layers": ["F x0", *self.names],
+            "mean": self.mean,
+            "std": self.std,
+        }
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import layers as draw
 
-        return draw({"": self}, text)
-
-
-def layer_contributions(model: nn.Module, x0: torch.Tensor, labels: Any = None, batch_norm: str = "with", batch: int = 32, policy: Any = None, progress: bool = True) -> LayerContributions:
+def layer_contributions(
+    model: nn.Module,
+    x0: torch.Tensor,
+    labels: Any = None,
+    batch_norm: str = "with",
+    batch: int = 32,
+    policy: Any = None,
+    progress: bool = True,
+) -> LayerContributions:
     """F x0 and the masked biases of every layer, as they add up to one score of every image.
 
         y_k = <row_k, x0> + sum over layers of Q_i b_i
@@ -78,13 +92,19 @@ def layer_contributions(model: nn.Module, x0: torch.Tensor, labels: Any = None, 
             part = x0[start : start + batch]
             lin = interpret(model, part, policy=policy)
             y0 = lin.y0.flatten(1)
-            chosen = y0.argmax(1) if labels is None else torch.as_tensor(labels).expand(len(x0))[start : start + batch]
+            chosen = (
+                y0.argmax(1)
+                if labels is None
+                else torch.as_tensor(labels).expand(len(x0))[start : start + batch]
+            )
             found = lin.contributions([int(k) for k in chosen] if len(part) > 1 else int(chosen[0]))
             parts.append((chosen, found, len(part)))
             bar.update(len(part))
     names = list(dict.fromkeys(_name(t, batch_norm) for t in parts[0][1].terms))
     values = torch.cat([_by_layer(found, names, batch_norm, count) for _, found, count in parts])
-    linear, output = (torch.cat([_vector(getattr(f, part), n) for _, f, n in parts]) for part in ("linear", "output"))
+    linear, output = (
+        torch.cat([_vector(getattr(f, part), n) for _, f, n in parts]) for part in ("linear", "output")
+    )
     return LayerContributions(tuple(names), torch.cat([c for c, _, _ in parts]), linear, values, output)
 
 

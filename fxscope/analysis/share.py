@@ -6,20 +6,21 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
-from ..assumptions import takes
+from ..emit.pipeline import transform
 from ..errors import FxscopeError
-from ..interpretation import KEY, VERSION, check
-from ..operator.progress import steps
-from ..transform import transform
-from ..unchanged import unchanged
-from .record import Result
+from ..frontend.unchanged import unchanged
+from ..graph.assumptions import takes
+from ..graph.interpretation import KEY, VERSION, check
+from ..results.base import Result
+from ..results.progress import steps
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,15 @@ class Share(Result):
         return math.sqrt(math.fsum((v - self.mean) ** 2 for v in self.shares.values()) / len(self.shares))
 
     def numbers(self) -> dict[str, Any]:
-        return {"name": self.name, "images": len(self.shares), "mean": self.mean, "std": self.std, "error": self.error, "shares": self.shares, "labels": self.labels}
+        return {
+            "name": self.name,
+            "images": len(self.shares),
+            "mean": self.mean,
+            "std": self.std,
+            "error": self.error,
+            "shares": self.shares,
+            "labels": self.labels,
+        }
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,23 @@ class ResidualShare(Result):
     def numbers(self) -> dict[str, Any]:
         return {m.name: m.numbers() for m in self.models}
 
-    def plot(self, text: str = ""):
-        from ..plot.analysis import residual_share as draw
-
-        return draw(self, text)
-
     def __str__(self) -> str:
         width = max(len(m.name) for m in self.models)
-        return "\n".join(f"{m.name:{width}s}  {100 * m.mean:6.2f}% +- {100 * m.std:5.2f}   ({len(m.shares)} images, error {m.error:.1e})" for m in self.models)
+        return "\n".join(
+            f"{m.name:{width}s}  {100 * m.mean:6.2f}% +- {100 * m.std:5.2f}   ({len(m.shares)} images, error"
+            f" {m.error:.1e})"
+            for m in self.models
+        )
 
 
-def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[tuple[str, torch.Tensor]], state: "str | Path | None" = None, batch: int = 8, policy: Any = None, progress: bool = True) -> ResidualShare:
+def residual_share(
+    models: nn.Module | dict[str, nn.Module],
+    images: Iterable[tuple[str, torch.Tensor]],
+    state: str | Path | None = None,
+    batch: int = 8,
+    policy: Any = None,
+    progress: bool = True,
+) -> ResidualShare:
     """r_k / y_k of the largest score k of every image.
 
         y_k = <row_k, x0> + r_k
@@ -97,7 +112,14 @@ def residual_share(models: "nn.Module | dict[str, nn.Module]", images: Iterable[
                 bar.update(len(names))
         if not known:
             raise FxscopeError("residual_share: no image was given")
-        found.append(Share(name, {k: v[0] for k, v in known.items()}, {k: v[1] for k, v in known.items()}, max(v[2] for v in known.values())))
+        found.append(
+            Share(
+                name,
+                {k: v[0] for k, v in known.items()},
+                {k: v[1] for k, v in known.items()},
+                max(v[2] for v in known.values()),
+            )
+        )
     return ResidualShare(tuple(found))
 
 
@@ -107,12 +129,16 @@ def _graph(model: nn.Module, x0: torch.Tensor, policy: Any) -> torch.fx.GraphMod
     return graph if takes(graph, x0) else transform(model, "argmax", policy=policy, example_inputs=(x0,))
 
 
-def _measure(graph: torch.fx.GraphModule, names: list[str], x0: torch.Tensor) -> dict[str, tuple[float, int, float]]:
+def _measure(
+    graph: torch.fx.GraphModule, names: list[str], x0: torch.Tensor
+) -> dict[str, tuple[float, int, float]]:
     with torch.no_grad():
         y0, index, row, r = graph(x0)
     y = y0.flatten(1).gather(1, index[:, None])[:, 0].double()
     if (y == 0).any():
-        raise FxscopeError(f"residual_share: the largest score of {names[int((y == 0).nonzero()[0])]} is 0, it has no share")
+        raise FxscopeError(
+            f"residual_share: the largest score of {names[int((y == 0).nonzero()[0])]} is 0, it has no share"
+        )
     linear = (row * x0).flatten(1).double().sum(1)
     error = ((linear + r - y) / y).abs()
     return {n: (float(a), int(k), float(e)) for n, a, k, e in zip(names, r.double() / y, index, error)}
@@ -135,7 +161,7 @@ def _batches(images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
 class _Kept:
     """{network and its weights: {image: share, label, error}} in a file, replaced as a whole so that a stop never cuts it."""
 
-    def __init__(self, path: "str | Path | None"):
+    def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self.values: dict[str, dict] = {}
         if self.path is not None and self.path.exists():
@@ -144,15 +170,25 @@ class _Kept:
             except ValueError as error:
                 raise FxscopeError(f"{self.path} is no state of residual_share: {error}") from error
             if not isinstance(self.values, dict):
-                raise FxscopeError(f"{self.path} is no state of residual_share: it holds a {type(self.values).__name__}")
-            check(self.values, f"{self.path}, a state of residual_share,", "give another file, and the shares are computed again")
+                raise FxscopeError(
+                    f"{self.path} is no state of residual_share: it holds a {type(self.values).__name__}"
+                )
+            check(
+                self.values,
+                f"{self.path}, a state of residual_share,",
+                "give another file, and the shares are computed again",
+            )
             self.values.pop(KEY)
 
     def of(self, name: str, model: nn.Module, policy: str) -> dict:
         digest = hashlib.sha256()
         for key, value in model.state_dict().items():
             digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+            digest.update(
+                value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+                if value.numel()
+                else b""
+            )
         return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}", {})
 
     def write(self) -> None:

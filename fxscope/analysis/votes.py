@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..errors import FxscopeError
+from ..linop.interpreter import LinearInterpreter
+from ..results.base import Result
+from ..results.registry import provides
 from .discussion import CONDITION, Discussion
-from .record import Result
-
-if TYPE_CHECKING:
-    from ..operator import LinearInterpreter
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,12 @@ class PixelVotes(Result):
     @property
     def popularity(self) -> dict[Any, float]:
         """{label: share of the pixels that it wins}, the most popular first."""
-        counts = torch.bincount(self.winners.flatten(), minlength=len(self.labels)).double() / self.winners.numel()
-        return {self.labels[i]: float(counts[i]) for i in counts.argsort(descending=True, stable=True).tolist()}
+        counts = (
+            torch.bincount(self.winners.flatten(), minlength=len(self.labels)).double() / self.winners.numel()
+        )
+        return {
+            self.labels[i]: float(counts[i]) for i in counts.argsort(descending=True, stable=True).tolist()
+        }
 
     @property
     def entropy(self) -> float:
@@ -43,12 +46,18 @@ class PixelVotes(Result):
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
-    def of(self, image: int) -> "PixelVotes":
+    def of(self, image: int) -> PixelVotes:
         """The votes on one image of a batch; ``error`` stays that of all."""
         if self.winners.dim() != 3:
             raise FxscopeError("these are the votes on one image")
         kept = self._photograph[image : image + 1]
-        return replace(self, winners=self.winners[image], highest=self.highest[image], scores=self.scores[:, image], _photograph=kept)
+        return replace(
+            self,
+            winners=self.winners[image],
+            highest=self.highest[image],
+            scores=self.scores[:, image],
+            _photograph=kept,
+        )
 
     def mask(self, label: Any) -> torch.Tensor:
         """(H, W) booleans: the pixels that a label wins."""
@@ -62,15 +71,23 @@ class PixelVotes(Result):
 
     def numbers(self) -> dict[str, Any]:
         first = dict(list(self.popularity.items())[:10])
-        return {"labels": len(self.labels), "reading": self.reading, "error": self.error, "entropy": self.entropy, "popularity": first}
+        return {
+            "labels": len(self.labels),
+            "reading": self.reading,
+            "error": self.error,
+            "entropy": self.entropy,
+            "popularity": first,
+        }
 
-    def plot(self, text: str = "", names: Any = None, photograph: Any = None):
-        from ..plot.analysis import votes as draw
 
-        return draw(self, text, names, photograph)
-
-
-def pixel_votes(lin: "LinearInterpreter", labels: Any = None, reading: str = "weighted", condition: float = CONDITION, progress: bool = True) -> PixelVotes:
+@provides(LinearInterpreter, "pixel_votes")
+def pixel_votes(
+    lin: LinearInterpreter,
+    labels: Any = None,
+    reading: str = "weighted",
+    condition: float = CONDITION,
+    progress: bool = True,
+) -> PixelVotes:
     """Each pixel's vote: the label whose pixel discussion, summed over the colours, is largest there.
 
     labels   a list (default: all labels);  reading, condition   as in ``pixel_discussion``
@@ -81,7 +98,10 @@ def pixel_votes(lin: "LinearInterpreter", labels: Any = None, reading: str = "we
     """
     shape = lin.F.outputs.shape
     if labels is None and len(shape) != 1 + lin.F.outputs.batched:
-        raise FxscopeError(f"pixel votes need scores, one number a label; the output is {tuple(shape)}: give labels=[...], indices of it")
+        raise FxscopeError(
+            f"pixel votes need scores, one number a label; the output is {tuple(shape)}: give labels=[...],"
+            " indices of it"
+        )
     labels = list(range(shape[-1])) if labels is None else list(labels)
     if len(lin.F.inputs.shape) != 3 + lin.F.inputs.batched:
         raise FxscopeError(f"pixel votes need an image (C, H, W) as input, got {tuple(lin.F.inputs.shape)}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..optimize import optimized
-from ..rewrite import Program
+from ..passes.optimize import optimized
+from ..passes.rewrite import Program
 from .forward import emit_forward
 from .projections import Projections, emit_projections, layer_of
 from .recorded import PARTS, emit_parts

@@ -7,8 +7,8 @@ from typing import Any
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..ir import info
-from ..rewrite import Probe, Program, Record
+from ..graph.ir import info
+from ..passes.rewrite import Probe, Program, Record
 from ..twins import Back, Item, Like, Twin, join
 from .reuse import mark_same, mark_twin
 from .sources import Copied, Stored, parameter_of
@@ -22,7 +22,7 @@ class Reversal:
     constants  after ``run``: (record, additive constant, the cotangent that it meets), in the order of the tape
     """
 
-    def __init__(self, program: Program, source: "Copied | Stored", K: Any, constants: bool = False):
+    def __init__(self, program: Program, source: Copied | Stored, K: Any, constants: bool = False):
         self.program, self.source, self.wanted = program, source, constants
         self.k = Back(K, parameter_of(program, source))
         self.sums: dict[Any, Any] = {}
@@ -37,7 +37,10 @@ class Reversal:
             self._record(record)
         self.constants.reverse()
         any_y = next(iter(seeds.values()))
-        return {p: self.sums[p] if p in self.sums else self.k.zeros(any_y, self._like(p)) for p in self.program.probes}
+        return {
+            p: self.sums[p] if p in self.sums else self.k.zeros(any_y, self._like(p))
+            for p in self.program.probes
+        }
 
     def _add(self, value: Any, y: Any) -> None:
         if value in self.sums:
@@ -49,9 +52,23 @@ class Reversal:
         if record not in self.sums and record not in self.parts:
             return
         affine = record.twin if self.wanted else record.twin.homogeneous()
-        states = {self.source[n].name: label for n, label in affine.states().items() if isinstance(self.source[n], fx.Node)}
+        states = {
+            self.source[n].name: label
+            for n, label in affine.states().items()
+            if isinstance(self.source[n], fx.Node)
+        }
         base = info(record.origin)
-        tags = dict(branch="interpreter", role="affine", rule=record.rule, variant=record.variant, twin=affine.kind, origin=record.origin.name, place=base.place, module=base.module, source=base.source)
+        tags = dict(
+            branch="interpreter",
+            role="affine",
+            rule=record.rule,
+            variant=record.variant,
+            twin=affine.kind,
+            origin=record.origin.name,
+            place=base.place,
+            module=base.module,
+            source=base.source,
+        )
         with Tagging(self.source.graph, states, **tags):
             self._reverse(record, affine)
 
@@ -59,7 +76,9 @@ class Reversal:
         likes = [self._like(v) for v in record.inputs]
         twin = twin.mapped(self.source.proxy)
         if record in self.parts:
-            self._add(record.inputs[0], join(self.k, twin.function, self.parts.pop(record), *likes, *twin.args))
+            self._add(
+                record.inputs[0], join(self.k, twin.function, self.parts.pop(record), *likes, *twin.args)
+            )
             return
         y = self.sums.pop(record)
         if isinstance(twin, Item):
@@ -76,7 +95,11 @@ class Reversal:
             self._add(value, share)
 
     def _like(self, value: Any) -> Like:
-        node, rank = (value.node, self.program.facts.rank(value.node)) if isinstance(value, Probe) else (value.like, value.rank)
+        node, rank = (
+            (value.node, self.program.facts.rank(value.node))
+            if isinstance(value, Probe)
+            else (value.like, value.rank)
+        )
         if node is None:
             return Like(_unknown(value), None, _unknown(value))
         return self.source.like(node, rank)
@@ -84,6 +107,9 @@ class Reversal:
 
 def _unknown(record: Record):
     def read(*args):
-        raise FxscopeError(f"the rule {record.rule} recorded a value whose shape is not told; give call.record(..., like=) a value of that shape")
+        raise FxscopeError(
+            f"the rule {record.rule} recorded a value whose shape is not told; give call.record(..., like=) a"
+            " value of that shape"
+        )
 
     return read

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.fx as fx
 
-from ..assumptions import CONDITION, DTYPE, RANK, SIZE, WAY_OUT, Assumption, Assumptions, Size, assumptions
-from ..ir import info, mark
-from ..rewrite import Program
+from ..graph.assumptions import (
+    CONDITION,
+    DTYPE,
+    RANK,
+    SIZE,
+    WAY_OUT,
+    Assumption,
+    Assumptions,
+    Size,
+    assumptions,
+)
+from ..graph.ir import info, mark
+from ..passes.rewrite import Program
 
 
 def check_inputs(program: Program, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]) -> Assumptions:
@@ -104,4 +115,6 @@ def own_assertions(program: Program) -> list[fx.Node]:
 
 
 def _of_inputs(node: fx.Node) -> bool:
-    return all(n.op == "placeholder" or info(n).role == "shape" and _of_inputs(n) for n in node.all_input_nodes)
+    return all(
+        n.op == "placeholder" or (info(n).role == "shape" and _of_inputs(n)) for n in node.all_input_nodes
+    )

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..draws import draws
-from ..ir import acts, info, mark
-from ..rewrite import Probe, Program, Record, leaves, map_structure
+from ..graph.draws import draws
+from ..graph.ir import acts, info, mark
+from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
 from ..twins import Probes
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
@@ -19,7 +19,10 @@ from .tagging import Tagging
 
 _ASSERTS = {
     "shape": "{probe}: expected {form} in the shape of {place}, and got other trailing dimensions",
-    "batch": "{probe}: the first dimension is not a multiple of the batch of {place}; probes are stacked probe-major, {form}",
+    "batch": (
+        "{probe}: the first dimension is not a multiple of the batch of {place}; probes are stacked"
+        " probe-major, {form}"
+    ),
     "batch_stacked": "{probe}: the second dimension is not the batch of {place}; expected {form}",
     "dtype": "{probe} and {place} differ in dtype",
     "device": "{probe} and {place} are on different devices",
@@ -42,7 +45,11 @@ class _Forward:
         self.program, self.form, self.stacked = program, form, stacked
         self.linear = form in ("filter", "replay")
         self.graph = fx.Graph()
-        self.source = Copied(program, self.graph, updates=form == "pair") if slots is None else Stored(program, self.graph, slots)
+        self.source = (
+            Copied(program, self.graph, updates=form == "pair")
+            if slots is None
+            else Stored(program, self.graph, slots)
+        )
         self.tracer = self.source.tracer
         self.values: dict[Any, fx.Proxy] = {}
         self.k: Probes | None = None
@@ -84,7 +91,9 @@ class _Forward:
         if self.form == "pair":
             roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
-            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine] + drawn(self.program)
+            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine] + drawn(
+                self.program
+            )
         return upstream(roots)
 
     def _twin(self, record: Record):
@@ -96,10 +105,18 @@ class _Forward:
             return
         for probe in self.program.probes:
             node = self.graph.placeholder(probe.name)
-            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=info(probe.node).place, origin=self._origin(probe.node))
+            self.raw[probe] = mark(
+                node,
+                branch="interpreter",
+                role="affine",
+                place=info(probe.node).place,
+                origin=self._origin(probe.node),
+            )
 
     def _origin(self, node: fx.Node) -> str:
-        return self.source[node].name if isinstance(self.source, Copied) and node in self.source else node.name
+        return (
+            self.source[node].name if isinstance(self.source, Copied) and node in self.source else node.name
+        )
 
     def _enter(self, probe: Probe) -> None:
         """Check a probe against the place it replaces, and give it its leading dimension K."""
@@ -126,11 +143,22 @@ class _Forward:
 
     def _record(self, record: Record) -> None:
         twin = self._twin(record)
-        states = {self.source[n].name: label for n, label in twin.states().items() if n in self.source and isinstance(self.source[n], fx.Node)}
+        states = {
+            self.source[n].name: label
+            for n, label in twin.states().items()
+            if n in self.source and isinstance(self.source[n], fx.Node)
+        }
         base = info(record.origin)
         tags = dict(
-            branch="interpreter", role="affine", rule=record.rule, variant=record.variant, twin=twin.kind,
-            origin=self._origin(record.origin), place=base.place, module=base.module, source=base.source,
+            branch="interpreter",
+            role="affine",
+            rule=record.rule,
+            variant=record.variant,
+            twin=twin.kind,
+            origin=self._origin(record.origin),
+            place=base.place,
+            module=base.module,
+            source=base.source,
         )
         with Tagging(self.graph, states=states, **tags):
             given = [self.values[v] for v in record.inputs]
@@ -142,7 +170,11 @@ class _Forward:
 
     def _output(self) -> None:
         y0 = map_structure(lambda n: self.source[n], self.program.outputs) if self.form == "pair" else None
-        constant = {self.source[n].name: "constant" for n in leaves(self.program.outputs) if n not in self.program.affine}
+        constant = {
+            self.source[n].name: "constant"
+            for n in leaves(self.program.outputs)
+            if n not in self.program.affine
+        }
         with Tagging(self.graph, constant, branch="interpreter", role="affine", twin="output"):
             y1 = map_structure(self._probe_output, self.program.outputs)
         with Tagging(self.graph, role="shape"):
@@ -207,7 +239,11 @@ def _anchored(program: Program) -> dict[fx.Node, list[Record]]:
     first = max(at.values()) if len(at) == 1 else 0
     anchors: dict[fx.Node, list[Record]] = {}
     for record in program.tape:
-        spots = [order[n] for n in record.twin.states()] + [order[record.origin], first] + [at[v] for v in record.inputs]
+        spots = (
+            [order[n] for n in record.twin.states()]
+            + [order[record.origin], first]
+            + [at[v] for v in record.inputs]
+        )
         at[record] = max(spots)
         anchors.setdefault(nodes[at[record]], []).append(record)
     return anchors

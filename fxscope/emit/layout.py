@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..rewrite import Probe, Program, Record
+from ..passes.rewrite import Probe, Program, Record
 from ..twins import Concat, Dims, Einsum, Expand, Index, Item, Repeat, Reshape, Stack
 from ..twins.contraction import terms
 
@@ -17,7 +17,7 @@ def batch_major(program: Program) -> bool:
     In a layout (L, B, E) or (L*B, E), as in torch.nn.MultiheadAttention, it does not: there a constant's share of one image
     is found by a reverse pass from that image alone. False where it is not certain.
     """
-    at: dict[Any, int | None] = {probe: 0 for probe in program.probes}
+    at: dict[Any, int | None] = dict.fromkeys(program.probes, 0)
     for record in program.tape:
         given = [(v, lift) for v, lift in zip(record.inputs, _lifts(record)) if v in at]
         found = {_lifted(at[v], lift) for v, lift in given} or {0}
@@ -31,7 +31,9 @@ def batch_major(program: Program) -> bool:
 
 
 def _adds(record: Record) -> bool:
-    return record.twin.adds == "constant" or any(getattr(record.twin, name) is not None for name in record.twin.additive)
+    return record.twin.adds == "constant" or any(
+        getattr(record.twin, name) is not None for name in record.twin.additive
+    )
 
 
 def _lifts(record: Record) -> tuple:
@@ -56,17 +58,26 @@ def _moved(record: Record, at: int | None) -> int | None:
         return _index(twin.key if isinstance(twin.key, tuple) else (twin.key,), at)
     if isinstance(twin, Einsum):
         inputs, output = terms(twin.equation)
-        return None if "." in twin.equation or inputs[twin.at][at] not in output else output.index(inputs[twin.at][at])
+        return (
+            None
+            if "." in twin.equation or inputs[twin.at][at] not in output
+            else output.index(inputs[twin.at][at])
+        )
     if isinstance(twin, Stack):
         return None if twin.dim < 0 and at else at + (0 <= twin.dim <= at)
     if isinstance(twin, Concat):
-        return None if twin.dim == at or rank is not None and twin.dim + rank == at else at  # image after image, and then those of another operand
+        # image after image, and then those of another operand
+        return None if twin.dim == at or (rank is not None and twin.dim + rank == at) else at
     if isinstance(twin, (Item, Expand, Repeat)):
         return at
     if isinstance(twin, Reshape):
         return None if at else 0
-    before = getattr(record.inputs[0], "rank", None) if record.inputs and not isinstance(record.inputs[0], Probe) else rank
-    return at if at == 0 or before is not None and before == rank else None
+    before = (
+        getattr(record.inputs[0], "rank", None)
+        if record.inputs and not isinstance(record.inputs[0], Probe)
+        else rank
+    )
+    return at if at == 0 or (before is not None and before == rank) else None
 
 
 def _dims(twin: Dims, at: int, rank: int | None) -> int | None:
@@ -80,7 +91,11 @@ def _dims(twin: Dims, at: int, rank: int | None) -> int | None:
     if twin.function is torch.unsqueeze:
         return at + (dims[0] - 1 <= at) if dims[0] > 0 else at if at == 0 and dims[0] in (-1, -2) else None
     if twin.function in (torch.select, torch.unbind, torch.squeeze):
-        return None if any(d < 1 or d - 1 == at for d in dims) and at else at - sum(d - 1 < at for d in dims if d > 0)
+        return (
+            None
+            if any(d < 1 or d - 1 == at for d in dims) and at
+            else at - sum(d - 1 < at for d in dims if d > 0)
+        )
     return at if at == 0 or all(isinstance(d, int) and d - 1 > at for d in dims) else None
 
 

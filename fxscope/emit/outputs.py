@@ -6,9 +6,9 @@ from typing import Any
 
 import torch.fx as fx
 
-from .. import interpretation
-from ..assumptions import KEY, assumptions
-from ..rewrite import Program, Structure
+from ..graph import interpretation
+from ..graph.assumptions import KEY, assumptions
+from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
 from .sources import Copied, Stored
@@ -31,13 +31,21 @@ def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
     return y if stacked or rank == 0 else y.flatten(0, 1)
 
 
-def finish(program: Program, graph: fx.Graph, form: str, stacked: bool, source: "Copied | Stored") -> fx.GraphModule:
+def finish(
+    program: Program, graph: fx.Graph, form: str, stacked: bool, source: Copied | Stored
+) -> fx.GraphModule:
     """The GraphModule of an emitted graph: it shares the model's parameters, and checks what the trace assumed."""
-    known = check_inputs(program, graph, source.copies) if isinstance(source, Copied) else assumptions(program.gm)
+    known = (
+        check_inputs(program, graph, source.copies) if isinstance(source, Copied) else assumptions(program.gm)
+    )
     if program.in_place:
         in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    made_by = {"frontend": program.gm.meta.get("frontend"), KEY: known, interpretation.KEY: interpretation.VERSION}
+    made_by = {
+        "frontend": program.gm.meta.get("frontend"),
+        KEY: known,
+        interpretation.KEY: interpretation.VERSION,
+    }
     gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", **made_by}
     return gm

@@ -8,9 +8,25 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..ir import info, mark
-from ..rewrite import Probe, Program, Record
-from ..twins import Add, Back, BatchNorm, Conv, Dense, Einsum, Gate, Identity, Mask, MatmulLeft, MatmulRight, Normalize, Offset, Probes, Slope
+from ..graph.ir import info, mark
+from ..passes.rewrite import Probe, Program, Record
+from ..twins import (
+    Add,
+    Back,
+    BatchNorm,
+    Conv,
+    Dense,
+    Einsum,
+    Gate,
+    Identity,
+    Mask,
+    MatmulLeft,
+    MatmulRight,
+    Normalize,
+    Offset,
+    Probes,
+    Slope,
+)
 from .backward import Reversal
 from .outputs import finish
 from .recorded import emit_record
@@ -62,7 +78,11 @@ def emit_projections(program: Program) -> Projections:
 def layer_of(record: Record) -> str:
     """The layer that a constant belongs to: the linear layer whose output it shifts, through batch norm and its unit; else its own module."""
     walk: Any = record
-    while not isinstance(walk.twin, WEIGHTS) and isinstance(walk.twin, (BatchNorm, *UNITS)) and isinstance(walk.inputs[0], Record):
+    while (
+        not isinstance(walk.twin, WEIGHTS)
+        and isinstance(walk.twin, (BatchNorm, *UNITS))
+        and isinstance(walk.inputs[0], Record)
+    ):
         walk = walk.inputs[0]
     base = info((walk if isinstance(walk.twin, WEIGHTS) else record).origin)
     return base.module or base.place or record.origin.name
@@ -77,7 +97,12 @@ class _StoredShares(_Transposed):
     def _output(self, reversal: Reversal, found: list) -> None:
         self.records = [r for r, _, _ in reversal.constants]
         shares = [torch.where(y == 0, 0.0, y * c) for _, c, y in reversal.constants]
-        self.graph.output((found[0].node if len(found) == 1 else tuple(x.node for x in found), tuple(s.node for s in shares)))
+        self.graph.output(
+            (
+                found[0].node if len(found) == 1 else tuple(x.node for x in found),
+                tuple(s.node for s in shares),
+            )
+        )
 
 
 class _Masked:
@@ -122,7 +147,11 @@ class _Masked:
         return record, start  # no unit before the next layer: the constant as it is
 
     def _like(self, value: Any) -> Any:
-        node, rank = (value.node, self.program.facts.rank(value.node)) if isinstance(value, Probe) else (value.like, value.rank)
+        node, rank = (
+            (value.node, self.program.facts.rank(value.node))
+            if isinstance(value, Probe)
+            else (value.like, value.rank)
+        )
         return self.source.like(node, rank)
 
 
@@ -130,7 +159,13 @@ def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModu
     graph = fx.Graph()
     source = Stored(program, graph, slots)
     source.placeholders()
-    given = [fx.Proxy(mark(graph.placeholder(f"value_{i}"), branch="interpreter", role="affine", place=r.origin.name), source.tracer) for i, r in enumerate(records)]
+    given = [
+        fx.Proxy(
+            mark(graph.placeholder(f"value_{i}"), branch="interpreter", role="affine", place=r.origin.name),
+            source.tracer,
+        )
+        for i, r in enumerate(records)
+    ]
     seeds: dict[Any, Any] = {}
     with Tagging(graph, branch="interpreter", role="affine"):
         for record, value in zip(records, given):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.fx as fx
 
-from ..ir import info, mark
-from ..optimize import optimized
-from ..rewrite import Probe, Program, leaves, map_structure
+from ..graph.ir import info, mark
+from ..passes.optimize import optimized
+from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
 from .checks import own_assertions
 from .forward import drawn, emit_replay, upstream
@@ -27,9 +27,15 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     names = tuple(name for name, _, _ in slots.order)
     for part in parts.values():
         part.meta["fxscope"]["state"] = names
-        part.meta["fxscope"]["folded"] = tuple(name for name, node, _ in slots.order if node.meta.get("folded"))
-        part.meta["fxscope"]["constants"] = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
-    parts["record"].meta["fxscope"]["windows"] = _windows(program, [node if whole else None for _, node, whole in slots.order])
+        part.meta["fxscope"]["folded"] = tuple(
+            name for name, node, _ in slots.order if node.meta.get("folded")
+        )
+        part.meta["fxscope"]["constants"] = tuple(
+            name for name, node, _ in slots.order if info(node).role in ("const", "sized")
+        )
+    parts["record"].meta["fxscope"]["windows"] = _windows(
+        program, [node if whole else None for _, node, whole in slots.order]
+    )
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))
     return parts
@@ -39,13 +45,20 @@ def _windows(program: Program, slots: list[fx.Node]) -> dict[int, tuple]:
     """{position of a max-pool's index in the state: (its windows, the pooled sizes)}, where example inputs told the sizes."""
     found = {}
     for record in program.tape:
-        if not isinstance(record.twin, Select) or record.twin.window is None or record.twin.index not in slots:
+        if (
+            not isinstance(record.twin, Select)
+            or record.twin.window is None
+            or record.twin.index not in slots
+        ):
             continue
         before = record.inputs[0]
         node = before.node if isinstance(before, Probe) else before.like
         value = None if node is None else node.meta.get("val")
         if isinstance(value, torch.Tensor):
-            found[slots.index(record.twin.index)] = (record.twin.window, tuple(value.shape[-record.twin.dims :]))
+            found[slots.index(record.twin.index)] = (
+                record.twin.window,
+                tuple(value.shape[-record.twin.dims :]),
+            )
     return found
 
 
@@ -85,7 +98,8 @@ def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.N
         return mark(sizes_of(value, rank).node, branch="original", role="shape")
     with source.graph.inserting_after(copy):  # the value need not live on for its sizes
         sizes = [source.like(node, rank).size(d) for d in range(rank)]
-        last = max((s.node for s in sizes), key=list(source.graph.nodes).index, default=copy)  # a scalar has none
+        # a scalar has none
+        last = max((s.node for s in sizes), key=list(source.graph.nodes).index, default=copy)
     with source.graph.inserting_after(last):
         return mark(value.new_zeros([0, *sizes]).node, branch="original", role="shape")
 

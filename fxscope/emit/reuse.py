@@ -15,8 +15,8 @@ import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..ir import info
-from ..rewrite import Record
+from ..graph.ir import info
+from ..passes.rewrite import Record
 from ..twins import Add
 
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")
@@ -43,11 +43,15 @@ def mark_same(result: Any, operands: int = 1) -> None:
 
 
 def in_place(graph: fx.Graph) -> None:
-    """x * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
+    """X * bits -> x.mul_(bits), x + y -> x.add_(y), zeros.scatter_add(...) -> zeros.scatter_add_(...), where x is free to be written to."""
     for node in graph.nodes:
         at = next((i for i in range(node.meta.pop("same", 0)) if _free(node.args[i])), None)
         if at is not None:
-            node.op, node.target, node.args = "call_method", _WRITES[node.target], (node.args[at], node.args[1 - at])
+            node.op, node.target, node.args = (
+                "call_method",
+                _WRITES[node.target],
+                (node.args[at], node.args[1 - at]),
+            )
         if node.op == "call_method" and node.target == "scatter_add" and _free(node.args[0]):
             node.target = "scatter_add_"
 

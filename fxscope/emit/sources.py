@@ -7,16 +7,17 @@ its sizes without keeping it.
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx
 
-from ..canonicalize import bound, rule_of
-from ..constants import attribute_value
-from ..facts import Facts
-from ..ir import info, mark
-from ..rewrite import Program
+from ..graph.constants import attribute_value
+from ..graph.ir import info, mark
+from ..passes.facts import Facts
+from ..passes.rewrite import Program
+from ..rules._of_node import bound, rule_of
 from ..twins import Like
 from .tagging import Tagging
 
@@ -37,7 +38,8 @@ class Copied:
     def placeholders(self) -> None:
         nodes = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
         for node in nodes:
-            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))  # no default: a probe follows
+            # no default: a probe follows
+            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))
 
     def copy(self, node: fx.Node) -> None:
         if node.op != "placeholder":
@@ -53,7 +55,10 @@ class Copied:
     def _check_floating(self, node: fx.Node) -> None:
         """Integers at a probed place are refused: probes and rows of their dtype would be cut off."""
         place = info(node).place or node.name
-        said = f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where integers become floating"
+        said = (
+            f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where"
+            " integers become floating"
+        )
         with Tagging(self.graph, branch="original", role="shape", place=place, origin=self.copies[node].name):
             torch._assert(self.proxy(node).is_floating_point(), said)
 
@@ -84,7 +89,9 @@ class Copied:
         """A size of a copied value, read right behind it: once, and before the value dies."""
         if (node, what, d) not in self.reads:
             copy = self.copies[node]
-            with self.graph.inserting_after(_last_placeholder(self.graph) if copy.op == "placeholder" else copy):
+            with self.graph.inserting_after(
+                _last_placeholder(self.graph) if copy.op == "placeholder" else copy
+            ):
                 self.reads[node, what, d] = _reading(self.graph, copy, what, d, info(copy))
         return fx.Proxy(self.reads[node, what, d], self.tracer)
 
@@ -159,7 +166,7 @@ class Stored:
             d = node.args[1]
             rank = self.program.facts.rank(source) if d < 0 else 0
             return self._read(source, "size", d if d >= 0 else d + rank).node
-        if node.target == "size" or node.target is getattr and node.args[1] == "shape":
+        if node.target == "size" or (node.target is getattr and node.args[1] == "shape"):
             rank = _need(self.program.facts, source)
             return [self._read(source, "size", d).node for d in range(rank)]
         if node.target is getattr and node.args[1] in ("dtype", "device"):
@@ -170,15 +177,26 @@ class Stored:
         key = (node, what, d)
         if key not in self.made:
             entry = self._entry(node, whole=False)
-            self.made[key] = _reading(self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original"))
+            self.made[key] = _reading(
+                self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original")
+            )
         return fx.Proxy(self.made[key], self.tracer)
 
     def _entry(self, node: fx.Node, whole: bool) -> fx.Node:
         key = ("entry", node, whole)
         if key not in self.made:
             index = self.slots.index(node, whole)
-            new = self.graph.call_function(operator.getitem, (self.state, index), name=self.slots.order[index][0])
-            self.made[key] = mark(new, branch="original", role="frozen" if whole else "shape", place=info(node).place, module=info(node).module, source=info(node).source)
+            new = self.graph.call_function(
+                operator.getitem, (self.state, index), name=self.slots.order[index][0]
+            )
+            self.made[key] = mark(
+                new,
+                branch="original",
+                role="frozen" if whole else "shape",
+                place=info(node).place,
+                module=info(node).module,
+                source=info(node).source,
+            )
         return self.made[key]
 
 
@@ -188,7 +206,9 @@ def updates_statistics(node: fx.Node) -> bool:
     if rule is None or rule.name not in ("batch_norm", "instance_norm") or node.target is not rule.target:
         return False
     given = bound(node)
-    return given["running_mean"] is not None and bool(given["training" if rule.name == "batch_norm" else "use_input_stats"])
+    return given["running_mean"] is not None and bool(
+        given["training" if rule.name == "batch_norm" else "use_input_stats"]
+    )
 
 
 def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
@@ -196,19 +216,25 @@ def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
     return value.new_zeros([0] + [value.size(d) for d in range(rank)])
 
 
-def parameter_of(program: Program, sources: "Copied | Stored"):
+def parameter_of(program: Program, sources: Copied | Stored):
     """{proxy of the emitted graph: tensor} for parameters and buffers, as a function; None for computed values."""
 
     def find(proxy: Any) -> torch.Tensor | None:
         node = proxy.node if isinstance(proxy, fx.Proxy) else None
-        return attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
+        return (
+            attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
+        )
 
     return find
 
 
 def _reading(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: Any) -> fx.Node:
-    new = graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
-    new.meta["fxscope"] = base.but(branch="original", role="shape", rule="size", variant=None, twin=None, freezes={})
+    new = (
+        graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
+    )
+    new.meta["fxscope"] = base.but(
+        branch="original", role="shape", rule="size", variant=None, twin=None, freezes={}
+    )
     return new
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..ir import info, mark
+from ..graph.ir import info, mark
 
 
 class Tagging:
@@ -22,5 +22,9 @@ class Tagging:
                 break
             if info(node).branch == "original":
                 continue  # a read of a size, which belongs to the original branch
-            freezes = {n.name: self.states.get(n.name, "size") for n in node.all_input_nodes if info(n).branch == "original" and info(n).role != "const"}
+            freezes = {
+                n.name: self.states.get(n.name, "size")
+                for n in node.all_input_nodes
+                if info(n).branch == "original" and info(n).role != "const"
+            }
             mark(node, freezes=freezes, **self.fields)

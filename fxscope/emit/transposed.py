@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..draws import draws
 from ..errors import FxscopeError
-from ..ir import info, mark
-from ..rewrite import Program, Record, Structure, is_floating, keyed, leaves
+from ..graph.draws import draws
+from ..graph.ir import info, mark
+from ..passes.rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
 from .checks import own_assertions
@@ -55,20 +55,36 @@ class _Transposed:
         reversal = Reversal(self.program, self.source, K, self.constants)
         found = reversal.run(seeds)
         with Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
-            self._output(reversal, [probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked) for p, x in found.items()])
+            self._output(
+                reversal,
+                [
+                    probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked)
+                    for p, x in found.items()
+                ],
+            )
         _prune(self.graph)
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
     def _original(self) -> None:
         kept = [*leaves(self.program.outputs), *own_assertions(self.program), *drawn(self.program)]
-        needed = upstream([*kept, *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])])])
+        needed = upstream(
+            [
+                *kept,
+                *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])]),
+            ]
+        )
         for node in self.program.gm.graph.nodes:
             if node in needed and node.op != "output":
                 self.source.copy(node)
         self.source.resolve()
 
     def _placeholders(self) -> None:
-        self.y2 = mark(self.graph.placeholder("y2", type_expr=_type(self.program.outputs)), branch="interpreter", role="affine", place="output")
+        self.y2 = mark(
+            self.graph.placeholder("y2", type_expr=_type(self.program.outputs)),
+            branch="interpreter",
+            role="affine",
+            place="output",
+        )
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
         seeds: dict[Any, Any] = {}
@@ -87,7 +103,11 @@ class _Transposed:
             return y2
         y0 = self.source.like(node, rank)
         torch._assert(y2.dtype == y0.dtype, f"y2 and the output {place} differ in dtype")
-        torch._assert(y2.size(0) % y0.size(0) == 0, f"y2: the first dimension is not a multiple of that of the output {place}; it is (K*B, ...), probe-major")
+        torch._assert(
+            y2.size(0) % y0.size(0) == 0,
+            f"y2: the first dimension is not a multiple of that of the output {place}; it is (K*B, ...),"
+            " probe-major",
+        )
         if rank is not None:
             torch._assert(y2.dim() == rank, f"y2: expected {rank} dimensions, those of the output {place}")
         return y2.unflatten(0, (-1, y0.size(0)))
@@ -112,8 +132,15 @@ class _Row(_Transposed):
         outputs = leaves(self.program.outputs)
         self.apart = not batch_major(self.program)
         if len(outputs) != 1:
-            raise FxscopeError(f"emit='{self.form}' is about one output, and the model has {len(outputs)}; name one with outputs=")
-        self.index = None if self.form == "argmax" else mark(self.graph.placeholder("index"), branch="interpreter", role="shape", place="index")
+            raise FxscopeError(
+                f"emit='{self.form}' is about one output, and the model has {len(outputs)}; name one with"
+                " outputs="
+            )
+        self.index = (
+            None
+            if self.form == "argmax"
+            else mark(self.graph.placeholder("index"), branch="interpreter", role="shape", place="index")
+        )
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
         node = leaves(self.program.outputs)[0]
@@ -124,7 +151,9 @@ class _Row(_Transposed):
             self.chosen = index
         else:
             index = fx.Proxy(self.index, self.tracer)
-            torch._assert(index.dtype == torch.int64, "index must be int64: places of the flattened output of one image")
+            torch._assert(
+                index.dtype == torch.int64, "index must be int64: places of the flattened output of one image"
+            )
             index = index if self.stacked else index.unflatten(0, (-1, y0.size(0)))
         index = index.unsqueeze(-1)
         zeros = y0.new_zeros([index.size(0), flat.size(0), flat.size(1)])
@@ -133,7 +162,9 @@ class _Row(_Transposed):
         self.batch = flat.size(0)
         count = index.size(0)
         if self.apart:
-            seed = (seed.unsqueeze(1) * torch.eye(self.batch, dtype=y0.dtype, device=y0.device).unsqueeze(-1)).flatten(0, 1)
+            seed = (
+                seed.unsqueeze(1) * torch.eye(self.batch, dtype=y0.dtype, device=y0.device).unsqueeze(-1)
+            ).flatten(0, 1)
             count = count * self.batch
         y2 = seed.reshape([count, *[y0.size(d) for d in range(rank)]])
         return {self.program.affine[node]: y2}, count
@@ -167,17 +198,22 @@ class _Shares(_Transposed):
         self.elementwise = elementwise
 
     def _output(self, reversal: Reversal, found: list) -> None:
-        node = next(n for n, _ in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer)) if n in self.program.affine)
+        node = next(
+            n
+            for n, _ in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer))
+            if n in self.program.affine
+        )
         batch = self.source.like(node, self.program.facts.rank(node)).size(0)
         own = self._constant_outputs()
         constants = reversal.constants + [found for _, found in own]
         self.own = tuple(key for key, _ in own)
-        shares = [y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in constants]
+        shares = [
+            y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in constants
+        ]
         self.labels = [label_of(r) for r, _, _ in constants]
         self.records = [r for r, _, _ in constants]
         x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         self.graph.output((x2, tuple(s.node for s in shares)))
-
 
     def _constant_outputs(self) -> list[tuple[Any, tuple[Record, Any, Any]]]:
         """Outputs that do not depend on the probe are constants of their own: (key, (record, y0, y2))."""
@@ -187,10 +223,17 @@ class _Shares(_Transposed):
             if node in self.program.affine or not is_floating(node) or not self._has_batch(node):
                 continue  # no index of one image means it
             base = info(node)
-            record = Record(Constant(node), (), node, base.rule or node.op, base.variant or "", node, self.program.facts.rank(node))
+            record = Record(
+                Constant(node),
+                (),
+                node,
+                base.rule or node.op,
+                base.variant or "",
+                node,
+                self.program.facts.rank(node),
+            )
             found.append((key, (record, self.source.proxy(node), y)))
         return found
-
 
     def _has_batch(self, node: fx.Node) -> bool:
         x, y = self.program.probes[0].node.meta["val"], node.meta["val"]
@@ -204,14 +247,22 @@ def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
     """
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"].update(labels=emission.labels, records=emission.records, own=emission.own, apart=not batch_major(program))
+    gm.meta["fxscope"].update(
+        labels=emission.labels, records=emission.records, own=emission.own, apart=not batch_major(program)
+    )
     return gm
 
 
 def label_of(record: Any) -> dict[str, str]:
     """Where an additive constant stands, and what it is."""
     base = info(record.origin)
-    return {"place": base.place or record.origin.name, "module": base.module, "rule": record.rule, "kind": _kind(record.twin), "source": base.source}
+    return {
+        "place": base.place or record.origin.name,
+        "module": base.module,
+        "rule": record.rule,
+        "kind": _kind(record.twin),
+        "source": base.source,
+    }
 
 
 def _kind(twin: Any) -> str:

@@ -13,16 +13,18 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from ..emit.pipeline import tensors_of
 from ..errors import SavedFileDiffers
-from ..transform import tensors_of
-from ..unchanged import Draw
+from ..frontend.unchanged import Draw
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
-# kernels round differently, and in float32 that may flip a decision: an error above these bounds must be one that rounding makes too
+# kernels round differently, and in float32 that may flip a decision: an error above these bounds must be one
+# that rounding makes too
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
 SEED = 0  # both sides draw the same random numbers, where they draw any
-FLIPPED = 4.0  # such an error may be that many times what rounding x0 otherwise does to the graph itself, and no more
+# such an error may be that many times what rounding x0 otherwise does to the graph itself, and no more
+FLIPPED = 4.0
 
 LOADER = """
 import sys
@@ -78,30 +80,52 @@ class SavedCheck:
         return self.excess <= 1
 
     def __str__(self) -> str:
-        said = f"{self.path} ({self.format}): largest relative error {max(self.errors):.2e}, bound {self.tolerance:.0e}: {'ok' if self.ok else 'DIFFERS'}"
+        said = (
+            f"{self.path} ({self.format}): largest relative error {max(self.errors):.2e}, bound"
+            f" {self.tolerance:.0e}: {'ok' if self.ok else 'DIFFERS'}"
+        )
         return "; ".join([said, *map(str, self.flips)])
 
 
-def run_saved(path: "str | Path", format: str, input_sets: list[tuple], names: list[str]) -> list[list[torch.Tensor]]:
+def run_saved(
+    path: str | Path, format: str, input_sets: list[tuple], names: list[str]
+) -> list[list[torch.Tensor]]:
     """The outputs of a saved file for every set of inputs, in a fresh process where fxscope cannot be imported."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
-        torch.save(pytree.tree_map(lambda x: x.detach().clone(), [list(inputs) for inputs in input_sets]), source)
-        command = [sys.executable, "-c", LOADER, str(Path(path).resolve()), format, str(source), str(target), str(torch.get_num_threads()), str(SEED), *names]
+        torch.save(
+            pytree.tree_map(lambda x: x.detach().clone(), [list(inputs) for inputs in input_sets]), source
+        )
+        command = [
+            sys.executable,
+            "-c",
+            LOADER,
+            str(Path(path).resolve()),
+            format,
+            str(source),
+            str(target),
+            str(torch.get_num_threads()),
+            str(SEED),
+            *names,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if done.returncode:
-            raise SavedFileDiffers(f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}")
+            raise SavedFileDiffers(
+                f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}"
+            )
         return torch.load(target, weights_only=True)
 
 
-def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[tuple]) -> SavedCheck:
+def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
     """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
 
     A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a recorded state may not.
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
-    for inputs, got in zip(input_sets, run_saved(path, format, input_sets, input_names(graph, input_sets[0])), strict=True):
+    for inputs, got in zip(
+        input_sets, run_saved(path, format, input_sets, input_names(graph, input_sets[0])), strict=True
+    ):
         with Draw(graph.parameters()).again(), torch.no_grad():
             torch.manual_seed(SEED)
             expected = tensors_of(graph(*inputs))
@@ -109,7 +133,11 @@ def compare(graph: nn.Module, path: "str | Path", format: str, input_sets: list[
         bounds = [tolerance] * len(each)
         if max(each) > tolerance and not has_state(graph):
             flipped.append(flips(graph, inputs, _error))
-            bounds = [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved] if flipped[-1].changed else bounds
+            bounds = (
+                [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved]
+                if flipped[-1].changed
+                else bounds
+            )
         errors.append(max(each))
         excess = max([excess, *(e / b for e, b in zip(each, bounds))])
     check = SavedCheck(str(path), format, tuple(errors), tolerance, excess, tuple(flipped))
@@ -122,7 +150,8 @@ def _error(a: torch.Tensor, b: torch.Tensor) -> float:
     if a.shape != b.shape:
         return float("inf")
     if not b.is_floating_point():
-        return (a != b).double().mean().item() if b.numel() else 0.0  # the share of masks and indices that differ
+        # the share of masks and indices that differ
+        return (a != b).double().mean().item() if b.numel() else 0.0
     return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item() if b.numel() else 0.0
 
 

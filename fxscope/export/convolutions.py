@@ -12,9 +12,10 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..constants import attribute_value
-from ..ir import info
+from ..graph.constants import attribute_value
+from ..graph.ir import info
 from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
+
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
     """Replace, in place, every transposed convolution of the interpreter branch that has a stride of 1 and a constant weight."""
@@ -36,14 +37,26 @@ def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
         return  # a padding wider than the kernel cuts
     tracer = fx.proxy.GraphAppendingTracer(gm.graph)
     with gm.graph.inserting_before(node):
-        result = FORWARD[n](fx.Proxy(y, tracer), _flipped(fx.Proxy(weight, tracer), groups, n), None, 1, full, dilation, groups).node
+        result = FORWARD[n](
+            fx.Proxy(y, tracer),
+            _flipped(fx.Proxy(weight, tracer), groups, n),
+            None,
+            1,
+            full,
+            dilation,
+            groups,
+        ).node
     node.replace_all_uses_with(result)
     gm.graph.erase_node(node)
 
 
 def _flipped(weight: Any, groups: int, n: int) -> Any:
     """(out, in/groups, ...) -> (in, out/groups, ...), every spatial dimension turned round."""
-    exchanged = weight.transpose(0, 1) if groups == 1 else weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    exchanged = (
+        weight.transpose(0, 1)
+        if groups == 1
+        else weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+    )
     return exchanged.flip([2 + i for i in range(n)])
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 import torch.fx as fx
 
-from ..ir import info
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
+from ..graph.ir import info
 from .shapes import probe_positions
 
 DRAWS, UNITS = 6, 8  # x0 is perturbed that many times, each entry by up to so many units of its rounding
@@ -31,7 +31,11 @@ class Flips:
 
     def __str__(self) -> str:
         where = ", ".join(self.places[:NAMED]) + (" ..." if len(self.places) > NAMED else "")
-        return f"rounding x0 otherwise flips {self.changed} of {self.total:,} decisions{f' ({where})' if where else ''}, which moves the graph's own output by {max(self.moved):.1e}"
+        return (
+            f"rounding x0 otherwise flips {self.changed} of {self.total:,}"
+            f" decisions{f' ({where})' if where else ''}, which moves the graph's own output by"
+            f" {max(self.moved):.1e}"
+        )
 
 
 def flips(graph: fx.GraphModule, inputs: tuple, error) -> Flips:
@@ -81,7 +85,14 @@ def _frozen(node: fx.Node) -> bool:
 def _perturbed(graph: fx.GraphModule, inputs: tuple, rng: torch.Generator) -> tuple:
     """x0 and everything beside it, rounded otherwise; the probes as they are."""
     probes = probe_positions(graph)
-    return tuple(x if i in probes or not isinstance(x, torch.Tensor) or not x.is_floating_point() else _jittered(x, rng) for i, x in enumerate(inputs))
+    return tuple(
+        (
+            x
+            if i in probes or not isinstance(x, torch.Tensor) or not x.is_floating_point()
+            else _jittered(x, rng)
+        )
+        for i, x in enumerate(inputs)
+    )
 
 
 def _jittered(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -7,7 +7,7 @@ import dataclasses
 
 import torch.fx as fx
 
-from ..ir import acts
+from ..graph.ir import acts
 
 
 def plain(graph: fx.GraphModule) -> fx.GraphModule:
@@ -26,7 +26,10 @@ def _plain(value):
     if isinstance(value, fx.Node) and value.op == "call_function" and isinstance(value.target, type):
         if dataclasses.is_dataclass(value.target):
             names = [f.name for f in dataclasses.fields(value.target)]
-            return {**{n: _plain(v) for n, v in zip(names, value.args)}, **{k: _plain(v) for k, v in value.kwargs.items()}}
+            return {
+                **{n: _plain(v) for n, v in zip(names, value.args)},
+                **{k: _plain(v) for k, v in value.kwargs.items()},
+            }
         return tuple(_plain(v) for v in value.args)
     if isinstance(value, (list, tuple)):
         return tuple(_plain(v) for v in value)

@@ -8,8 +8,9 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -17,15 +18,16 @@ import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..assumptions import as_data, assumptions
 from ..errors import FxscopeError
-from ..interpretation import KEY, check as check_version
-from ..unchanged import leaves_unchanged, unchanged
-from .check import SavedCheck, compare
+from ..frontend.unchanged import leaves_unchanged, unchanged
+from ..graph.assumptions import as_data, assumptions
+from ..graph.interpretation import KEY
+from ..graph.interpretation import check as check_version
 from . import shapes
-from .version import stamp, version_of
+from .check import SavedCheck, compare
 from .convolutions import as_convolutions
 from .plain import plain
+from .version import stamp, version_of
 
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
@@ -34,7 +36,13 @@ _METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
 @leaves_unchanged
-def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, format: str | None = None, dynamic_shapes: Any = None) -> SavedCheck:
+def save(
+    graph: fx.GraphModule,
+    path: str | Path,
+    example_inputs: tuple,
+    format: str | None = None,
+    dynamic_shapes: Any = None,
+) -> SavedCheck:
     """Write ``graph`` to ``path`` and return how the file compares with it.
 
     format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
@@ -55,23 +63,33 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     path = Path(path)
     format = format or _SUFFIXES.get(path.suffix)
     if format not in FORMATS:
-        raise FxscopeError(f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of {', '.join(FORMATS)}")
+        raise FxscopeError(
+            f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of"
+            f" {', '.join(FORMATS)}"
+        )
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
-        way = "make the graph of a float32 model, with such example inputs" if assumptions(graph) else "save graph.float() with float32 inputs"
+        way = (
+            "make the graph of a float32 model, with such example inputs"
+            if assumptions(graph)
+            else "save graph.float() with float32 inputs"
+        )
         raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
     asserts = format in ("pt2", "ts")
     example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
     if format == "ts":
         dynamic = True
-        example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)  # its states are a list
+        # its states are a list
+        example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)
     written = plain(graph).eval() if not graph.training else plain(graph)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
     os.close(handle)
     try:
         _WRITERS[format](written, example, dynamic, temporary)
-        sets = [example] + ([shapes.others(graph, example)] if dynamic_shapes in (None, shapes.SPATIAL) and dynamic else [])
+        sets = [example] + (
+            [shapes.others(graph, example)] if dynamic_shapes in (None, shapes.SPATIAL) and dynamic else []
+        )
         sets += [shapes.doubled(graph, example)] if dynamic_shapes == shapes.SPATIAL else []
         check = compare(written, temporary, format, sets)
         os.replace(temporary, path)
@@ -80,12 +98,20 @@ def save(graph: fx.GraphModule, path: "str | Path", example_inputs: tuple, forma
     return dataclasses.replace(check, path=str(path))
 
 
-def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probes: str = "flat", policy: Any = None, format: str | None = None) -> SavedCheck:
+def check_saved(
+    path: str | Path,
+    model: nn.Module,
+    x0: torch.Tensor,
+    *,
+    probes: str = "flat",
+    policy: Any = None,
+    format: str | None = None,
+) -> SavedCheck:
     """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
 
     Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
     """
-    from ..transform import transform
+    from ..emit.pipeline import transform
 
     form = format or _SUFFIXES[Path(path).suffix]
     check_version({KEY: version_of(path, form)}, str(path), "save the graph again")
@@ -93,7 +119,9 @@ def check_saved(path: "str | Path", model: nn.Module, x0: torch.Tensor, *, probe
         return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, form)
 
 
-def _checked(graph: fx.GraphModule, path: "str | Path", x0: torch.Tensor, probes: str, format: str) -> SavedCheck:
+def _checked(
+    graph: fx.GraphModule, path: str | Path, x0: torch.Tensor, probes: str, format: str
+) -> SavedCheck:
     x1 = x0[None] if probes == "stacked" else x0
     noise = torch.randn(x1.shape, generator=torch.Generator().manual_seed(0)).to(x1)
     return compare(plain(graph), path, format, [(x0, x1), (x0, noise)])
@@ -119,7 +147,9 @@ def _write_pt2(graph, example, dynamic, path) -> None:
 def _write_aoti(graph, example, dynamic, path) -> None:
     with torch.no_grad(), _kept_checks():
         program = torch.export.export(_with_metadata_checks(graph, example), example, dynamic_shapes=dynamic)
-        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs={"aot_inductor.metadata": stamp(graph)})
+        torch._inductor.aoti_compile_and_package(
+            program, package_path=path, inductor_configs={"aot_inductor.metadata": stamp(graph)}
+        )
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
@@ -174,10 +204,20 @@ def _output_names(graph: fx.GraphModule) -> list[str]:
     if len(names) == 1:
         return _dotted(names[0], value)
     states = [f"state.{s}" for s in meta.get("state", ())]
-    return [name for key, part in zip(names, value) for name in (states if key == "state" else _dotted(key, part))]
+    return [
+        name for key, part in zip(names, value) for name in (states if key == "state" else _dotted(key, part))
+    ]
 
 
-_RESULTS = {"pair": ("y0", "y1"), "record": ("y0", "state"), "row": ("y0", "row", "r"), "argmax": ("y0", "index", "row", "r"), "adjoint": ("x2",), "pullback": ("x2",), "residual": ("r",)}
+_RESULTS = {
+    "pair": ("y0", "y1"),
+    "record": ("y0", "state"),
+    "row": ("y0", "row", "r"),
+    "argmax": ("y0", "index", "row", "r"),
+    "adjoint": ("x2",),
+    "pullback": ("x2",),
+    "residual": ("r",),
+}
 
 
 def _dotted(name: str, value: Any) -> list[str]:

@@ -9,10 +9,10 @@ import torch.fx as fx
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
-from ..assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
-from ..assumptions import input_names as names_of
 from ..errors import FxscopeError
-from ..ir import info
+from ..graph.assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
+from ..graph.assumptions import input_names as names_of
+from ..graph.ir import info
 
 K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
@@ -45,7 +45,9 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
         return _with_fixed_batch(example, probes, batch)
     if example[0].shape[0] == 1:
         example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
-    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example))
+    example = tuple(
+        torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example)
+    )
     return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
 
 
@@ -76,13 +78,15 @@ def _refuse_other(graph: fx.GraphModule, example: tuple) -> None:
 def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
     """Raise where dynamic shapes name a size that the graph was made for."""
     known, names = assumptions(graph), names_of(graph)
-    asked = [a for a in known if a.kind == SIZE and a.input in names and _asks(given, names.index(a.input), a)]
+    asked = [
+        a for a in known if a.kind == SIZE and a.input in names and _asks(given, names.index(a.input), a)
+    ]
     if asked:
         listed = ", ".join(f"dimension {a.dimension} of {a.input}, {a.value}" for a in asked)
         raise FxscopeError(
-            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through torch.export, "
-            f"at {said(known)}, and is right there alone: save it without them, and make one for every size with "
-            "fxscope.transform(..., example_inputs=)"
+            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through"
+            f" torch.export, at {said(known)}, and is right there alone: save it without them, and make one"
+            " for every size with fxscope.transform(..., example_inputs=)"
         )
 
 
@@ -103,9 +107,19 @@ def _asks(given: Any, position: int, assumption: Assumption) -> bool:
 def _with_spatial(graph: fx.GraphModule, example: tuple, probes: list[int]) -> tuple[tuple, Any]:
     """K, B and every size behind the channels: the exporter finds how those of y2 follow from those of x0."""
     if not is_stacked(graph) or has_state(graph):
-        raise FxscopeError("dynamic_shapes='spatial' takes a graph in the stacked form: transform(model, ..., probes='stacked'), and no recorded state, whose sizes are free where the graph leaves them")
+        raise FxscopeError(
+            "dynamic_shapes='spatial' takes a graph in the stacked form: transform(model, ...,"
+            " probes='stacked'), and no recorded state, whose sizes are free where the graph leaves them"
+        )
     example, _ = dynamic(graph, example, None)
-    return example, tuple({d: Dim.DYNAMIC for d in range(x.dim()) if d != (2 if i in probes else 1)} if x.dim() > 2 else {0: Dim.DYNAMIC, 1: Dim.DYNAMIC} for i, x in enumerate(example))
+    return example, tuple(
+        (
+            {d: Dim.DYNAMIC for d in range(x.dim()) if d != (2 if i in probes else 1)}
+            if x.dim() > 2
+            else {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
+        )
+        for i, x in enumerate(example)
+    )
 
 
 def doubled(graph: fx.GraphModule, example: tuple) -> tuple:
@@ -119,7 +133,10 @@ def doubled(graph: fx.GraphModule, example: tuple) -> tuple:
 
 
 def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
-    example = tuple(torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x for i, x in enumerate(example))
+    example = tuple(
+        torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x
+        for i, x in enumerate(example)
+    )
     batch = example[0].shape[0]
     count = batch * K if batch > 1 else K
     if not probes:
@@ -134,9 +151,21 @@ def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[t
     A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates, gets wrong.
     """
     meta = graph.meta["fxscope"]
-    state, probe = example[0], pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:]))
-    free = [{} if name in meta["folded"] else {d: Dim.AUTO for d in range(t.dim()) if t.shape[d] > 1} for name, t in zip(meta["state"], state)]
-    each = pytree.tree_map(lambda x: {0: Dim.DYNAMIC if stacked else Dim.AUTO, **({1: Dim.AUTO} if stacked and x.shape[1] > 1 else {})}, probe)
+    state, probe = (
+        example[0],
+        pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:])),
+    )
+    free = [
+        {} if name in meta["folded"] else {d: Dim.AUTO for d in range(t.dim()) if t.shape[d] > 1}
+        for name, t in zip(meta["state"], state)
+    ]
+    each = pytree.tree_map(
+        lambda x: {
+            0: Dim.DYNAMIC if stacked else Dim.AUTO,
+            **({1: Dim.AUTO} if stacked and x.shape[1] > 1 else {}),
+        },
+        probe,
+    )
     return (tuple(state), *probe), (tuple(free), *each)
 
 
@@ -155,7 +184,10 @@ def others(graph: fx.GraphModule, example: tuple) -> tuple:
         return tuple(torch.cat([x, _half(x[:batch])]) if i in probes else x for i, x in enumerate(example))
     grown = example
     if not fixed:
-        grown = tuple(torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])]) for i, x in enumerate(example))
+        grown = tuple(
+            torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])])
+            for i, x in enumerate(example)
+        )
     return tuple(torch.cat([x, _half(x[:1])]) if i in probes else x for i, x in enumerate(grown))
 
 
@@ -188,5 +220,13 @@ def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
     names = []
     for name, value in zip(placeholders, example):
         leaves = pytree.tree_leaves(value)
-        names += [name] if isinstance(value, torch.Tensor) else [f"state.{s}" for s in states] if name == "state" else [f"{name}.{i}" for i in range(len(leaves))]
+        names += (
+            [name]
+            if isinstance(value, torch.Tensor)
+            else (
+                [f"state.{s}" for s in states]
+                if name == "state"
+                else [f"{name}.{i}" for i in range(len(leaves))]
+            )
+        )
     return names

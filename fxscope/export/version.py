@@ -9,7 +9,7 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..interpretation import FILE_KEY, VERSION, of
+from ..graph.interpretation import FILE_KEY, VERSION, of
 
 
 def stamp(graph: fx.GraphModule) -> dict[str, str]:
@@ -18,7 +18,7 @@ def stamp(graph: fx.GraphModule) -> dict[str, str]:
     return {FILE_KEY: str(of(meta) if meta else VERSION)}
 
 
-def version_of(path: "str | Path", format: str) -> int:
+def version_of(path: str | Path, format: str) -> int:
     """The version of the interpretation that a saved file is of; 1 where it carries none."""
     path = Path(path)
     if not path.is_file():

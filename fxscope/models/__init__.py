@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Callable
 
 from torch import nn
 
-from .bicubic import Bicubic, bicubic4x
+from ..images.bicubic import Bicubic, bicubic4x
 from .cyclegan import ResnetGenerator, cyclegan
 from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn
 from .edsr import EDSR, edsr, edsr_baseline
 from .pixelshuffle import PixelShuffleNet
-from .stand_ins import STAND_INS, digits_resnet, digits_vgg, digits_vgg_bn, edsr_small, facades_resnet, generator_small, painter_resnet, pixelshuffle4x
+from .stand_ins import (
+    STAND_INS,
+    digits_resnet,
+    digits_vgg,
+    digits_vgg_bn,
+    edsr_small,
+    facades_resnet,
+    generator_small,
+    painter_resnet,
+    pixelshuffle4x,
+)
 from .weights import DATA, load_weights, provenance
 
 __all__ = [
-    "DATA", "STAND_INS", "Bicubic", "DigitsResNet", "DigitsVGG", "DnCNN", "EDSR", "PixelShuffleNet", "ResnetGenerator", "bias_free_dncnn", "bicubic4x", "build", "cyclegan",
-    "digits_resnet", "digits_vgg", "digits_vgg_bn", "dncnn", "edsr", "edsr_baseline", "edsr_small", "facades_resnet", "generator_small", "load_weights", "names",
-    "painter_resnet", "pixelshuffle4x", "provenance",
+    "DATA",
+    "EDSR",
+    "STAND_INS",
+    "Bicubic",
+    "DigitsResNet",
+    "DigitsVGG",
+    "DnCNN",
+    "PixelShuffleNet",
+    "ResnetGenerator",
+    "bias_free_dncnn",
+    "bicubic4x",
+    "build",
+    "cyclegan",
+    "digits_resnet",
+    "digits_vgg",
+    "digits_vgg_bn",
+    "dncnn",
+    "edsr",
+    "edsr_baseline",
+    "edsr_small",
+    "facades_resnet",
+    "generator_small",
+    "load_weights",
+    "names",
+    "painter_resnet",
+    "pixelshuffle4x",
+    "provenance",
 ]
 
 

@@ -17,11 +17,17 @@ class DigitsVGG(nn.Module):
         channels = 1
         for stage in STAGES:
             for c in stage:
-                layers += [nn.Conv2d(channels, c, 3, padding=1), *([nn.BatchNorm2d(c)] if batch_norm else []), nn.ReLU(inplace=True)]
+                layers += [
+                    nn.Conv2d(channels, c, 3, padding=1),
+                    *([nn.BatchNorm2d(c)] if batch_norm else []),
+                    nn.ReLU(inplace=True),
+                ]
                 channels = c
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(nn.Linear(channels * 16, 64), nn.ReLU(inplace=True), nn.Linear(64, 10))
+        self.classifier = nn.Sequential(
+            nn.Linear(channels * 16, 64), nn.ReLU(inplace=True), nn.Linear(64, 10)
+        )
 
     def forward(self, x):
         return self.classifier(self.features(x).flatten(1))
@@ -35,7 +41,11 @@ class Block(nn.Module):
         self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
         same = inputs == outputs and stride == 1
-        self.downsample = nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.downsample = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
 
     def forward(self, x):
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
@@ -49,9 +59,12 @@ class DigitsResNet(nn.Module):
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
         widths = (16, 32, 64)
-        self.layers = nn.Sequential(*[
-            nn.Sequential(Block(widths[max(i - 1, 0)], w, 1 if i == 0 else 2), Block(w, w, 1)) for i, w in enumerate(widths)
-        ])
+        self.layers = nn.Sequential(
+            *[
+                nn.Sequential(Block(widths[max(i - 1, 0)], w, 1 if i == 0 else 2), Block(w, w, 1))
+                for i, w in enumerate(widths)
+            ]
+        )
         self.fc = nn.Linear(64, 10)
 
     def forward(self, x):

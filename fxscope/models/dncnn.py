@@ -8,9 +8,14 @@ from torch import nn
 class DnCNN(nn.Module):
     """(B, C, H, W) noisy -> denoised: x minus the predicted noise. ``bias=False``: no additive constant, r = 0 exactly."""
 
-    def __init__(self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True):
+    def __init__(
+        self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True
+    ):
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, features, 3, padding=1, bias=bias), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, features, 3, padding=1, bias=bias),
+            nn.ReLU(inplace=True),
+        ]
         for _ in range(depth - 2):
             layers.append(nn.Conv2d(features, features, 3, padding=1, bias=bias and not norm))
             if norm and bias:

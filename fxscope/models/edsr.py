@@ -25,7 +25,9 @@ class ResBlock(nn.Module):
 
     def __init__(self, features: int, act: nn.Module, res_scale: float):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(features, features, 3, padding=1), act, nn.Conv2d(features, features, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(features, features, 3, padding=1), act, nn.Conv2d(features, features, 3, padding=1)
+        )
         self.res_scale = res_scale
 
     def forward(self, x):
@@ -55,7 +57,13 @@ class EDSR(nn.Module):
 
 def _upsampler(scale: int, features: int) -> nn.Sequential:
     factors = [2] * int(math.log2(scale)) if scale & (scale - 1) == 0 else [scale]
-    return nn.Sequential(*[m for f in factors for m in (nn.Conv2d(features, features * f * f, 3, padding=1), nn.PixelShuffle(f))])
+    return nn.Sequential(
+        *[
+            m
+            for f in factors
+            for m in (nn.Conv2d(features, features * f * f, 3, padding=1), nn.PixelShuffle(f))
+        ]
+    )
 
 
 def edsr_baseline(scale: int = 4) -> EDSR:

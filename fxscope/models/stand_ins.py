@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 from torch import nn
 
@@ -25,7 +25,7 @@ def edsr_small(trained: bool = True) -> EDSR:
 
 
 def digits_vgg() -> DigitsVGG:
-    """A VGG-like classifier of digits without batch norm, on ``scenes.normalised`` ink."""
+    """A VGG-like classifier of digits without batch norm, on ``datasets.normalised`` ink."""
     return _trained(DigitsVGG(False), "digits_vgg")
 
 
@@ -55,8 +55,13 @@ def painter_resnet() -> ResnetGenerator:
 
 
 STAND_INS: dict[str, Callable[[], nn.Module]] = {
-    "pixelshuffle4x": pixelshuffle4x, "edsr_small4x": edsr_small, "digits_vgg": digits_vgg, "digits_vgg_bn": digits_vgg_bn,
-    "digits_resnet": digits_resnet, "facades_resnet": facades_resnet, "painter_resnet": painter_resnet,
+    "pixelshuffle4x": pixelshuffle4x,
+    "edsr_small4x": edsr_small,
+    "digits_vgg": digits_vgg,
+    "digits_vgg_bn": digits_vgg_bn,
+    "digits_resnet": digits_resnet,
+    "facades_resnet": facades_resnet,
+    "painter_resnet": painter_resnet,
 }
 
 

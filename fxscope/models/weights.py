@@ -12,10 +12,13 @@ from torch import nn
 from ..errors import WeightsError
 
 DATA = Path(__file__).parent / "data"
-_ACCEPTED = "FILE.safetensors and the state_dict of a model in a .pt or .pth file are read; code in a file is never run"
+_ACCEPTED = (
+    "FILE.safetensors and the state_dict of a model in a .pt or .pth file are read; code in a file is"
+    " never run"
+)
 
 
-def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a checkpoint into ``model`` and return it.
 
     "module." prefixes and the running statistics that old CycleGAN files carry for instance norm are dropped. Raises
@@ -23,13 +26,27 @@ def load_weights(model: nn.Module, path: "str | Path") -> nn.Module:
     """
     state = {re.sub(r"^module\.", "", k): v for k, v in _read(Path(path)).items()}
     wanted = model.state_dict()
-    state = {k: v for k, v in state.items() if k in wanted or not re.search(r"(running_mean|running_var|num_batches_tracked)$", k)}
+    state = {
+        k: v
+        for k, v in state.items()
+        if k in wanted or not re.search(r"(running_mean|running_var|num_batches_tracked)$", k)
+    }
     missing = sorted(set(wanted) - set(state))
     unexpected = sorted(set(state) - set(wanted))
-    shapes = [f"{k}: {tuple(state[k].shape)} for {tuple(wanted[k].shape)}" for k in wanted if k in state and state[k].shape != wanted[k].shape]
+    shapes = [
+        f"{k}: {tuple(state[k].shape)} for {tuple(wanted[k].shape)}"
+        for k in wanted
+        if k in state and state[k].shape != wanted[k].shape
+    ]
     if missing or unexpected or shapes:
-        parts = [f"{len(keys)} {name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}" for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes)) if keys]
-        raise WeightsError(f"{path} does not fit {type(model).__name__}, it is of another network; {'; '.join(parts)}")
+        parts = [
+            f"{len(keys)} {name}: {', '.join(keys[:6])}{' ...' if len(keys) > 6 else ''}"
+            for name, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", shapes))
+            if keys
+        ]
+        raise WeightsError(
+            f"{path} does not fit {type(model).__name__}, it is of another network; {'; '.join(parts)}"
+        )
     model.load_state_dict(state)
     return model
 
@@ -47,7 +64,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError("reading .safetensors needs safetensors: pip install 'fxscope[images]'") from error
     except Exception as error:  # every reader has its own errors for a damaged file
         kind = "safetensors" if path.suffix == ".safetensors" else "what torch.save writes of tensors alone"
-        raise WeightsError(f"{path} is not a weights file: it does not read as {kind} ({type(error).__name__}); {_ACCEPTED}") from None  # torch's own text advises to run the file's code
+        # torch's own text advises to run the file's code
+        raise WeightsError(
+            f"{path} is not a weights file: it does not read as {kind} ({type(error).__name__}); {_ACCEPTED}"
+        ) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors; {_ACCEPTED}")

@@ -3,6 +3,7 @@
 Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes PDF, SVG or PNG.
 """
 
+from . import records as records  # registers the figures of the records
 from .bars import contributions
 from .compared import compared
 from .filters import column, images, row

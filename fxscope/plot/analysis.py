@@ -7,30 +7,58 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..interpretation import together
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
+from ..graph.interpretation import together
+from .style import (
+    COLUMN,
+    PAGE,
+    SIGNED,
+    TEXT,
+    as_picture,
+    caption,
+    limit_of,
+    new_figure,
+    scale_bar,
+    signed_panels,
+)
 
 if TYPE_CHECKING:
-    from ..analysis import FGSM, Diagonal, Energy, Invariance, LayerContributions, PixelDiscussion, PixelVotes, Reach, ResidualShare, Source
+    from ..analysis import (
+        FGSM,
+        Diagonal,
+        Energy,
+        Invariance,
+        LayerContributions,
+        PixelDiscussion,
+        PixelVotes,
+        Reach,
+        ResidualShare,
+        Source,
+    )
 
 CUT = 99.5  # percentile at which a picture of contributions saturates; the limit is printed
 
 
-def residual_share(found: "ResidualShare", text: str = ""):
+def residual_share(found: ResidualShare, text: str = ""):
     """Bars of the mean share, with the standard deviation over the images."""
     figure = new_figure(PAGE if len(found.models) > 6 else COLUMN, 2.3)
     axis = figure.subplots()
     means, stds = [100 * m.mean for m in found.models], [100 * m.std for m in found.models]
     axis.bar(range(len(means)), means, yerr=stds, color="#4477aa", ecolor="0.3", capsize=3, width=0.6)
     axis.axhline(0, color="0.5", linewidth=0.5)
-    axis.set_xticks(range(len(means)), [m.name for m in found.models], fontsize=TEXT - 1, rotation=30 if len(means) > 4 else 0, ha="right" if len(means) > 4 else "center")
+    axis.set_xticks(
+        range(len(means)),
+        [m.name for m in found.models],
+        fontsize=TEXT - 1,
+        rotation=30 if len(means) > 4 else 0,
+        ha="right" if len(means) > 4 else "center",
+    )
     axis.set_ylabel("r / y of the top score, %", fontsize=TEXT)
     axis.tick_params(axis="y", labelsize=TEXT - 1)
     caption(figure, text)
     return figure
 
 
-def layers(found: "dict[str, LayerContributions]", text: str = ""):
+def layers(found: dict[str, LayerContributions], text: str = ""):
     """Mean share of F x0 and of every layer, with the standard deviation as a band; one panel a network or condition, one scale."""
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
@@ -43,7 +71,9 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
         axis.bar(x, 2 * std, bottom=mean - std, color="#ee6677", alpha=0.3, width=0.75)
         axis.axhline(0, color="0.5", linewidth=0.5)
         names = ["F x0", *each.names]
-        axis.set_xticks(x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2)
+        axis.set_xticks(
+            x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2
+        )
         axis.set_title(title, fontsize=TEXT)
         axis.tick_params(axis="y", labelsize=TEXT - 1)
     axes[0].set_ylabel("share of the score, %", fontsize=TEXT)
@@ -51,14 +81,18 @@ def layers(found: "dict[str, LayerContributions]", text: str = ""):
     return figure
 
 
-def discussion(found: "PixelDiscussion", text: str = "", names: Any = None):
+def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
     """The photograph and its discussions on one symmetric scale, saturated at the largest 0.5%."""
-    pictures = [as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images]
+    pictures = [
+        as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
+    ]
     limit = float(np.percentile(np.abs(np.stack(pictures)), CUT)) or 1.0
     figure = new_figure(PAGE, 1.9)
     axes = np.atleast_1d(figure.subplots(1, 1 + len(pictures)))
     _photo(axes[0], found._photograph[0], "x0")
-    for axis, picture, label, score in zip(axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]):
+    for axis, picture, label, score in zip(
+        axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]
+    ):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"{_named(names, label)}: {float(score):.2f}", fontsize=TEXT)
         axis.set_axis_off()
@@ -67,7 +101,7 @@ def discussion(found: "PixelDiscussion", text: str = "", names: Any = None):
     return figure
 
 
-def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: Any = None, top: int = 3):
+def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any = None, top: int = 3):
     """The photograph, who wins where, and the photograph behind the masks of the most popular labels."""
     photograph = found._photograph[0] if photograph is None else photograph
     first = list(found.popularity.items())[:top]
@@ -85,12 +119,17 @@ def votes(found: "PixelVotes", text: str = "", names: Any = None, photograph: An
     axes[1].set_axis_off()
     for axis, (label, share) in zip(axes[2:], first):
         mask = found.mask(label)
-        _photo(axis, photograph, f"{_named(names, label)}: {100 * share:.1f}%", mask if mask.dim() == 2 else mask[0])
+        _photo(
+            axis,
+            photograph,
+            f"{_named(names, label)}: {100 * share:.1f}%",
+            mask if mask.dim() == 2 else mask[0],
+        )
     caption(figure, text)
     return figure
 
 
-def fgsm(found: "FGSM", text: str = ""):
+def fgsm(found: FGSM, text: str = ""):
     """Share of the images whose label changes, against the step."""
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
@@ -103,7 +142,7 @@ def fgsm(found: "FGSM", text: str = ""):
     return figure
 
 
-def energies(found: "dict[str, Energy]", text: str = ""):
+def energies(found: dict[str, Energy], text: str = ""):
     """Energy within a distance, one line a network."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.2)
@@ -124,12 +163,12 @@ def energies(found: "dict[str, Energy]", text: str = ""):
     return figure
 
 
-def aligned(found: "Invariance", text: str = ""):
+def aligned(found: Invariance, text: str = ""):
     """The filters laid over one another, on one scale."""
     return filter_row({f"{i}": f for i, f in enumerate(found.filters)}, text=text)
 
 
-def off_diagonals(found: "dict[str, Diagonal]", text: str = ""):
+def off_diagonals(found: dict[str, Diagonal], text: str = ""):
     """Off-diagonal share of every row, one column of dots a network, the mean as a bar."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
@@ -144,7 +183,7 @@ def off_diagonals(found: "dict[str, Diagonal]", text: str = ""):
     return figure
 
 
-def source(found: "Source", text: str = "", photograph: Any = None):
+def source(found: Source, text: str = "", photograph: Any = None):
     """Where an output takes from: its row, the place as a circle, the strongest window elsewhere as an ellipse."""
     from matplotlib.patches import Circle
 
@@ -165,7 +204,7 @@ def source(found: "Source", text: str = "", photograph: Any = None):
     return figure
 
 
-def reach(found: "Reach", text: str = ""):
+def reach(found: Reach, text: str = ""):
     """The same row under every reading, in logarithms of its magnitude, with the bound of the convolutions."""
     from matplotlib.patches import Rectangle
 
@@ -175,8 +214,19 @@ def reach(found: "Reach", text: str = ""):
     y, x = found.place
     for axis, (name, row) in zip(axes, found.rows.items()):
         size = row.square().sum(0).sqrt().double().numpy() / top
-        shown = axis.imshow(np.log10(np.maximum(size, 1e-8)), cmap="magma", vmin=-8, vmax=0, interpolation="nearest")
-        axis.add_patch(Rectangle((x - found.bound - 0.5, y - found.bound - 0.5), 2 * found.bound + 1, 2 * found.bound + 1, fill=False, color="#66ccee", linewidth=1))
+        shown = axis.imshow(
+            np.log10(np.maximum(size, 1e-8)), cmap="magma", vmin=-8, vmax=0, interpolation="nearest"
+        )
+        axis.add_patch(
+            Rectangle(
+                (x - found.bound - 0.5, y - found.bound - 0.5),
+                2 * found.bound + 1,
+                2 * found.bound + 1,
+                fill=False,
+                color="#66ccee",
+                linewidth=1,
+            )
+        )
         axis.plot(x, y, "+", color="w", markersize=6)
         axis.set_title(f"{name}: {100 * found.beyond[name]:.2g}% beyond", fontsize=TEXT)
         axis.set_axis_off()
@@ -209,7 +259,7 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
     return figure
 
 
-def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", text: str = ""):
+def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text: str = ""):
     """Photographs with numbered places (y, x), the same for all panels or {title: places}."""
     from matplotlib.patheffects import withStroke
 
@@ -219,7 +269,16 @@ def marked(panels: dict[str, torch.Tensor], places: "list | dict[str, list]", te
         _photo(axis, image, title)
         for i, (y, x) in enumerate(places[title] if isinstance(places, dict) else places):
             axis.plot(x, y, "+", color="k", markersize=7, markeredgewidth=1.1, path_effects=[outline])
-            axis.annotate(str(i + 1), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=TEXT + 1, color="k", fontweight="bold", path_effects=[outline])
+            axis.annotate(
+                str(i + 1),
+                (x, y),
+                xytext=(3, 3),
+                textcoords="offset points",
+                fontsize=TEXT + 1,
+                color="k",
+                fontweight="bold",
+                path_effects=[outline],
+            )
     caption(figure, text)
     return figure
 

@@ -9,25 +9,49 @@ import torch
 from .style import PAGE, TEXT, caption, new_figure
 
 if TYPE_CHECKING:
-    from ..operator import Contributions
+    from ..analysis.contributions import Contributions
 
-COLOURS = {"F x0": "#444444", "bias": "#1f77b4", "shift": "#2ca02c", "intercept": "#ff7f0e", "constant": "#9467bd", "frozen": "#e377c2", "padding": "#8c564b"}
+COLOURS = {
+    "F x0": "#444444",
+    "bias": "#1f77b4",
+    "shift": "#2ca02c",
+    "intercept": "#ff7f0e",
+    "constant": "#9467bd",
+    "frozen": "#e377c2",
+    "padding": "#8c564b",
+}
 NAMED = 40  # more bars than this carry no names
 
 
-def contributions(c: "Contributions", image: int = 0, text: str = ""):
+def contributions(c: Contributions, image: int = 0, text: str = ""):
     """Bars of F x0 and the terms in the order of the graph, coloured by kind, with their running sum up to the output.
 
     image  which image of a batch
     """
-    terms = [("F x0", "F x0", _of(c.linear, image))] + [(t.place, t.kind, _of(t.value, image)) for t in c.terms]
+    terms = [("F x0", "F x0", _of(c.linear, image))] + [
+        (t.place, t.kind, _of(t.value, image)) for t in c.terms
+    ]
     figure = new_figure(PAGE, 2.6 if len(terms) <= NAMED else 2.2)
     axis = figure.subplots()
     places, values = range(len(terms)), [v for _, _, v in terms]
     axis.bar(places, values, color=[COLOURS[k] for _, k, _ in terms], width=0.8)
-    axis.plot(places, torch.tensor(values).cumsum(0), color="k", linewidth=0.8, marker=".", markersize=3, label="running sum")
+    axis.plot(
+        places,
+        torch.tensor(values).cumsum(0),
+        color="k",
+        linewidth=0.8,
+        marker=".",
+        markersize=3,
+        label="running sum",
+    )
     axis.axhline(0, color="0.6", linewidth=0.5)
-    axis.axhline(_of(c.output, image), color="k", linewidth=0.6, linestyle=":", label=f"y0 = {_of(c.output, image):.3g}")
+    axis.axhline(
+        _of(c.output, image),
+        color="k",
+        linewidth=0.6,
+        linestyle=":",
+        label=f"y0 = {_of(c.output, image):.3g}",
+    )
     for kind in dict.fromkeys(k for _, k, _ in terms):
         axis.bar([0], [0], color=COLOURS[kind], label=kind)
     axis.legend(fontsize=TEXT - 2, ncols=3, frameon=False)

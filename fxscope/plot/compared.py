@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from .style import PAGE, SIGNED, TEXT, as_picture, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
-    from ..operator import Comparison
+    from ..analysis.compare import Comparison
 
 
-def compared(comparison: "Comparison", text: str = ""):
+def compared(comparison: Comparison, text: str = ""):
     """The rows of a comparison, (C, H, W) or (H, W) each, side by side, with |r|/|y| and gap; below, energy against distance."""
     readings = comparison.readings
     figure = new_figure(PAGE, 4.2)
@@ -20,7 +20,9 @@ def compared(comparison: "Comparison", text: str = ""):
     limit = max(abs(p).max() for p in pictures) or 1.0
     for axis, reading, picture in zip(axes, readings, pictures):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-        axis.set_title(f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT)
+        axis.set_title(
+            f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT
+        )
         axis.tick_params(labelsize=TEXT - 2, length=2)
     scale_bar(upper, shown, list(axes), limit)
     curve = lower.subplots()

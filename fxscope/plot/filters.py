@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar, signed_panels
+from .style import (
+    COLUMN,
+    PAGE,
+    SIGNED,
+    TEXT,
+    as_picture,
+    caption,
+    limit_of,
+    new_figure,
+    scale_bar,
+    signed_panels,
+)
 
 
 def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
@@ -20,7 +31,9 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
     return _filter(values, place, zoom, text, "receptive filter")
 
 
-def column(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
+def column(
+    values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
+):
     """A column of F: the projective filter of one input, drawn as ``row`` draws a row; ``place`` counts output pixels."""
     return _filter(values, place, zoom, text, "projective filter")
 

@@ -36,14 +36,23 @@ def limit_of(pictures: list[np.ndarray]) -> float:
     return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
 
 
-def signed_panels(figure: Any, axes: Any, panels: "dict[str, torch.Tensor]", cross: bool = False, size: float = TEXT) -> None:
+def signed_panels(
+    figure: Any, axes: Any, panels: dict[str, torch.Tensor], cross: bool = False, size: float = TEXT
+) -> None:
     """Signed pictures side by side on one symmetric scale, its bar beside them; a cross marks the middle of each."""
     pictures = [as_picture(v) for v in panels.values()]
     limit = limit_of(pictures)
     for axis, title, picture in zip(axes, panels, pictures):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         if cross:
-            axis.plot(picture.shape[1] // 2, picture.shape[0] // 2, "+", color="k", markersize=5, markeredgewidth=0.7)
+            axis.plot(
+                picture.shape[1] // 2,
+                picture.shape[0] // 2,
+                "+",
+                color="k",
+                markersize=5,
+                markeredgewidth=0.7,
+            )
         axis.set_title(title, fontsize=size)
         axis.set_axis_off()
     scale_bar(figure, shown, list(axes), limit)

@@ -61,7 +61,17 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
     edges, counts, errors = found.density(bins)
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
-    axis.bar(edges[:-1], counts, width=edges[1] - edges[0], align="edge", color="0.75", edgecolor="0.4", linewidth=0.4, yerr=errors, error_kw={"elinewidth": 0.7})
+    axis.bar(
+        edges[:-1],
+        counts,
+        width=edges[1] - edges[0],
+        align="edge",
+        color="0.75",
+        edgecolor="0.4",
+        linewidth=0.4,
+        yerr=errors,
+        error_kw={"elinewidth": 0.7},
+    )
     axis.set_yscale("symlog", linthresh=1.0)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("singular value", fontsize=TEXT)
@@ -73,11 +83,22 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
 
 def shapes(sets: dict[str, list], text: str = ""):
     """Participation, frequency and orientedness of several sets of vectors, {name: result.shapes()}, over their number."""
-    panels = [("participation", "share of the area"), ("frequency", "cycles a pixel"), ("orientedness", "0 to 1")]
+    panels = [
+        ("participation", "share of the area"),
+        ("frequency", "cycles a pixel"),
+        ("orientedness", "0 to 1"),
+    ]
     figure = new_figure(PAGE, 2.2)
     for axis, (name, unit) in zip(figure.subplots(1, 3), panels):
         for label, each in sets.items():
-            axis.plot(range(1, len(each) + 1), [getattr(s, name) for s in each], marker="o", markersize=2.5, linewidth=0.8, label=label)
+            axis.plot(
+                range(1, len(each) + 1),
+                [getattr(s, name) for s in each],
+                marker="o",
+                markersize=2.5,
+                linewidth=0.8,
+                label=label,
+            )
         axis.set_title(name, fontsize=TEXT)
         axis.set_xlabel("triplet", fontsize=TEXT)
         axis.set_ylabel(unit, fontsize=TEXT)

@@ -31,7 +31,9 @@ def cards_of(picture: Picture) -> tuple[Card, ...]:
 def _card(box: Box) -> Card:
     branch = {"original": "original branch", "interpreter": "interpreter branch"}.get(box.branch, "")
     lines = box.hover + (["no twin: runs on x0 only"] if box.alone else [])
-    return Card(f"{box.name} {box.place}".strip() + (f" ({branch})" if branch else ""), tuple(lines), tuple(box.code))
+    return Card(
+        f"{box.name} {box.place}".strip() + (f" ({branch})" if branch else ""), tuple(lines), tuple(box.code)
+    )
 
 
 def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> str:
@@ -45,13 +47,19 @@ def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> st
     svg = re.sub(r'<g id="([^"]+-b\d+)" class="box.*?</g>', linked, svg, flags=re.S)
     svg = re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.S) if page_style else svg
     style = "" if page_style else f"<style>{STYLE}</style>"
-    return f'{style}<div class="fxscope-graph"><div class="fxscope-canvas">{svg}</div>{"".join(_html(name, card) for name, card in known.items())}</div>'
+    return (
+        f'{style}<div class="fxscope-graph"><div'
+        f' class="fxscope-canvas">{svg}</div>{"".join(_html(name, card) for name, card in known.items())}</div>'
+    )
 
 
 def _html(name: str, card: Card) -> str:
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
     code = f"<pre>{html.escape(chr(10).join(card.code))}</pre>" if card.code else ""
-    return f'<div class="fxscope-card" id="{name}-card"><a class="fxscope-close" href="#!" aria-label="close">×</a><p><b>{html.escape(card.name)}</b></p>{lines}{code}</div>'
+    return (
+        f'<div class="fxscope-card" id="{name}-card"><a class="fxscope-close" href="#!"'
+        f' aria-label="close">×</a><p><b>{html.escape(card.name)}</b></p>{lines}{code}</div>'
+    )
 
 
 STYLE = (
@@ -59,8 +67,11 @@ STYLE = (
     ".fxscope-card{display:none}"
     ".fxscope-card:target{display:block;position:fixed;right:1rem;bottom:1rem;z-index:50;box-sizing:border-box;"
     "max-width:min(46rem,calc(100vw - 2rem));max-height:60vh;overflow:auto;"
-    "padding:.7rem 2.4rem .7rem 1rem;border:1px solid #8888;border-radius:8px;background:Canvas;color:CanvasText;box-shadow:0 6px 28px #0006;font:13px/1.45 system-ui,sans-serif}"
+    "padding:.7rem 2.4rem .7rem 1rem;border:1px solid"
+    " #8888;border-radius:8px;background:Canvas;color:CanvasText;box-shadow:0 6px 28px #0006;font:13px/1.45"
+    " system-ui,sans-serif}"
     ".fxscope-card p{margin:0 0 .25rem;overflow-wrap:anywhere}"
-    ".fxscope-card pre{margin:.5rem 0 0;font:12px/1.45 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}"
+    ".fxscope-card pre{margin:.5rem 0 0;font:12px/1.45"
+    " ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}"
     ".fxscope-close{position:absolute;right:.7rem;top:.2rem;font-size:1.4rem;text-decoration:none;color:inherit}"
 )

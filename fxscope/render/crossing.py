@@ -50,7 +50,9 @@ def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
     """Labels one by one; those that lead to one box arrive below one another, the one from the highest box first."""
     into: dict[Name, list] = {}
     for (source, target), carried in sorted(picture.freezes.items(), key=lambda item: g.row(item[0][0])):
-        into.setdefault(target, []).extend((source, label, count, number) for number, (label, count) in enumerate(sorted(carried.items())))
+        into.setdefault(target, []).extend(
+            (source, label, count, number) for number, (label, count) in enumerate(sorted(carried.items()))
+        )
     edges = []
     for target, arriving in into.items():
         pitch = min(PITCH, (g.rectangles[target][3] - 4) / max(1, len(arriving) - 1))
@@ -89,7 +91,10 @@ def _step(a: float, b: float, lane: float) -> str:
         return ""
     down = 1 if b > a else -1
     turn = min(TURN, abs(b - a) / 2)
-    return f"H{lane - turn:.1f}Q{lane:.1f} {a:.1f} {lane:.1f} {a + down * turn:.1f}V{b - down * turn:.1f}Q{lane:.1f} {b:.1f} {lane + turn:.1f} {b:.1f}"
+    return (
+        f"H{lane - turn:.1f}Q{lane:.1f} {a:.1f} {lane:.1f}"
+        f" {a + down * turn:.1f}V{b - down * turn:.1f}Q{lane:.1f} {b:.1f} {lane + turn:.1f} {b:.1f}"
+    )
 
 
 class _Lanes:
@@ -100,7 +105,10 @@ class _Lanes:
 
     def take(self, a: float, b: float) -> int:
         low, high = min(a, b), max(a, b)
-        lane = next((i for i, spans in enumerate(self.taken) if all(high < s or low > t for s, t in spans)), len(self.taken))
+        lane = next(
+            (i for i, spans in enumerate(self.taken) if all(high < s or low > t for s, t in spans)),
+            len(self.taken),
+        )
         if lane == len(self.taken):
             self.taken.append([])
         self.taken[lane].append((low, high))

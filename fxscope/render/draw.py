@@ -45,7 +45,10 @@ class Drawing:
         path.write_text(self.svg if path.suffix.lower() == ".svg" else self._page(), encoding="utf-8")
 
     def _page(self) -> str:
-        head = f'<meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{html.escape(self.title)}</title>'
+        head = (
+            '<meta charset="utf-8"><meta name="color-scheme" content="light'
+            f' dark"><title>{html.escape(self.title)}</title>'
+        )
         return f"<!doctype html>\n<html lang=en><head>{head}</head><body>{self.clickable()}</body></html>\n"
 
     def _repr_svg_(self) -> str:
@@ -73,4 +76,6 @@ def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
     form = gm.meta.get("fxscope", {}).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
     svg, g = write(picture, title, form)
-    return Drawing(svg, {" ".join(name): rectangle for name, rectangle in g.rectangles.items()}, title, cards_of(picture))
+    return Drawing(
+        svg, {" ".join(name): rectangle for name, rectangle in g.rectangles.items()}, title, cards_of(picture)
+    )

@@ -35,7 +35,7 @@ class Group:
 
 def fold(picture: Picture, how: bool | int) -> Picture:
     """The picture with modules folded: True the repeated ones, an int every module at that depth of the path, False none."""
-    if not isinstance(how, int) or how is not False and how < 1:
+    if not isinstance(how, int) or (how is not False and how < 1):
         raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
     if how is False:
         return picture
@@ -61,7 +61,15 @@ def _rows(picture: Picture) -> list[_Row]:
     reads: dict[str, dict] = {}
     for (_, source), (_, target) in picture.data:
         reads.setdefault(target, {})[source] = None
-    rows = [_Row(k, tuple(b[0].module.split(".")) if b[0].module else (), tuple(x.name for x in b), tuple(reads.get(k, ()))) for k, b in boxes.items()]
+    rows = [
+        _Row(
+            k,
+            tuple(b[0].module.split(".")) if b[0].module else (),
+            tuple(x.name for x in b),
+            tuple(reads.get(k, ())),
+        )
+        for k, b in boxes.items()
+    ]
     return sorted(rows, key=lambda r: boxes[r.key][0].order)
 
 
@@ -75,7 +83,9 @@ def _runs(rows: list[_Row], depth: int):
 def _signature(run: list[_Row], depth: int) -> tuple:
     """What makes two modules equal: paths within the module, operations, twins, and who reads whom."""
     position = {row.key: i for i, row in enumerate(run)}
-    return tuple((row.module[depth:], row.names, tuple(position[k] for k in row.reads if k in position)) for row in run)
+    return tuple(
+        (row.module[depth:], row.names, tuple(position[k] for k in row.reads if k in position)) for row in run
+    )
 
 
 def _repeated(rows: list[_Row], depth: int, seen: dict[tuple, str]) -> list[Group]:
@@ -108,7 +118,12 @@ def _in_series(groups: list[Group], rows: list[_Row]) -> list[Group]:
     joined: list[Group] = []
     for group in groups:
         last = joined[-1] if joined else None
-        if last and _continues(last, group) and after[last.keys[-1]] == group.keys[0] and any(not reads[k].isdisjoint(last.keys) for k in group.keys):
+        if (
+            last
+            and _continues(last, group)
+            and after[last.keys[-1]] == group.keys[0]
+            and any(not reads[k].isdisjoint(last.keys) for k in group.keys)
+        ):
             joined[-1] = Group(last.keys + group.keys, last.paths + group.paths, last.signature, last.like)
         else:
             joined.append(group)
@@ -123,8 +138,14 @@ def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
     """The groups without those that would close a cycle in a branch (a module that hands a value out and takes it back); the adjoint's tape runs against the original."""
     while True:
         into = {key: group.key for group in groups for key in group.keys}
-        graph = nx.DiGraph((a, b) for (x, s), (y, t) in picture.data if (a := (x, into.get(s, s))) != (b := (y, into.get(t, t))))
-        tangled = {key for part in nx.strongly_connected_components(graph) if len(part) > 1 for _, key in part}
+        graph = nx.DiGraph(
+            (a, b)
+            for (x, s), (y, t) in picture.data
+            if (a := (x, into.get(s, s))) != (b := (y, into.get(t, t)))
+        )
+        tangled = {
+            key for part in nx.strongly_connected_components(graph) if len(part) > 1 for _, key in part
+        }
         kept = [group for group in groups if group.key not in tangled]
         if len(kept) == len(groups):
             return groups
@@ -158,8 +179,21 @@ def _folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str,
     name = group.paths[0] if count == 1 else f"{group.paths[0]} to {group.paths[-1].rpartition('.')[2]}"
     kind = classes.get(group.paths[0].partition("@")[0], "")
     noun = "twin" if branch == "interpreter" else "operation"
-    detail = f"{each} {noun}{'s' * (each != 1)}{' each' * (count > 1)}" + (f", as {group.like}" if group.like else "")
+    detail = f"{each} {noun}{'s' * (each != 1)}{' each' * (count > 1)}" + (
+        f", as {group.like}" if group.like else ""
+    )
     hover = [", ".join(part for part in (name, f"{count} × {kind}" if count > 1 else kind, detail) if part)]
     hover += [f"{box.name} {box.place}".rstrip() for box in inside[:LISTED]]
     hover += [f"and {len(inside) - LISTED} more"] if len(inside) > LISTED else []
-    return Box(branch, group.key, name, f"{count} × {kind}" if count > 1 else kind, detail, order=inside[0].order, module=group.paths[0], stack=count, alone=all(b.alone for b in inside), hover=hover)
+    return Box(
+        branch,
+        group.key,
+        name,
+        f"{count} × {kind}" if count > 1 else kind,
+        detail,
+        order=inside[0].order,
+        module=group.paths[0],
+        stack=count,
+        alone=all(b.alone for b in inside),
+        hover=hover,
+    )

@@ -60,7 +60,7 @@ class Geometry:
         return found
 
     def trunk(self, upper: Name, lower: Name) -> list[float]:
-        """x of the trunk in every row between two boxes."""
+        """X of the trunk in every row between two boxes."""
         return self.layout.trunks.get(upper[1], [])[: self.row(lower) - self.row(upper) - 1]
 
     def turns(self, name: Name, trunk: float) -> bool:
@@ -78,7 +78,12 @@ def geometry(picture: Picture) -> Geometry:
     result = Geometry(layout(graph, layer, width), width)
     _columns(result, picture.branches())
     for name, box in picture.boxes.items():
-        result.rectangles[name] = (result.x(name[0], result.layout.x[name[1]]) - width / 2, 0.0, width, box_height(box))
+        result.rectangles[name] = (
+            result.x(name[0], result.layout.x[name[1]]) - width / 2,
+            0.0,
+            width,
+            box_height(box),
+        )
     return result
 
 
@@ -110,7 +115,9 @@ def _box_width(picture: Picture, rows: list[int]) -> float:
 
 
 def _label_width(box: Box) -> float:
-    return max(BOLD * len(box.name) + REGULAR * (len(box.place) + 2), REGULAR * (len(box.detail) + 1)) + (STACK if box.stack else 0)
+    return max(BOLD * len(box.name) + REGULAR * (len(box.place) + 2), REGULAR * (len(box.detail) + 1)) + (
+        STACK if box.stack else 0
+    )
 
 
 def _columns(g: Geometry, branches: list[str]) -> None:

@@ -57,7 +57,13 @@ def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
     x = _columns(points, _sugiyama(graph, layer, points), width)
     x |= _lanes({p: row for p, row in trunks.items() if p not in inside}, _sides(points, x, width))
     right = max((x[p] + (LANE if p[1] else width) / 2 for p in x), default=width)
-    return Layout(layer, {k: x[k, 0] for k in layer}, rows, {k: [x[k, i] for i in range(1, n + 1)] for k, n in lengths.items() if n > 0}, right)
+    return Layout(
+        layer,
+        {k: x[k, 0] for k in layer},
+        rows,
+        {k: [x[k, i] for i in range(1, n + 1)] for k, n in lengths.items() if n > 0},
+        right,
+    )
 
 
 def _union(picture: Picture) -> nx.DiGraph:
@@ -66,7 +72,8 @@ def _union(picture: Picture) -> nx.DiGraph:
     graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
     forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]
     twins = [(s, t) for (branch, s), (_, t) in picture.data if branch == "interpreter"]
-    backwards = any(source == ("interpreter", OUTPUT) for source, _ in picture.data)  # y2 enters where y1 would leave
+    # y2 enters where y1 would leave
+    backwards = any(source == ("interpreter", OUTPUT) for source, _ in picture.data)
     for edges in (forward + twins, forward + [(t, s) for s, t in twins], forward)[backwards:]:
         graph.clear_edges()
         graph.add_edges_from(edges)
@@ -76,21 +83,26 @@ def _union(picture: Picture) -> nx.DiGraph:
 
 
 def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]) -> dict[Point, float]:
-    """igraph's x of every point: boxes, and the trunks between them."""
+    """Igraph's x of every point: boxes, and the trunks between them."""
     try:
         import igraph
     except ModuleNotFoundError as error:
-        raise FxscopeError("fxscope.draw lays graphs out with python-igraph, which is not installed: pip install 'fxscope[draw]'") from error
+        raise FxscopeError(
+            "fxscope.draw lays graphs out with python-igraph, which is not installed: pip install"
+            " 'fxscope[draw]'"
+        ) from error
     links = [((key, i - 1), (key, i)) for key, i in points if i]
     links += [((a, layer[b] - layer[a] - 1), (b, 0)) for a, b in graph.edges]
     index = {point: i for i, point in enumerate(points)}
-    drawn = igraph.Graph(n=len(points), edges=[(index[a], index[b]) for a, b in links if a in index], directed=True)
+    drawn = igraph.Graph(
+        n=len(points), edges=[(index[a], index[b]) for a, b in links if a in index], directed=True
+    )
     coordinates = drawn.layout_sugiyama(layers=list(points.values()), maxiter=200).coords
     return {point: coordinates[i][0] for point, i in index.items()}
 
 
 def _columns(points: dict[Point, int], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """x in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
+    """X in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
     rows: list[list[Point]] = [[] for _ in range(1 + max(points.values(), default=-1))]
     for point in sorted(points, key=order.__getitem__):
         rows[points[point]].append(point)
@@ -101,7 +113,7 @@ def _columns(points: dict[Point, int], order: dict[Point, float], width: float) 
 
 
 def _squeezed(rows: list[list[Point]], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """igraph's columns as far apart as their boxes and trunks have to be."""
+    """Igraph's columns as far apart as their boxes and trunks have to be."""
     columns: dict[float, list[tuple[Point | None, Point]]] = {}
     for row in rows:
         for before, point in zip([None, *row], row):
@@ -111,7 +123,9 @@ def _squeezed(rows: list[list[Point]], order: dict[Point, float], width: float) 
     at: dict[float, float] = {}
     nearest = 0.0
     for column in sorted(columns):
-        nearest = at[column] = max(nearest, *(_beside(before, point, at, order, width) for before, point in columns[column]))
+        nearest = at[column] = max(
+            nearest, *(_beside(before, point, at, order, width) for before, point in columns[column])
+        )
     return {point: at[order[point]] for row in rows for point in row}
 
 
@@ -119,7 +133,12 @@ def _beside(before: Point | None, point: Point, at: dict, order: dict, width: fl
     half = (LANE if point[1] else width) / 2
     if before is None:
         return half
-    return at[order[before]] + (LANE if before[1] else width) / 2 + half + (LANE if point[1] and before[1] else SPACE)
+    return (
+        at[order[before]]
+        + (LANE if before[1] else width) / 2
+        + half
+        + (LANE if point[1] and before[1] else SPACE)
+    )
 
 
 def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dict[int, float]:
@@ -131,7 +150,7 @@ def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dic
 
 
 def _lanes(trunks: dict[Point, int], sides: dict[int, float]) -> dict[Point, float]:
-    """x of the trunks beside the boxes: each straight down, the short ones inside."""
+    """X of the trunks beside the boxes: each straight down, the short ones inside."""
     spans: dict[str, list[int]] = {}
     for (key, _), row in trunks.items():
         spans.setdefault(key, []).append(row)

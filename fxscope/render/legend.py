@@ -39,6 +39,13 @@ def _entries(picture: Picture) -> list[tuple[str, str, float]]:
 
 def _entry(kind: str, text: str, x: float, y: float) -> str:
     label = _LABELS.get(kind, "")
-    edge = f'<path class="freeze {label}" d="M{x + _SWATCH + 4:.1f} {y + 2:.1f}h{_EDGE - 4:.0f}"/>' if label else ""
+    edge = (
+        f'<path class="freeze {label}" d="M{x + _SWATCH + 4:.1f} {y + 2:.1f}h{_EDGE - 4:.0f}"/>'
+        if label
+        else ""
+    )
     start = x + _SWATCH + (_EDGE if label else 0) + 7
-    return f'<g class="{kind}"><rect x="{x:.1f}" y="{y - 5:.1f}" width="{_SWATCH}" height="{_SWATCH}" rx="3"/></g>{edge}<text x="{start:.1f}" y="{y + 6:.1f}">{text}</text>'
+    return (
+        f'<g class="{kind}"><rect x="{x:.1f}" y="{y - 5:.1f}" width="{_SWATCH}" height="{_SWATCH}"'
+        f' rx="3"/></g>{edge}<text x="{start:.1f}" y="{y + 6:.1f}">{text}</text>'
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import torch.fx as fx
 
-from ..ir import info
+from ..graph.ir import info
 from .operations import graph_module
 
 
@@ -20,8 +20,18 @@ def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
     for node in graph_module(gm, "to_networkx").graph.nodes:
         i = info(node)
         graph.add_node(
-            node.name, op=node.op, target=_target(node), branch=i.branch, role=i.role, rule=i.rule, variant=i.variant, twin=i.twin,
-            origin=i.origin, place=i.place, module=i.module, source=i.source,
+            node.name,
+            op=node.op,
+            target=_target(node),
+            branch=i.branch,
+            role=i.role,
+            rule=i.rule,
+            variant=i.variant,
+            twin=i.twin,
+            origin=i.origin,
+            place=i.place,
+            module=i.module,
+            source=i.source,
         )
         for source in node.all_input_nodes:
             kind, label = _edge(source, node)
@@ -43,7 +53,7 @@ def _breaks(a: dict, b: dict, edge: dict) -> bool:
         return True
     if (a["branch"], b["branch"]) != ("original", "interpreter") or edge["kind"] == "parameter":
         return False
-    return not edge["label"] or edge["label"] == "size" and "shape" not in (a["role"], b["role"])
+    return not edge["label"] or (edge["label"] == "size" and "shape" not in (a["role"], b["role"]))
 
 
 def _edge(source: fx.Node, node: fx.Node) -> tuple[str, str]:

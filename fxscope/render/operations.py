@@ -10,13 +10,18 @@ import networkx as nx
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..ir import NodeInfo, info
+from ..graph.ir import NodeInfo, info
 from ..rules import registry
 from .palette import family
 
 OUTPUT = "output"
 # what goes in at the output's place, and what comes out beside the input
-BACKWARDS = {"adjoint": ("y2", "x2"), "pullback": ("y2", "x2"), "row": ("one output", "row, r"), "argmax": ("largest output", "row, r")}
+BACKWARDS = {
+    "adjoint": ("y2", "x2"),
+    "pullback": ("y2", "x2"),
+    "row": ("one output", "row, r"),
+    "argmax": ("largest output", "row, r"),
+}
 PLAIN = "graph"
 Name = tuple[str, str]
 
@@ -81,13 +86,20 @@ def operations(gm: fx.GraphModule) -> Picture:
 def graph_module(gm: fx.GraphModule, caller: str) -> fx.GraphModule:
     """``gm``, or an error that says what to pass."""
     if not isinstance(gm, fx.GraphModule):
-        raise FxscopeError(f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass what fxscope.transform(model) returns")
+        raise FxscopeError(
+            f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass what"
+            " fxscope.transform(model) returns"
+        )
     return gm
 
 
 def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
     """{node: (branch, key)} of every node that is drawn."""
-    places = {n.name: info(n).place for n in gm.graph.nodes if info(n).branch == "original" and not info(n).origin and n.op != "get_attr"}
+    places = {
+        n.name: info(n).place
+        for n in gm.graph.nodes
+        if info(n).branch == "original" and not info(n).origin and n.op != "get_attr"
+    }
     if _backwards(gm):
         return {node: _home_backwards(node, places) for node in gm.graph.nodes if _drawn(node)}
     return {node: _home(info(node), node, places) for node in gm.graph.nodes if _drawn(node)}
@@ -133,7 +145,9 @@ def _home(i: NodeInfo, node: fx.Node, places: dict[str, str]) -> Name:
         return branch, node.name
     if branch == "original" or places.get(i.origin) == i.place:
         return branch, i.origin
-    return branch, next((name for name, place in places.items() if i.place and place == i.place), f"{i.origin} of x1")
+    return branch, next(
+        (name for name, place in places.items() if i.place and place == i.place), f"{i.origin} of x1"
+    )
 
 
 def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> None:
@@ -151,7 +165,9 @@ def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, orde
 def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
     i = info(node)
     if _backwards(gm) and i.branch == "interpreter" and (i.twin == "output" or name[1] == OUTPUT):
-        return Box(*name, BACKWARDS[gm.meta["fxscope"]["form"]][i.twin == "output"], kind="input", order=order)
+        return Box(
+            *name, BACKWARDS[gm.meta["fxscope"]["form"]][i.twin == "output"], kind="input", order=order
+        )
     if node.op == "placeholder":
         return Box(*name, node.name, _tap(gm, node), kind="input", order=order, hover=_hover(node))
     if i.twin == "output":
@@ -185,8 +201,21 @@ def _hover(node: fx.Node) -> list[str]:
     i = info(node)
     module = i.module or _module(node)
     rule = registry().rules.get(i.rule or "")
-    head = ", ".join(part for part in (i.place or node.name, i.role and f"{i.role}", i.rule and f"rule {i.rule}", i.variant and f"variant {i.variant}") if part)
-    return [line for line in (head, rule.formula if rule else "", f"module {module}" if module else "", i.source) if line]
+    head = ", ".join(
+        part
+        for part in (
+            i.place or node.name,
+            i.role and f"{i.role}",
+            i.rule and f"rule {i.rule}",
+            i.variant and f"variant {i.variant}",
+        )
+        if part
+    )
+    return [
+        line
+        for line in (head, rule.formula if rule else "", f"module {module}" if module else "", i.source)
+        if line
+    ]
 
 
 def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
@@ -229,7 +258,9 @@ def _outputs(picture: Picture, gm: fx.GraphModule, homes: dict[fx.Node, Name]) -
             if branch == "interpreter" and _backwards(gm):
                 continue  # x2 has its box
             title = {"original": "y0", "interpreter": "y1"}.get(branch, OUTPUT)
-            box = picture.boxes.setdefault((branch, OUTPUT), Box(branch, OUTPUT, title, order=len(gm.graph.nodes)))
+            box = picture.boxes.setdefault(
+                (branch, OUTPUT), Box(branch, OUTPUT, title, order=len(gm.graph.nodes))
+            )
             box.kind, box.order = "input", len(gm.graph.nodes)
             if key != OUTPUT:
                 picture.data[(branch, key), (branch, OUTPUT)] = None
@@ -238,7 +269,13 @@ def _outputs(picture: Picture, gm: fx.GraphModule, homes: dict[fx.Node, Name]) -
 def _leaves(node: fx.Node, homes: dict[fx.Node, Name]) -> list[fx.Node]:
     found = []
     for source in node.all_input_nodes:
-        found += [source] if source in homes else _leaves(source, homes) if source.op == "call_function" and info(source).branch is None else []
+        found += (
+            [source]
+            if source in homes
+            else (
+                _leaves(source, homes) if source.op == "call_function" and info(source).branch is None else []
+            )
+        )
     return found
 
 
@@ -258,7 +295,11 @@ def _mark_alone(picture: Picture) -> None:
     if "interpreter" not in picture.branches():
         return
     graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
-    alone = {key for branch, key in picture.boxes if branch == "original" and ("interpreter", key) not in picture.boxes}
+    alone = {
+        key
+        for branch, key in picture.boxes
+        if branch == "original" and ("interpreter", key) not in picture.boxes
+    }
     passed = set()
     for (branch, s), (_, t) in picture.data:
         if branch == "interpreter" and s in graph and t in graph and not graph.has_edge(s, t):
@@ -274,7 +315,11 @@ def _module(node: fx.Node) -> str:
     path = ""
     for call, (step, _) in (node.meta.get("nn_module_stack") or {}).items():
         step = call if call.partition("@")[0] == step else step
-        path = step if not path or step.startswith(f"{path}.") else f"{path}.{step.rpartition('.')[2].partition('@')[0]}"
+        path = (
+            step
+            if not path or step.startswith(f"{path}.")
+            else f"{path}.{step.rpartition('.')[2].partition('@')[0]}"
+        )
     return path or info(node).module
 
 

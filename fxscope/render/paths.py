@@ -28,7 +28,10 @@ def data_ways(picture: Picture, g: Geometry) -> list[Way]:
     deepest: dict[Name, int] = {}
     for upper, lower in edges:
         deepest[upper] = max(deepest.get(upper, 0), g.row(lower))
-    return [Way(source, target, _down(g, upper, lower, g.row(lower) == deepest[upper]), up=upper != source) for (source, target), (upper, lower) in zip(picture.data, edges)]
+    return [
+        Way(source, target, _down(g, upper, lower, g.row(lower) == deepest[upper]), up=upper != source)
+        for (source, target), (upper, lower) in zip(picture.data, edges)
+    ]
 
 
 def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:
@@ -39,7 +42,11 @@ def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:
         return f"M{x + w / 2:.1f} {y + h:.1f}{_into_top(g, upper, lower, x + w / 2)}"
     ways = [g.x(upper[0], offset) for offset in trunk]
     if not whole:
-        start = g.rectangles[lower][1] + g.rectangles[lower][3] / 2 - TURN if g.turns(lower, trunk[-1]) else g.bottoms[g.row(lower) - 1]
+        start = (
+            g.rectangles[lower][1] + g.rectangles[lower][3] / 2 - TURN
+            if g.turns(lower, trunk[-1])
+            else g.bottoms[g.row(lower) - 1]
+        )
         return f"M{ways[-1]:.1f} {start:.1f}{_arrive(g, upper, lower, trunk[-1])}"
     path = _leave(g, upper, trunk[0])
     for row, (a, b) in enumerate(itertools.pairwise(ways), first):
@@ -54,7 +61,9 @@ def _leave(g: Geometry, name: Name, trunk: float) -> str:
     if not g.turns(name, trunk):
         return f"M{x + w / 2:.1f} {y + h:.1f}{_step(g, name, g.row(name), x + w / 2, to)}"
     side = x + w if out > 0 else x
-    return f"M{side:.1f} {middle:.1f}H{to - out * TURN:.1f}Q{to:.1f} {middle:.1f} {to:.1f} {middle + TURN:.1f}"
+    return (
+        f"M{side:.1f} {middle:.1f}H{to - out * TURN:.1f}Q{to:.1f} {middle:.1f} {to:.1f} {middle + TURN:.1f}"
+    )
 
 
 def _arrive(g: Geometry, upper: Name, name: Name, trunk: float) -> str:
@@ -63,7 +72,10 @@ def _arrive(g: Geometry, upper: Name, name: Name, trunk: float) -> str:
     if not g.turns(name, trunk):
         return f"V{g.bottoms[g.row(name) - 1]:.1f}{_into_top(g, upper, name, start)}"
     side = x + w if out > 0 else x
-    return f"V{middle - TURN:.1f}Q{start:.1f} {middle:.1f} {start - out * TURN:.1f} {middle:.1f}H{side + out * TIP:.1f}"
+    return (
+        f"V{middle - TURN:.1f}Q{start:.1f} {middle:.1f} {start - out * TURN:.1f}"
+        f" {middle:.1f}H{side + out * TIP:.1f}"
+    )
 
 
 def _into_top(g: Geometry, upper: Name, name: Name, start: float) -> str:
@@ -81,4 +93,7 @@ def _step(g: Geometry, upper: Name, row: int, a: float, b: float) -> str:
         return f"V{start:.1f}C{a:.1f} {start + 10:.1f} {b:.1f} {start + 8:.1f} {b:.1f} {below - 3:.1f}"
     level = below - ABOVE - LEVEL * g.levels[row, upper[1]]
     side = TURN if b > a else -TURN
-    return f"V{level - TURN:.1f}Q{a:.1f} {level:.1f} {a + side:.1f} {level:.1f}H{b - side:.1f}Q{b:.1f} {level:.1f} {b:.1f} {level + TURN:.1f}"
+    return (
+        f"V{level - TURN:.1f}Q{a:.1f} {level:.1f} {a + side:.1f} {level:.1f}H{b - side:.1f}Q{b:.1f}"
+        f" {level:.1f} {b:.1f} {level + TURN:.1f}"
+    )

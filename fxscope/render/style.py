@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .palette import FAMILIES, MUTED, PALETTE, TEXT
 
-
 FIXED = [
     "path.data{fill:none;stroke-width:1.2}",
     "path.freeze{fill:none;stroke-width:1.6;stroke-dasharray:5 3}",
@@ -20,19 +19,30 @@ FIXED = [
 
 def style(name: str) -> str:
     """CSS of the drawing with this id."""
-    return f"{_scoped(f'#{name}', FIXED)}{_scoped(f'#{name}', _colours(''))}@media (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
+    return (
+        f"{_scoped(f'#{name}', FIXED)}{_scoped(f'#{name}', _colours(''))}@media"
+        f" (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
+    )
 
 
 def site_style(light: str, dark: str) -> str:
     """One style sheet for every drawing of a site: ``light`` and ``dark`` are the selectors under which a page has that scheme whatever the reader's system has."""
     drawing = "svg.fxscope-drawing"
     system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))
-    return f"{_scoped(drawing, FIXED)}{_scoped(drawing, _colours(''))}@media (prefers-color-scheme:dark){{{system}}}{_scoped(f'{dark} {drawing}', _colours('dark_'))}"
+    return (
+        f"{_scoped(drawing, FIXED)}{_scoped(drawing, _colours(''))}@media"
+        f" (prefers-color-scheme:dark){{{system}}}{_scoped(f'{dark} {drawing}', _colours('dark_'))}"
+    )
 
 
 def _scoped(scope: str, rules: list[str]) -> str:
     """Rules put under a selector: 'a,b{...}' becomes '#name a,#name b{...}'."""
-    return "".join(",".join(f"{scope} {part}" for part in rule.partition("{")[0].split(",")) + "{" + rule.partition("{")[2] for rule in rules)
+    return "".join(
+        ",".join(f"{scope} {part}" for part in rule.partition("{")[0].split(","))
+        + "{"
+        + rule.partition("{")[2]
+        for rule in rules
+    )
 
 
 def _colours(page: str) -> list[str]:
@@ -40,10 +50,15 @@ def _colours(page: str) -> list[str]:
     line, fill = f"{page}line", f"{page}fill"
     grey = getattr(PALETTE["linear"], line)
     rules = [
-        f".page{{fill:{getattr(TEXT, fill)}}}", f"text{{fill:{getattr(TEXT, line)}}}", f".muted{{fill:{getattr(MUTED, line)}}}",
-        f"path.data{{stroke:{grey}}}", f"marker.data path{{fill:{grey}}}",
+        f".page{{fill:{getattr(TEXT, fill)}}}",
+        f"text{{fill:{getattr(TEXT, line)}}}",
+        f".muted{{fill:{getattr(MUTED, line)}}}",
+        f"path.data{{stroke:{grey}}}",
+        f"marker.data path{{fill:{grey}}}",
     ]
-    rules += [f".{kind} rect{{fill:{getattr(c, fill)};stroke:{getattr(c, line)}}}" for kind, c in PALETTE.items()]
+    rules += [
+        f".{kind} rect{{fill:{getattr(c, fill)};stroke:{getattr(c, line)}}}" for kind, c in PALETTE.items()
+    ]
     for label, kind in FAMILIES.items():
         colour = getattr(PALETTE[kind], line)
         rules += [f"path.{label}{{stroke:{colour}}}", f"marker.{label} path,text.{label}{{fill:{colour}}}"]

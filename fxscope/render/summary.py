@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 
 import torch.fx as fx
 
-from ..assumptions import assumptions, said
-from ..interpretation import VERSION
-from ..ir import info
+from ..graph.assumptions import assumptions, said
+from ..graph.interpretation import VERSION
+from ..graph.ir import info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
 
@@ -69,13 +69,29 @@ class Summary:
         """The counts in one line."""
         nodes = ", ".join(f"{count} {branch}" for branch, count in self.nodes.items())
         mark = f"; {self.specialised}" if self.specialised else ""
-        mark += f"; constant outputs, which do not depend on the probe: {', '.join(self.constant)}" if self.constant else ""
-        return f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges: {_counted(self.freezes)}{mark}"
+        mark += (
+            f"; constant outputs, which do not depend on the probe: {', '.join(self.constant)}"
+            if self.constant
+            else ""
+        )
+        return (
+            f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges:"
+            f" {_counted(self.freezes)}{mark}"
+        )
 
     def __str__(self) -> str:
         table = [COLUMNS, *(tuple(getattr(row, name) for name in COLUMNS) for row in self.rows)]
         widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
-        return "\n".join([self.header, "", *("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table)])
+        return "\n".join(
+            [
+                self.header,
+                "",
+                *(
+                    "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+                    for line in table
+                ),
+            ]
+        )
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)
@@ -83,7 +99,10 @@ class Summary:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in COLUMNS)
         body = "\n".join(_html_row(row) for row in self.rows)
-        return f'<div class="fxscope-summary"><style>{_STYLE}</style><p>{html.escape(self.header)}</p><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+        return (
+            "<div"
+            f' class="fxscope-summary"><style>{_STYLE}</style><p>{html.escape(self.header)}</p><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+        )
 
 
 def summary(gm: fx.GraphModule) -> Summary:
@@ -100,7 +119,15 @@ def summary(gm: fx.GraphModule) -> Summary:
     rules = Counter(row.rule for row in rows if row.frozen)
     freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
     used = {label: freezes[label] for label in LABELS if freezes[label]}
-    return Summary(type(gm).__name__, tuple(rows), dict(counts), dict(rules.most_common()), used, _specialised(gm), _constant(gm))
+    return Summary(
+        type(gm).__name__,
+        tuple(rows),
+        dict(counts),
+        dict(rules.most_common()),
+        used,
+        _specialised(gm),
+        _constant(gm),
+    )
 
 
 def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
@@ -120,10 +147,21 @@ def _row(node: fx.Node, twin: list[fx.Node]) -> Row:
     i = info(node)
     labels = {label for t in twin for label in info(t).freezes.values()}
     kinds = dict.fromkeys(info(t).twin for t in twin if info(t).twin)
-    rule = i.rule or next((info(t).rule for t in twin if info(t).rule), None) or ("input" if node.op == "placeholder" else operation(node))
+    rule = (
+        i.rule
+        or next((info(t).rule for t in twin if info(t).rule), None)
+        or ("input" if node.op == "placeholder" else operation(node))
+    )
     return Row(
-        node.name, i.place, i.role or "", rule, i.variant or "", ", ".join(kinds),
-        ", ".join(label for label in LABELS if label in labels), i.module, i.source,
+        node.name,
+        i.place,
+        i.role or "",
+        rule,
+        i.variant or "",
+        ", ".join(kinds),
+        ", ".join(label for label in LABELS if label in labels),
+        i.module,
+        i.source,
     )
 
 
@@ -134,12 +172,16 @@ def _counted(counts: dict[str, int]) -> str:
 def _html_row(row: Row) -> str:
     colour = PALETTE[family(row.frozen.split(", "))].line
     cells = "".join(f"<td>{html.escape(getattr(row, name))}</td>" for name in COLUMNS)
-    return f'<tr title="{html.escape(row.module)}" style="box-shadow:inset 3px 0 {colour}">{cells}</tr>' if row.frozen else f'<tr title="{html.escape(row.module)}">{cells}</tr>'
+    return (
+        f'<tr title="{html.escape(row.module)}" style="box-shadow:inset 3px 0 {colour}">{cells}</tr>'
+        if row.frozen
+        else f'<tr title="{html.escape(row.module)}">{cells}</tr>'
+    )
 
 
 _STYLE = (
-    ".fxscope-summary{overflow:auto;max-height:80vh;font:12px system-ui,sans-serif}"
-    ".fxscope-summary table{border-collapse:collapse;font:inherit;color:inherit}"
-    ".fxscope-summary th,.fxscope-summary td{padding:2px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid #8885}"
-    ".fxscope-summary td:last-child{font-family:ui-monospace,monospace}"
+    ".fxscope-summary{overflow:auto;max-height:80vh;font:12px system-ui,sans-serif}.fxscope-summary"
+    " table{border-collapse:collapse;font:inherit;color:inherit}.fxscope-summary th,.fxscope-summary"
+    " td{padding:2px 8px;text-align:left;white-space:nowrap;border-bottom:1px solid #8885}.fxscope-summary"
+    " td:last-child{font-family:ui-monospace,monospace}"
 )

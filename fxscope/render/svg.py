@@ -18,8 +18,12 @@ CODE = 12  # lines of generated code in the hover text
 _drawings = itertools.count(1)
 _HEADINGS = {"original": "original branch", "interpreter": "interpreter branch"}
 _FORMS = {
-    "pair": "x1 to y1 = F(x0) x1 + r(x0)", "filter": "x1 to y1 = F(x0) x1", "residual": "y1 = r(x0)", "adjoint": "upwards, y2 to x2 = F(x0)ᵀ y2",
-    "row": "upwards, from one output to its row", "argmax": "upwards, from the largest output to its row",
+    "pair": "x1 to y1 = F(x0) x1 + r(x0)",
+    "filter": "x1 to y1 = F(x0) x1",
+    "residual": "y1 = r(x0)",
+    "adjoint": "upwards, y2 to x2 = F(x0)ᵀ y2",
+    "row": "upwards, from one output to its row",
+    "argmax": "upwards, from the largest output to its row",
 }
 
 
@@ -51,17 +55,19 @@ def box_id(name: str, number: int) -> str:
 def _page(name: str, title: str, body: str, width: float, height: float) -> str:
     arrows = "".join(_arrow(name, kind) for kind in ("data", *FAMILIES))
     return (
-        f'<svg id="{name}" class="fxscope-drawing" xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(title)}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">\n'
-        f"<style>{style(name)}</style>\n<defs>{arrows}</defs>\n"
-        f'<rect class="page" width="100%" height="100%"/>\n{body}\n</svg>'
+        f'<svg id="{name}" class="fxscope-drawing" xmlns="http://www.w3.org/2000/svg" role="img"'
+        f' aria-label="{html.escape(title)}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
+        f' height="{height:.0f}" font-family="system-ui, sans-serif"'
+        f' font-size="12">\n<style>{style(name)}</style>\n<defs>{arrows}</defs>\n<rect class="page"'
+        f' width="100%" height="100%"/>\n{body}\n</svg>'
     )
 
 
 def _arrow(name: str, kind: str) -> str:
     return (
-        f'<marker id="{name}-{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
-        'markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0.5L8 4L0 7.5z"/></marker>'
+        f'<marker id="{name}-{kind}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8"'
+        ' markerHeight="8" markerUnits="userSpaceOnUse" orient="auto-start-reverse"><path d="M0 0.5L8 4L0'
+        ' 7.5z"/></marker>'
     )
 
 
@@ -70,7 +76,13 @@ def _headings(g: Geometry, form: str, y: float) -> list[str]:
     for branch in g.inner:
         if branch in _HEADINGS:
             x = g.inner[branch] - (g.box_width if g.sign[branch] < 0 else 0)
-            below = _FORMS.get(form, "x1 to y1") if branch == "interpreter" else "x0 to y0" if form in ("", "pair") else "x0 to what is frozen"
+            below = (
+                _FORMS.get(form, "x1 to y1")
+                if branch == "interpreter"
+                else "x0 to y0"
+                if form in ("", "pair")
+                else "x0 to what is frozen"
+            )
             parts += [_text(x, y, _HEADINGS[branch], "heading"), _text(x, y + LINE, below, "muted")]
     return parts
 
@@ -81,15 +93,19 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
 
 def _way(way: Way, kind: str, name: str) -> str:
     tip = "marker-start" if way.up else "marker-end"
-    return f'<path class="{f"{kind} {way.label}".rstrip()}" {tip}="url(#{name}-{way.label or "data"})" d="{way.d}"/>'
+    return (
+        f'<path class="{f"{kind} {way.label}".rstrip()}" {tip}="url(#{name}-{way.label or "data"})"'
+        f' d="{way.d}"/>'
+    )
 
 
 def _caption(caption: Caption) -> str:
     text = f"{caption.label} ×{caption.count}" if caption.count > 1 else caption.label
     width = REGULAR * (len(text) + 2)
     return (
-        f'<rect class="page" x="{caption.x - width / 2:.1f}" y="{caption.y - 6:.1f}" width="{width:.1f}" height="12"/>'
-        f'<text class="caption {caption.label}" x="{caption.x:.1f}" y="{caption.y + 4:.1f}">{text}</text>'
+        f'<rect class="page" x="{caption.x - width / 2:.1f}" y="{caption.y - 6:.1f}" width="{width:.1f}"'
+        f' height="12"/><text class="caption {caption.label}" x="{caption.x:.1f}"'
+        f' y="{caption.y + 4:.1f}">{text}</text>'
     )
 
 
@@ -98,9 +114,17 @@ def _box(box: Box, g: Geometry, name: str) -> str:
     x, y, w, h = g.rectangles[box.branch, box.key]
     kind = f"box {box.kind}{' alone' if box.alone else ''}"
     shifts, inset = {0: (), 1: (STACK,)}.get(box.stack, (STACK, STACK / 2)), STACK if box.stack else 0
-    cards = "".join(f'<rect x="{x + d:.1f}" y="{y + d:.1f}" width="{w - inset:.1f}" height="{h - inset:.1f}" rx="5"/>' for d in (*shifts, 0))
-    hover = html.escape("\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else []) + box.code[:CODE]))
-    return f'<g id="{name}" class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
+    cards = "".join(
+        f'<rect x="{x + d:.1f}" y="{y + d:.1f}" width="{w - inset:.1f}" height="{h - inset:.1f}" rx="5"/>'
+        for d in (*shifts, 0)
+    )
+    hover = html.escape(
+        "\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else []) + box.code[:CODE])
+    )
+    return (
+        f'<g id="{name}"'
+        f' class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
+    )
 
 
 def _label(box: Box, x: float, y: float, room: float) -> str:
@@ -108,8 +132,12 @@ def _label(box: Box, x: float, y: float, room: float) -> str:
     name = ending(box.name, room, BOLD)
     left = room - BOLD * len(name) - REGULAR
     place = beginning(box.place, left) if box.stack else ending(box.place, left)
-    parts = f'<tspan class="name">{html.escape(name)}</tspan>' + (f'<tspan class="muted" dx="6">{html.escape(place)}</tspan>' if place else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}">{parts}</text>' + (_text(x, y + LINE, _detail(box.detail, room), "muted") if box.detail else "")
+    parts = f'<tspan class="name">{html.escape(name)}</tspan>' + (
+        f'<tspan class="muted" dx="6">{html.escape(place)}</tspan>' if place else ""
+    )
+    return f'<text x="{x:.1f}" y="{y:.1f}">{parts}</text>' + (
+        _text(x, y + LINE, _detail(box.detail, room), "muted") if box.detail else ""
+    )
 
 
 def _detail(text: str, room: float) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from typing import Callable
+from collections.abc import Callable
 
 from torch import nn
 
-from ..overridden import own_class
+from ..graph.overridden import own_class
 from .declare import Rule
 
-__all__ = ["Registry", "Rule", "registry", "register_rule"]
+__all__ = ["Registry", "Rule", "register_rule", "registry"]
 
 
 class Registry:
@@ -48,7 +48,9 @@ class Registry:
     def of_function(self, function: Callable) -> Rule | None:
         """The rule of a function: by identity, or by qualified name for functions of packages that may be absent."""
         found = self.functions.get(function)
-        return found or self.functions.get(f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}")
+        return found or self.functions.get(
+            f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
+        )
 
     def of_module(self, module: nn.Module) -> tuple[Rule, Callable | None] | None:
         """The rule of a module: that of its class, where nothing that its forward uses was overridden or patched."""

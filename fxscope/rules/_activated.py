@@ -6,9 +6,23 @@ from typing import Any
 
 import torch.fx as fx
 
+from ._of_node import bound, rule_of
 from ._reduced import elementwise
 
-_THROUGH = ("identity", "to", "float", "double", "half", "bfloat16", "type_as", "neg", "dropout", "dropout1d", "dropout2d", "dropout3d")
+_THROUGH = (
+    "identity",
+    "to",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "type_as",
+    "neg",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+)
 
 
 def activated(*operands: Any) -> int | None:
@@ -29,22 +43,22 @@ def _source(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, boo
 
 
 def _found(value: Any, seen: dict[fx.Node, tuple[Any, bool]]) -> tuple[Any, bool]:
-    from ..canonicalize.spell import bound, rule_of
-
     rule = rule_of(value)
     if rule is None or not (rule.reduced is elementwise or rule.name in _THROUGH):
         return value, False
     arguments = bound(value)
-    moving = [v for v in (arguments.get(name) for name in rule.carries) if isinstance(v, fx.Node) and _moves(v)]
+    moving = [
+        v for v in (arguments.get(name) for name in rule.carries) if isinstance(v, fx.Node) and _moves(v)
+    ]
     found = [_source(v, seen) for v in moving]
     if not found or any(source is not found[0][0] for source, _ in found):
         return value, False  # of several values: one of its own
-    bends = rule.verb in ("mask", "select") or rule.verb == "product" and len(moving) == 2
+    bends = rule.verb in ("mask", "select") or (rule.verb == "product" and len(moving) == 2)
     return found[0][0], bends or any(bent for _, bent in found)
 
 
 def _moves(node: fx.Node) -> bool:
     """Whether a node depends on an input of the network."""
-    from ..ir import info
+    from ..graph.ir import info
 
     return info(node).role in ("affine", "frozen")

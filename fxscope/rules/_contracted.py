@@ -49,7 +49,9 @@ def lettered(view: Any, equation: str, operands: list[Any]) -> Contraction:
     factors = tuple(Factor(v, _letters(term, view.rank(v))) for v, term in zip(operands, inputs))
     if not arrow:
         letters = [c for c in terms if c.isalpha()]
-        result = ("..." if "." in terms else "") + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
+        result = ("..." if "." in terms else "") + "".join(
+            sorted(c for c in set(letters) if letters.count(c) == 1)
+        )
     spread = sorted({name for f in factors for name in f.names if isinstance(name, int)})
     head, dots, tail = result.partition("...")
     return Contraction(factors, (*head, *(spread if dots else ()), *tail))
@@ -72,7 +74,10 @@ def side_by_side(view: Any, a: Any, b: Any) -> Contraction:
     ranks = [view.rank(v) for v in (a, b)]
     places = [view.of(v).dims | view.of(v).unit for v in (a, b)]
     deepest = max([r for r in ranks if r is not None] + [-d for found in places for d in found], default=0)
-    factors = (Factor(v, {-d: -d for d in range(1, 1 + (deepest if r is None else r))}) for v, r in zip((a, b), ranks))
+    factors = (
+        Factor(v, {-d: -d for d in range(1, 1 + (deepest if r is None else r))})
+        for v, r in zip((a, b), ranks)
+    )
     return Contraction(tuple(factors), tuple(range(-deepest, 0)))
 
 
@@ -102,14 +107,16 @@ def contracted(view: Any, whole: Contraction) -> Reduced:
     for place, name in enumerate(whole.result, -len(whole.result)):
         states = [along(view, f, name) for f in whole.factors]
         constant = all(c for c, _ in states)
-        if constant and (any(r for _, r in states) or name in new and summed):
+        if constant and (any(r for _, r in states) or (name in new and summed)):
             dims.add(place)
         if name in new and constant:
             unit.add(place)
     known = [view.of(f.value) for f in moving]
     lost = all(r.lost for r in known) or len(summed) > len(new)
     doubtful = next((r.unsure for r in known if r.unsure is not None), None)
-    return Reduced(frozenset(dims) or NONE, frozenset(unit) or NONE, lost, any(r.moved for r in known), doubtful)
+    return Reduced(
+        frozenset(dims) or NONE, frozenset(unit) or NONE, lost, any(r.moved for r in known), doubtful
+    )
 
 
 def matrix_product(view: Any, a: dict) -> Reduced:

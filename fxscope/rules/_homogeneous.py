@@ -6,9 +6,33 @@ from typing import Any
 
 import torch.fx as fx
 
+from ._of_node import bound, rule_of
+
 _KEEP = (
-    "sum", "mean", "avg_pool1d", "avg_pool2d", "avg_pool3d", "relu", "abs", "neg", "reshape", "flatten", "unflatten", "permute",
-    "transpose", "t", "squeeze", "unsqueeze", "getitem", "select", "identity", "to", "float", "double", "expand", "expand_as",
+    "sum",
+    "mean",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "relu",
+    "abs",
+    "neg",
+    "reshape",
+    "flatten",
+    "unflatten",
+    "permute",
+    "transpose",
+    "t",
+    "squeeze",
+    "unsqueeze",
+    "getitem",
+    "select",
+    "identity",
+    "to",
+    "float",
+    "double",
+    "expand",
+    "expand_as",
 )
 
 
@@ -20,8 +44,6 @@ def is_norm(value: Any, exponent: float) -> bool:
 
 def degree(value: Any) -> float | None:
     """The power to which a value is homogeneous in what its sums of powers are taken of; None where it is not such a sum."""
-    from ..canonicalize.spell import bound, rule_of
-
     rule = rule_of(value) if isinstance(value, fx.Node) else None
     if rule is None:
         return None
@@ -37,9 +59,7 @@ def degree(value: Any) -> float | None:
 
 
 def _of_product(name: str, arguments: dict) -> float | None:
-    """x * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
-    from ..canonicalize.spell import rule_of
-
+    """X * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
     x, other = arguments["x"], arguments["other"]
     if name == "mul" and x is other:
         return 2.0

@@ -5,14 +5,15 @@ A dimension of the operand that no entry follows is read as a whole. A rule with
 known to be local is global. ``None`` is returned where the operand's values are not read at all.
 
 One operator does the same at two sizes of an image where, for the same places, first, last and ``how`` agree, each counted
-from where the part begins. That is compared, not assumed (``operator/locality.py``).
+from where the part begins. That is compared, not assumed (``linop/local/locality.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,13 @@ def sized(function: Callable) -> Callable:
     return function
 
 
-def axis(source: int, first: np.ndarray, last: np.ndarray | None = None, how: np.ndarray | None = None, rate: Any = 1) -> Axis:
+def axis(
+    source: int,
+    first: np.ndarray,
+    last: np.ndarray | None = None,
+    how: np.ndarray | None = None,
+    rate: Any = 1,
+) -> Axis:
     """An ``Axis`` with what most have alike filled in."""
     how = np.zeros((len(first), 1)) if how is None else how
     return Axis(source, first, first if last is None else last, how, Fraction(rate))
@@ -84,7 +91,11 @@ def same(source: int, n: int) -> Axis:
 def elementwise(site: Site, operand: Operand) -> Reading:
     """Broadcasting: dimensions counted from the end, where they have the output's size."""
     offset = len(site.shape) - len(operand.shape)
-    return {d + offset: same(d, n) for d, n in enumerate(operand.shape) if d + offset >= 0 and n == site.shape[d + offset]}
+    return {
+        d + offset: same(d, n)
+        for d, n in enumerate(operand.shape)
+        if d + offset >= 0 and n == site.shape[d + offset]
+    }
 
 
 @sized
@@ -140,13 +151,17 @@ def in_front(site: Site, operand: Operand) -> Reading:
     return {d: same(d, n) for d, n in enumerate(operand.shape)} if operand.name in ("x", "input") else {}
 
 
-def window_places(outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[np.ndarray, np.ndarray]:
+def window_places(
+    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
+) -> tuple[np.ndarray, np.ndarray]:
     """First and last place of the windows of a convolution or pooling."""
     first = np.arange(outputs) * stride - padding
     return first.clip(0, None), (first + dilation * (kernel - 1)).clip(None, n - 1)
 
 
-def spread_places(outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[np.ndarray, np.ndarray]:
+def spread_places(
+    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
+) -> tuple[np.ndarray, np.ndarray]:
     """First and last place of a transposed convolution: input i is added to outputs i stride - padding + dilation t."""
     last = np.arange(outputs) + padding
     return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
@@ -168,7 +183,9 @@ def _window(source: int, outputs: int, n: int, kernel: int, stride: int, padding
 
 def _spread(source: int, outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
     first, last = spread_places(outputs, n, kernel, stride, padding, dilation)
-    return axis(source, first, last, (np.arange(outputs) + padding - stride * first)[:, None].astype(float), stride)
+    return axis(
+        source, first, last, (np.arange(outputs) + padding - stride * first)[:, None].astype(float), stride
+    )
 
 
 def _on_last(site: Site, operand: Operand, spatial: int, make: Callable[[int, int, int], Axis]) -> Reading:
@@ -189,7 +206,12 @@ def convolution(spatial: int, transposed: bool = False) -> Callable:
         kernel = tuple(a["weight"].shape[2:])
         stride, dilation = per_axis(a["stride"], spatial), per_axis(a["dilation"], spatial)
         padding = explicit_padding(a["padding"], kernel, dilation)
-        return _on_last(site, operand, spatial, lambda i, d, n: make(d, n, operand.shape[d], kernel[i], stride[i], padding[i], dilation[i]))
+        return _on_last(
+            site,
+            operand,
+            spatial,
+            lambda i, d, n: make(d, n, operand.shape[d], kernel[i], stride[i], padding[i], dilation[i]),
+        )
 
     return local
 
@@ -202,7 +224,12 @@ def pooling(spatial: int) -> Callable:
         kernel = per_axis(a["kernel_size"], spatial)
         stride = kernel if a.get("stride") in (None, (), []) else per_axis(a["stride"], spatial)
         padding, dilation = per_axis(a.get("padding", 0), spatial), per_axis(a.get("dilation", 1), spatial)
-        found = _on_last(site, operand, spatial, lambda i, d, n: _window(d, n, operand.shape[d], kernel[i], stride[i], padding[i], dilation[i]))
+        found = _on_last(
+            site,
+            operand,
+            spatial,
+            lambda i, d, n: _window(d, n, operand.shape[d], kernel[i], stride[i], padding[i], dilation[i]),
+        )
         channel = len(operand.shape) - spatial - 1
         return found | {channel: same(channel, operand.shape[channel])}
 
@@ -213,13 +240,16 @@ def pooling(spatial: int) -> Callable:
 def interpolation(site: Site, operand: Operand) -> Reading:
     """Each axis by the weights that the operator itself gives; more than ``WIDEST`` places are the whole axis."""
     options = {k: v for k, v in site.arguments.items() if k != "x"}
-    dtype = operand.dtype if options["mode"].startswith("nearest") else torch.float64  # which place is the nearest is a matter of rounding
+    # which place is the nearest is a matter of rounding
+    dtype = operand.dtype if options["mode"].startswith("nearest") else torch.float64
     spatial, found = len(operand.shape) - 2, {0: same(0, operand.shape[0]), 1: same(1, operand.shape[1])}
     for i in range(spatial):
         n, outputs, scale = operand.shape[2 + i], site.shape[2 + i], options.get("scale_factor")
         scale = scale[i] if isinstance(scale, (list, tuple)) else scale
         rate = Fraction(outputs, n) if scale is None else Fraction(scale).limit_denominator(64)
-        read = _weighted(lambda rows, i=i: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double(), n, outputs)
+        read = _weighted(
+            lambda rows, i=i: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double(), n, outputs
+        )
         if read is not None:
             found[2 + i] = axis(2 + i, *read, rate)
     return found
@@ -253,8 +283,15 @@ def padding(site: Site, operand: Operand) -> Reading:
         back = rank - 1 - d
         sides = pad[2 * back : 2 * back + 2] if 2 * back < len(pad) else [0, 0]
         places = torch.arange(n, dtype=torch.float64)[None, None]
-        padded = F.pad(places, sides, mode, **({"value": -1.0} if mode == "constant" else {}))[0, 0].long().numpy()
-        found[d] = axis(d, np.where(padded < 0, 1, padded), np.where(padded < 0, 0, padded), np.where(padded < 0, value, 0.0)[:, None])
+        padded = (
+            F.pad(places, sides, mode, **({"value": -1.0} if mode == "constant" else {}))[0, 0].long().numpy()
+        )
+        found[d] = axis(
+            d,
+            np.where(padded < 0, 1, padded),
+            np.where(padded < 0, 0, padded),
+            np.where(padded < 0, value, 0.0)[:, None],
+        )
     return found
 
 
@@ -271,7 +308,7 @@ def pixel_unshuffle(site: Site, operand: Operand) -> Reading:
 
 
 def finer(source: int, outputs: int, r: int) -> Axis:
-    """r places for each of the operand's."""
+    """R places for each of the operand's."""
     return axis(source, np.arange(outputs) // r, how=(np.arange(outputs) % r)[:, None].astype(float), rate=r)
 
 

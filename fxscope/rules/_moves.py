@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
-from typing import Callable
 
 import numpy as np
 import torch
@@ -34,7 +34,13 @@ def item(site: Site, operand: Operand) -> Reading:
     if operand.name != "x" or any(isinstance(k, bool) for k in key):
         return {}
     lists = [k for k in key if not (k is None or k is Ellipsis or isinstance(k, (int, slice)))]
-    if len(lists) > 1 or lists and (isinstance(lists[0], torch.Tensor) and (lists[0].dim() != 1 or lists[0].dtype == torch.bool) or any(isinstance(k, int) for k in key)):
+    if len(lists) > 1 or (
+        lists
+        and (
+            (isinstance(lists[0], torch.Tensor) and (lists[0].dim() != 1 or lists[0].dtype == torch.bool))
+            or any(isinstance(k, int) for k in key)
+        )
+    ):
         return {}
     where = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
     taken = sum(k is not None and k is not Ellipsis for k in key)
@@ -56,7 +62,9 @@ def narrowed(site: Site, operand: Operand) -> Reading:
 
 def _part(operand: Operand, dim: int, start: int, length: int) -> dict[int, Axis]:
     """Consecutive places along one dimension."""
-    return {d: same(d, n) for d, n in enumerate(operand.shape) if d != dim} | {dim: axis(dim, start + np.arange(length))}
+    return {d: same(d, n) for d, n in enumerate(operand.shape) if d != dim} | {
+        dim: axis(dim, start + np.arange(length))
+    }
 
 
 @sized
@@ -70,7 +78,11 @@ def part(site: Site, operand: Operand) -> Reading:
 def without_dim(site: Site, operand: Operand) -> Reading:
     """One place of a dimension, which the output has not."""
     dim = site.arguments["dim"] % len(operand.shape)
-    return {d - (d > dim): same(d, n) for d, n in enumerate(operand.shape) if d != dim} if operand.name == "x" else {}
+    return (
+        {d - (d > dim): same(d, n) for d, n in enumerate(operand.shape) if d != dim}
+        if operand.name == "x"
+        else {}
+    )
 
 
 def along_dim(site: Site, operand: Operand) -> Reading:
@@ -82,13 +94,13 @@ def along_dim(site: Site, operand: Operand) -> Reading:
 
 
 def one_place_over(site: Site, operand: Operand) -> Reading:
-    """x with one place of a dimension replaced by ``src``."""
+    """X with one place of a dimension replaced by ``src``."""
     return along_dim(site, operand) if operand.name == "x" else stacking(site, operand)
 
 
 @sized
 def sliced_over(site: Site, operand: Operand) -> Reading:
-    """x with a slice of a dimension replaced by ``src``; what is replaced is marked."""
+    """X with a slice of a dimension replaced by ``src``; what is replaced is marked."""
     a, dim = site.arguments, site.arguments["dim"] % len(site.shape)
     replaced = np.arange(site.shape[dim])[a["start"] : a["end"] : a["step"]]
     source = np.full(site.shape[dim], -1)
@@ -96,15 +108,23 @@ def sliced_over(site: Site, operand: Operand) -> Reading:
     others = {d: same(d, n) for d, n in enumerate(operand.shape) if d != dim}
     if operand.name == "x":
         kept = source < 0
-        return others | {dim: axis(dim, np.where(kept, np.arange(len(kept)), 1), np.where(kept, np.arange(len(kept)), 0))}
-    return others | {dim: axis(dim, np.where(source < 0, 1, source), np.where(source < 0, 0, source), rate=a["step"])}
+        return others | {
+            dim: axis(dim, np.where(kept, np.arange(len(kept)), 1), np.where(kept, np.arange(len(kept)), 0))
+        }
+    return others | {
+        dim: axis(dim, np.where(source < 0, 1, source), np.where(source < 0, 0, source), rate=a["step"])
+    }
 
 
 def repeated(site: Site, operand: Operand) -> Reading:
     """Every place as often as ``repeats`` says, one after the other."""
     dim, r = site.arguments["dim"] % len(operand.shape), site.arguments["repeats"]
     others = {d: same(d, n) for d, n in enumerate(operand.shape) if d != dim}
-    return others | {dim: finer(dim, site.shape[dim], r)} if isinstance(r, int) and r > 0 and operand.name == "x" else others
+    return (
+        others | {dim: finer(dim, site.shape[dim], r)}
+        if isinstance(r, int) and r > 0 and operand.name == "x"
+        else others
+    )
 
 
 def permuted(order: Callable[[Site, int], list[int]]) -> Callable:
@@ -181,4 +201,8 @@ def letters(site: Site, operand: Operand) -> Reading:
     if not arrow or "." in inputs:
         return {}
     term = terms[operand.at]
-    return {output.index(c): same(d, operand.shape[d]) for d, c in enumerate(term) if c in output and term.count(c) == 1}
+    return {
+        output.index(c): same(d, operand.shape[d])
+        for d, c in enumerate(term)
+        if c in output and term.count(c) == 1
+    }

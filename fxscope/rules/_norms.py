@@ -7,7 +7,7 @@ from ..twins.norms import Centred, TangentNorm
 
 
 def wide(x):
-    """x in single precision at least, as torch's own kernels take statistics: squares of half precision overflow from 256 on."""
+    """X in single precision at least, as torch's own kernels take statistics: squares of half precision overflow from 256 on."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -27,7 +27,9 @@ def frozen(x, dims, g, b, eps):
 def centred(x, dims, g, b, eps):
     """y1 = g (x1 - mu(x1))/sigma0 + b: the mean stays linear."""
     _, inverse = _deviation(wide(x), dims, eps)
-    return Centred((inverse if g is None else inverse * g).to(x.dtype), b, tuple(d if d < 0 else d + 1 for d in dims))
+    return Centred(
+        (inverse if g is None else inverse * g).to(x.dtype), b, tuple(d if d < 0 else d + 1 for d in dims)
+    )
 
 
 def tangent(x, y, dims, g, eps):

@@ -13,6 +13,6 @@ def clipped(x, y, low, high):
 
 
 def linear_piece(x, y, inside, slope):
-    """slope * x + y0 - slope * x0 inside, the frozen value outside."""
+    """Slope * x + y0 - slope * x0 inside, the frozen value outside."""
     factor = torch.where(inside, like(x, slope), like(x, 0.0))
     return Gate(factor=factor, offset=torch.where(inside, y - x * slope, y))

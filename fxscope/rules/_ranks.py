@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def widest(*ranks: Any) -> Any:
         return None
     if floating:
         widest_input = max(floating, key=lambda f: f.offset)
-        # an input has a batch and one more dimension at least; beyond that the graph alone does not tell which is wider
+        # an input has a batch and one more dimension at least; beyond that the graph alone does not tell
+        # which is wider
         return widest_input if max(known, default=0) <= 2 + widest_input.offset else None
     return max(known, default=None)
 

@@ -7,8 +7,10 @@ depend on the sizes of an example. Dimensions are counted from the end, as broad
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import torch.fx as fx
 
@@ -36,23 +38,25 @@ class Reduced:
     def known(self) -> bool:
         return bool(self.dims or self.unit or self.lost)
 
-    def mapped(self, place: Callable[[int], int | None]) -> "Reduced":
+    def mapped(self, place: Callable[[int], int | None]) -> Reduced:
         """The same with every dimension moved; those without a new place are dropped."""
-        moved = [frozenset(p for d in found if (p := place(d)) is not None) for found in (self.dims, self.unit)]
+        moved = [
+            frozenset(p for d in found if (p := place(d)) is not None) for found in (self.dims, self.unit)
+        ]
         return replace(self, dims=moved[0], unit=moved[1])
 
-    def without(self, dims: Iterable[int]) -> "Reduced":
+    def without(self, dims: Iterable[int]) -> Reduced:
         """The same for a value that varies along ``dims``."""
         dims = frozenset(dims)
         return replace(self, dims=self.dims - dims, unit=self.unit - dims)
 
-    def dropped(self, dims: Iterable[int]) -> "Reduced":
+    def dropped(self, dims: Iterable[int]) -> Reduced:
         """``dims`` taken away, as by ``squeeze`` or an integer index: the reduced ones among them are lost."""
         dims = frozenset(dims)
         found = self.without(dims).mapped(lambda d: d + sum(r > d for r in dims))
         return replace(found, lost=self.lost or bool(self.dims & dims))
 
-    def inserted(self, place: int) -> "Reduced":
+    def inserted(self, place: int) -> Reduced:
         """A dimension of size one more, at ``place`` of the new value."""
         found = self.mapped(lambda d: d if d > place else d - 1)
         reduced = found.dims | {place} if self.lost else found.dims
@@ -116,7 +120,9 @@ def reduction(view: Any, a: dict) -> Reduced:
     places = [end(view, x, d) for d in named]
     if None in places:
         return unsure(base, x) if keepdim or base.known else replace(base, lost=True)
-    batch = {p for d, p in zip(named, places) if not base.moved and (d == 0 or rank is not None and p == -rank)}
+    batch = {
+        p for d, p in zip(named, places) if not base.moved and (d == 0 or (rank is not None and p == -rank))
+    }
     places = frozenset(places)
     if keepdim:
         return replace(base, dims=base.dims | places - batch, unit=base.unit | places)
@@ -185,17 +191,41 @@ def moved_dims(view: Any, a: dict) -> Reduced:
 
 
 def reshaped(view: Any, a: dict) -> Reduced:
-    """``reshape``: a literal 1 behind the front takes the place of what was reduced."""
+    """``reshape``: a size of one behind the front takes the place of what was reduced."""
     base, shape = view.of(a["x"]), a["shape"]
     if not isinstance(shape, (list, tuple)):
         return _reshaped_as(view, base, shape)
-    places = [i - len(shape) for i, s in enumerate(shape) if type(s) is int and s == 1 and i]
-    return _filled(base, places)
+    return _filled(base, [i - len(shape) for i, s in enumerate(shape) if i and _is_one(view, s)])
+
+
+def _is_one(view: Any, size: Any) -> bool:
+    """Whether a size is 1 by what made it: a literal, or read off a dimension that is of size one."""
+    if type(size) is int:
+        return size == 1
+    if not isinstance(size, fx.Node):
+        return False
+    read = size.args if size.target == "size" else _item_of_size(size)
+    if len(read) != 2:
+        return False
+    x, dim = read
+    return end(view, x, dim) in view.of(x).unit
+
+
+def _item_of_size(node: fx.Node) -> tuple:
+    """(tensor, dimension) of ``x.size()[dim]``; () for anything else."""
+    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+        return ()
+    whole, dim = node.args
+    return (whole.args[0], dim) if whole.target == "size" and len(whole.args) == 1 else ()
 
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:
     """To the size of another value, which knows its own dimensions of size one."""
-    other = shape.args[0] if isinstance(shape, fx.Node) and shape.target == "size" and len(shape.args) == 1 else None
+    other = (
+        shape.args[0]
+        if isinstance(shape, fx.Node) and shape.target == "size" and len(shape.args) == 1
+        else None
+    )
     if other is None:
         return replace(base, dims=NONE, unit=NONE, lost=base.lost or bool(base.dims))
     return _filled(base, sorted(view.of(other).unit))
@@ -227,13 +257,11 @@ def flattened(view: Any, a: dict) -> Reduced:
 def unflattened(view: Any, a: dict) -> Reduced:
     x, sizes = a["x"], a["sizes"]
     base, place = view.of(x), end(view, x, a["dim"])
-    if not base.known:
-        return base
     if place is None or not isinstance(sizes, (list, tuple)):
-        return unsure(base, x)
+        return unsure(base, x) if base.known else base
     found = base.without({place}).mapped(lambda d: d if d > place else d - len(sizes) + 1)
     new = [place - len(sizes) + 1 + i for i in range(len(sizes))]
-    ones = [p for p, s in zip(new, sizes) if type(s) is int and s == 1]
+    ones = [p for p, s in zip(new, sizes) if _is_one(view, s)]
     if place in base.dims:
         return replace(found, dims=found.dims | frozenset(new), unit=found.unit | frozenset(ones))
     reduced = frozenset(ones) if base.lost else NONE
@@ -320,14 +348,16 @@ def elementwise(view: Any, a: dict) -> Reduced:
     for place in frozenset().union(*(r.unit for r in known)):
         if all(_single(view, v, place) for v in values):
             unit.add(place)
-    return Reduced(frozenset(dims), frozenset(unit), all(r.lost for r in known), any(r.moved for r in known), doubtful)
+    return Reduced(
+        frozenset(dims), frozenset(unit), all(r.lost for r in known), any(r.moved for r in known), doubtful
+    )
 
 
 def _single(view: Any, value: Any, place: int) -> bool:
     shape, rank = view.shape(value), view.rank(value)
     if shape is not None:
         return -place > len(shape) or shape[place] == 1
-    return place in view.of(value).unit or rank is not None and -place > rank
+    return place in view.of(value).unit or (rank is not None and -place > rank)
 
 
 def _leaves(values: Iterable[Any]) -> list[Any]:
@@ -384,7 +414,11 @@ def layer(last: int, weight: str = "weight", transposed: bool = False) -> Callab
         given, made = (shape[0], shape[1] * groups) if transposed else (shape[1] * groups, shape[0])
         one = made == 1 and (given > 1 or last in base.dims)
         result = base.without((behind - single) | {last})
-        return replace(result, dims=result.dims | ({last} if one else NONE), unit=result.unit | ({last} if made == 1 else NONE))
+        return replace(
+            result,
+            dims=result.dims | ({last} if one else NONE),
+            unit=result.unit | ({last} if made == 1 else NONE),
+        )
 
     return found
 

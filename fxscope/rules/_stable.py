@@ -62,7 +62,7 @@ def log1pc(x):
 
 
 def logcosh(x):
-    """log cosh x, exact near 0 (by sinh) and far from it (by |x|)."""
+    """Log cosh x, exact near 0 (by sinh) and far from it (by |x|)."""
     near = _near(x, 1.0)
     small = torch.where(near, x, torch.zeros_like(x))
     half = torch.sinh(small * 0.5)

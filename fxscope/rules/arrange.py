@@ -7,12 +7,24 @@ from torch import nn
 
 from ..twins import Concat, Dims, Expand, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
+from . import _reduced
 from ._local import broadcast, elementwise
 from ._moves import (
-    along_dim, concatenation, item, narrowed, one_place_over, part, permuted, repeated, reshaped, sliced_over, stacking, swapped, without_dim,
+    along_dim,
+    concatenation,
+    item,
+    narrowed,
+    one_place_over,
+    part,
+    permuted,
+    repeated,
+    reshaped,
+    sliced_over,
+    stacking,
+    swapped,
+    without_dim,
 )
 from ._ranks import shift
-from . import _reduced
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -23,7 +35,8 @@ def reshape(x, shape, *, call):
     given = call.arguments["shape"]
     if isinstance(given, (list, tuple)):
         return Reshape(shape)
-    # the sizes of another tensor, as a list: one by one, since a Size is a tuple in Python and a list in TorchScript
+    # the sizes of another tensor, as a list: one by one, since a Size is a tuple in Python and a list in
+    # TorchScript
     rank = call.facts.need_rank(call.node, "reshape to another tensor's size")
     return Reshape([shape[d] for d in range(rank)])
 
@@ -107,7 +120,10 @@ def _first(rank, a):
 def _operands(tensors, call):
     """Tape values of a list of operands; constants become constant twins, seen by every probe."""
     values = call.values("tensors")
-    return [v if v is not None else call.record(ConstantTwin(x, call.facts.rank(n)), [], like=x) for v, x, n in zip(values, tensors, call.arguments["tensors"])]
+    return [
+        v if v is not None else call.record(ConstantTwin(x, call.facts.rank(n)), [], like=x)
+        for v, x, n in zip(values, tensors, call.arguments["tensors"])
+    ]
 
 
 def cat(tensors, dim=0, *, call):
@@ -135,8 +151,8 @@ def taken(view, a):
 
 def yields(node):
     """What a node gives: "tensor", "tensors" or "values"."""
+    from ..graph.ir import info
     from . import registry
-    from ..ir import info
 
     rule = registry().rules.get(info(node).rule)
     return "tensor" if rule is None else rule.yields
@@ -188,7 +204,11 @@ def _scatter(call, function, args):
     inputs = []
     for name in ("x", "src"):
         value = call.value(name)
-        inputs.append(value if value is not None else call.record(ConstantTwin(call.proxy(name), call.rank(name)), [], like=call.proxy(name)))
+        inputs.append(
+            value
+            if value is not None
+            else call.record(ConstantTwin(call.proxy(name), call.rank(name)), [], like=call.proxy(name))
+        )
     return Dims(function, args), inputs
 
 
@@ -219,19 +239,23 @@ def _index_rank(rank, a):
         return rank(a["x"])
     key = a["index"] if isinstance(a["index"], tuple) else (a["index"],)
     new = sum(k is None for k in key)
-    chosen = [_index_ranks(rank, k) for k in key if k is not None and k is not Ellipsis and not isinstance(k, slice)]
+    chosen = [
+        _index_ranks(rank, k) for k in key if k is not None and k is not Ellipsis and not isinstance(k, slice)
+    ]
     if None in chosen:
         return None
-    return shift(rank(a["x"]), new - sum(taken for taken, _ in chosen) + max((given for _, given in chosen), default=0))
+    return shift(
+        rank(a["x"]), new - sum(taken for taken, _ in chosen) + max((given for _, given in chosen), default=0)
+    )
 
 
 def _index_ranks(rank, k):
     """(dimensions that one index takes, dimensions that it gives); None where the graph does not tell."""
-    if isinstance(k, int) and not isinstance(k, bool) or rank.facts.is_size(k):
+    if (isinstance(k, int) and not isinstance(k, bool)) or rank.facts.is_size(k):
         return 1, 0
     known = torch.tensor(k).dim() if isinstance(k, list) and all(isinstance(i, int) for i in k) else rank(k)
     bits = rank.facts.is_bits(k)
-    if not isinstance(known, int) or bits is None and known != 1:
+    if not isinstance(known, int) or (bits is None and known != 1):
         return None
     return (known, 1) if bits else (1, known)
 
@@ -240,7 +264,9 @@ _BOUNDS = dict(interval=lambda bound, a: bound(a["x"]))
 
 
 def _move(name, target, twin, **fields):
-    return linear(name, target, twin, source="the paper, eq. 7 (a permutation of entries)", **_BOUNDS, **fields)
+    return linear(
+        name, target, twin, source="the paper, eq. 7 (a permutation of entries)", **_BOUNDS, **fields
+    )
 
 
 def _parts(f, x, **given):
@@ -268,85 +294,446 @@ def _rows(*shape, high):
 
 
 RESHAPE = _move(
-    "reshape", torch.reshape, reshape, reduced=_reduced.reshaped, local=reshaped, methods=("reshape", "view"), functions=(_ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default), variadic=True, rank=_reshape_rank,
-    samples=(Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False), Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}), Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1)))), formula="y1 = x1 reshaped",
+    "reshape",
+    torch.reshape,
+    reshape,
+    reduced=_reduced.reshaped,
+    local=reshaped,
+    methods=("reshape", "view"),
+    functions=(_ATEN.reshape.default, _ATEN.view.default, _ATEN._unsafe_view.default),
+    variadic=True,
+    rank=_reshape_rank,
+    samples=(
+        Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False),
+        Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}),
+        Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1))),
+    ),
+    formula="y1 = x1 reshaped",
 )
 VIEW_AS = composite(
-    "view_as", "view_as", lambda x, other: torch.reshape(x, other.size()), "", methods=("reshape_as",), ignores=("other",), rank=lambda rank, a: rank(a["other"]),
-    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, images=False),), formula="y1 = x1 reshaped", source="the paper, eq. 7",
+    "view_as",
+    "view_as",
+    lambda x, other: torch.reshape(x, other.size()),
+    "",
+    methods=("reshape_as",),
+    ignores=("other",),
+    rank=lambda rank, a: rank(a["other"]),
+    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, images=False),),
+    formula="y1 = x1 reshaped",
+    source="the paper, eq. 7",
 )
-EXPAND_AS = _move("expand_as", "expand_as", expand_as, reduced=_reduced.expanded, local=elementwise, ignores=("other",), rank=lambda rank, a: rank(a["other"]), samples=(Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False), Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False)), formula="y1 = x1 broadcast")
-FLATTEN = _move("flatten", torch.flatten, flatten, reduced=_reduced.flattened, local=reshaped, methods=("flatten",), modules=(nn.Flatten,), functions=(_ATEN.flatten.using_ints,), rank=_flatten_rank, samples=(Sample(kwargs={"start_dim": 1}), Sample(kwargs={"start_dim": 1, "end_dim": 2}), Sample(kwargs={"start_dim": -2, "end_dim": -1})), formula="y1 = x1 flattened")
+EXPAND_AS = _move(
+    "expand_as",
+    "expand_as",
+    expand_as,
+    reduced=_reduced.expanded,
+    local=elementwise,
+    ignores=("other",),
+    rank=lambda rank, a: rank(a["other"]),
+    samples=(
+        Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False),
+        Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False),
+    ),
+    formula="y1 = x1 broadcast",
+)
+FLATTEN = _move(
+    "flatten",
+    torch.flatten,
+    flatten,
+    reduced=_reduced.flattened,
+    local=reshaped,
+    methods=("flatten",),
+    modules=(nn.Flatten,),
+    functions=(_ATEN.flatten.using_ints,),
+    rank=_flatten_rank,
+    samples=(
+        Sample(kwargs={"start_dim": 1}),
+        Sample(kwargs={"start_dim": 1, "end_dim": 2}),
+        Sample(kwargs={"start_dim": -2, "end_dim": -1}),
+    ),
+    formula="y1 = x1 flattened",
+)
 RAVEL = composite(
-    "ravel", torch.ravel, lambda x: torch.reshape(x, [-1]), "", methods=("ravel",), functions=(_ATEN.ravel.default,), rank=lambda rank, a: 1,
-    samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),), formula="y1 = x1 flattened", source="the paper, eq. 7", **_BOUNDS,
+    "ravel",
+    torch.ravel,
+    lambda x: torch.reshape(x, [-1]),
+    "",
+    methods=("ravel",),
+    functions=(_ATEN.ravel.default,),
+    rank=lambda rank, a: 1,
+    samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),),
+    formula="y1 = x1 flattened",
+    source="the paper, eq. 7",
+    **_BOUNDS,
 )
 UNFLATTEN = _move(
-    "unflatten", torch.unflatten, unflatten, reduced=_reduced.unflattened, local=reshaped, methods=("unflatten",), functions=(_ATEN.unflatten.int,), modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}}, rank=lambda rank, a: shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None,
-    samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),), formula="y1 = x1 unflattened",
+    "unflatten",
+    torch.unflatten,
+    unflatten,
+    reduced=_reduced.unflattened,
+    local=reshaped,
+    methods=("unflatten",),
+    functions=(_ATEN.unflatten.int,),
+    modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}},
+    rank=lambda rank, a: (
+        shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None
+    ),
+    samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),),
+    formula="y1 = x1 unflattened",
 )
-PERMUTE = _move("permute", torch.permute, permute, reduced=_reduced.permuted, local=permuted(_order), methods=("permute",), functions=(_ATEN.permute.default,), variadic=True, rank=lambda rank, a: len(a["dims"]), samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})), formula="y1 = x1 permuted")
+PERMUTE = _move(
+    "permute",
+    torch.permute,
+    permute,
+    reduced=_reduced.permuted,
+    local=permuted(_order),
+    methods=("permute",),
+    functions=(_ATEN.permute.default,),
+    variadic=True,
+    rank=lambda rank, a: len(a["dims"]),
+    samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})),
+    formula="y1 = x1 permuted",
+)
 TRANSPOSE = _move(
-    "transpose", torch.transpose, transpose, reduced=_reduced.transposed, local=permuted(swapped), methods=("transpose", "swapaxes", "swapdims"), functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int), samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})), formula="y1 = x1 transposed"
+    "transpose",
+    torch.transpose,
+    transpose,
+    reduced=_reduced.transposed,
+    local=permuted(swapped),
+    methods=("transpose", "swapaxes", "swapdims"),
+    functions=(torch.swapaxes, torch.swapdims, _ATEN.transpose.int),
+    samples=(Sample(kwargs={"dim0": 1, "dim1": 2}), Sample(kwargs={"dim0": -1, "dim1": -2})),
+    formula="y1 = x1 transposed",
 )
-T = _move("t", torch.t, t, reduced=_reduced.transposed, local=permuted(swapped), methods=("t",), functions=(_ATEN.t.default,), samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed")
-MATRIX_T = composite("mT", _ATEN.mT.default, lambda x: torch.transpose(x, -2, -1), "", samples=_SAME, formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
-NUMPY_T = composite("numpy_T", _ATEN.numpy_T.default, lambda x: torch.t(x), "", samples=(Sample((4, 5), images=False),), formula="y1 = x1 transposed", source="the paper, eq. 7", **_BOUNDS)
+T = _move(
+    "t",
+    torch.t,
+    t,
+    reduced=_reduced.transposed,
+    local=permuted(swapped),
+    methods=("t",),
+    functions=(_ATEN.t.default,),
+    samples=(Sample((4, 5), images=False),),
+    formula="y1 = x1 transposed",
+)
+MATRIX_T = composite(
+    "mT",
+    _ATEN.mT.default,
+    lambda x: torch.transpose(x, -2, -1),
+    "",
+    samples=_SAME,
+    formula="y1 = x1 transposed",
+    source="the paper, eq. 7",
+    **_BOUNDS,
+)
+NUMPY_T = composite(
+    "numpy_T",
+    _ATEN.numpy_T.default,
+    lambda x: torch.t(x),
+    "",
+    samples=(Sample((4, 5), images=False),),
+    formula="y1 = x1 transposed",
+    source="the paper, eq. 7",
+    **_BOUNDS,
+)
 SQUEEZE = _move(
-    "squeeze", torch.squeeze, squeeze, reduced=_reduced.squeezed, local=reshaped, methods=("squeeze",), functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims), rank=_squeeze_rank,
-    samples=(Sample((2, 3, 1, 4), {"dim": 2}), Sample((2, 1, 3, 1), {"dim": (1, -1)}, spellings=("squeeze", "squeeze.dims"))), formula="y1 = x1 squeezed",
+    "squeeze",
+    torch.squeeze,
+    squeeze,
+    reduced=_reduced.squeezed,
+    local=reshaped,
+    methods=("squeeze",),
+    functions=(_ATEN.squeeze.dim, _ATEN.squeeze.dims),
+    rank=_squeeze_rank,
+    samples=(
+        Sample((2, 3, 1, 4), {"dim": 2}),
+        Sample((2, 1, 3, 1), {"dim": (1, -1)}, spellings=("squeeze", "squeeze.dims")),
+    ),
+    formula="y1 = x1 squeezed",
 )
-UNSQUEEZE = _move("unsqueeze", torch.unsqueeze, unsqueeze, reduced=_reduced.unsqueezed, local=reshaped, methods=("unsqueeze",), functions=(_ATEN.unsqueeze.default,), rank=lambda rank, a: shift(rank(a["x"]), 1), samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1})), formula="y1 = x1 unsqueezed")
-FLIP = _move("flip", torch.flip, flip, reduced=_reduced.kept, methods=("flip",), functions=(_ATEN.flip.default,), variadic=True, samples=(Sample(kwargs={"dims": (2, -1)}),), formula="y1 = x1 flipped")
-ROLL = _move("roll", torch.roll, roll, reduced=_reduced.kept, methods=("roll",), functions=(_ATEN.roll.default,), samples=(Sample(kwargs={"shifts": (1, -2), "dims": (2, 3)}),), formula="y1 = x1 rolled")
-IDENTITY = _move("identity", torch.clone, identity, reduced=_reduced.kept, local=elementwise, methods=("contiguous", "clone"), functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.contiguous.default, _ATEN.lift_fresh_copy.default), samples=_SAME, formula="y1 = x1")
+UNSQUEEZE = _move(
+    "unsqueeze",
+    torch.unsqueeze,
+    unsqueeze,
+    reduced=_reduced.unsqueezed,
+    local=reshaped,
+    methods=("unsqueeze",),
+    functions=(_ATEN.unsqueeze.default,),
+    rank=lambda rank, a: shift(rank(a["x"]), 1),
+    samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1})),
+    formula="y1 = x1 unsqueezed",
+)
+FLIP = _move(
+    "flip",
+    torch.flip,
+    flip,
+    reduced=_reduced.kept,
+    methods=("flip",),
+    functions=(_ATEN.flip.default,),
+    variadic=True,
+    samples=(Sample(kwargs={"dims": (2, -1)}),),
+    formula="y1 = x1 flipped",
+)
+ROLL = _move(
+    "roll",
+    torch.roll,
+    roll,
+    reduced=_reduced.kept,
+    methods=("roll",),
+    functions=(_ATEN.roll.default,),
+    samples=(Sample(kwargs={"shifts": (1, -2), "dims": (2, 3)}),),
+    formula="y1 = x1 rolled",
+)
+IDENTITY = _move(
+    "identity",
+    torch.clone,
+    identity,
+    reduced=_reduced.kept,
+    local=elementwise,
+    methods=("contiguous", "clone"),
+    functions=(
+        _ATEN.clone.default,
+        _ATEN.alias.default,
+        _ATEN.contiguous.default,
+        _ATEN.lift_fresh_copy.default,
+    ),
+    samples=_SAME,
+    formula="y1 = x1",
+)
 EXPAND = _move(
-    "expand", "expand", expand, reduced=_reduced.expanded, local=broadcast, functions=(torch.broadcast_to, _ATEN.expand.default), methods=("broadcast_to",), variadic=True, rank=lambda rank, a: len(a["size"]),
-    samples=(Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False), Sample((2, 1, 4), {"size": (-1, 3, -1)}), Sample((1, 4), {"size": (2, 3, 4)}, images=False)), formula="y1 = x1 broadcast",
+    "expand",
+    "expand",
+    expand,
+    reduced=_reduced.expanded,
+    local=broadcast,
+    functions=(torch.broadcast_to, _ATEN.expand.default),
+    methods=("broadcast_to",),
+    variadic=True,
+    rank=lambda rank, a: len(a["size"]),
+    samples=(
+        Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False),
+        Sample((2, 1, 4), {"size": (-1, 3, -1)}),
+        Sample((1, 4), {"size": (2, 3, 4)}, images=False),
+    ),
+    formula="y1 = x1 broadcast",
 )
 REPEAT = _move(
-    "tile", torch.tile, repeat, reduced=_reduced.expanded, local=elementwise, methods=("repeat", "tile"), functions=(_ATEN.repeat.default,), variadic=True, rank=lambda rank, a: len(a["repeats"]), samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)), formula="y1 = x1 repeated"
+    "tile",
+    torch.tile,
+    repeat,
+    reduced=_reduced.expanded,
+    local=elementwise,
+    methods=("repeat", "tile"),
+    functions=(_ATEN.repeat.default,),
+    variadic=True,
+    rank=lambda rank, a: len(a["repeats"]),
+    samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)),
+    formula="y1 = x1 repeated",
 )
-REPEAT_INTERLEAVE = _move("repeat_interleave", torch.repeat_interleave, repeat_interleave, reduced=_reduced.expanded, local=repeated, methods=("repeat_interleave",), functions=(_ATEN.repeat_interleave.self_int,), samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})), formula="y1 = x1 repeated")
+REPEAT_INTERLEAVE = _move(
+    "repeat_interleave",
+    torch.repeat_interleave,
+    repeat_interleave,
+    reduced=_reduced.expanded,
+    local=repeated,
+    methods=("repeat_interleave",),
+    functions=(_ATEN.repeat_interleave.self_int,),
+    samples=(Sample(kwargs={"repeats": 2, "dim": 2}), Sample(kwargs={"repeats": 3, "dim": -1})),
+    formula="y1 = x1 repeated",
+)
 CAT = linear(
-    "cat", torch.cat, cat, reduced=_reduced.joined, local=concatenation, functions=(torch.concat, torch.concatenate, _ATEN.cat.default), rank=_first, samples=(Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
-    formula="y1 = the operands side by side; a constant operand is an additive constant", source="the paper, eq. 7",
+    "cat",
+    torch.cat,
+    cat,
+    reduced=_reduced.joined,
+    local=concatenation,
+    functions=(torch.concat, torch.concatenate, _ATEN.cat.default),
+    rank=_first,
+    samples=(
+        Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False),
+        Sample(call=lambda f, x: f((x, x * 0.5), -1)),
+    ),
+    formula="y1 = the operands side by side; a constant operand is an additive constant",
+    source="the paper, eq. 7",
 )
 STACK = linear(
-    "stack", torch.stack, stack, reduced=_reduced.stacked, local=stacking, functions=(_ATEN.stack.default,), rank=lambda rank, a: shift(_first(rank, a), 1), samples=(Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False), Sample(call=lambda f, x: f((x, x * 0.5), -1))),
-    formula="y1 = the operands stacked", source="the paper, eq. 7",
+    "stack",
+    torch.stack,
+    stack,
+    reduced=_reduced.stacked,
+    local=stacking,
+    functions=(_ATEN.stack.default,),
+    rank=lambda rank, a: shift(_first(rank, a), 1),
+    samples=(
+        Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False),
+        Sample(call=lambda f, x: f((x, x * 0.5), -1)),
+    ),
+    formula="y1 = the operands stacked",
+    source="the paper, eq. 7",
 )
 GETITEM = _move(
-    "getitem", operator.getitem, getitem, reduced=taken, local=item, rank=_index_rank,
+    "getitem",
+    operator.getitem,
+    getitem,
+    reduced=taken,
+    local=item,
+    rank=_index_rank,
     samples=(
-        Sample(kwargs={"index": (slice(None), slice(0, 2), 1)}), Sample(kwargs={"index": (slice(None), None, slice(None), slice(1, None, 2))}), Sample(kwargs={"index": (Ellipsis, slice(0, 3))}),
-        Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, (slice(None), index))), Sample(kwargs={"index": (slice(None), [2, 0])}),
+        Sample(kwargs={"index": (slice(None), slice(0, 2), 1)}),
+        Sample(kwargs={"index": (slice(None), None, slice(None), slice(1, None, 2))}),
+        Sample(kwargs={"index": (Ellipsis, slice(0, 3))}),
+        Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, (slice(None), index))),
+        Sample(kwargs={"index": (slice(None), [2, 0])}),
     ),
     formula="y1 = x1 at the same places",
 )
-SELECT = _move("select", torch.select, select, reduced=_reduced.unbound, local=without_dim, methods=("select",), functions=(_ATEN.select.int,), rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1, "index": 2}), Sample(kwargs={"dim": -1, "index": -2})), formula="y1 = x1 at the same place")
-NARROW = _move("narrow", torch.narrow, narrow, reduced=_reduced.kept, local=narrowed, methods=("narrow",), functions=(_ATEN.narrow.default,), samples=(Sample(kwargs={"dim": 2, "start": 1, "length": 3}),), formula="y1 = x1 at the same places")
-CHUNK = _move("chunk", torch.chunk, chunk, reduced=_reduced.kept, local=part, methods=("chunk",), functions=(_ATEN.chunk.default,), yields="tensors", samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),), formula="y1 = parts of x1")
-SPLIT = _move(
-    "split", torch.split, split, reduced=_reduced.kept, local=part, methods=("split", "split_with_sizes"), functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default), yields="tensors",
-    samples=(Sample(kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")), Sample(kwargs={"split_size_or_sections": [2, 4], "dim": 2}, call=_parts, spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default")), Sample(kwargs={"split_size_or_sections": 3, "dim": 3}, call=_ends, spellings=("split", "split.Tensor"))), formula="y1 = parts of x1",
+SELECT = _move(
+    "select",
+    torch.select,
+    select,
+    reduced=_reduced.unbound,
+    local=without_dim,
+    methods=("select",),
+    functions=(_ATEN.select.int,),
+    rank=lambda rank, a: shift(rank(a["x"]), -1),
+    samples=(Sample(kwargs={"dim": 1, "index": 2}), Sample(kwargs={"dim": -1, "index": -2})),
+    formula="y1 = x1 at the same place",
 )
-TENSOR_SPLIT = _move("tensor_split", torch.tensor_split, tensor_split, reduced=_reduced.kept, local=part, methods=("tensor_split",), yields="tensors", samples=(Sample(kwargs={"sections": 3, "dim": -1}, call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2])), Sample(kwargs={"sections": 3, "dim": 2}, call=_ends), Sample(kwargs={"sections": [2, 3], "dim": 2}, call=_ends)), formula="y1 = parts of x1")
-UNBIND = _move("unbind", torch.unbind, unbind, reduced=_reduced.unbound, local=without_dim, methods=("unbind",), functions=(_ATEN.unbind.int,), yields="tensors", rank=lambda rank, a: shift(rank(a["x"]), -1), samples=(Sample(kwargs={"dim": 1}, call=_parts), Sample(kwargs={"dim": 1}, call=_ends)), formula="y1 = parts of x1")
-INDEX_SELECT = _move("index_select", torch.index_select, index_select, reduced=_reduced.all_but("dim"), local=along_dim, methods=("index_select",), functions=(_ATEN.index_select.default,), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),), formula="y1 = x1 at the same places")
+NARROW = _move(
+    "narrow",
+    torch.narrow,
+    narrow,
+    reduced=_reduced.kept,
+    local=narrowed,
+    methods=("narrow",),
+    functions=(_ATEN.narrow.default,),
+    samples=(Sample(kwargs={"dim": 2, "start": 1, "length": 3}),),
+    formula="y1 = x1 at the same places",
+)
+CHUNK = _move(
+    "chunk",
+    torch.chunk,
+    chunk,
+    reduced=_reduced.kept,
+    local=part,
+    methods=("chunk",),
+    functions=(_ATEN.chunk.default,),
+    yields="tensors",
+    samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),),
+    formula="y1 = parts of x1",
+)
+SPLIT = _move(
+    "split",
+    torch.split,
+    split,
+    reduced=_reduced.kept,
+    local=part,
+    methods=("split", "split_with_sizes"),
+    functions=(_ATEN.split.Tensor, _ATEN.split.sizes, _ATEN.split_with_sizes.default),
+    yields="tensors",
+    samples=(
+        Sample(
+            kwargs={"split_size_or_sections": 2, "dim": 2}, call=_parts, spellings=("split", "split.Tensor")
+        ),
+        Sample(
+            kwargs={"split_size_or_sections": [2, 4], "dim": 2},
+            call=_parts,
+            spellings=("split", "split_with_sizes", "split.sizes", "split_with_sizes.default"),
+        ),
+        Sample(
+            kwargs={"split_size_or_sections": 3, "dim": 3}, call=_ends, spellings=("split", "split.Tensor")
+        ),
+    ),
+    formula="y1 = parts of x1",
+)
+TENSOR_SPLIT = _move(
+    "tensor_split",
+    torch.tensor_split,
+    tensor_split,
+    reduced=_reduced.kept,
+    local=part,
+    methods=("tensor_split",),
+    yields="tensors",
+    samples=(
+        Sample(
+            kwargs={"sections": 3, "dim": -1},
+            call=lambda f, x, sections, dim: (f(x, sections, dim)[0], f(x, sections, dim)[2]),
+        ),
+        Sample(kwargs={"sections": 3, "dim": 2}, call=_ends),
+        Sample(kwargs={"sections": [2, 3], "dim": 2}, call=_ends),
+    ),
+    formula="y1 = parts of x1",
+)
+UNBIND = _move(
+    "unbind",
+    torch.unbind,
+    unbind,
+    reduced=_reduced.unbound,
+    local=without_dim,
+    methods=("unbind",),
+    functions=(_ATEN.unbind.int,),
+    yields="tensors",
+    rank=lambda rank, a: shift(rank(a["x"]), -1),
+    samples=(Sample(kwargs={"dim": 1}, call=_parts), Sample(kwargs={"dim": 1}, call=_ends)),
+    formula="y1 = parts of x1",
+)
+INDEX_SELECT = _move(
+    "index_select",
+    torch.index_select,
+    index_select,
+    reduced=_reduced.all_but("dim"),
+    local=along_dim,
+    methods=("index_select",),
+    functions=(_ATEN.index_select.default,),
+    samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),),
+    formula="y1 = x1 at the same places",
+)
 SLICE_SCATTER = _move(
-    "slice_scatter", torch.slice_scatter, slice_scatter, local=sliced_over, methods=("slice_scatter",), functions=(_ATEN.slice_scatter.default,), carries=("x", "src"),
-    samples=(Sample(kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}, tensors={"src": (2, 3, 2, 7)}, images=False), Sample(call=lambda f, x: f(x, x[:, :2] * 3.0, 1, 1, 3))), formula="y1 = x1 with a part replaced",
+    "slice_scatter",
+    torch.slice_scatter,
+    slice_scatter,
+    local=sliced_over,
+    methods=("slice_scatter",),
+    functions=(_ATEN.slice_scatter.default,),
+    carries=("x", "src"),
+    samples=(
+        Sample(
+            kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}, tensors={"src": (2, 3, 2, 7)}, images=False
+        ),
+        Sample(call=lambda f, x: f(x, x[:, :2] * 3.0, 1, 1, 3)),
+    ),
+    formula="y1 = x1 with a part replaced",
 )
 SELECT_SCATTER = _move(
-    "select_scatter", torch.select_scatter, select_scatter, local=one_place_over, methods=("select_scatter",), functions=(_ATEN.select_scatter.default,), carries=("x", "src"),
-    samples=(Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False), Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0))), formula="y1 = x1 with a part replaced",
+    "select_scatter",
+    torch.select_scatter,
+    select_scatter,
+    local=one_place_over,
+    methods=("select_scatter",),
+    functions=(_ATEN.select_scatter.default,),
+    carries=("x", "src"),
+    samples=(
+        Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False),
+        Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0)),
+    ),
+    formula="y1 = x1 with a part replaced",
 )
 
 DIAGONAL_SCATTER = _move(
-    "diagonal_scatter", torch.diagonal_scatter, diagonal_scatter, methods=("diagonal_scatter",), functions=(_ATEN.diagonal_scatter.default,), carries=("x", "src"),
+    "diagonal_scatter",
+    torch.diagonal_scatter,
+    diagonal_scatter,
+    methods=("diagonal_scatter",),
+    functions=(_ATEN.diagonal_scatter.default,),
+    carries=("x", "src"),
     samples=(
-        Sample((2, 3, 5, 5), kwargs={"offset": 1, "dim1": 2, "dim2": -1}, tensors={"src": (2, 3, 4)}, call=lambda f, x, src, offset, dim1, dim2: f(x, src, offset, dim1, dim2), images=False),
+        Sample(
+            (2, 3, 5, 5),
+            kwargs={"offset": 1, "dim1": 2, "dim2": -1},
+            tensors={"src": (2, 3, 4)},
+            call=lambda f, x, src, offset, dim1, dim2: f(x, src, offset, dim1, dim2),
+            images=False,
+        ),
         Sample((2, 3, 5, 5), call=lambda f, x: f(x, x[..., 1] * 3.0, 0, 2, 3)),
     ),
     formula="y1 = x1 with a diagonal replaced",
@@ -359,6 +746,15 @@ def picked(x, indices):
 
 
 INDEX = composite(
-    "index", _ATEN.index.Tensor, picked, "", samples=(Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, [None, index])), Sample(tensors={"index": _rows(4, high=6)}, call=lambda f, x, index: f(x, [None, None, index]))),
-    formula="y1 = x1 at the same places", source="the paper, eq. 7", **_BOUNDS,
+    "index",
+    _ATEN.index.Tensor,
+    picked,
+    "",
+    samples=(
+        Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, [None, index])),
+        Sample(tensors={"index": _rows(4, high=6)}, call=lambda f, x, index: f(x, [None, None, index])),
+    ),
+    formula="y1 = x1 at the same places",
+    source="the paper, eq. 7",
+    **_BOUNDS,
 )

@@ -18,7 +18,8 @@ def expand(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sc
         scores = torch.masked_fill(scores, torch.bitwise_not(seen), -math.inf)
     pattern = torch.softmax(scores, -1) if attn_mask is None else _masked(scores, attn_mask)
     if dropout_p > 0:
-        pattern = torch.clamp(F.dropout(pattern, dropout_p, True), 0.0, 1 / (1 - dropout_p))  # the bounds mark it as a gate
+        # the bounds mark it as a gate
+        pattern = torch.clamp(F.dropout(pattern, dropout_p, True), 0.0, 1 / (1 - dropout_p))
     return torch.matmul(pattern, value)
 
 
@@ -44,12 +45,20 @@ def _bits(x):
 
 _Q = (2, 2, 5, 4)
 RULE = composite(
-    "scaled_dot_product_attention", F.scaled_dot_product_attention, expand, "the fused kernel sums in another order", carries=("query", "key", "value"),
+    "scaled_dot_product_attention",
+    F.scaled_dot_product_attention,
+    expand,
+    "the fused kernel sums in another order",
+    carries=("query", "key", "value"),
     functions=(torch.ops.aten.scaled_dot_product_attention.default,),
     samples=(
-        Sample(_Q, call=lambda f, x: f(x, x * 0.5, x)), Sample(_Q, {"is_causal": True}, call=lambda f, x, **k: f(x, x, x, **k)), Sample(_Q, {"scale": 0.3}, call=lambda f, x, **k: f(torch.tanh(x), x, x, **k)),
-        Sample(_Q, tensors={"attn_mask": _mask(_bits)}, call=lambda f, x, **k: f(x, x, x, **k)), Sample(_Q, tensors={"attn_mask": _mask(lambda x: x)}, call=lambda f, x, **k: f(x, x, x, **k)),
+        Sample(_Q, call=lambda f, x: f(x, x * 0.5, x)),
+        Sample(_Q, {"is_causal": True}, call=lambda f, x, **k: f(x, x, x, **k)),
+        Sample(_Q, {"scale": 0.3}, call=lambda f, x, **k: f(torch.tanh(x), x, x, **k)),
+        Sample(_Q, tensors={"attn_mask": _mask(_bits)}, call=lambda f, x, **k: f(x, x, x, **k)),
+        Sample(_Q, tensors={"attn_mask": _mask(lambda x: x)}, call=lambda f, x, **k: f(x, x, x, **k)),
         Sample((2, 4, 5, 4), {"enable_gqa": True}, call=lambda f, x, **k: f(x, x[:, :2], x[:, 2:], **k)),
     ),
-    formula="y = softmax(q k^T/s) v;  y1 = softmax(q0 k0^T/s) v1", source="DESIGN 5 (attention)",
+    formula="y = softmax(q k^T/s) v;  y1 = softmax(q0 k0^T/s) v1",
+    source="DESIGN 5 (attention)",
 )

@@ -16,10 +16,27 @@ def expand(input1, input2, weight, bias=None):
 
 
 RULE = composite(
-    "bilinear", F.bilinear, expand, "summed in another order", functions=(torch.bilinear, torch.ops.aten.bilinear.default), modules=(nn.Bilinear,), carries=("input1", "input2"),
+    "bilinear",
+    F.bilinear,
+    expand,
+    "summed in another order",
+    functions=(torch.bilinear, torch.ops.aten.bilinear.default),
+    modules=(nn.Bilinear,),
+    carries=("input1", "input2"),
     samples=(
-        Sample((2, 5), {}, {"in1_features": 5, "in2_features": 4, "out_features": 3}, {"input2": (2, 4), "weight": (3, 5, 4), "bias": (3,)}),
-        Sample((2, 6, 5), {}, {"in1_features": 5, "in2_features": 4, "out_features": 3, "bias": False}, {"input2": (2, 6, 4), "weight": (3, 5, 4)}),
+        Sample(
+            (2, 5),
+            {},
+            {"in1_features": 5, "in2_features": 4, "out_features": 3},
+            {"input2": (2, 4), "weight": (3, 5, 4), "bias": (3,)},
+        ),
+        Sample(
+            (2, 6, 5),
+            {},
+            {"in1_features": 5, "in2_features": 4, "out_features": 3, "bias": False},
+            {"input2": (2, 6, 4), "weight": (3, 5, 4)},
+        ),
     ),
-    formula="h(a, b) = a^T W b + c;  the readings of a matrix product", source="the paper, eq. 2",
+    formula="h(a, b) = a^T W b + c;  the readings of a matrix product",
+    source="the paper, eq. 2",
 )

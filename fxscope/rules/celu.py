@@ -18,6 +18,13 @@ def taylor(x, alpha=1.0, *, y):
 
 
 RULE = mask(
-    "celu", F.celu, freeze, taylor=taylor, functions=(torch.celu, torch.ops.aten.celu.default), modules=(nn.CELU,), samples=(Sample(), Sample(kwargs={"alpha": 0.5})),
-    formula="h(x) = x, or a (exp(x/a) - 1) for x <= 0;  y1 = h(x0)/x0 x1", source="the paper, eq. 2 with c = 0",
+    "celu",
+    F.celu,
+    freeze,
+    taylor=taylor,
+    functions=(torch.celu, torch.ops.aten.celu.default),
+    modules=(nn.CELU,),
+    samples=(Sample(), Sample(kwargs={"alpha": 0.5})),
+    formula="h(x) = x, or a (exp(x/a) - 1) for x <= 0;  y1 = h(x0)/x0 x1",
+    source="the paper, eq. 2 with c = 0",
 )

@@ -16,5 +16,14 @@ def scale(x, dim, mean):
 
 
 RULE = normalize(
-    "center", "center", stats, scale, scale, local=over_dims, ignores=("mean",), unsampled="recognised in hand-written normalisations, which tests/test_spellings.py runs", formula="x - mean(x) before a division by the deviation;  stats: x1 - mu0;  scale: x1 - mu(x1)", source="the paper, Fig. 2",
+    "center",
+    "center",
+    stats,
+    scale,
+    scale,
+    local=over_dims,
+    ignores=("mean",),
+    unsampled="recognised in hand-written normalisations, which tests/test_spellings.py runs",
+    formula="x - mean(x) before a division by the deviation;  stats: x1 - mu0;  scale: x1 - mu(x1)",
+    source="the paper, Fig. 2",
 )

@@ -25,13 +25,48 @@ def _rank(rank, a):
 
 _ATEN = torch.ops.aten
 RULE = mask(
-    "clamp", torch.clamp, freeze, piecewise=True, functions=(torch.clip, _ATEN.clamp.default, _ATEN.clamp.Tensor), methods=("clamp", "clip"), interval=_bounds, rank=_rank,
+    "clamp",
+    torch.clamp,
+    freeze,
+    piecewise=True,
+    functions=(torch.clip, _ATEN.clamp.default, _ATEN.clamp.Tensor),
+    methods=("clamp", "clip"),
+    interval=_bounds,
+    rank=_rank,
     samples=(
-        Sample(kwargs={"min": -0.3, "max": 0.7}), Sample(kwargs={"min": 0.1}), Sample(kwargs={"max": 0.1}), Sample(kwargs={"min": -3, "max": 6}),
-        Sample(tensors={"min": lambda rng: -torch.rand(3, 1, 1, generator=rng, dtype=torch.float64), "max": (6, 7)}, spellings=("clamp", "clip", "clamp.Tensor")),
+        Sample(kwargs={"min": -0.3, "max": 0.7}),
+        Sample(kwargs={"min": 0.1}),
+        Sample(kwargs={"max": 0.1}),
+        Sample(kwargs={"min": -3, "max": 6}),
+        Sample(
+            tensors={
+                "min": lambda rng: -torch.rand(3, 1, 1, generator=rng, dtype=torch.float64),
+                "max": (6, 7),
+            },
+            spellings=("clamp", "clip", "clamp.Tensor"),
+        ),
     ),
-    formula="h(x) = min(max(x, a), b);  y1 = x1 inside, the bound outside", source="the paper, eq. 2",
+    formula="h(x) = min(max(x, a), b);  y1 = x1 inside, the bound outside",
+    source="the paper, eq. 2",
 )
 _SOURCE = dict(rounding="", source="the paper, eq. 2")
-CLAMP_MIN = composite("clamp_min", torch.clamp_min, lambda x, min: torch.clamp(x, min=min), functions=(_ATEN.clamp_min.default,), methods=("clamp_min",), samples=(Sample(kwargs={"min": 0.1}),), formula="max(x, a)", **_SOURCE)
-CLAMP_MAX = composite("clamp_max", torch.clamp_max, lambda x, max: torch.clamp(x, max=max), functions=(_ATEN.clamp_max.default,), methods=("clamp_max",), samples=(Sample(kwargs={"max": 0.1}),), formula="min(x, b)", **_SOURCE)
+CLAMP_MIN = composite(
+    "clamp_min",
+    torch.clamp_min,
+    lambda x, min: torch.clamp(x, min=min),
+    functions=(_ATEN.clamp_min.default,),
+    methods=("clamp_min",),
+    samples=(Sample(kwargs={"min": 0.1}),),
+    formula="max(x, a)",
+    **_SOURCE,
+)
+CLAMP_MAX = composite(
+    "clamp_max",
+    torch.clamp_max,
+    lambda x, max: torch.clamp(x, max=max),
+    functions=(_ATEN.clamp_max.default,),
+    methods=("clamp_max",),
+    samples=(Sample(kwargs={"max": 0.1}),),
+    formula="min(x, b)",
+    **_SOURCE,
+)

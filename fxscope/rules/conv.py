@@ -20,7 +20,9 @@ def _convolution(function, spatial):
 
 def _transposed(function, spatial):
     def twin(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, call):
-        options = dict(stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation)
+        options = dict(
+            stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation
+        )
         return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
 
     return twin
@@ -35,7 +37,10 @@ def _module_arguments(module):
 
 
 def _transposed_arguments(module):
-    return {n: getattr(module, n) for n in ("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")}
+    return {
+        n: getattr(module, n)
+        for n in ("weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
+    }
 
 
 def _samples(spatial):
@@ -47,17 +52,38 @@ def _samples(spatial):
         inner, outer = (weight[0], weight[1] * groups) if transposed else (weight[1] * groups, weight[0])
         module = {"in_channels": inner, "out_channels": outer, "kernel_size": weight[2:], **kwargs}
         overload = "padding" if isinstance(kwargs.get("padding"), str) else "default"
-        return Sample(shape, kwargs, module=module, tensors={"weight": weight, "bias": (outer,)}, spellings=None if transposed else (f"conv{spatial}d", f"conv{spatial}d.{overload}"))
+        return Sample(
+            shape,
+            kwargs,
+            module=module,
+            tensors={"weight": weight, "bias": (outer,)},
+            spellings=None if transposed else (f"conv{spatial}d", f"conv{spatial}d.{overload}"),
+        )
 
     def padded(mode):
-        return Sample(shape, module={"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, "stride": 2, "padding_mode": mode}, spellings=())
+        return Sample(
+            shape,
+            module={
+                "in_channels": 4,
+                "out_channels": 6,
+                "kernel_size": 3,
+                "padding": 1,
+                "stride": 2,
+                "padding_mode": mode,
+            },
+            spellings=(),
+        )
 
     plain = (
-        sample((6, 4, *kernel)), sample((6, 4, *kernel), stride=2, padding=1), sample((6, 4, *kernel), dilation=(2,) * spatial, padding="same"),
-        sample((4, 2, *kernel), groups=2, padding=1), *(padded(mode) for mode in ("reflect", "replicate", "circular")),
+        sample((6, 4, *kernel)),
+        sample((6, 4, *kernel), stride=2, padding=1),
+        sample((6, 4, *kernel), dilation=(2,) * spatial, padding="same"),
+        sample((4, 2, *kernel), groups=2, padding=1),
+        *(padded(mode) for mode in ("reflect", "replicate", "circular")),
     )
     transposed = (
-        sample((4, 3, *kernel), True), sample((4, 3, *kernel), True, stride=2, padding=1, output_padding=1),
+        sample((4, 3, *kernel), True),
+        sample((4, 3, *kernel), True, stride=2, padding=1, output_padding=1),
         sample((4, 3, *kernel), True, groups=2, dilation=2),
     )
     return plain, transposed
@@ -65,19 +91,61 @@ def _samples(spatial):
 
 def _rules():
     table = (
-        (1, F.conv1d, (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding), nn.Conv1d, F.conv_transpose1d, torch.ops.aten.conv_transpose1d.default, nn.ConvTranspose1d),
-        (2, F.conv2d, (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding), nn.Conv2d, F.conv_transpose2d, torch.ops.aten.conv_transpose2d.input, nn.ConvTranspose2d),
-        (3, F.conv3d, (torch.ops.aten.conv3d.default, torch.ops.aten.conv3d.padding), nn.Conv3d, F.conv_transpose3d, torch.ops.aten.conv_transpose3d.input, nn.ConvTranspose3d),
+        (
+            1,
+            F.conv1d,
+            (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding),
+            nn.Conv1d,
+            F.conv_transpose1d,
+            torch.ops.aten.conv_transpose1d.default,
+            nn.ConvTranspose1d,
+        ),
+        (
+            2,
+            F.conv2d,
+            (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding),
+            nn.Conv2d,
+            F.conv_transpose2d,
+            torch.ops.aten.conv_transpose2d.input,
+            nn.ConvTranspose2d,
+        ),
+        (
+            3,
+            F.conv3d,
+            (torch.ops.aten.conv3d.default, torch.ops.aten.conv3d.padding),
+            nn.Conv3d,
+            F.conv_transpose3d,
+            torch.ops.aten.conv_transpose3d.input,
+            nn.ConvTranspose3d,
+        ),
     )
     for n, conv, aten, module, conv_t, aten_t, module_t in table:
         plain, transposed = _samples(n)
         yield linear(
-            f"conv{n}d", conv, _convolution(conv, n), local=convolution(n), functions=aten, modules={module: _module_arguments}, input_rank=n + 2, reduced=_reduced.layer(-n - 1),
-            samples=plain, formula="y1 = W * x1 + b", source="the paper, eq. 7",
+            f"conv{n}d",
+            conv,
+            _convolution(conv, n),
+            local=convolution(n),
+            functions=aten,
+            modules={module: _module_arguments},
+            input_rank=n + 2,
+            reduced=_reduced.layer(-n - 1),
+            samples=plain,
+            formula="y1 = W * x1 + b",
+            source="the paper, eq. 7",
         )
         yield linear(
-            f"conv_transpose{n}d", conv_t, _transposed(conv_t, n), local=convolution(n, transposed=True), functions=(aten_t,), modules={module_t: _transposed_arguments},
-            input_rank=n + 2, reduced=_reduced.layer(-n - 1, transposed=True), samples=transposed, formula="y1 = W^T * x1 + b", source="the paper, eq. 7",
+            f"conv_transpose{n}d",
+            conv_t,
+            _transposed(conv_t, n),
+            local=convolution(n, transposed=True),
+            functions=(aten_t,),
+            modules={module_t: _transposed_arguments},
+            input_rank=n + 2,
+            reduced=_reduced.layer(-n - 1, transposed=True),
+            samples=transposed,
+            formula="y1 = W^T * x1 + b",
+            source="the paper, eq. 7",
         )
 
 

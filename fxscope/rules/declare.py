@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 from . import _reduced
 from ._local import elementwise, over_dims
 
@@ -124,9 +125,18 @@ class Rule:
         return dict(bound.arguments)
 
     def _bound(self, args: tuple, kwargs: dict) -> inspect.BoundArguments:
-        if self.variadic and len(args) > 1 and not isinstance(args[1], (list, tuple)) and not stands_for_sizes(args[1]):
+        if (
+            self.variadic
+            and len(args) > 1
+            and not isinstance(args[1], (list, tuple))
+            and not stands_for_sizes(args[1])
+        ):
             args = (args[0], list(args[1:]))
-        named = {self._parameter(k): v for k, v in kwargs.items() if k != "inplace" and not (k == "out" and v is None)}
+        named = {
+            self._parameter(k): v
+            for k, v in kwargs.items()
+            if k != "inplace" and not (k == "out" and v is None)
+        }
         return self.signature.bind(*args, **named)
 
     def _parameter(self, name: str) -> str:
@@ -144,22 +154,52 @@ class Rule:
 
 
 def _same(value, default) -> bool:
-    return value is default or (type(value) is type(default) and isinstance(value, (bool, int, float, str)) and value == default)
+    return value is default or (
+        type(value) is type(default) and isinstance(value, (bool, int, float, str)) and value == default
+    )
 
 
 def _signature(function: Callable) -> inspect.Signature:
     signature = inspect.signature(function)
-    return signature.replace(parameters=[p for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY])
+    return signature.replace(
+        parameters=[p for p in signature.parameters.values() if p.kind != p.KEYWORD_ONLY]
+    )
 
 
-def _rule(verb: str, name: str, target: Callable, arguments: Callable, variants: dict, presets: dict, modules=(), **fields) -> Rule:
+def _rule(
+    verb: str,
+    name: str,
+    target: Callable,
+    arguments: Callable,
+    variants: dict,
+    presets: dict,
+    modules=(),
+    **fields,
+) -> Rule:
     if not isinstance(modules, dict):
-        modules = {m: None for m in modules}
+        modules = dict.fromkeys(modules)
     fields.setdefault("carries", (next(iter(inspect.signature(arguments).parameters)),))
-    return Rule(name, verb, target, arguments, variants, presets, modules=modules, file=inspect.getsourcefile(arguments) or "", **fields)
+    return Rule(
+        name,
+        verb,
+        target,
+        arguments,
+        variants,
+        presets,
+        modules=modules,
+        file=inspect.getsourcefile(arguments) or "",
+        **fields,
+    )
 
 
-def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None = None, variants: dict | None = None, **fields) -> Rule:
+def mask(
+    name: str,
+    target: Callable,
+    freeze: Callable,
+    taylor: Callable | None = None,
+    variants: dict | None = None,
+    **fields,
+) -> Rule:
     """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
     table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
     presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
@@ -169,28 +209,66 @@ def mask(name: str, target: Callable, freeze: Callable, taylor: Callable | None 
 
 def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
     """A unit that freezes which entries it chose: y1 = x1 at the indices of x0 (paper, Fig. 2)."""
-    return _rule("select", name, target, freeze, {"freeze": freeze}, dict.fromkeys(("freeze", "detach", "taylor"), "freeze"), piecewise=True, **fields)
+    return _rule(
+        "select",
+        name,
+        target,
+        freeze,
+        {"freeze": freeze},
+        dict.fromkeys(("freeze", "detach", "taylor"), "freeze"),
+        piecewise=True,
+        **fields,
+    )
 
 
-def normalize(name: str, target: Callable, stats: Callable, scale: Callable | None, taylor: Callable | None, **fields) -> Rule:
+def normalize(
+    name: str, target: Callable, stats: Callable, scale: Callable | None, taylor: Callable | None, **fields
+) -> Rule:
     """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
-    presets = {"freeze": "stats", "detach": "scale" if scale else "stats", "taylor": "taylor" if taylor else "stats"}
+    presets = {
+        "freeze": "stats",
+        "detach": "scale" if scale else "stats",
+        "taylor": "taylor" if taylor else "stats",
+    }
     return _rule("normalize", name, target, stats, table, presets, **{"reduced": _reduced.kept, **fields})
 
 
-def constant(name: str, target: Callable, arguments: Callable, variants: dict | None = None, default: str = "constant", **fields) -> Rule:
+def constant(
+    name: str,
+    target: Callable,
+    arguments: Callable,
+    variants: dict | None = None,
+    default: str = "constant",
+    **fields,
+) -> Rule:
     """A unit whose output is frozen as a value: sign, round, comparisons, whatever only feeds a gate."""
-    presets = {"freeze": default, "detach": default, "taylor": "taylor" if "taylor" in (variants or {}) else "constant"}
-    return _rule("constant", name, target, arguments, {"constant": None, **(variants or {})}, presets, **fields)
+    presets = {
+        "freeze": default,
+        "detach": default,
+        "taylor": "taylor" if "taylor" in (variants or {}) else "constant",
+    }
+    return _rule(
+        "constant", name, target, arguments, {"constant": None, **(variants or {})}, presets, **fields
+    )
 
 
 def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
     """An operator that is linear already; ``twin`` is the same under every policy."""
-    return _rule("linear", name, target, twin, {"linear": twin}, dict.fromkeys(("freeze", "detach", "taylor"), "linear"), **{"piecewise": True, **fields})
+    return _rule(
+        "linear",
+        name,
+        target,
+        twin,
+        {"linear": twin},
+        dict.fromkeys(("freeze", "detach", "taylor"), "linear"),
+        **{"piecewise": True, **fields},
+    )
 
 
-def product(name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields) -> Rule:
+def product(
+    name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields
+) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
     presets = {"freeze": "auto", "detach": "gate" if "gate" in variants else "auto", "taylor": "taylor"}
@@ -200,7 +278,17 @@ def product(name: str, target: Callable, build: Callable, arguments: Callable, v
 def composite(name: str, target: Callable, expand: Callable, rounding: str, **fields) -> Rule:
     """An operator that is written out in simpler ones before anything is frozen; its policy is theirs."""
     presets = dict.fromkeys(("freeze", "detach", "taylor"), "parts")
-    return _rule("composite", name, target, expand, {"parts": _written_out}, presets, expand=expand, rounding=rounding, **fields)
+    return _rule(
+        "composite",
+        name,
+        target,
+        expand,
+        {"parts": _written_out},
+        presets,
+        expand=expand,
+        rounding=rounding,
+        **fields,
+    )
 
 
 def _written_out(*, call):

@@ -7,29 +7,38 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Identity
-from ._ranks import reduced_rank, shift, widest
 from . import _reduced
 from ._local import elementwise, fresh, in_front, over_dims, unread
+from ._ranks import reduced_rank, shift, widest
 from .declare import Sample, composite, constant
 
 
 def one(x):
-    """y = f(x)."""
+    """Y = f(x)."""
 
 
 def two(x, other):
-    """y = f(x, other)."""
+    """Y = f(x, other)."""
 
 
 def reduced(x, dim=None, keepdim=False):
-    """y = f(x, dim)."""
+    """Y = f(x, dim)."""
 
 
 def ordered(x, dim=-1, descending=False, stable=False):
-    """y = the order of x."""
+    """Y = the order of x."""
 
 
-def filled(x, fill_value, dtype=None, layout=None, device=None, pin_memory=False, requires_grad=False, memory_format=None):
+def filled(
+    x,
+    fill_value,
+    dtype=None,
+    layout=None,
+    device=None,
+    pin_memory=False,
+    requires_grad=False,
+    memory_format=None,
+):
     """A fresh tensor with the size of x, all of one value."""
 
 
@@ -37,7 +46,9 @@ def made(x, dtype=None, layout=None, device=None, pin_memory=False, requires_gra
     """A fresh tensor with the size of x."""
 
 
-def looked_up(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+def looked_up(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
+):
     """Rows of a table at indices."""
 
 
@@ -60,8 +71,18 @@ def _widest(rank, a):
 
 
 _NO_PROBE = "no probe enters it"
-_BITS = dict(carries=(), rank=_widest, bits=True, interval=lambda bound, a: (0.0, 1.0), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
-_FRESH = dict(carries=(), rank=_same, formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+_BITS = dict(
+    carries=(),
+    rank=_widest,
+    bits=True,
+    interval=lambda bound, a: (0.0, 1.0),
+    formula="a constant",
+    source="the paper, eq. 2 with A = 0",
+    unsampled=_NO_PROBE,
+)
+_FRESH = dict(
+    carries=(), rank=_same, formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE
+)
 
 
 def _comparison(name, target, *functions):
@@ -75,40 +96,100 @@ LE = _comparison("le", operator.le, torch.le, torch.less_equal)
 GT = _comparison("gt", operator.gt, torch.gt, torch.greater)
 GE = _comparison("ge", operator.ge, torch.ge, torch.greater_equal)
 INVERT = constant("invert", operator.invert, one, local=elementwise, functions=(torch.bitwise_not,), **_BITS)
-LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (constant(n, getattr(torch, n), one, local=elementwise, methods=(n,), **_BITS) for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit"))
-LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (constant(n, getattr(torch, n), two, local=elementwise, methods=(n,), **_BITS) for n in ("logical_and", "logical_or", "logical_xor"))
+LOGICAL_NOT, ISNAN, ISINF, ISFINITE, SIGNBIT = (
+    constant(n, getattr(torch, n), one, local=elementwise, methods=(n,), **_BITS)
+    for n in ("logical_not", "isnan", "isinf", "isfinite", "signbit")
+)
+LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (
+    constant(n, getattr(torch, n), two, local=elementwise, methods=(n,), **_BITS)
+    for n in ("logical_and", "logical_or", "logical_xor")
+)
 DETACH = constant(
-    "detach", torch.detach, one, reduced=_reduced.kept, local=elementwise, methods=("detach",), functions=(torch.ops.aten.detach.default,), interval=lambda bound, a: bound(a["x"]), samples=(Sample(),),
-    formula="y1 = y0: the author's own constant", source="the paper, eq. 2 with A = 0",
+    "detach",
+    torch.detach,
+    one,
+    reduced=_reduced.kept,
+    local=elementwise,
+    methods=("detach",),
+    functions=(torch.ops.aten.detach.default,),
+    interval=lambda bound, a: bound(a["x"]),
+    samples=(Sample(),),
+    formula="y1 = y0: the author's own constant",
+    source="the paper, eq. 2 with A = 0",
 )
 
 
 def _step(name, function, *functions):
     return constant(
-        name, function, one, local=elementwise, functions=functions, methods=(name,), reduced=_reduced.kept, variants={"straight": straight, "taylor": None}, samples=(Sample(),),
+        name,
+        function,
+        one,
+        local=elementwise,
+        functions=functions,
+        methods=(name,),
+        reduced=_reduced.kept,
+        variants={"straight": straight, "taylor": None},
+        samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
-        formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)", source="the paper, eq. 2 with A = 0",
+        formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)",
+        source="the paper, eq. 2 with A = 0",
     )
 
 
-SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (_step(n, getattr(torch, n), getattr(torch.ops.aten, n).default) for n in ("sign", "sgn", "round", "floor", "ceil", "trunc"))
-ARGMAX = constant("argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_FRESH, "rank": reduced_rank})
-ARGMIN = constant("argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **{**_FRESH, "rank": reduced_rank})
+SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (
+    _step(n, getattr(torch, n), getattr(torch.ops.aten, n).default)
+    for n in ("sign", "sgn", "round", "floor", "ceil", "trunc")
+)
+ARGMAX = constant(
+    "argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_FRESH, "rank": reduced_rank}
+)
+ARGMIN = constant(
+    "argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **{**_FRESH, "rank": reduced_rank}
+)
 ARGSORT = constant("argsort", torch.argsort, ordered, local=over_dims, methods=("argsort",), **_FRESH)
-ONE_HOT = constant("one_hot", F.one_hot, encoded, local=in_front, **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)})
+ONE_HOT = constant(
+    "one_hot",
+    F.one_hot,
+    encoded,
+    local=in_front,
+    **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)},
+)
 EMBEDDING = constant(
-    "embedding", F.embedding, looked_up, local=in_front, modules={nn.Embedding: lambda m: {k: getattr(m, k) for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")}}, **{**_FRESH, "rank": lambda rank, a: shift(rank(a["input"]), 1)}
+    "embedding",
+    F.embedding,
+    looked_up,
+    local=in_front,
+    modules={
+        nn.Embedding: lambda m: {
+            k: getattr(m, k)
+            for k in ("weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        }
+    },
+    **{**_FRESH, "rank": lambda rank, a: shift(rank(a["input"]), 1)},
 )
 FULL_LIKE = constant("full_like", torch.full_like, filled, local=unread, **_FRESH)
-ONES_LIKE, ZEROS_LIKE = (constant(n, getattr(torch, n), made, local=unread, **_FRESH) for n in ("ones_like", "zeros_like"))
-EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (constant(n, getattr(torch, n), made, **_FRESH) for n in ("empty_like", "rand_like", "randn_like"))
+ONES_LIKE, ZEROS_LIKE = (
+    constant(n, getattr(torch, n), made, local=unread, **_FRESH) for n in ("ones_like", "zeros_like")
+)
+EMPTY_LIKE, RAND_LIKE, RANDN_LIKE = (
+    constant(n, getattr(torch, n), made, **_FRESH) for n in ("empty_like", "rand_like", "randn_like")
+)
 
 
 def looked_up_aten(weight, indices, padding_idx=-1, scale_grad_by_freq=False, sparse=False):
     return F.embedding(indices, weight)
 
 
-EMBEDDING_ATEN = composite("embedding_aten", torch.ops.aten.embedding.default, looked_up_aten, "", carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+EMBEDDING_ATEN = composite(
+    "embedding_aten",
+    torch.ops.aten.embedding.default,
+    looked_up_aten,
+    "",
+    carries=(),
+    formula="a constant",
+    source="the paper, eq. 2 with A = 0",
+    unsampled=_NO_PROBE,
+)
 
 
 def sized(x, size, dtype=None, device=None, layout=None):
@@ -123,8 +204,23 @@ def filled_with(x, value):
     return value.expand_as(x) if isinstance(value, torch.fx.Proxy) else torch.full_like(x, value)
 
 
-_SIZED = {**_FRESH, "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, "variadic": True}
+_SIZED = {
+    **_FRESH,
+    "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
+    "variadic": True,
+}
 NEW_ZEROS, NEW_ONES = (constant(n, n, sized, local=fresh, **_SIZED) for n in ("new_zeros", "new_ones"))
 NEW_EMPTY = constant("new_empty", "new_empty", sized, **_SIZED)
 NEW_FULL = constant("new_full", "new_full", sized_full, **_SIZED)
-FILL = composite("fill", torch.fill, filled_with, "", functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor), methods=("fill",), carries=(), formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE)
+FILL = composite(
+    "fill",
+    torch.fill,
+    filled_with,
+    "",
+    functions=(torch.ops.aten.fill.Scalar, torch.ops.aten.fill.Tensor),
+    methods=("fill",),
+    carries=(),
+    formula="a constant",
+    source="the paper, eq. 2 with A = 0",
+    unsampled=_NO_PROBE,
+)

@@ -13,7 +13,9 @@ from ..twins import Identity
 from . import _reduced
 from .declare import Sample, composite, constant, linear
 
-_SOURCE = dict(formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2")
+_SOURCE = dict(
+    formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2"
+)
 _ATEN = torch.ops.aten
 
 
@@ -31,8 +33,21 @@ def _dropout(name, function, modules, shape=(2, 3, 6, 7), functions=()):
             return x
         return None if _is_draw(x) else x * function(torch.ones_like(x), p, True)
 
-    samples = (Sample(shape, {"training": False}, {}), Sample(shape, {"p": 0.3, "training": True}, modules=(), images=False, draws=True))
-    return linear(name, function, twin, reduced=_reduced.kept, modules=modules, functions=functions, expand=expand, samples=samples, **_SOURCE)
+    samples = (
+        Sample(shape, {"training": False}, {}),
+        Sample(shape, {"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+    )
+    return linear(
+        name,
+        function,
+        twin,
+        reduced=_reduced.kept,
+        modules=modules,
+        functions=functions,
+        expand=expand,
+        samples=samples,
+        **_SOURCE,
+    )
 
 
 DROPOUT = _dropout("dropout", F.dropout, (nn.Dropout,), functions=(torch.dropout, _ATEN.dropout.default))
@@ -52,15 +67,24 @@ def expand_feature(x, p, train):
 
 
 FEATURE_DROPOUT = linear(
-    "feature_dropout", torch.feature_dropout, feature, reduced=_reduced.kept, functions=(_ATEN.feature_dropout.default,), expand=expand_feature,
-    samples=(Sample(kwargs={"p": 0.3, "train": False}), Sample(kwargs={"p": 0.3, "train": True}, images=False, draws=True)), **_SOURCE,
+    "feature_dropout",
+    torch.feature_dropout,
+    feature,
+    reduced=_reduced.kept,
+    functions=(_ATEN.feature_dropout.default,),
+    expand=expand_feature,
+    samples=(
+        Sample(kwargs={"p": 0.3, "train": False}),
+        Sample(kwargs={"p": 0.3, "train": True}, images=False, draws=True),
+    ),
+    **_SOURCE,
 )
 
 _ALPHA = 1.7580993408473766  # minus the limit of SELU at -infinity
 
 
 def _alpha_dropout(name, function, draw, modules, functions):
-    """x m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
+    """X m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
 
     def expand(x, p=0.5, training=False):
         if not training or p == 0:
@@ -71,13 +95,35 @@ def _alpha_dropout(name, function, draw, modules, functions):
         scale = 1 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
         return x * (kept * scale) + ((kept - 1) * (_ALPHA * scale) + _ALPHA * scale * p)
 
-    samples = (Sample(kwargs={"training": False}, module={}), Sample(kwargs={"p": 0.3, "training": True}, modules=(), images=False, draws=True))
-    return composite(name, function, expand, "in train mode the draw is a value of the graph", modules=modules, functions=functions, samples=samples, **_SOURCE)
+    samples = (
+        Sample(kwargs={"training": False}, module={}),
+        Sample(kwargs={"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+    )
+    return composite(
+        name,
+        function,
+        expand,
+        "in train mode the draw is a value of the graph",
+        modules=modules,
+        functions=functions,
+        samples=samples,
+        **_SOURCE,
+    )
 
 
-ALPHA = _alpha_dropout("alpha_dropout", F.alpha_dropout, F.dropout, (nn.AlphaDropout,), (torch.alpha_dropout, _ATEN.alpha_dropout.default))
+ALPHA = _alpha_dropout(
+    "alpha_dropout",
+    F.alpha_dropout,
+    F.dropout,
+    (nn.AlphaDropout,),
+    (torch.alpha_dropout, _ATEN.alpha_dropout.default),
+)
 FEATURE_ALPHA = _alpha_dropout(
-    "feature_alpha_dropout", F.feature_alpha_dropout, torch.feature_dropout, (nn.FeatureAlphaDropout,), (torch.feature_alpha_dropout, _ATEN.feature_alpha_dropout.default)
+    "feature_alpha_dropout",
+    F.feature_alpha_dropout,
+    torch.feature_dropout,
+    (nn.FeatureAlphaDropout,),
+    (torch.feature_alpha_dropout, _ATEN.feature_alpha_dropout.default),
 )
 
 
@@ -85,7 +131,15 @@ def bernoulli(x, p=None):
     """A draw of zeros and ones."""
 
 
-BERNOULLI = constant("bernoulli", torch.bernoulli, bernoulli, methods=("bernoulli",), unsampled="its value only ever is a frozen draw; stochastic depth runs it", formula="y1 = the draw of x0", source="the paper, eq. 2 with A = 0")
+BERNOULLI = constant(
+    "bernoulli",
+    torch.bernoulli,
+    bernoulli,
+    methods=("bernoulli",),
+    unsampled="its value only ever is a frozen draw; stochastic depth runs it",
+    formula="y1 = the draw of x0",
+    source="the paper, eq. 2 with A = 0",
+)
 
 
 def depth(input, p, mode, training=True):
@@ -98,12 +152,20 @@ def expand_depth(input, p, mode, training=True):
         return input
     flat = input.flatten(1)
     ones = torch.ones_like(flat)
-    noise = torch.bernoulli(ones.narrow(1, 0, 1) if mode == "row" else ones.flatten().narrow(0, 0, 1), 1.0 - p)
+    noise = torch.bernoulli(
+        ones.narrow(1, 0, 1) if mode == "row" else ones.flatten().narrow(0, 0, 1), 1.0 - p
+    )
     noise = noise / (1.0 - p) if p < 1 else noise
     return (flat * noise).view_as(input)
 
 
 STOCHASTIC_DEPTH = linear(
-    "stochastic_depth", "stochastic_depth", depth, reduced=_reduced.kept, functions=("torchvision.ops.stochastic_depth.stochastic_depth",), expand=expand_depth,
-    unsampled="torchvision may be absent; tests/test_networks.py runs it", **_SOURCE,
+    "stochastic_depth",
+    "stochastic_depth",
+    depth,
+    reduced=_reduced.kept,
+    functions=("torchvision.ops.stochastic_depth.stochastic_depth",),
+    expand=expand_depth,
+    unsampled="torchvision may be absent; tests/test_networks.py runs it",
+    **_SOURCE,
 )

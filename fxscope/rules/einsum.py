@@ -24,7 +24,9 @@ def einsum(equation, operands, *, call, y):
     reading = decide(call, replace(whole, factors=(whole.factors[first], whole.factors[second])))
     if reading in ("left", "right"):
         return parts[first if reading == "left" else second]
-    both = call.record(Add(1, (0, 0)), [call.record(*parts[first], like=y), call.record(*parts[second], like=y)], like=y)
+    both = call.record(
+        Add(1, (0, 0)), [call.record(*parts[first], like=y), call.record(*parts[second], like=y)], like=y
+    )
     return (Offset(y, -1, grows=False) if reading == "taylor" else Gate(0.5)), [both]
 
 
@@ -34,18 +36,44 @@ def output_rank(rank, a):
     return len(result) if arrow and "." not in result else None
 
 
-
 def _with(equation, **more):
     return lambda f, x, **given: f(equation, x, *(given[k] for k in sorted(given)), **more)
 
 
 EINSUM = product(
-    "einsum", torch.einsum, einsum, einsum, ("left", "right", "uniform", "gate", "taylor"), local=letters, functions=(torch.ops.aten.einsum.default,), variadic=True, carries=("operands",), rank=output_rank, reduced=summed_products,
+    "einsum",
+    torch.einsum,
+    einsum,
+    einsum,
+    ("left", "right", "uniform", "gate", "taylor"),
+    local=letters,
+    functions=(torch.ops.aten.einsum.default,),
+    variadic=True,
+    carries=("operands",),
+    rank=output_rank,
+    reduced=summed_products,
     samples=(
-        Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")), Sample((2, 5, 3), tensors={"w": (3, 4)}, call=lambda f, x, w: f("b...j,jk", [x, w]), images=False, spellings=("einsum", "einsum.default")),
+        Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")),
+        Sample(
+            (2, 5, 3),
+            tensors={"w": (3, 4)},
+            call=lambda f, x, w: f("b...j,jk", [x, w]),
+            images=False,
+            spellings=("einsum", "einsum.default"),
+        ),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),
-        Sample((2, 3, 5), call=lambda f, x: f("bij,bkj->bik", x, torch.tanh(x))), Sample((2, 3, 5), call=lambda f, x: f("bij,bik->bjk", x, x)),
-        Sample((2, 3, 5), tensors={"a": (3, 4), "b": (5, 6)}, call=lambda f, x, a, b: f("bij,ik,jl->bkl", x, a, b)), Sample((2, 3, 5), call=lambda f, x: f("bii->bi", x[:, :, :3])),
+        Sample((2, 3, 5), call=lambda f, x: f("bij,bkj->bik", x, torch.tanh(x))),
+        Sample((2, 3, 5), call=lambda f, x: f("bij,bik->bjk", x, x)),
+        Sample(
+            (2, 3, 5),
+            tensors={"a": (3, 4), "b": (5, 6)},
+            call=lambda f, x, a, b: f("bij,ik,jl->bkl", x, a, b),
+        ),
+        Sample((2, 3, 5), call=lambda f, x: f("bii->bi", x[:, :, :3])),
     ),
-    formula="gate: y1 = einsum with x0 for the frozen operand;  uniform: the mean of both;  taylor: their sum - y0", source="the paper, eq. 2",
+    formula=(
+        "gate: y1 = einsum with x0 for the frozen operand;  uniform: the mean of both;  taylor: their sum"
+        " - y0"
+    ),
+    source="the paper, eq. 2",
 )

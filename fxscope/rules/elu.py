@@ -30,6 +30,13 @@ def taylor(x, alpha=1.0, *, y):
 
 
 RULE = mask(
-    "elu", F.elu, freeze, taylor=taylor, functions=(torch.ops.aten.elu.default,), modules=(nn.ELU,), samples=(Sample(), Sample(kwargs={"alpha": 0.5})),
-    formula="h(x) = x, or a (exp(x) - 1) for x <= 0;  y1 = h(x0)/x0 x1, the left limit at 0", source="the paper, eq. 2 with c = 0",
+    "elu",
+    F.elu,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.elu.default,),
+    modules=(nn.ELU,),
+    samples=(Sample(), Sample(kwargs={"alpha": 0.5})),
+    formula="h(x) = x, or a (exp(x) - 1) for x <= 0;  y1 = h(x0)/x0 x1, the left limit at 0",
+    source="the paper, eq. 2 with c = 0",
 )

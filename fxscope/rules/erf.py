@@ -32,10 +32,26 @@ def complement_taylor(x, *, y):
 
 
 ERF = mask(
-    "erf", torch.erf, freeze, taylor=taylor, functions=(torch.special.erf, torch.ops.aten.erf.default), methods=("erf",), samples=(Sample(),), interval=lambda bound, a: (-1.0, 1.0),
-    formula="y1 = erf(x0)/x0 x1", source="the paper, eq. 2 with c = 0",
+    "erf",
+    torch.erf,
+    freeze,
+    taylor=taylor,
+    functions=(torch.special.erf, torch.ops.aten.erf.default),
+    methods=("erf",),
+    samples=(Sample(),),
+    interval=lambda bound, a: (-1.0, 1.0),
+    formula="y1 = erf(x0)/x0 x1",
+    source="the paper, eq. 2 with c = 0",
 )
 ERFC = mask(
-    "erfc", torch.erfc, complement, taylor=complement_taylor, functions=(torch.special.erfc, torch.ops.aten.erfc.default), methods=("erfc",), samples=(Sample(),), interval=lambda bound, a: (0.0, 2.0),
-    formula="y1 = 1 - erf(x0)/x0 x1", source="READINGS 1",
+    "erfc",
+    torch.erfc,
+    complement,
+    taylor=complement_taylor,
+    functions=(torch.special.erfc, torch.ops.aten.erfc.default),
+    methods=("erfc",),
+    samples=(Sample(),),
+    interval=lambda bound, a: (0.0, 2.0),
+    formula="y1 = 1 - erf(x0)/x0 x1",
+    source="READINGS 1",
 )

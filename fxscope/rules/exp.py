@@ -28,5 +28,23 @@ def binary_taylor(x, *, y):
 
 _ATEN = torch.ops.aten
 _KEEP = dict(samples=(Sample(),), interval=lambda bound, a: (0.0, math.inf), source="READINGS 1")
-EXP = mask("exp", torch.exp, freeze, taylor=taylor, functions=(_ATEN.exp.default,), methods=("exp",), formula="h(x) = exp(x);  y1 = (exp(x0) - 1)/x0 x1 + 1", **_KEEP)
-EXP2 = mask("exp2", torch.exp2, binary, taylor=binary_taylor, functions=(torch.special.exp2, _ATEN.exp2.default), methods=("exp2",), formula="h(x) = 2^x;  y1 = (2^x0 - 1)/x0 x1 + 1", **_KEEP)
+EXP = mask(
+    "exp",
+    torch.exp,
+    freeze,
+    taylor=taylor,
+    functions=(_ATEN.exp.default,),
+    methods=("exp",),
+    formula="h(x) = exp(x);  y1 = (exp(x0) - 1)/x0 x1 + 1",
+    **_KEEP,
+)
+EXP2 = mask(
+    "exp2",
+    torch.exp2,
+    binary,
+    taylor=binary_taylor,
+    functions=(torch.special.exp2, _ATEN.exp2.default),
+    methods=("exp2",),
+    formula="h(x) = 2^x;  y1 = (2^x0 - 1)/x0 x1 + 1",
+    **_KEEP,
+)

@@ -15,4 +15,14 @@ def taylor(x, *, y):
     return Gate(factor=y + 1, offset=y - (y + 1) * x)
 
 
-RULE = mask("expm1", torch.expm1, freeze, taylor=taylor, functions=(torch.special.expm1, torch.ops.aten.expm1.default), methods=("expm1",), samples=(Sample(),), formula="h(x) = exp(x) - 1;  y1 = h(x0)/x0 x1", source="the paper, eq. 2 with c = 0")
+RULE = mask(
+    "expm1",
+    torch.expm1,
+    freeze,
+    taylor=taylor,
+    functions=(torch.special.expm1, torch.ops.aten.expm1.default),
+    methods=("expm1",),
+    samples=(Sample(),),
+    formula="h(x) = exp(x) - 1;  y1 = h(x0)/x0 x1",
+    source="the paper, eq. 2 with c = 0",
+)

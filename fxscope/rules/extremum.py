@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Choose, Dims, Gather, Pick
+from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
-from . import _reduced
 from .arithmetic import broadcast_rank
 from .declare import Sample, select
 from .spread import last_dims
@@ -34,13 +34,14 @@ def reduce(x, y, dims, keepdim, call, winner):
     rank, value = call.need_rank("x"), call.value("x")
     for d in dims:
         index = winner(x, d, True)
-        x = torch.gather(x, d, index) if d is not dims[-1] else _with_ones(y, dims, keepdim)  # the values, which have x's dtype
+        # the values, which have x's dtype
+        x = torch.gather(x, d, index) if d is not dims[-1] else _with_ones(y, dims, keepdim)
         value = call.record(Gather(index, d, rank), [value], like=x, rank=rank)
     return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value], like=y)]
 
 
 def _with_ones(y, dims, keepdim):
-    """y with the dimensions that were reduced, of size one."""
+    """Y with the dimensions that were reduced, of size one."""
     for d in sorted(dims, reverse=True) if not keepdim else ():
         y = y.unsqueeze(d)
     return y
@@ -56,10 +57,21 @@ def amin(x, dim=(), keepdim=False, *, call, y):
 
 def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
-    d, = last_dims(call, dim)
+    (d,) = last_dims(call, dim)
     index = y[1] if keepdim else y[1].unsqueeze(d)
-    value = call.record(Gather(index, d, call.need_rank("x")), [call.value("x")], like=y[0] if keepdim else y[0].unsqueeze(d), rank=call.need_rank("x"))
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)]
+    value = call.record(
+        Gather(index, d, call.need_rank("x")),
+        [call.value("x")],
+        like=y[0] if keepdim else y[0].unsqueeze(d),
+        rank=call.need_rank("x"),
+    )
+    return None, [
+        (
+            value
+            if keepdim
+            else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)
+        )
+    ]
 
 
 def _forms(over_two, over_all):
@@ -75,19 +87,98 @@ def _forms(over_two, over_all):
 
 _ATEN = torch.ops.aten
 _CHOICE = dict(
-    reduced=_reduced.elementwise, carries=("x", "other"), rank=broadcast_rank, local=elementwise, source="the paper, eq. 2",
+    reduced=_reduced.elementwise,
+    carries=("x", "other"),
+    rank=broadcast_rank,
+    local=elementwise,
+    source="the paper, eq. 2",
     samples=(
-        Sample(tensors={"other": (2, 3, 6, 7)}), Sample(tensors={"other": (7,)}), Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
+        Sample(tensors={"other": (2, 3, 6, 7)}),
+        Sample(tensors={"other": (7,)}),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
         Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
     ),
 )
-_ONE = dict(rank=reduced_rank, reduced=_reduced.reduction, local=over_dims, source="the paper, Fig. 2", interval=lambda bound, a: bound(a["x"]))
-_OVER = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}), Sample(kwargs={"dim": -1}))
-_INDEXED = tuple(Sample(kwargs=k, call=lambda f, x, **given: f(x, **given)[0]) for k in ({"dim": 1}, {"dim": -1, "keepdim": True}))
-_FORMS = (*_INDEXED, Sample(kwargs=dict(dim=2), call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")), Sample(images=False, spellings=("max", "min")))
-MAXIMUM = select("maximum", torch.maximum, maximum, functions=(_ATEN.maximum.default,), methods=("maximum",), formula="h(a, b) = max(a, b);  y1 = a1 where a0 >= b0, b1 elsewhere", **_CHOICE)
-MINIMUM = select("minimum", torch.minimum, minimum, functions=(_ATEN.minimum.default,), methods=("minimum",), formula="h(a, b) = min(a, b);  y1 = a1 where a0 <= b0, b1 elsewhere", **_CHOICE)
-AMAX = select("amax", torch.amax, amax, functions=(_ATEN.amax.default,), methods=("amax",), samples=_OVER, formula="h(x) = max x;  y1 = x1 at the index that won", **_ONE)
-AMIN = select("amin", torch.amin, amin, functions=(_ATEN.amin.default,), methods=("amin",), samples=_OVER, formula="h(x) = min x;  y1 = x1 at the index that won", **_ONE)
-MAX = select("max", torch.max, picked, methods=("max",), functions=(_ATEN.max.dim,), yields="values", expand=_forms(torch.maximum, torch.amax), samples=_FORMS, formula="h(x) = max x over a dimension;  y1 = x1 at the index that won", **_ONE)
-MIN = select("min", torch.min, picked, methods=("min",), functions=(_ATEN.min.dim,), yields="values", expand=_forms(torch.minimum, torch.amin), samples=_FORMS, formula="h(x) = min x over a dimension;  y1 = x1 at the index that won", **_ONE)
+_ONE = dict(
+    rank=reduced_rank,
+    reduced=_reduced.reduction,
+    local=over_dims,
+    source="the paper, Fig. 2",
+    interval=lambda bound, a: bound(a["x"]),
+)
+_OVER = (
+    Sample(kwargs={"dim": (2, 3)}),
+    Sample(kwargs={"dim": 1, "keepdim": True}),
+    Sample(kwargs={"dim": -1}),
+)
+_INDEXED = tuple(
+    Sample(kwargs=k, call=lambda f, x, **given: f(x, **given)[0])
+    for k in ({"dim": 1}, {"dim": -1, "keepdim": True})
+)
+_FORMS = (
+    *_INDEXED,
+    Sample(kwargs=dict(dim=2), call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")),
+    Sample(images=False, spellings=("max", "min")),
+)
+MAXIMUM = select(
+    "maximum",
+    torch.maximum,
+    maximum,
+    functions=(_ATEN.maximum.default,),
+    methods=("maximum",),
+    formula="h(a, b) = max(a, b);  y1 = a1 where a0 >= b0, b1 elsewhere",
+    **_CHOICE,
+)
+MINIMUM = select(
+    "minimum",
+    torch.minimum,
+    minimum,
+    functions=(_ATEN.minimum.default,),
+    methods=("minimum",),
+    formula="h(a, b) = min(a, b);  y1 = a1 where a0 <= b0, b1 elsewhere",
+    **_CHOICE,
+)
+AMAX = select(
+    "amax",
+    torch.amax,
+    amax,
+    functions=(_ATEN.amax.default,),
+    methods=("amax",),
+    samples=_OVER,
+    formula="h(x) = max x;  y1 = x1 at the index that won",
+    **_ONE,
+)
+AMIN = select(
+    "amin",
+    torch.amin,
+    amin,
+    functions=(_ATEN.amin.default,),
+    methods=("amin",),
+    samples=_OVER,
+    formula="h(x) = min x;  y1 = x1 at the index that won",
+    **_ONE,
+)
+MAX = select(
+    "max",
+    torch.max,
+    picked,
+    methods=("max",),
+    functions=(_ATEN.max.dim,),
+    yields="values",
+    expand=_forms(torch.maximum, torch.amax),
+    samples=_FORMS,
+    formula="h(x) = max x over a dimension;  y1 = x1 at the index that won",
+    **_ONE,
+)
+MIN = select(
+    "min",
+    torch.min,
+    picked,
+    methods=("min",),
+    functions=(_ATEN.min.dim,),
+    yields="values",
+    expand=_forms(torch.minimum, torch.amin),
+    samples=_FORMS,
+    formula="h(x) = min x over a dimension;  y1 = x1 at the index that won",
+    **_ONE,
+)

@@ -12,19 +12,52 @@ _SHAPES = {2: (2, 3, 9, 8), 3: (2, 3, 7, 6, 5)}
 
 
 def _rules(n, function, indexed, module):
-    def freeze(x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None, *, call, y):
+    def freeze(
+        x,
+        kernel_size,
+        output_size=None,
+        output_ratio=None,
+        return_indices=False,
+        _random_samples=None,
+        *,
+        call,
+        y,
+    ):
         return Select(y[1], n, call.rank("x"), channels_last=side_by_side(call, n))
 
-    def values(x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None):
+    def values(
+        x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+    ):
         both = indexed(x, kernel_size, output_size, output_ratio, False, _random_samples)
         return both if return_indices else both[0]
 
     cases = ({"kernel_size": 2, "output_size": (3,) * n}, {"kernel_size": 2, "output_ratio": (0.5,) * n})
-    fixed = Sample(_SHAPES[n], cases[0], tensors={"_random_samples": _between((2, 3, n))}, modules=(), images=False)
-    yield select(f"fractional_max_pool{n}d", indexed, freeze, yields="values", input_rank=n + 2, samples=(Sample(fixed.shape, fixed.kwargs, tensors=fixed.tensors, call=first, images=False),), **FORMULA)
+    fixed = Sample(
+        _SHAPES[n], cases[0], tensors={"_random_samples": _between((2, 3, n))}, modules=(), images=False
+    )
+    yield select(
+        f"fractional_max_pool{n}d",
+        indexed,
+        freeze,
+        yields="values",
+        input_rank=n + 2,
+        samples=(Sample(fixed.shape, fixed.kwargs, tensors=fixed.tensors, call=first, images=False),),
+        **FORMULA,
+    )
     yield composite(
-        f"fractional_max_pool{n}d_values", function, values, rounding="", modules={module: lambda m: {k: getattr(m, k) for k in ("kernel_size", "output_size", "output_ratio", "return_indices", "_random_samples")}},
-        input_rank=n + 2, samples=(fixed, *(Sample(_SHAPES[n], k, images=False, draws=True) for k in cases)), **FORMULA,
+        f"fractional_max_pool{n}d_values",
+        function,
+        values,
+        rounding="",
+        modules={
+            module: lambda m: {
+                k: getattr(m, k)
+                for k in ("kernel_size", "output_size", "output_ratio", "return_indices", "_random_samples")
+            }
+        },
+        input_rank=n + 2,
+        samples=(fixed, *(Sample(_SHAPES[n], k, images=False, draws=True) for k in cases)),
+        **FORMULA,
     )
 
 
@@ -33,5 +66,9 @@ def _between(shape):
     return lambda rng: torch.rand(shape, generator=rng, dtype=torch.float64)
 
 
-INDEXED_2, VALUES_2 = _rules(2, F.fractional_max_pool2d, F.fractional_max_pool2d_with_indices, nn.FractionalMaxPool2d)
-INDEXED_3, VALUES_3 = _rules(3, F.fractional_max_pool3d, F.fractional_max_pool3d_with_indices, nn.FractionalMaxPool3d)
+INDEXED_2, VALUES_2 = _rules(
+    2, F.fractional_max_pool2d, F.fractional_max_pool2d_with_indices, nn.FractionalMaxPool2d
+)
+INDEXED_3, VALUES_3 = _rules(
+    3, F.fractional_max_pool3d, F.fractional_max_pool3d_with_indices, nn.FractionalMaxPool3d
+)

@@ -33,8 +33,12 @@ def taylor(x, approximate="none"):
 
 
 RULE = mask(
-    "gelu", F.gelu, freeze, taylor=taylor,
-    functions=(torch.ops.aten.gelu.default,), modules=(nn.GELU,),
+    "gelu",
+    F.gelu,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.gelu.default,),
+    modules=(nn.GELU,),
     interval=lambda bound, a: (-0.17, max(0.0, bound(a["x"])[1])),
     samples=(Sample(), Sample(kwargs={"approximate": "tanh"})),
     formula="h(x) = x Phi(x);  y1 = Phi(x0) x1.  taylor: slope Phi(x0) + x0 phi(x0)",

@@ -19,6 +19,15 @@ def expand(x, dim=-1):
 
 
 RULE = linear(
-    "glu", F.glu, unit, functions=(torch.ops.aten.glu.default,), modules=(nn.GLU,), expand=expand, reduced=_reduced.all_but("dim"), piecewise=False, samples=(Sample((2, 6, 5), {"dim": 1}),),
-    formula="h(a, b) = a s(b);  y1 = s(b0) a1", source="the paper, Fig. 2 (sigmoid gates)",
+    "glu",
+    F.glu,
+    unit,
+    functions=(torch.ops.aten.glu.default,),
+    modules=(nn.GLU,),
+    expand=expand,
+    reduced=_reduced.all_but("dim"),
+    piecewise=False,
+    samples=(Sample((2, 6, 5), {"dim": 1}),),
+    formula="h(a, b) = a s(b);  y1 = s(b0) a1",
+    source="the paper, Fig. 2 (sigmoid gates)",
 )

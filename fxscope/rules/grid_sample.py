@@ -21,19 +21,42 @@ def _grid(*shape):
 
 
 def _case(mode, padding_mode, align_corners):
-    return Sample(kwargs={"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners}, tensors={"grid": _grid(2, 5, 4, 2)}, images=False)
+    return Sample(
+        kwargs={"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners},
+        tensors={"grid": _grid(2, 5, 4, 2)},
+        images=False,
+    )
 
 
 def _differentiated(rule):
     """The rule with a variant for "taylor", in which the grid is no constant."""
-    return replace(rule, variants={"linear": twin, "taylor": twin}, presets={**rule.presets, "taylor": "taylor"})
+    return replace(
+        rule, variants={"linear": twin, "taylor": twin}, presets={**rule.presets, "taylor": "taylor"}
+    )
 
 
-GRID_SAMPLE = _differentiated(linear(
-    "grid_sample", F.grid_sample, twin, frozen=("grid",), rank=lambda rank, a: rank(a["x"]),
-    samples=(_case("bilinear", "zeros", False), _case("nearest", "border", False), _case("bicubic", "reflection", True), Sample((2, 3, 4, 5, 6), {"align_corners": False}, tensors={"grid": _grid(2, 3, 4, 2, 3)}, images=False)),
-    formula="y1 = x1 at the frozen grid", source="the paper, eq. 7 (a frozen index)",
-))
+GRID_SAMPLE = _differentiated(
+    linear(
+        "grid_sample",
+        F.grid_sample,
+        twin,
+        frozen=("grid",),
+        rank=lambda rank, a: rank(a["x"]),
+        samples=(
+            _case("bilinear", "zeros", False),
+            _case("nearest", "border", False),
+            _case("bicubic", "reflection", True),
+            Sample(
+                (2, 3, 4, 5, 6),
+                {"align_corners": False},
+                tensors={"grid": _grid(2, 3, 4, 2, 3)},
+                images=False,
+            ),
+        ),
+        formula="y1 = x1 at the frozen grid",
+        source="the paper, eq. 7 (a frozen index)",
+    )
+)
 
 
 def affine(theta, size, align_corners=None):
@@ -46,8 +69,17 @@ def moving(theta, size, align_corners=None, *, call):
 
 
 AFFINE_GRID = constant(
-    "affine_grid", F.affine_grid, affine, variants={"taylor": moving}, functions=(torch.ops.aten.affine_grid_generator.default,), carries=("theta",),
-    rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None, unsampled="its value only ever is a frozen grid", formula="a frozen grid", source="the paper, eq. 2 with A = 0")
+    "affine_grid",
+    F.affine_grid,
+    affine,
+    variants={"taylor": moving},
+    functions=(torch.ops.aten.affine_grid_generator.default,),
+    carries=("theta",),
+    rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
+    unsampled="its value only ever is a frozen grid",
+    formula="a frozen grid",
+    source="the paper, eq. 2 with A = 0",
+)
 
 
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -59,7 +91,22 @@ def numbered(x, grid, interpolation_mode, padding_mode, align_corners):
 
 
 GRID_SAMPLER = composite(
-    "grid_sampler", torch.grid_sampler, numbered, "", functions=(torch.ops.aten.grid_sampler.default,), frozen=("grid",),
-    samples=(Sample(kwargs={"interpolation_mode": 0, "padding_mode": 1, "align_corners": False}, tensors={"grid": _grid(2, 5, 4, 2)}, images=False, call=lambda f, x, interpolation_mode, padding_mode, align_corners, grid: f(x, grid, interpolation_mode, padding_mode, align_corners)),),
-    formula="grid_sample", source="the paper, eq. 7 (a frozen index)",
+    "grid_sampler",
+    torch.grid_sampler,
+    numbered,
+    "",
+    functions=(torch.ops.aten.grid_sampler.default,),
+    frozen=("grid",),
+    samples=(
+        Sample(
+            kwargs={"interpolation_mode": 0, "padding_mode": 1, "align_corners": False},
+            tensors={"grid": _grid(2, 5, 4, 2)},
+            images=False,
+            call=lambda f, x, interpolation_mode, padding_mode, align_corners, grid: f(
+                x, grid, interpolation_mode, padding_mode, align_corners
+            ),
+        ),
+    ),
+    formula="grid_sample",
+    source="the paper, eq. 7 (a frozen index)",
 )

@@ -16,12 +16,18 @@ def _grouped(x, num_groups):
 
 def _parts(x, num_groups, weight, bias, call):
     shape = [1, -1] + [1] * (call.need_rank("x") - 2)
-    return _grouped(x, num_groups), None if weight is None else weight.reshape(shape), None if bias is None else bias.reshape(shape)
+    return (
+        _grouped(x, num_groups),
+        None if weight is None else weight.reshape(shape),
+        None if bias is None else bias.reshape(shape),
+    )
 
 
 def _around(call, x, num_groups, twin, weight, bias):
     """Group the probes, apply the twin of the plain normalisation, ungroup, and apply the channels' own scale and shift."""
-    grouped = call.record(Dims(_group_probes, (num_groups,), _ungroup), [call.value("x")], like=_grouped(x, num_groups), rank=3)
+    grouped = call.record(
+        Dims(_group_probes, (num_groups,), _ungroup), [call.value("x")], like=_grouped(x, num_groups), rank=3
+    )
     value = call.record(twin, [grouped])
     rank = call.need_rank("x")
     value = call.record(Reshape([x.size(d) for d in range(rank)]), [value], like=x)
@@ -45,7 +51,10 @@ def stats(x, num_groups, weight=None, bias=None, eps=1e-5, *, call):
     plain = frozen(grouped, [2], None, None, eps)
     tail = [1] * (call.need_rank("x") - 2)
     each = x.size(1) // num_groups
-    factor, offset = (v.repeat_interleave(each, 1).reshape([x.size(0), x.size(1), *tail]) for v in (plain.factor, plain.offset))
+    factor, offset = (
+        v.repeat_interleave(each, 1).reshape([x.size(0), x.size(1), *tail])
+        for v in (plain.factor, plain.offset)
+    )
     factor, offset = (factor, offset) if g is None else (factor * g, offset * g)
     return Normalize(factor, offset if b is None else offset + b)
 
@@ -62,9 +71,26 @@ def taylor(x, num_groups, weight=None, bias=None, eps=1e-5, *, call):
 
 
 RULE = normalize(
-    "group_norm", F.group_norm, stats, scale, taylor, modules=(nn.GroupNorm,),
-    samples=(Sample((2, 6, 4, 5), {"num_groups": 3}, {"num_groups": 3, "num_channels": 6}, {"weight": (6,), "bias": (6,)}), Sample((2, 6, 4), {"num_groups": 2}, {"num_groups": 2, "num_channels": 6, "affine": False})),
-    formula="h(x) = g (x - mu(x))/sigma(x) + b by groups;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 - mu(x1))/sigma0 + b", source="the paper, Fig. 2",
+    "group_norm",
+    F.group_norm,
+    stats,
+    scale,
+    taylor,
+    modules=(nn.GroupNorm,),
+    samples=(
+        Sample(
+            (2, 6, 4, 5),
+            {"num_groups": 3},
+            {"num_groups": 3, "num_channels": 6},
+            {"weight": (6,), "bias": (6,)},
+        ),
+        Sample((2, 6, 4), {"num_groups": 2}, {"num_groups": 2, "num_channels": 6, "affine": False}),
+    ),
+    formula=(
+        "h(x) = g (x - mu(x))/sigma(x) + b by groups;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 -"
+        " mu(x1))/sigma0 + b"
+    ),
+    source="the paper, Fig. 2",
 )
 
 
@@ -72,4 +98,12 @@ def without_flag(x, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=
     return F.group_norm(x, num_groups, weight, bias, eps)
 
 
-ATEN = composite("group_norm_aten", torch.ops.aten.group_norm.default, without_flag, "", samples=(Sample((2, 6, 4, 5), {"num_groups": 3}, tensors={"weight": (6,), "bias": (6,)}),), formula="group_norm", source="the paper, Fig. 2")
+ATEN = composite(
+    "group_norm_aten",
+    torch.ops.aten.group_norm.default,
+    without_flag,
+    "",
+    samples=(Sample((2, 6, 4, 5), {"num_groups": 3}, tensors={"weight": (6,), "bias": (6,)}),),
+    formula="group_norm",
+    source="the paper, Fig. 2",
+)

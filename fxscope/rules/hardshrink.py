@@ -13,6 +13,14 @@ def freeze(x, lambd=0.5):
 
 
 RULE = mask(
-    "hardshrink", torch.hardshrink, freeze, piecewise=True, functions=(F.hardshrink, torch.ops.aten.hardshrink.default), methods=("hardshrink",), modules=(nn.Hardshrink,),
-    samples=(Sample(), Sample(kwargs={"lambd": 0.2})), formula="h(x) = x outside [-l, l], 0 inside;  y1 = x1 outside", source="the paper, eq. 2",
+    "hardshrink",
+    torch.hardshrink,
+    freeze,
+    piecewise=True,
+    functions=(F.hardshrink, torch.ops.aten.hardshrink.default),
+    methods=("hardshrink",),
+    modules=(nn.Hardshrink,),
+    samples=(Sample(), Sample(kwargs={"lambd": 0.2})),
+    formula="h(x) = x outside [-l, l], 0 inside;  y1 = x1 outside",
+    source="the paper, eq. 2",
 )

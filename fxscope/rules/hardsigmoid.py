@@ -13,7 +13,15 @@ def freeze(x, *, y):
 
 
 RULE = mask(
-    "hardsigmoid", F.hardsigmoid, freeze, piecewise=True, functions=(torch.ops.aten.hardsigmoid.default,), modules=(nn.Hardsigmoid,),
-    interval=lambda bound, a: (0.0, 1.0), samples=(Sample(),), derivative=(1e-7, "torch's derivative of hardsigmoid holds 1/6 in single precision"),
-    formula="h(x) = min(max(x/6 + 1/2, 0), 1);  y1 = x1/6 + 1/2 inside, the bound outside", source="the paper, eq. 2; Fig. 2 for gates",
+    "hardsigmoid",
+    F.hardsigmoid,
+    freeze,
+    piecewise=True,
+    functions=(torch.ops.aten.hardsigmoid.default,),
+    modules=(nn.Hardsigmoid,),
+    interval=lambda bound, a: (0.0, 1.0),
+    samples=(Sample(),),
+    derivative=(1e-7, "torch's derivative of hardsigmoid holds 1/6 in single precision"),
+    formula="h(x) = min(max(x/6 + 1/2, 0), 1);  y1 = x1/6 + 1/2 inside, the bound outside",
+    source="the paper, eq. 2; Fig. 2 for gates",
 )

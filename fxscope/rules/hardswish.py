@@ -19,7 +19,14 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "hardswish", F.hardswish, freeze, taylor=taylor, functions=(torch.ops.aten.hardswish.default,), modules=(nn.Hardswish,),
-    interval=lambda bound, a: (-0.375, max(0.0, bound(a["x"])[1])), samples=(Sample(),),
-    formula="h(x) = x relu6(x + 3)/6;  y1 = relu6(x0 + 3)/6 x1", source="the paper, eq. 2 with c = 0",
+    "hardswish",
+    F.hardswish,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.hardswish.default,),
+    modules=(nn.Hardswish,),
+    interval=lambda bound, a: (-0.375, max(0.0, bound(a["x"])[1])),
+    samples=(Sample(),),
+    formula="h(x) = x relu6(x + 3)/6;  y1 = relu6(x0 + 3)/6 x1",
+    source="the paper, eq. 2 with c = 0",
 )

@@ -23,21 +23,55 @@ def _linear(running_mean, use_input_stats):
     return not use_input_stats and running_mean is not None
 
 
-def stats(x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5, *, call):
+def stats(
+    x,
+    running_mean=None,
+    running_var=None,
+    weight=None,
+    bias=None,
+    use_input_stats=True,
+    momentum=0.1,
+    eps=1e-5,
+    *,
+    call,
+):
     dims, g, b = _plane(call, weight, bias)
     if _linear(running_mean, use_input_stats):
         return _running(running_mean, running_var, g, b, eps, call)
     return frozen(x, dims, g, b, eps)
 
 
-def scale(x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5, *, call):
+def scale(
+    x,
+    running_mean=None,
+    running_var=None,
+    weight=None,
+    bias=None,
+    use_input_stats=True,
+    momentum=0.1,
+    eps=1e-5,
+    *,
+    call,
+):
     dims, g, b = _plane(call, weight, bias)
     if _linear(running_mean, use_input_stats):
         return _running(running_mean, running_var, g, b, eps, call)
     return centred(x, dims, g, b, eps)
 
 
-def taylor(x, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5, *, call, y):
+def taylor(
+    x,
+    running_mean=None,
+    running_var=None,
+    weight=None,
+    bias=None,
+    use_input_stats=True,
+    momentum=0.1,
+    eps=1e-5,
+    *,
+    call,
+    y,
+):
     dims, g, b = _plane(call, weight, bias)
     if _linear(running_mean, use_input_stats):
         return _running(running_mean, running_var, g, b, eps, call)
@@ -55,8 +89,13 @@ def _running(mean, var, g, b, eps, call):
 def _arguments(module):
     keep = not module.training or module.track_running_stats
     return {
-        "running_mean": module.running_mean if keep else None, "running_var": module.running_var if keep else None, "weight": module.weight, "bias": module.bias,
-        "use_input_stats": module.training or not module.track_running_stats, "momentum": 0.0 if module.momentum is None else module.momentum, "eps": module.eps,
+        "running_mean": module.running_mean if keep else None,
+        "running_var": module.running_var if keep else None,
+        "weight": module.weight,
+        "bias": module.bias,
+        "use_input_stats": module.training or not module.track_running_stats,
+        "momentum": 0.0 if module.momentum is None else module.momentum,
+        "eps": module.eps,
     }
 
 
@@ -70,14 +109,26 @@ def _samples():
     yield Sample(module=_MODULE | {"affine": True}, tensors=_AFFINE, modules=(nn.InstanceNorm2d,))
     yield Sample((2, 3, 9), module=_MODULE | {"affine": True}, tensors=_AFFINE, modules=(nn.InstanceNorm1d,))
     yield Sample((2, 3, 4, 3, 5), module=_MODULE, modules=(nn.InstanceNorm3d,))
-    yield Sample(kwargs={"use_input_stats": False}, module=_MODULE | {"affine": True, "track_running_stats": True}, tensors=_KEPT | _AFFINE, modules=(nn.InstanceNorm2d,))
+    yield Sample(
+        kwargs={"use_input_stats": False},
+        module=_MODULE | {"affine": True, "track_running_stats": True},
+        tensors=_KEPT | _AFFINE,
+        modules=(nn.InstanceNorm2d,),
+    )
 
 
 RULE = normalize(
-    "instance_norm", F.instance_norm, stats, scale, taylor,
-    modules={cls: _arguments for cls in (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)},
+    "instance_norm",
+    F.instance_norm,
+    stats,
+    scale,
+    taylor,
+    modules=dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _arguments),
     samples=tuple(_samples()),
-    formula="h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 - mu(x1))/sigma0 + b",
+    formula=(
+        "h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 -"
+        " mu(x1))/sigma0 + b"
+    ),
     source="the paper, Fig. 2; READINGS 2",
 )
 
@@ -87,6 +138,16 @@ def reordered(x, weight, bias, running_mean, running_var, use_input_stats, momen
 
 
 ATEN = composite(
-    "instance_norm_aten", torch.ops.aten.instance_norm.default, reordered, "", samples=(Sample(tensors=_AFFINE, call=lambda f, x, weight, bias: f(x, weight, bias, None, None, True, 0.1, 1e-5, True)),),
-    formula="instance_norm", source="the paper, Fig. 2",
+    "instance_norm_aten",
+    torch.ops.aten.instance_norm.default,
+    reordered,
+    "",
+    samples=(
+        Sample(
+            tensors=_AFFINE,
+            call=lambda f, x, weight, bias: f(x, weight, bias, None, None, True, 0.1, 1e-5, True),
+        ),
+    ),
+    formula="instance_norm",
+    source="the paper, Fig. 2",
 )

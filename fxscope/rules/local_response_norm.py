@@ -42,9 +42,20 @@ def taylor(x, size, alpha=1e-4, beta=0.75, k=1.0, *, call, y):
 
 
 RULE = normalize(
-    "local_response_norm", F.local_response_norm, stats, None, taylor, local=all_but_channels, modules=(nn.LocalResponseNorm,),
+    "local_response_norm",
+    F.local_response_norm,
+    stats,
+    None,
+    taylor,
+    local=all_but_channels,
+    modules=(nn.LocalResponseNorm,),
     samples=(
-        Sample((2, 7, 4, 5), {"size": 3, "alpha": 0.1}), Sample((2, 7, 4), {"size": 2, "alpha": 0.3, "beta": 0.5, "k": 2.0}),
+        Sample((2, 7, 4, 5), {"size": 3, "alpha": 0.1}),
+        Sample((2, 7, 4), {"size": 2, "alpha": 0.3, "beta": 0.5, "k": 2.0}),
     ),
-    formula="h(x) = x/(k + a mean(x^2))^b over channels;  y1 = x1 over the frozen denominator;  taylor: x1/D^b - 2 a b y0/D mean(x0 x1) + c", source="the paper, Fig. 2 (statistics of x0)",
+    formula=(
+        "h(x) = x/(k + a mean(x^2))^b over channels;  y1 = x1 over the frozen denominator;  taylor: x1/D^b -"
+        " 2 a b y0/D mean(x0 x1) + c"
+    ),
+    source="the paper, Fig. 2 (statistics of x0)",
 )

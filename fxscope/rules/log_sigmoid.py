@@ -21,6 +21,13 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "log_sigmoid", F.logsigmoid, freeze, taylor=taylor, functions=(torch.ops.aten.log_sigmoid.default,), modules=(nn.LogSigmoid,), samples=(Sample(),),
-    formula="h(x) = -log(1 + exp(-x));  y1 = (1/2 - log cosh(x0/2)/x0) x1 - log 2", source="READINGS 1",
+    "log_sigmoid",
+    F.logsigmoid,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.log_sigmoid.default,),
+    modules=(nn.LogSigmoid,),
+    samples=(Sample(),),
+    formula="h(x) = -log(1 + exp(-x));  y1 = (1/2 - log cosh(x0/2)/x0) x1 - log 2",
+    source="READINGS 1",
 )

@@ -28,10 +28,25 @@ def expand(x, dim=None, dtype=None):
 
 _CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = mask(
-    "log_softmax", torch.log_softmax, freeze, taylor=taylor, functions=(torch.special.log_softmax, torch.ops.aten.log_softmax.int), methods=("log_softmax",), modules={nn.LogSoftmax: lambda m: {"dim": m.dim}},
-    expand=expand, reduced=_reduced.kept, samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=())),
-    formula="h(x) = x - logsumexp(x);  y1 = x1 - logsumexp(x0)", source="the paper, eq. 2 with A = 1",
+    "log_softmax",
+    torch.log_softmax,
+    freeze,
+    taylor=taylor,
+    functions=(torch.special.log_softmax, torch.ops.aten.log_softmax.int),
+    methods=("log_softmax",),
+    modules={nn.LogSoftmax: lambda m: {"dim": m.dim}},
+    expand=expand,
+    reduced=_reduced.kept,
+    samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=())),
+    formula="h(x) = x - logsumexp(x);  y1 = x1 - logsumexp(x0)",
+    source="the paper, eq. 2 with A = 1",
 )
 FUNCTIONAL = composite(
-    "log_softmax_functional", F.log_softmax, lambda input, dim=None, _stacklevel=3, dtype=None: torch.log_softmax(input, dim, dtype), "", samples=_CASES, formula="log_softmax", source="the paper, eq. 2 with A = 1"
+    "log_softmax_functional",
+    F.log_softmax,
+    lambda input, dim=None, _stacklevel=3, dtype=None: torch.log_softmax(input, dim, dtype),
+    "",
+    samples=_CASES,
+    formula="log_softmax",
+    source="the paper, eq. 2 with A = 1",
 )

@@ -3,8 +3,8 @@
 import torch
 
 from ..twins.norms import InnerProduct
-from ._ranks import reduced_rank
 from . import _reduced
+from ._ranks import reduced_rank
 from .declare import Sample, mask
 from .spread import last_dims
 
@@ -17,7 +17,15 @@ def freeze(x, dim, keepdim=False, *, call, y):
 
 
 RULE = mask(
-    "logsumexp", torch.logsumexp, freeze, taylor=freeze, functions=(torch.special.logsumexp, torch.ops.aten.logsumexp.default), methods=("logsumexp",), rank=reduced_rank, reduced=_reduced.reduction,
+    "logsumexp",
+    torch.logsumexp,
+    freeze,
+    taylor=freeze,
+    functions=(torch.special.logsumexp, torch.ops.aten.logsumexp.default),
+    methods=("logsumexp",),
+    rank=reduced_rank,
+    reduced=_reduced.reduction,
     samples=(Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": (2, 3), "keepdim": True})),
-    formula="h(x) = log sum exp(x);  y1 = <s0, x1> + h0 - <s0, x0>, s0 = softmax(x0)", source="the paper, eq. 4 (h is convex: no ratio)",
+    formula="h(x) = log sum exp(x);  y1 = <s0, x1> + h0 - <s0, x0>, s0 = softmax(x0)",
+    source="the paper, eq. 4 (h is convex: no ratio)",
 )

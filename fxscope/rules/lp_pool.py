@@ -13,15 +13,24 @@ from .max_pool import SHAPES
 def _rule(n, function, average, largest, module):
     def freeze(x, norm_type, kernel_size, stride=None, ceil_mode=False, *, call, y):
         """y1 = y0^(1-p) sum over a window of x0^(p-1) x1; 0 where y0 is 0, as torch's gradient."""
-        inner = call.record(Gate(torch.ones_like(x) if norm_type == 1 else torch.pow(x, norm_type - 1)), [call.value("x")])
-        options = dict(kernel_size=kernel_size, stride=kernel_size if stride is None else stride, padding=0, ceil_mode=ceil_mode)
+        inner = call.record(
+            Gate(torch.ones_like(x) if norm_type == 1 else torch.pow(x, norm_type - 1)), [call.value("x")]
+        )
+        options = dict(
+            kernel_size=kernel_size,
+            stride=kernel_size if stride is None else stride,
+            padding=0,
+            ceil_mode=ceil_mode,
+        )
         pooled = call.record(Resample(average, options), [inner], like=y)
         none = y == 0
-        outer = torch.where(none, torch.zeros_like(y), torch.pow(torch.where(none, torch.ones_like(y), y), 1 - norm_type))
+        outer = torch.where(
+            none, torch.zeros_like(y), torch.pow(torch.where(none, torch.ones_like(y), y), 1 - norm_type)
+        )
         return Gate(outer * _count(kernel_size)), [pooled]
 
     def expand(x, norm_type, kernel_size, stride=None, ceil_mode=False):
-        """p = inf is max pooling of |x|, and p = -inf the smallest."""
+        """P = inf is max pooling of |x|, and p = -inf the smallest."""
         if norm_type not in (float("inf"), float("-inf")):
             return None
         sign = 1 if norm_type > 0 else -1
@@ -35,12 +44,25 @@ def _rule(n, function, average, largest, module):
         return count
 
     samples = (
-        Sample(SHAPES[n], {"norm_type": 2, "kernel_size": 2}), Sample(SHAPES[n], {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True}, positive=True),
-        Sample(SHAPES[n], {"norm_type": 1, "kernel_size": 2}, positive=True), Sample(SHAPES[n], {"norm_type": float("inf"), "kernel_size": 2}),
+        Sample(SHAPES[n], {"norm_type": 2, "kernel_size": 2}),
+        Sample(
+            SHAPES[n], {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True}, positive=True
+        ),
+        Sample(SHAPES[n], {"norm_type": 1, "kernel_size": 2}, positive=True),
+        Sample(SHAPES[n], {"norm_type": float("inf"), "kernel_size": 2}),
     )
     return mask(
-        f"lp_pool{n}d", function, freeze, taylor=freeze, expand=expand, modules=(module,), input_rank=n + 2, reduced=_reduced.kept, samples=samples,
-        formula="h(x) = (sum x^p)^(1/p) over a window;  y1 = h0^(1-p) sum x0^(p-1) x1", source="the paper, eq. 2 with c = 0",
+        f"lp_pool{n}d",
+        function,
+        freeze,
+        taylor=freeze,
+        expand=expand,
+        modules=(module,),
+        input_rank=n + 2,
+        reduced=_reduced.kept,
+        samples=samples,
+        formula="h(x) = (sum x^p)^(1/p) over a window;  y1 = h0^(1-p) sum x0^(p-1) x1",
+        source="the paper, eq. 2 with c = 0",
     )
 
 

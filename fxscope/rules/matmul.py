@@ -4,11 +4,11 @@ import operator
 
 import torch
 
-from ..twins.norms import InnerProduct
 from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
+from ..twins.norms import InnerProduct
 from ._contracted import matrices, matrix_product
-from ._ranks import widest
 from ._moves import product_of_matrices
+from ._ranks import widest
 from .declare import Sample, product
 from .product import decide
 
@@ -31,7 +31,14 @@ def matmul(x, other, *, call, y):
         return MatmulRight(other, lifts[0]), [a]
     if reading == "right":
         return MatmulLeft(x, lifts[1]), [b]
-    both = call.record(Add(1, (0, 0)), [call.record(MatmulRight(other, lifts[0]), [a], like=y), call.record(MatmulLeft(x, lifts[1]), [b], like=y)], like=y)
+    both = call.record(
+        Add(1, (0, 0)),
+        [
+            call.record(MatmulRight(other, lifts[0]), [a], like=y),
+            call.record(MatmulLeft(x, lifts[1]), [b], like=y),
+        ],
+        like=y,
+    )
     if reading == "taylor":
         return Offset(y, -1, grows=False), [both]
     return Gate(factor=0.5), [both]
@@ -45,13 +52,47 @@ def matmul_rank(rank, a):
 
 
 MATMUL = product(
-    "matmul", torch.matmul, matmul, matmul, ("left", "right", "uniform", "gate", "taylor"), local=product_of_matrices,
-    functions=(operator.matmul, torch.bmm, torch.mm, torch.ops.aten.matmul.default, torch.ops.aten.bmm.default, torch.ops.aten.mm.default, torch.mv, torch.ops.aten.mv.default), methods=("matmul", "bmm", "mm", "mv", "__matmul__"),
-    carries=("x", "other"), rank=matmul_rank, reduced=matrix_product, samples=(
-        Sample((2, 3, 5), tensors={"other": (2, 5, 4)}, spellings=("matmul", "bmm", "matmul.default", "bmm.default")), Sample((3, 5), tensors={"other": (5, 4)}, spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default")),
-        Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")), Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
-        Sample((2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")), Sample((2, 3, 5), call=lambda f, x: f(torch.softmax(x, -1), x.transpose(-1, -2)), spellings=("matmul",)),
+    "matmul",
+    torch.matmul,
+    matmul,
+    matmul,
+    ("left", "right", "uniform", "gate", "taylor"),
+    local=product_of_matrices,
+    functions=(
+        operator.matmul,
+        torch.bmm,
+        torch.mm,
+        torch.ops.aten.matmul.default,
+        torch.ops.aten.bmm.default,
+        torch.ops.aten.mm.default,
+        torch.mv,
+        torch.ops.aten.mv.default,
+    ),
+    methods=("matmul", "bmm", "mm", "mv", "__matmul__"),
+    carries=("x", "other"),
+    rank=matmul_rank,
+    reduced=matrix_product,
+    samples=(
+        Sample(
+            (2, 3, 5),
+            tensors={"other": (2, 5, 4)},
+            spellings=("matmul", "bmm", "matmul.default", "bmm.default"),
+        ),
+        Sample(
+            (3, 5),
+            tensors={"other": (5, 4)},
+            spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default"),
+        ),
+        Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")),
+        Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
+        Sample(
+            (2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")
+        ),
+        Sample(
+            (2, 3, 5), call=lambda f, x: f(torch.softmax(x, -1), x.transpose(-1, -2)), spellings=("matmul",)
+        ),
         Sample((2, 3, 5), call=lambda f, x: f(x, (x + 1).transpose(-1, -2)), spellings=("matmul",)),
     ),
-    formula="y1 = A0 B1, A1 B0, or their mean", source="the paper, eq. 2",
+    formula="y1 = A0 B1, A1 B0, or their mean",
+    source="the paper, eq. 2",
 )

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..ir import info
+from ..graph.ir import info
 from ..twins import Unpool
+from ._of_node import bound
 from .declare import Sample, linear
 from .max_pool import window
 
@@ -34,10 +35,12 @@ def _repeated(shape):
 
 def _apart(call, n):
     """Whether the indices are those of a pooling in this graph whose windows do not overlap."""
-    from ..canonicalize.spell import bound
-
     node = call.arguments["indices"]
-    source = node.args[0] if isinstance(node, torch.fx.Node) and node.args and isinstance(node.args[0], torch.fx.Node) else None
+    source = (
+        node.args[0]
+        if isinstance(node, torch.fx.Node) and node.args and isinstance(node.args[0], torch.fx.Node)
+        else None
+    )
     if source is None or info(source).rule != f"max_pool{n}d_with_indices":
         return False
     a = bound(source)
@@ -52,7 +55,9 @@ def _rule(n, function, module):
         places = torch.ones_like(index).cumsum(-1)
         found = torch.gather(y.flatten(-n), -1, index)
         seen = torch.where((found == value) | (found != found) & (value != value), places, 0)
-        last = torch.scatter_reduce(torch.zeros_like(y.flatten(-n), dtype=torch.int64), -1, index, seen, "amax")
+        last = torch.scatter_reduce(
+            torch.zeros_like(y.flatten(-n), dtype=torch.int64), -1, index, seen, "amax"
+        )
         return (torch.gather(last, -1, index) == places).view_as(x)
 
     def twin(x, indices, kernel_size, stride=None, padding=0, output_size=None, *, call, y):
@@ -61,11 +66,24 @@ def _rule(n, function, module):
 
     # the shorter form of the call belongs to the module, whose indices are an argument of forward
     adapter = lambda m: {"kernel_size": m.kernel_size, "stride": m.stride, "padding": m.padding}  # noqa: E731
-    samples = tuple(Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, images=False) for draw in (_indices, _repeated))
+    samples = tuple(
+        Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, images=False)
+        for draw in (_indices, _repeated)
+    )
     return linear(
-        f"max_unpool{n}d", function, twin, modules={module: adapter}, input_rank=n + 2, samples=samples,
-        formula="y1 = x1 at the frozen indices, 0 elsewhere", source="the paper, eq. 7",
+        f"max_unpool{n}d",
+        function,
+        twin,
+        modules={module: adapter},
+        input_rank=n + 2,
+        samples=samples,
+        formula="y1 = x1 at the frozen indices, 0 elsewhere",
+        source="the paper, eq. 7",
     )
 
 
-UNPOOL_1, UNPOOL_2, UNPOOL_3 = _rule(1, F.max_unpool1d, nn.MaxUnpool1d), _rule(2, F.max_unpool2d, nn.MaxUnpool2d), _rule(3, F.max_unpool3d, nn.MaxUnpool3d)
+UNPOOL_1, UNPOOL_2, UNPOOL_3 = (
+    _rule(1, F.max_unpool1d, nn.MaxUnpool1d),
+    _rule(2, F.max_unpool2d, nn.MaxUnpool2d),
+    _rule(3, F.max_unpool3d, nn.MaxUnpool3d),
+)

@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Dims, shifted
+from . import _reduced
 from ._local import over_dims
 from ._ranks import reduced_rank
-from . import _reduced
 from .declare import Sample, linear
 
 
@@ -30,7 +30,48 @@ def cumsum(x, dim):
     return Dims(torch.cumsum, (shifted(dim),))
 
 
-_SAMPLES = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": -1, "keepdim": True}), Sample(kwargs={"dim": 1}), Sample(images=False, spellings=("mean", "sum", "mean.default", "sum.default")))
-MEAN = linear("mean", torch.mean, mean, local=over_dims, functions=(torch.ops.aten.mean.dim, torch.ops.aten.mean.default), methods=("mean",), rank=reduced_rank, reduced=_reduced.reduction, interval=lambda bound, a: bound(a["x"]), samples=_SAMPLES, formula="y1 = mean of x1", source="the paper, eq. 7")
-SUM = linear("sum", torch.sum, total, local=over_dims, functions=(torch.ops.aten.sum.dim_IntList, torch.ops.aten.sum.default), methods=("sum",), rank=reduced_rank, reduced=_reduced.reduction, samples=_SAMPLES, formula="y1 = sum of x1", source="the paper, eq. 7")
-CUMSUM = linear("cumsum", torch.cumsum, cumsum, local=over_dims, functions=(torch.ops.aten.cumsum.default,), methods=("cumsum",), reduced=_reduced.all_but("dim"), samples=(Sample(kwargs={"dim": 2}),), formula="y1 = running sum of x1", source="the paper, eq. 7")
+_SAMPLES = (
+    Sample(kwargs={"dim": (2, 3)}),
+    Sample(kwargs={"dim": -1, "keepdim": True}),
+    Sample(kwargs={"dim": 1}),
+    Sample(images=False, spellings=("mean", "sum", "mean.default", "sum.default")),
+)
+MEAN = linear(
+    "mean",
+    torch.mean,
+    mean,
+    local=over_dims,
+    functions=(torch.ops.aten.mean.dim, torch.ops.aten.mean.default),
+    methods=("mean",),
+    rank=reduced_rank,
+    reduced=_reduced.reduction,
+    interval=lambda bound, a: bound(a["x"]),
+    samples=_SAMPLES,
+    formula="y1 = mean of x1",
+    source="the paper, eq. 7",
+)
+SUM = linear(
+    "sum",
+    torch.sum,
+    total,
+    local=over_dims,
+    functions=(torch.ops.aten.sum.dim_IntList, torch.ops.aten.sum.default),
+    methods=("sum",),
+    rank=reduced_rank,
+    reduced=_reduced.reduction,
+    samples=_SAMPLES,
+    formula="y1 = sum of x1",
+    source="the paper, eq. 7",
+)
+CUMSUM = linear(
+    "cumsum",
+    torch.cumsum,
+    cumsum,
+    local=over_dims,
+    functions=(torch.ops.aten.cumsum.default,),
+    methods=("cumsum",),
+    reduced=_reduced.all_but("dim"),
+    samples=(Sample(kwargs={"dim": 2}),),
+    formula="y1 = running sum of x1",
+    source="the paper, eq. 7",
+)

@@ -19,7 +19,14 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "mish", F.mish, freeze, taylor=taylor, functions=(torch.ops.aten.mish.default,), modules=(nn.Mish,), samples=(Sample(),),
+    "mish",
+    F.mish,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.mish.default,),
+    modules=(nn.Mish,),
+    samples=(Sample(),),
     interval=lambda bound, a: (-0.31, max(0.0, bound(a["x"])[1])),
-    formula="h(x) = x tanh(log(1 + exp(x)));  y1 = tanh(softplus(x0)) x1", source="the paper, eq. 2 with c = 0",
+    formula="h(x) = x tanh(log(1 + exp(x)));  y1 = tanh(softplus(x0)) x1",
+    source="the paper, eq. 2 with c = 0",
 )

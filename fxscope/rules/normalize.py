@@ -25,13 +25,33 @@ def taylor(x, p=2.0, dim=1, eps=1e-12, *, call, y):
     rank = call.need_rank("x")
     dims = tuple(d % rank - rank for d in (dim if isinstance(dim, (list, tuple)) else (dim,)))
     free = torch.where(norm > eps, y, torch.zeros_like(y))
-    along = call.record(InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True), [call.value("x")], like=norm, rank=rank)
+    along = call.record(
+        InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True),
+        [call.value("x")],
+        like=norm,
+        rank=rank,
+    )
     plain = call.record(Divide(safe), [call.value("x")])
     change = call.record(Gate(-free / safe, offset=free, grows=True), [along], like=y)
     return Add(1, (0, 0)), [plain, change]
 
 
 RULE = normalize(
-    "normalize", F.normalize, stats, None, taylor, local=over_dims, samples=(Sample(), Sample(kwargs={"dim": -1}), Sample(kwargs={"p": 1.0, "dim": 2}), Sample(kwargs={"p": 3.0})),
-    formula="h(x) = x/max(|x|, e);  y1 = x1/max(|x0|, e);  taylor: (x1 - y0 <w0, x1>)/|x0| + y0, w0 the gradient of the norm", source="the paper, Fig. 2",
+    "normalize",
+    F.normalize,
+    stats,
+    None,
+    taylor,
+    local=over_dims,
+    samples=(
+        Sample(),
+        Sample(kwargs={"dim": -1}),
+        Sample(kwargs={"p": 1.0, "dim": 2}),
+        Sample(kwargs={"p": 3.0}),
+    ),
+    formula=(
+        "h(x) = x/max(|x|, e);  y1 = x1/max(|x0|, e);  taylor: (x1 - y0 <w0, x1>)/|x0| + y0, w0 the gradient"
+        " of the norm"
+    ),
+    source="the paper, Fig. 2",
 )

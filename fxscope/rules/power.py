@@ -24,7 +24,11 @@ def freeze(x, exponent, *, y, call):
     if not isinstance(exponent, (int, float)):
         ratio = exponent >= 1
         slope = _finite_at_zero(torch.pow(x, exponent - 1) * exponent, y)
-        return Gate(factor=torch.where(ratio, torch.pow(x, exponent - 1), slope), offset=torch.where(ratio, torch.zeros_like(y), y * (1 - exponent)), lift=lift)
+        return Gate(
+            factor=torch.where(ratio, torch.pow(x, exponent - 1), slope),
+            offset=torch.where(ratio, torch.zeros_like(y), y * (1 - exponent)),
+            lift=lift,
+        )
     if exponent == 0:
         return Gate(factor=torch.zeros_like(x), offset=y)
     if exponent >= 1:
@@ -45,13 +49,17 @@ def _exponential(x, exponent, call):
     """b^e1 with a frozen base: (b^e0 - 1)/e0 e1 + 1, as the exponential it is."""
     log = _base(x, call)
     factor = expm1c(exponent * log) * log
-    return Gate(factor=factor, offset=torch.ones_like(factor), lift=call.lift("exponent", "x")), [call.value("exponent")]
+    return Gate(factor=factor, offset=torch.ones_like(factor), lift=call.lift("exponent", "x")), [
+        call.value("exponent")
+    ]
 
 
 def taylor(x, exponent, *, y, call):
     if call.value("exponent") is not None:
         slope = y * _base(x, call)
-        return Gate(factor=slope, offset=y - slope * exponent, lift=call.lift("exponent", "x")), [call.value("exponent")]
+        return Gate(factor=slope, offset=y - slope * exponent, lift=call.lift("exponent", "x")), [
+            call.value("exponent")
+        ]
     if isinstance(exponent, (int, float)) and exponent in (0, 1):
         return freeze(x, exponent, y=y, call=call)
     slope = torch.pow(x, exponent - 1) * exponent
@@ -94,27 +102,84 @@ def _even(bound, a):
 _ATEN = torch.ops.aten
 _POSITIVE = (Sample(positive=True),)
 POW = mask(
-    "pow", operator.pow, freeze, taylor=taylor, functions=(torch.pow, _ATEN.pow.Tensor_Scalar, _ATEN.pow.Tensor_Tensor, _ATEN.pow.Scalar), methods=("pow", "__pow__"), interval=_even, carries=("x", "exponent"), rank=lambda rank, a: widest(rank(a["x"]), rank(a["exponent"])),
+    "pow",
+    operator.pow,
+    freeze,
+    taylor=taylor,
+    functions=(torch.pow, _ATEN.pow.Tensor_Scalar, _ATEN.pow.Tensor_Tensor, _ATEN.pow.Scalar),
+    methods=("pow", "__pow__"),
+    interval=_even,
+    carries=("x", "exponent"),
+    rank=lambda rank, a: widest(rank(a["x"]), rank(a["exponent"])),
     samples=(
-        Sample(kwargs={"exponent": 2}), Sample(kwargs={"exponent": 3}), Sample(kwargs={"exponent": 1}), Sample(kwargs={"exponent": 0}), Sample(kwargs={"exponent": 1.5}, positive=True),
-        Sample(kwargs={"exponent": 0.5}, positive=True), Sample(kwargs={"exponent": -0.5}, positive=True), Sample(kwargs={"exponent": -1}, positive=True),
-        Sample(call=lambda f, x: f(2.0, x), spellings=("pow", "pow.Scalar")), Sample(tensors={"base": (3, 1, 1)}, call=lambda f, x, base: f(base, x), spellings=("pow", "pow.Tensor_Tensor")),
-        Sample(tensors={"exponent": (1,)}, positive=True), Sample(tensors={"exponent": lambda rng: torch.full((3, 1, 1), 3.0, dtype=torch.float64)}),
+        Sample(kwargs={"exponent": 2}),
+        Sample(kwargs={"exponent": 3}),
+        Sample(kwargs={"exponent": 1}),
+        Sample(kwargs={"exponent": 0}),
+        Sample(kwargs={"exponent": 1.5}, positive=True),
+        Sample(kwargs={"exponent": 0.5}, positive=True),
+        Sample(kwargs={"exponent": -0.5}, positive=True),
+        Sample(kwargs={"exponent": -1}, positive=True),
+        Sample(call=lambda f, x: f(2.0, x), spellings=("pow", "pow.Scalar")),
+        Sample(
+            tensors={"base": (3, 1, 1)},
+            call=lambda f, x, base: f(base, x),
+            spellings=("pow", "pow.Tensor_Tensor"),
+        ),
+        Sample(tensors={"exponent": (1,)}, positive=True),
+        Sample(tensors={"exponent": lambda rng: torch.full((3, 1, 1), 3.0, dtype=torch.float64)}),
     ),
-    formula="h(x) = x^p;  p >= 1: y1 = x0^(p-1) x1;  p < 1: eq. 4, with slope 0 at 0, or y1 = x1 h0/x0 for the root of a sum of powers", source="the paper, eq. 2 with c = 0, eq. 4",
+    formula=(
+        "h(x) = x^p;  p >= 1: y1 = x0^(p-1) x1;  p < 1: eq. 4, with slope 0 at 0, or y1 = x1 h0/x0 for the"
+        " root of a sum of powers"
+    ),
+    source="the paper, eq. 2 with c = 0, eq. 4",
 )
 RPOW = composite(
-    "rpow", "__rpow__", lambda exponent, x: x**exponent, "", samples=(Sample(call=lambda f, x: 2**x),), formula="h(x) = b^x;  y1 = (b^x0 - 1)/x0 x1 + 1", source="READINGS 1",
+    "rpow",
+    "__rpow__",
+    lambda exponent, x: x**exponent,
+    "",
+    samples=(Sample(call=lambda f, x: 2**x),),
+    formula="h(x) = b^x;  y1 = (b^x0 - 1)/x0 x1 + 1",
+    source="READINGS 1",
 )
 SQUARE = mask(
-    "square", torch.square, square, taylor=square_taylor, functions=(_ATEN.square.default,), methods=("square",), samples=(Sample(),), interval=lambda bound, a: _even(bound, {**a, "exponent": 2}),
-    formula="h(x) = x^2;  y1 = x0 x1;  taylor: 2 x0 x1 - x0^2", source="the paper, eq. 2 with c = 0",
+    "square",
+    torch.square,
+    square,
+    taylor=square_taylor,
+    functions=(_ATEN.square.default,),
+    methods=("square",),
+    samples=(Sample(),),
+    interval=lambda bound, a: _even(bound, {**a, "exponent": 2}),
+    formula="h(x) = x^2;  y1 = x0 x1;  taylor: 2 x0 x1 - x0^2",
+    source="the paper, eq. 2 with c = 0",
 )
 SQRT = mask(
-    "sqrt", torch.sqrt, frozen_root, taylor=root, functions=(_ATEN.sqrt.default,), methods=("sqrt",), samples=_POSITIVE, interval=lambda bound, a: (0.0, math.sqrt(max(0.0, bound(a["x"])[1]))),
-    formula="h(x) = sqrt(x): slope 1/(2 sqrt x0), 0 at 0; constant sqrt(x0)/2;  of a sum of squares, a norm: y1 = x1/sqrt x0", source="the paper, eq. 4",
+    "sqrt",
+    torch.sqrt,
+    frozen_root,
+    taylor=root,
+    functions=(_ATEN.sqrt.default,),
+    methods=("sqrt",),
+    samples=_POSITIVE,
+    interval=lambda bound, a: (0.0, math.sqrt(max(0.0, bound(a["x"])[1]))),
+    formula=(
+        "h(x) = sqrt(x): slope 1/(2 sqrt x0), 0 at 0; constant sqrt(x0)/2;  of a sum of squares, a norm: y1 ="
+        " x1/sqrt x0"
+    ),
+    source="the paper, eq. 4",
 )
 RSQRT = mask(
-    "rsqrt", torch.rsqrt, inverse_root, taylor=inverse_root, functions=(_ATEN.rsqrt.default,), methods=("rsqrt",), samples=_POSITIVE, interval=lambda bound, a: (0.0, math.inf),
-    formula="h(x) = 1/sqrt(x): slope -1/(2 x0 sqrt x0), constant 3/(2 sqrt x0)", source="the paper, eq. 4",
+    "rsqrt",
+    torch.rsqrt,
+    inverse_root,
+    taylor=inverse_root,
+    functions=(_ATEN.rsqrt.default,),
+    methods=("rsqrt",),
+    samples=_POSITIVE,
+    interval=lambda bound, a: (0.0, math.inf),
+    formula="h(x) = 1/sqrt(x): slope -1/(2 x0 sqrt x0), constant 3/(2 sqrt x0)",
+    source="the paper, eq. 4",
 )

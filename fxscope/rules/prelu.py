@@ -16,7 +16,18 @@ def freeze(x, weight, *, call):
 
 
 RULE = mask(
-    "prelu", F.prelu, freeze, local=pointwise, piecewise=True, functions=(torch.ops.aten.prelu.default,),
-    methods=("prelu",), modules=(nn.PReLU,), samples=(Sample(tensors={"weight": (3,)}, module={"num_parameters": 3}), Sample(tensors={"weight": (1,)}, module={})),
-    formula="h(x) = max(x, 0) + a min(x, 0);  y1 = x1 where x0 > 0, a x1 elsewhere", source="the paper, eq. 2",
+    "prelu",
+    F.prelu,
+    freeze,
+    local=pointwise,
+    piecewise=True,
+    functions=(torch.ops.aten.prelu.default,),
+    methods=("prelu",),
+    modules=(nn.PReLU,),
+    samples=(
+        Sample(tensors={"weight": (3,)}, module={"num_parameters": 3}),
+        Sample(tensors={"weight": (1,)}, module={}),
+    ),
+    formula="h(x) = max(x, 0) + a min(x, 0);  y1 = x1 where x0 > 0, a x1 elsewhere",
+    source="the paper, eq. 2",
 )

@@ -12,11 +12,11 @@ import operator
 import torch
 
 from ..twins import Add, Average, Divide, Gate, TangentProduct
+from . import _reduced
 from ._activated import activated
 from ._contracted import reduces, side_by_side
-from . import _reduced
-from .arithmetic import broadcast_rank
 from ._local import elementwise
+from .arithmetic import broadcast_rank
 from .declare import Sample, composite, product
 
 
@@ -30,14 +30,18 @@ def gate_rank(facts, value, reduced):
 
 def which_is_gate(facts, whole):
     """0 or 1 for the operand of a product of two to freeze, None for a uniform reading."""
-    ranks = [gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)]
+    ranks = [
+        gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)
+    ]
     if max(ranks) < 2:
         facts.be_sure(factor.value for factor in whole.factors)
     return None if ranks[0] == ranks[1] else int(ranks[1] > ranks[0])
 
 
 def decide(call, whole=None):
-    """"left" (the first operand stays linear), "right", "uniform" or "taylor" for a product both of whose operands carry the probe.
+    """The variant of a product both of whose operands carry the probe.
+
+    "left" (the first operand stays linear), "right", "uniform" or "taylor".
 
     whole   the two operands over the union of their dimensions; by default they stand side by side, as in ``a * b``
     """
@@ -76,11 +80,15 @@ def div(x, other, *, call, y):
     reciprocal = -y / other
     if a is None:
         # c/x: infinite at 0, so Taylor's slope -c/x0^2 and the constant 2c/x0
-        return Gate(factor=reciprocal, offset=y * 2, lift=call.lift("other", "x"), grows=call.rank("x") != 0), [b]
+        return Gate(
+            factor=reciprocal, offset=y * 2, lift=call.lift("other", "x"), grows=call.rank("x") != 0
+        ), [b]
     if call.variant in ("auto", "left", "gate"):
         return Divide(other, lift=call.lift("x", "other"), grows=True), [a]
     linear_in_numerator = call.record(Divide(other, lift=call.lift("x", "other"), grows=True), [a], like=y)
-    slope = call.record(Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x"), grows=True), [b], like=y)
+    slope = call.record(
+        Gate(factor=reciprocal, offset=y, lift=call.lift("other", "x"), grows=True), [b], like=y
+    )
     return Add(1, (0, 0)), [linear_in_numerator, slope]
 
 
@@ -101,29 +109,69 @@ def div_rounding(x, other, rounding_mode=None):
     return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
-_BOTH = dict(carries=("x", "other"), rank=broadcast_rank, reduced=_reduced.elementwise, source="the paper, eq. 2; Fig. 2 for sigmoid gates")
+_BOTH = dict(
+    carries=("x", "other"),
+    rank=broadcast_rank,
+    reduced=_reduced.elementwise,
+    source="the paper, eq. 2; Fig. 2 for sigmoid gates",
+)
 MUL = product(
-    "mul", operator.mul, mul, mul, ("left", "right", "gate", "uniform", "taylor"), local=elementwise, functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
-    methods=("mul", "multiply", "__mul__", "__rmul__"), interval=mul_bounds,
+    "mul",
+    operator.mul,
+    mul,
+    mul,
+    ("left", "right", "gate", "uniform", "taylor"),
+    local=elementwise,
+    functions=(torch.mul, torch.multiply, torch.ops.aten.mul.Tensor, torch.ops.aten.mul.Scalar),
+    methods=("mul", "multiply", "__mul__", "__rmul__"),
+    interval=mul_bounds,
     samples=(
-        Sample(tensors={"other": (2, 3, 6, 7)}), Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
-        Sample(call=lambda f, x: f(x, torch.sigmoid(x))), Sample(call=lambda f, x: f(torch.tanh(x), x)), Sample(call=lambda f, x: f(x, x.mean((2, 3), keepdim=True))),
-        Sample(call=lambda f, x: f(x * 2 + 1, x)), Sample(call=lambda f, x: f(x, x)),
+        Sample(tensors={"other": (2, 3, 6, 7)}),
+        Sample(kwargs={"other": 0.3}),
+        Sample(tensors={"other": (3, 1, 1)}),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample(call=lambda f, x: f(x, torch.sigmoid(x))),
+        Sample(call=lambda f, x: f(torch.tanh(x), x)),
+        Sample(call=lambda f, x: f(x, x.mean((2, 3), keepdim=True))),
+        Sample(call=lambda f, x: f(x * 2 + 1, x)),
+        Sample(call=lambda f, x: f(x, x)),
     ),
-    formula="gate: y1 = g0 x1;  uniform: (a1 b0 + a0 b1)/2;  taylor: a1 b0 + a0 b1 - a0 b0", **_BOTH,
+    formula="gate: y1 = g0 x1;  uniform: (a1 b0 + a0 b1)/2;  taylor: a1 b0 + a0 b1 - a0 b0",
+    **_BOTH,
 )
 DIV = product(
-    "div", operator.truediv, div, div, ("left", "gate", "taylor"), local=elementwise, functions=(torch.ops.aten.div.Tensor, torch.ops.aten.div.Scalar), methods=("__truediv__",),
+    "div",
+    operator.truediv,
+    div,
+    div,
+    ("left", "gate", "taylor"),
+    local=elementwise,
+    functions=(torch.ops.aten.div.Tensor, torch.ops.aten.div.Scalar),
+    methods=("__truediv__",),
     interval=div_bounds,
     samples=(
-        Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")), Sample(tensors={"other": (2, 3, 6, 7)}), Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False), Sample(call=lambda f, x: f(x, x * x + 1)),
+        Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")),
+        Sample(tensors={"other": (2, 3, 6, 7)}),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample(call=lambda f, x: f(x, x * x + 1)),
         Sample(call=lambda f, x: f(0.7, x), positive=True, spellings=("truediv",)),
     ),
-    formula="y1 = a1/b0;  taylor: a1/b0 - a0/b0^2 (b1 - b0)", **_BOTH,
+    formula="y1 = a1/b0;  taylor: a1/b0 - a0/b0^2 (b1 - b0)",
+    **_BOTH,
 )
 DIV_MODE = composite(
-    "div_mode", torch.div, div_rounding, "", functions=(torch.divide, torch.true_divide, torch.ops.aten.div.Tensor_mode), methods=("div", "divide", "true_divide"),
-    samples=(Sample(kwargs={"other": 0.3}), Sample(tensors={"other": (3, 1, 1)}, kwargs={"rounding_mode": None})), formula="a1/b0", **_BOTH,
+    "div_mode",
+    torch.div,
+    div_rounding,
+    "",
+    functions=(torch.divide, torch.true_divide, torch.ops.aten.div.Tensor_mode),
+    methods=("div", "divide", "true_divide"),
+    samples=(
+        Sample(kwargs={"other": 0.3}),
+        Sample(tensors={"other": (3, 1, 1)}, kwargs={"rounding_mode": None}),
+    ),
+    formula="a1/b0",
+    **_BOTH,
 )
 
 
@@ -135,4 +183,17 @@ def reciprocal(x, *, y):
     return Gate(factor=-y * y, offset=y * 2)
 
 
-RECIPROCAL = product("reciprocal", torch.reciprocal, reciprocal, reciprocal, ("taylor",), local=elementwise, methods=("reciprocal",), reduced=_reduced.kept, functions=(torch.ops.aten.reciprocal.default,), samples=(Sample(positive=True),), formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0", source="the paper, eq. 4")
+RECIPROCAL = product(
+    "reciprocal",
+    torch.reciprocal,
+    reciprocal,
+    reciprocal,
+    ("taylor",),
+    local=elementwise,
+    methods=("reciprocal",),
+    reduced=_reduced.kept,
+    functions=(torch.ops.aten.reciprocal.default,),
+    samples=(Sample(positive=True),),
+    formula="h(x) = 1/x: slope -1/x0^2, constant 2/x0",
+    source="the paper, eq. 4",
+)

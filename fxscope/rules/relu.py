@@ -13,8 +13,13 @@ def freeze(x):
 
 
 RULE = mask(
-    "relu", F.relu, freeze, piecewise=True,
-    functions=(torch.relu, torch.ops.aten.relu.default), methods=("relu",), modules=(nn.ReLU,),
+    "relu",
+    F.relu,
+    freeze,
+    piecewise=True,
+    functions=(torch.relu, torch.ops.aten.relu.default),
+    methods=("relu",),
+    modules=(nn.ReLU,),
     interval=lambda bound, a: (max(0.0, bound(a["x"])[0]), max(0.0, bound(a["x"])[1])),
     samples=(Sample(), Sample((4, 5)), Sample((2, 3, 9)), Sample((2, 3, 4, 3, 5))),
     formula="h(x) = max(x, 0);  y1 = [x0 > 0] x1",

@@ -13,7 +13,14 @@ def freeze(x, *, y):
 
 
 RULE = mask(
-    "relu6", F.relu6, freeze, piecewise=True, functions=(torch.ops.aten.relu6.default,), modules=(nn.ReLU6,),
-    interval=lambda bound, a: (0.0, 6.0), samples=(Sample(),),
-    formula="h(x) = min(max(x, 0), 6);  y1 = x1 inside, the bound outside", source="the paper, eq. 2",
+    "relu6",
+    F.relu6,
+    freeze,
+    piecewise=True,
+    functions=(torch.ops.aten.relu6.default,),
+    modules=(nn.ReLU6,),
+    interval=lambda bound, a: (0.0, 6.0),
+    samples=(Sample(),),
+    formula="h(x) = min(max(x, 0), 6);  y1 = x1 inside, the bound outside",
+    source="the paper, eq. 2",
 )

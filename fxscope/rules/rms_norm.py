@@ -40,9 +40,28 @@ def taylor(x, normalized_shape, weight=None, eps=None, *, y, call):
 
 
 RULE = normalize(
-    "rms_norm", F.rms_norm, stats, stats, taylor, local=before_shape, functions=(torch.rms_norm, torch.ops.aten.rms_norm.default), modules=(nn.RMSNorm,), samples=(
-        Sample((2, 5, 7), {"normalized_shape": (7,), "eps": 1e-5}, {"normalized_shape": 7, "eps": 1e-5}, {"weight": (7,)}), Sample((2, 3, 4, 5), {"normalized_shape": (4, 5), "eps": 0.1}, {"normalized_shape": (4, 5), "eps": 0.1, "elementwise_affine": False}),
+    "rms_norm",
+    F.rms_norm,
+    stats,
+    stats,
+    taylor,
+    local=before_shape,
+    functions=(torch.rms_norm, torch.ops.aten.rms_norm.default),
+    modules=(nn.RMSNorm,),
+    samples=(
+        Sample(
+            (2, 5, 7),
+            {"normalized_shape": (7,), "eps": 1e-5},
+            {"normalized_shape": 7, "eps": 1e-5},
+            {"weight": (7,)},
+        ),
+        Sample(
+            (2, 3, 4, 5),
+            {"normalized_shape": (4, 5), "eps": 0.1},
+            {"normalized_shape": (4, 5), "eps": 0.1, "elementwise_affine": False},
+        ),
         Sample((2, 5, 7), {"normalized_shape": (7,)}, {"normalized_shape": 7, "elementwise_affine": False}),
     ),
-    formula="h(x) = g x/rms(x);  y1 = g x1/rms(x0)", source="the paper, Fig. 2",
+    formula="h(x) = g x/rms(x);  y1 = g x1/rms(x0)",
+    source="the paper, Fig. 2",
 )

@@ -3,16 +3,16 @@
 import torch
 
 from ..twins import Dims, Gather
+from . import _reduced
 from ._local import over_dims
 from ._moves import along_dim
 from ._ranks import reduced_rank
-from . import _reduced
 from .declare import Sample, select
 from .spread import last_dims
 
 
 def _ordered(call, dim, index):
-    d, = last_dims(call, dim)
+    (d,) = last_dims(call, dim)
     return Gather(index, d, call.need_rank("x"))
 
 
@@ -31,9 +31,20 @@ def cumulative(x, dim, *, call, y):
 def one_of(x, dim=None, keepdim=False, *, call, y):
     if dim is None:
         raise TypeError("the median of everything mixes the images of a batch; name the dimension")
-    d, = last_dims(call, dim)
-    value = call.record(Gather(y[1] if keepdim else y[1].unsqueeze(d), d, call.need_rank("x")), [call.value("x")], like=y[0] if keepdim else y[0].unsqueeze(d), rank=call.need_rank("x"))
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)]
+    (d,) = last_dims(call, dim)
+    value = call.record(
+        Gather(y[1] if keepdim else y[1].unsqueeze(d), d, call.need_rank("x")),
+        [call.value("x")],
+        like=y[0] if keepdim else y[0].unsqueeze(d),
+        rank=call.need_rank("x"),
+    )
+    return None, [
+        (
+            value
+            if keepdim
+            else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)
+        )
+    ]
 
 
 def kthvalue(x, k, dim=-1, keepdim=False, *, call, y):
@@ -53,16 +64,79 @@ def _several(*cases):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(local=over_dims, source="the paper, Fig. 2 (indices)", reduced=_reduced.all_but("dim"), interval=lambda bound, a: bound(a["x"]))
-TOPK = select("topk", torch.topk, topk, functions=(_ATEN.topk.default,), methods=("topk",), yields="values", samples=_several({"k": 2, "dim": 1}, {"k": 3}, {"k": 2, "largest": False}), formula="h(x) = the k largest;  y1 = x1 at the frozen places", **_KEEP)
-SORT = select(
-    "sort", torch.sort, sort, functions=(_ATEN.sort.default,), methods=("sort",), yields="values", samples=(*_several({"dim": 1}, {"descending": True}), Sample(call=lambda f, x: f(x).values, spellings=("sort",))),
-    formula="h(x) = x in order;  y1 = x1 in the order of x0", **_KEEP,
+_KEEP = dict(
+    local=over_dims,
+    source="the paper, Fig. 2 (indices)",
+    reduced=_reduced.all_but("dim"),
+    interval=lambda bound, a: bound(a["x"]),
 )
-KTHVALUE = select("kthvalue", torch.kthvalue, kthvalue, methods=("kthvalue",), yields="values", rank=reduced_rank, samples=_several({"k": 2, "dim": 1}, {"k": 1, "keepdim": True}), formula="h(x) = the k-th smallest;  y1 = x1 at its place", **{**_KEEP, "reduced": _reduced.reduction})
-MEDIAN = select("median", torch.median, one_of, methods=("median",), yields="values", rank=reduced_rank, samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}), formula="h(x) = the median;  y1 = x1 at its place", **{**_KEEP, "reduced": _reduced.reduction})
-CUMMAX = select("cummax", torch.cummax, cumulative, methods=("cummax",), yields="values", samples=_several({"dim": 2}), formula="h(x) = running maximum;  y1 = x1 at its place", **_KEEP)
-CUMMIN = select("cummin", torch.cummin, cumulative, methods=("cummin",), yields="values", samples=_several({"dim": 2}), formula="h(x) = running minimum;  y1 = x1 at its place", **_KEEP)
+TOPK = select(
+    "topk",
+    torch.topk,
+    topk,
+    functions=(_ATEN.topk.default,),
+    methods=("topk",),
+    yields="values",
+    samples=_several({"k": 2, "dim": 1}, {"k": 3}, {"k": 2, "largest": False}),
+    formula="h(x) = the k largest;  y1 = x1 at the frozen places",
+    **_KEEP,
+)
+SORT = select(
+    "sort",
+    torch.sort,
+    sort,
+    functions=(_ATEN.sort.default,),
+    methods=("sort",),
+    yields="values",
+    samples=(
+        *_several({"dim": 1}, {"descending": True}),
+        Sample(call=lambda f, x: f(x).values, spellings=("sort",)),
+    ),
+    formula="h(x) = x in order;  y1 = x1 in the order of x0",
+    **_KEEP,
+)
+KTHVALUE = select(
+    "kthvalue",
+    torch.kthvalue,
+    kthvalue,
+    methods=("kthvalue",),
+    yields="values",
+    rank=reduced_rank,
+    samples=_several({"k": 2, "dim": 1}, {"k": 1, "keepdim": True}),
+    formula="h(x) = the k-th smallest;  y1 = x1 at its place",
+    **{**_KEEP, "reduced": _reduced.reduction},
+)
+MEDIAN = select(
+    "median",
+    torch.median,
+    one_of,
+    methods=("median",),
+    yields="values",
+    rank=reduced_rank,
+    samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+    formula="h(x) = the median;  y1 = x1 at its place",
+    **{**_KEEP, "reduced": _reduced.reduction},
+)
+CUMMAX = select(
+    "cummax",
+    torch.cummax,
+    cumulative,
+    methods=("cummax",),
+    yields="values",
+    samples=_several({"dim": 2}),
+    formula="h(x) = running maximum;  y1 = x1 at its place",
+    **_KEEP,
+)
+CUMMIN = select(
+    "cummin",
+    torch.cummin,
+    cumulative,
+    methods=("cummin",),
+    yields="values",
+    samples=_several({"dim": 2}),
+    formula="h(x) = running minimum;  y1 = x1 at its place",
+    **_KEEP,
+)
 
 
 def _places(*shape, high):
@@ -70,6 +144,20 @@ def _places(*shape, high):
 
 
 GATHER = select(
-    "gather", torch.gather, gather, local=along_dim, functions=(_ATEN.gather.default,), methods=("gather",), samples=(Sample(kwargs={"dim": 2}, tensors={"index": _places(2, 3, 4, 7, high=6)}, images=False, spellings=("gather", "gather.default")),),
-    formula="y1 = x1 at the frozen places", source="the paper, eq. 7",
+    "gather",
+    torch.gather,
+    gather,
+    local=along_dim,
+    functions=(_ATEN.gather.default,),
+    methods=("gather",),
+    samples=(
+        Sample(
+            kwargs={"dim": 2},
+            tensors={"index": _places(2, 3, 4, 7, high=6)},
+            images=False,
+            spellings=("gather", "gather.default"),
+        ),
+    ),
+    formula="y1 = x1 at the frozen places",
+    source="the paper, eq. 7",
 )

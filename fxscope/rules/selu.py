@@ -20,6 +20,13 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "selu", F.selu, freeze, taylor=taylor, functions=(torch.selu, torch.ops.aten.selu.default), modules=(nn.SELU,), samples=(Sample(),),
-    formula="h(x) = s x, or s a (exp(x) - 1) for x <= 0;  y1 = h(x0)/x0 x1", source="the paper, eq. 2 with c = 0",
+    "selu",
+    F.selu,
+    freeze,
+    taylor=taylor,
+    functions=(torch.selu, torch.ops.aten.selu.default),
+    modules=(nn.SELU,),
+    samples=(Sample(),),
+    formula="h(x) = s x, or s a (exp(x) - 1) for x <= 0;  y1 = h(x0)/x0 x1",
+    source="the paper, eq. 2 with c = 0",
 )

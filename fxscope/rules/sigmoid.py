@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..twins import Gate
-from .declare import Sample, like, mask
 from ._stable import tanhc
+from .declare import Sample, like, mask
 
 
 def freeze(x):
@@ -24,8 +24,14 @@ def ratio(x, *, y):
 
 
 RULE = mask(
-    "sigmoid", torch.sigmoid, freeze, taylor=taylor, variants={"ratio": ratio},
-    functions=(F.sigmoid, torch.special.expit, torch.ops.aten.sigmoid.default), methods=("sigmoid",), modules=(nn.Sigmoid,),
+    "sigmoid",
+    torch.sigmoid,
+    freeze,
+    taylor=taylor,
+    variants={"ratio": ratio},
+    functions=(F.sigmoid, torch.special.expit, torch.ops.aten.sigmoid.default),
+    methods=("sigmoid",),
+    modules=(nn.Sigmoid,),
     interval=lambda bound, a: (0.0, 1.0),
     samples=(Sample(),),
     formula="h(x) = 1/(1 + exp(-x));  y1 = tanh(x0/2)/(2 x0) x1 + 1/2.  ratio: h(x0)/x0 x1",

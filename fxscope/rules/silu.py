@@ -19,8 +19,12 @@ def taylor(x):
 
 
 RULE = mask(
-    "silu", F.silu, freeze, taylor=taylor,
-    functions=(torch.ops.aten.silu.default,), modules=(nn.SiLU,),
+    "silu",
+    F.silu,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.silu.default,),
+    modules=(nn.SiLU,),
     interval=lambda bound, a: (-0.2785, max(0.0, bound(a["x"])[1])),
     samples=(Sample(),),
     formula="h(x) = x s(x), s the sigmoid;  y1 = s(x0) x1.  taylor: slope s(x0)(1 + x0(1 - s(x0)))",

@@ -27,20 +27,47 @@ def expand(x, dim=None, dtype=None):
     return None if dtype is None else torch.softmax(x.to(dtype), dim)
 
 
-_SOURCE = dict(reduced=_reduced.kept, local=over_dims, source="DESIGN 5 (attention); the paper, eq. 4 for taylor", interval=lambda bound, a: (0.0, 1.0))
+_SOURCE = dict(
+    reduced=_reduced.kept,
+    local=over_dims,
+    source="DESIGN 5 (attention); the paper, eq. 4 for taylor",
+    interval=lambda bound, a: (0.0, 1.0),
+)
 _CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = constant(
-    "softmax", torch.softmax, arguments, variants={"taylor": taylor}, functions=(torch.special.softmax, torch.ops.aten.softmax.int), methods=("softmax",), carries=("x",), expand=expand,
+    "softmax",
+    torch.softmax,
+    arguments,
+    variants={"taylor": taylor},
+    functions=(torch.special.softmax, torch.ops.aten.softmax.int),
+    methods=("softmax",),
+    carries=("x",),
+    expand=expand,
     modules={nn.Softmax: lambda m: {"dim": m.dim}, nn.Softmax2d: lambda m: {"dim": -3}},
     samples=(
-        *(Sample(s.shape, s.kwargs, modules=(nn.Softmax,)) for s in _CASES), Sample(kwargs={"dim": -3}, module={}, modules=(nn.Softmax2d,)),
+        *(Sample(s.shape, s.kwargs, modules=(nn.Softmax,)) for s in _CASES),
+        Sample(kwargs={"dim": -3}, module={}, modules=(nn.Softmax2d,)),
         Sample(kwargs={"dim": 1, "dtype": torch.float64}, modules=()),
     ),
-    formula="y1 = softmax(x0), a frozen pattern;  taylor: s0 (x1 - <s0, x1>) + c", **_SOURCE,
+    formula="y1 = softmax(x0), a frozen pattern;  taylor: s0 (x1 - <s0, x1>) + c",
+    **_SOURCE,
 )
 FUNCTIONAL = composite(
-    "softmax_functional", F.softmax, lambda input, dim=None, _stacklevel=3, dtype=None: torch.softmax(input, dim, dtype), "", samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64})), formula="softmax", **_SOURCE
+    "softmax_functional",
+    F.softmax,
+    lambda input, dim=None, _stacklevel=3, dtype=None: torch.softmax(input, dim, dtype),
+    "",
+    samples=(*_CASES, Sample(kwargs={"dim": 1, "dtype": torch.float64})),
+    formula="softmax",
+    **_SOURCE,
 )
 SOFTMIN = composite(
-    "softmin", F.softmin, lambda input, dim=None, _stacklevel=3, dtype=None: torch.softmax(-input, dim, dtype), "", modules={nn.Softmin: lambda m: {"dim": m.dim}}, samples=_CASES, formula="softmax(-x)", **_SOURCE
+    "softmin",
+    F.softmin,
+    lambda input, dim=None, _stacklevel=3, dtype=None: torch.softmax(-input, dim, dtype),
+    "",
+    modules={nn.Softmin: lambda m: {"dim": m.dim}},
+    samples=_CASES,
+    formula="softmax(-x)",
+    **_SOURCE,
 )

@@ -24,7 +24,14 @@ def taylor(x, beta=1.0, threshold=20.0, *, y):
 
 
 RULE = mask(
-    "softplus", F.softplus, freeze, taylor=taylor, functions=(torch.ops.aten.softplus.default,), modules=(nn.Softplus,),
-    samples=(Sample(), Sample(kwargs={"beta": 2.0, "threshold": 3.0})), interval=lambda bound, a: (0.0, float("inf")),
-    formula="h(x) = log(1 + exp(b x))/b;  y1 = (1/2 + log cosh(b x0/2)/(b x0)) x1 + log(2)/b", source="READINGS 1",
+    "softplus",
+    F.softplus,
+    freeze,
+    taylor=taylor,
+    functions=(torch.ops.aten.softplus.default,),
+    modules=(nn.Softplus,),
+    samples=(Sample(), Sample(kwargs={"beta": 2.0, "threshold": 3.0})),
+    interval=lambda bound, a: (0.0, float("inf")),
+    formula="h(x) = log(1 + exp(b x))/b;  y1 = (1/2 + log cosh(b x0/2)/(b x0)) x1 + log(2)/b",
+    source="READINGS 1",
 )

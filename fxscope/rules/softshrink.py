@@ -15,6 +15,13 @@ def freeze(x, lambd=0.5, *, call, y):
 
 
 RULE = mask(
-    "softshrink", F.softshrink, freeze, piecewise=True, functions=(torch.ops.aten.softshrink.default,), modules=(nn.Softshrink,), samples=(Sample(), Sample(kwargs={"lambd": 0.2})),
-    formula="h(x) = x - l sign(x) outside [-l, l], 0 inside;  y1 = x1 - l sign(x0) outside", source="the paper, eq. 2",
+    "softshrink",
+    F.softshrink,
+    freeze,
+    piecewise=True,
+    functions=(torch.ops.aten.softshrink.default,),
+    modules=(nn.Softshrink,),
+    samples=(Sample(), Sample(kwargs={"lambd": 0.2})),
+    formula="h(x) = x - l sign(x) outside [-l, l], 0 inside;  y1 = x1 - l sign(x0) outside",
+    source="the paper, eq. 2",
 )

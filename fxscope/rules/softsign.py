@@ -18,6 +18,13 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "softsign", F.softsign, freeze, taylor=taylor, modules=(nn.Softsign,), samples=(Sample(),), interval=lambda bound, a: (-1.0, 1.0),
-    formula="h(x) = x/(1 + |x|);  y1 = x1/(1 + |x0|)", source="the paper, eq. 2 with c = 0",
+    "softsign",
+    F.softsign,
+    freeze,
+    taylor=taylor,
+    modules=(nn.Softsign,),
+    samples=(Sample(),),
+    interval=lambda bound, a: (-1.0, 1.0),
+    formula="h(x) = x/(1 + |x|);  y1 = x1/(1 + |x0|)",
+    source="the paper, eq. 2 with c = 0",
 )

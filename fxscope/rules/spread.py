@@ -7,8 +7,8 @@ for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and de
 import torch
 
 from ..twins.norms import InnerProduct
-from ._ranks import reduced_rank
 from . import _reduced
+from ._ranks import reduced_rank
 from .declare import Sample, composite, mask
 
 
@@ -17,7 +17,13 @@ def last_dims(call, dim, name="x"):
     rank = call.need_rank(name)
     if rank == 0:
         raise TypeError("a tensor without dimensions, which has none to reduce")
-    dims = range(rank) if dim is None or dim == [] or dim == () else dim if isinstance(dim, (list, tuple)) else [dim]
+    dims = (
+        range(rank)
+        if dim is None or dim == [] or dim == ()
+        else dim
+        if isinstance(dim, (list, tuple))
+        else [dim]
+    )
     return [d % rank - rank for d in dims]
 
 
@@ -44,19 +50,23 @@ def _centred(x, dims):
 
 
 def _freedom(x, dims, unbiased, correction):
-    """n - c, the number of entries less the correction, as a tensor: sizes stay symbolic."""
+    """N - c, the number of entries less the correction, as a tensor: sizes stay symbolic."""
     count = torch.ones_like(x).sum(dims, keepdim=True)
     return count - (int(unbiased) if correction is None else correction)
 
 
 def var(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call):
     dims = last_dims(call, dim)
-    return InnerProduct(_centred(x, dims) / _freedom(x, dims, unbiased, correction), None, tuple(dims), keepdim)
+    return InnerProduct(
+        _centred(x, dims) / _freedom(x, dims, unbiased, correction), None, tuple(dims), keepdim
+    )
 
 
 def var_taylor(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call, y):
     dims = last_dims(call, dim)
-    return InnerProduct(_centred(x, dims) * 2 / _freedom(x, dims, unbiased, correction), -y, tuple(dims), keepdim)
+    return InnerProduct(
+        _centred(x, dims) * 2 / _freedom(x, dims, unbiased, correction), -y, tuple(dims), keepdim
+    )
 
 
 def std(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call):
@@ -87,21 +97,75 @@ def linalg_norm(x, ord=None, dim=None, keepdim=False, *, call):
 
 
 _ATEN = torch.ops.aten
-_FIELDS = dict(rank=reduced_rank, reduced=_reduced.reduction, source="the paper, eq. 2 with c = 0", interval=lambda bound, a: (0.0, float("inf")))
-_SPREADS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}), Sample(kwargs={"dim": -1, "correction": 2}))
+_FIELDS = dict(
+    rank=reduced_rank,
+    reduced=_reduced.reduction,
+    source="the paper, eq. 2 with c = 0",
+    interval=lambda bound, a: (0.0, float("inf")),
+)
+_SPREADS = (
+    Sample(kwargs={"dim": (2, 3)}),
+    Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}),
+    Sample(kwargs={"dim": -1, "correction": 2}),
+)
 _NORMS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}))
-VAR = mask("var", torch.var, var, taylor=var_taylor, methods=("var",), functions=(_ATEN.var.correction, _ATEN.var.dim), samples=_SPREADS, formula="h(x) = var(x);  y1 = <(x0 - mean)/(n - c), x1>;  taylor: twice that, minus var0", **_FIELDS)
-STD = mask("std", torch.std, std, taylor=std, methods=("std",), functions=(_ATEN.std.correction, _ATEN.std.dim), samples=_SPREADS, formula="h(x) = std(x);  y1 = <(x0 - mean)/((n - c) std0), x1>", **_FIELDS)
+VAR = mask(
+    "var",
+    torch.var,
+    var,
+    taylor=var_taylor,
+    methods=("var",),
+    functions=(_ATEN.var.correction, _ATEN.var.dim),
+    samples=_SPREADS,
+    formula="h(x) = var(x);  y1 = <(x0 - mean)/(n - c), x1>;  taylor: twice that, minus var0",
+    **_FIELDS,
+)
+STD = mask(
+    "std",
+    torch.std,
+    std,
+    taylor=std,
+    methods=("std",),
+    functions=(_ATEN.std.correction, _ATEN.std.dim),
+    samples=_SPREADS,
+    formula="h(x) = std(x);  y1 = <(x0 - mean)/((n - c) std0), x1>",
+    **_FIELDS,
+)
 NORM = mask(
-    "norm", torch.norm, norm, taylor=norm, methods=("norm",), functions=(_ATEN.norm.ScalarOpt_dim,), samples=(*_NORMS, Sample(kwargs={"p": 1, "dim": 1})),
-    formula="h(x) = |x|;  y1 = <x0, x1>/|x0|, 0 at 0", **_FIELDS,
+    "norm",
+    torch.norm,
+    norm,
+    taylor=norm,
+    methods=("norm",),
+    functions=(_ATEN.norm.ScalarOpt_dim,),
+    samples=(*_NORMS, Sample(kwargs={"p": 1, "dim": 1})),
+    formula="h(x) = |x|;  y1 = <x0, x1>/|x0|, 0 at 0",
+    **_FIELDS,
 )
 VECTOR_NORM = mask(
-    "vector_norm", torch.linalg.vector_norm, vector_norm, taylor=vector_norm, functions=(_ATEN.linalg_vector_norm.default,),
-    samples=(*_NORMS, Sample(kwargs={"ord": 1, "dim": 1}), Sample(kwargs={"ord": 3, "dim": (2, 3)}), Sample(kwargs={"ord": float("inf"), "dim": -1})),
-    formula="h(x) = |x|_p;  y1 = <sign(x0) (|x0|/h0)^(p-1), x1>, 0 at 0", **_FIELDS,
+    "vector_norm",
+    torch.linalg.vector_norm,
+    vector_norm,
+    taylor=vector_norm,
+    functions=(_ATEN.linalg_vector_norm.default,),
+    samples=(
+        *_NORMS,
+        Sample(kwargs={"ord": 1, "dim": 1}),
+        Sample(kwargs={"ord": 3, "dim": (2, 3)}),
+        Sample(kwargs={"ord": float("inf"), "dim": -1}),
+    ),
+    formula="h(x) = |x|_p;  y1 = <sign(x0) (|x0|/h0)^(p-1), x1>, 0 at 0",
+    **_FIELDS,
 )
-LINALG_NORM = mask("linalg_norm", torch.linalg.norm, linalg_norm, taylor=linalg_norm, samples=(*_NORMS, Sample(kwargs={"ord": 1, "dim": -1})), formula="h(x) = |x|;  y1 = <x0, x1>/|x0|, 0 at 0", **_FIELDS)
+LINALG_NORM = mask(
+    "linalg_norm",
+    torch.linalg.norm,
+    linalg_norm,
+    taylor=linalg_norm,
+    samples=(*_NORMS, Sample(kwargs={"ord": 1, "dim": -1})),
+    formula="h(x) = |x|;  y1 = <x0, x1>/|x0|, 0 at 0",
+    **_FIELDS,
+)
 
 
 def _with_mean(spread):
@@ -113,6 +177,31 @@ def _with_mean(spread):
     return expand
 
 
-_PAIRS = tuple(Sample(k.shape, k.kwargs, call=lambda f, x, **given: tuple(f(x, **given)[i] for i in (0, 1))) for k in _SPREADS)
-VAR_MEAN = composite("var_mean", torch.var_mean, _with_mean(torch.var), "two kernels for one", functions=(_ATEN.var_mean.correction,), yields="tensors", samples=_PAIRS, rank=reduced_rank, formula="var and mean", source="the paper, eq. 2")
-STD_MEAN = composite("std_mean", torch.std_mean, _with_mean(torch.std), "two kernels for one", functions=(_ATEN.std_mean.correction,), yields="tensors", samples=_PAIRS, rank=reduced_rank, formula="std and mean", source="the paper, eq. 2")
+_PAIRS = tuple(
+    Sample(k.shape, k.kwargs, call=lambda f, x, **given: tuple(f(x, **given)[i] for i in (0, 1)))
+    for k in _SPREADS
+)
+VAR_MEAN = composite(
+    "var_mean",
+    torch.var_mean,
+    _with_mean(torch.var),
+    "two kernels for one",
+    functions=(_ATEN.var_mean.correction,),
+    yields="tensors",
+    samples=_PAIRS,
+    rank=reduced_rank,
+    formula="var and mean",
+    source="the paper, eq. 2",
+)
+STD_MEAN = composite(
+    "std_mean",
+    torch.std_mean,
+    _with_mean(torch.std),
+    "two kernels for one",
+    functions=(_ATEN.std_mean.correction,),
+    yields="tensors",
+    samples=_PAIRS,
+    rank=reduced_rank,
+    formula="std and mean",
+    source="the paper, eq. 2",
+)

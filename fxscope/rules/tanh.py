@@ -21,7 +21,15 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "tanh", torch.tanh, freeze, taylor=taylor, functions=(F.tanh, torch.ops.aten.tanh.default), methods=("tanh",), modules=(nn.Tanh,), samples=(Sample(),),
+    "tanh",
+    torch.tanh,
+    freeze,
+    taylor=taylor,
+    functions=(F.tanh, torch.ops.aten.tanh.default),
+    methods=("tanh",),
+    modules=(nn.Tanh,),
+    samples=(Sample(),),
     interval=lambda bound, a: (math.tanh(bound(a["x"])[0]), math.tanh(bound(a["x"])[1])),
-    formula="h(x) = tanh(x);  y1 = tanh(x0)/x0 x1, 1 at 0", source="READINGS 1 (the paper's CycleGAN ends in one)",
+    formula="h(x) = tanh(x);  y1 = tanh(x0)/x0 x1, 1 at 0",
+    source="READINGS 1 (the paper's CycleGAN ends in one)",
 )

@@ -19,6 +19,12 @@ def taylor(x, *, y):
 
 
 RULE = mask(
-    "tanhshrink", F.tanhshrink, freeze, taylor=taylor, modules=(nn.Tanhshrink,), samples=(Sample(),),
-    formula="h(x) = x - tanh(x);  y1 = (1 - tanh(x0)/x0) x1", source="the paper, eq. 2 with c = 0",
+    "tanhshrink",
+    F.tanhshrink,
+    freeze,
+    taylor=taylor,
+    modules=(nn.Tanhshrink,),
+    samples=(Sample(),),
+    formula="h(x) = x - tanh(x);  y1 = (1 - tanh(x0)/x0) x1",
+    source="the paper, eq. 2 with c = 0",
 )

@@ -13,6 +13,13 @@ def freeze(x, threshold, value, *, y):
 
 
 RULE = mask(
-    "threshold", F.threshold, freeze, piecewise=True, functions=(torch.threshold, torch.ops.aten.threshold.default), modules=(nn.Threshold,), samples=(Sample(kwargs={"threshold": 0.3, "value": -1.5}),),
-    formula="h(x) = x above t, v below;  y1 = x1 above, v below", source="the paper, eq. 2",
+    "threshold",
+    F.threshold,
+    freeze,
+    piecewise=True,
+    functions=(torch.threshold, torch.ops.aten.threshold.default),
+    modules=(nn.Threshold,),
+    samples=(Sample(kwargs={"threshold": 0.3, "value": -1.5}),),
+    formula="h(x) = x above t, v below;  y1 = x1 above, v below",
+    source="the paper, eq. 2",
 )

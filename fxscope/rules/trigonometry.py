@@ -45,7 +45,7 @@ def atanh(x):
 
 
 def _tangent(slope_of):
-    """eq. 4: slope h'(x0), constant h(x0) - h'(x0) x0."""
+    """Eq. 4: slope h'(x0), constant h(x0) - h'(x0) x0."""
 
     def taylor(x, *, y):
         slope = slope_of(x, y)
@@ -56,7 +56,18 @@ def _tangent(slope_of):
 
 def _rule(name, freeze, slope_of, formula, samples=(Sample(),), interval=None):
     function, overload = getattr(torch, name), getattr(torch.ops.aten, name).default
-    return mask(name, function, freeze, taylor=_tangent(slope_of), functions=(overload,), methods=(name,), samples=samples, interval=interval, formula=formula, source="the paper, eq. 2 with c = h(0)")
+    return mask(
+        name,
+        function,
+        freeze,
+        taylor=_tangent(slope_of),
+        functions=(overload,),
+        methods=(name,),
+        samples=samples,
+        interval=interval,
+        formula=formula,
+        source="the paper, eq. 2 with c = h(0)",
+    )
 
 
 _INSIDE = (Sample(call=lambda f, x: f(torch.tanh(x) * 0.9)),)
@@ -64,8 +75,22 @@ _UNIT = lambda bound, a: (-1.0, 1.0)  # noqa: E731
 SIN = _rule("sin", sin, lambda x, y: torch.cos(x), "y1 = sin(x0)/x0 x1", interval=_UNIT)
 COS = _rule("cos", cos, lambda x, y: -torch.sin(x), "y1 = (cos(x0) - 1)/x0 x1 + 1", interval=_UNIT)
 TAN = _rule("tan", tan, lambda x, y: 1 + y * y, "y1 = tan(x0)/x0 x1")
-ATAN = _rule("atan", atan, lambda x, y: torch.reciprocal(1 + x * x), "y1 = atan(x0)/x0 x1", interval=lambda bound, a: (-math.pi / 2, math.pi / 2))
+ATAN = _rule(
+    "atan",
+    atan,
+    lambda x, y: torch.reciprocal(1 + x * x),
+    "y1 = atan(x0)/x0 x1",
+    interval=lambda bound, a: (-math.pi / 2, math.pi / 2),
+)
 SINH = _rule("sinh", sinh, lambda x, y: torch.cosh(x), "y1 = sinh(x0)/x0 x1")
-COSH = _rule("cosh", cosh, lambda x, y: torch.sinh(x), "y1 = (cosh(x0) - 1)/x0 x1 + 1", interval=lambda bound, a: (1.0, math.inf))
+COSH = _rule(
+    "cosh",
+    cosh,
+    lambda x, y: torch.sinh(x),
+    "y1 = (cosh(x0) - 1)/x0 x1 + 1",
+    interval=lambda bound, a: (1.0, math.inf),
+)
 ASINH = _rule("asinh", asinh, lambda x, y: torch.rsqrt(1 + x * x), "y1 = asinh(x0)/x0 x1")
-ATANH = _rule("atanh", atanh, lambda x, y: torch.reciprocal((1 - x) * (1 + x)), "y1 = atanh(x0)/x0 x1", samples=_INSIDE)
+ATANH = _rule(
+    "atanh", atanh, lambda x, y: torch.reciprocal((1 - x) * (1 + x)), "y1 = atanh(x0)/x0 x1", samples=_INSIDE
+)

@@ -3,9 +3,9 @@
 import torch
 
 from ..twins import Pick
+from . import _reduced
 from ._local import elementwise
 from ._ranks import widest
-from . import _reduced
 from .declare import Sample, composite, select
 from .extremum import choose
 
@@ -20,7 +20,10 @@ def masked_fill(x, mask, value, *, call, y):
 
 def _either(first, second):
     """Bounds of a value that is one of two."""
-    return lambda bound, a: (min(bound(a[first])[0], bound(a[second])[0]), max(bound(a[first])[1], bound(a[second])[1]))
+    return lambda bound, a: (
+        min(bound(a[first])[0], bound(a[second])[0]),
+        max(bound(a[first])[1], bound(a[second])[1]),
+    )
 
 
 def _bits(*shape):
@@ -29,24 +32,72 @@ def _bits(*shape):
 
 _ATEN = torch.ops.aten
 WHERE = select(
-    "where", torch.where, where, local=elementwise, functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf), carries=("x", "other"), rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
-    interval=_either("x", "other"), reduced=_reduced.elementwise,
+    "where",
+    torch.where,
+    where,
+    local=elementwise,
+    functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf),
+    carries=("x", "other"),
+    rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
+    interval=_either("x", "other"),
+    reduced=_reduced.elementwise,
     samples=(
-        Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: f(condition, x, other)),
-        Sample(tensors={"condition": _bits(3, 1, 1)}, kwargs={"other": 0.7}, call=lambda f, x, condition, other: f(condition, x, other)),
-        Sample(tensors={"condition": _bits(6, 7)}, kwargs={"other": -1.5}, call=lambda f, x, condition, other: f(condition, other, x)),
+        Sample(
+            tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)},
+            call=lambda f, x, condition, other: f(condition, x, other),
+        ),
+        Sample(
+            tensors={"condition": _bits(3, 1, 1)},
+            kwargs={"other": 0.7},
+            call=lambda f, x, condition, other: f(condition, x, other),
+        ),
+        Sample(
+            tensors={"condition": _bits(6, 7)},
+            kwargs={"other": -1.5},
+            call=lambda f, x, condition, other: f(condition, other, x),
+        ),
         Sample(call=lambda f, x: f(x > 0.2, x, x * 0.5), spellings=("where",)),
-        Sample((2, 7), tensors={"condition": _bits(4, 1, 1)}, kwargs={"other": 0.7}, call=lambda f, x, condition, other: f(condition, x, other), images=False),
+        Sample(
+            (2, 7),
+            tensors={"condition": _bits(4, 1, 1)},
+            kwargs={"other": 0.7},
+            call=lambda f, x, condition, other: f(condition, x, other),
+            images=False,
+        ),
     ),
-    formula="y1 = a1 where the frozen condition holds, b1 elsewhere", source="the paper, eq. 2",
+    formula="y1 = a1 where the frozen condition holds, b1 elsewhere",
+    source="the paper, eq. 2",
 )
 WHERE_METHOD = composite(
-    "where_method", "where", lambda x, condition, other: torch.where(condition, x, other), "", carries=("x", "other"),
-    samples=(Sample(tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)}, call=lambda f, x, condition, other: x.where(condition, other)),), formula="where", source="the paper, eq. 2",
+    "where_method",
+    "where",
+    lambda x, condition, other: torch.where(condition, x, other),
+    "",
+    carries=("x", "other"),
+    samples=(
+        Sample(
+            tensors={"condition": _bits(2, 3, 6, 7), "other": (2, 3, 6, 7)},
+            call=lambda f, x, condition, other: x.where(condition, other),
+        ),
+    ),
+    formula="where",
+    source="the paper, eq. 2",
 )
 MASKED_FILL = select(
-    "masked_fill", torch.masked_fill, masked_fill, local=elementwise, functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor), methods=("masked_fill",), rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
-    interval=_either("x", "value"), reduced=_reduced.elementwise,
-    samples=(Sample(tensors={"mask": _bits(3, 6, 7)}, kwargs={"value": -2.0}), Sample(tensors={"mask": _bits(7)}, kwargs={"value": float("-inf")}), Sample(tensors={"mask": _bits(7), "value": lambda rng: torch.tensor(0.7, dtype=torch.float64)})),
-    formula="y1 = x1 where the mask is off, the value elsewhere", source="the paper, eq. 2",
+    "masked_fill",
+    torch.masked_fill,
+    masked_fill,
+    local=elementwise,
+    functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor),
+    methods=("masked_fill",),
+    rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
+    interval=_either("x", "value"),
+    reduced=_reduced.elementwise,
+    samples=(
+        Sample(tensors={"mask": _bits(3, 6, 7)}, kwargs={"value": -2.0}),
+        Sample(tensors={"mask": _bits(7)}, kwargs={"value": float("-inf")}),
+        Sample(tensors={"mask": _bits(7), "value": lambda rng: torch.tensor(0.7, dtype=torch.float64)}),
+    ),
+    formula="y1 = x1 where the mask is off, the value elsewhere",
+    source="the paper, eq. 2",
 )

@@ -7,12 +7,13 @@ relative error, or a whole ``Law`` where its statement or bound depends on the n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
 from . import invariance, laws
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest
@@ -91,7 +92,8 @@ def law_8(s: Subject) -> Law:
 
 def _missing(s: Subject, found: Any) -> float:
     """What the contributions lack; of all images together, where the images of the batch mix, or are not the
-    outputs' first dimension."""
+    outputs' first dimension.
+    """
     total, output = (torch.as_tensor(v, dtype=torch.float64) for v in (found.total, found.output))
     return (total.sum() - output.sum() if s.mixing or not s.batched else total - output).abs().max().item()
 
@@ -145,7 +147,8 @@ def law_9(s: Subject) -> Law:
 
 def law_11(s: Subject) -> Law:
     """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images
-    equal B calls."""
+    equal B calls.
+    """
     worst = largest(
         distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone)
         for k, alone in enumerate(s.alone)
@@ -172,7 +175,8 @@ def _not_apart(s: Subject) -> str:
 
 def _alone(s: Subject, b: int) -> float:
     """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for
-    one image."""
+    one image.
+    """
     one = s.image(b)
     pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
     try:

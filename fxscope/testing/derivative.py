@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.fx as fx
@@ -12,10 +13,10 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
-from ..ir import info
-from ..rewrite import Program, leaves
+from ..emit.pipeline import main_output, tensors_of
+from ..graph.ir import info
+from ..passes.rewrite import Program, leaves
 from ..rules import registry
-from ..transform import main_output, tensors_of
 from ..twins import BatchNorm, Constant, Offset
 from . import laws
 from .laws import Law, NotChecked, distance
@@ -28,7 +29,7 @@ QUOTIENT = 1e-5  # bound where only differences of values are an oracle
 STEPS = (1e-4, 1e-5, 1e-6)  # of the central differences, over the largest value of x0
 
 
-def law_6(s: "Subject") -> Law:
+def law_6(s: Subject) -> Law:
     """F v against torch's derivative of the untouched model.
 
     Of the program itself where the policy is "taylor" or every rule on its tape is piecewise linear; else of
@@ -66,12 +67,13 @@ def law_6(s: "Subject") -> Law:
         )
     if strangers:
         raise NotChecked(
-            f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's values do not settle"
+            f"torch's derivative of {', '.join(strangers)} is no oracle, and differences of the model's"
+            " values do not settle"
         )
     return Law("law 6", statement, error, bound)
 
 
-def _left_out(s: "Subject", program: Program) -> str:
+def _left_out(s: Subject, program: Program) -> str:
     """The names of the outputs that do not depend on the probe: a frozen one is no derivative, but under "taylor"."""
     constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
     return ", ".join(map(repr, constant))
@@ -79,7 +81,8 @@ def _left_out(s: "Subject", program: Program) -> str:
 
 def is_jacobian(program: Program) -> bool:
     """Whether every twin of the tape is the derivative of what it stands for: piecewise-linear rules, and no
-    gate frozen from x0."""
+    gate frozen from x0.
+    """
     return all(_exact(record) and not _keeps_value(program, record) for record in program.tape)
 
 
@@ -100,7 +103,7 @@ def _exact(record: Any) -> bool:
     return linear and not (gated and rule.verb in ("product", "linear"))
 
 
-def foreign(s: "Subject") -> list[str]:
+def foreign(s: Subject) -> list[str]:
     """Operators that the model calls and torch does not define: of their derivative it may know nothing."""
     with _Called() as called:
         s.exact()
@@ -129,7 +132,8 @@ def _loose(program: Program) -> list[float]:
 
 def _affine(program: Program, values: list[torch.Tensor]) -> list[torch.Tensor]:
     """The floating ones of the outputs' tensors that depend on the probe: those that are frozen are no part
-    of F."""
+    of F.
+    """
     nodes = leaves(program.outputs)
     kept = [n in program.affine for n in nodes] if len(nodes) == len(values) else [True] * len(values)
     return [t for t, keep in zip(values, kept) if keep and t.is_floating_point()]
@@ -142,15 +146,16 @@ def _error(program: Program, got: list[torch.Tensor], expected: tuple[torch.Tens
     return distance([g.reshape(e.shape) for g, e in zip(found, exact)], exact)
 
 
-def _tangent(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+def _tangent(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     """torch.func's derivative; by reverse derivatives alone where an operator has no forward one."""
     with s.calm():
         return laws.jacobian_vector_product(_function(s), s.x, v)
 
 
-def _transposed(s: "Subject", program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
+def _transposed(s: Subject, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
     """The largest error of F^T u against reverse differentiation; None where torch cannot, or warns that it
-    does not know the derivative."""
+    does not know the derivative.
+    """
     u = mapped(lambda t: s.random(*t.shape, like=t), s.run(emitted(program, "filter", s.model), *v))
     given = _affine(program, tensors_in(u))
     pulled = s.run(emitted(program, "adjoint", s.model), u)
@@ -166,9 +171,10 @@ def _transposed(s: "Subject", program: Program, v: tuple[torch.Tensor, ...]) -> 
     return distance(pulled, list(found))
 
 
-def _differences(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+def _differences(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
     """Central differences of the model's values along v, where two steps of them agree; None where none
-    do."""
+    do.
+    """
     if s.x[0].dtype != torch.float64:
         return None
     function, scale = _function(s), max(t.abs().max().item() for t in s.x) or 1.0
@@ -188,7 +194,7 @@ def _differences(s: "Subject", v: tuple[torch.Tensor, ...]) -> tuple[torch.Tenso
     return None
 
 
-def _function(s: "Subject") -> Callable:
+def _function(s: Subject) -> Callable:
     """The untouched model's outputs as a function of the probed inputs, or of the embedding of its tokens.
 
     Where the probe enters or the outputs lie inside the network, it is the traced graph, of which law 1
@@ -202,7 +208,7 @@ def _function(s: "Subject") -> Callable:
     return lambda *x: tuple(tensors_of(_Replaced(s.program.gm, dict(zip(nodes, x))).run(*s.args)))
 
 
-def _of_inputs(s: "Subject", nodes: list[fx.Node]) -> Callable:
+def _of_inputs(s: Subject, nodes: list[fx.Node]) -> Callable:
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     values, spec = pytree.tree_flatten((s.example.args, s.example.kwargs))
     tensors = [i for i, v in enumerate(values) if isinstance(v, torch.Tensor)]
@@ -220,7 +226,7 @@ def _of_inputs(s: "Subject", nodes: list[fx.Node]) -> Callable:
     return run
 
 
-def _of_embedding(s: "Subject", path: str) -> Callable:
+def _of_embedding(s: Subject, path: str) -> Callable:
     def run(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         handle = s.model.get_submodule(path).register_forward_hook(lambda module, inputs, output: x)
         try:

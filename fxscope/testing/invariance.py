@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..emit.pipeline import tensors_of
 from ..errors import FxscopeError
-from ..example import Example
-from ..operator.memory import MODES
-from ..rewrite import Program
-from ..transform import tensors_of
+from ..frontend.example import Example
+from ..linop.memory import MODES
+from ..passes.rewrite import Program
 from .laws import NotChecked, distance, largest
 from .structure import emitted, first_line, mapped, mapped_example, tensors_in
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 GROWN = ((2, 4), (8, 16), (32, 64))  # by how much the spatial sizes grow; the first that the model takes
 
 
-def batch(s: "Subject") -> float:
+def batch(s: Subject) -> float:
     """The first image's F and r, from the program of that image alone and from the program of a batch, and
-    the images of the batch differ."""
+    the images of the batch differ.
+    """
     if any(x.dim() == 0 or x.shape[0] != s.batch for x in s.x):
         raise NotChecked("the batch is not the first dimension of the probed place")
     many, one = (s.example, s.image(0)) if s.batch > 1 else (s.companions(), s.example)
@@ -63,9 +64,10 @@ def batch(s: "Subject") -> float:
     return largest(errors)
 
 
-def size(s: "Subject") -> float:
+def size(s: Subject) -> float:
     """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and there the F of a program that was
-    made for it."""
+    made for it.
+    """
     if s.program.gm.meta["frontend"].get("sizes") == "specialised":
         raise NotChecked("the graph is for one size: torch.export fixes it")
     if any(p.node.op != "placeholder" for p in s.program.probes):
@@ -77,7 +79,7 @@ def size(s: "Subject") -> float:
         raise NotChecked(f"the graph refuses another size: {first_line(error)}") from error
 
 
-def _at_size(s: "Subject", larger: Example) -> list[float]:
+def _at_size(s: Subject, larger: Example) -> list[float]:
     args, x = larger.tensors(), _probed(s, larger)
     probes = tuple(s.random(*t.shape, like=t) for t in x)
     y0, y1 = (tensors_of(y) for y in s.run(s.form("pair"), *x, args=args))
@@ -95,7 +97,7 @@ def _at_size(s: "Subject", larger: Example) -> list[float]:
     return [*errors, distance(s.run(emitted(s.remade(larger), "filter", s.model), *probes, args=args), fv)]
 
 
-def _dot(s: "Subject", args: tuple, u: tuple, fu: Any) -> float:
+def _dot(s: Subject, args: tuple, u: tuple, fu: Any) -> float:
     """The dot test of one probe."""
     v = mapped(lambda t: s.random(*t.shape, like=t), fu)
     pulled = s.run(s.form("adjoint"), v, args=args)
@@ -105,9 +107,10 @@ def _dot(s: "Subject", args: tuple, u: tuple, fu: Any) -> float:
     return abs(left - right) / (scale if scale > 0 else 1.0)
 
 
-def _larger(s: "Subject") -> Example:
+def _larger(s: Subject) -> Example:
     """The call on larger images, whose values are those of x0, repeated; the sizes are the first that the
-    model takes."""
+    model takes.
+    """
     x0 = s.x[0]
     first = 2 if x0.dim() > 3 else x0.dim() - 1
     if x0.dim() < 3:
@@ -134,14 +137,14 @@ def _repeated(value: torch.Tensor, shape: list[int], first: int) -> torch.Tensor
     return value
 
 
-def _probed(s: "Subject", example: Example) -> tuple[torch.Tensor, ...]:
+def _probed(s: Subject, example: Example) -> tuple[torch.Tensor, ...]:
     """The tensors of another call at the probed inputs."""
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     tensors = example.tensors()
     return tuple(tensors[places.index(p.node)] for p in s.program.probes)
 
 
-def example(s: "Subject") -> float:
+def example(s: Subject) -> float:
     """F and r of the graph that was made without an example."""
     other = s.remade(None, frontend="symbolic")
     places = [n for n in other.gm.graph.nodes if n.op == "placeholder"]
@@ -152,7 +155,7 @@ def example(s: "Subject") -> float:
     return _same(s, other, "without an example")
 
 
-def frontend(s: "Subject") -> float:
+def frontend(s: Subject) -> float:
     """F and r of the graph that the other frontend gives."""
     if not s.thorough:
         raise NotChecked(f"of {s.nodes} nodes, and the other frontend takes long: thorough=True asks it")
@@ -160,7 +163,7 @@ def frontend(s: "Subject") -> float:
     return _same(s, s.remade(s.example, frontend=other), f"through the frontend {other!r}")
 
 
-def _same(s: "Subject", other: Program, how: str) -> float:
+def _same(s: Subject, other: Program, how: str) -> float:
     inputs = sum(n.op == "placeholder" for n in other.gm.graph.nodes)
     if inputs != len(s.args):
         raise NotChecked(f"{how} the graph takes {inputs} inputs, and the call has {len(s.args)}")
@@ -168,7 +171,7 @@ def _same(s: "Subject", other: Program, how: str) -> float:
     return largest([distance(s.run(filter, *s.flat(s.probes)), s.linear), distance(s.run(residual), s.r)])
 
 
-def memory(s: "Subject") -> float:
+def memory(s: Subject) -> float:
     """F v and F^T u of a reading in every memory mode, against the graphs that run x0 themselves."""
     errors = []
     probes = tuple(p.reshape(s.K, *shape) for p, shape in zip(s.probes, s.lin.F.inputs.shapes))
@@ -177,15 +180,25 @@ def memory(s: "Subject") -> float:
         reading = s.lin if mode == "record" else s.reading(mode)
         with s.calm():
             got, pulled = reading.F @ v, tensors_of(reading.F.T @ _cotangents(s))
-        expected = [t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)]
-        errors += [distance(got, expected), distance(pulled, [x.reshape(p.shape) for x, p in zip(s.pulled, pulled, strict=True)])]
+        expected = [
+            t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)
+        ]
+        errors += [
+            distance(got, expected),
+            distance(pulled, [x.reshape(p.shape) for x, p in zip(s.pulled, pulled, strict=True)]),
+        ]
     return largest(errors)
 
 
-def _cotangents(s: "Subject") -> Any:
+def _cotangents(s: Subject) -> Any:
     """The cotangents as lin.F.T takes them."""
     space = s.lin.F.outputs
-    return space.build([t.reshape(s.K, *shape) for t, shape in zip(_floating(tensors_in(s.cotangents)), space.shapes, strict=True)])
+    return space.build(
+        [
+            t.reshape(s.K, *shape)
+            for t, shape in zip(_floating(tensors_in(s.cotangents)), space.shapes, strict=True)
+        ]
+    )
 
 
 def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -193,9 +206,10 @@ def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:
     return [t for t in values if t.is_floating_point()]
 
 
-def forms(s: "Subject") -> float:
+def forms(s: Subject) -> float:
     """The stacked filter and adjoint, replay and pullback of a recorded state, and the row of the largest
-    output."""
+    output.
+    """
     stacked, state = s.run(s.form("filter", "stacked"), *s.probes), s.run(s.form("record"))[1]
     with s.calm():
         replayed = s.form("replay")(state, *s.flat(s.probes))
@@ -208,7 +222,7 @@ def forms(s: "Subject") -> float:
     return largest([*errors, *_argmax(s)])
 
 
-def _argmax(s: "Subject") -> list[float]:
+def _argmax(s: Subject) -> list[float]:
     """The row of every image's largest output, against the row form's and F's own."""
     if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         return []

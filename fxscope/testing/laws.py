@@ -6,15 +6,16 @@ K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import torch
 import torch.fx as fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..ir import info
-from ..transform import tensors_of
+from ..emit.pipeline import tensors_of
+from ..graph.ir import info
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def _same_non_finite(a: torch.Tensor, b: torch.Tensor) -> bool:
         return False
     if bool(torch.isfinite(b).all()):
         return True
-    return torch.equal(torch.isnan(a), torch.isnan(b)) and bool(((a == b) | torch.isfinite(b) | torch.isnan(b)).all())
+    return torch.equal(torch.isnan(a), torch.isnan(b)) and bool(
+        ((a == b) | torch.isfinite(b) | torch.isnan(b)).all()
+    )
 
 
 def law_1(pair: Callable, model: Callable, x0: torch.Tensor) -> float:
@@ -88,10 +91,15 @@ def law_2(pair: Callable, x0: torch.Tensor) -> float:
 
 def _of_one_probe(got: Any, expected: Any) -> list[torch.Tensor]:
     """Outputs of one probe in the shape of the model's: a number has K = 1 in front."""
-    return [g.squeeze(0) if e.dim() == 0 else g for g, e in zip(tensors_of(got), tensors_of(expected), strict=True)]
+    return [
+        g.squeeze(0) if e.dim() == 0 else g
+        for g, e in zip(tensors_of(got), tensors_of(expected), strict=True)
+    ]
 
 
-def law_3(filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, a: float = 0.7, b: float = -1.3) -> float:
+def law_3(
+    filter: Callable, x0: torch.Tensor, u: torch.Tensor, v: torch.Tensor, a: float = 0.7, b: float = -1.3
+) -> float:
     """Superposition: filter(a u + b v) = a filter(u) + b filter(v), and filter(0) = 0."""
     fu, fv = tensors_of(filter(x0, u)), tensors_of(filter(x0, v))
     zero = largest(t.abs().max().item() for t in tensors_of(filter(x0, torch.zeros_like(u))) if t.numel())
@@ -105,7 +113,7 @@ def law_4(pair: Callable, filter: Callable, residual: Callable, x0: torch.Tensor
 
 
 def tiled(c: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """r of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
+    """R of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
     if c.shape == like.shape:
         return c
     if c.dim() == 0:
@@ -121,7 +129,9 @@ def law_12(filter: Callable, other: Callable, x0: torch.Tensor, v: torch.Tensor)
 def non_finite(pair: Callable, x0: torch.Tensor) -> int:
     """At x1 = x0: how many entries of y1 are numbers where y0 is NaN or infinite. Must be none."""
     y0, y1 = pair(x0, x0)
-    return sum(int(torch.isfinite(b[~torch.isfinite(a)]).sum()) for a, b in zip(tensors_of(y0), tensors_of(y1)))
+    return sum(
+        int(torch.isfinite(b[~torch.isfinite(a)]).sum()) for a, b in zip(tensors_of(y0), tensors_of(y1))
+    )
 
 
 def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) -> float:
@@ -136,10 +146,12 @@ def jacobian_vector_product(function: Callable, x0: Any, v: Any) -> tuple[torch.
     The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
     """
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
-        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)  # torch.func scripts its own formulas
+        # torch.func scripts its own formulas
+        warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
         try:
             return torch.func.jvp(function, _several(x0), _several(v))[1]
-        except (NotImplementedError, RuntimeError):  # no forward derivative, or running statistics that are written
+        except (NotImplementedError, RuntimeError):
+            # no forward derivative, or running statistics that are written
             return twice_transposed(function, x0, v)
 
 
@@ -162,14 +174,29 @@ def law_9(gm: fx.GraphModule) -> list[str]:
     bad = []
     for node in gm.graph.nodes:
         for source in node.all_input_nodes:
-            if node.op != "output" and info(source).branch == "interpreter" and info(node).branch == "original":
+            if (
+                node.op != "output"
+                and info(source).branch == "interpreter"
+                and info(node).branch == "original"
+            ):
                 bad.append(f"{source.name} -> {node.name}")
-            if info(source).branch == "original" and info(node).branch == "interpreter" and info(source).role != "const" and source.name not in info(node).freezes:
+            if (
+                info(source).branch == "original"
+                and info(node).branch == "interpreter"
+                and info(source).role != "const"
+                and source.name not in info(node).freezes
+            ):
                 bad.append(f"{source.name} -> {node.name} is not declared")
     return bad
 
 
-def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Callable = lambda y: y, images: bool = True) -> float:
+def law_11(
+    graph: Callable,
+    x0: torch.Tensor,
+    probes: torch.Tensor,
+    output: Callable = lambda y: y,
+    images: bool = True,
+) -> float:
     """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls.
 
     ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm, sums over a batch).
@@ -180,12 +207,23 @@ def law_11(graph: Callable, x0: torch.Tensor, probes: torch.Tensor, output: Call
     for k in range(K):
         if not images:
             alone = tensors_of(output(graph(x0, probes[k])))
-            worst = largest([worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))])
+            worst = largest(
+                [worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))]
+            )
             continue
         for b in range(B):
             alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
             for whole, part in zip(together, alone):
-                worst = largest([worst, distance([whole[k * B + b : k * B + b + 1]], [part]) if whole.dim() else distance([whole], [part])])
+                worst = largest(
+                    [
+                        worst,
+                        (
+                            distance([whole[k * B + b : k * B + b + 1]], [part])
+                            if whole.dim()
+                            else distance([whole], [part])
+                        ),
+                    ]
+                )
     return worst
 
 
@@ -211,4 +249,6 @@ def law_8(row: Callable, x0: torch.Tensor, index: torch.Tensor) -> float:
     K, B = index.numel() // x0.shape[0], x0.shape[0]
     expected = torch.stack([y0.flatten(1).gather(1, i[:, None])[:, 0] for i in index.view(K, B)])
     got = (rows.reshape(K, B, -1) * x0.flatten(1)).sum(-1) + r.view(K, B)
-    return torch.where(got == expected, 0.0, got - expected).abs().max().item() / max(y0.abs().max().item(), 1e-300)
+    return torch.where(got == expected, 0.0, got - expected).abs().max().item() / max(
+        y0.abs().max().item(), 1e-300
+    )

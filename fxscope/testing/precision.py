@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -15,7 +16,7 @@ class Widened(TorchFunctionMode):
     itself (positions, grids) would not meet the double weights.
     """
 
-    def __enter__(self) -> "Widened":
+    def __enter__(self) -> Widened:
         self.before = torch.get_default_dtype()
         torch.set_default_dtype(torch.float64)
         return super().__enter__()
@@ -24,7 +25,9 @@ class Widened(TorchFunctionMode):
         super().__exit__(*exception)
         torch.set_default_dtype(self.before)
 
-    def __torch_function__(self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
         if function is torch.Tensor.float:
             return args[0].double()
         if function is not torch.Tensor.view:  # which reads the same bits as another dtype

@@ -11,9 +11,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..trace import unchanged
+from ..frontend.symbolic import unchanged
 
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.GroupNorm, nn.LayerNorm, nn.LocalResponseNorm)
+_NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
 
@@ -41,7 +47,8 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     finally:
         for handle in handles:
             handle.remove()
-    for tensor, value in calibrated:  # what the forward did to the model is undone by now, and with it the calibration
+    # what the forward did to the model is undone by now, and with it the calibration
+    for tensor, value in calibrated:
         tensor.data.copy_(value)
     for module, mode in training.items():
         module.training = mode
@@ -70,7 +77,15 @@ def _calibrate(rng: torch.Generator):
     def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
         if id(module) in seen or not module.weight.requires_grad:
             return output
-        bias = 0 if module.bias is None else module.bias.view(1, -1, *[1] * (output.dim() - 2)) if not isinstance(module, nn.Linear) else module.bias
+        bias = (
+            0
+            if module.bias is None
+            else (
+                module.bias.view(1, -1, *[1] * (output.dim() - 2))
+                if not isinstance(module, nn.Linear)
+                else module.bias
+            )
+        )
         linear = output - bias
         scale = linear.std()
         assert torch.isfinite(scale), f"{type(module).__name__} gives an output that is not finite"
@@ -82,7 +97,11 @@ def _calibrate(rng: torch.Generator):
         if module.bias is None:
             return linear
         module.bias.data.copy_(0.6 * torch.randn(module.bias.shape, generator=rng).to(module.bias))
-        return linear + (module.bias if isinstance(module, nn.Linear) else module.bias.view(1, -1, *[1] * (output.dim() - 2)))
+        return linear + (
+            module.bias
+            if isinstance(module, nn.Linear)
+            else module.bias.view(1, -1, *[1] * (output.dim() - 2))
+        )
 
     return hook
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
 from torch import nn
 
-from ..example import Example
+from ..emit.pipeline import program_of
+from ..frontend.example import Example
 from ..rules import Rule
-from ..transform import program_of
 from .checks import CHECKS
 from .laws import Law, distance
 from .samples import Case, Network, function_of
@@ -51,7 +52,7 @@ def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
                 found += _of_policy(case, model, policy, i == 0)
         for law in found:
             _hold(worst, law, bound, f"{rule.name}, sample {number}")
-    assert ABOUT_F <= worst.keys(), (
+    assert worst.keys() >= ABOUT_F, (
         f"{rule.name}: no sample lets laws {', '.join(sorted(ABOUT_F - worst.keys()))} be checked"
     )
     return worst
@@ -67,7 +68,8 @@ def _hold(worst: dict[str, float], law: Law, bound: float | None, where: str) ->
 
 def _policies(rule: Rule) -> list[str]:
     """The presets that read this rule differently; all of them where it is written out in others, or a sample
-    calls others."""
+    calls others.
+    """
     if rule.verb == "composite" or any(sample.call is not None for sample in rule.samples):
         return list(rule.presets)
     return [

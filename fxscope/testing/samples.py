@@ -1,10 +1,12 @@
 """One sample of a rule as networks: the operator in every spelling that the sample fits, and the inputs it is
-tried at."""
+tried at.
+"""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,9 +20,12 @@ SPECIAL = (0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 2.0, -2.0, 25.0, -25.0)  #
 
 class Network(nn.Module):
     """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path
-    around it."""
+    around it.
+    """
 
-    def __init__(self, case: "Case", function: Callable, before: nn.Module | None = None, by_keyword: bool = True):
+    def __init__(
+        self, case: Case, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
+    ):
         super().__init__()
         self.function, self.sample, self.rule, self.by_keyword = function, case.sample, case.rule, by_keyword
         self.around = is_constant(case.rule)
@@ -39,14 +44,15 @@ class Network(nn.Module):
 
 
 def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: bool) -> Any:
-    """x in its place, required arguments by position, the others by keyword, or by position up to the first
-    one left out."""
+    """X in its place, required arguments by position, the others by keyword, or by position up to the first
+    one left out.
+    """
     parameters = rule.signature.parameters
     positional, keywords, gap = [], {}, False
     for name, parameter in parameters.items():
         carried = name not in given and name in rule.carries and not any(p is x for p in positional)
         value = x if carried else given.get(name, parameter.empty)
-        gap = gap or value is parameter.empty or by_keyword and parameter.default is not parameter.empty
+        gap = gap or value is parameter.empty or (by_keyword and parameter.default is not parameter.empty)
         if value is not parameter.empty:
             positional.append(value) if not gap else keywords.update({name: value})
     return function(*positional, **keywords)
@@ -60,7 +66,7 @@ def is_constant(rule: Rule) -> bool:
 class Module(nn.Module):
     """A module of torch.nn, whose forward may take constants besides x."""
 
-    def __init__(self, case: "Case", module: nn.Module):
+    def __init__(self, case: Case, module: nn.Module):
         super().__init__()
         self.module, self.around = module, is_constant(case.rule)
         self.extra = [n for n in inspect.signature(module.forward).parameters if n in case.tensors]
@@ -90,9 +96,16 @@ class Case:
 
     def points(self) -> dict[str, torch.Tensor]:
         """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the
-        domain of a positive sample."""
+        domain of a positive sample.
+        """
         zeros, sign = torch.zeros_like(self.x0), (self.x0 >= 0).to(D) * 2 - 1
-        found = {"zero": zeros, "minus zero": -zeros, "kinks": self.special, "equal values": sign * 0.5, "large values": self.x0 * 1e3}
+        found = {
+            "zero": zeros,
+            "minus zero": -zeros,
+            "kinks": self.special,
+            "equal values": sign * 0.5,
+            "large values": self.x0 * 1e3,
+        }
         return {name: x.abs() + 0.2 if self.sample.positive else x for name, x in found.items()}
 
     def target(self, before: nn.Module | None = None) -> nn.Module:
@@ -101,13 +114,16 @@ class Case:
 
     def functions(self) -> Iterator[tuple[str, Callable, bool]]:
         """(name, function, whether its arguments go by keyword) of every spelling as a function or method
-        that the sample fits."""
+        that the sample fits.
+        """
         table = {name_of(f): f for f in (self.rule.target, *self.rule.functions) if not isinstance(f, str)}
         target = [self.rule.target] if isinstance(self.rule.target, str) else []
         table |= {f"Tensor.{m}": function_of(m) for m in (*self.rule.methods, *target)}
         for name, function in table.items():
             if self.sample.spellings is None or name.removeprefix("Tensor.") in self.sample.spellings:
-                yield from ((f"{name}, {'keywords' if k else 'positions'}", function, k) for k in (True, False))
+                yield from (
+                    (f"{name}, {'keywords' if k else 'positions'}", function, k) for k in (True, False)
+                )
 
     def modules(self) -> Iterator[tuple[type, nn.Module]]:
         """Every module class that the sample builds, with the sample's tensors as its own."""
@@ -126,16 +142,20 @@ class Case:
 
     def _set(self, module: nn.Module, name: str) -> bool:
         """Give the module's own tensor the sample's value; True where the module, or its forward, has one of
-        that name."""
+        that name.
+        """
         own = getattr(module, name, None)
         if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
             own.data.copy_(self.tensors[name])
             return True
-        return name in inspect.signature(module.forward).parameters or (name in module._buffers and own is None)
+        return name in inspect.signature(module.forward).parameters or (
+            name in module._buffers and own is None
+        )
 
     def spellings(self) -> Iterator[tuple[str, nn.Module, Any]]:
         """(label, network, key) of every spelling that runs; the key is the function or class that it
-        covers."""
+        covers.
+        """
         for label, function, by_keyword in self.functions():
             network = Network(self, function, by_keyword=by_keyword)
             if _runs(network, self.x0):
@@ -158,17 +178,26 @@ def _runs(network: nn.Module, x) -> bool:
 
 def function_of(target: Callable | str) -> Callable:
     """The rule's target; a method by its name."""
-    return (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs)) if isinstance(target, str) else target
+    return (
+        (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs))
+        if isinstance(target, str)
+        else target
+    )
 
 
 def name_of(function: Any) -> str:
     """What a spelling is called in a sample's list of them."""
-    return str(function).removeprefix("aten.") if isinstance(function, torch._ops.OpOverload) else function.__name__
+    return (
+        str(function).removeprefix("aten.")
+        if isinstance(function, torch._ops.OpOverload)
+        else function.__name__
+    )
 
 
 def _special_values(shape, rng, positive: bool) -> torch.Tensor:
     """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for
-    them."""
+    them.
+    """
     x = torch.randn(shape, generator=rng, dtype=D) * 2
     special = torch.tensor(SPECIAL, dtype=D)
     flat, count = x.flatten(), min(len(special), x.numel() // 3)

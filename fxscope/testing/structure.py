@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
@@ -11,8 +12,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..emit import emit
-from ..example import Example
-from ..rewrite import Program
+from ..frontend.example import Example
+from ..passes.rewrite import Program
 
 
 def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:
@@ -22,7 +23,8 @@ def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat")
 
 def mapped(function: Callable, value: Any) -> Any:
     """The tensors of an output structure through a function; a dataclass becomes a namespace of its
-    fields."""
+    fields.
+    """
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):

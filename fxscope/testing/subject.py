@@ -1,5 +1,6 @@
 """One network under the laws: every form of its interpreter, with its inputs bound, as functions of the probe
-alone."""
+alone.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +9,20 @@ import copy
 import functools
 import tempfile
 import warnings
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.fx as fx
 from torch import nn
 
 from ..emit import PARTS, emit, emit_parts
+from ..emit.pipeline import main_output, program_of, tensors_of
 from ..errors import FxscopeError, ImagesMix
-from ..example import Example
-from ..operator import LinearInterpreter
-from ..rewrite import Program, leaves
-from ..trace import unchanged
-from ..transform import main_output, program_of, tensors_of
+from ..frontend.example import Example
+from ..frontend.symbolic import unchanged
+from ..linop import LinearInterpreter
+from ..passes.rewrite import Program, leaves
 from .laws import Law, NotChecked, distance
 from .structure import first_line, mapped, mapped_example
 
@@ -28,7 +30,8 @@ TOLERANCE = {
     torch.float64: 1e-9,
     torch.float32: 1e-3,
 }  # float32: rounding flips single mask bits between two batch sizes
-LARGE = 300  # nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
+# nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
+LARGE = 300
 DRAWS = 7  # the seed under which every graph and the model itself run
 
 
@@ -82,9 +85,10 @@ class Subject:
         """The recorded interpreter."""
         return self.reading("record")
 
-    def at(self, x0: torch.Tensor) -> "Subject":
+    def at(self, x0: torch.Tensor) -> Subject:
         """The same graphs at another x0 of the same shape, where the model takes one tensor and the probe
-        enters there."""
+        enters there.
+        """
         other = copy.copy(self)
         for name in [
             n for n in vars(self) if isinstance(getattr(type(self), n, None), functools.cached_property)
@@ -147,7 +151,8 @@ class Subject:
 
     def remade(self, example: Example | None, frontend: str | None = None, policy: Any = None) -> Program:
         """The program of the same network, traced again for another example, through another frontend, or
-        under another policy."""
+        under another policy.
+        """
         frontend = frontend or self.program.gm.meta["frontend"]["name"]
         options = dict(
             policy=self.policy if policy is None else policy, inputs=self.inputs, outputs=self.outputs
@@ -222,7 +227,8 @@ class Subject:
 
     def companions(self) -> Example:
         """The call on three images, of which the first is the example's only one; the others have its values
-        in other places."""
+        in other places.
+        """
         return self._each(
             lambda t: torch.cat([t, t.flip(-1), t.roll(1, -1)]) if t.dim() > 1 else torch.cat([t, t, t])
         )
@@ -235,7 +241,8 @@ class Subject:
     @functools.cached_property
     def batched(self) -> bool:
         """Whether the batch is the first dimension of every probed place and output, as a list of indices or
-        a row of each image supposes."""
+        a row of each image supposes.
+        """
         return all(t.dim() > 0 and t.shape[0] == self.batch for t in (*self.x, *self.affine(self.y0)))
 
     def runs(self, example: Example, what: str) -> list[torch.Tensor]:
@@ -248,7 +255,8 @@ class Subject:
     @functools.cached_property
     def mixing(self) -> str:
         """Why the images of the batch are not each other's business: "" where the untouched model gives each
-        the same output alone."""
+        the same output alone.
+        """
         try:
             for b in range(self.batch if self.batch > 1 else 0):
                 self.same_alone(self.runs(self.image(b), "on one image alone"), tensors_of(self.exact()), b)
@@ -264,7 +272,8 @@ class Subject:
 
     def measured(self, only: tuple[str, ...] | None = None) -> tuple[Law, ...]:
         """Every law with its largest error, or with the reason why it does not apply; ``only`` those of these
-        names."""
+        names.
+        """
         from .checks import CHECKS
 
         return tuple(self._held(check) for check in CHECKS if only is None or check.name in only)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
@@ -131,7 +132,9 @@ class Concat(Twin):
 
     def adjoint(self, k: Back, y, *xs: Like):
         dim = shifted(self.dim)
-        parts = torch.split(y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim)
+        parts = torch.split(
+            y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim
+        )
         return tuple(parts[i] for i in range(len(xs)))
 
 

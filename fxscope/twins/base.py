@@ -13,7 +13,8 @@ ordinary PyTorch code, traced into the emitted graph, over probes of shape (K, *
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.fx as fx
@@ -96,7 +97,7 @@ class Back(Probes):
         return y.new_zeros([self.K, *x.sizes()])
 
     def reshape(self, y, x: Like):
-        """y in the input's shape."""
+        """Y in the input's shape."""
         return y.reshape([self.K, *x.sizes()])
 
     def fold(self, y, x: Like, lift: int = 0):
@@ -117,7 +118,8 @@ class Twin:
 
     additive: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
-    adds: ClassVar[str] = "intercept"  # what the additive constant is: intercept, bias, shift, constant, padding
+    # what the additive constant is: intercept, bias, shift, constant, padding
+    adds: ClassVar[str] = "intercept"
     per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
 
     def apply(self, k: Probes, *x):
@@ -148,14 +150,14 @@ class Twin:
             _visit(getattr(self, field.name), lambda node, label=label: found.setdefault(node, label))
         return found
 
-    def mapped(self, function: Callable[[fx.Node], Any]) -> "Twin":
+    def mapped(self, function: Callable[[fx.Node], Any]) -> Twin:
         """The same twin with every node replaced by ``function(node)``."""
         changes = {f.name: fx.node.map_arg(getattr(self, f.name), function) for f in dataclasses.fields(self)}
         return dataclasses.replace(self, **changes)
 
-    def homogeneous(self) -> "Twin":
+    def homogeneous(self) -> Twin:
         """The same twin without its additive constants."""
-        return dataclasses.replace(self, **{name: None for name in self.additive})
+        return dataclasses.replace(self, **dict.fromkeys(self.additive))
 
 
 def nodes_of(value: Any) -> list[fx.Node]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch.nn.functional as F
 
@@ -20,13 +21,19 @@ def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
     takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
     """
     n = SPATIAL[function]
-    form = {name: per_axis(value, n) for name, value in options.items() if name in ("stride", "dilation", "padding", "output_padding")}
+    form = {
+        name: per_axis(value, n)
+        for name, value in options.items()
+        if name in ("stride", "dilation", "padding", "output_padding")
+    }
     spatial = [x.size(x.rank - n + i) for i in range(n)]
     if function is TRANSPOSED[n]:
         y = FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
         return _cropped(y, n, form, spatial)
     if form["padding"] == "same":
-        return _from_same(n, y, weight, [k.extent(weight, 2 + i) for i in range(n)], form["dilation"], options["groups"])
+        return _from_same(
+            n, y, weight, [k.extent(weight, 2 + i) for i in range(n)], form["dilation"], options["groups"]
+        )
     padding = [0] * n if form["padding"] == "valid" else form["padding"]
     most = [stride - 1 for stride in form["stride"]]
     y = TRANSPOSED[n](y, weight, None, form["stride"], padding, most, options["groups"], form["dilation"])

@@ -35,7 +35,11 @@ def _spread(y, x: Like, dims, keepdim):
     """A reduced tensor, in the input's shape again."""
     dims = [dims] if isinstance(dims, int) else list(dims)
     if not keepdim:
-        places = sorted({d if d >= 0 else d + len(x.sizes()) + 1 for d in dims}) if any(d >= 0 for d in dims) else sorted(dims, reverse=True)
+        places = (
+            sorted({d if d >= 0 else d + len(x.sizes()) + 1 for d in dims})
+            if any(d >= 0 for d in dims)
+            else sorted(dims, reverse=True)
+        )
         for d in places:
             y = y.unsqueeze(d)
     return y.expand([-1, *x.sizes()])
@@ -80,7 +84,11 @@ def _repeat_interleave(k: Back, y, x: Like, repeats, dim):
 
 def part(y, dim: int, start, end, step):
     """y[..., start:end:step, ...] along one dimension."""
-    key = (slice(None),) * dim + (slice(start, end, step),) if dim >= 0 else (Ellipsis, slice(start, end, step)) + (slice(None),) * (-dim - 1)
+    key = (
+        (slice(None),) * dim + (slice(start, end, step),)
+        if dim >= 0
+        else (Ellipsis, slice(start, end, step)) + (slice(None),) * (-dim - 1)
+    )
     return y[key]
 
 
@@ -158,12 +166,19 @@ def join(k: Back, function, parts: dict, x: Like, *args):
         return torch.cat([parts[i] for i in range(number)], dim)
     place = dim - 1 if dim >= 0 else dim + len(x.sizes())
     whole = k.zeros(next(iter(parts.values())), x)
-    for i, y in sorted(parts.items(), key=lambda part: part[0] < 0):  # the last may be among the others, under its other number
+    # the last may be among the others, under its other number
+    for i, y in sorted(parts.items(), key=lambda part: part[0] < 0):
         if function is torch.unbind:
             whole = torch.select_scatter(whole, y if i >= 0 else y + torch.select(whole, dim, i), dim, i)
         else:
             start = _STARTS[function](i, x.size(place), *args)
-            whole = torch.slice_scatter(whole, y if i >= 0 else y + torch.narrow(whole, dim, start, y.size(dim)), dim, start, start + y.size(dim))
+            whole = torch.slice_scatter(
+                whole,
+                y if i >= 0 else y + torch.narrow(whole, dim, start, y.size(dim)),
+                dim,
+                start,
+                start + y.size(dim),
+            )
     return whole
 
 
@@ -175,9 +190,27 @@ def _number(function, sections) -> int | None:
 
 
 ADJOINTS = {
-    torch.flatten: _back, torch.unflatten: _back, torch.squeeze: _back, torch.unsqueeze: _unsqueeze, torch.permute: _permute, torch.transpose: _again(torch.transpose),
-    torch.flip: _again(torch.flip), torch.tril: _again(torch.tril), torch.triu: _again(torch.triu), torch.roll: _roll, torch.sum: _sum, torch.mean: _mean,
-    torch.cumsum: _cumsum, torch.select: _select, torch.narrow: _narrow, torch.index_select: _index_select, torch.repeat_interleave: _repeat_interleave,
-    torch.slice_scatter: _slice_scatter, torch.select_scatter: _select_scatter,
-    torch.diagonal_scatter: _diagonal_scatter, torch.movedim: _movedim, torch.diagonal: _diagonal, torch.diff: _diff,
+    torch.flatten: _back,
+    torch.unflatten: _back,
+    torch.squeeze: _back,
+    torch.unsqueeze: _unsqueeze,
+    torch.permute: _permute,
+    torch.transpose: _again(torch.transpose),
+    torch.flip: _again(torch.flip),
+    torch.tril: _again(torch.tril),
+    torch.triu: _again(torch.triu),
+    torch.roll: _roll,
+    torch.sum: _sum,
+    torch.mean: _mean,
+    torch.cumsum: _cumsum,
+    torch.select: _select,
+    torch.narrow: _narrow,
+    torch.index_select: _index_select,
+    torch.repeat_interleave: _repeat_interleave,
+    torch.slice_scatter: _slice_scatter,
+    torch.select_scatter: _select_scatter,
+    torch.diagonal_scatter: _diagonal_scatter,
+    torch.movedim: _movedim,
+    torch.diagonal: _diagonal,
+    torch.diff: _diff,
 }

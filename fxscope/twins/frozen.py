@@ -232,7 +232,9 @@ class Unpool(Twin):
         index, blank = (k.spread(v.flatten(-self.dims), rank) for v in (self.index, self.blank))
         kept = x if self.keep is None else torch.where(self.keep, x, 0.0)
         write = blank.scatter if self.keep is None else blank.scatter_add
-        return write(-1, index, kept.flatten(-self.dims)).unflatten(-1, [self.blank.size(d) for d in range(-self.dims, 0)])
+        return write(-1, index, kept.flatten(-self.dims)).unflatten(
+            -1, [self.blank.size(d) for d in range(-self.dims, 0)]
+        )
 
     def adjoint(self, k: Back, y, x: Like):
         rank = None if self.rank is None else self.rank - self.dims + 1
@@ -252,7 +254,9 @@ class Choose(Twin):
         return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
 
     def adjoint(self, k: Back, y, a: Like, b: Like):
-        return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(torch.where(self.keep, 0.0, y), b, self.lifts[1])
+        return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(
+            torch.where(self.keep, 0.0, y), b, self.lifts[1]
+        )
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,14 @@ def _by_slices(k: Back, y, sizes: list, cuts: list):
         if isinstance(cut, int):
             y = torch.select_scatter(_blank(y, d + 1, sizes[d], len(sizes) + 1), y.squeeze(d + 1), d + 1, cut)
         elif not is_whole(cut):
-            y = torch.slice_scatter(_blank(y, d + 1, sizes[d], len(sizes) + 1), y, d + 1, cut.start, cut.stop, 1 if cut.step is None else cut.step)
+            y = torch.slice_scatter(
+                _blank(y, d + 1, sizes[d], len(sizes) + 1),
+                y,
+                d + 1,
+                cut.start,
+                cut.stop,
+                1 if cut.step is None else cut.step,
+            )
     return y
 
 

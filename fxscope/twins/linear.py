@@ -6,16 +6,17 @@ Only these need the probes merged into the batch dimension; everything else shif
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from .base import Back, Like, Probes, Twin, state
-from .convolution import transpose as transposed_convolution
 from .contraction import free_letter, terms
 from .contraction import transpose as transposed_einsum
+from .convolution import transpose as transposed_convolution
 from .padding import fold_back
 from .separable import transpose as transposed_resampling
 
@@ -44,7 +45,9 @@ class Conv(Twin):
         return k.split(x2) if self.batched else x2
 
     def constant(self, k: Back, x: Like):
-        return None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
+        return (
+            None if self.bias is None else self.bias.reshape([-1] + [1] * (x.rank - 2 + (not self.batched)))
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Einsum(Twin):
         return torch.einsum(",".join(given) + "->" + letter + output, operands)
 
     def adjoint(self, k: Back, y, x: Like):
-        """y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
+        """Y takes the place of x; an index that x alone has is spread again, one that x repeats is put on its diagonal."""
         return transposed_einsum(k, y, x, self.equation, self.operands, self.at)
 
 
@@ -130,10 +133,12 @@ class BatchNorm(Twin):
 
     def apply(self, k: Probes, x):
         mean, bias = (torch.zeros_like(self.mean), None) if k.linear else (self.mean, self.bias)
-        y = torch.nn.functional.batch_norm(k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps)
+        y = torch.nn.functional.batch_norm(
+            k.merge(x), mean, self.var, self.weight, bias, False, 0.0, self.eps
+        )
         return k.split(y)
 
-    def homogeneous(self) -> "BatchNorm":
+    def homogeneous(self) -> BatchNorm:
         return self
 
     def adjoint(self, k: Back, y, x: Like):
@@ -141,7 +146,11 @@ class BatchNorm(Twin):
         return k.split(F.batch_norm(k.merge(y), zeros, self.var, self.weight, None, False, 0.0, self.eps))
 
     def constant(self, k: Back, x: Like):
-        scale = torch.rsqrt(self.var + self.eps) if self.weight is None else self.weight * torch.rsqrt(self.var + self.eps)
+        scale = (
+            torch.rsqrt(self.var + self.eps)
+            if self.weight is None
+            else self.weight * torch.rsqrt(self.var + self.eps)
+        )
         shift = -self.mean * scale if self.bias is None else self.bias - self.mean * scale
         return shift.reshape([-1] + [1] * (x.rank - 2))
 
@@ -221,7 +230,11 @@ class Sample(Twin):
         places = sizes[2]
         for size in sizes[3:]:
             places = places * size
-        ones = torch.eye(places, dtype=y.dtype, device=y.device).reshape([1, places, *sizes[2:]]).expand([sizes[0]] + [-1] * (len(sizes) - 1))
+        ones = (
+            torch.eye(places, dtype=y.dtype, device=y.device)
+            .reshape([1, places, *sizes[2:]])
+            .expand([sizes[0]] + [-1] * (len(sizes) - 1))
+        )
         matrix = F.grid_sample(ones, self.grid, **self.options).flatten(2)
         return k.reshape(torch.matmul(y.flatten(3), matrix.transpose(1, 2)), x)
 

@@ -69,7 +69,7 @@ class TangentNorm(Twin):
 
 
 def _where_seen(pattern, x):
-    """x where the pattern is not zero: a masked score is -inf, and 0 * inf is no number."""
+    """X where the pattern is not zero: a masked score is -inf, and 0 * inf is no number."""
     return torch.where(pattern == 0, 0.0, x)
 
 

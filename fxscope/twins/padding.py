@@ -36,6 +36,15 @@ def _folded(y, dim: int, before, behind, n, mode: str, device):
     return y.narrow(dim, before, n).index_add(dim, index, strip)
 
 
-# Where in the image the entry i of a border of ``count`` came from: in front of the first of n entries, and behind the last.
-_BEFORE = {"reflect": lambda i, count, n: count - i, "replicate": lambda i, count, n: i, "circular": lambda i, count, n: i + (n - count)}
-_BEHIND = {"reflect": lambda i, count, n: (n - 2) - i, "replicate": lambda i, count, n: i + (n - 1), "circular": lambda i, count, n: i}
+# Where in the image the entry i of a border of ``count`` came from: in front of the first of n entries, and
+# behind the last.
+_BEFORE = {
+    "reflect": lambda i, count, n: count - i,
+    "replicate": lambda i, count, n: i,
+    "circular": lambda i, count, n: i + (n - count),
+}
+_BEHIND = {
+    "reflect": lambda i, count, n: (n - 2) - i,
+    "replicate": lambda i, count, n: i + (n - 1),
+    "circular": lambda i, count, n: i,
+}

@@ -6,20 +6,25 @@ transpose is a product with it, at any size.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
-from ..ir import stands_for_sizes
+from ..graph.ir import stands_for_sizes
 from .base import Back, Like
 
 # {option: what it is on an axis of size one}
 _NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "output_size": 1, "size": 1, "scale_factor": 1.0}
 _SPATIAL = {
-    F.avg_pool1d: 1, F.avg_pool2d: 2, F.avg_pool3d: 3,
-    F.adaptive_avg_pool1d: 1, F.adaptive_avg_pool2d: 2, F.adaptive_avg_pool3d: 3,
+    F.avg_pool1d: 1,
+    F.avg_pool2d: 2,
+    F.avg_pool3d: 3,
+    F.adaptive_avg_pool1d: 1,
+    F.adaptive_avg_pool2d: 2,
+    F.adaptive_avg_pool3d: 3,
 }
 _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 
@@ -34,7 +39,9 @@ def transpose(k: Back, function: Callable, options: dict, y, x: Like):
         options = options | {"divisor_override": 1}
     for axis in range(spatial):
         matrix = axis_matrix(function, options, axis, spatial, x.size(x.rank - spatial + axis), y)
-        y = torch.matmul(y.transpose(axis - spatial, -1), matrix.transpose(0, 1)).transpose(axis - spatial, -1)
+        y = torch.matmul(y.transpose(axis - spatial, -1), matrix.transpose(0, 1)).transpose(
+            axis - spatial, -1
+        )
     return y
 
 
@@ -49,7 +56,9 @@ def _spread_mean(y, x: Like, spatial: int):
 
 def axis_matrix(function: Callable, options: dict, axis: int, spatial: int, n: Any, like):
     """(n, outputs): row j is what a one at place j of the axis becomes."""
-    return on_axis(function, options, axis, spatial, torch.eye(n, dtype=like.dtype, device=like.device)).reshape([n, -1])
+    return on_axis(
+        function, options, axis, spatial, torch.eye(n, dtype=like.dtype, device=like.device)
+    ).reshape([n, -1])
 
 
 def on_axis(function: Callable, options: dict, axis: int, spatial: int, rows):
@@ -58,7 +67,9 @@ def on_axis(function: Callable, options: dict, axis: int, spatial: int, rows):
     other = 2 if options.get("antialias") else 1  # torch's antialiased kernels err on an axis of size one
     rows = rows.reshape([1, k] + [n if i == axis else 1 for i in range(spatial)])
     rows = rows.expand([-1, -1] + [-1 if i == axis else other for i in range(spatial)])
-    made = function(rows, **{name: _on_axis(name, value, axis, spatial, other) for name, value in options.items()})
+    made = function(
+        rows, **{name: _on_axis(name, value, axis, spatial, other) for name, value in options.items()}
+    )
     for i in reversed(range(spatial)):
         made = made if i == axis else made.select(2 + i, 0)
     return made[0]
@@ -68,7 +79,11 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
     """An option of the whole operator, as it applies to one axis alone; the others keep their size."""
     if name not in _NEUTRAL or value is None:
         return value
-    each = [value] * spatial if _is_one(value) else [value[i] for i in range(min(spatial, _length(value, spatial)))]
+    each = (
+        [value] * spatial
+        if _is_one(value)
+        else [value[i] for i in range(min(spatial, _length(value, spatial)))]
+    )
     each = each * spatial if len(each) == 1 else each
     neutral = other if name == "size" else _NEUTRAL[name]
     picked = [each[i] if i == axis else neutral for i in range(spatial)]
@@ -77,7 +92,9 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
 
 def _is_one(value: Any) -> bool:
     """Whether an option is one number for all axes: a plain one, or one size of a tensor (x.size(-1), unlike x.shape[2:])."""
-    return isinstance(value, (int, float)) or isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
+    return isinstance(value, (int, float)) or (
+        isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
+    )
 
 
 def _length(value: Any, spatial: int) -> int:

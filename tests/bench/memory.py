@@ -24,7 +24,10 @@ def peak(call) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         call()
     held = most = 0
-    for event in sorted((e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"), key=lambda e: e.start_ns()):
+    for event in sorted(
+        (e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"),
+        key=lambda e: e.start_ns(),
+    ):
         held += event.nbytes()
         most = max(most, held)
     return most
@@ -34,11 +37,22 @@ def compare(name: str, K: int, layout: torch.memory_format) -> dict:
     make, size = NETWORKS[name]
     model = make().eval().to(memory_format=layout)
     scope = fxscope.transform(model)
-    x0, x1 = torch.randn(1, 3, size, size).to(memory_format=layout), torch.randn(K, 3, size, size).to(memory_format=layout)
+    x0, x1 = (
+        torch.randn(1, 3, size, size).to(memory_format=layout),
+        torch.randn(K, 3, size, size).to(memory_format=layout),
+    )
     both = torch.cat([x0, x1]).to(memory_format=layout)
     with torch.no_grad():
         pair, plain = peak(lambda: scope(x0, x1)), peak(lambda: model(both))
-    return {"network": name, "size": size, "K": K, "layout": str(layout).removeprefix("torch."), "pair_MiB": pair / 2**20, "plain_MiB": plain / 2**20, "ratio": pair / plain}
+    return {
+        "network": name,
+        "size": size,
+        "K": K,
+        "layout": str(layout).removeprefix("torch."),
+        "pair_MiB": pair / 2**20,
+        "plain_MiB": plain / 2**20,
+        "ratio": pair / plain,
+    }
 
 
 def rows(name: str, K: int) -> dict:
@@ -54,7 +68,14 @@ def rows(name: str, K: int) -> dict:
         torch.autograd.grad(model(copies), copies, v.flatten(0, 1))
 
     ours, theirs = peak(lambda: fxscope.interpret(model, x0).F.T @ v[:, 0]), peak(autograd)
-    return {"network": name, "size": size, "K": K, "rows_MiB": ours / 2**20, "autograd_MiB": theirs / 2**20, "ratio": ours / theirs}
+    return {
+        "network": name,
+        "size": size,
+        "K": K,
+        "rows_MiB": ours / 2**20,
+        "autograd_MiB": theirs / 2**20,
+        "ratio": ours / theirs,
+    }
 
 
 def main() -> None:
@@ -66,9 +87,17 @@ def main() -> None:
     for name in NETWORKS:
         for layout in (torch.contiguous_format, torch.channels_last):
             found.append(compare(name, args.probes, layout))
-            print("{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_MiB:7.0f} MiB  plain {plain_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**found[-1]), flush=True)
+            print(
+                "{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_MiB:7.0f} MiB  plain"
+                " {plain_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**found[-1]),
+                flush=True,
+            )
         found.append(rows(name, args.probes))
-        print("{network:14s} {size:4d} px  K={K}  rows {rows_MiB:7.0f} MiB  autograd {autograd_MiB:7.0f} MiB  ratio {ratio:.2f}".format(**found[-1]), flush=True)
+        print(
+            "{network:14s} {size:4d} px  K={K}  rows {rows_MiB:7.0f} MiB  autograd {autograd_MiB:7.0f} MiB "
+            " ratio {ratio:.2f}".format(**found[-1]),
+            flush=True,
+        )
     if args.json:
         with open(args.json, "w") as file:
             json.dump(found, file, indent=2)

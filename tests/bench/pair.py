@@ -41,7 +41,15 @@ def compare(name: str, K: int, runs: int, layout: torch.memory_format) -> dict:
                 call()
                 times[label] += [time.perf_counter() - start] if i else []
     pair, plain = (statistics.median(times[k]) for k in ("pair", "plain"))
-    return {"network": name, "size": size, "K": K, "layout": str(layout).removeprefix("torch."), "pair_s": pair, "plain_s": plain, "ratio": pair / plain}
+    return {
+        "network": name,
+        "size": size,
+        "K": K,
+        "layout": str(layout).removeprefix("torch."),
+        "pair_s": pair,
+        "plain_s": plain,
+        "ratio": pair / plain,
+    }
 
 
 def main() -> None:
@@ -50,12 +58,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json")
     args = parser.parse_args()
-    rows = [compare(n, args.probes, args.runs, layout) for n in NETWORKS for layout in (torch.contiguous_format, torch.channels_last)]
+    rows = [
+        compare(n, args.probes, args.runs, layout)
+        for n in NETWORKS
+        for layout in (torch.contiguous_format, torch.channels_last)
+    ]
     start = time.perf_counter()
     fxscope.transform(torchvision.models.resnet152(weights=None).eval())
     print(f"transform(resnet152): {time.perf_counter() - start:.2f} s, model construction included")
     for row in rows:
-        print("{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_s:6.2f} s  plain {plain_s:6.2f} s  ratio {ratio:.2f}".format(**row))
+        print(
+            "{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_s:6.2f} s  plain {plain_s:6.2f} s "
+            " ratio {ratio:.2f}".format(**row)
+        )
     if args.json:
         with open(args.json, "w") as file:
             json.dump(rows, file, indent=2)

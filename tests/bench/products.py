@@ -42,7 +42,13 @@ def medians(calls: dict, runs: int) -> dict[str, float]:
 
 def faster_layout(model, images) -> torch.memory_format:
     with torch.no_grad():
-        found = medians({layout: (lambda layout=layout: model.to(memory_format=layout)(images.to(memory_format=layout))) for layout in LAYOUTS}, 2)
+        found = medians(
+            {
+                layout: lambda layout=layout: model.to(memory_format=layout)(images.to(memory_format=layout))
+                for layout in LAYOUTS
+            },
+            2,
+        )
     return min(found, key=found.get)
 
 
@@ -51,7 +57,10 @@ def compare(name: str, K: int, runs: int) -> dict:
     model = make().eval().requires_grad_(False)
     layout = faster_layout(model, torch.randn(K, 3, size, size))
     model = model.to(memory_format=layout)
-    x0, images = torch.randn(1, 3, size, size).to(memory_format=layout), torch.randn(K, 3, size, size).to(memory_format=layout)
+    x0, images = (
+        torch.randn(1, 3, size, size).to(memory_format=layout),
+        torch.randn(K, 3, size, size).to(memory_format=layout),
+    )
     lin = fxscope.interpret(model, x0)
     probes = images.unsqueeze(1)
     y0 = model(x0)
@@ -61,15 +70,25 @@ def compare(name: str, K: int, runs: int) -> dict:
     _, linear = torch.func.linearize(model, x0)
     _, pulled = torch.func.vjp(model, x0)
     calls = {
-        "forward": lambda: model(images), "column": lambda: replay(state, probes), "row": lambda: pullback(state, cotangents),
+        "forward": lambda: model(images),
+        "column": lambda: replay(state, probes),
+        "row": lambda: pullback(state, cotangents),
         "vmap(jvp)": lambda: torch.func.vmap(lambda v: torch.func.jvp(model, (x0,), (v,))[1])(probes),
-        "linearize": lambda: torch.func.vmap(linear)(probes), "vmap(vjp)": lambda: torch.func.vmap(pulled)(cotangents),
+        "linearize": lambda: torch.func.vmap(linear)(probes),
+        "vmap(vjp)": lambda: torch.func.vmap(pulled)(cotangents),
     }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = medians(calls, runs)
     base = found["forward"]
-    return {"network": name, "size": size, "K": K, "layout": str(layout).removeprefix("torch."), "forward_s": base, **{n: t / base for n, t in found.items() if n != "forward"}}
+    return {
+        "network": name,
+        "size": size,
+        "K": K,
+        "layout": str(layout).removeprefix("torch."),
+        "forward_s": base,
+        **{n: t / base for n, t in found.items() if n != "forward"},
+    }
 
 
 def main() -> None:
@@ -83,7 +102,13 @@ def main() -> None:
     for name in args.networks.split(","):
         rows.append(compare(name, args.probes, args.runs))
         row = rows[-1]
-        print(f"{name:14s} {row['size']:4d} px {row['layout']:18s} forward {row['forward_s']:.2f} s; " + "  ".join(f"{n} {row[n]:.2f}" for n in ("column", "row", "vmap(jvp)", "linearize", "vmap(vjp)")), flush=True)
+        print(
+            f"{name:14s} {row['size']:4d} px {row['layout']:18s} forward {row['forward_s']:.2f} s; "
+            + "  ".join(
+                f"{n} {row[n]:.2f}" for n in ("column", "row", "vmap(jvp)", "linearize", "vmap(vjp)")
+            ),
+            flush=True,
+        )
     if args.json:
         with open(args.json, "w") as file:
             json.dump(rows, file, indent=2)

@@ -73,7 +73,11 @@ def runtimes(model, row, x0, index, folder: Path):
     for name, build in (("aoti", aoti), ("onnxruntime", onnx)):
         suffix = "pt2" if name == "aoti" else "onnx"
         plain = build(model, *plain_example, str(folder / f"plain.{suffix}"))
-        yield name, lambda x, i, plain=plain: plain(x), build(row, *row_example, str(folder / f"row.{suffix}"))
+        yield (
+            name,
+            lambda x, i, plain=plain: plain(x),
+            build(row, *row_example, str(folder / f"row.{suffix}")),
+        )
 
 
 def measure(name: str, runs: int) -> list[dict]:
@@ -83,12 +87,28 @@ def measure(name: str, runs: int) -> list[dict]:
     rows = []
     with torch.no_grad(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        for runtime, plain, explain in runtimes(model, row, torch.randn(2, 3, size, size), torch.zeros(1, 2, dtype=torch.int64), Path(folder)):
+        for runtime, plain, explain in runtimes(
+            model, row, torch.randn(2, 3, size, size), torch.zeros(1, 2, dtype=torch.int64), Path(folder)
+        ):
             for batch in BATCHES:
                 x0, index = torch.randn(batch, 3, size, size), torch.full((1, batch), 7)
                 found = medians({"plain": lambda: plain(x0, index), "row": lambda: explain(x0, index)}, runs)
-                rows.append({"network": name, "size": size, "runtime": runtime, "batch": batch, "plain_ms": found["plain"] * 1e3, "row_ms": found["row"] * 1e3, "ratio": found["row"] / found["plain"]})
-                print("{network:14s} {size:4d} px  {runtime:12s} batch {batch:3d}  plain {plain_ms:8.1f} ms  y0, row and r {row_ms:8.1f} ms  ratio {ratio:.2f}".format(**rows[-1]), flush=True)
+                rows.append(
+                    {
+                        "network": name,
+                        "size": size,
+                        "runtime": runtime,
+                        "batch": batch,
+                        "plain_ms": found["plain"] * 1e3,
+                        "row_ms": found["row"] * 1e3,
+                        "ratio": found["row"] / found["plain"],
+                    }
+                )
+                print(
+                    "{network:14s} {size:4d} px  {runtime:12s} batch {batch:3d}  plain {plain_ms:8.1f} ms "
+                    " y0, row and r {row_ms:8.1f} ms  ratio {ratio:.2f}".format(**rows[-1]),
+                    flush=True,
+                )
     return rows
 
 

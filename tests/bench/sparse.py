@@ -1,6 +1,6 @@
 """The whole filter matrix by shared passes against column by column, estimated in one run.
 
-    python tests/bench/sparse.py [--size 128] [--json FILE]
+python tests/bench/sparse.py [--size 128] [--json FILE]
 """
 
 from __future__ import annotations
@@ -31,11 +31,30 @@ def main() -> None:
     start = time.perf_counter()
     lin.F.columns(places, progress=False)
     single = (time.perf_counter() - start) / count * size * size
-    print(f"pixelshuffle4x at {size}x{size}: {sparse.shape[0]} x {sparse.shape[1]}, {sparse.nnz:,} coefficients")
-    print(f"{lin.F.passes()} passes {shared:.1f} s; column by column {single:.0f} s (estimated from {count}); {single / shared:.0f} times faster")
+    print(
+        f"pixelshuffle4x at {size}x{size}: {sparse.shape[0]} x {sparse.shape[1]}, {sparse.nnz:,} coefficients"
+    )
+    print(
+        f"{lin.F.passes()} passes {shared:.1f} s; column by column {single:.0f} s (estimated from {count});"
+        f" {single / shared:.0f} times faster"
+    )
     if args.json:
         with open(args.json, "w") as file:
-            json.dump([{"network": "pixelshuffle4x", "size": size, "coefficients": sparse.nnz, "passes": lin.F.passes(), "shared_s": shared, "single_s": single, "times_faster": single / shared}], file, indent=2)
+            json.dump(
+                [
+                    {
+                        "network": "pixelshuffle4x",
+                        "size": size,
+                        "coefficients": sparse.nnz,
+                        "passes": lin.F.passes(),
+                        "shared_s": shared,
+                        "single_s": single,
+                        "times_faster": single / shared,
+                    }
+                ],
+                file,
+                indent=2,
+            )
 
 
 if __name__ == "__main__":

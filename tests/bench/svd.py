@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 import fxscope
-from fxscope import models, photos
-from fxscope.operator.svd.external import linear_operator
-from fxscope.operator.svd.rows import Rows
+from fxscope import models
+from fxscope.images import photos
+from fxscope.linop.svd.external import linear_operator
+from fxscope.linop.svd.rows import Rows
 from fxscope.testing import randomize
 
 
@@ -52,17 +53,32 @@ class Functional:
 
     def matvec(self, v: np.ndarray) -> np.ndarray:
         self.passes += 1
-        return torch.func.jvp(self.model, (self.x0,), (torch.as_tensor(v).reshape(self.x0.shape),))[1].detach().numpy().ravel()
+        return (
+            torch.func.jvp(self.model, (self.x0,), (torch.as_tensor(v).reshape(self.x0.shape),))[1]
+            .detach()
+            .numpy()
+            .ravel()
+        )
 
     def rmatvec(self, u: np.ndarray) -> np.ndarray:
         self.passes += 1
-        return torch.func.vjp(self.model, self.x0)[1](torch.as_tensor(u).reshape(self.y0.shape))[0].detach().numpy().ravel()
+        return (
+            torch.func.vjp(self.model, self.x0)[1](torch.as_tensor(u).reshape(self.y0.shape))[0]
+            .detach()
+            .numpy()
+            .ravel()
+        )
 
     def operator(self):
         from scipy.sparse.linalg import LinearOperator
 
         dtype = np.dtype(str(self.x0.dtype).removeprefix("torch."))
-        return LinearOperator((self.y0.numel(), self.x0.numel()), matvec=lambda v: self.matvec(v.reshape(-1)), rmatvec=lambda u: self.rmatvec(u.reshape(-1)), dtype=dtype)
+        return LinearOperator(
+            (self.y0.numel(), self.x0.numel()),
+            matvec=lambda v: self.matvec(v.reshape(-1)),
+            rmatvec=lambda u: self.rmatvec(u.reshape(-1)),
+            dtype=dtype,
+        )
 
 
 class Clock:
@@ -87,7 +103,9 @@ def scipy_line(make_operator, count, F, k: int, tol: float, solver: str, seed: i
 def residual(F, s, u, vt) -> dict:
     s, v, u = (torch.as_tensor(np.ascontiguousarray(a), dtype=F.dtype) for a in (s, vt, u.T))
     rows = Rows(F)
-    errors = torch.maximum((rows.forward(v) - s[:, None] * u).norm(dim=1), (rows.adjoint(u) - s[:, None] * v).norm(dim=1))
+    errors = torch.maximum(
+        (rows.forward(v) - s[:, None] * u).norm(dim=1), (rows.adjoint(u) - s[:, None] * v).norm(dim=1)
+    )
     return {"residual": float((errors / s).max()), "s1": float(s.max()), "sk": float(s.min())}
 
 
@@ -97,7 +115,12 @@ def own_line(F, k: int, tol: float, **options) -> dict:
         clock = Clock()
         found = F.svd(k, tol=tol, progress=False, **options)
     line = {**clock.read(), "passes": found.passes, "s1": float(found.s[0]), "sk": float(found.s[-1])}
-    return {**line, "residual": float((found.errors / found.s).max()), "converged": bool(found.converged.all()) and len(found) == k, "info": found.info}
+    return {
+        **line,
+        "residual": float((found.errors / found.s).max()),
+        "converged": bool(found.converged.all()) and len(found) == k,
+        "info": found.info,
+    }
 
 
 def methods(model, x0, F, k: int, tol: float, passes: int, seed: int) -> dict:
@@ -110,23 +133,35 @@ def methods(model, x0, F, k: int, tol: float, passes: int, seed: int) -> dict:
         return scipy_line(functional.operator, lambda: functional.passes, F, k, tol, "arpack", seed)
 
     return {
-        "default": lambda: own_line(F, k, tol, seed=seed), "block 1 without look": lambda: own_line(F, k, tol, seed=seed, method="lanczos", block=1, look=0),
+        "default": lambda: own_line(F, k, tol, seed=seed),
+        "block 1 without look": lambda: own_line(F, k, tol, seed=seed, method="lanczos", block=1, look=0),
         "randomized": lambda: own_line(F, k, tol, seed=seed, method="randomized"),
-        **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")}, "torch.func": over_torch_func,
+        **{solver: lambda solver=solver: over_rows(solver) for solver in ("arpack", "propack", "lobpcg")},
+        "torch.func": over_torch_func,
         "algorithm1 auto": lambda: own_line(F, k, tol, seed=seed, method="power", max_passes=passes),
-        "algorithm1 m=0": lambda: own_line(F, k, tol, seed=seed, method="power", momentum=0, max_passes=passes),
+        "algorithm1 m=0": lambda: own_line(
+            F, k, tol, seed=seed, method="power", momentum=0, max_passes=passes
+        ),
     }
 
 
 def middle(runs: list[dict]) -> dict:
     """The first run's line with the medians of all and the largest residual."""
     medians = {n: statistics.median(r[n] for r in runs) for n in ("passes", "seconds", "cpu")}
-    return {**runs[0], **medians, "all_passes": [r["passes"] for r in runs], "residual": max(r["residual"] for r in runs)}
+    return {
+        **runs[0],
+        **medians,
+        "all_passes": [r["passes"] for r in runs],
+        "residual": max(r["residual"] for r in runs),
+    }
 
 
 def shown(line: dict) -> str:
     said = "" if line.get("converged", True) else "  stopped at its limit"
-    head = f"{line['network']:14s} k={line['k']:3d} {line['method']:18s} {line['passes']:6g} passes {line['seconds']:8.2f} s {line['cpu']:8.2f} cpu"
+    head = (
+        f"{line['network']:14s} k={line['k']:3d} {line['method']:18s} {line['passes']:6g} passes"
+        f" {line['seconds']:8.2f} s {line['cpu']:8.2f} cpu"
+    )
     return f"{head}  residual {line['residual']:.1e}  s {line['s1']:.6f} .. {line['sk']:.6f}{said}"
 
 
@@ -141,21 +176,41 @@ def compare(name: str, args) -> list[dict]:
     for k in args.k:
         times: dict[str, list[dict]] = {}
         for seed in range(args.runs):
-            calls = {n: c for n, c in methods(model, x0, F, k, args.tol, args.passes, seed).items() if not args.methods or n in args.methods}
+            calls = {
+                n: c
+                for n, c in methods(model, x0, F, k, args.tol, args.passes, seed).items()
+                if not args.methods or n in args.methods
+            }
             for method, call in calls.items():
                 if method not in times or times[method][0]["seconds"] <= args.once:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
                         times.setdefault(method, []).append(call())
-                    print(f"{name} k={k} {method}: {times[method][-1]['passes']} passes, {times[method][-1]['seconds']:.1f} s", file=sys.stderr, flush=True)
+                    print(
+                        f"{name} k={k} {method}: {times[method][-1]['passes']} passes,"
+                        f" {times[method][-1]['seconds']:.1f} s",
+                        file=sys.stderr,
+                        flush=True,
+                    )
         for method, runs in times.items():
-            lines.append({"network": name, "size": x0.shape[-1], "dtype": str(F.dtype).removeprefix("torch."), "k": k, "method": method, **middle(runs)})
+            lines.append(
+                {
+                    "network": name,
+                    "size": x0.shape[-1],
+                    "dtype": str(F.dtype).removeprefix("torch."),
+                    "k": k,
+                    "method": method,
+                    **middle(runs),
+                }
+            )
             print(shown(lines[-1]), flush=True)
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--methods", type=lambda t: t.split(","), help="only these lines")
     parser.add_argument("--k", default=[6, 20], type=lambda t: [int(v) for v in t.split(",")])

@@ -17,13 +17,62 @@ import torch
 HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "benchmarks.md"
 CHAPTERS = {
-    "pair": ("The pair", "Pair on x0 and K probes against the plain network on K + 1 images, in the same memory layout. Bar: 1.15."),
-    "memory": ("Peak memory", "Most bytes of tensors alive at once: the pair under no_grad against the plain network on the same batch (bar 1.15); K rows, x0's own run and its states included, against autograd through the network on K copies (bar 0.5)."),
-    "products": ("Columns and rows", "A replayed column and a pulled-back row, K = 8 together, in forward passes of the plain network on 8 images in its faster memory layout; torch.func in the same layout. Bars: a column 1.02 (0.95 with batch norm), at least 1.5 times faster than vmap(jvp) and no slower than linearize; a row 1.1, at least 1.1 times faster than vmap(vjp)."),
-    "serve": ("Serving an explanation", "emit=\"row\" gives y0, one row an image and r in one call; the plain network goes the same way in each runtime; autograd, in eager mode, gives y0 and the row without r."),
-    "sparse": ("The whole matrix", "`lin.F.to_sparse()` against column by column, which is estimated from two chunks of columns in the same run. Bar: 50 times."),
-    "svd": ("Singular values", "Passes (products with F or its transpose), wall-clock and processor seconds at the same tolerance, 1e-5; the largest true residual over its value, and the first and last value found. `torch.func` is svds (arpack) over jvp and vjp of the model, `algorithm1` the paper's method with deflation, stopped at its limit of passes. Bars: the default without a block takes no more passes than propack, and 0.75 of the time of scipy's fastest. In the default environment of threads: scipy's own spin on beside torch's after a call, which propack suffers from most."),
-    "votes": ("All rows of a classifier", "All 1000 rows of vgg16 at 224 pixels, extrapolated from a chunk, against 1000 forward passes in the faster layout. Bar: 1.1."),
+    "pair": (
+        "The pair",
+        (
+            "Pair on x0 and K probes against the plain network on K + 1 images, in the same memory layout."
+            " Bar: 1.15."
+        ),
+    ),
+    "memory": (
+        "Peak memory",
+        (
+            "Most bytes of tensors alive at once: the pair under no_grad against the plain network on the"
+            " same batch (bar 1.15); K rows, x0's own run and its states included, against autograd through"
+            " the network on K copies (bar 0.5)."
+        ),
+    ),
+    "products": (
+        "Columns and rows",
+        (
+            "A replayed column and a pulled-back row, K = 8 together, in forward passes of the plain network"
+            " on 8 images in its faster memory layout; torch.func in the same layout. Bars: a column 1.02"
+            " (0.95 with batch norm), at least 1.5 times faster than vmap(jvp) and no slower than linearize;"
+            " a row 1.1, at least 1.1 times faster than vmap(vjp)."
+        ),
+    ),
+    "serve": (
+        "Serving an explanation",
+        (
+            'emit="row" gives y0, one row an image and r in one call; the plain network goes the same way in'
+            " each runtime; autograd, in eager mode, gives y0 and the row without r."
+        ),
+    ),
+    "sparse": (
+        "The whole matrix",
+        (
+            "`lin.F.to_sparse()` against column by column, which is estimated from two chunks of columns in"
+            " the same run. Bar: 50 times."
+        ),
+    ),
+    "svd": (
+        "Singular values",
+        (
+            "Passes (products with F or its transpose), wall-clock and processor seconds at the same"
+            " tolerance, 1e-5; the largest true residual over its value, and the first and last value found."
+            " `torch.func` is svds (arpack) over jvp and vjp of the model, `algorithm1` the paper's method"
+            " with deflation, stopped at its limit of passes. Bars: the default without a block takes no more"
+            " passes than propack, and 0.75 of the time of scipy's fastest. In the default environment of"
+            " threads: scipy's own spin on beside torch's after a call, which propack suffers from most."
+        ),
+    ),
+    "votes": (
+        "All rows of a classifier",
+        (
+            "All 1000 rows of vgg16 at 224 pixels, extrapolated from a chunk, against 1000 forward passes in"
+            " the faster layout. Bar: 1.1."
+        ),
+    ),
 }
 
 
@@ -32,7 +81,13 @@ UNSHOWN = ("info", "converged", "all_passes")  # told by the residual
 
 def cell(value) -> str:
     if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.2f}" if abs(value) < 100 else f"{value:,.0f}"
+        return (
+            f"{value:.1e}"
+            if 0 < abs(value) < 1e-3
+            else f"{value:.2f}"
+            if abs(value) < 100
+            else f"{value:,.0f}"
+        )
     return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
 
 
@@ -51,14 +106,27 @@ def table(rows: list[dict]) -> str:
 def page() -> str:
     parts = [
         "# Benchmarks",
-        "Ratios within one run, medians of interleaved calls; seconds are those of one machine and tell little. Made by",
-        "```\nfor b in pair memory products sparse svd votes serve; do python tests/bench/$b.py --json tests/bench/results/$b.json; done\npython tests/bench/table.py\n```",
-        f"on {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__.split('+')[0]}, CPU.",
+        (
+            "Ratios within one run, medians of interleaved calls; seconds are those of one machine and tell"
+            " little. Made by"
+        ),
+        (
+            "```\nfor b in pair memory products sparse svd votes serve; do python tests/bench/$b.py --json"
+            " tests/bench/results/$b.json; done\npython tests/bench/table.py\n```"
+        ),
+        (
+            f"on {platform.machine()}, {torch.get_num_threads()} threads, torch"
+            f" {torch.__version__.split('+')[0]}, CPU."
+        ),
     ]
     for name, (title, said) in CHAPTERS.items():
         file = HERE / "results" / f"{name}.json"
         if file.exists():
-            parts += [f"## {title}", f"{said} `python tests/bench/{name}.py`", table(json.loads(file.read_text()))]
+            parts += [
+                f"## {title}",
+                f"{said} `python tests/bench/{name}.py`",
+                table(json.loads(file.read_text())),
+            ]
     return "\n\n".join(parts) + "\n"
 
 

@@ -47,7 +47,9 @@ def faster_layout(model: torch.nn.Module, images: torch.Tensor) -> str:
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=96)
     parser.add_argument("--chunk", type=int, default=8)
     parser.add_argument("--json")
@@ -72,12 +74,21 @@ def main() -> None:
         plain.append(seconds(lambda: model(images)))
         each.append(seconds(chunk))
         peaks.append(peak())
-    wall, cpu = (statistics.median(r[k] for r in each) / statistics.median(f[k] for f in plain) for k in (0, 1))
+    wall, cpu = (
+        statistics.median(r[k] for r in each) / statistics.median(f[k] for f in plain) for k in (0, 1)
+    )
     row = statistics.median(r[0] for r in each) / args.chunk
     third = len(peaks) // 3
     found = {
-        "network": "vgg16, 224, float32", "layout": chosen, "threads": torch.get_num_threads(), "rows_timed": args.rows, "1000_rows_s": 1000 * row, "1000_rows/1000_forwards": wall,
-        "the_same_in_processor_time": cpu, f"peak_MiB_after_{third * args.chunk}": peaks[third - 1], f"peak_MiB_after_{args.rows}": peaks[-1],
+        "network": "vgg16, 224, float32",
+        "layout": chosen,
+        "threads": torch.get_num_threads(),
+        "rows_timed": args.rows,
+        "1000_rows_s": 1000 * row,
+        "1000_rows/1000_forwards": wall,
+        "the_same_in_processor_time": cpu,
+        f"peak_MiB_after_{third * args.chunk}": peaks[third - 1],
+        f"peak_MiB_after_{args.rows}": peaks[-1],
     }
     print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
     if args.json:

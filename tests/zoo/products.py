@@ -14,7 +14,12 @@ IMAGE, OTHER = (2, 4, 6, 5), ((2, 4, 5, 7),)
 class Layers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.c, self.d, self.one, self.up = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 1, 1), nn.Conv2d(1, 4, 1)
+        self.c, self.d, self.one, self.up = (
+            nn.Conv2d(4, 4, 1),
+            nn.Conv2d(4, 4, 3, padding=1),
+            nn.Conv2d(4, 1, 1),
+            nn.Conv2d(1, 4, 1),
+        )
         self.l, self.score = nn.Linear(4, 4), nn.Linear(4, 1)
         self.scale = nn.Parameter(torch.rand(4, 1, 1) + 0.5)
         self.register_buffer("order", torch.tensor([2, 0, 1]))
@@ -151,3 +156,28 @@ class IdleSqueezeAndNorm(Layers):
 class ConstantMade(Layers):
     def forward(self, x):
         return self.c(x).mean(1) * (torch.arange(3.0, dtype=x.dtype).sum() + x.new_ones(1)) + x.std(1)
+
+
+@case(IMAGE, sizes=OTHER, why="a size of one that was read off a tensor counted as unknown")
+class GateReshapedToItsOwnSize(Layers):
+    def forward(self, x):
+        gate = self.one(x)
+        b, c, h, w = gate.shape
+        mixed = self.up(gate).flatten(2).transpose(1, 2)[..., 0].unsqueeze(-1)
+        return self.c(x) * (gate + mixed.transpose(1, 2).reshape(b, c, h, w))
+
+
+@case(IMAGE, sizes=OTHER)
+class GateViewedBySizes(Layers):
+    def forward(self, x):
+        gate = self.one(x)
+        mixed = self.up(gate)[:, 1].flatten(1)
+        return self.c(x) * (gate + mixed.view(gate.size(0), gate.size(1), gate.size(2), gate.size(-1)))
+
+
+@case(IMAGE, sizes=OTHER)
+class GateUnflattened(Layers):
+    def forward(self, x):
+        gate = self.one(x)
+        mixed = self.up(gate).select(1, 2).flatten(1)
+        return self.c(x) * (gate + mixed.unflatten(1, (gate.shape[1], gate.shape[2], gate.shape[3])))

@@ -64,7 +64,11 @@ class BranchesOnBatch(_Body):
         return y * 2 if x.shape[0] > 2 else y
 
 
-@case((2, 3, 6, 6), independent=False, why="one image alone takes another branch, for which torch.export writes no guard by default")
+@case(
+    (2, 3, 6, 6),
+    independent=False,
+    why="one image alone takes another branch, for which torch.export writes no guard by default",
+)
 class OneImageIsSpecial(_Body):
     def forward(self, x):
         y = torch.relu(self.body(x))
@@ -93,7 +97,11 @@ class ResizesPositions(_Body):
         self.table = nn.Parameter(torch.randn(1, 3, 8, 8))
 
     def forward(self, x):
-        table = self.table if x.shape[-2:] == self.table.shape[-2:] else F.interpolate(self.table, size=x.shape[-2:], mode="bilinear")
+        table = (
+            self.table
+            if x.shape[-2:] == self.table.shape[-2:]
+            else F.interpolate(self.table, size=x.shape[-2:], mode="bilinear")
+        )
         return self.body(torch.relu(x + table))
 
 

@@ -63,11 +63,25 @@ class NoiseOfItsOwn(_TwoLayers):
         return h * torch.rand(8, dtype=torch.float64)
 
 
-@case((4, 2, 5, 5), draws=True, train=True, independent=False, free=False, why="two draws, and statistics of the batch")
+@case(
+    (4, 2, 5, 5),
+    draws=True,
+    train=True,
+    independent=False,
+    free=False,
+    why="two draws, and statistics of the batch",
+)
 class TrainMode(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Dropout(0.3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout2d(0.3), nn.Conv2d(4, 2, 1))
+        self.body = nn.Sequential(
+            nn.Conv2d(2, 4, 3),
+            nn.Dropout(0.3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Dropout2d(0.3),
+            nn.Conv2d(4, 2, 1),
+        )
 
     def forward(self, x):
         return self.body(x)

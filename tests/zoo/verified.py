@@ -77,7 +77,11 @@ for _rule in RULES:
     fxscope.register_rule(_rule)
 
 
-@case((2, 3, 6, 6), derivative=False, why="a linear custom operator without a derivative: torch.func gives zeros")
+@case(
+    (2, 3, 6, 6),
+    derivative=False,
+    why="a linear custom operator without a derivative: torch.func gives zeros",
+)
 class WithoutDerivative(nn.Module):
     def __init__(self):
         super().__init__()
@@ -97,7 +101,11 @@ class WithBackward(nn.Module):
         return self.conv(torch.relu(torch.ops.zoo.blurred.default(x)))
 
 
-@case((2, 3, 6, 6), derivative=False, why="an autograd.Function whose backward is not the derivative of its forward")
+@case(
+    (2, 3, 6, 6),
+    derivative=False,
+    why="an autograd.Function whose backward is not the derivative of its forward",
+)
 class GradientReversal(nn.Module):
     def __init__(self):
         super().__init__()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ...errors import FxscopeError
-from ...interpretation import KEY, VERSION, of
+from ...graph.interpretation import KEY, VERSION, of
 from .apart import LIMIT, measure_apart
 from .suites import SUITES, members
 from .table import one_line, write_docs
@@ -24,13 +24,34 @@ def main(arguments: list[str] | None = None) -> int:
     A line of another version of the interpretation is about another F: it is measured again.
     """
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.conformance", description=main.__doc__)
-    parser.add_argument("--suite", help=f"whose networks are measured: {', '.join(SUITES)}, or path/to/file.py:function for your own, {{name: function that gives model and inputs}}")
-    parser.add_argument("--only", action="append", metavar="NAME", help="this network alone (may be given several times)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help=f"lines are kept here and finished ones skipped (default: {DOCS}/SUITE.jsonl with --write-docs)")
+    parser.add_argument(
+        "--suite",
+        help=(
+            f"whose networks are measured: {', '.join(SUITES)}, or path/to/file.py:function for your own,"
+            " {name: function that gives model and inputs}"
+        ),
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="this network alone (may be given several times)"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"lines are kept here and finished ones skipped (default: {DOCS}/SUITE.jsonl with --write-docs)",
+    )
     parser.add_argument("--exports", action="store_true", help="also save and check every file form; slow")
     parser.add_argument("--redo", action="store_true", help="measure finished networks again")
-    parser.add_argument("--limit", type=float, default=LIMIT, metavar="SECONDS", help=f"a network that takes longer is the line TIME_LIMIT (default: {LIMIT})")
-    parser.add_argument("--write-docs", action="store_true", help=f"write docs/conformance.md from the files in {DOCS}")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=LIMIT,
+        metavar="SECONDS",
+        help=f"a network that takes longer is the line TIME_LIMIT (default: {LIMIT})",
+    )
+    parser.add_argument(
+        "--write-docs", action="store_true", help=f"write docs/conformance.md from the files in {DOCS}"
+    )
     options = parser.parse_args(arguments)
     if options.suite is None and not options.write_docs:
         parser.error("--suite or --write-docs is needed")
@@ -60,7 +81,13 @@ def _run(options: argparse.Namespace) -> int:
     failed = 0
     for i, name in enumerate(names, 1):
         if name not in finished or options.redo or of(finished[name]) != VERSION:
-            finished[name] = {"suite": options.suite, "name": name, KEY: VERSION, "versions": versions(options.suite), **measure_apart(options.suite, name, options.exports, options.limit)}
+            finished[name] = {
+                "suite": options.suite,
+                "name": name,
+                KEY: VERSION,
+                "versions": versions(options.suite),
+                **measure_apart(options.suite, name, options.exports, options.limit),
+            }
             if path is not None:
                 write(path, finished)
         failed |= finished[name]["status"] != "ok" and name not in REFUSED

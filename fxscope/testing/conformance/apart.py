@@ -37,7 +37,9 @@ def measure_apart(suite: str, name: str, exports: bool = False, limit: float = L
         ours.close()
 
 
-def _received(connection: Connection, process: multiprocessing.process.BaseProcess, limit: float) -> dict[str, Any]:
+def _received(
+    connection: Connection, process: multiprocessing.process.BaseProcess, limit: float
+) -> dict[str, Any]:
     if not connection.poll(limit):
         return {"status": "TIME_LIMIT", "reason": f"not measured within {limit:g} s", "seconds": limit}
     try:
@@ -46,7 +48,11 @@ def _received(connection: Connection, process: multiprocessing.process.BaseProce
         return line
     except EOFError:
         process.join()
-        return {"status": "ERROR", "reason": f"its process ended with code {process.exitcode}", "seconds": 0.0}
+        return {
+            "status": "ERROR",
+            "reason": f"its process ended with code {process.exitcode}",
+            "seconds": 0.0,
+        }
 
 
 def _measure_into(connection: Connection, suite: str, name: str, exports: bool) -> None:

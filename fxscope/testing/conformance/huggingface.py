@@ -23,7 +23,15 @@ def _language(kind: str, **more: Any) -> tuple[nn.Module, dict]:
     import transformers
 
     config = getattr(transformers, f"{kind}Config")(
-        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=32, use_cache=False, **more
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        use_cache=False,
+        **more,
     )
     return getattr(transformers, f"{kind}ForCausalLM")(config), tokens()
 
@@ -43,13 +51,26 @@ def mistral() -> tuple[nn.Module, dict]:
 def gpt2() -> tuple[nn.Module, dict]:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, n_positions=32, n_embd=32, n_layer=2, n_head=4, use_cache=False)), tokens()
+    return (
+        GPT2LMHeadModel(
+            GPT2Config(vocab_size=VOCABULARY, n_positions=32, n_embd=32, n_layer=2, n_head=4, use_cache=False)
+        ),
+        tokens(),
+    )
 
 
 def bert() -> tuple[nn.Module, dict]:
     from transformers import BertConfig, BertForSequenceClassification
 
-    config = BertConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, max_position_embeddings=32, num_labels=3)
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=32,
+        num_labels=3,
+    )
     mask = torch.ones(B, L, dtype=torch.int64)
     mask[1, -2:] = 0
     return BertForSequenceClassification(config), {**tokens(), "attention_mask": mask}
@@ -58,7 +79,15 @@ def bert() -> tuple[nn.Module, dict]:
 def _vision(kind: str, head: str, size: int = 32, **more: Any) -> tuple[nn.Module, dict]:
     import transformers
 
-    config = getattr(transformers, f"{kind}Config")(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48, image_size=size, patch_size=8, **more)
+    config = getattr(transformers, f"{kind}Config")(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=48,
+        image_size=size,
+        patch_size=8,
+        **more,
+    )
     return getattr(transformers, f"{kind}{head}")(config), pixels(size)
 
 
@@ -77,20 +106,37 @@ def clip_vision() -> tuple[nn.Module, dict]:
 def segformer() -> tuple[nn.Module, dict]:
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    config = SegformerConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 16, 32], num_attention_heads=[1, 2, 2, 4], decoder_hidden_size=16, num_labels=3)
+    config = SegformerConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[8, 16, 16, 32],
+        num_attention_heads=[1, 2, 2, 4],
+        decoder_hidden_size=16,
+        num_labels=3,
+    )
     return SegformerForSemanticSegmentation(config), pixels(64)
 
 
 def convnext_v2() -> tuple[nn.Module, dict]:
     from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
-    return ConvNextV2ForImageClassification(ConvNextV2Config(hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], num_labels=3)), pixels(64)
+    return ConvNextV2ForImageClassification(
+        ConvNextV2Config(hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], num_labels=3)
+    ), pixels(64)
 
 
 def swin2sr() -> tuple[nn.Module, dict]:
     from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 
-    config = Swin2SRConfig(image_size=16, patch_size=1, embed_dim=16, depths=[2, 2], num_heads=[2, 2], window_size=8, upscale=2, upsampler="pixelshuffle")
+    config = Swin2SRConfig(
+        image_size=16,
+        patch_size=1,
+        embed_dim=16,
+        depths=[2, 2],
+        num_heads=[2, 2],
+        window_size=8,
+        upscale=2,
+        upsampler="pixelshuffle",
+    )
     return Swin2SRForImageSuperResolution(config), pixels(16)
 
 
@@ -98,13 +144,29 @@ def unet2d() -> tuple[nn.Module, dict]:
     from diffusers import UNet2DModel
 
     model = UNet2DModel(
-        sample_size=16, in_channels=3, out_channels=3, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=4,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+        sample_size=16,
+        in_channels=3,
+        out_channels=3,
+        layers_per_block=1,
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
     return model, {"sample": pixels(16)["pixel_values"], "timestep": torch.tensor([3, 11])}
 
 
 MODELS = {
-    "GPT-2": gpt2, "BERT": bert, "ViT": vit, "DeiT": deit, "Llama": llama, "Qwen2": qwen2, "Mistral": mistral, "CLIP vision": clip_vision, "SegFormer": segformer, "ConvNeXt-V2": convnext_v2,
+    "GPT-2": gpt2,
+    "BERT": bert,
+    "ViT": vit,
+    "DeiT": deit,
+    "Llama": llama,
+    "Qwen2": qwen2,
+    "Mistral": mistral,
+    "CLIP vision": clip_vision,
+    "SegFormer": segformer,
+    "ConvNeXt-V2": convnext_v2,
     "Swin2SR": swin2sr,
 }

@@ -7,22 +7,22 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from ...emit.pipeline import program_of
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
-from ...example import Example
-from ...ir import info
+from ...frontend.example import Example
+from ...frontend.symbolic import check_model
+from ...graph.ir import info
 from ...rules import registry
-from ...trace import check_model
-from ...transform import program_of
 from ..precision import Widened
 from ..randomize import randomize
 from ..subject import Subject
-
 
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
@@ -41,7 +41,11 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
         traceback.print_exception(error, limit=-12)
         line = {"status": "ERROR", "reason": f"{type(error).__name__}: {error}"[:400]}
-    return {**line, "seconds": round(time.monotonic() - started, 1), "cpu_seconds": round(time.process_time() - used, 1)}
+    return {
+        **line,
+        "seconds": round(time.monotonic() - started, 1),
+        "cpu_seconds": round(time.process_time() - used, 1),
+    }
 
 
 def code(error: FxscopeError) -> str:
@@ -61,7 +65,10 @@ def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
     check_model(model)
     model = model.double().eval()
     example = Example.of(example, model)
-    wide = pytree.tree_map(lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v, (example.args, example.kwargs))
+    wide = pytree.tree_map(
+        lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v,
+        (example.args, example.kwargs),
+    )
     example = Example(*wide)
     randomize(model, *example.args, **example.kwargs)
     return model, example
@@ -74,11 +81,20 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
     _ = subject.lin  # raises where x0 gives values that are not finite
     found = subject.measured()
     errors = {law.name.removeprefix("law "): round_(law.error) for law in found if not law.skipped}
-    loose = [registry().rules[n].derivative for n in sorted({info(n).rule for n in program.gm.graph.nodes} & registry().rules.keys())]
+    loose = [
+        registry().rules[n].derivative
+        for n in sorted({info(n).rule for n in program.gm.graph.nodes} & registry().rules.keys())
+    ]
     notes = [f"law 6 held to {each[0]:.0e}: {each[1]}" for each in loose if each]
     line = {
-        "status": "ok" if all(law.ok for law in found) else "BROKEN", "traced": frontend["name"], "batch": frontend.get("batch", "free"), "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
-        "twins": len(program.tape), "rules": dict(sorted(Counter(r.rule for r in program.tape).items())), "share": round_(subject.share), "laws": errors,
+        "status": "ok" if all(law.ok for law in found) else "BROKEN",
+        "traced": frontend["name"],
+        "batch": frontend.get("batch", "free"),
+        "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
+        "twins": len(program.tape),
+        "rules": dict(sorted(Counter(r.rule for r in program.tape).items())),
+        "share": round_(subject.share),
+        "laws": errors,
     }
     line["skipped"] = {law.name.removeprefix("law "): law.skipped for law in found if law.skipped}
     if notes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import runpy
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from ...errors import FxscopeError
-from ...trace import unchanged
+from ...frontend.symbolic import unchanged
 
 Build = Callable[[], tuple[torch.nn.Module, Any]]
 B = 2
@@ -26,7 +27,9 @@ def members(suite: str) -> dict[str, Build]:
             return runpy.run_path(path)[function]()
         return SUITES[suite]()
     except (KeyError, OSError) as error:
-        raise FxscopeError(f"no suite {suite}; there are {', '.join(SUITES)}, and path/to/file.py:function") from error
+        raise FxscopeError(
+            f"no suite {suite}; there are {', '.join(SUITES)}, and path/to/file.py:function"
+        ) from error
     except ModuleNotFoundError as error:
         raise FxscopeError(f"suite {suite} needs {error.name}: pip install 'fxscope[conformance]'") from error
 
@@ -51,15 +54,27 @@ def torchvision() -> dict[str, Build]:
     for name in models.list_models(module=models):
         table[name] = lambda name=name: _classifier(name)
     for name in models.list_models(module=models.segmentation):
-        table[name] = lambda name=name: (models.get_model(name, weights=None, weights_backbone=None), _image(64))
+        table[name] = lambda name=name: (
+            models.get_model(name, weights=None, weights_backbone=None),
+            _image(64),
+        )
     for name in models.list_models(module=models.video):
         table[name] = lambda name=name: _of_video(name)
     for name in models.list_models(module=models.optical_flow):
-        table[name] = lambda name=name: (models.get_model(name, weights=None), {"image1": _image(128)[0], "image2": _image(128)[0].flip(0), "num_flow_updates": 2})
+        table[name] = lambda name=name: (
+            models.get_model(name, weights=None),
+            {"image1": _image(128)[0], "image2": _image(128)[0].flip(0), "num_flow_updates": 2},
+        )
     for name in models.list_models(module=models.detection):
-        table[f"{name}: backbone"] = lambda name=name: (_detector(name).backbone, _image(300 if name.startswith("ssd300") else 64))
+        table[f"{name}: backbone"] = lambda name=name: (
+            _detector(name).backbone,
+            _image(300 if name.startswith("ssd300") else 64),
+        )
     table["retinanet_resnet50_fpn"] = lambda: (_detector("retinanet_resnet50_fpn"), ([*_image(64)[0]],))
-    table["quantized_resnet18"] = lambda: (models.quantization.resnet18(weights=None, quantize=True), _image(64))
+    table["quantized_resnet18"] = lambda: (
+        models.quantization.resnet18(weights=None, quantize=True),
+        _image(64),
+    )
     return table
 
 
@@ -79,7 +94,8 @@ def _of_video(name: str) -> tuple[torch.nn.Module, tuple]:
 
     model = models.get_model(name, weights=None)
     if name == "mvit_v2_s":
-        model.pos_encoding.temporal_size, model.pos_encoding.spatial_size = 2, (16, 16)  # of 4 frames of 64 pixels
+        # of 4 frames of 64 pixels
+        model.pos_encoding.temporal_size, model.pos_encoding.spatial_size = 2, (16, 16)
         return model, _video(4, 64)
     return model, _video(*((16, 224) if name in ("mvit_v1_b", "s3d") else (4, 32)))
 
@@ -90,7 +106,36 @@ def _detector(name: str) -> torch.nn.Module:
     return models.get_model(name, weights=None, weights_backbone=None)
 
 
-SMALL = ("test_", "femto", "atto", "pico", "nano", "xxs", "xxtiny", "_n0", "_s0", "_t0", "_b0", "_a0", "_m0", "zepto", "xs", "micro", "mini", "tiny", "_x0", "_0", "18", "small", "_s", "_t", "lite", "050", "b16", "_16")
+SMALL = (
+    "test_",
+    "femto",
+    "atto",
+    "pico",
+    "nano",
+    "xxs",
+    "xxtiny",
+    "_n0",
+    "_s0",
+    "_t0",
+    "_b0",
+    "_a0",
+    "_m0",
+    "zepto",
+    "xs",
+    "micro",
+    "mini",
+    "tiny",
+    "_x0",
+    "_0",
+    "18",
+    "small",
+    "_s",
+    "_t",
+    "lite",
+    "050",
+    "b16",
+    "_16",
+)
 
 
 def timm() -> dict[str, Build]:
@@ -154,26 +199,76 @@ def spandrel() -> dict[str, Build]:
 
     importlib.import_module("spandrel")
     return {
-        "SwinIR": make("SwinIR.__arch.SwinIR", "SwinIR", 16, img_size=16, embed_dim=12, depths=[2, 2], num_heads=[2, 2], window_size=8, mlp_ratio=2, upscale=2, upsampler="pixelshuffle"),
-        "RCAN": make("RCAN.__arch.rcan_arch", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4),
-        "HAT": make("HAT.__arch.HAT", "HAT", 16, img_size=16, embed_dim=12, depths=[2], num_heads=[2], window_size=8, compress_ratio=3, squeeze_factor=4, upscale=2, upsampler="pixelshuffle"),
-        "DRUNet": make("DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1),
-        "NAFNet": make("NAFNet.__arch.NAFNet_arch", "NAFNet", 32, width=8, middle_blk_num=1, enc_blk_nums=[1, 1], dec_blk_nums=[1, 1]),
+        "SwinIR": make(
+            "SwinIR.__arch.SwinIR",
+            "SwinIR",
+            16,
+            img_size=16,
+            embed_dim=12,
+            depths=[2, 2],
+            num_heads=[2, 2],
+            window_size=8,
+            mlp_ratio=2,
+            upscale=2,
+            upsampler="pixelshuffle",
+        ),
+        "RCAN": make(
+            "RCAN.__arch.rcan_arch", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4
+        ),
+        "HAT": make(
+            "HAT.__arch.HAT",
+            "HAT",
+            16,
+            img_size=16,
+            embed_dim=12,
+            depths=[2],
+            num_heads=[2],
+            window_size=8,
+            compress_ratio=3,
+            squeeze_factor=4,
+            upscale=2,
+            upsampler="pixelshuffle",
+        ),
+        "DRUNet": make(
+            "DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1
+        ),
+        "NAFNet": make(
+            "NAFNet.__arch.NAFNet_arch",
+            "NAFNet",
+            32,
+            width=8,
+            middle_blk_num=1,
+            enc_blk_nums=[1, 1],
+            dec_blk_nums=[1, 1],
+        ),
     }
 
 
 def deepinv() -> dict[str, Build]:
-    """deepinv's denoisers: DnCNN, the bias-free DRUNet (with its noise map), UNet, Restormer."""
+    """Deepinv's denoisers: DnCNN, the bias-free DRUNet (with its noise map), UNet, Restormer."""
     import deepinv as library
 
     return {
         "DnCNN": lambda: (library.models.DnCNN(depth=5, nf=8, pretrained=None), (*_image(16), 0.05)),
-        "DRUNet": lambda: (library.models.DRUNet(nc=[8, 16, 16, 16], nb=1, pretrained=None), (*_image(32), 0.05)),
-        "Restormer": lambda: (library.models.Restormer(dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, heads=(1, 1, 2, 2), pretrained=None), _image(32)),
+        "DRUNet": lambda: (
+            library.models.DRUNet(nc=[8, 16, 16, 16], nb=1, pretrained=None),
+            (*_image(32), 0.05),
+        ),
+        "Restormer": lambda: (
+            library.models.Restormer(
+                dim=8, num_blocks=(1, 1, 1, 1), num_refinement_blocks=1, heads=(1, 1, 2, 2), pretrained=None
+            ),
+            _image(32),
+        ),
         "UNet": lambda: (library.models.UNet(in_channels=3, out_channels=3, scales=3), _image(32)),
     }
 
 
 SUITES: dict[str, Callable[[], dict[str, Build]]] = {
-    "torchvision": torchvision, "timm": timm, "transformers": transformers, "diffusers": diffusers, "spandrel": spandrel, "deepinv": deepinv,
+    "torchvision": torchvision,
+    "timm": timm,
+    "transformers": transformers,
+    "diffusers": diffusers,
+    "spandrel": spandrel,
+    "deepinv": deepinv,
 }

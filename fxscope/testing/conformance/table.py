@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ...interpretation import of
+from ...graph.interpretation import of
 
 HEAD = """# Conformance
 
@@ -35,10 +35,16 @@ CODES = {
 def one_line(line: dict) -> str:
     """A line of the table for the terminal."""
     if "laws" not in line:
-        return f"{line['name']:32s} {line['status']}  ({line['seconds']} s)  {line.get('reason', '').splitlines()[0][:150] if line.get('reason') else ''}"
+        return (
+            f"{line['name']:32s} {line['status']}  ({line['seconds']} s) "
+            f" {line.get('reason', '').splitlines()[0][:150] if line.get('reason') else ''}"
+        )
     laws = " ".join(f"{n}:{e:.0e}" for n, e in line["laws"].items())
     exports = f"  exports {', '.join(line['exports']) or 'none'}" if "exports" in line else ""
-    return f"{line['name']:32s} {line['status']:6s} {line['traced']}, batch {line['batch']}, {line['nodes']} nodes, |r|/|y| {line['share']:.2f}, laws {laws}{exports}  ({line['seconds']} s)"
+    return (
+        f"{line['name']:32s} {line['status']:6s} {line['traced']}, batch {line['batch']}, {line['nodes']}"
+        f" nodes, |r|/|y| {line['share']:.2f}, laws {laws}{exports}  ({line['seconds']} s)"
+    )
 
 
 def write_docs(folder: Path) -> Path:
@@ -56,7 +62,17 @@ def _section(suite: str, lines: list[dict]) -> str:
     good = sum(line["status"] == "ok" for line in lines)
     versions = sorted({of(line) for line in lines})
     said = f"Version{'s' * (len(versions) > 1)} {' and '.join(map(str, versions))} of the interpretation."
-    rows = [f"## {suite}: {good} of {len(lines)}", "", said, "", "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law | rules |", "|---|---|---|---|---|---|---|---|---|"]
+    rows = [
+        f"## {suite}: {good} of {len(lines)}",
+        "",
+        said,
+        "",
+        (
+            "| network | status | traced by | batch | nodes | twins | \\|r\\|/\\|y\\| | largest error, law |"
+            " rules |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     return "\n".join([*rows, *(_row(line) for line in lines), ""])
 
 
@@ -65,4 +81,7 @@ def _row(line: dict) -> str:
         return f"| {line['name']} | {line['status']} | | | | | | | |"
     law = max(line["laws"], key=line["laws"].__getitem__)
     rules = ", ".join(line["rules"]) + (f" ({line['note']})" if "note" in line else "")
-    return f"| {line['name']} | {line['status']} | {line['traced']} | {line['batch']} | {line['nodes']} | {line['twins']} | {line['share']:.2f} | {line['laws'][law]:.0e}, law {law} | {rules} |"
+    return (
+        f"| {line['name']} | {line['status']} | {line['traced']} | {line['batch']} | {line['nodes']} |"
+        f" {line['twins']} | {line['share']:.2f} | {line['laws'][law]:.0e}, law {law} | {rules} |"
+    )

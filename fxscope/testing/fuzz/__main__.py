@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ...operator.progress import steps
-from ...policy import PRESETS
+from ...passes.policy import PRESETS
+from ...results.progress import steps
 from .report import Report, fuzz
 
 try:
@@ -21,16 +21,24 @@ except ModuleNotFoundError as missing:
 @click.option("--n", "count", default=1000, show_default=True, help="how many networks")
 @click.option("--seed", default=0, show_default=True, help="the seed of the first one; the others follow it")
 @click.option(
-    "--policy", type=click.Choice([*PRESETS, "paper"]), default="freeze", show_default=True,
+    "--policy",
+    type=click.Choice([*PRESETS, "paper"]),
+    default="freeze",
+    show_default=True,
     help="which freezing rules",
 )
 @click.option("--json", "as_json", is_flag=True, help="print the report as JSON")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path),
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
     help="a folder for a file of every failure, shrunk, which reproduces it",
 )
 @click.option(
-    "--shrink/--no-shrink", "small", default=True, show_default=True, help="make failing networks small",
+    "--shrink/--no-shrink",
+    "small",
+    default=True,
+    show_default=True,
+    help="make failing networks small",
 )
 def main(count: int, seed: int, policy: str, as_json: bool, out: Path | None, small: bool) -> None:
     """Draw networks as source text, hold every law against them, and shrink those that fail.

@@ -7,14 +7,15 @@ import io
 import logging
 import traceback
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import torch
 
+from ...emit.pipeline import tensors_of, transform
 from ...errors import FxscopeError
-from ...operator import LinearInterpreter, interpret
-from ...transform import tensors_of, transform
+from ...linop import LinearInterpreter, interpret
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
@@ -68,7 +69,9 @@ class Bench:
         self.bound = SINGLE if network.single_precision else DOUBLE
         self.lin: LinearInterpreter | None = None
 
-    def read(self, policy: Any = None, batch: int = BATCH, larger: int = 0, **options: Any) -> LinearInterpreter:
+    def read(
+        self, policy: Any = None, batch: int = BATCH, larger: int = 0, **options: Any
+    ) -> LinearInterpreter:
         """The interpreter at the network's example, from inputs of its own memory."""
         args = self.args if (batch, larger) == (BATCH, 0) else self.network.example(batch, larger)
         torch.manual_seed(SEED)
@@ -109,7 +112,7 @@ def _probe(lin: LinearInterpreter, v: torch.Tensor) -> torch.Tensor:
     return v.reshape(*v.shape[: v.dim() - lin.x0.dim()], *shape)
 
 
-def _applied(lin: LinearInterpreter, b: "Bench") -> Any:
+def _applied(lin: LinearInterpreter, b: Bench) -> Any:
     return lin.F @ _probe(lin, b.oracle.v[0])
 
 
@@ -127,7 +130,9 @@ def _linear(lin: LinearInterpreter, b: Bench) -> Errors:
     yield "F 0 = 0", max(t[3].abs().max().item() for t in together)
     yield "probes keep apart", far(lin.F @ v[0], [t[0] for t in together])
     u = _cotangent(lin, b.oracle.u)
-    scale = sum(t[0].square().sum() for t in together).sqrt() * sum(t.square().sum() for t in b.oracle.u).sqrt()
+    scale = (
+        sum(t[0].square().sum() for t in together).sqrt() * sum(t.square().sum() for t in b.oracle.u).sqrt()
+    )
     difference = dot([t[0] for t in together], b.oracle.u) - dot(v[0], lin.F.T @ u)
     yield "dot test", (abs(difference) / scale.clamp(min=1e-4)).item()
 
@@ -159,7 +164,10 @@ def _rows(b: Bench) -> Errors:
     at = (slice(None), *place)
     yield "contributions sum to y0", far(torch.as_tensor(found.total), tensors_of(b.lin.y0)[k][at])
     row = b.lin.F.row(index)
-    yield "<row, x0> is the linear part", far((row * b.lin.x0).flatten(1).sum(1), torch.as_tensor(found.linear))
+    yield (
+        "<row, x0> is the linear part",
+        far((row * b.lin.x0).flatten(1).sum(1), torch.as_tensor(found.linear)),
+    )
     seed = [torch.zeros_like(t) for t in b.oracle.u]
     seed[k][(0, *place)] = 1.0
     one = b.lin.F.T @ _cotangent(b.lin, seed)
@@ -175,7 +183,10 @@ def _alone(b: Bench) -> Errors:
     single = b.read(batch=1)
     yield "law 1 alone", far(single.y0, b.oracle.alone)
     together = tensors_of(b.lin.F @ b.oracle.v[0])
-    yield "F alone = F in a batch", far(single.F @ _probe(single, b.oracle.v[0, :1]), [t[:1] for t in together])
+    yield (
+        "F alone = F in a batch",
+        far(single.F @ _probe(single, b.oracle.v[0, :1]), [t[:1] for t in together]),
+    )
 
 
 def _alone_without_batch(b: Bench) -> Errors:
@@ -187,7 +198,8 @@ def _alone_without_batch(b: Bench) -> Errors:
 
 def _free(b: Bench) -> Errors:
     """The graph that is made without an example."""
-    pair = transform(b.network.build(), policy=b.policy)  # of its own: in train mode the graph updates its statistics
+    # of its own: in train mode the graph updates its statistics
+    pair = transform(b.network.build(), policy=b.policy)
     x, v = b.args[0], b.oracle.v[0]
 
     def at(args: tuple, x1: torch.Tensor) -> Any:
@@ -313,7 +325,9 @@ CHECKS = (
     Check("rows", _rows, lambda b: b.oracle.apart),
     Check("without an example", _free),
     Check("alone", _alone, lambda b: b.oracle.apart and b.every(3)),
-    Check("alone", _alone_without_batch, lambda b: b.every(3) and not b.oracle.apart and _takes_one(b.network)),
+    Check(
+        "alone", _alone_without_batch, lambda b: b.every(3) and not b.oracle.apart and _takes_one(b.network)
+    ),
     Check("memory", _memory, lambda b: b.every(8, 1)),
     Check("forms", _forms, lambda b: b.every(8, 2) and not b.network.draws),
     Check("detach", _detach, lambda b: b.every(4, 3)),
@@ -357,7 +371,9 @@ def _checked(bench: Bench, only: str | None) -> tuple[list[Finding], int]:
             for law, error in one.run(bench):
                 laws += 1
                 if not error <= bench.bound:
-                    findings.append(Finding("wrong", one.entry, law, f"off by {error:.3g} (bound {bench.bound:.0e})"))
+                    findings.append(
+                        Finding("wrong", one.entry, law, f"off by {error:.3g} (bound {bench.bound:.0e})")
+                    )
         except FxscopeError as error:
             findings.append(Finding("refused", one.entry, _reason(error), str(error)))
         except Exception as error:  # whatever is not fxscope's own is a crash
@@ -379,5 +395,7 @@ def _origin(error: Exception) -> str:
     """The class of an exception, and the innermost function of fxscope that it came through."""
     frames = traceback.extract_tb(error.__traceback__)
     frames = [f for f in frames if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename]
-    where = f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}" if frames else "an emitted graph"
+    where = (
+        f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}" if frames else "an emitted graph"
+    )
     return f"{type(error).__name__} in {where}"

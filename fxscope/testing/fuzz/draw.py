@@ -17,8 +17,12 @@ from .network import BATCH, OTHER, PRELUDE, Input, Network, Statement
 LARGEST, LARGEST_NUMEL = 300.0, 3000
 
 _STARTS: tuple[tuple[float, tuple[int | str, ...]], ...] = (
-    (8, ("B", 3, "H", "W")), (2, ("B", 4, "H", "H")), (1, ("B", 1, "H", "W")), (3, ("B", "W", 6)),
-    (2, ("B", 4, "W")), (1, ("B", 6)),
+    (8, ("B", 3, "H", "W")),
+    (2, ("B", 4, "H", "H")),
+    (1, ("B", 1, "H", "W")),
+    (3, ("B", "W", 6)),
+    (2, ("B", 4, "W")),
+    (1, ("B", 6)),
 )
 
 
@@ -59,7 +63,8 @@ class _Drawing:
         self.network = Network(seed, _inputs(self.rng), (), "x", train)
         self.layers = nn.Module()
         self.runs = [
-            _Run(self.network, self.layers, BATCH, 0, True), _Run(self.network, self.layers, 1, 0, False),
+            _Run(self.network, self.layers, BATCH, 0, True),
+            _Run(self.network, self.layers, 1, 0, False),
             _Run(self.network, self.layers, BATCH, OTHER, False),
         ]
         self.holds = [True, True, True]
@@ -153,8 +158,11 @@ class _Drawing:
         if not outputs:
             return True
         try:
-            found, = torch.autograd.grad(
-                sum(t.sum() for t in outputs), self.runs[0].leaf, retain_graph=True, allow_unused=True,
+            (found,) = torch.autograd.grad(
+                sum(t.sum() for t in outputs),
+                self.runs[0].leaf,
+                retain_graph=True,
+                allow_unused=True,
             )
         except RuntimeError:  # a value that the backward pass needs was written over
             return False
@@ -175,21 +183,37 @@ class _Drawing:
         if not leaves:
             return None
         network = Network(
-            self.network.seed, self.network.inputs, tuple(self.statements), _result(self.rng, leaves),
-            self.network.train, self.holds[2], self.holds[1],
+            self.network.seed,
+            self.network.inputs,
+            tuple(self.statements),
+            _result(self.rng, leaves),
+            self.network.train,
+            self.holds[2],
+            self.holds[1],
         )
-        used = {i for i in network.inputs if i.name == "x" or re.search(
-            rf"\b{i.name}\b", "\n".join(network.body),
-        )}
+        used = {
+            i
+            for i in network.inputs
+            if i.name == "x"
+            or re.search(
+                rf"\b{i.name}\b",
+                "\n".join(network.body),
+            )
+        }
         return Network(
-            network.seed, tuple(i for i in network.inputs if i in used), network.statements, network.result,
-            network.train, network.resizes, network.alone,
+            network.seed,
+            tuple(i for i in network.inputs if i in used),
+            network.statements,
+            network.result,
+            network.train,
+            network.resizes,
+            network.alone,
         )
 
     def _unused(self) -> list[str]:
         """Live values that no later statement reads, the last one always among them."""
         live = [n for n in self.draw.live if n not in self.draw.fixed]
-        last_use = {n: -1 for n in live}
+        last_use = dict.fromkeys(live, -1)
         for i, s in enumerate(self.statements):
             for node in ast.walk(ast.parse("\n".join(s.code))):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in last_use:
@@ -200,8 +224,11 @@ class _Drawing:
         value = self.runs[0].values[name]
         if not value.requires_grad:
             return False
-        found, = torch.autograd.grad(
-            value.sum() + (value * value).sum(), self.runs[0].leaf, retain_graph=True, allow_unused=True,
+        (found,) = torch.autograd.grad(
+            value.sum() + (value * value).sum(),
+            self.runs[0].leaf,
+            retain_graph=True,
+            allow_unused=True,
         )
         return found is not None and bool(found.abs().max() > 1e-6)
 
@@ -209,7 +236,8 @@ class _Drawing:
 def _inputs(rng: random.Random) -> tuple[Input, ...]:
     shape = rng.choices([s for _, s in _STARTS], [w for w, _ in _STARTS])[0]
     more = rng.choices(
-        (None, Input("c", ("B", 5)), Input("labels", ("B",), 5), Input("z", shape)), (6, 1.5, 1, 1),
+        (None, Input("c", ("B", 5)), Input("labels", ("B",), 5), Input("z", shape)),
+        (6, 1.5, 1, 1),
     )[0]
     return (Input("x", shape),) if more is None else (Input("x", shape), more)
 
@@ -218,7 +246,7 @@ def _result(rng: random.Random, leaves: list[str]) -> str:
     """One value, or several as a tuple, a list or a dict."""
     if len(leaves) == 1 or rng.random() < 0.45:
         return leaves[-1]
-    kept = leaves[-rng.randint(2, 3):]
+    kept = leaves[-rng.randint(2, 3) :]
     if rng.random() < 0.5:
         return "{" + ", ".join(f'"{chr(97 + i)}": {n}' for i, n in enumerate(kept)) + "}"
     return ("({})" if rng.random() < 0.7 else "[{}]").format(", ".join(kept))

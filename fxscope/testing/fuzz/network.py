@@ -80,7 +80,9 @@ class Network:
     def draws(self) -> bool:
         """Whether it draws random numbers: in train mode, with a dropout."""
         words = ("dropout", "Dropout", "RReLU", "rrelu", "rand")
-        return any(w in line for w in words for line in [*self.body, *self._layers()]) and (self.train or "training=True" in "".join(self.body))
+        return any(w in line for w in words for line in [*self.body, *self._layers()]) and (
+            self.train or "training=True" in "".join(self.body)
+        )
 
     @property
     def single_precision(self) -> bool:
@@ -98,10 +100,14 @@ class Network:
         names = ", ".join(i.name for i in self.inputs)
         init = ["super().__init__()", *self._layers()]
         lines = [
-            "class Net(nn.Module):", "    def __init__(self):", *(f"        {line}" for line in init), "",
+            "class Net(nn.Module):",
+            "    def __init__(self):",
+            *(f"        {line}" for line in init),
+            "",
         ]
         lines += [
-            f"    def forward(self, {names}):", *(f"        {line}" for line in self.body),
+            f"    def forward(self, {names}):",
+            *(f"        {line}" for line in self.body),
             f"        return {self.result}",
         ]
         return PRELUDE + "\n\n" + "\n".join(lines) + "\n"
@@ -119,7 +125,10 @@ class Network:
     def example(self, batch: int = BATCH, larger: int = 0) -> tuple[torch.Tensor, ...]:
         """The inputs for one call; one image is the first of several."""
         rng = torch.Generator().manual_seed(self.seed + larger)
-        return tuple(i.draw(BATCH, larger, rng)[:batch] if i.shape[:1] == ("B",) else i.draw(batch, larger, rng) for i in self.inputs)
+        return tuple(
+            i.draw(BATCH, larger, rng)[:batch] if i.shape[:1] == ("B",) else i.draw(batch, larger, rng)
+            for i in self.inputs
+        )
 
-    def with_statements(self, statements: tuple[Statement, ...]) -> "Network":
+    def with_statements(self, statements: tuple[Statement, ...]) -> Network:
         return replace(self, statements=statements)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ...transform import tensors_of
+from ...emit.pipeline import tensors_of
 from .network import BATCH, Network
 
 SEED = 7  # of the draws of a network in train mode

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 
@@ -78,7 +79,9 @@ class Report:
                 failed.append(finding)
         for finding in failed[:1]:
             again = sum(f.key == finding.key for _, f, _ in self.failures)
-            little, finding = shrink(network, finding, self.policy) if small and again < SHRUNK else (network, finding)
+            little, finding = (
+                shrink(network, finding, self.policy) if small and again < SHRUNK else (network, finding)
+            )
             self.failures.append((network.seed, finding, little))
         return failed
 
@@ -87,26 +90,66 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         for seed, finding, network in self.failures[start:]:
             text = _FILE.format(
-                outcome=finding.outcome, entry=finding.entry, kind=finding.kind, detail=finding.detail.replace('"""', "'''").replace("\\", "/"), seed=seed, policy=self.policy,
-                version=__version__, torch=torch.__version__, source=network.source(), network=network,
+                outcome=finding.outcome,
+                entry=finding.entry,
+                kind=finding.kind,
+                detail=finding.detail.replace('"""', "'''").replace("\\", "/"),
+                seed=seed,
+                policy=self.policy,
+                version=__version__,
+                torch=torch.__version__,
+                source=network.source(),
+                network=network,
             )
             (folder / f"{finding.outcome}_{seed}.py").write_text(text)
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{self.outcomes[o]} {o}" for o in ("right", "refused", "wrong", "crash", "unusable") if self.outcomes[o] or o != "unusable")
+        counts = ", ".join(
+            f"{self.outcomes[o]} {o}"
+            for o in ("right", "refused", "wrong", "crash", "unusable")
+            if self.outcomes[o] or o != "unusable"
+        )
         lines = [f"{self.networks} networks, {self.laws} laws: {counts}"]
-        lines += [f"  refused by {entry} {n} times: {reason}" for (entry, reason), n in self.refusals.most_common(30)]
+        lines += [
+            f"  refused by {entry} {n} times: {reason}"
+            for (entry, reason), n in self.refusals.most_common(30)
+        ]
         for (outcome, entry, kind), n in Counter(f.key for _, f, _ in self.failures).most_common():
-            seed, finding, network = next((s, f, w) for s, f, w in self.failures if f.key == (outcome, entry, kind))
-            lines += ["", f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {finding.detail.splitlines()[0]}"]
+            seed, finding, network = next(
+                (s, f, w) for s, f, w in self.failures if f.key == (outcome, entry, kind)
+            )
+            lines += [
+                "",
+                f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {finding.detail.splitlines()[0]}",
+            ]
             lines += [f"    {line}" for line in network.source().split("class Net")[1].splitlines()[2:]]
         return "\n".join(lines)
 
     def to_json(self) -> str:
         refusals = [{"entry": e, "reason": r, "count": n} for (e, r), n in self.refusals.most_common()]
-        failures = [{"seed": s, "outcome": f.outcome, "entry": f.entry, "kind": f.kind, "detail": f.detail, "source": n.source()} for s, f, n in self.failures]
+        failures = [
+            {
+                "seed": s,
+                "outcome": f.outcome,
+                "entry": f.entry,
+                "kind": f.kind,
+                "detail": f.detail,
+                "source": n.source(),
+            }
+            for s, f, n in self.failures
+        ]
         counts = {o: self.outcomes[o] for o in ("right", "refused", "wrong", "crash", "unusable")}
-        return json.dumps({"policy": self.policy, "networks": self.networks, "laws": self.laws, **counts, "refusals": refusals, "failures": failures}, indent=2)
+        return json.dumps(
+            {
+                "policy": self.policy,
+                "networks": self.networks,
+                "laws": self.laws,
+                **counts,
+                "refusals": refusals,
+                "failures": failures,
+            },
+            indent=2,
+        )
 
 
 def fuzz(seeds: Any, policy: Any = FREEZE, small: bool = True) -> Iterator[Report]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from .check import Finding, check
 from .network import Network, Statement
@@ -31,7 +32,9 @@ def shrink(network: Network, finding: Finding, policy: Any, trials: int = TRIALS
 
 
 def _smaller(
-    network: Network, finding: Finding, same: Callable[[Network], Finding | None],
+    network: Network,
+    finding: Finding,
+    same: Callable[[Network], Finding | None],
 ) -> tuple[Network, Finding]:
     """Take the first candidate that still fails, until none does."""
     seen = {network.source()}
@@ -78,14 +81,18 @@ def _results(network: Network) -> Iterator[Network]:
 
 def _without(network: Network, start: int, size: int) -> Iterator[Network]:
     """Statements left out; and what they made replaced by what they read."""
-    gone, kept = network.statements[start : start + size], network.statements[:start] + network.statements[start + size :]
+    gone, kept = (
+        network.statements[start : start + size],
+        network.statements[:start] + network.statements[start + size :],
+    )
     yield network.with_statements(kept)
     made, read = _made(gone[-1]), _read(gone[0])
     for name in read[:2]:
         if made and name != made[-1]:
             renamed = tuple(_renamed(s, made[-1], name) for s in kept[start:])
             yield replace(
-                network, statements=kept[:start] + renamed,
+                network,
+                statements=kept[:start] + renamed,
                 result=re.sub(rf"\b{made[-1]}\b", name, network.result),
             )
 
@@ -114,7 +121,8 @@ def _parts(statement: Statement) -> Iterator[Statement]:
     for node in ast.walk(line.value):
         for child in ast.iter_child_nodes(node):
             if isinstance(
-                child, (ast.BinOp, ast.Call, ast.Name, ast.Subscript, ast.UnaryOp),
+                child,
+                (ast.BinOp, ast.Call, ast.Name, ast.Subscript, ast.UnaryOp),
             ) and "h" in ast.unparse(child):
                 text = f"{ast.unparse(line.targets[0])} = {ast.unparse(child)}"
                 yield replace(statement, code=(*statement.code[:-1], text))
@@ -133,7 +141,11 @@ def _names(statement: Statement, kind: type) -> list[str]:
         nodes = ast.walk(ast.parse("\n".join(statement.code)))
     except SyntaxError:
         return []
-    found = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, kind) and re.fullmatch(r"h\d+|x|c|z", n.id)]
+    found = [
+        n.id
+        for n in nodes
+        if isinstance(n, ast.Name) and isinstance(n.ctx, kind) and re.fullmatch(r"h\d+|x|c|z", n.id)
+    ]
     return list(dict.fromkeys(found))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
@@ -18,7 +19,7 @@ class Production:
     """A way to go on: ``draw(d)`` gives the lines of a statement, from what ``d`` offers; ``weight`` says how often."""
 
     name: str
-    draw: Callable[["Draw"], str]
+    draw: Callable[[Draw], str]
     weight: float = 1.0
 
 
@@ -66,7 +67,9 @@ class Draw:
         return self.one("0.5", "2", "1.5", "-0.7", "0.3", "math.sqrt(2)", "3.0", "-1")
 
     def tensor(
-        self, rank: int | tuple[int, ...] | None = None, where: Callable[[torch.Tensor], bool] | None = None,
+        self,
+        rank: int | tuple[int, ...] | None = None,
+        where: Callable[[torch.Tensor], bool] | None = None,
         double: bool = True,
     ) -> str:
         """The name of a live floating tensor, newer ones more often."""
@@ -135,7 +138,9 @@ class Draw:
     def size(self, name: str, dim: int) -> str:
         """A size as real code spells it; a number only where it is the network's own."""
         spelled = self.one(
-            f"{name}.shape[{dim}]", f"{name}.size({dim})", f"{name}.shape[{dim - self.rank(name)}]",
+            f"{name}.shape[{dim}]",
+            f"{name}.size({dim})",
+            f"{name}.shape[{dim - self.rank(name)}]",
         )
         return spelled if dim != 1 or self.chance(0.5) else str(self.shape(name)[1])
 

@@ -29,7 +29,10 @@ def convolution(d: Draw) -> str:
     options += ["bias=False"] if d.chance(0.2) else []
     layer = d.layer(f"nn.Conv{n}d({', '.join([str(channels), str(out), str(kernel), *options])})")
     if d.chance(0.08):
-        return f"{d.target(name)} = F.conv{n}d({name}, {layer}.weight, {layer}.bias, padding={kernel // 2}, groups={groups})"
+        return (
+            f"{d.target(name)} = F.conv{n}d({name}, {layer}.weight, {layer}.bias, padding={kernel // 2},"
+            f" groups={groups})"
+        )
     return f"{d.target(name)} = {layer}({name})"
 
 
@@ -39,10 +42,17 @@ def transposed_convolution(d: Draw) -> str:
     name = d.tensor((3, 4))
     n, channels = d.rank(name) - 2, d.shape(name)[1]
     options = d.one(
-        "2, stride=2", "3, padding=1", "4, stride=2, padding=1", "3, stride=2, padding=1, output_padding=1",
-        "3, dilation=2, padding=2", "2",
+        "2, stride=2",
+        "3, padding=1",
+        "4, stride=2, padding=1",
+        "3, stride=2, padding=1, output_padding=1",
+        "3, dilation=2, padding=2",
+        "2",
     )
-    return f"{d.target(name)} = {d.layer(f'nn.ConvTranspose{n}d({channels}, {d.one(2, 3, 4)}, {options})')}({name})"
+    return (
+        f"{d.target(name)} ="
+        f" {d.layer(f'nn.ConvTranspose{n}d({channels}, {d.one(2, 3, 4)}, {options})')}({name})"
+    )
 
 
 @production(3)
@@ -52,7 +62,10 @@ def dense(d: Draw) -> str:
     n = d.shape(name)[-1]
     layer = d.layer(f"nn.Linear({n}, {d.one(n, 4, 6)}{d.one('', '', ', bias=False')})")
     if d.chance(0.2):
-        return f"{d.target(name)} = {d.one('F.linear({0}, {1}.weight)', '{0} @ {1}.weight.t()', 'torch.matmul({0}, {1}.weight.T)').format(name, layer)}"
+        return (
+            f"{d.target(name)} ="
+            f" {d.one('F.linear({0}, {1}.weight)', '{0} @ {1}.weight.t()', 'torch.matmul({0}, {1}.weight.T)').format(name, layer)}"
+        )
     return f"{d.target(name)} = {layer}({name})"
 
 
@@ -64,12 +77,15 @@ def dense_on_channels(d: Draw) -> str:
     layer = d.layer(f"nn.Linear({c}, {d.one(c, 4)})")
     there, back = ("0, 2, 3, 1", "0, 3, 1, 2") if d.rank(name) == 4 else ("0, 2, 1", "0, 2, 1")
     text = d.one(
-        "{l}({n}.permute({t})).permute({b})", "torch.permute({l}({n}.permute({t})), ({b}))",
+        "{l}({n}.permute({t})).permute({b})",
+        "torch.permute({l}({n}.permute({t})), ({b}))",
         "{l}({n}.permute({t}).contiguous()).permute({b}).contiguous()",
     )
     if d.rank(name) == 3:
         text = d.one(
-            text, "{l}({n}.transpose(1, 2)).transpose(1, 2)", "{l}({n}.mT).mT",
+            text,
+            "{l}({n}.transpose(1, 2)).transpose(1, 2)",
+            "{l}({n}.mT).mT",
             "{l}({n}.swapaxes(-1, -2)).swapdims(1, 2)",
         )
     return f"{d.target(name)} = {text.format(l=layer, n=name, t=there, b=back)}"
@@ -82,11 +98,13 @@ def norm(d: Draw) -> str:
     n, c = d.rank(name) - 2, d.shape(name)[1]
     groups = d.one(*(g for g in (1, 2, c) if c % g == 0))
     kinds = [
-        (f"nn.BatchNorm{n}d({c})", _RUNNING), (f"nn.InstanceNorm{n}d({c}, affine=True)", _NORM),
+        (f"nn.BatchNorm{n}d({c})", _RUNNING),
+        (f"nn.InstanceNorm{n}d({c}, affine=True)", _NORM),
         (f"nn.GroupNorm({groups}, {c})", _NORM),
     ]
     kinds += [
-        (f"nn.BatchNorm{n}d({c})", _RUNNING), (f"nn.InstanceNorm{n}d({c})", ()),
+        (f"nn.BatchNorm{n}d({c})", _RUNNING),
+        (f"nn.InstanceNorm{n}d({c})", ()),
         (f"nn.LocalResponseNorm({d.one(2, 3)})", ()),
     ]
     if d.chance(0.15):
@@ -108,10 +126,18 @@ def layer_norm(d: Draw) -> str:
         return f"{d.target(name)} = {layer}({name}.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)"
     if d.chance(0.3):
         return d.unary(
-            d.one(f"F.layer_norm({{}}, ({last},))", "F.layer_norm({0}, {0}.shape[-1:])", f"F.rms_norm({{}}, ({last},))"),
+            d.one(
+                f"F.layer_norm({{}}, ({last},))",
+                "F.layer_norm({0}, {0}.shape[-1:])",
+                f"F.rms_norm({{}}, ({last},))",
+            ),
             name,
         )
-    layer = d.layer(f"nn.LayerNorm({last})", *_NORM) if d.chance(0.7) else d.layer(f"nn.RMSNorm({last})", _NORM[0])
+    layer = (
+        d.layer(f"nn.LayerNorm({last})", *_NORM)
+        if d.chance(0.7)
+        else d.layer(f"nn.RMSNorm({last})", _NORM[0])
+    )
     return f"{d.target(name)} = {layer}({name})"
 
 
@@ -123,20 +149,27 @@ def written_norm(d: Draw) -> str:
     text = d.one(
         "({0} - {0}.mean({1}, keepdim=True)) / ({0}.std({1}, keepdim=True) + 1e-3)",
         "{0} - {0}.mean({1}, keepdim=True)",
-        "({0} - {0}.mean({1}, keepdim=True)) * torch.rsqrt({0}.var({1}, keepdim=True, unbiased=False) + 1e-3)",
+        "({0} - {0}.mean({1}, keepdim=True)) * torch.rsqrt({0}.var({1}, keepdim=True, unbiased=False) +"
+        " 1e-3)",
         "{0} * torch.rsqrt({0}.pow(2).mean({1}, keepdim=True) + 1e-3)",
         "{0} / torch.sqrt(({0} ** 2).mean(dim={1}, keepdim=True) + 1e-2)",
         "{0} / ({0}.norm(dim={1}, keepdim=True) + 1e-3)",
         "{0} / {0}.abs().mean({1}, keepdim=True).clamp(min=1e-3)",
         "{0} / (1e-2 + {0}.abs().amax({1}, keepdim=True))",
-        "({0} - {0}.amin({1}, keepdim=True)) / ({0}.amax({1}, keepdim=True) - {0}.amin({1}, keepdim=True) + 1e-2)",
-        "{0} * ({0}.norm(dim={1}, keepdim=True) / 3)", "{0} - {0}.logsumexp({1}, keepdim=True)",
+        "({0} - {0}.amin({1}, keepdim=True)) / ({0}.amax({1}, keepdim=True) - {0}.amin({1}, keepdim=True) +"
+        " 1e-2)",
+        "{0} * ({0}.norm(dim={1}, keepdim=True) / 3)",
+        "{0} - {0}.logsumexp({1}, keepdim=True)",
         "{0} / torch.linalg.vector_norm({0}, dim={1}, keepdim=True).clamp_min(1e-2)",
     )
     if d.chance(0.15):
-        text, dims = d.one(
-            "F.normalize({0}, dim={1})", "F.normalize({0}, p=2.0, dim={1}, eps=1e-3)",
-        ), d.one("1", "-1")
+        text, dims = (
+            d.one(
+                "F.normalize({0}, dim={1})",
+                "F.normalize({0}, p=2.0, dim={1}, eps=1e-3)",
+            ),
+            d.one("1", "-1"),
+        )
     return f"{d.target(name)} = {text.format(name, dims)}"
 
 
@@ -151,7 +184,10 @@ def norm_in_steps(d: Draw) -> str:
         f"({name} - {m}).pow(2).mean({dims}, keepdim=True)",
         f"(({name} - {m}) ** 2).mean({dims}, keepdim=True)",
     )
-    return f"{m} = {name}.mean({dims}, keepdim=True)\n{v} = {var}\n{d.target(name)} = ({name} - {m}) / ({v} + 1e-2).sqrt()"
+    return (
+        f"{m} = {name}.mean({dims}, keepdim=True)\n{v} = {var}\n{d.target(name)} = ({name} - {m}) / ({v} +"
+        " 1e-2).sqrt()"
+    )
 
 
 @production(4)
@@ -160,15 +196,27 @@ def pooling(d: Draw) -> str:
     name = d.tensor((3, 4, 4), lambda t: min(t.shape[2:]) >= 4)
     n = d.rank(name) - 2
     text = d.one(
-        "nn.MaxPool{n}d(2)", "nn.MaxPool{n}d(3, 2, 1)", "nn.AvgPool{n}d(2)", "nn.AvgPool{n}d(3, 1, 1)",
-        "nn.MaxPool{n}d(3, 1, 1)", "nn.AdaptiveAvgPool{n}d(2)",
-        "nn.AdaptiveAvgPool{n}d(1)", "nn.AdaptiveMaxPool{n}d(2)",
-        "nn.AvgPool{n}d(3, 2, 1, count_include_pad=False)", "nn.MaxPool{n}d(2, 2, ceil_mode=True)",
-        "F.max_pool{n}d({x}, 2)", "F.avg_pool{n}d({x}, kernel_size=2)", "F.adaptive_avg_pool{n}d({x}, 1)",
-        "F.adaptive_max_pool{n}d({x}, 1)", "F.adaptive_avg_pool{n}d({x}, 3)",
-        "F.max_pool{n}d({x}, kernel_size=2, stride=1)", "F.avg_pool{n}d({x}, {x}.size(-1))",
-        "F.max_pool{n}d({x}, 2, return_indices=True)[0]", "F.lp_pool{n}d({x}.abs() + 0.1, 2, 2)",
-        "-F.max_pool{n}d(-{x}, 3, 1, 1)", "F.max_pool{n}d({x}, 3, stride=2, dilation=1, padding=1)",
+        "nn.MaxPool{n}d(2)",
+        "nn.MaxPool{n}d(3, 2, 1)",
+        "nn.AvgPool{n}d(2)",
+        "nn.AvgPool{n}d(3, 1, 1)",
+        "nn.MaxPool{n}d(3, 1, 1)",
+        "nn.AdaptiveAvgPool{n}d(2)",
+        "nn.AdaptiveAvgPool{n}d(1)",
+        "nn.AdaptiveMaxPool{n}d(2)",
+        "nn.AvgPool{n}d(3, 2, 1, count_include_pad=False)",
+        "nn.MaxPool{n}d(2, 2, ceil_mode=True)",
+        "F.max_pool{n}d({x}, 2)",
+        "F.avg_pool{n}d({x}, kernel_size=2)",
+        "F.adaptive_avg_pool{n}d({x}, 1)",
+        "F.adaptive_max_pool{n}d({x}, 1)",
+        "F.adaptive_avg_pool{n}d({x}, 3)",
+        "F.max_pool{n}d({x}, kernel_size=2, stride=1)",
+        "F.avg_pool{n}d({x}, {x}.size(-1))",
+        "F.max_pool{n}d({x}, 2, return_indices=True)[0]",
+        "F.lp_pool{n}d({x}.abs() + 0.1, 2, 2)",
+        "-F.max_pool{n}d(-{x}, 3, 1, 1)",
+        "F.max_pool{n}d({x}, 3, stride=2, dilation=1, padding=1)",
     ).format(n=n, x=name)
     if text.startswith("nn."):
         return f"{d.target(name)} = {d.layer(text)}({name})"
@@ -188,17 +236,21 @@ def resampling(d: Draw) -> str:
         "F.interpolate({}, size=(5, 7), mode='bilinear', align_corners=True)",
         "F.interpolate({}, scale_factor=2, mode='nearest')",
         "F.interpolate({0}, size={0}.shape[2:], mode='bilinear')",
-        "F.interpolate({0}, (2 * {0}.shape[2], {0}.shape[3]))", "F.interpolate({}, size=4, mode='area')",
-        "nn.Upsample(scale_factor=2)", "nn.Upsample(scale_factor=2, mode='bilinear', align_corners=True)",
+        "F.interpolate({0}, (2 * {0}.shape[2], {0}.shape[3]))",
+        "F.interpolate({}, size=4, mode='area')",
+        "nn.Upsample(scale_factor=2)",
+        "nn.Upsample(scale_factor=2, mode='bilinear', align_corners=True)",
         "nn.UpsamplingNearest2d(scale_factor=2)",
-        "F.interpolate({}, scale_factor=2, mode='nearest-exact')", "nn.UpsamplingBilinear2d(scale_factor=2)",
+        "F.interpolate({}, scale_factor=2, mode='nearest-exact')",
+        "nn.UpsamplingBilinear2d(scale_factor=2)",
     ]
     if c % 4 == 0:
         options += ["F.pixel_shuffle({}, 2)", "nn.PixelShuffle(2)"] * 3
     if all(s % 2 == 0 for s in d.shape(name)[2:]):
         options += ["F.pixel_unshuffle({}, 2)", "nn.PixelUnshuffle(2)"] * 2
     options += [
-        "F.unfold({}, 3, padding=1)", "F.fold(F.unfold({0}, 3, padding=1), {0}.shape[2:], 3, padding=1)",
+        "F.unfold({}, 3, padding=1)",
+        "F.fold(F.unfold({0}, 3, padding=1), {0}.shape[2:], 3, padding=1)",
         f"F.channel_shuffle({{}}, {2 if c % 2 == 0 else 1})",
     ]
     text = d.one(*options)
@@ -214,7 +266,12 @@ def padding(d: Draw) -> str:
     n = d.rank(name) - 2
     sizes = d.one((1, 1), (0, 1), (2, 1), (1, 0)) + (d.one((1, 1), (0, 0), (1, 2)) if n == 2 else ())
     mode = d.one(
-        "", "", ", value=0.5", ", mode='reflect'", ", mode='replicate'", ", mode='circular'",
+        "",
+        "",
+        ", value=0.5",
+        ", mode='reflect'",
+        ", mode='replicate'",
+        ", mode='circular'",
         ", 'constant', -0.3",
     )
     if d.chance(0.2):
@@ -233,5 +290,7 @@ def pad_to_multiple(d: Draw) -> str:
     if out == name:
         raise Unsuitable
     pad = f"{out} = F.pad({name}, (0, -{name}.shape[3] % 4, 0, -{name}.size(2) % 4))"
-    crop = f"\n{out} = {d.one('torch.tanh({})', '2 * {}').format(out)}[:, :, :{name}.shape[2], :{name}.shape[3]]"
+    crop = (
+        f"\n{out} = {d.one('torch.tanh({})', '2 * {}').format(out)}[:, :, :{name}.shape[2], :{name}.shape[3]]"
+    )
     return pad + (crop if d.chance(0.5) else "")

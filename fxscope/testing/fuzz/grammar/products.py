@@ -11,13 +11,30 @@ def two_paths(d: Draw) -> str:
     name = d.tensor()
     other = d.same(name)
     text = d.one(
-        "{0} * {1}", "{0} + {1}", "{0} - {1}", "torch.mul({0}, {1})", "{0}.add({1})", "{0} * ({1} + 1)",
-        "{0} * (1 - {1})", "{0} / ({1}.abs() + 0.5)", "{0}.mul({1})", "torch.add({0}, {1})",
-        "{0} * torch.sigmoid({1})", "torch.tanh({1}) * {0}",
-        "{0} * {1}.sigmoid() + {1} * (1 - {1}.sigmoid())", "{0} * ({0} + 1)", "{0} / (1 + {1} ** 2)",
-        "{0} * F.softplus({1})", "{0} * {1} * 0.5",
-        "F.silu({0}) * {1}", "F.relu({0}) * {1}", "{0} * {1}.clamp(0, 1)", "{0} * F.hardsigmoid({1})",
-        "{0} * {1}.exp().clamp(max=3)", "0.5 * {0} + 0.5 * {1}", "{0}.square() - {1}.square()",
+        "{0} * {1}",
+        "{0} + {1}",
+        "{0} - {1}",
+        "torch.mul({0}, {1})",
+        "{0}.add({1})",
+        "{0} * ({1} + 1)",
+        "{0} * (1 - {1})",
+        "{0} / ({1}.abs() + 0.5)",
+        "{0}.mul({1})",
+        "torch.add({0}, {1})",
+        "{0} * torch.sigmoid({1})",
+        "torch.tanh({1}) * {0}",
+        "{0} * {1}.sigmoid() + {1} * (1 - {1}.sigmoid())",
+        "{0} * ({0} + 1)",
+        "{0} / (1 + {1} ** 2)",
+        "{0} * F.softplus({1})",
+        "{0} * {1} * 0.5",
+        "F.silu({0}) * {1}",
+        "F.relu({0}) * {1}",
+        "{0} * {1}.clamp(0, 1)",
+        "{0} * F.hardsigmoid({1})",
+        "{0} * {1}.exp().clamp(max=3)",
+        "0.5 * {0} + 0.5 * {1}",
+        "{0}.square() - {1}.square()",
     )
     return f"{d.target(name)} = {text.format(name, other)}"
 
@@ -28,28 +45,50 @@ def gate_of_channels(d: Draw) -> str:
     name = d.tensor(4)
     c, g = d.shape(name)[1], d.new()
     bound = d.one(
-        "torch.sigmoid({})", "{}.sigmoid()", "{}.tanh()", "F.hardsigmoid({})", "{}", "F.relu6({} + 3) / 6",
-        "(1 + {})", "F.softmax({}, dim=1)",
+        "torch.sigmoid({})",
+        "{}.sigmoid()",
+        "{}.tanh()",
+        "F.hardsigmoid({})",
+        "{}",
+        "F.relu6({} + 3) / 6",
+        "(1 + {})",
+        "F.softmax({}, dim=1)",
     )
     if d.chance(0.5):
         mean = d.one(
-            "{0}.mean((2, 3), keepdim=True)", "F.adaptive_avg_pool2d({0}, 1)", "{0}.mean([2, 3], True)",
-            "{0}.amax((2, 3), keepdim=True)", "{0}.flatten(2).mean(2)[..., None, None]",
+            "{0}.mean((2, 3), keepdim=True)",
+            "F.adaptive_avg_pool2d({0}, 1)",
+            "{0}.mean([2, 3], True)",
+            "{0}.amax((2, 3), keepdim=True)",
+            "{0}.flatten(2).mean(2)[..., None, None]",
         )
         layer = d.layer(f"nn.Conv2d({c}, {d.one(c, c, 1)}, 1)")
         lines = f"{g} = {bound.format(f'{layer}({mean.format(name)})')}"
-        return f"{lines}\n{d.target(name)} = {d.one('{0} * {1}', '{1} * {0}', '{0} + {1}', '{0} * (1 + {1})', 'torch.mul({0}, {1})').format(name, g)}"
+        return (
+            f"{lines}\n{d.target(name)} ="
+            f" {d.one('{0} * {1}', '{1} * {0}', '{0} + {1}', '{0} * (1 + {1})', 'torch.mul({0}, {1})').format(name, g)}"
+        )
     mean = d.one(
-        "{0}.mean((2, 3))", "{0}.flatten(2).mean(-1)", "F.adaptive_avg_pool2d({0}, 1).flatten(1)",
-        "{0}.mean(3).mean(2)", "F.avg_pool2d({0}, {0}.shape[2:]).squeeze(-1).squeeze(-1)", "{0}.amax((2, 3))",
+        "{0}.mean((2, 3))",
+        "{0}.flatten(2).mean(-1)",
+        "F.adaptive_avg_pool2d({0}, 1).flatten(1)",
+        "{0}.mean(3).mean(2)",
+        "F.avg_pool2d({0}, {0}.shape[2:]).squeeze(-1).squeeze(-1)",
+        "{0}.amax((2, 3))",
     )
     layer = d.layer(f"nn.Linear({c}, {c})")
     spread = d.one(
-        "{0}[:, :, None, None]", "{0}.unsqueeze(-1).unsqueeze(-1)", "{0}.view({1}.size(0), -1, 1, 1)",
-        "{0}.view({1}.shape[0], {1}.shape[1], 1, 1)", "{0}[..., None, None].expand_as({1})",
+        "{0}[:, :, None, None]",
+        "{0}.unsqueeze(-1).unsqueeze(-1)",
+        "{0}.view({1}.size(0), -1, 1, 1)",
+        "{0}.view({1}.shape[0], {1}.shape[1], 1, 1)",
+        "{0}[..., None, None].expand_as({1})",
     )
     lines = f"{g} = {bound.format(f'{layer}({mean.format(name)})')}"
-    return f"{lines}\n{d.target(name)} = {d.one('{0} * {1}', '{1} * {0}', '{0}.mul({1})').format(name, spread.format(g, name))}"
+    return (
+        f"{lines}\n{d.target(name)} ="
+        f" {d.one('{0} * {1}', '{1} * {0}', '{0}.mul({1})').format(name, spread.format(g, name))}"
+    )
 
 
 @production(2)
@@ -60,11 +99,17 @@ def gate_of_places(d: Draw) -> str:
     conv = d.layer(f"nn.Conv{n}d({c}, 1, {d.one('1', '3, padding=1')})")
     mean = d.layer(f"nn.Conv{n}d(1, {d.one('1', c)}, 1)") if d.chance(0.4) else conv
     text = d.one(
-        f"{{0}} * {conv}({{0}})", f"{{0}} * torch.sigmoid({conv}({{0}}))", f"{conv}({{0}}) * {{0}}",
-        "{0} * {0}.mean(1, keepdim=True)", "{0} * {0}[:, :1]", "{0}[:, 0].unsqueeze(1) * {0}",
+        f"{{0}} * {conv}({{0}})",
+        f"{{0}} * torch.sigmoid({conv}({{0}}))",
+        f"{conv}({{0}}) * {{0}}",
+        "{0} * {0}.mean(1, keepdim=True)",
+        "{0} * {0}[:, :1]",
+        "{0}[:, 0].unsqueeze(1) * {0}",
         "{0} * {0}[:, None, 0]",
-        "{0} * {0}.amax(1, keepdim=True)", "{0} * {0}.mean(-1, keepdim=True)",
-        f"{conv}({{0}}).tanh() * {{0}}", "{0} / (1 + {0}.abs().mean(1, keepdim=True))",
+        "{0} * {0}.amax(1, keepdim=True)",
+        "{0} * {0}.mean(-1, keepdim=True)",
+        f"{conv}({{0}}).tanh() * {{0}}",
+        "{0} / (1 + {0}.abs().mean(1, keepdim=True))",
         "{0} * {0}.sum(1).unsqueeze(1)",
     )
     if mean != conv:
@@ -82,10 +127,19 @@ def smaller_times_larger(d: Draw) -> str:
     shape = d.shape(name)
     other = d.tensor((2, 3, 4), lambda t: t.shape != shape and _broadcasts(tuple(t.shape), shape))
     text = d.one(
-        "{0} * {1}", "{1} * {0}", "{0} + {1}", "{1} - {0}", "{0} * {1}.sigmoid()", "{0} / (1 + {1}.abs())",
+        "{0} * {1}",
+        "{1} * {0}",
+        "{0} + {1}",
+        "{1} - {0}",
+        "{0} * {1}.sigmoid()",
+        "{0} / (1 + {1}.abs())",
         "{0}.tanh() * {1}",
     )
-    out = other if d.rank(other) == len(shape) else f"{other}{''.join(['.unsqueeze(-1)'] * (len(shape) - d.rank(other)))}"
+    out = (
+        other
+        if d.rank(other) == len(shape)
+        else f"{other}{''.join(['.unsqueeze(-1)'] * (len(shape) - d.rank(other)))}"
+    )
     return f"{d.target(name)} = {text.format(name, out)}"
 
 
@@ -100,13 +154,22 @@ def matrix_product(d: Draw) -> str:
     name = d.tensor(3, lambda t: t.shape[1] * t.shape[2] <= 100)
     other = d.same(name)
     text = d.one(
-        "{0} @ {1}.transpose(1, 2)", "torch.bmm({0}, {1}.transpose(1, 2))", "{0} @ {1}.mT",
-        "torch.matmul({0}, {1}.permute(0, 2, 1))", 'torch.einsum("bij,bkj->bik", {0}, {1} + 1)',
-        'torch.einsum("bij,bik->bjk", {0}, {1})', 'torch.einsum("b i j, b k j -> b i k", {0}, {1})',
-        "{0}.transpose(1, 2) @ {1} / 3", "({0} @ {1}.transpose(1, 2)).softmax(-1) @ {1}",
-        "torch.baddbmm({0} @ {0}.mT, {0}, {1}.mT, beta=0.5)", 'torch.einsum("bij,bij->bi", {0}, {1})',
-        'torch.einsum("...i,...i->...", {0}, {1})', "({0}[:, :, None] * {1}[:, None]).sum(-1)",
-        "({0} * {1}).sum(-1)", "({0} * {1}).sum(2, keepdim=True) * {0}", "{0} @ {1}.mT @ {0}",
+        "{0} @ {1}.transpose(1, 2)",
+        "torch.bmm({0}, {1}.transpose(1, 2))",
+        "{0} @ {1}.mT",
+        "torch.matmul({0}, {1}.permute(0, 2, 1))",
+        'torch.einsum("bij,bkj->bik", {0}, {1} + 1)',
+        'torch.einsum("bij,bik->bjk", {0}, {1})',
+        'torch.einsum("b i j, b k j -> b i k", {0}, {1})',
+        "{0}.transpose(1, 2) @ {1} / 3",
+        "({0} @ {1}.transpose(1, 2)).softmax(-1) @ {1}",
+        "torch.baddbmm({0} @ {0}.mT, {0}, {1}.mT, beta=0.5)",
+        'torch.einsum("bij,bij->bi", {0}, {1})',
+        'torch.einsum("...i,...i->...", {0}, {1})',
+        "({0}[:, :, None] * {1}[:, None]).sum(-1)",
+        "({0} * {1}).sum(-1)",
+        "({0} * {1}).sum(2, keepdim=True) * {0}",
+        "{0} @ {1}.mT @ {0}",
         "torch.softmax({0} @ {1}.mT / math.sqrt({0}.shape[-1]), dim=-1) @ {0}",
         'torch.einsum("bij->bji", {0})',
     )
@@ -121,7 +184,10 @@ def attention(d: Draw) -> str:
     q, k, v = d.new(), d.new(), d.new()
     layer = d.layer(f"nn.Linear({e}, {3 * e})")
     if d.chance(0.4):
-        made = f"{q}, {k}, {v} = {layer}({name}).{d.one('chunk(3, dim=-1)', f'split({e}, dim=-1)', f'unflatten(-1, (3, {e})).unbind(2)')}"
+        made = (
+            f"{q}, {k}, {v} ="
+            f" {layer}({name}).{d.one('chunk(3, dim=-1)', f'split({e}, dim=-1)', f'unflatten(-1, (3, {e})).unbind(2)')}"
+        )
         done = d.one(
             "F.scaled_dot_product_attention({q}, {k}, {v})",
             "torch.softmax({q} @ {k}.transpose(-2, -1) / {e} ** 0.5, dim=-1) @ {v}",
@@ -140,7 +206,9 @@ def attention(d: Draw) -> str:
         "F.scaled_dot_product_attention({q}, {k}, {v})",
         "F.scaled_dot_product_attention({q}, {k}, {v}, is_causal=True)",
     )
-    lines.append(f"{d.target(name)} = ({inner.format(q=q, k=k, v=v, e=e)}).transpose(1, 2).reshape({b}, {n}, {e})")
+    lines.append(
+        f"{d.target(name)} = ({inner.format(q=q, k=k, v=v, e=e)}).transpose(1, 2).reshape({b}, {n}, {e})"
+    )
     return "\n".join(lines)
 
 
@@ -159,7 +227,10 @@ def condition(d: Draw) -> str:
         made = f"{d.layer(f'nn.Embedding(5, {2 * c})')}({given})"
     tail = ", ".join(["None"] * (d.rank(name) - 2))
     lines = f"{s}, {t} = {made}.chunk(2, dim=1)"
-    return f"{lines}\n{d.target(name)} = {d.one('{0} * (1 + {1}[:, :, {3}]) + {2}[:, :, {3}]', '{0} * {1}[..., {3}] + {2}[..., {3}]', '{1}[:, :, {3}] * {0}').format(name, s, t, tail)}"
+    return (
+        f"{lines}\n{d.target(name)} ="
+        f" {d.one('{0} * (1 + {1}[:, :, {3}]) + {2}[:, :, {3}]', '{0} * {1}[..., {3}] + {2}[..., {3}]', '{1}[:, :, {3}] * {0}').format(name, s, t, tail)}"
+    )
 
 
 @production(1)
@@ -178,7 +249,10 @@ def bilinear(d: Draw) -> str:
     n, other = d.shape(name)[1], d.same(name)
     if d.chance(0.3):
         return f"{d.target(name)} = {d.layer(f'nn.Bilinear({n}, {n}, 3)')}({name}, {other})"
-    return f"{d.target(name)} = {d.one('({0}[:, :, None] * {1}[:, None, :]).flatten(1)', '({0}.unsqueeze(2) @ {1}.unsqueeze(1)).flatten(1)', 'torch.einsum({q}bi,bj->bij{q}, {0}, {1})').format(name, other, q=chr(34))}"
+    return (
+        f"{d.target(name)} ="
+        f" {d.one('({0}[:, :, None] * {1}[:, None, :]).flatten(1)', '({0}.unsqueeze(2) @ {1}.unsqueeze(1)).flatten(1)', 'torch.einsum({q}bi,bj->bij{q}, {0}, {1})').format(name, other, q=chr(34))}"
+    )
 
 
 @production(1)
@@ -187,4 +261,7 @@ def warped(d: Draw) -> str:
     name = d.tensor(4)
     layer = d.layer(f"nn.Linear({d.shape(name)[1]}, 6)")
     theta = d.new()
-    return f"{theta} = {layer}({name}.mean((2, 3))).view(-1, 2, 3)\n{d.target(name)} = F.grid_sample({name}, F.affine_grid({theta}, {name}.shape, align_corners=False), align_corners=False)"
+    return (
+        f"{theta} = {layer}({name}.mean((2, 3))).view(-1, 2, 3)\n{d.target(name)} = F.grid_sample({name},"
+        f" F.affine_grid({theta}, {name}.shape, align_corners=False), align_corners=False)"
+    )

@@ -1,0 +1,251 @@
+"""Contributions: F x0 and every additive constant of the network, exactly as they add up to an output (Theorem 1 for any DAG)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ..emit import emit_shares, layer_of
+from ..errors import FxscopeError, ShapeError
+from ..graph.interpretation import KEY, VERSION, of
+from ..linop.index import several
+from ..linop.interpreter import LinearInterpreter
+from ..results.records import plain, read, write
+from ..results.registry import Drawn, provides
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one additive constant adds to the output.
+
+    place   where it stands, in graph order ``depth``
+    kind    bias (conv, linear), shift (norms), intercept (c(x0) of a unit), constant (an operand), padding, or
+            frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap)
+    value   (B,) or a number for one image
+    layer   the linear layer it shifts, where batch norm and its unit belong to it
+    """
+
+    place: str
+    module: str
+    rule: str
+    kind: str
+    depth: int
+    value: Any
+    layer: str = ""
+
+
+@dataclass(frozen=True)
+class Contributions(Drawn):
+    """y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
+
+    linear  <row, x0>;  total  the sum of everything;  output  y0[index] itself;  error  their largest difference
+    """
+
+    index: Any
+    linear: Any
+    terms: tuple[Term, ...]
+    output: Any
+    _origin: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    _source: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def residual(self) -> Any:
+        return sum(t.value for t in self.terms)
+
+    @property
+    def total(self) -> Any:
+        return self.linear + self.residual
+
+    @property
+    def error(self) -> float:
+        return float(torch.as_tensor(self.total - self.output).abs().max())
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What these are the contributions of: model, hashes of weights and image, policy, dtype, versions."""
+        return self._live()[0].F.origin() if self._origin is None else self._origin
+
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation that these are of."""
+        return VERSION if self._origin is None else of(self._origin)
+
+    def by_layer(self, depth: int | None = None) -> dict[str, Any]:
+        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias.
+
+        ``depth`` cuts the modules' paths: by_layer(3) has one entry for all of "transformer.h.0".
+        """
+        found: dict[str, Any] = {}
+        for term in self.terms:
+            name = ".".join((term.module or term.place).split(".")[:depth])
+            found[name] = found.get(name, 0) + term.value
+        return found
+
+    def by_token(self, dim: int = 1) -> torch.Tensor:
+        """<row, x> at every position of the probed place, (B, L): what each token's embedding adds; they sum to ``linear``.
+
+        ``dim`` is the dimension of the tokens. The residual's terms are not in it: position embeddings and biases.
+        """
+        lin, _, row = self._live()
+        if isinstance(lin.x, tuple) or lin.x.dim() < 2:
+            raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+        lin.fresh.check()
+        product = row[0] * lin.x
+        return product.sum([d for d in range(1, product.dim()) if d != dim])
+
+    def elementwise(self) -> dict[str, torch.Tensor]:
+        """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
+        lin, y2, _ = self._live()
+        graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
+        with lin.reading():
+            _, shares = graph(*lin._args, lin.structured(y2))
+        names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
+        return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
+
+    def to_json(self) -> str:
+        """The terms with their places, and the totals."""
+        totals = {
+            n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")
+        }
+        return json.dumps(
+            {
+                "index": str(self.index),
+                KEY: self.interpretation,
+                **totals,
+                "error": self.error,
+                "terms": plain([asdict(t) for t in self.terms]),
+            },
+            indent=2,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Terms, totals and origin into one .safetensors file."""
+        terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
+        values = {
+            "linear": _tensor(self.linear),
+            "output": _tensor(self.output),
+            "values": [_tensor(t.value) for t in self.terms],
+        }
+        return write(
+            path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Contributions:
+        """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
+        header, found = read(path, "contributions", "contributions")
+        terms = tuple(
+            Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"])
+        )
+        return cls(header["index"], _value(found["linear"]), terms, _value(found["output"]), header["origin"])
+
+    def _live(self) -> tuple:
+        if self._source is None:
+            raise FxscopeError(
+                "contributions from a file hold the sums alone; compute them again from the model:"
+                " lin.contributions(index)"
+            )
+        return self._source
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>"
+            for t in self.terms
+        )
+        return (
+            f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 ="
+            f" {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
+        )
+
+
+@provides(LinearInterpreter, "contributions")
+def iter_contributions(lin: LinearInterpreter, indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
+    """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
+    graph = emit_shares(lin.program).train(lin.model.training)
+    labels = [
+        {**label, "layer": layer_of(record)}
+        for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])
+    ]
+    lin.check_blocks()
+    indices = iter(several(indices, lin.F.outputs.name))
+    while pending := list(itertools.islice(indices, chunk)):
+        yield from _together(lin, graph, labels, pending)
+
+
+def _together(
+    lin: LinearInterpreter, graph: Any, labels: list[dict], indices: list[Any]
+) -> Iterator[Contributions]:
+    space = lin.F.outputs
+    y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
+    with lin.reading():
+        x2, shares = (
+            _by_image(lin, graph, y2)
+            if graph.meta["fxscope"]["apart"] and lin.batch > 1
+            else graph(*lin._args, lin.structured(y2))
+        )
+    linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
+    for k, index in enumerate(indices):
+        source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
+        met = _met(lin, graph, source[1])
+        terms = (
+            Term(
+                label["place"], label["module"], label["rule"], label["kind"], i, _value(s[k]), label["layer"]
+            )
+            for i, (label, s) in enumerate(zip(labels, shares))
+            if met[i]
+        )
+        yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), None, source)
+
+
+def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
+    """Whether each share is a term for the cotangent y2: an output that is a constant of its own is one only where the index means it."""
+    own, space = graph.meta["fxscope"]["own"], lin.F.outputs
+    leaves = pytree.tree_leaves(y2)
+    inner = len(graph.meta["fxscope"]["labels"]) - len(own)
+    return [True] * inner + [bool(leaves[space.keys.index(key)].any()) for key in own]
+
+
+def _by_image(lin: LinearInterpreter, graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
+    """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
+    B = lin.batch
+    eye = torch.eye(B, device=lin.F.outputs.device)
+    each = pytree.tree_map(
+        lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2
+    )
+    x2, shares = graph(*lin._args, lin.structured(each))
+    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [
+        s.unflatten(0, (-1, B)).sum(2) for s in shares
+    ]
+
+
+def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
+    """<cotangent, value> of every probe and image, (K, B)."""
+    pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
+    apart = {b.shape[:1] for _, b in pairs}
+    # no index means the others
+    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]
+    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
+
+
+def _value(v: torch.Tensor) -> Any:
+    return v.item() if v.numel() == 1 else v
+
+
+def _tensor(v: Any) -> torch.Tensor:
+    return v if isinstance(v, torch.Tensor) else torch.tensor(v, dtype=torch.float64)
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name] - 1}")
+    return found

@@ -1,0 +1,169 @@
+"""What it costs to keep x0's decisions: the paper's Table 1, for any network, counted from the graph without running anything."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from ..emit.pipeline import program_of
+from ..emit.recorded import slots_of
+from ..frontend.unchanged import leaves_unchanged
+from ..graph.interpretation import VERSION
+from ..graph.ir import info
+from ..passes.optimize import optimized
+from ..passes.sizes import shapes_at
+from ..rules import registry
+
+PARTS = {
+    "mask": "masks",
+    "index": "pooling offsets",
+    "gate": "factors",
+    "stats": "statistics",
+    "constant": "constants",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One part of what is kept: how many numbers, and bytes recorded and packed."""
+
+    part: str
+    numbers: int
+    recorded: int
+    packed: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The cost of one x0.
+
+    activations  floats that a method keeps which stores the piecewise-linear units' outputs (deconvolution, "DfV"); in
+                 bytes four times as many
+    lines        what ``fxscope.interpret`` keeps, by part;  weights  bytes of convolutions folded with their batch norm, not x0's
+    """
+
+    model: str
+    shape: tuple[int, ...]
+    activations: int
+    lines: tuple[Line, ...]
+    weights: int
+    interpretation: int = VERSION
+
+    @property
+    def recorded(self) -> int:
+        return sum(line.recorded for line in self.lines)
+
+    @property
+    def packed(self) -> int:
+        return sum(line.packed for line in self.lines)
+
+    @property
+    def table_1(self) -> dict[str, float]:
+        """Both readings of the paper's Table 1: KiB of fp32 activations; and the same number as printed, in "GB" (KiB/1000)."""
+        kib = self.activations * 4 / 1024
+        return {"KiB": kib, "printed as GB": kib / 1000}
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {**asdict(self), "recorded": self.recorded, "packed": self.packed, "table_1": self.table_1},
+            indent=2,
+        )
+
+    def __str__(self) -> str:
+        table = self.table_1
+        rows = [("activations (fp32)", self.activations, 4 * self.activations, 4 * self.activations)]
+        rows += [(line.part, line.numbers, line.recorded, line.packed) for line in self.lines]
+        rows += [
+            ("all that is kept", sum(line.numbers for line in self.lines), self.recorded, self.packed),
+            ("recompute", 0, 0, 0),
+        ]
+        text = [
+            f"{self.model} at {tuple(self.shape)}",
+            f"{'':22s}{'numbers':>15s}{'recorded MiB':>15s}{'packed MiB':>13s}",
+        ]
+        text += [f"{name:22s}{count:15,d}{a / 2**20:15.2f}{b / 2**20:13.2f}" for name, count, a, b in rows]
+        text.append(
+            f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as"
+            f" {table['printed as GB']:,.1f} GB"
+        )
+        return "\n".join(
+            text
+            + (
+                [f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"]
+                if self.weights
+                else []
+            )
+        )
+
+
+@leaves_unchanged
+def storage(
+    model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None
+) -> Storage:
+    """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
+
+    example_inputs   where the graph alone does not tell a rank (``transform`` says so): the model runs on them once
+
+    Raises what ``fxscope.transform`` raises. Source: the paper, section 5 and Table 1.
+    """
+    program = program_of(model, policy=policy, example_inputs=example_inputs)
+    full = optimized(program)
+    slots = slots_of(full)
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    values = shapes_at(full.gm, shape, dtype)
+    labels = _labels(full)
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    weights = 0
+    for _, node, whole in slots.order:
+        if not whole:
+            continue
+        value = values[node.name]
+        if node.meta.get("folded"):
+            weights += value.numel() * value.element_size()
+            continue
+        line = counts[PARTS.get(labels.get(node, "constant"), "constants")]
+        line[0] += value.numel()
+        line[1] += value.numel() * value.element_size()
+        line[2] += packed_bytes(value, node, full)
+    lines = tuple(Line(part, *counts[part]) for part in PARTS.values() if part in counts)
+    return Storage(type(model).__name__, tuple(shape), _activations(program, values), lines, weights)
+
+
+def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
+    """Bytes of a state once packed: one bit a boolean, a window's offset in as few bits as it needs."""
+    if value.dtype == torch.bool:
+        return -(-value.numel() // 8)
+    window = windows(program).get(node)
+    if window is not None:
+        return -(-value.numel() * window.bits // 8)
+    return value.numel() * value.element_size()
+
+
+def windows(program: Any) -> dict[fx.Node, Any]:
+    """{index of a max-pool: its ``Window``}."""
+    return {r.twin.index: r.twin.window for r in program.tape if getattr(r.twin, "window", None) is not None}
+
+
+def _labels(program: Any) -> dict[fx.Node, str]:
+    found: dict[fx.Node, str] = {}
+    for record in program.tape:
+        for node, label in record.twin.states().items():
+            found.setdefault(node, label)
+    return found
+
+
+def _activations(program: Any, values: dict[str, torch.Tensor]) -> int:
+    """Numbers that the piecewise-linear activation units put out."""
+    rules = registry().rules
+    total = 0
+    for node in program.gm.graph.nodes:
+        rule = rules.get(info(node).rule)
+        if rule is not None and rule.verb == "mask" and rule.piecewise and not info(node).origin:
+            total += values[node.name].numel()
+    return total

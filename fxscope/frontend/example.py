@@ -1,0 +1,62 @@
+"""Example inputs: the arguments of a model's forward, by position and by name."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+
+@dataclass(frozen=True)
+class Example:
+    """One call of a model: its positional and its keyword arguments, these in the order of forward's signature."""
+
+    args: tuple = ()
+    kwargs: dict = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: tuple | list | dict | Example | None, model: nn.Module) -> Example | None:
+        """From the forms that ``example_inputs=`` takes: a tuple of positional arguments, or a dict of arguments by name."""
+        if value is None:
+            return None
+        args, kwargs = (
+            (value.args, value.kwargs)
+            if isinstance(value, cls)
+            else ((), value)
+            if isinstance(value, dict)
+            else (value, {})
+        )
+        if isinstance(args, torch.Tensor):
+            raise TypeError(
+                "example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor;"
+                " write (x0,)"
+            )
+        names = list(inspect.signature(model.forward).parameters)
+        order = sorted(kwargs, key=lambda n: names.index(n) if n in names else len(names))
+        return cls(tuple(args), {n: kwargs[n] for n in order})
+
+    def clone(self) -> Example:
+        """The same call on copies of its tensors."""
+        return Example(
+            *pytree.tree_map(
+                lambda v: v.clone() if isinstance(v, torch.Tensor) else v, (self.args, self.kwargs)
+            )
+        )
+
+    def call(self, model: nn.Module) -> Any:
+        """The model's output; it may write into its inputs, which are copies."""
+        copy = self.clone()
+        return model(*copy.args, **copy.kwargs)
+
+    def given(self, model: nn.Module) -> dict[str, Any]:
+        """{argument of forward: value}."""
+        names = list(inspect.signature(model.forward).parameters)
+        return {**dict(zip(names, self.args)), **self.kwargs}
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """The tensors of the call in the order in which a graph takes them."""
+        return tuple(v for v in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(v, torch.Tensor))

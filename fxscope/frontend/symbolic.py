@@ -1,0 +1,342 @@
+"""Trace: a model becomes a ``torch.fx`` graph in which every node knows the user's own line and its module path.
+
+Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here record
+them as what they are, so that canonicalize can respect aliasing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import os
+import sys
+import traceback
+from collections import Counter
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
+
+from ..errors import AliasingWrite, HookedModel, TraceFailure, UnsupportedOperator
+from ..graph.aliasing import augmented, writes
+from ..graph.draws import draws
+from ..graph.ir import info, mark
+from ..graph.overridden import own_class, runs_as
+from .proxies import InPlaceProxy, types_of_values
+from .unchanged import unchanged
+
+_TORCH = os.path.dirname(torch.__file__) + os.sep
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_GLOBAL_HOOKS = tuple(
+    name
+    for name in vars(nn.modules.module)
+    if name.startswith("_global_")
+    and name.endswith(("forward_hooks", "forward_pre_hooks", "backward_hooks", "backward_pre_hooks"))
+)
+
+
+class Tracer(fx.Tracer):
+    """A ``torch.fx.Tracer`` whose leaves are the modules that a rule spells, plus torch.nn's own."""
+
+    def __init__(self, leaves: tuple[type, ...] = ()):
+        super().__init__(autowrap_functions=())
+        self.leaves = leaves
+        self.places: Counter[str] = Counter()
+        self.refused = ""
+
+    def refuse(self, what: str) -> None:
+        """Python code asks for a number that a trace has not; remembered, since the model may catch the error."""
+        self.refused = self.refused or user_line(inspect.currentframe())
+        raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        self.refused = self.refused or user_line(inspect.currentframe())
+        return super().to_bool(obj)
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return InPlaceProxy(node, self)
+
+    def create_arg(self, a: Any) -> Any:
+        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+
+    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        if isinstance(module, _CONTAINERS):
+            return False
+        if own_class(module, (nn.Identity, *self.leaves)) is not None:
+            return True
+        return type(module).__module__.startswith("torch.nn.modules") and runs_as(module, type(module))
+
+    def create_node(self, kind, target, args, kwargs, name=None, type_expr=None):
+        node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        path = "" if not self.module_stack else list(self.module_stack.values())[-1][0]
+        if kind == "call_module":
+            path = str(target)
+        mark(node, place=self._place(node, path), module=path, source=user_line(inspect.currentframe()))
+        return node
+
+    def _place(self, node: fx.Node, path: str) -> str:
+        if node.op in ("placeholder", "output", "get_attr"):
+            return str(node.target)
+        name = path
+        if node.op != "call_module":
+            function = (
+                node.target
+                if isinstance(node.target, str)
+                else getattr(node.target, "__name__", str(node.target))
+            )
+            if augmented(node) is not None:
+                function = function.strip("_")[1:]  # x += y is a place "add", as torchvision names it
+            name = f"{path}.{function}" if path else function
+        count = self.places[name]
+        self.places[name] += 1
+        return f"{name}_{count}" if count else name
+
+
+def is_user_file(filename: str) -> bool:
+    """Whether a source file belongs to the user (or a model library) rather than to torch or fxscope's own machinery."""
+    if filename.startswith(_HERE):
+        return os.path.relpath(filename, _HERE).startswith(("models" + os.sep, "testing" + os.sep))
+    return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
+
+
+def user_line(frame) -> str:
+    """'file.py:12: source text' of the innermost frame that is the user's."""
+    while frame is not None and not is_user_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    return describe_line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def describe_line(filename: str, number: int) -> str:
+    return f"{os.path.basename(filename)}:{number}: {linecache.getline(filename, number).strip()}"
+
+
+def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = ()) -> fx.GraphModule:
+    """Trace ``model`` into a GraphModule that shares its parameters.
+
+    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
+    Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
+    """
+    check_model(model)
+    _refuse_hooks(model)
+    _refuse_patched(model)
+    fixed = _fixed_arguments(model, concrete or {})
+    tracer = Tracer(leaves)
+    try:
+        with unchanged(model), types_of_values():
+            held = _versions(model)
+            before = torch.get_rng_state()
+            graph = tracer.trace(model, fixed or None)
+            after = torch.get_rng_state()
+            _refuse_lost_writes(model, graph, held)
+            constants = {
+                n.target: getattr(model, n.target)
+                for n in graph.nodes
+                if n.op == "get_attr" and n.target.startswith("_tensor_constant")
+            }
+    except (
+        fx.proxy.TraceError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        NotImplementedError,
+        AssertionError,
+        IndexError,
+        KeyError,
+    ) as error:
+        raise TraceFailure(_cannot_trace(model, error)) from error
+    if tracer.refused:
+        reason = "it catches the error that a decision on a traced value is"
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {tracer.refused}"
+        )
+    if not torch.equal(before, after):
+        raise TraceFailure(_draws_numbers(model))
+    _drop_fixed(graph, fixed)
+    graph.eliminate_dead_code(is_impure_node=is_write)
+    # which has its own attributes again, and for this block those that tracing put on it
+    with unchanged(model):
+        for name, value in constants.items():
+            setattr(model, name, value)
+        return fx.GraphModule(model, graph, type(model).__name__)
+
+
+def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
+    """{path: (tensor, its version)} of parameters and buffers; inference tensors count none."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {path: (value, -1 if value.is_inference() else value._version) for path, value in named}
+
+
+def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple[torch.Tensor, int]]) -> None:
+    """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
+    now = _versions(model)
+    read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
+    lost = [
+        n
+        for n in read
+        if n.target not in now
+        or now[n.target][0] is not held[n.target][0]
+        or now[n.target][1] != held[n.target][1]
+    ]
+    if lost:
+        raise AliasingWrite(
+            f"{lost[0].target} is written by the forward itself, and read at"
+            f" {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call"
+        )
+
+
+def is_write(node: fx.Node) -> bool:
+    """Nodes that dead-code elimination must keep until in-place writes are gone: writes and draws have effects without users."""
+    if node.op in ("placeholder", "output", "call_module") or draws(node):
+        return True
+    return writes(node) or node.is_impure()
+
+
+def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
+    parameters = list(inspect.signature(model.forward).parameters.values())
+    star = [p.name for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if star and len(star) == len(parameters):
+        raise TraceFailure(
+            f"{type(model).__name__}.forward takes {', '.join('*' + s for s in star)}: "
+            "a graph needs named inputs; wrap the model in a Module whose forward names them"
+        )
+    fixed = {p.name: p.default for p in parameters if p.default is not p.empty and len(parameters) > 1}
+    first = next((p.name for p in parameters), None)
+    fixed.pop(first, None)
+    for name, value in concrete.items():
+        if value is None or isinstance(value, (bool, int, float, str)):
+            fixed[name] = value
+        else:
+            fixed.pop(name, None)
+    return fixed
+
+
+def _drop_fixed(graph: fx.Graph, fixed: dict) -> None:
+    """Remove the placeholders of arguments that were fixed, and the assertions torch.fx writes about them."""
+    for node in [n for n in graph.nodes if n.op == "placeholder"]:
+        if (
+            str(node.target).startswith("*")
+            or str(node.target).rsplit("_", 1)[0] in fixed
+            or node.target in fixed
+        ):
+            _erase_with_users(graph, node)
+
+
+def _erase_with_users(graph: fx.Graph, node: fx.Node) -> None:
+    for user in list(node.users):
+        _erase_with_users(graph, user)
+    graph.erase_node(node)
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    found = [
+        f"{path or type(model).__name__} ({kind.strip('_').replace('_', ' ')})"
+        for path, module in model.named_modules()
+        for kind in _HOOKS
+        if getattr(module, kind)
+    ]
+    if found:
+        raise HookedModel(
+            f"{len(found)} modules carry hooks, which a graph would lose:"
+            f" {', '.join(found[:8])}{' ...' if len(found) > 8 else ''}. Remove them (handle.remove()); for"
+            " weight or spectral norm use torch.nn.utils.parametrizations, or fold it in with"
+            " torch.nn.utils.remove_weight_norm / remove_spectral_norm"
+        )
+
+
+def _refuse_global_hooks() -> None:
+    """Hooks on every module of the process run on the emitted graphs, too, which are modules."""
+    found = [name.strip("_").replace("_", " ") for name in _GLOBAL_HOOKS if getattr(nn.modules.module, name)]
+    if found:
+        raise HookedModel(
+            f"hooks on all modules are registered ({', '.join(found)};"
+            " torch.nn.modules.module.register_module_forward_hook and its like); remove them"
+            " (handle.remove())"
+        )
+
+
+def _refuse_patched(model: nn.Module) -> None:
+    """A forward, or a call, of the whole model's own is not what torch.fx traces."""
+    if "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
+        what = (
+            "forward is set on the instance"
+            if "forward" in vars(model)
+            else "class has a __call__ of its own"
+        )
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be traced symbolically: its {what}, and torch.fx traces the"
+            " class's forward"
+        )
+    for path, module in model.named_modules():
+        own = (
+            type(module).__getattr__ is not nn.Module.__getattr__
+            or type(module).__getattribute__ is not nn.Module.__getattribute__
+        )
+        for name, value in [*module._parameters.items(), *module._buffers.items()] if own else ():
+            if getattr(module, name) is not value:
+                raise TraceFailure(
+                    f"{type(model).__name__} cannot be traced symbolically: the __getattr__ of"
+                    f" {path or 'the model'} gives another {name} than is registered, which a graph reads"
+                )
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
+    if not isinstance(model, nn.Module):
+        raise TraceFailure(
+            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a"
+            " Module whose forward calls it"
+        )
+    _refuse_global_hooks()
+    steps = [
+        path
+        for path, m in model.named_modules()
+        if isinstance(m, ParametrizationList) and m.training and any(True for _ in m.buffers())
+    ]
+    if steps:  # spectral norm takes a step of its power method
+        raise TraceFailure(
+            f"{steps[0]} computes its weight anew at every call in train mode, from buffers that it changes;"
+            " call .eval() on it"
+        )
+    found = {
+        path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__
+    }
+    if found:
+        shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
+        raise UnsupportedOperator(
+            f"{len(found)} modules hold quantised weights: {shown}{' ...' if len(found) > 4 else ''}. Their"
+            " arithmetic is on integers, with a rounding in every layer, so no F and r obey y1 = y0;"
+            " interpret the floating model that it was made from",
+            tuple(sorted(set(found.values()))),
+        )
+
+
+def _draws_numbers(model: nn.Module) -> str:
+    return (
+        f"{type(model).__name__} draws random numbers that do not come from its input (torch.randn(3, 4),"
+        " torch.rand(1) < p): a symbolic trace would hold one draw as a constant. Draw them by an operator"
+        " on the input (torch.randn_like(x)); torch.export, which runs the model on example inputs, takes"
+        " such draws too"
+    )
+
+
+def _cannot_trace(model: nn.Module, error: Exception) -> str:
+    frames = [f for f in traceback.extract_tb(sys.exc_info()[2]) if is_user_file(f.filename)]
+    where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return (
+        f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\ntorch.fx records"
+        " tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the"
+        " model on example inputs, takes many such models"
+    )
+
+
+def source_of(node: fx.Node) -> str:
+    """The user's own line of a node, or its place where none is known."""
+    return info(node).source or info(node).place or node.name

@@ -1,0 +1,100 @@
+"""Photographs: reading them as tensors, and the ones that scikit-image ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import ImageError
+
+SHIPPED = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "motorcycle_left",
+    "motorcycle_right",
+    "camera",
+    "hubble_deep_field",
+    "grass",
+    "gravel",
+    "brick",
+    "coins",
+    "moon",
+)
+_SUFFIX = {"rocket": ".jpg", "hubble_deep_field": ".jpg"}
+
+
+def shipped(name: str) -> torch.Tensor:
+    """A photograph that scikit-image ships, (3, H, W) in [0, 1], float32; read from its package, no network."""
+    skimage = _skimage()
+    path = Path(skimage.__file__).parent / "data" / f"{name}{_SUFFIX.get(name, '.png')}"
+    return read(path)
+
+
+def read(path: str | Path) -> torch.Tensor:
+    """An image file as (3, H, W) in [0, 1], float32: grey is repeated, alpha is dropped, 16-bit is scaled by its range."""
+    try:
+        from PIL import Image
+    except ModuleNotFoundError as error:
+        raise ImageError("reading images needs Pillow: pip install 'fxscope[images]'") from error
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"no image at {path}")
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr") else picture)
+    except Exception as error:  # every image reader has its own errors
+        raise ImageError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
+        raise ImageError(f"{path}: expected a grey, RGB or RGBA image, got an array of shape {pixels.shape}")
+    pixels = pixels[:, :, :1] if pixels.shape[2] <= 2 else pixels[:, :, :3]
+    # int32 is how 16-bit files may come
+    scale = (
+        65535
+        if pixels.dtype == np.int32
+        else np.iinfo(pixels.dtype).max
+        if np.issubdtype(pixels.dtype, np.integer)
+        else 1.0
+    )
+    image = torch.from_numpy(pixels.astype(np.float32) / np.float32(scale)).permute(2, 0, 1)
+    return image.expand(3, -1, -1).contiguous()
+
+
+def luminance(image: torch.Tensor) -> torch.Tensor:
+    """ITU-R BT.601 luma of (3, H, W) in [0, 1]: (1, H, W)."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=image.dtype)
+    return torch.einsum("c,chw->hw", weights, image)[None]
+
+
+def downscale(image: torch.Tensor, factor: int) -> torch.Tensor:
+    """(C, H, W) -> (C, H/f, W/f) by Keys' bicubic (a = -1/2), stretched by the factor against aliasing, borders mirrored."""
+    c, h, w = image.shape
+    image = image[:, : h - h % factor, : w - w % factor]
+    from .bicubic import keys
+
+    taps = torch.arange(-2 * factor + 0.5, 2 * factor, dtype=torch.float64) / factor
+    kernel = (keys(taps) / keys(taps).sum()).to(image.dtype)
+    pad = (4 * factor - factor) // 2
+    x = torch.nn.functional.pad(image[:, None], (pad,) * 4, mode="reflect")
+    x = torch.nn.functional.conv2d(x, kernel.view(1, 1, 1, -1), stride=(1, factor))
+    return torch.nn.functional.conv2d(x, kernel.view(1, 1, -1, 1), stride=(factor, 1))[:, 0]
+
+
+def psnr(a: torch.Tensor, b: torch.Tensor, border: int = 0) -> float:
+    """Peak signal-to-noise ratio in dB of images in [0, 1], a border left out."""
+    if border:
+        a, b = a[..., border:-border, border:-border], b[..., border:-border, border:-border]
+    return float(-10 * torch.log10(((a.clamp(0, 1) - b) ** 2).mean()))
+
+
+def _skimage():
+    try:
+        import skimage
+    except ModuleNotFoundError as error:
+        raise ImageError("photographs need scikit-image: pip install 'fxscope[images]'") from error
+    return skimage

@@ -1,0 +1,19 @@
+"""The recorded interpreter as a linear operator: F, its transpose, rows, columns, SVD."""
+
+from .filters import Filters
+from .interpreter import LinearInterpreter, interpret
+from .linear import FlatOperator, Operator
+from .local.crop import LocalRow, local_row
+from .svd import SVD, Spectrum
+
+__all__ = [
+    "SVD",
+    "Filters",
+    "FlatOperator",
+    "LinearInterpreter",
+    "LocalRow",
+    "Operator",
+    "Spectrum",
+    "interpret",
+    "local_row",
+]

@@ -1,0 +1,140 @@
+"""Whether an interpreter's weights, buffers and recorded values are as they were when it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from ..errors import StaleInterpreter
+from ..graph.constants import attribute_value
+
+WHOLE, SPREAD = 1024, 32  # numbers of a tensor up to which all are compared, and how many of a larger one
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A tensor as it was: its version, its memory, its type. An inference tensor has no version."""
+
+    name: str
+    tensor: torch.Tensor
+    version: int | None
+    memory: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, name: str, tensor: torch.Tensor) -> _Known:
+        return cls(name, tensor, _version(tensor), tensor.data_ptr(), tensor.dtype)
+
+    def same(self) -> bool:
+        t = self.tensor
+        return _version(t) == self.version and t.data_ptr() == self.memory and t.dtype == self.dtype
+
+
+class Fresh:
+    """What an interpreter was made from: ``check`` raises ``StaleInterpreter`` where something of it changed.
+
+    A weight or buffer has changed where it is another object, lies in other memory, has another type or another
+    version. Fused optimizers, batch norm's own update and writes through ``.data`` leave the version: so numbers
+    of each are compared too, all of a tensor up to ``WHOLE`` numbers and ``SPREAD`` of a larger one.
+    """
+
+    def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
+        read = [(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users]
+        weights = {name: attribute_value(gm, name) for gm, name in read}
+        tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
+        self._weights = [_Known.of(name, value) for name, value in tensors.items()]
+        self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
+        self._samples = _samples(tensors)
+        self._held: dict[str, list[_Known]] = {}
+
+    def hold(self, name: str, tensors: Iterable[torch.Tensor]) -> None:
+        """Notice in-place writes to recorded values too, which the interpreter hands out."""
+        self._held[name] = [_Known.of(name, t) for t in tensors]
+
+    def check(self) -> None:
+        """Raise ``StaleInterpreter`` with the name of what changed."""
+        for table, key, value, name in self._places:
+            if table.get(key) is not value:
+                raise StaleInterpreter(_said(name, "was replaced"))
+        for known in self._weights:
+            if not known.same():
+                raise StaleInterpreter(_said(known.name, "was changed"))
+        for sample in self._samples:
+            sample.check()
+        for known in (k for each in self._held.values() for k in each):
+            if not known.same():
+                raise StaleInterpreter(_said(f"lin.{known.name}", "was written over"))
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Some numbers of all tensors of one dtype and device: views of them, and what they were."""
+
+    names: tuple[str, ...]
+    views: tuple[torch.Tensor, ...]
+    values: torch.Tensor
+
+    def check(self) -> None:
+        now = torch.cat(self.views)
+        if torch.equal(_bytes(now), _bytes(self.values)):
+            return
+        sizes = [len(v) for v in self.views]
+        pairs = zip(self.names, now.split(sizes), self.values.split(sizes))
+        changed = next(name for name, a, b in pairs if not torch.equal(_bytes(a), _bytes(b)))
+        raise StaleInterpreter(_said(changed, "was changed"))
+
+
+def _samples(tensors: dict[str, torch.Tensor]) -> list[_Sample]:
+    groups: dict[tuple, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if tensor.layout is torch.strided and tensor.numel() and tensor.device.type != "meta":
+            groups.setdefault((tensor.dtype, tensor.device), {})[name] = _spread(tensor)
+    with torch.no_grad():
+        return [_Sample(tuple(g), tuple(g.values()), torch.cat(list(g.values()))) for g in groups.values()]
+
+
+def _spread(tensor: torch.Tensor) -> torch.Tensor:
+    """A view (n,) of all numbers of a small tensor, or of some from all over a large one."""
+    flat, count = tensor.detach(), tensor.numel()
+    reach = sum((n - 1) * s for n, s in zip(flat.shape, flat.stride())) + 1
+    if reach != count:  # there are gaps, or numbers that share memory
+        while flat.dim() > 1:
+            flat = flat[0]
+        return flat.reshape(-1)[:WHOLE]
+    step = 1 if count <= WHOLE else count // SPREAD
+    return flat.as_strided((count if step == 1 else SPREAD,), (step,), flat.storage_offset())
+
+
+def _bytes(values: torch.Tensor) -> torch.Tensor:
+    return values.view(torch.uint8)  # NaN is NaN
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
+def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:
+    """(table, key, value, path) from the model down to a tensor; [] where the model does not hold it at this path."""
+    found, value = [], model
+    for name in path.split("."):
+        if not isinstance(value, nn.Module):
+            return []
+        tables = (value._parameters, value._buffers, value._modules, vars(value))
+        table = next((t for t in tables if name in t), None)
+        if table is None:
+            return []
+        value = table[name]
+        found.append((table, name, value, path))
+    return found if value is tensor else []
+
+
+def _said(name: str, what: str) -> str:
+    return (
+        f"{name} {what} after this interpreter was made: its decisions are those of the values before. "
+        "Call fxscope.interpret(model, x0) again"
+    )

@@ -1,0 +1,1 @@
+"""Sparse F: how far each output reaches, columns that share a pass, rows from a crop."""

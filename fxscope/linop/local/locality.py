@@ -1,0 +1,292 @@
+"""Where one output place looks on x0 over every path of the original branch, decisions included, and that a crop decides alike.
+
+For every node between x0 and the output its rule tells which places of the operands a place reads (``fxscope.rules._local``).
+Followed backwards from one place of the output this gives the field in x0. The same axes at the size of a crop, compared at
+the places that are needed, prove that the crop computes the same numbers there; nothing is run for it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+import torch.fx as fx
+
+from ...errors import NotLocal
+from ...frontend.symbolic import source_of
+from ...graph.ir import info
+from ...passes.sizes import shapes_at
+from ...rules._local import Axis, Operand, Site, broadcast, elementwise
+from ...rules._moves import reshaped
+from ...rules._of_node import bound, rule_of
+from ...twins import nodes_of
+
+WAY_OUT = "lin.F.row(index) takes all of the image"
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How one node reads one operand that depends on x0, at one size of the image."""
+
+    node: fx.Node
+    operand: fx.Node
+    axes: dict[int, Axis]
+
+
+@dataclass
+class Traced:
+    """The values' sizes at one size of the image; which of the image's dimensions every dimension follows, and how many places it moves for one pixel."""
+
+    values: dict[fx.Node, Any]
+    steps: list[Step] = field(default_factory=list)
+    follows: dict[fx.Node, dict[int, int]] = field(default_factory=dict)
+    rates: dict[tuple[fx.Node, int], Fraction] = field(default_factory=dict)
+    numbers: dict[fx.Node, list] = field(default_factory=dict)
+    depends: set[fx.Node] = field(default_factory=set)  # on x0's values
+    uniform: set[fx.Node] = field(default_factory=set)  # one value everywhere, whatever the size
+    sized: set[fx.Node] = field(default_factory=set)  # constants that the image's size decides
+
+
+def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> Traced:
+    """Every step from the image (1, C, H, W) to the output of a canonical graph; raises ``NotLocal`` at the first operator that is not known to be local."""
+    by_name = shapes_at(gm, shape, dtype)
+    image, output = next(n for n in gm.graph.nodes if n.op == "placeholder"), output_of(gm)
+    traced = Traced({n: by_name[n.name] for n in gm.graph.nodes if n.name in by_name})
+    traced.follows[image] = {2: 2, 3: 3}
+    traced.depends.add(image)
+    traced.rates |= {(image, 2): Fraction(1), (image, 3): Fraction(1)}
+    wanted = _ancestors(output)
+    for node in gm.graph.nodes:
+        if node not in wanted or node.op in ("placeholder", "get_attr"):
+            continue
+        value = traced.values[node]
+        if isinstance(value, torch.Tensor):
+            _trace_node(traced, node)
+        elif (
+            isinstance(value, (tuple, list))
+            and not isinstance(value, torch.Size)
+            and traced.depends & set(node.all_input_nodes)
+        ):
+            traced.depends.add(node)  # several tensors: each is traced where it is taken
+    if output not in traced.follows:
+        raise NotLocal(f"the output does not depend on the image's values; {WAY_OUT}")
+    return traced
+
+
+def output_of(gm: fx.GraphModule) -> fx.Node:
+    """The one tensor that a graph gives."""
+    found = next(n for n in gm.graph.nodes if n.op == "output").args[0]
+    if not isinstance(found, fx.Node):
+        raise NotLocal(
+            f"the model gives a {type(found).__name__}; local_row is about networks that give one tensor;"
+            f" {WAY_OUT}"
+        )
+    return found
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    found, stack = {node}, [node]
+    while stack:
+        new = [n for n in stack.pop().all_input_nodes if n not in found]
+        found.update(new)
+        stack += new
+    return found
+
+
+def _trace_node(traced: Traced, node: fx.Node) -> None:
+    """Add the steps of a node that depends on x0's values; of others, see whether they depend on its size."""
+    call, item = _call(node, traced.values)
+    rule = rule_of(call)
+    local = None if rule is None else rule.local
+    read = [] if local is None else _reads(traced, node, call, item)
+    used = [(n, axes) for n, axes in read if axes is not None and n not in traced.uniform]
+    if (read and not used and all(axes is None for _, axes in read)) or (
+        read and not used and local in (elementwise, broadcast)
+    ):
+        traced.uniform.add(node)
+    elif not any(n in traced.depends for n in call.all_input_nodes):
+        if any(
+            n in traced.sized or n in traced.uniform or not isinstance(traced.values[n], torch.Tensor)
+            for n in call.all_input_nodes
+        ):
+            traced.sized.add(node)
+    elif used:
+        traced.depends.add(node)
+        _join(traced, node, used)
+    if (
+        node not in traced.uniform
+        and node not in traced.follows
+        and any(n in traced.depends for n in call.all_input_nodes)
+    ):
+        raise NotLocal(
+            f"{_named(call)} is not known to be local: what it gives may depend on the whole image; {WAY_OUT}"
+        )
+
+
+def _reads(
+    traced: Traced, node: fx.Node, call: fx.Node, item: int | None
+) -> list[tuple[fx.Node, dict[int, Axis] | None]]:
+    """(operand, how it is read) of every tensor that a call takes, by its rule."""
+    rule, arguments, values = rule_of(call), bound(call), traced.values
+    given = [
+        (name, at, n)
+        for name, value in arguments.items()
+        if name not in rule.ignores
+        for at, n in enumerate(nodes_of(value))
+        if isinstance(values.get(n), torch.Tensor)
+    ]
+    site = Site(
+        fx.node.map_arg(arguments, lambda n: values[n]), tuple(values[node].shape), item, values[call]
+    )
+    if not getattr(rule.local, "sized", False):
+        traced.numbers[node] = _numbers(site.arguments)
+    return [
+        (n, rule.local(site, Operand(name, at, tuple(values[n].shape), values[n].dtype)))
+        for name, at, n in given
+    ]
+
+
+def _call(node: fx.Node, values: dict) -> tuple[fx.Node, int | None]:
+    """The call that computes a node's value: of an item of several, theirs."""
+    rule = rule_of(node)
+    if rule is not None and rule.name == "getitem":
+        source = node.args[0]
+        if (
+            isinstance(source, fx.Node)
+            and isinstance(values.get(source), tuple)
+            and not isinstance(values[source], torch.Size)
+        ):
+            return source, node.args[1]
+    return node, None
+
+
+def _join(traced: Traced, node: fx.Node, read: list[tuple[fx.Node, dict[int, Axis]]]) -> None:
+    """Which image dimension each of the node's follows, by all of its operands alike."""
+    for operand, axes in read:
+        for axis in {} if operand not in traced.follows else traced.follows[operand]:
+            if axis not in {a.source for a in axes.values()}:
+                raise NotLocal(
+                    f"{_named(_call(node, traced.values)[0])} depends on the whole"
+                    f" image{_what_follows(node)}; {WAY_OUT}"
+                )
+        if operand in traced.follows:
+            _follow(traced, node, operand, axes)
+            traced.steps.append(Step(node, operand, axes))
+    for operand, axes in read:
+        if operand in traced.sized:
+            raise NotLocal(
+                f"{_named(node)} reads a constant that the image's size decides ({operand.name}); {WAY_OUT}"
+            )
+        places = [
+            d
+            for d, a in axes.items()
+            if d in traced.follows.get(node, {}) and traced.values[operand].shape[a.source] > 1
+        ]
+        if operand not in traced.follows and places:
+            raise NotLocal(
+                f"{_named(node)} reads a constant of the image's size ({operand.name},"
+                f" {tuple(traced.values[operand].shape)}), which a crop would have to cut; {WAY_OUT}"
+            )
+
+
+def _follow(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis]) -> None:
+    """Carry the image's dimensions, and the rates at which they move, from an operand on to the node."""
+    known = traced.follows.setdefault(node, {})
+    for d, axis in axes.items():
+        image = traced.follows[operand].get(axis.source)
+        if image is None:
+            continue
+        rate = traced.rates[operand, axis.source] * axis.rate
+        if known.setdefault(d, image) != image or traced.rates.setdefault((node, d), rate) != rate:
+            raise NotLocal(f"{_named(node)} puts places of the image together that lie apart; {WAY_OUT}")
+
+
+def _what_follows(node: fx.Node) -> str:
+    """Of rows and columns that are joined: what reads them."""
+    if rule_of(node) is None or rule_of(node).local is not reshaped:
+        return ""
+    readers = sorted({info(n).rule or str(n.target) for n in node.users})
+    return f", or what follows does ({', '.join(readers)}): rows and columns are joined there"
+
+
+def _numbers(arguments: dict) -> list:
+    """All that is no tensor among the arguments, in order."""
+    leaves = torch.utils._pytree.tree_leaves(arguments)
+    return [repr(v) for v in leaves if not isinstance(v, torch.Tensor)]
+
+
+def _named(node: fx.Node) -> str:
+    kind = info(node).rule or getattr(node.target, "__name__", str(node.target))
+    return f"{kind} at {info(node).place or node.name} ({source_of(node)})"
+
+
+def grain(traced: Traced) -> int:
+    """The least number of pixels by which a crop may move so that every grid of the network moves by whole places."""
+    return math.lcm(*[rate.denominator for rate in traced.rates.values()])
+
+
+def needed(traced: Traced, output: fx.Node, place: tuple[int, ...]) -> dict[fx.Node, dict[int, Interval]]:
+    """{node: {dimension: first and last place}} that one place of the output (B, ...) is computed from."""
+    found = {output: {d: (place[d], place[d]) for d in traced.follows[output]}}
+    for step in reversed(traced.steps):
+        for d, interval in found.get(step.node, {}).items():
+            read = _read(step.axes[d], interval) if d in step.axes else None
+            source = step.axes[d].source if d in step.axes else None
+            if read is not None and source in traced.follows[step.operand]:
+                known = found.setdefault(step.operand, {})
+                known[source] = _union(known.get(source), read)
+    return found
+
+
+def _read(axis: Axis, interval: Interval) -> Interval | None:
+    """The places that an interval of the output reads; None where it reads none (padding)."""
+    first, last = (v[interval[0] : interval[1] + 1] for v in (axis.first, axis.last))
+    some = first <= last
+    return (int(first[some].min()), int(last[some].max())) if some.any() else None
+
+
+def _union(a: Interval | None, b: Interval) -> Interval:
+    return b if a is None else (min(a[0], b[0]), max(a[1], b[1]))
+
+
+def check_alike(
+    whole: Traced, crop: Traced, need: dict[fx.Node, dict[int, Interval]], start: dict[int, int]
+) -> None:
+    """Raise ``NotLocal`` where a node does anything else on a crop that begins at ``start`` than on the whole, at the places that are needed."""
+    for a, b in zip(whole.steps, crop.steps, strict=True):
+        for d, interval in need.get(a.node, {}).items():
+            if d in a.axes and a.axes[d].source in whole.follows[a.operand]:
+                offsets = [
+                    offset(whole, n, i, start) for n, i in ((a.node, d), (a.operand, a.axes[d].source))
+                ]
+                if not _alike(a.axes[d], b.axes[d], interval, *offsets):
+                    raise NotLocal(
+                        f"{_named(a.node)} does not do on a crop what it does on the whole image: it depends"
+                        f" on the image's size; {WAY_OUT}"
+                    )
+    for node, numbers in whole.numbers.items():
+        if (node in need or node in whole.uniform) and numbers != crop.numbers.get(node):
+            raise NotLocal(f"{_named(node)} reads a number that depends on the image's size; {WAY_OUT}")
+
+
+def offset(traced: Traced, node: fx.Node, d: int, start: dict[int, int]) -> int:
+    """By how many places a dimension of a node is moved on a crop."""
+    return int(traced.rates[node, d] * start[traced.follows[node][d]])
+
+
+def _alike(whole: Axis, crop: Axis, interval: Interval, out: int, given: int) -> bool:
+    """Whether both read the same places in the same way."""
+    here, there = slice(interval[0], interval[1] + 1), slice(interval[0] - out, interval[1] + 1 - out)
+    if there.start < 0 or there.stop > len(crop.first):
+        return False
+    first, last = whole.first[here] - given, whole.last[here] - given
+    none = (first > last) & (crop.first[there] > crop.last[there])
+    same = (first == crop.first[there]) & (last == crop.last[there])
+    return bool(
+        ((none | same) & np.isclose(whole.how[here], crop.how[there], rtol=0, atol=1e-9).all(1)).all()
+    )

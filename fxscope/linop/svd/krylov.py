@@ -1,0 +1,186 @@
+"""A Krylov basis of F^T F that grows row by row, with everything that Rayleigh and Ritz need kept: V, A = F V and H."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..scale import norm_of, norms
+from .rows import Rows, Turned, noise
+
+DEFLATED = 32  # times eps: what is left of a vector below that is rounding
+
+
+class Basis:
+    """Orthonormal rows V of the smaller side, of which the first ``done`` are multiplied and the others wait.
+
+        A = F V[:done],      F^T A = V^T H       (rows are vectors; H is (total, done))
+
+    Only V is orthogonalised, in full and twice; A is what the network gave, so that F v = A y for any v = V y without a further
+    pass. With one row waiting this is Golub-Kahan-Lanczos with one-sided reorthogonalisation, with several its block form.
+    Source: Simon & Zha, SIAM J. Sci. Comput. 21 (2000) on one-sided reorthogonalisation; Aliaga, Boley, Freund, Hernandez,
+    Math. Comp. 69 (2000) on blocks that shrink.
+    """
+
+    def __init__(self, rows: Rows, capacity: int, generator: torch.Generator):
+        self.turned, self.generator = Turned(rows), generator
+        self.capacity = min(capacity, self.turned.small)
+        self.V = rows.zeros(0, self.turned.small)
+        self.A = rows.zeros(0, self.turned.large)
+        self.H = np.zeros((self.capacity, self.capacity))
+        self.done = self.total = 0
+        self.scale = 0.0  # the largest |F^T F v| seen: rounding is measured against it
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.done
+
+    def room(self, block: int) -> bool:
+        return (
+            self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.turned.small
+        )
+
+    def append(self, vectors: torch.Tensor, threshold: float) -> np.ndarray:
+        """Add what vectors (b, small) have outside the basis as new rows; their coefficients, (total, b)."""
+        b, inside = vectors.shape[0], self._project(vectors)
+        left = vectors - inside.T @ self.V[: self.total]
+        again = self._project(left)
+        left = left - again.T @ self.V[: self.total]
+        found = np.zeros((self.total + b, b))
+        found[: self.total] = (inside + again).double().cpu().numpy()
+        added = 0
+        for i in range(b):
+            row = left[i : i + 1]
+            for _ in range(2 if added else 0):  # against the rows that this very block has added
+                new = self.V[self.total : self.total + added]
+                within = new @ row.T
+                row = row - within.T @ new
+                found[self.total : self.total + added, i] += within[:, 0].double().cpu().numpy()
+            size = norm_of([row])
+            if size <= threshold or self.total + added == self.turned.small:
+                continue
+            self._put(
+                self.total + added,
+                (
+                    self._straight(row / size, self.total + added)
+                    if size < 1e-3 * norm_of([vectors[i]])
+                    else row / size
+                ),
+            )
+            found[self.total + added, i] = size
+            added += 1
+        self.total += added
+        if self.total > len(self.H):
+            self.H = np.pad(self.H, (0, self.total - len(self.H)))
+        return found[: self.total]
+
+    def _straight(self, row: torch.Tensor, count: int) -> torch.Tensor:
+        """A row that cancellation left short of digits, orthogonal to the first ``count`` again."""
+        for _ in range(2):
+            row = row - (row @ self.V[:count].T) @ self.V[:count]
+            row = row / row.norm()
+        return row
+
+    def _put(self, place: int, row: torch.Tensor) -> None:
+        if place >= self.V.shape[0]:  # grows by half; the final size is not known
+            more = max(16, place // 2)
+            self.V = torch.cat([self.V, self.V.new_empty(more, self.V.shape[1])])
+        self.V[place] = row[0]
+
+    def _project(self, vectors: torch.Tensor) -> torch.Tensor:
+        return self.V[: self.total] @ vectors.T
+
+    def refill(self, count: int = 1) -> None:
+        """Random rows outside the basis, which no product points to; one that lies in it by chance is drawn again."""
+        wanted = min(self.total + count, self.turned.small)
+        while self.total < wanted:
+            vector = noise(self.turned.rows, 1, self.turned.small, self.generator)
+            self.append(vector / vector.norm(), 1e-3 / self.turned.small)
+
+    def arrange(self, order: np.ndarray) -> None:
+        """The waiting rows in another order: the first are the next to be multiplied."""
+        order = self.done + np.asarray(order)
+        self.V[self.done : self.total] = self.V[torch.as_tensor(order, device=self.V.device)]
+        self.H[self.done : self.total] = self.H[order]
+
+    def mix(self, count: int) -> None:
+        """Turn the last ``count`` waiting rows by 45 degrees against as many before them: the last hold half of both, and so go on with both."""
+        new, old = slice(self.total - count, self.total), slice(self.total - 2 * count, self.total - count)
+        for rows in (self.V, self.H):
+            rows[new], rows[old] = (rows[old] + rows[new]) / 2**0.5, (rows[old] - rows[new]) / 2**0.5
+
+    def grow(self, block: int) -> None:
+        """Multiply up to ``block`` waiting rows with F and F^T, two passes each."""
+        if not self.waiting:
+            self.refill()
+        whole = self.total == self.turned.small
+        count = self.waiting if whole else min(block, self.waiting)
+        new = self.turned.forward(self.V[self.done : self.done + count])
+        self._keep(new)
+        if whole:
+            self._close(count)
+            return
+        back = self.turned.adjoint(new)
+        self.scale = max(self.scale, float(norms(back).max()))
+        found = self.append(back, DEFLATED * self.turned.rows.epsilon * self.scale)
+        self.H[: self.total, self.done : self.done + count] = found
+        self.done += count
+
+    def _keep(self, new: torch.Tensor) -> None:
+        need = self.done + new.shape[0]
+        if need > self.A.shape[0]:
+            self.A = torch.cat(
+                [
+                    self.A[: self.done],
+                    self.A.new_empty(max(need - self.done, 16, self.done // 2), self.A.shape[1]),
+                ]
+            )
+        self.A[self.done : need] = new
+
+    def _close(self, count: int) -> None:
+        """The rows span the space: <F v_i, F v_j> are all the coefficients there are, and F^T takes no further pass."""
+        end = self.done + count
+        self.H[:end, self.done : end] = (self.A[:end] @ self.A[self.done : end].T).double().cpu().numpy()
+        self.H[self.done : end, : self.done] = self.H[: self.done, self.done : end].T
+        self.done = end
+
+    def ritz(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values of F^T F on the span, largest first, and their vectors as columns."""
+        H = self.H[: self.done, : self.done]
+        # numpy's own threads spin on, and take the next pass's core
+        values, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy((H + H.T) / 2)))
+        return np.maximum(values[::-1], 0), vectors[:, ::-1]
+
+    def left(self, Y: np.ndarray) -> np.ndarray:
+        """F^T F v - theta v of v = V y: what points from each to the waiting rows, (waiting, columns of Y)."""
+        return self.H[self.done : self.total, : self.done] @ Y
+
+    def resume(
+        self, small: torch.Tensor, images: torch.Tensor, s: torch.Tensor, rest: dict[str, torch.Tensor]
+    ) -> None:
+        """Begin from known triplets, F small = images; without what remained of them they are multiplied with F^T again."""
+        k = len(s)
+        self.append(small, 0.0)
+        self.scale = float(s.max()) ** 2
+        self._keep(images)
+        if rest and self.total == k:
+            self.append(rest["waiting"].to(small), 0.0)
+            self.H[k : self.total, :k] = self.scale * rest["border"][: self.total - k].double().cpu().numpy()
+            self.H[:k, :k] = np.diag(s.double().cpu().numpy() ** 2)
+        else:
+            found = self.append(self.turned.adjoint(images), DEFLATED * self.turned.rows.epsilon * self.scale)
+            self.H[: self.total, :k] = found
+        self.done = k
+
+    def restart(self, keep: int) -> None:
+        """Keep the ``keep`` best vectors and the waiting rows (Wu & Simon, SIAM J. Matrix Anal. 22 (2000); Baglama & Reichel 2005)."""
+        values, Y = self.ritz()
+        Y, border = Y[:, :keep], self.left(Y[:, :keep])
+        rotate = torch.as_tensor(Y.T.copy()).to(self.V)
+        waiting = self.waiting
+        self.V[: keep + waiting] = torch.cat([rotate @ self.V[: self.done], self.V[self.done : self.total]])
+        self.A[:keep] = rotate @ self.A[: self.done]
+        self.H[:] = 0
+        self.H[:keep, :keep] = np.diag(values[:keep])
+        self.H[keep : keep + waiting, :keep] = border
+        self.done, self.total = keep, keep + waiting

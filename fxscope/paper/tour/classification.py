@@ -1,0 +1,341 @@
+"""Chapter 1: residual share, layer-wise contributions, pixel discussions, pixel votes, FGSM (paper, Tables 3, 4, Fig. 3, 4, 8 to 10)."""
+
+from __future__ import annotations
+
+import torch
+
+from ... import models
+from ...analysis import fgsm, layer_contributions, pixel_votes, residual_share
+from ...analysis.discussion import READINGS
+from ...emit.pipeline import transform
+from ...errors import IllConditioned
+from ...linop import interpret
+from ...plot import analysis as draw
+from .. import datasets
+from .page import Chapter, Finding
+
+COUNT, VOTED, SHOWN = 100, 24, 3
+INK = 0.3  # a pixel is ink above this
+STEPS = tuple(e / 255 for e in (1, 2, 4, 8, 16, 32, 64))
+NETWORKS = ("digits_vgg", "digits_vgg_bn", "digits_resnet")
+
+
+def classification(progress: bool = False) -> Chapter:
+    """The digit stand-ins on held-out digits, in double precision."""
+    chapter = Chapter("Classification")
+    networks = {name: models.build(name).double() for name in NETWORKS}
+    ink, truth = (t[:COUNT] for t in datasets.digits("test"))
+    x0 = datasets.normalised(ink).double()
+    held = ", ".join(f"{n} {100 * models.provenance(n)['held_out']['accuracy']:.1f}%" for n in NETWORKS)
+    chapter.text(
+        "Three small classifiers of handwritten digits stand in for the paper's ImageNet networks, whose"
+        f" weights are not shipped here (held-out accuracy: {held}). The images are {COUNT} held-out digits"
+        f" at 32x32; x0 is normalised, so that 0 is a grey of {datasets.INK_MEAN:.2f}."
+    )
+    _shares(chapter, networks, x0, progress)
+    _templates(chapter, networks, x0)
+    attacked = _attack(chapter, networks["digits_vgg"], x0, truth, progress)
+    _layers(chapter, networks, x0, attacked, progress)
+    _discussions(chapter, networks["digits_vgg"], x0)
+    _votes(chapter, networks["digits_vgg"], x0, ink, attacked)
+    return chapter
+
+
+def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) -> None:
+    found = residual_share(
+        networks, [(str(i), x) for i, x in enumerate(x0.split(1))], batch=50, progress=progress
+    )
+    chapter.heading("Residual share of the top score (Tables 3 and 4)")
+    rows = [
+        (f"{m.name} (stand-in)", f"{100 * m.mean:.1f}% ± {100 * m.std:.1f}", len(m.shares), f"{m.error:.1e}")
+        for m in found.models
+    ]
+    chapter.figure(
+        "residual_share",
+        found.plot(),
+        f"The biases' part r in the winning score y, mean over {COUNT} digits with the standard deviation as"
+        " a line.",
+    )
+    chapter.table(("network", "r / y", "images", "largest error of the sum"), rows)
+    mean = {m.name: m.mean for m in found.models}
+    std = {m.name: m.std for m in found.models}
+    chapter.numbers["residual_share"] = {
+        m.name: {"mean": m.mean, "std": m.std, "error": m.error} for m in found.models
+    }
+    text = ", ".join(f"{n.removeprefix('digits_')} {100 * v:.0f}%" for n, v in mean.items())
+    chapter.findings.append(
+        Finding(
+            "The residual is most of the score",
+            "78 to 95% (Table 4)",
+            text,
+            min(mean.values()) > 0.5,
+            "more than 50% for all",
+        )
+    )
+    chapter.findings.append(
+        Finding(
+            "With batch norm the share is larger",
+            "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points",
+            f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points",
+            mean["digits_vgg_bn"] > mean["digits_vgg"],
+            "larger at all",
+        )
+    )
+    order = sorted(mean, key=mean.get)
+    falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))
+    chapter.findings.append(
+        Finding(
+            "The larger the share, the smaller its deviation",
+            "11 to 17 points for most, 4 for DenseNet",
+            ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order),
+            falling,
+            "deviations fall in the order of the shares",
+        )
+    )
+
+
+def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
+    """The row of the top score of the first digits, and how much it looks like the digit."""
+    chapter.heading("Is the row of the top score a template?")
+    rows, alike = {}, {}
+    for name, network in networks.items():
+        with torch.no_grad():
+            _, _, row, _ = transform(network, "argmax")(x0)
+        alike[name] = float(torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)).mean())
+        rows[name] = row
+    panels = {
+        f"digit {i + 1}" if n == "digit" else f"{n.removeprefix('digits_')}, {i + 1}": r[i]
+        for n, r in {"digit": x0, **rows}.items()
+        for i in range(SHOWN)
+    }
+    said = ", ".join(f"{n.removeprefix('digits_')} {v:.2f}" for n, v in alike.items())
+    chapter.figure(
+        "templates",
+        draw.grid(panels, SHOWN, cross=False),
+        f"The first {SHOWN} digits as the networks take them, and the row of each one's top score under every"
+        f" network; each line has one scale. Cosine of row and image, mean over {COUNT} digits: {said}.",
+    )
+    chapter.numbers["templates"] = alike
+    chapter.findings.append(
+        Finding(
+            "F(x0) does not look like a template of x0",
+            "not the case (section 4)",
+            f"cosine of row and image: {said}",
+            max(alike.values()) < 0.5,
+            "all below 0.5",
+        )
+    )
+
+
+def _attack(
+    chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, truth: torch.Tensor, progress: bool
+) -> torch.Tensor:
+    """The images after the smallest step that changes half of the labels, or the largest step."""
+    found = fgsm(network, x0, labels=truth, epsilons=STEPS, mean=datasets.INK_MEAN, std=datasets.INK_STD)
+    enough = [i for i, s in enumerate(found.success) if s >= 0.5]
+    chosen = enough[0] if enough else len(STEPS) - 1
+    chapter.numbers["fgsm"] = {"epsilons": list(STEPS), "success": found.success, "shown": STEPS[chosen]}
+    chapter.heading("One step of FGSM")
+    success = float(found.success[chosen])
+    chapter.figure(
+        "fgsm",
+        found.plot(),
+        "Share of the digits whose label changes after one clean step in pixel space. The step of"
+        f" {255 * STEPS[chosen]:.0f}/255 changes {100 * success:.0f}%; it is the one used below.",
+    )
+    return found.images[chosen]
+
+
+def _layers(
+    chapter: Chapter, networks: dict, x0: torch.Tensor, attacked: torch.Tensor, progress: bool
+) -> None:
+    found = {name: layer_contributions(n, x0, batch=50, progress=progress) for name, n in networks.items()}
+    after = layer_contributions(networks["digits_vgg"], attacked, batch=50, progress=progress)
+    chapter.heading("Layer-wise contributions (Fig. 4 and 8)")
+    panels = {
+        "without batch norm": found["digits_vgg"],
+        "with batch norm": found["digits_vgg_bn"],
+        "without, after FGSM": after,
+    }
+    plain, normed = found["digits_vgg"], found["digits_vgg_bn"]
+    chapter.figure(
+        "layers",
+        draw.layers(panels),
+        "F x0 (grey) and every layer's masked biases (batch norm's shift counted with its layer), as shares"
+        f" of the top score; the band is one standard deviation over {COUNT} digits. The mean depth, 0 at the"
+        f" first layer and 1 at the last, is {plain.depth:.2f} without and {normed.depth:.2f} with batch"
+        " norm.",
+    )
+    errors = max(f.error for f in [*found.values(), after])
+    chapter.text(f"Every column sums to its score; the largest relative error is {errors:.1e}.")
+    spread = [float(f.std.square().mean().sqrt()) for f in (plain, after)]
+    peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
+    early = [float(f.mean[:3].sum()) for f in (plain, after)]
+    chapter.numbers["layers"] = {
+        **{n: f.numbers() for n, f in found.items()},
+        "after_fgsm": after.numbers(),
+        "spread": spread,
+        "early": early,
+        "error": errors,
+    }
+    chapter.findings += [
+        Finding(
+            "Without batch norm one peak is early, one just before the dense layers",
+            "two peaks (Fig. 8)",
+            f"largest: {peaks[0]}, then {peaks[1]}",
+            _two_peaks(plain),
+            "the two largest are among the first two and the last two before the dense layers",
+        ),
+        Finding(
+            "With batch norm the contributions lie deeper",
+            "one peak, just before the dense layers",
+            f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with",
+            normed.depth > plain.depth,
+            "a larger mean depth",
+        ),
+        Finding(
+            "An attack spreads the contributions of the layers",
+            "strong effect on the variance (Fig. 8)",
+            f"root mean square deviation {100 * spread[0]:.0f}% before, {100 * spread[1]:.0f}% after",
+            spread[1] > 1.5 * spread[0],
+            "1.5 times as much",
+        ),
+        Finding(
+            "After an attack the score is due to the first few layers",
+            "exclusively (section 4)",
+            f"F x0 and the first two layers: {100 * early[0]:.0f}% of the score before, {100 * early[1]:.0f}%"
+            " after",
+            early[1] > max(0.9, early[0]),
+            "more than before, and than 90%",
+        ),
+    ]
+
+
+def _two_peaks(found) -> bool:
+    """The two largest layers lie one in the first stage, the other in the last one before the dense layers."""
+    features = [i for i, n in enumerate(found.names) if n.startswith("features")]
+    first = set(sorted(range(len(found.names)), key=lambda i: -abs(float(found.mean[1 + i])))[:2])
+    return bool(first & set(features[:2])) and bool(first & set(features[-2:]))
+
+
+def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -> None:
+    chapter.heading("Pixel discussions (eq. 18) in three readings")
+    lin = interpret(network, x0[:1])
+    two = [int(k) for k in lin.y0[0].topk(2).indices]
+    errors, added = {}, 0.0
+    for reading in READINGS:
+        try:
+            found = lin.pixel_discussion(two, reading=reading, progress=False)
+        except IllConditioned as refused:
+            chapter.text(f"The reading {reading!r} is refused here: {refused}.")
+            errors[reading] = None
+            continue
+        errors[reading], added = found.error, found.added if reading == "weighted" else added
+        extra = (
+            f"; the corrections amount to {100 * found.added:.0f}% of the layers' contributions"
+            if reading == "weighted"
+            else f"; the scaling magnifies by up to {found.condition:.0f}"
+        )
+        chapter.figure(
+            f"discussion_{reading}",
+            found.plot(),
+            f"The discussion of the first and second label, reading {reading!r}: each pixel's part in the"
+            f" score, red for, blue against. Each sums to its score to {found.error:.0e}{extra}.",
+        )
+    chapter.numbers["discussions"] = {"errors": errors, "added": added}
+
+
+def _votes(
+    chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor, attacked: torch.Tensor
+) -> None:
+    chapter.heading("Pixel votes (Fig. 3, 9 and 10)")
+    measured, after = (_voted(network, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
+    for i in range(SHOWN):
+        votes, _ = measured[i]
+        top, share = next(iter(votes.popularity.items()))
+        chapter.figure(
+            f"votes_{i}",
+            votes.plot(photograph=ink[i]),
+            "A digit, the label that every pixel votes for, and the digit where the three most popular"
+            f" labels win. The most popular is {top}, with {100 * share:.0f}% of the pixels; the largest"
+            f" score is {int(votes.scores.argmax())}'s.",
+        )
+    chapter.figure(
+        "votes_attacked",
+        after[0][0].plot(photograph=ink[0]),
+        "The votes on the first digit after FGSM (the clean digit is shown): entropy"
+        f" {measured[0][0].entropy:.2f} bits before, {after[0][0].entropy:.2f} after.",
+    )
+    mean = {k: sum(m[1][k] for m in measured) / VOTED for k in measured[0][1]}
+    entropy = [sum(m[0].entropy for m in part) / VOTED for part in (measured, after)]
+    kept = sum(m[1]["top"] for m in after) / VOTED
+    agree = sum(next(iter(m[0].popularity)) == int(m[0].scores.argmax()) for m in measured)
+    error = max(m[0].error for m in [*measured, *after])
+    chapter.text(
+        f"Means over {VOTED} digits. Ink covers {100 * mean['chance']:.0f}% of a picture;"
+        f" {100 * mean['votes']:.0f}% of the top label's votes and {100 * mean['discussion']:.0f}% of its"
+        f" discussion's magnitude lie on ink. Each discussion sums to its score to {error:.0e}."
+    )
+    chapter.numbers["votes"] = {
+        **mean,
+        "entropy_before": entropy[0],
+        "entropy_after": entropy[1],
+        "top_after": kept,
+        "agree": agree / VOTED,
+        "error": error,
+    }
+    chapter.findings += [
+        Finding(
+            "The most popular label is the top score",
+            "normally (section 4)",
+            f"for {agree} of {VOTED} digits",
+            agree > VOTED / 2,
+            "for more than half",
+        ),
+        Finding(
+            "Votes for the top label focus on the object",
+            "clearly (Fig. 3)",
+            f"{100 * mean['votes']:.0f}% on ink, chance {100 * mean['chance']:.0f}%",
+            mean["votes"] > 1.25 * mean["chance"],
+            "1.25 times chance",
+        ),
+        Finding(
+            "Discussions do not",
+            "highest values are not always on the object",
+            f"{100 * mean['discussion']:.0f}% of the magnitude on ink, chance {100 * mean['chance']:.0f}%",
+            mean["discussion"] <= 1.25 * mean["chance"],
+            "at most 1.25 times chance",
+        ),
+        Finding(
+            "After an attack the votes spread over the labels",
+            "Fig. 10",
+            f"entropy {entropy[0]:.2f} bits before, {entropy[1]:.2f} after",
+            entropy[1] > entropy[0] + 0.1,
+            "0.1 bits more",
+        ),
+    ]
+
+
+def _voted(network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor) -> list[tuple]:
+    """For every digit its votes, and how much of the top label's votes and discussion lies on ink."""
+    lin = interpret(network, x0)
+    top = lin.y0.argmax(1).tolist()
+    votes = pixel_votes(lin, progress=False)
+    sizes = lin.pixel_discussion([top], progress=False).images[0].abs().sum(1)
+    found = []
+    for i, (k, size) in enumerate(zip(top, sizes)):
+        mine = votes.of(i)
+        mask = mine.mask(k)
+        on_ink = float((mask & ink[i]).sum() / mask.sum().clamp_min(1))
+        found.append(
+            (
+                mine,
+                {
+                    "chance": float(ink[i].double().mean()),
+                    "votes": on_ink,
+                    "discussion": float((size * ink[i]).sum() / size.sum()),
+                    "top": mine.popularity[k],
+                },
+            )
+        )
+    return found

@@ -1,0 +1,211 @@
+"""A network as the pages need it: its name, what it takes, what it gives, and how a photograph becomes its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ... import models
+from ...analysis import storage
+from ...errors import FxscopeError, ImageError
+from ...images import photos
+from .. import datasets
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+RANGES = {"imagenet": None, "unit": (0.0, 1.0), "byte": (0.0, 255.0), "symmetric": (-1.0, 1.0)}
+BUDGET = 4 << 30  # bytes that a page may take
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its input convention.
+
+    mean, std   x0 = (pixels - mean) / std, pixels in [0, 1];  channels 1 takes luminance
+    kind        "scores", "tokens" or "images" (``scale`` times larger than the input)
+    side        the side of the square it is shown, in pixels; None for any size
+    note        what weights it has, said wherever it is named
+    """
+
+    name: str
+    module: nn.Module
+    mean: Any
+    std: Any
+    channels: int
+    side: int | None
+    note: str
+    kind: str = "scores"
+    scale: int = 1
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.note})"
+
+    def take(self, picture: torch.Tensor) -> torch.Tensor:
+        """(3, H, W) in [0, 1] -> x0 (1, C, h, w): resized and cut to ``side`` where the network has one."""
+        if self.side is not None:
+            picture = fitted(picture, self.side)
+        picture = photos.luminance(picture) if self.channels == 1 else picture
+        return (picture[None] - self._wide(self.mean)) / self._wide(self.std)
+
+    def show(self, image: torch.Tensor) -> torch.Tensor:
+        """(C, H, W) in the network's units -> pixels in [0, 1]."""
+        return (image * self._wide(self.std)[0] + self._wide(self.mean)[0]).clamp(0, 1)
+
+    def _wide(self, value: Any) -> torch.Tensor:
+        return torch.as_tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
+
+
+def network(
+    spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None
+) -> Network:
+    """The network of a MODEL argument, with the convention of its family.
+
+    range  "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1); default: its family's
+    size   side of x0; default 224 for torchvision (299 for Inception v3), 32 for the digits, any for networks of images
+
+    Raises ``FxscopeError`` for an unknown range, and where the module cannot run on such an input.
+    """
+    family, _, name = spec.rpartition(":")
+    if range is not None and range not in RANGES:
+        raise FxscopeError(f"--range is one of {', '.join(RANGES)}, got {range!r}")
+    if family == "fxscope" and name.startswith("digits"):
+        mean, std, side = datasets.INK_MEAN, datasets.INK_STD, 32
+    else:
+        range = range or _range_of(family, name)
+        mean, std = _convention(range)
+        side = size or (299 if name == "inception_v3" else 224) if family == "torchvision" else size
+    channels = next((m.in_channels for m in module.modules() if hasattr(m, "in_channels")), 3)
+    if channels not in (1, 3):
+        raise FxscopeError(f"{name} takes {channels} channels, and a photograph has 1 or 3")
+    found = Network(name, module.eval(), mean, std, channels, side, note or _note(family, name))
+    return _with_kind(found)
+
+
+def _range_of(family: str, name: str) -> str:
+    if family == "torchvision":
+        return "imagenet"
+    return (
+        "byte"
+        if name.startswith("edsr")
+        else (
+            "symmetric"
+            if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet")
+            else "unit"
+        )
+    )
+
+
+def _convention(range: str) -> tuple[Any, Any]:
+    if range == "imagenet":
+        return IMAGENET
+    low, high = RANGES[range]
+    return -low / (high - low), 1 / (high - low)
+
+
+def _note(family: str, name: str) -> str:
+    if family == "fxscope":
+        return (
+            "stand-in"
+            if name in models.STAND_INS
+            else "fixed filter"
+            if name.startswith("bicubic")
+            else "random weights"
+        )
+    return "random weights" if family == "torchvision" else "own"
+
+
+def _with_kind(found: Network) -> Network:
+    side = found.side or 32
+    parameter = next(found.module.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            out = found.module(torch.zeros(1, found.channels, side, side, dtype=parameter.dtype))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise FxscopeError(
+            f"{found.name} does not run on (1, {found.channels}, {side}, {side}):"
+            f" {str(error).splitlines()[0]}; give --size"
+        ) from error
+    if not isinstance(out, torch.Tensor):
+        raise FxscopeError(
+            f"{found.name} gives {type(out).__name__}, and a page is about one tensor of scores, tokens or an"
+            " image"
+        )
+    if out.dim() not in (2, 3, 4):
+        raise FxscopeError(
+            f"{found.name} gives shape {tuple(out.shape)}; a page is about scores (B, N), tokens (B, T, N) or"
+            " images (B, C, H, W)"
+        )
+    kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
+    fields = dict(found.__dict__)
+    return Network(
+        **{**fields, "kind": kind, "scale": max(1, out.shape[-1] // side) if kind == "images" else 1}
+    )
+
+
+def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:
+    """(C, H, W) resized so that the shorter side is ``side``, and its middle square."""
+    h, w = picture.shape[1:]
+    factor = side / min(h, w)
+    size = (max(side, round(h * factor)), max(side, round(w * factor)))
+    resized = F.interpolate(picture[None], size=size, mode="bilinear", antialias=True, align_corners=False)[
+        0
+    ].clamp(0, 1)
+    return middle(resized, side)
+
+
+def middle(picture: torch.Tensor, side: int, multiple: int = 1) -> torch.Tensor:
+    """The middle square of at most ``side`` pixels, a multiple of ``multiple`` to each side."""
+    h, w = (min(s, side) - min(s, side) % multiple for s in picture.shape[1:])
+    top, left = (picture.shape[1] - h) // 2, (picture.shape[2] - w) // 2
+    return picture[:, top : top + h, left : left + w]
+
+
+def read(path: str | Path, least: int = 64) -> torch.Tensor:
+    """A photograph (3, H, W) of at least ``least`` pixels to each side; raises ``ImageError``."""
+    picture = photos.read(path)
+    if min(picture.shape[1:]) < least:
+        raise ImageError(
+            f"{path} is {picture.shape[2]} x {picture.shape[1]} pixels; at least {least} x {least} are needed"
+        )
+    return picture
+
+
+def images_of(paths: list[str]) -> list[Path]:
+    """The image files of a list of files and folders; raises ``ImageError`` for an empty folder."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(
+                f
+                for f in path.iterdir()
+                if f.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+            )
+            if not files:
+                raise ImageError(f"no image in the folder {path}")
+            found += files
+        else:
+            found.append(path)
+    return found
+
+
+def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -> int:
+    """Bytes that a reading of x0 takes, about: its states, and eight of its largest tensors; raises ``ImageError`` beyond the budget."""
+    small = (1, shape[1], 64, 64) if found.kind == "images" else shape
+    per = storage(found.module, small, example_inputs=(torch.zeros(small),))
+    grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0
+    needed = int(
+        (per.recorded + 2 * 4 * per.activations) * grown
+        + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2
+    )
+    if needed > budget:
+        side = int((budget / needed) ** 0.5 * min(shape[2:]))
+        raise ImageError(
+            f"{found.name} at {shape[3]} x {shape[2]} pixels needs about {needed / 2**30:.1f} GiB, and the"
+            f" limit is {budget / 2**30:.0f}; cut the image, or give --size {side} or less"
+        )
+    return needed

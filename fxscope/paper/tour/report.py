@@ -1,0 +1,310 @@
+"""``fxscope report``: the page about one's own networks, with the chapters that fit their output."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ... import plot
+from ...analysis import energy_against_distance, layer_contributions, pixel_votes
+from ...emit.pipeline import transform
+from ...errors import FxscopeError
+from ...linop import interpret
+from ...plot import analysis as draw
+from ...plot.bars import NAMED
+from ...render import draw as draw_graph
+from ...testing.network import verify
+from .networks import Network, check_memory, images_of, read
+from .page import Chapter, Page, Written
+from .super_resolution import eigen_images, probe_places
+from .tour import digest
+
+VOTERS = 10  # labels that stand for election on a report
+
+
+def report(
+    networks: Network | Sequence[Network],
+    images: str | Sequence[str],
+    out: str | Path = "fxscope-report",
+    names: Sequence[str] | None = None,
+    progress: bool = True,
+) -> Written:
+    """Write the page about one network, or several side by side, on one's own images.
+
+    names   of the labels, for a classifier (default: their numbers)
+
+    Scores: contributions, discussion, votes. Images: F x0 and r, rows, columns, energy against distance, eigen-images. Tokens: bars by
+    token and by layer. All: the rewritten graph and the laws. Figures are PDF, SVG and PNG files beside the page. Raises
+    ``ImageError`` for a file that is no image, an empty folder, and where a reading would need more than 4 GiB.
+    """
+    networks = [networks] if isinstance(networks, Network) else list(networks)
+    paths = images_of([images] if isinstance(images, str) else list(images))
+    if not networks or not paths:
+        raise FxscopeError("a report needs a network and an image")
+    pictures = [(p.name, read(p, least=8)) for p in paths]
+    for n in networks:
+        for _, picture in pictures:
+            check_memory(n, tuple(n.take(picture).shape))
+    key = {
+        "images": [[name, *digest(p)] for name, p in pictures],
+        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "names": list(names or ()),
+    }
+    page = Page(
+        out,
+        f"Report: {', '.join(n.name for n in networks)}",
+        "Freeze what every nonlinear unit decided on an image x0, and the network is one affine map, y1 ="
+        " F(x0) x1 + r(x0).",
+        key,
+        ("pdf", "svg", "png"),
+    )
+    makers = {
+        _unique(n.name, networks, i): partial(
+            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else ""
+        )
+        for i, n in enumerate(networks)
+    }
+    if len(networks) > 1:
+        makers["side-by-side"] = partial(_side_by_side, networks, pictures)
+    return page.write(makers, progress)
+
+
+def _unique(name: str, networks: Sequence[Network], at: int) -> str:
+    return name if sum(n.name == name for n in networks) == 1 else f"{name}-{at}"
+
+
+def chapter_of(
+    n: Network,
+    pictures: list[tuple[str, torch.Tensor]],
+    progress: bool = False,
+    names: Any = None,
+    prefix: str = "",
+) -> Chapter:
+    """One network on the images: what fits its output, then its graph and the laws."""
+    chapter = Chapter(n.title)
+    prefix = prefix or f"{n.name}_"
+    for i, (title, picture) in enumerate(pictures):
+        chapter.heading(title)
+        x0 = n.take(picture)
+        {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind](
+            chapter, n, x0, title, f"{prefix}{i}_", progress, names
+        )
+    if n.kind == "scores" and len(pictures) > 1:
+        _layers_of_all(chapter, n, pictures, prefix, progress)
+    _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix)
+    return chapter
+
+
+def _scores(
+    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+) -> None:
+    lin = interpret(n.module, x0)
+    order = lin.y0[0].argsort(descending=True)[:VOTERS].tolist()
+    top = order[0]
+    parts = lin.contributions(top)
+    chapter.figure(
+        f"{prefix}contributions",
+        parts.plot(),
+        f"What F x0 and every additive constant add to the largest score, {_said(names, top)} ="
+        f" {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.",
+    )
+    found = lin.pixel_discussion(order[:2], progress=progress)
+    chapter.figure(
+        f"{prefix}discussion",
+        found.plot(names=names),
+        f"Each pixel's part in the two largest scores, {' and '.join(_said(names, k) for k in order[:2])}"
+        f" (weighted reading); each sums to its score to {found.error:.0e}, the corrections amount to"
+        f" {100 * found.added:.0f}% of the layers' contributions.",
+    )
+    votes = pixel_votes(lin, order, progress=progress)
+    first, share = next(iter(votes.popularity.items()))
+    chapter.figure(
+        f"{prefix}votes",
+        votes.plot(names=names, photograph=n.show(x0[0])),
+        f"The label to which each pixel adds most, among the {len(order)} largest scores; the most popular is"
+        f" {_said(names, first)} with {100 * share:.0f}% of the pixels.",
+    )
+    chapter.numbers[title] = {
+        "top": top,
+        "score": float(parts.output),
+        "residual_share": float(parts.residual / parts.output),
+        "sum_error": parts.error,
+        "discussion": found.numbers(),
+        "votes": votes.numbers(),
+    }
+
+
+def _images(
+    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+) -> None:
+    lin = interpret(n.module, x0)
+    filtered, r, y0 = lin.F @ x0[0], lin.residual[0], lin.y0[0]
+    share, error = float(r.norm() / y0.norm()), float((filtered + r - y0).abs().max() / y0.abs().max())
+    if y0.shape[0] in (1, 3):
+        chapter.figure(
+            f"{prefix}output",
+            plot.images({"input": n.show(x0[0]), "output": n.show(y0)}),
+            "The image as the network takes it, and its output.",
+        )
+    chapter.figure(
+        f"{prefix}parts",
+        plot.images({"F x0": filtered, "r": r}, signed=True),
+        f"The output as F x0 + r, on one scale, to {error:.1e}; r holds {100 * share:.1f}% of its norm.",
+    )
+    places = probe_places(x0[0].mean(0))
+    chapter.figure(
+        f"{prefix}places",
+        draw.marked({"input": n.show(x0[0])}, places),
+        "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
+    )
+    panels, rows = {}, []
+    for said, (y, x) in zip(("edge", "flat", "middle"), places):
+        out = (0, y * n.scale + n.scale // 2, x * n.scale + n.scale // 2)
+        rows.append(lin.F.row(out))
+        panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
+    for said, (y, x) in zip(("edge", "flat", "middle"), places):
+        panels[f"column, {said}\n({y}, {x})"] = _around(
+            lin.F.column((0, y, x)), (y * n.scale + n.scale // 2, x * n.scale + n.scale // 2), 12 * n.scale
+        )
+    chapter.figure(
+        f"{prefix}filters",
+        draw.grid(panels, 3),
+        "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
+        " middle, zoomed around the crossed place.",
+    )
+    energy = energy_against_distance(torch.stack(rows), places)
+    chapter.figure(
+        f"{prefix}energy",
+        energy.plot(),
+        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
+    )
+    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
+    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
+    chapter.findings.clear()  # those of the paper are the tour's
+
+
+def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:
+    from ...analysis.images import crop_around
+
+    return crop_around(filter, place, min(radius, max(filter.shape[1:]) // 2))
+
+
+def _tokens(
+    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+) -> None:
+    """Bars by token, of |F x0| and |r|, and by layer for the largest output of the first token."""
+    lin = interpret(n.module, x0)
+    filtered, r, y0 = lin.F @ x0[0], lin.residual[0], lin.y0[0]
+    error = float((filtered + r - y0).abs().max() / y0.abs().max())
+    chapter.figure(
+        f"{prefix}tokens",
+        draw.tokens(filtered.norm(dim=1), r.norm(dim=1)),
+        f"The norms of F x0 and of r at each of the {len(y0)} output tokens; their sum is the output to"
+        f" {error:.1e}.",
+    )
+    index = (0, int(y0[0].argmax()))
+    parts = lin.contributions(index)
+    layers = {"F x0": float(parts.linear), **_named_layers(parts)}
+    chapter.figure(
+        f"{prefix}layers",
+        draw.by_layer(layers, float(parts.output)),
+        "What F x0 and the constants of every layer add to the largest number of the first token, output"
+        f" {index} = {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.",
+    )
+    chapter.numbers[title] = {
+        "index": index,
+        "output": float(parts.output),
+        "layers": layers,
+        "linear_norms": filtered.norm(dim=1),
+        "residual_norms": r.norm(dim=1),
+        "sum_error": max(error, parts.error),
+        "residual_share": float(r.norm() / y0.norm()),
+    }
+
+
+def _named_layers(parts: Any) -> dict[str, float]:
+    """{layer: value} with as much of the layers' paths as leaves no more than ``NAMED`` of them."""
+    whole = parts.by_layer()
+    deepest = max((name.count(".") + 1 for name in whole), default=1)
+    return next(
+        (found for depth in range(deepest, 0, -1) if len(found := parts.by_layer(depth)) <= NAMED), whole
+    )
+
+
+def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, progress: bool) -> None:
+    x0 = torch.cat([n.take(p) for _, p in pictures])
+    found = layer_contributions(n.module, x0, batch=4, progress=progress)
+    chapter.heading(f"All {len(pictures)} images")
+    chapter.figure(
+        f"{prefix}layers",
+        found.plot(),
+        "F x0 and every layer's masked biases as shares of the top score; the band is one standard deviation"
+        f" over {len(pictures)} images. Largest error of the sums {found.error:.1e}.",
+    )
+    chapter.numbers["layers"] = found.numbers()
+
+
+def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str) -> None:
+    chapter.heading("The rewritten graph and the laws")
+    chapter.figure(
+        f"{prefix}graph",
+        draw_graph(transform(n.module, example_inputs=(x0,))),
+        "Original branch, interpreter branch, and dashed edges that carry what each unit decided.",
+    )
+    small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
+    found = verify(copy.deepcopy(n.module), small)
+    chapter.html(found._repr_html_())
+    chapter.numbers["verification"] = {
+        "ok": found.ok,
+        **{law.name: law.error for law in found.laws if not law.skipped},
+    }
+
+
+def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
+    """The numbers of several networks on the same images in one table; contributions by depth in one figure."""
+    chapter = Chapter("Side by side")
+    scores = [n for n in networks if n.kind == "scores"]
+    if len(scores) > 1:
+        found = {
+            n.name: layer_contributions(
+                n.module, torch.cat([n.take(p) for _, p in pictures]), batch=4, progress=False
+            )
+            for n in scores
+        }
+        chapter.figure(
+            "layers_side_by_side",
+            draw.layers(found),
+            "Shares of the top score by depth, the band one standard deviation over the images.",
+        )
+        chapter.table(
+            ("network", "F x0", "mean depth of the biases", "error"),
+            [
+                (n, f"{100 * float(f.mean[0]):.1f}%", f"{f.depth:.2f}", f"{f.error:.1e}")
+                for n, f in found.items()
+            ],
+        )
+        chapter.numbers = {n: f.numbers() for n, f in found.items()}
+    images = [n for n in networks if n.kind == "images"]
+    if len(images) > 1:
+        _, picture = pictures[0]
+        readings = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
+        chapter.figure(
+            "outputs_side_by_side",
+            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in readings.items()}),
+            "The outputs on the same photograph.",
+        )
+        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in readings.items()}
+        chapter.table(("network", "|r| / |y|"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
+        chapter.numbers |= rows
+    if not chapter.blocks:
+        chapter.text("These networks have no output in common that could stand in one figure.")
+    return chapter
+
+
+def _said(names: Any, label: int) -> str:
+    return f"label {label}" if names is None else str(names[label])

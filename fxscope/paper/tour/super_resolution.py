@@ -1,0 +1,324 @@
+"""Chapter 2: outputs, F x0 and r, rows and columns, locality, invariance, eigen-images (paper, Fig. 5, 6, 11 and 12)."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from ... import models, plot
+from ...analysis import energy_against_distance, invariance
+from ...analysis.images import crop_around
+from ...errors import NotConverged
+from ...images import photos
+from ...linop import SVD, LinearInterpreter, interpret
+from ...plot import analysis as draw
+from .networks import Network, middle, network
+from .page import Chapter, Finding
+
+SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
+SAMPLED = 16  # places of which rows and columns are averaged
+
+
+def default_networks() -> list[Network]:
+    """Bicubic and both stand-ins."""
+    return [network(f"fxscope:{n}", models.build(n)) for n in ("bicubic4x", "pixelshuffle4x", "edsr_small4x")]
+
+
+def super_resolution(
+    picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False
+) -> Chapter:
+    """Several upscalers side by side on one photograph (3, H, W)."""
+    chapter = Chapter("Super-resolution")
+    networks = networks or default_networks()
+    scale = networks[0].scale
+    high = middle(picture, SIDE, scale)
+    low = photos.downscale(high, scale)
+    chapter.text(
+        f"The photograph {title}, its middle {high.shape[2]} x {high.shape[1]} pixels, made {scale} times"
+        f" smaller and given to {', '.join(n.title for n in networks)}."
+    )
+    readings = {n.name: interpret(n.module, n.take(low)) for n in networks}
+    _outputs(chapter, networks, readings, high)
+    places = probe_places(photos.luminance(low)[0])
+    _filters(chapter, networks, readings, places, scale, photos.luminance(low))
+    _locality(chapter, networks, readings, scale, tuple(low.shape[1:]))
+    eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
+    return chapter
+
+
+def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: torch.Tensor) -> None:
+    chapter.heading("Outputs, and what the biases add")
+    truth, panels, rows = photos.luminance(high), {"photograph": photos.luminance(high)}, []
+    shares, parts = {}, {}
+    for n in networks:
+        lin = readings[n.name]
+        shown = n.show(lin.y0[0])
+        gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
+        value = photos.psnr(gray, truth, BORDER)
+        panels[f"{n.name}, {value:.2f} dB"] = gray
+        r = lin.residual
+        shares[n.name] = float(r.norm() / lin.y0.norm())
+        filtered = lin.F @ lin.x0[0]
+        error = float((filtered + r[0] - lin.y0[0]).abs().max() / lin.y0.abs().max())
+        parts[f"r of {n.name}"] = r[0].mean(0) * float(torch.as_tensor(n.std).mean())
+        rows.append((n.title, f"{value:.2f} dB", f"{100 * shares[n.name]:.2f}%", f"{error:.1e}"))
+        chapter.numbers.setdefault("networks", {})[n.name] = {
+            "psnr": value,
+            "residual_share": shares[n.name],
+            "sum_error": error,
+        }
+    chapter.figure(
+        "upscaled",
+        plot.images(panels),
+        "The photograph (luminance) and what each network makes of its small copy, with the PSNR of the"
+        " luminance.",
+    )
+    chapter.figure(
+        "sr_residuals",
+        plot.images({k: v for k, v in parts.items() if float(v.abs().max()) > 0} or parts, signed=True),
+        "The residual r of every network, the output that is made of biases alone, in pixels of range 1, on"
+        " one scale; bicubic has none.",
+    )
+    chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
+    chapter.findings.append(
+        Finding(
+            "Residuals of super-resolution are small",
+            "small (Fig. 6)",
+            ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
+            all(v < 0.1 for v in trained.values()),
+            "below 10% for all",
+        )
+    )
+
+
+def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
+    """Three places (y, x) of a picture: the strongest edge, the flattest place, the middle."""
+    dy, dx = torch.gradient(gray.double())
+    size = torch.nn.functional.avg_pool2d((dy.square() + dx.square())[None, None], 3, 1, 1)[0, 0]
+    m = min(margin, min(gray.shape) // 4)
+    inner = size[m:-m, m:-m]
+    return [
+        tuple(m + v for v in divmod(int(at), inner.shape[1])) for at in (inner.argmax(), inner.argmin())
+    ] + [(gray.shape[0] // 2, gray.shape[1] // 2)]
+
+
+def _filters(
+    chapter: Chapter, networks: list[Network], readings: dict, places: list, scale: int, low: torch.Tensor
+) -> None:
+    chapter.heading("Rows and columns at three places (Fig. 11)")
+    names = ("edge", "flat", "middle")
+    chapter.figure(
+        "sr_places",
+        draw.marked({"small photograph": low}, places),
+        "The small photograph and the three places: a strong edge (1), the flattest place (2) and the middle"
+        " (3).",
+    )
+    for what, radius in (("row", 5), ("column", 3 * scale)):
+        panels = {}
+        for n in networks:
+            F = readings[n.name].F
+            for name, (y, x) in zip(names, places):
+                out = (0, y * scale + scale // 2, x * scale + scale // 2)
+                filter = F.row(out) if what == "row" else F.column((0, y, x))
+                panels[f"{n.name}\n{name} ({y}, {x})"] = crop_around(
+                    filter, (y, x) if what == "row" else out[1:], radius
+                )
+        said = (
+            "receptive filters (rows): which input pixels an output reads"
+            if what == "row"
+            else "projective filters (columns): which output pixels an input feeds"
+        )
+        chapter.figure(
+            f"sr_{what}s",
+            draw.grid(panels, len(names)),
+            f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels;"
+            " the cross is the place. Each network has one scale. Bicubic's are the same wherever one"
+            " looks.",
+        )
+
+
+def sample(
+    shape: tuple[int, int], count: int = SAMPLED, margin: int = 8, seed: int = 0
+) -> list[tuple[int, int]]:
+    """Places (y, x) drawn at random, away from the border."""
+    rng = torch.Generator().manual_seed(seed)
+    m = min(margin, min(shape) // 4)
+    return [tuple(int(torch.randint(m, s - m, (), generator=rng)) for s in shape) for _ in range(count)]
+
+
+def _locality(
+    chapter: Chapter, networks: list[Network], readings: dict, scale: int, shape: tuple[int, int]
+) -> None:
+    chapter.heading("How local, and how much alike")
+    places = sample(shape)
+    energies, rows = {}, []
+    for n in networks:
+        F = readings[n.name].F
+        found = F.rows(
+            [(0, y * scale + scale // 2, x * scale + scale // 2) for y, x in places], progress=False
+        )
+        energies[n.name] = energy_against_distance(found, places)
+        columns = F.columns([(0, y, x) for y, x in places], progress=False)
+        alike = invariance(columns, [(y * scale, x * scale) for y, x in places], RADIUS)
+        rows.append(
+            (n.title, *(energies[n.name].radius(p) for p in (0.5, 0.9, 0.99)), f"{100 * alike.spread:.2g}%")
+        )
+        chapter.numbers["networks"][n.name] |= {
+            "radius_90": energies[n.name].radius(0.9),
+            "radius_99": energies[n.name].radius(0.99),
+            "column_spread": alike.spread,
+        }
+    chapter.figure(
+        "sr_energy",
+        draw.energies(energies),
+        "Share of a row's energy within a distance of its place, in low-resolution pixels, the mean over"
+        f" {len(places)} places.",
+    )
+    chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows)
+    chapter.text(
+        "Rows: the distance in small pixels that holds a part of their energy. Columns: the energy of their"
+        " deviation from the mean column, laid over one another."
+    )
+    numbers = chapter.numbers["networks"]
+    trained = [n.name for n in networks if not n.name.startswith("bicubic")]
+    chapter.findings.append(
+        Finding(
+            "Rows of super-resolution are sparse and lie around their pixel",
+            "section 8.B",
+            ", ".join(f"{n}: 90% within {numbers[n]['radius_90']} px" for n in trained),
+            all(numbers[n]["radius_90"] <= 4 for n in trained),
+            "within 4 px for all",
+        )
+    )
+    spread = {
+        kind: [v["column_spread"] for n, v in numbers.items() if n.startswith(kind)]
+        for kind in ("bicubic", "pixelshuffle", "edsr")
+    }
+    if all(spread.values()):
+        ordered = max(spread["bicubic"]) < 1e-6 < max(spread["pixelshuffle"]) < min(spread["edsr"])
+        chapter.findings.append(
+            Finding(
+                "EDSR's columns adapt to the image more than PixelShuffle's, bicubic's not at all",
+                '"like walking with a flashlight"',
+                ", ".join(f"{n} {100 * v['column_spread']:.2g}%" for n, v in numbers.items()),
+                ordered,
+                "in this order",
+            )
+        )
+
+
+def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
+    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes in numbers (Fig. 5, 12, 14)."""
+    chapter.heading("Eigen-inputs and eigen-outputs")
+    rows = []
+    for name, lin in readings.items():
+        found = triplets(lin, count)
+        shapes = found.shapes()
+        mean = {
+            k: sum(getattr(s, k) for s in shapes) / count
+            for k in ("participation", "frequency", "dc", "orientedness")
+        }
+        chapter.figure(
+            f"{prefix}_eigen_{name}",
+            found.plot(),
+            f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs"
+            " below, the mean over channels, one scale a line. An eigen-input covers"
+            f" {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative"
+            f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
+        )
+        zoomed = {
+            f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
+            for letter, part in (("v", found.v), ("u", found.u))
+            for i, w in enumerate(part)
+        }
+        chapter.figure(
+            f"{prefix}_eigen_zoom_{name}",
+            draw.grid(zoomed, count, cross=False),
+            f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
+        )
+        chapter.numbers.setdefault("eigen", {})[name] = {
+            "s": found.s,
+            "passes": found.passes,
+            "errors": found.errors,
+            "shapes": shapes,
+            **mean,
+        }
+        rows.append(
+            (
+                name,
+                ", ".join(f"{float(s):.3g}" for s in found.s),
+                f"{100 * mean['participation']:.2g}%",
+                f"{mean['orientedness']:.2f}",
+                f"{mean['frequency']:.3f}",
+                f"{100 * mean['dc']:.1f}%",
+            )
+        )
+    chapter.table(
+        (
+            "network",
+            "singular values",
+            "area",
+            "orientedness (0 to 1)",
+            "cycles a pixel",
+            "energy at frequency 0",
+        ),
+        rows,
+        f"Shapes of the eigen-inputs, the mean over {count}",
+    )
+    _eigen_findings(chapter)
+
+
+def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
+    """The largest singular triplets to 1%; where the limit of passes came first the page says so beside the errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotConverged)
+        return lin.F.svd(count, tol=1e-2, progress=False)
+
+
+def _unconverged(found: SVD) -> str:
+    lacking = int((~found.converged).sum())
+    return f" ({lacking} of {len(found)} had not converged to 1% at the limit of passes)" if lacking else ""
+
+
+def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
+    """The square of a singular vector (C, H, W) around the pixel where a small neighbourhood holds most energy."""
+    energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
+    return crop_around(vector, tuple(divmod(int(energy.argmax()), energy.shape[1])), radius)
+
+
+def _eigen_findings(chapter: Chapter) -> None:
+    measured, where = chapter.numbers["eigen"], chapter.title.lower()
+    said = {
+        k: ", ".join(f"{n} {form(v[k])}" for n, v in measured.items())
+        for k, form in (
+            ("participation", lambda v: f"{100 * v:.2g}% of the picture"),
+            ("orientedness", lambda v: f"{v:.2f} of 1"),
+            ("frequency", lambda v: f"{v:.2f} cycles a pixel"),
+        )
+    }
+    said["frequency"] += f"; at most {100 * max(v['dc'] for v in measured.values()):.1f}% at frequency 0"
+    chapter.findings += [
+        Finding(
+            f"Eigen-inputs are localised ({where})",
+            "localised (section 4, case 2)",
+            said["participation"],
+            all(v["participation"] < 0.05 for v in measured.values()),
+            "below 5% for all",
+        ),
+        Finding(
+            f"Eigen-inputs are oriented ({where})",
+            "oriented",
+            said["orientedness"],
+            all(v["orientedness"] > 0.5 for v in measured.values()),
+            "above 0.5 for all",
+        ),
+        Finding(
+            f"Eigen-inputs are bandpass ({where})",
+            "bandpass",
+            said["frequency"],
+            all(v["dc"] < 0.05 and v["frequency"] < 0.5 for v in measured.values()),
+            "less than 5% at frequency 0, and a mean below 0.5 cycles a pixel, for all",
+        ),
+    ]

@@ -1,0 +1,109 @@
+"""``fxscope tour``: everything the paper shows, on stand-ins or on the networks that are given, as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from ... import models
+from ...errors import FxscopeError
+from ...images import photos
+from ...results.records import plain
+from .classification import classification
+from .image_to_image import image_to_image
+from .networks import Network, images_of, read
+from .page import Chapter, Page, Written
+from .storage_speed import storage_and_speed
+from .super_resolution import super_resolution
+from .verification import verification
+
+CHAPTERS = ("classification", "super-resolution", "image-to-image", "storage", "verification")
+
+
+def tour(
+    images: str | Sequence[str] | None = None,
+    out: str | Path = "fxscope-tour",
+    networks: Sequence[Network] = (),
+    chapters: Sequence[str] = (),
+    progress: bool = True,
+) -> Written:
+    """Write the tour into a folder: one page that opens from disk, its figures as files, its numbers as JSON.
+
+    images    photographs (files or folders) for the chapters of images; the first one is shown (default: one that scikit-image ships)
+    networks  in place of the stand-ins, each in the chapter that its output fits: upscalers, images of the same size; classifiers
+              get a report of their own behind the digits
+    chapters  some of ``CHAPTERS`` alone;  progress   a bar
+
+    Interrupted and run again, it goes on behind the last finished chapter. Raises ``ImageError`` for a file that is no image, or
+    smaller than 64 x 64 pixels, and ``FxscopeError`` for an unknown chapter.
+    """
+    unknown = [c for c in chapters if c not in CHAPTERS]
+    if unknown:
+        raise FxscopeError(f"no chapter {', '.join(unknown)}; there are {', '.join(CHAPTERS)}")
+    paths = images_of([images] if isinstance(images, str) else list(images or ()))
+    pictures = [(p.name, read(p)) for p in paths] or [("chelsea (scikit-image)", photos.shipped("chelsea"))]
+    key = {
+        "images": [[name, *digest(picture)] for name, picture in pictures],
+        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "weights": _shipped(),
+    }
+    page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
+    makers = _makers(pictures, list(networks), progress)
+    return page.write(
+        {name: make for name, make in makers.items() if not chapters or name.split(":")[0] in chapters},
+        progress,
+    )
+
+
+def _makers(pictures: list, networks: list[Network], progress: bool) -> dict[str, Callable[[], Chapter]]:
+    from .report import chapter_of
+
+    title, picture = pictures[0]
+    upscalers = [n for n in networks if n.kind == "images" and n.scale > 1]
+    same = [n for n in networks if n.kind == "images" and n.scale == 1]
+    scores = [n for n in networks if n.kind in ("scores", "tokens")]
+    makers: dict[str, Callable[[], Chapter]] = {"classification": partial(classification, progress)}
+    for n in scores:
+        makers[f"classification:{n.name}"] = partial(chapter_of, n, pictures, progress)
+    makers["super-resolution"] = partial(super_resolution, picture, title, upscalers or None, progress)
+    makers["image-to-image"] = partial(image_to_image, picture, title, same or None, progress)
+    makers["storage"] = partial(storage_and_speed, progress)
+    makers["verification"] = partial(verification, progress)
+    return makers
+
+
+def _about(networks: Sequence[Network]) -> str:
+    whose = (
+        f"The networks {', '.join(n.title for n in networks)} are shown in the chapters they fit; elsewhere"
+        " small stand-ins"
+        if networks
+        else "Small networks, trained for this purpose and named stand-ins,"
+    )
+    return (
+        "Freeze what every nonlinear unit decided on an image x0, and a network is one affine map, y1 ="
+        f" F(x0) x1 + r(x0). This page asks of it what the paper asks. {whose} take the places of the"
+        " paper's. The first table puts what was measured here beside what the paper says; no finding is"
+        " assumed, and at this size some do not appear."
+    )
+
+
+def digest(*tensors: torch.Tensor) -> list[float]:
+    """Two sums that change where a tensor does: enough to know whether a finished chapter still fits."""
+    flat = [
+        t.detach().double().flatten()
+        for t in tensors
+        if isinstance(t, torch.Tensor) and t.is_floating_point()
+    ]
+    return plain(
+        [
+            float(sum(f.sum() for f in flat)),
+            float(sum((f * torch.arange(1, f.numel() + 1).to(f).cos()).sum() for f in flat)),
+        ]
+    )
+
+
+def _shipped() -> list:
+    return [models.provenance(name) for name in models.STAND_INS if name in models.names()]

@@ -1,0 +1,1 @@
+"""From a traced graph to a program: canonicalize, classify, rewrite, optimize."""

@@ -1,0 +1,25 @@
+"""Canonicalize: one spelling per operator, no modules, no methods, no in-place forms."""
+
+from __future__ import annotations
+
+import torch.fx as fx
+from torch import nn
+
+from ...graph.ir import acts
+from .modules import inline_modules
+from .recognize import recognize
+from .spell import spell
+from .writes import Decide, functionalize, is_size, size_nodes
+
+__all__ = ["Decide", "canonicalize", "is_size", "size_nodes"]
+
+
+def canonicalize(gm: fx.GraphModule, model: nn.Module, decide: Decide | None = None) -> fx.GraphModule:
+    """The same computation in canonical operators; ``gm`` is rewritten and returned. ``decide`` tells views from copies on an example."""
+    inline_modules(gm, model)
+    functionalize(gm, decide)
+    spell(gm)
+    recognize(gm)
+    gm.graph.eliminate_dead_code(is_impure_node=acts)
+    gm.graph.lint()
+    return gm

@@ -1,0 +1,142 @@
+"""Classify: every node is const, sized, shape, frozen or affine, and carries the variant that the policy chose for it."""
+
+from __future__ import annotations
+
+import difflib
+
+import torch.fx as fx
+
+from ..errors import UnsupportedOperator
+from ..frontend.symbolic import source_of
+from ..graph.draws import draws
+from ..graph.ir import info, mark
+from ..rules import registry
+from ..rules._of_node import bound, rule_of
+from ..twins.base import nodes_of
+from .canonicalize import size_nodes
+from .policy import Policy
+
+
+def classify(gm: fx.GraphModule, taps: list[fx.Node], policy: Policy) -> fx.GraphModule:
+    """Write role and variant on every node. ``taps`` are the nodes whose value the probes replace.
+
+    Raises ``UnsupportedOperator``, listing every operator on the path of a probe that no rule covers.
+    """
+    sizes = size_nodes(gm.graph)
+    offenders: list[tuple[fx.Node, str]] = []
+    for node in gm.graph.nodes:
+        mark(node, role=_role(node, taps, sizes, policy, offenders))
+    if offenders:
+        raise unsupported(offenders)
+    return gm
+
+
+def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list) -> str:
+    if node in taps:
+        return "affine"
+    if node.op == "placeholder":
+        return "frozen"
+    if node.op == "get_attr":
+        return "const"
+    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(node.meta.get("recognized"))]]
+    if node in sizes or node.op == "output":
+        return "shape" if node in sizes else "affine" if "affine" in inputs else "frozen"
+    if "affine" in inputs:
+        return _on_the_path(node, policy, offenders)
+    if "frozen" in inputs or draws(node):  # a draw is one value of a reading, never computed again
+        return "frozen"
+    return "sized" if "shape" in inputs or "sized" in inputs else "const"
+
+
+def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
+    """The role of a node that an affine value enters: affine, or frozen where its rule takes the value as a constant."""
+    if is_structure(node):
+        return "affine"
+    rule = rule_of(node)
+    if rule is None:
+        offenders.append((node, node.meta.get("unspelled", "no rule covers it")))
+        return "affine"
+    if rule.name == "getitem" and _takes_indices(node):
+        return "frozen"
+    variant = policy.variant(node, rule)
+    mark(node, variant=variant)
+    if rule.variants[variant] is None:
+        return "frozen"
+    arguments = bound(node)
+    carried = [name for name in rule.carries if _affine(arguments.get(name))]
+    allowed = (*rule.carries, *rule.ignores, *(rule.frozen if variant != "taylor" else ()))
+    other = [name for name, value in arguments.items() if name not in allowed and _affine(value)]
+    if other:
+        under = ' under "taylor"' if set(other) & set(rule.frozen) else ""
+        offenders.append(
+            (
+                node,
+                (
+                    f"its {', '.join(other)} depends on the probe; only"
+                    f" {', '.join(rule.carries) or 'nothing'} may{under}"
+                ),
+            )
+        )
+    return "affine" if carried else "frozen"
+
+
+def is_structure(node: fx.Node) -> bool:
+    """A constructor of an output structure (a dataclass or namedtuple), which computes nothing."""
+    return (
+        node.op == "call_function"
+        and isinstance(node.target, type)
+        and not issubclass(node.target, (int, float, bool))
+    )
+
+
+def _takes_indices(node: fx.Node) -> bool:
+    """Item 1 and later of max(dim), topk, sort: the indices, a constant."""
+    source = bound(node)["x"]
+    rule = rule_of(source) if isinstance(source, fx.Node) else None
+    return rule is not None and rule.yields == "values" and bound(node)["index"] != 0
+
+
+def _affine(value) -> bool:
+    found: list[bool] = []
+    fx.node.map_arg(value, lambda n: found.append(info(n).role == "affine"))
+    return any(found)
+
+
+def _name(node: fx.Node) -> str:
+    if node.op == "call_module":
+        return type(node.graph.owning_module.get_submodule(node.target)).__name__
+    return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+
+
+def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
+    """The error that lists all of them."""
+    return UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
+
+
+def _report(offenders: list[tuple[fx.Node, str]]) -> str:
+    known = list(registry().rules) + [c.__name__ for c in registry().modules]
+    lines = [
+        f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the"
+        " probe:"
+    ]
+    for node, reason in offenders:
+        near = _nearest(_name(node), known)
+        # its own rule, which does not know the form, is no help
+        nearest = f"; nearest rule: {near}" if near and near != _name(node) else ""
+        lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
+    if any(node.op == "call_module" for node, _ in offenders):
+        lines.append(
+            "With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own"
+            " modules out."
+        )
+    lines.append("Add a rule with fxscope.register_rule, or tap around the operator with inputs= / outputs=.")
+    return "\n".join(lines)
+
+
+def _nearest(name: str, known: list[str]) -> str | None:
+    """A rule that differs by a letter or two, or else is a third of the name itself (erf of erfinv); letters in common alone mean nothing."""
+    name = name.lower().removeprefix("special_")
+    parts = [rule for rule in known if rule.lower() in name and len(rule) > 0.35 * len(name)]
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None) or max(
+        parts, key=len, default=None
+    )

@@ -1,0 +1,439 @@
+"""Rewrite: the canonical graph, extended by the frozen states, and the tape of its twins.
+
+The tape is a flat list of ``Record``: a twin, the values it reads, the node it stands for. Every graph fxscope emits comes
+from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an emitted graph.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.fx as fx
+
+from ..errors import NoLinearPath
+from ..frontend.symbolic import source_of
+from ..graph.ir import info, mark
+from ..rules import Rule
+from ..rules._of_node import bound, rule_of
+from ..twins import Twin
+from .canonicalize import is_size, size_nodes
+from .classify import is_structure, unsupported
+from .facts import Facts, gather_facts
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A tape value that comes from outside: the probe that replaces a tapped node of the original graph."""
+
+    name: str
+    node: fx.Node
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One twin of the tape: what it computes, from which values, for which node, and by which rule's variant.
+
+    like   a node of the original graph with the value's shape, of ``rank`` dimensions; None where none is known
+    """
+
+    twin: Twin
+    inputs: tuple[Any, ...]
+    origin: fx.Node
+    rule: str
+    variant: str
+    like: fx.Node | None = None
+    rank: int | None = None
+
+
+@dataclass
+class Program:
+    """The original graph with its frozen states, and the tape.
+
+    outputs   the model's output structure, over nodes of the graph
+    affine    {node: tape value}; a node of ``outputs`` that is not in it does not depend on the probe
+    in_place  whether the interpreter branch may write into values that nobody else reads (``emit/reuse.py``)
+    """
+
+    gm: fx.GraphModule
+    probes: list[Probe]
+    tape: list[Record]
+    outputs: Any
+    affine: dict[fx.Node, Any]
+    facts: Facts
+    in_place: bool = True
+
+    def constant_outputs(self) -> dict[Any, str]:
+        """{key: why} of the outputs that do not depend on the probe, where others do: F gives zeros there, and y1 = y0.
+
+        The key is what an index calls the output. Outputs that example inputs showed to be integers or booleans are none of F's, and not named.
+        """
+        found = {key: node for key, node in keyed(self.outputs) if node not in self.affine}
+        return {
+            key: _why_constant(key, node)
+            for key, node in found.items()
+            if dtype_of(node) is None or is_floating(node)
+        }
+
+
+class Call:
+    """One call of an operator, as a rule's variant sees it."""
+
+    def __init__(self, rewriter: _Rewriter, node: fx.Node, arguments: dict, variant: str):
+        self._rewriter = rewriter
+        self.node = node
+        self.arguments = arguments
+        self.variant = variant
+        self.facts = rewriter.facts
+
+    def value(self, name: str) -> Any:
+        """The tape value of an argument; None where it does not depend on the probe."""
+        node = self.arguments[name]
+        return self._rewriter.values.get(node) if isinstance(node, fx.Node) else None
+
+    def values(self, name: str) -> list[Any]:
+        """The tape values of an argument that is a list of tensors; None for constants in it."""
+        return [
+            self._rewriter.values.get(n) if isinstance(n, fx.Node) else None for n in self.arguments[name]
+        ]
+
+    def proxy(self, name: str) -> fx.Proxy:
+        """The value of an argument on x0."""
+        return fx.Proxy(self.arguments[name], self._rewriter.tracer)
+
+    def record(
+        self, twin: Twin, inputs: list[Any], like: fx.Proxy | None = None, rank: int | None = None
+    ) -> Any:
+        """Put a twin on the tape and return its value, for rules that need more than one.
+
+        ``like`` is a value of the original branch that has its shape (of ``rank`` dimensions, where the graph does not
+        tell); it need not be given for a twin that keeps the shape of its input.
+        """
+        return self._rewriter.record(twin, inputs, self, like, rank)
+
+    def is_item(self, both: fx.Proxy, index: int) -> None:
+        """The node's own value is an item of a call that gives its state too: one kernel on x0 for both."""
+        node, base = self.node, info(self.node)
+        node.prepend(both.node)
+        mark(
+            both.node,
+            role="frozen",
+            rule=base.rule,
+            variant=base.variant,
+            origin=node.name,
+            place=base.place,
+            module=base.module,
+            source=base.source,
+        )
+        node.op, node.target, node.args, node.kwargs = (
+            "call_function",
+            operator.getitem,
+            (both.node, index),
+            {},
+        )
+
+    def rank(self, name: str) -> int | None:
+        return self.facts.rank(self.arguments[name])
+
+    def need_rank(self, name: str) -> int:
+        value = self.arguments[name]
+        return (
+            self.facts.need_rank(value, info(self.node).rule)
+            if isinstance(value, fx.Node)
+            else self.facts.rank(value)
+        )
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the network was put into the channels-last layout: what decides a kernel, never a value."""
+        return self._rewriter.channels_last
+
+    @property
+    def out_rank(self) -> int | None:
+        return self.facts.rank(self.node)
+
+    def lift(self, name: str, *others: str) -> int:
+        """Dimensions that argument ``name`` lacks in front when it is broadcast with the others."""
+        return max(self.facts.lift(self.arguments[name], self.arguments[other]) for other in others)
+
+
+def rewrite(gm: fx.GraphModule, probes: list[Probe]) -> Program:
+    """The program of a classified graph; raises ``NoLinearPath`` where no output depends on a probe."""
+    rewriter = _Rewriter(gm, probes)
+    rewriter.run()
+    output = next(n for n in gm.graph.nodes if n.op == "output")
+    outputs = _structure(output.args[0])
+    tensors = leaves(outputs)
+    affine = {n: rewriter.values[n] for n in tensors if n in rewriter.values}
+    if not affine:
+        raise NoLinearPath(_why_no_path(tensors))
+    program = Program(gm, probes, rewriter.tape, outputs, affine, rewriter.facts)
+    program.tape = _live(program)
+    return program
+
+
+class _Rewriter:
+    def __init__(self, gm: fx.GraphModule, probes: list[Probe]):
+        self.gm, self.graph = gm, gm.graph
+        self.sizes = size_nodes(self.graph)
+        self.facts = gather_facts(gm, self.sizes)
+        self.values: dict[fx.Node, Any] = {p.node: p for p in probes}
+        self.tape: list[Record] = []
+        self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
+        self.channels_last = any(_channels_last(p) for p in gm.parameters())
+
+    def run(self) -> None:
+        for node in list(self.graph.nodes):
+            if (
+                node in self.values
+                or info(node).role != "affine"
+                or node.op == "output"
+                or is_structure(node)
+            ):
+                continue
+            self._node(node)
+
+    def _node(self, node: fx.Node) -> None:
+        rule, variant = rule_of(node), info(node).variant
+        arguments = bound(node)
+        call = Call(self, node, arguments, variant)
+        before = node.next
+        with self.graph.inserting_before(before):
+            try:
+                result = self._run(rule.variants[variant], arguments, call)
+            except TypeError as error:
+                raise unsupported(
+                    [(node, f"its rule {rule.name} does not know this form: {error}")]
+                ) from error
+            like = fx.Proxy(node, self.tracer)
+            if rule.yields == "values":  # the shape is that of the values, not of the pair
+                like = like[0]
+                self.facts.ranks[like.node] = self.facts.rank(node)
+        self._tag(node, before, rule, variant)
+        if isinstance(result, tuple):
+            twin, inputs = result
+        else:
+            twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
+        self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, like)
+
+    def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
+        parameters = inspect.signature(function).parameters
+        extra = {"y": fx.Proxy(call.node, self.tracer), "call": call}
+        keyword = {n: extra[n] for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
+        given = {
+            n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer))
+            for n, v in arguments.items()
+            if n in parameters
+        }
+        return function(**given, **keyword)
+
+    def record(
+        self,
+        twin: Twin,
+        inputs: list[Any],
+        call: Call,
+        like: fx.Proxy | None = None,
+        rank: int | None = None,
+    ) -> Record:
+        fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
+        rule = info(call.node).rule
+        if rank is not None and like is not None:
+            self.facts.ranks.setdefault(like.node, rank)
+        shape = (like.node, self.facts.rank(like.node)) if like is not None else self._kept(twin, inputs)
+        record = Record(
+            dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant, *shape
+        )
+        self.tape.append(record)
+        return record
+
+    def _kept(self, twin: Twin, inputs: list[Any]) -> tuple:
+        """(like, rank) of a value that has its input's shape."""
+        first = inputs[0] if inputs and twin.keeps_shape else None
+        if isinstance(first, Probe):
+            return first.node, self.facts.rank(first.node)
+        return (first.like, first.rank) if isinstance(first, Record) else (None, None)
+
+    def _tag(self, node: fx.Node, end: fx.Node, rule: Rule, variant: str) -> None:
+        """Describe the frozen states that a rule inserted behind its node."""
+        state = node.next
+        while state is not end:
+            roles = {info(n).role for n in state.all_input_nodes}
+            if is_size(state, self.sizes):
+                self.sizes.add(state)
+                roles = {"shape"}
+            role = (
+                "frozen"
+                if roles & {"affine", "frozen"}
+                else "sized"
+                if roles & {"sized"}
+                else "shape"
+                if roles == {"shape"}
+                else "const"
+            )
+            base = info(node)
+            mark(
+                state,
+                role=role,
+                rule=rule.name,
+                variant=variant,
+                origin=node.name,
+                place=base.place,
+                module=base.module,
+                source=base.source,
+            )
+            state = state.next
+
+
+def _channels_last(weight: torch.Tensor) -> bool:
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return (
+        weight.dim() in formats
+        and weight.is_contiguous(memory_format=formats[weight.dim()])
+        and not weight.is_contiguous()
+    )
+
+
+def _nodes(value: Any) -> Any:
+    """Replace every proxy inside a nest by its node."""
+    if isinstance(value, fx.Proxy):
+        return value.node
+    if isinstance(value, (list, tuple)):
+        return type(value)(_nodes(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _nodes(v) for k, v in value.items()}
+    if isinstance(value, slice):
+        return slice(_nodes(value.start), _nodes(value.stop), _nodes(value.step))
+    return value
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A dataclass or namedtuple among the outputs: its class and its fields."""
+
+    kind: type
+    args: tuple
+    kwargs: dict = field(default_factory=dict)
+
+    def named(self) -> dict[str, Any]:
+        """{field: value}."""
+        names = getattr(self.kind, "_fields", None) or tuple(getattr(self.kind, "__dataclass_fields__", ()))
+        return {**dict(zip(names, self.args)), **self.kwargs}
+
+
+def _structure(value: Any) -> Any:
+    """The output structure with constructor calls taken apart."""
+    if isinstance(value, fx.Node) and is_structure(value):
+        return Structure(
+            value.target,
+            tuple(_structure(v) for v in value.args),
+            {k: _structure(v) for k, v in value.kwargs.items()},
+        )
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return Structure(type(value), tuple(_structure(v) for v in value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(_structure(v) for v in value)
+    if isinstance(value, dict):
+        return {k: _structure(v) for k, v in value.items()}
+    return value
+
+
+def map_structure(function: Callable[[fx.Node], Any], value: Any) -> Any:
+    """Apply ``function`` to every node of an output structure."""
+    if isinstance(value, fx.Node):
+        return function(value)
+    if isinstance(value, Structure):
+        return Structure(
+            value.kind, map_structure(function, value.args), map_structure(function, value.kwargs)
+        )
+    if isinstance(value, (list, tuple)):
+        return type(value)(map_structure(function, v) for v in value)
+    if isinstance(value, dict):
+        return {k: map_structure(function, v) for k, v in value.items()}
+    return value
+
+
+def keyed(value: Any, path: tuple = ()) -> list[tuple[Any, fx.Node]]:
+    """(key, node) of an output structure: a name or position, or a tuple of them where structures are nested."""
+    if isinstance(value, fx.Node):
+        return [(path[0] if len(path) == 1 else path, value)]
+    if isinstance(value, Structure):
+        value = value.named()
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, (list, tuple))
+        else ()
+    )
+    return [found for key, part in items for found in keyed(part, (*path, key))]
+
+
+def dtype_of(node: fx.Node) -> torch.dtype | None:
+    """The dtype of a node's value, where example inputs told it."""
+    value = node.meta.get("val")
+    return value.dtype if isinstance(value, torch.Tensor) else None
+
+
+def is_floating(node: fx.Node) -> bool:
+    """Whether example inputs showed a node to be a floating tensor."""
+    dtype = dtype_of(node)
+    return dtype is not None and dtype.is_floating_point
+
+
+def leaves(value: Any) -> list[fx.Node]:
+    """The nodes of an output structure, in order."""
+    found: list[fx.Node] = []
+    map_structure(found.append, value)
+    return found
+
+
+def _live(program: Program) -> list[Record]:
+    """The records that some output needs: a gate's own interpreter path is dead once the gate is frozen."""
+    live: set[int] = set()
+    stack = [v for v in program.affine.values() if isinstance(v, Record)]
+    while stack:
+        record = stack.pop()
+        if id(record) not in live:
+            live.add(id(record))
+            stack += [v for v in record.inputs if isinstance(v, Record)]
+    return [r for r in program.tape if id(r) in live]
+
+
+def _why_no_path(tensors: list[fx.Node]) -> str:
+    return (
+        f"no output depends linearly on the input, so F would be 0: {_where_it_ends(tensors)}\nTap the value"
+        " before it with outputs=... (fxscope.places(model) lists the places), or give that operator a"
+        " policy under which it is linear, e.g. policy='taylor'"
+    )
+
+
+def _why_constant(key: Any, node: fx.Node) -> str:
+    return (
+        f"the output {key!r} does not depend linearly on the probe, so that its rows are 0 and its own value"
+        f" is all of its r: {_where_it_ends([node])}\nName the value before it with outputs=, or give that"
+        " operator a policy under which it is linear, e.g. policy='taylor'"
+    )
+
+
+def _where_it_ends(tensors: list[fx.Node]) -> str:
+    """The operators at which the linear path to some outputs ends."""
+    stops, seen, stack = [], set(), list(tensors)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if any(info(n).role == "affine" for n in node.all_input_nodes) and info(node).rule:
+            stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
+        else:
+            stack += node.all_input_nodes
+    return (
+        "the linear path ends at:\n" + "\n".join(stops)
+        if stops
+        else "nothing computed from the probe leads there"
+    )

@@ -1,0 +1,62 @@
+"""``record.plot()``: the figure of every record, registered by its type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..analysis.adversarial import FGSM
+from ..analysis.compare import Comparison
+from ..analysis.contributions import Contributions
+from ..analysis.discussion import PixelDiscussion
+from ..analysis.images import Diagonal, Energy, Invariance, Reach, Source
+from ..analysis.layers import LayerContributions
+from ..analysis.share import ResidualShare
+from ..analysis.votes import PixelVotes
+from ..errors import ShapeError
+from ..linop import SVD, Filters, Spectrum
+from ..results.provenance import caption
+from ..results.registry import provides
+from . import analysis, bars, compared, filters, svd
+
+provides(FGSM, "plot")(analysis.fgsm)
+provides(PixelDiscussion, "plot")(analysis.discussion)
+provides(PixelVotes, "plot")(analysis.votes)
+provides(ResidualShare, "plot")(analysis.residual_share)
+provides(Invariance, "plot")(analysis.aligned)
+provides(Source, "plot")(analysis.source)
+provides(Reach, "plot")(analysis.reach)
+provides(Comparison, "plot")(compared.compared)
+provides(SVD, "plot")(svd.eigen)
+provides(Spectrum, "plot")(svd.spectrum)
+
+
+@provides(Energy, "plot")
+def _energy(found: Energy, text: str = "") -> Any:
+    return analysis.energies({"": found}, text)
+
+
+@provides(Diagonal, "plot")
+def _diagonal(found: Diagonal, text: str = "") -> Any:
+    return analysis.off_diagonals({"": found}, text)
+
+
+@provides(LayerContributions, "plot")
+def _layers(found: LayerContributions, text: str = "") -> Any:
+    return analysis.layers({"": found}, text)
+
+
+@provides(Contributions, "plot")
+def _contributions(found: Contributions, **options: Any) -> Any:
+    return bars.contributions(found, **{"text": f"y0[{found.index}]: {caption(found.origin)}", **options})
+
+
+@provides(Filters, "plot")
+def _filters(found: Filters, which: int = 0, **options: Any) -> Any:
+    """One of the rows or columns, whole and zoomed, captioned with where it comes from."""
+    if not isinstance(found.values, torch.Tensor):
+        raise ShapeError("a structure of tensors has no one picture: plot its parts with fxscope.plot.row")
+    draw = filters.row if found.kind == "row" else filters.column
+    text = f"{found.kind} {found.indices[which]}: {caption(found.origin)}"
+    return draw(found[which], **{"text": text, **options})

@@ -1,0 +1,1 @@
+"""What every result shares: saving, JSON, tables, provenance, progress."""

@@ -1,0 +1,85 @@
+"""Results as files: tensors in safetensors, everything else as JSON in the header, with where the result comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from ..errors import FxscopeError
+
+
+def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
+    """One .safetensors file of a result; a value of ``tensors`` may be a structure of tensors, or None."""
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise FxscopeError(f"results are saved as FILE.safetensors, got {path.name}")
+    leaves = {
+        f"{name}.{i}": t
+        for name, value in tensors.items()
+        if value is not None
+        for i, t in enumerate(pytree.tree_leaves(value))
+    }
+    layout = {
+        name: pytree.treespec_dumps(pytree.tree_structure(value))
+        for name, value in tensors.items()
+        if value is not None
+    }
+    text = json.dumps({**header, "layout": layout})
+    _safetensors().save_file(
+        {n: t.detach().contiguous().cpu() for n, t in leaves.items()}, path, {f"fxscope.{kind}": text}
+    )
+    return path
+
+
+def read(
+    path: str | Path, kind: str, what: str, device: Any = "cpu"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(header, {name: tensor or structure}) as ``write`` wrote them; raises ``FxscopeError`` where the file is something else."""
+    path = Path(path)
+    if not path.is_file():
+        raise FxscopeError(f"no file {path}")
+    library = _safetensors()
+    try:
+        with library.safe_open(str(path), "pt") as file:
+            header = json.loads((file.metadata() or {})[f"fxscope.{kind}"])
+            found = {n: file.get_tensor(n).to(device) for n in file.keys()}
+        layout = {name: pytree.treespec_loads(text) for name, text in header.pop("layout").items()}
+        return header, {
+            name: pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)
+            for name, spec in layout.items()
+        }
+    except Exception as error:  # a damaged file fails in many ways
+        raise FxscopeError(f"{path} holds no {what}: {str(error).splitlines()[0]}") from error
+
+
+def plain(value: Any) -> Any:
+    """Numbers, lists and dicts that JSON holds; a number that is not finite becomes null."""
+    if isinstance(value, torch.Tensor):
+        return plain(value.tolist())
+    if dataclasses.is_dataclass(value):
+        return plain(
+            {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if not f.name.startswith("_")}
+        )
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _safetensors() -> SimpleNamespace:
+    try:
+        from safetensors import safe_open
+        from safetensors.torch import save_file
+    except ModuleNotFoundError as error:
+        raise FxscopeError(
+            "saving and loading results needs safetensors: pip install 'fxscope[images]'"
+        ) from error
+    return SimpleNamespace(safe_open=safe_open, save_file=save_file)
