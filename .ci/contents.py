@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-SHIPPED = ("fxscope/py.typed", "fxscope/models/data/", "LICENSE")
+SHIPPED = ("fxscope/py.typed", "fxscope/models/data/", "fxscope/paper/tour/templates/page.html", "LICENSE")
 
 
 def names(path: Path) -> list[str]:

@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_gallery.gen_gallery",
     "docstrings",
+    "sphinx.ext.napoleon",
     "mathml",
     "run",
     "graphs",
@@ -46,6 +47,12 @@ html_theme_options = {
 }
 pygments_style, pygments_dark_style = "friendly", "one-dark"
 
+napoleon_google_docstring = False
+# names and types as they are written, without references to types of other packages
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+nitpick_ignore_regex = [(r"py:(class|exc|obj)", r"(?!fxscope\.).*")]  # sections name types as a reader would
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -70,4 +77,4 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "copyfile_regex": r".*\.rst",
 }
-suppress_warnings = ["toc.empty_glob"]
+suppress_warnings = ["toc.empty_glob", "ref.python"]

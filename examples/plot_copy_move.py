@@ -42,7 +42,7 @@ def painted(x):
 torch.manual_seed(0)
 model = Painter()
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-for step in range(800):
+for _step in range(800):
     x = torch.rand(32, 1, SIDE, SIDE)
     loss = (model(x) - painted(x)).square().mean()
     optimizer.zero_grad()

@@ -25,7 +25,7 @@ def crops(count=16, side=32):
     return torch.stack([image[:, y : y + side, x : x + side] for image, (y, x) in zip(chosen, corners)])
 
 
-for step in range(250):
+for _step in range(250):
     clean = crops()
     loss = (model(clean + 0.1 * torch.randn(clean.shape, generator=rng)) - clean).square().mean()
     optimizer.zero_grad()

@@ -50,7 +50,7 @@ before = models.pixelshuffle4x()
 model = copy.deepcopy(before)
 residual = fxscope.transform(model, emit="residual")
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-4)
-for step in range(60):
+for _step in range(60):
     low, high = batch()
     loss = (model(low) - high).square().mean() + 1.0 * residual(low).square().mean()
     optimizer.zero_grad()

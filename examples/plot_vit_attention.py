@@ -27,7 +27,7 @@ model.conv_proj = nn.Conv2d(1, 32, 4, 4)  # one channel
 nn.init.normal_(model.heads.head.weight, std=0.1)
 optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=300)
-for step in range(300):
+for _step in range(300):
     chosen = torch.randint(len(train), (32,))
     loss = nn.functional.cross_entropy(model(train[chosen]), labels[chosen])
     optimizer.zero_grad()

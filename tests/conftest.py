@@ -1,3 +1,4 @@
+import os
 from collections import Counter
 
 import pytest
@@ -12,6 +13,9 @@ def pytest_addoption(parser):
         metavar="N",
         help="of the cases of every test marked full run one in N, the first among them: the same ones in every run",
     )
+
+
+os.environ.setdefault("FXSCOPE_CHECK_IR", "1")  # every graph is checked between the passes
 
 
 def pytest_configure(config):

@@ -354,7 +354,7 @@ def test_held_out_psnr_of_the_shipped_edsr(scripts):
 
 
 @pytest.mark.parametrize(
-    "name, figures", [("facades_resnet", "facade_figures"), ("painter_resnet", "painter_figures")]
+    ("name", "figures"), [("facades_resnet", "facade_figures"), ("painter_resnet", "painter_figures")]
 )
 def test_held_out_figures_of_the_shipped_generators(name, figures, scripts):
     found, said = (

@@ -121,7 +121,7 @@ def test_rank_and_dtype_are_checked():
         graph(image(2, 3, 20, 20).float())
 
 
-@pytest.mark.parametrize("kind, batch, taken, said", [
+@pytest.mark.parametrize(("kind", "batch", "taken", "said"), [
     (BranchesOnBatch, 2, (1, 2), r"x0.size\(0\) <= 2"), (BranchesOnBatch, 4, (3, 5), r"x0.size\(0\) > 2"), (EvenBatch, 2, (2, 4), r"x0.size\(0\) % 2 == 0"),
 ])  # fmt: skip
 @torch.no_grad()
@@ -150,7 +150,7 @@ class OneImage(nn.Module):
         return torch.relu(x) * (2 if x.shape[0] == 1 else 3)
 
 
-@pytest.mark.parametrize("batch, taken", [(1, {1}), (2, {2, 3})])
+@pytest.mark.parametrize(("batch", "taken"), [(1, {1}), (2, {2, 3})])
 @torch.no_grad()
 def test_one_image_is_a_size_like_others(batch, taken):
     """torch.export takes sizes of 0 and 1 for constants, and by default writes no guard for the others."""
@@ -285,7 +285,7 @@ def pair_inputs(*shape, dtype=torch.float32):
 
 
 @pytest.mark.parametrize(
-    "kind, suffix, said",
+    ("kind", "suffix", "said"),
     [
         (DividesByWidth, "pt2", r"x0.size\(\)\[2\] == 20"),
         (PadsToEight, "ts", "x0 has size 24 in dimension 2, and this graph was made for 20"),
@@ -331,7 +331,7 @@ def test_saved_graphs_check_a_condition_on_the_batch(suffix, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kind, shape, fixed",
+    ("kind", "shape", "fixed"),
     [
         (DividesByWidth, (2, 3, 20, 20), {1: 3, 2: 20, 3: 20}),
         (EvenBatch, (2, 3, 8, 8), {0: 2, 1: 3, 2: 8, 3: 8}),

@@ -249,7 +249,8 @@ def test_blocks_under_freeze(kind):
 
 
 @pytest.mark.parametrize(
-    "kind, options", [(GPT2, {"linear_mean": True}), (Llama, {"gated": "gate"}), (ViT, {"linear_mean": True})]
+    ("kind", "options"),
+    [(GPT2, {"linear_mean": True}), (Llama, {"gated": "gate"}), (ViT, {"linear_mean": True})],
 )
 def test_blocks_under_detach(kind, options):
     torch.manual_seed(0)

@@ -39,7 +39,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "kind, status",
+    ("kind", "status"),
     [("operator", "UNSUPPORTED_OP"), ("data", "DATA_DEPENDENT"), ("path", "NO_LINEAR_PATH"), ("good", "ok")],
 )
 def test_reason_codes(kind, status):

@@ -103,7 +103,7 @@ def test_y1_has_the_constant_output_of_x0(name):
     lin, x1 = fxscope.interpret(model, x), x0() + 1
     y0, y1, again = model(x), lin(x1), lin(torch.stack([x1, x]))
     pair = fxscope.transform(model, example_inputs=(x,))(x, x1)[1]
-    for expected, one, two, r, given in zip(*map(_leaves, (y0, y1, again, lin.residual, pair)), strict=True):
+    for expected, one, two, _r, given in zip(*map(_leaves, (y0, y1, again, lin.residual, pair)), strict=True):
         if not expected.is_floating_point():
             assert (
                 torch.equal(one, expected) and torch.equal(two[1], expected) and torch.equal(given, expected)

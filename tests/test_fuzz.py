@@ -63,7 +63,7 @@ def _doubled(whole):
     return lambda self, u: pytree.tree_map(lambda t: 2 * t, whole(self, u))
 
 
-@pytest.mark.parametrize("part, law", [("_pullback", "dot test"), ("_replay", "eq. 3: F x0 + r = y0")])
+@pytest.mark.parametrize(("part", "law"), [("_pullback", "dot test"), ("_replay", "eq. 3: F x0 + r = y0")])
 def test_a_wrong_part_is_noticed(part, law, monkeypatch):
     monkeypatch.setattr(LinearInterpreter, part, _doubled(getattr(LinearInterpreter, part)))
     result = check(network("h1 = torch.tanh(x)", "h2 = h1 * 2 + 1"))

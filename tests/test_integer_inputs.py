@@ -177,7 +177,7 @@ def test_a_space_of_integers_cannot_be():
 
 
 @pytest.mark.parametrize(
-    "dtype, bound", [(torch.float32, 1e-6), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)]
+    ("dtype", "bound"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-2), (torch.float16, 2e-3)]
 )
 def test_a_model_that_computes_wider_than_its_input(dtype, bound):
     """Rows are of the input's dtype, rounded to it; F to a dense matrix is of the outputs'."""

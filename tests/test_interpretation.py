@@ -197,7 +197,7 @@ def test_lines_of_conformance_carry_it_and_old_ones_are_measured_again(tmp_path,
     measured = []
     monkeypatch.setattr(
         conformance,
-        "measure_apart",
+        "measure_in_subprocess",
         lambda suite, name, exports, limit: measured.append(name) or {"status": "REASON", "seconds": 0.0},
     )
     folder = tmp_path / "conformance"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 import fxscope
 from fxscope.emit import backward, forward, tagging, transposed
 from fxscope.linop import memory
+from fxscope.passes import attempts, example_runs
 from fxscope.rules import product
 from fxscope.testing import randomize
 from fxscope.twins import (
@@ -33,8 +33,6 @@ from fxscope.twins import (
     norms,
 )
 from fxscope.twins.dims import ADJOINTS
-
-transforming = sys.modules["fxscope.emit.pipeline"]
 
 
 class Net(nn.Module):
@@ -202,8 +200,8 @@ def resloped(gm):
 
 def untold(patch: pytest.MonkeyPatch) -> None:
     """The same with the check of the trace switched off."""
-    patch.setattr(transforming, "_compare", lambda *args: None)
-    patch.setattr(transforming, "canonicalize", behind(resloped)(transforming.canonicalize))
+    patch.setattr(example_runs, "_compare", lambda *args: None)
+    patch.setattr(attempts, "canonicalize", behind(resloped)(attempts.canonicalize))
 
 
 def undeclared(original: Callable) -> Callable:
@@ -355,7 +353,7 @@ MUTANTS = {
     ),
     "a twin depends on the size": Mutant(Leaky, "law 13 size", growing),
     "one frontend loses an argument": Mutant(
-        Leaky, "law 13 frontend", replaced(transforming, "_exported", behind(resloped)), thorough=True
+        Leaky, "law 13 frontend", replaced(attempts, "_exported", behind(resloped)), thorough=True
     ),
 }
 SHAPES = {Tokens: (3, 8)}

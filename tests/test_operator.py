@@ -76,9 +76,7 @@ def test_rows_columns_and_the_matrix(small, lin):
     assert torch.allclose(
         F.columns([(0, 0, 0), (1, 8, 9)], progress=False).flatten(1), dense[:, [0, 179]].T, atol=1e-13
     )
-    rows = {
-        index: row for index, row in F.iter_rows(((0, 0, i) for i in range(7)), chunk=3, out_device="cpu")
-    }
+    rows = dict(F.iter_rows(((0, 0, i) for i in range(7)), chunk=3, out_device="cpu"))
     assert list(rows) == [(0, 0, i) for i in range(7)] and torch.allclose(
         rows[0, 0, 6].flatten(), dense[6], atol=1e-13
     )

@@ -37,7 +37,7 @@ def test_a_computed_weight_is_a_constant(kind):
     assert distance(lin.F.T @ u, expected) < 1e-10
 
 
-@pytest.mark.parametrize("frontend", ("auto", "symbolic", "export"))
+@pytest.mark.parametrize("frontend", ["auto", "symbolic", "export"])
 def test_a_weight_that_every_call_changes_is_refused_by_name(frontend):
     model = (
         nn.Sequential(nn.Conv2d(3, 4, 1), parametrizations.spectral_norm(nn.Conv2d(4, 4, 1))).double().train()

@@ -190,7 +190,7 @@ class Scaled(nn.Module):
         return torch.relu(x + torch.mul(self.conv(x), self.scale))
 
 
-@pytest.mark.parametrize("scale, left", [(1.0, 0), (1, 0), (0.1, 1)])
+@pytest.mark.parametrize(("scale", "left"), [(1.0, 0), (1, 0), (0.1, 1)])
 def test_a_residual_scale_of_one_leaves_the_linear_forms(scale, left):
     x, probe = (torch.randn(2, 3, 8, 8, dtype=torch.float64) for _ in range(2))
     model = Scaled(scale).double()

@@ -12,33 +12,34 @@ from torch import nn
 from fxscope.emit import emit
 from fxscope.emit.pipeline import program_of
 from fxscope.errors import UnknownRank
+from fxscope.frontend.example import Example
 from fxscope.rules import registry
-from fxscope.rules.declare import Rule
 from fxscope.testing import laws
-from fxscope.testing.samples import Case, name_of
+from fxscope.testing.case import LawCase
+from fxscope.testing.checks import STATEMENT_11
+from fxscope.testing.laws import Law
+from fxscope.testing.rule import law_case, laws_of_spellings
+from fxscope.testing.samples import RuleCase, gives_jacobian, name_of, policy_of, variants
 
 D = torch.float64
 TOLERANCE = 1e-9
 RULES = registry().rules
 SAMPLED = [rule for rule in RULES.values() if rule.samples]
 
-# laws that a variant breaks by what it is: {(rule, variant): (law, reason)}; the law still runs, and must
-# fail
-BROKEN = {
-    ("sigmoid", "ratio"): ("finite", "the literal mask of Fig. 2 is infinite at x0 = 0"),
-    **{
-        (name, "straight"): ("law 2", "straight-through: y1 = x1")
-        for name in ("sign", "sgn", "round", "floor", "ceil", "trunc")
-    },
-}
+LAWS = ("law 1", "law 2", "law 3", "law 4", "law 9", "law 11")
 
 
-def graphs(model: nn.Module, policy, x0, forms=("pair", "filter", "residual"), draws: bool = False):
-    """The emitted graphs of a model; its rank is told by an example where the graph alone does not."""
+def program_of_graph(model: nn.Module, policy, x0):
+    """The program of a model; its rank is told by an example where the graph alone does not."""
     try:
-        program = program_of(model, policy=policy)
+        return program_of(model, policy=policy)
     except UnknownRank:
-        program = program_of(model, policy=policy, example_inputs=(x0,))
+        return program_of(model, policy=policy, example_inputs=(x0,))
+
+
+def graphs(model: nn.Module, policy, x0, forms, draws: bool = False):
+    """The emitted graphs of a model."""
+    program = program_of_graph(model, policy, x0)
     emitted = [emit(program, form).train(model.training) for form in forms]
     return [_seeded(g) for g in emitted] if draws else emitted
 
@@ -55,27 +56,10 @@ def _seeded(graph):
     return run
 
 
-def _policy(rule: Rule, variant: str):
-    """The variant for this rule, and Taylor around it where that is what the variant is: then F is the Jacobian."""
-    if rule.verb == "composite":
-        return variant
-    preset = "taylor" if variant == rule.presets["taylor"] else "freeze"
-    return {"default": preset, rule.name: variant} if len(rule.variants) > 1 else preset
-
-
-def _variants(rule: Rule):
-    """A rule's own variants; a composite one has those of its parts, by preset."""
-    return ("freeze", "detach", "taylor") if rule.verb == "composite" else tuple(rule.variants)
-
-
-def _is_jacobian(rule: Rule, variant: str) -> bool:
-    return variant == ("taylor" if rule.verb == "composite" else rule.presets["taylor"])
-
-
 def cases():
     for rule in SAMPLED:
         for i, sample in enumerate(rule.samples):
-            for variant in _variants(rule):
+            for variant in variants(rule):
                 if sample.spellings != ():
                     yield pytest.param(rule, sample, variant, id=f"{rule.name}-{i}-{variant}")
 
@@ -85,77 +69,55 @@ def test_every_rule_has_samples_or_a_reason():
     assert not bare, f"rules with neither samples nor a reason, or with both: {bare}"
 
 
-@pytest.mark.parametrize("rule, sample, variant", list(cases()))
+def held(s: LawCase, *names: str) -> dict[str, Law]:
+    """These laws, none of which may be left out."""
+    found = {law.name: law for law in s.measured(names)}
+    assert not any(law.skipped for law in found.values()), found
+    return found
+
+
+@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
 def test_transposed(rule, sample, variant):
     """Law 5 for the adjoint, law 8 for the constants, and record, replay and pullback against filter and adjoint."""
-    case = Case(rule, sample)
-    model = case.target()
-    program = program_of(model, policy=_policy(rule, variant), example_inputs=(case.x0,))
-    filter, adjoint, record, replay, pullback = (
-        emit(program, form).train(model.training)
-        for form in ("filter", "adjoint", "record", "replay", "pullback")
-    )
-    if sample.draws:
-        filter, adjoint, record = _seeded(filter), _seeded(adjoint), _seeded(record)
-    check_transposed(
-        program,
-        case,
-        filter,
-        adjoint,
-        record,
-        replay,
-        pullback,
-        BROKEN.get((rule.name, variant), ("", ""))[0],
-    )
+    case = RuleCase(rule, sample)
+    s = law_case(case.target(), case.x0, policy_of(rule, variant))
+    found = held(s, "law 5", "law 13 form")
+    assert found["law 5"].error < TOLERANCE
+    assert found["law 13 form"].error < 1e-12
+    whole = isinstance(s.linear, torch.Tensor) and s.linear.dim() > 1 and _images(case)
+    if whole and rule.breaks.get(variant, ("",))[0] != "law 2":
+        assert held(s, "law 8 row")["law 8 row"].error < TOLERANCE
 
 
-def check_transposed(program, case: Case, filter, adjoint, record, replay, pullback, broken: str = ""):
-    x0, u = case.x0, case.probes.flatten(0, 1)
-    fu = filter(x0, u)
-    rng = torch.Generator().manual_seed(1)
-    v = torch.utils._pytree.tree_map(lambda t: torch.randn(t.shape, generator=rng, dtype=D), fu)
-    assert laws.law_5(filter, adjoint, x0, u, v) < TOLERANCE
-    _, state = record(x0)
-    assert laws.distance(replay(state, u), fu) < 1e-12
-    assert laws.distance(pullback(state, v), adjoint(x0, v)) < 1e-12
-    if isinstance(fu, torch.Tensor) and fu.dim() > 1 and _images(case) and broken != "law 2":
-        row = emit(program, "row")
-        row = _seeded(row) if case.sample.draws else row
-        index = torch.randint(fu[0].numel(), (2 * x0.shape[0],), generator=rng)
-        assert laws.law_8(row, x0, index) < TOLERANCE
-
-
-@pytest.mark.parametrize("rule, sample, variant", list(cases()))
+@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
 def test_laws(rule, sample, variant):
-    case = Case(rule, sample)
-    model = case.target()
-    pair, filter, residual = graphs(model, _policy(rule, variant), case.x0, draws=sample.draws)
-    law, reason = BROKEN.get((rule.name, variant), ("", ""))
-    check_laws(case, model, pair, filter, residual, law)
-    if _is_jacobian(rule, variant):
-        bound = (rule.derivative or (TOLERANCE,))[0]
-        assert laws.law_6(filter, _seeded(model) if sample.draws else model, case.x0, case.probes[0]) < bound
+    law, _ = rule.breaks.get(variant, ("", ""))
+    case = RuleCase(rule, sample)
+    check_laws(case, case.target(), policy_of(rule, variant), gives_jacobian(rule, variant), law)
 
 
-def check_laws(case: Case, model, pair, filter, residual, broken: str = ""):
+def check_laws(case: RuleCase, model, policy, jacobian: bool, broken: str = ""):
     """Laws 1, 2, 3, 4, 9 and 11; 1 and 2 also on zeros, kinks and large values. ``broken`` names the one that must fail."""
-    u, v, _ = case.probes
-    exact = _seeded(model) if case.sample.draws else model
-    for x0 in (case.x0, case.special):
-        assert laws.law_1(pair, exact, x0) <= (1e-12 if case.rule.rounding else 0)
-        held = laws.law_2(pair, x0) < TOLERANCE
-        assert held or broken == "law 2" or (broken == "finite" and x0 is case.special)
-    assert held != bool(broken), "an exemption that is not needed"
-    assert laws.law_3(filter, case.x0, u, v) < TOLERANCE
-    assert laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])) < TOLERANCE
-    assert laws.law_9(pair) == []
-    assert laws.law_11(pair, case.x0, case.probes, lambda y: y[1], images=_images(case)) < TOLERANCE
+    example = Example((case.x0,))
+    s = LawCase(model, program_of_graph(model, policy, case.x0), example, policy=policy, K=3)
+    plain, special = held(s, *LAWS), held(s.at(case.special), "law 1", "law 2")
+    for found in (plain, special):
+        assert found["law 1"].error <= (1e-12 if case.rule.rounding else 0)
+    assert (plain["law 2"].error < TOLERANCE) == (broken != "law 2"), "an exemption that is not needed"
+    assert (special["law 2"].error < TOLERANCE) == (not broken), "an exemption that is not needed"
+    assert max(plain[f"law {n}"].error for n in (3, 4, 11)) < TOLERANCE
+    assert plain["law 9"].error == 0
+    assert not _images(case) or plain["law 11"].statement == STATEMENT_11
+    if jacobian:
+        law = held(s, "law 6")["law 6"]
+        assert law.statement.startswith("F v is the Jacobian")
+        assert law.error < (case.rule.derivative or (TOLERANCE,))[0]
 
 
-def _images(case: Case) -> bool:
+def _images(case: RuleCase) -> bool:
     """Whether the sample's batch can be taken apart: not where another tensor has the batch's size."""
     sizes = {tuple(t.shape[:1]) for t in case.tensors.values() if t.dim() == len(case.sample.shape)}
-    return case.sample.images and (case.sample.shape[0],) not in sizes
+    return case.sample.independent_batch and (case.sample.shape[0],) not in sizes
 
 
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample. is deprecated")
@@ -164,15 +126,11 @@ def test_spellings_agree(rule):
     """Law 12, and that every spelling is run by some sample."""
     covered = set()
     for sample in rule.samples:
-        case = Case(rule, sample)
-        first = None
-        for label, network, key in case.spellings():
-            pair, filter = graphs(network, None, case.x0, ("pair", "filter"), sample.draws)
-            exact = _seeded(network) if sample.draws else network
-            assert laws.law_1(pair, exact, case.x0) <= (1e-12 if rule.rounding else 0), label
-            assert laws.law_2(pair, case.x0) < TOLERANCE, label
-            first = first or filter
-            assert laws.law_12(first, filter, case.x0, case.probes[0]) < 1e-13, label
+        for label, found in laws_of_spellings(RuleCase(rule, sample)):
+            law_1, law_2, law_12 = (law.error for law in found)
+            assert law_1 <= (1e-12 if rule.rounding else 0), label
+            assert law_2 < TOLERANCE, label
+            assert law_12 < 1e-13, label
             covered.add(label.split(",")[0])
     spelled = (
         {name_of(f) for f in (rule.target, *rule.functions) if not isinstance(f, str)}
@@ -204,15 +162,10 @@ class Mixing(nn.Module):
 
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_laws_behind_a_convolution(rule):
-    sample = next((s for s in rule.samples if s.spellings != ()), None)
-    case = Case(rule, sample)
+    case = RuleCase.first(rule)
     for preset in ("freeze", "detach", "taylor"):
-        model = case.target(Mixing(sample.shape, sample.positive))
-        pair, filter, residual = graphs(model, preset, case.x0, draws=sample.draws)
-        check_laws(case, model, pair, filter, residual)
-        if preset == "taylor":
-            bound = (rule.derivative or (TOLERANCE,))[0]
-            assert laws.law_6(filter, model, case.x0, case.probes[0]) < bound
+        model = case.target(Mixing(case.sample.shape, case.sample.positive))
+        check_laws(case, model, preset, preset == "taylor")
 
 
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
@@ -220,7 +173,7 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
     for sample in rule.samples:
         if sample.spellings == ():
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         (pair,) = graphs(case.target(), None, case.x0, ("pair",), sample.draws)
         for bad in (float("nan"), float("inf"), float("-inf")):
             x0 = case.x0.clone()
@@ -236,15 +189,15 @@ def scripted():
             yield pytest.param(rule, sample, id=f"{rule.name}-{i}", marks=[pytest.mark.full] if i else [])
 
 
-@pytest.mark.parametrize("rule, sample", list(scripted()))
+@pytest.mark.parametrize(("rule", "sample"), list(scripted()))
 def test_scripted_equals_eager(rule, sample):
-    case = Case(rule, sample)
-    for variant in _variants(rule):
-        (pair,) = graphs(case.target(), _policy(rule, variant), case.x0, ("pair",))
+    case = RuleCase(rule, sample)
+    for variant in variants(rule):
+        (pair,) = graphs(case.target(), policy_of(rule, variant), case.x0, ("pair",))
         assert (
             laws.distance(torch.jit.script(pair)(case.x0, case.probes[0]), pair(case.x0, case.probes[0])) == 0
         )
-        program = program_of(case.target(), policy=_policy(rule, variant), example_inputs=(case.x0,))
+        program = program_of(case.target(), policy=policy_of(rule, variant), example_inputs=(case.x0,))
         adjoint, record, pullback = (emit(program, form) for form in ("adjoint", "record", "pullback"))
         y2, state = record(case.x0)
         # a number of each probe: (K,)
@@ -263,7 +216,7 @@ def test_single_precision_stays_single(rule):
             or rule.name in ("double", "to", "type_as")
         ):
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         x0 = case.x0.float()
         (pair,) = graphs(case.target().float(), None, x0, ("pair",), sample.draws)
         y0, y1 = (laws.tensors_of(y) for y in pair(x0, x0))
@@ -291,7 +244,7 @@ def test_the_factor_is_the_mean_slope(rule):
     for sample in rule.samples:
         if sample.positive or sample.call is not None:
             continue
-        case = Case(rule, sample)
+        case = RuleCase(rule, sample)
         (filter,) = graphs(case.target(), {rule.name: "freeze"}, x0, ("filter",))
         at = (nodes + 1) / 2
         slopes = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from zoo import products
 
 import fxscope
-from zoo import products
 
 NAMES = ("GateReshapedToItsOwnSize", "GateViewedBySizes", "GateUnflattened", "OneChannel")
 

@@ -77,7 +77,7 @@ def test_nothing_lies_outside_the_fields(name):
     assert lin.F.receptive_field(i).full == (name in ("resnet18", "cyclegan", "edsr"))
 
 
-@pytest.mark.parametrize("size, passes", [((8, 8), 64), ((16, 13), 121), ((9, 20), 99)])
+@pytest.mark.parametrize(("size", "passes"), [((8, 8), 64), ((16, 13), 121), ((9, 20), 99)])
 def test_the_pixelshuffle_network_takes_eleven_by_eleven_passes(size, passes):
     lin = fxscope.interpret(
         models.pixelshuffle4x().double(),

@@ -22,7 +22,7 @@ TABLE_1 = [
 ]
 
 
-@pytest.mark.parametrize("make, shape, floats", TABLE_1, ids=["vgg19", "cyclegan", "edsr"])
+@pytest.mark.parametrize(("make", "shape", "floats"), TABLE_1, ids=["vgg19", "cyclegan", "edsr"])
 def test_table_1(make, shape, floats):
     kept = fxscope.storage(make(), shape)
     assert kept.activations == floats and kept.table_1["KiB"] == floats * 4 / 1024
@@ -55,20 +55,20 @@ def test_masks_come_back(shape):
 
 
 POOLS = [
-    (F.max_pool1d_with_indices, (2, 3, 11), dict(kernel_size=3, stride=2, padding=1)),
-    (F.max_pool2d_with_indices, (2, 3, 11, 8), dict(kernel_size=2)),
+    (F.max_pool1d_with_indices, (2, 3, 11), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (F.max_pool2d_with_indices, (2, 3, 11, 8), {"kernel_size": 2}),
     (
         F.max_pool2d_with_indices,
         (2, 3, 11, 9),
-        dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), ceil_mode=True),
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "ceil_mode": True},
     ),
-    (F.max_pool2d_with_indices, (1, 2, 13, 13), dict(kernel_size=3, stride=1, dilation=2)),
-    (F.max_pool3d_with_indices, (1, 2, 7, 6, 5), dict(kernel_size=3, stride=2, padding=1)),
-    (F.max_pool2d_with_indices, (1, 1, 40, 40), dict(kernel_size=17, stride=5)),
+    (F.max_pool2d_with_indices, (1, 2, 13, 13), {"kernel_size": 3, "stride": 1, "dilation": 2}),
+    (F.max_pool3d_with_indices, (1, 2, 7, 6, 5), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    (F.max_pool2d_with_indices, (1, 1, 40, 40), {"kernel_size": 17, "stride": 5}),
 ]
 
 
-@pytest.mark.parametrize("function, shape, options", POOLS)
+@pytest.mark.parametrize(("function", "shape", "options"), POOLS)
 def test_indices_come_back(function, shape, options):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     index = function(x, **options)[1]

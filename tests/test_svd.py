@@ -91,7 +91,7 @@ METHODS += [("scipy", {"solver": solver}) for solver in ("arpack", "propack")]
 
 
 @pytest.mark.parametrize(
-    "method, options", METHODS, ids=lambda v: v if isinstance(v, str) else ",".join(map(str, v.values()))
+    ("method", "options"), METHODS, ids=lambda v: v if isinstance(v, str) else ",".join(map(str, v.values()))
 )
 def test_every_method_against_the_dense_matrix(lin, method, options):
     expected = torch.linalg.svdvals(lin.F.to_dense(progress=False))[:6]
@@ -120,7 +120,7 @@ def test_passes_are_counted(lin, monkeypatch):
     for name in ("_forward", "_adjoint"):
         inner = getattr(F, name)
         monkeypatch.setattr(F, name, lambda v, inner=inner: counted.append(v.shape[0]) or inner(v))
-    for method, options in METHODS + [("randomized", {})]:
+    for method, options in [*METHODS, ("randomized", {})]:
         counted.clear()
         with quiet():
             found = F.svd(4, method, **options, max_passes=20000)
@@ -221,7 +221,7 @@ def test_values_that_crowd_and_repeat(copies, dtype):
 def test_the_risk_of_a_missed_copy_is_what_its_component_says(mixed):
     """<w_j, x> = p_j <w_1, x> for an eigenvector x that a Krylov space does not hold."""
     from fxscope.linop.svd.krylov import Basis
-    from fxscope.linop.svd.look import Chance
+    from fxscope.linop.svd.multiplicity_check import Chance
     from fxscope.linop.svd.rows import Rows
 
     values = torch.cat([torch.tensor([3.0], dtype=D), torch.linspace(3.0, 0.1, 60, dtype=D)])
@@ -296,7 +296,7 @@ def polyphase(H: int, W: int) -> torch.Tensor:
     return torch.fft.fft2(placed).abs().square().sum(0).sqrt()
 
 
-@pytest.mark.parametrize("method, block", [("lanczos", 1), ("lanczos", 8), ("dense", None)])
+@pytest.mark.parametrize(("method", "block"), [("lanczos", 1), ("lanczos", 8), ("dense", None)])
 def test_bicubic_has_harmonics(method, block):
     model = models.bicubic4x("circular").double()
     lin = fxscope.interpret(model, random(1, 1, 10, 9))
@@ -338,7 +338,7 @@ def test_randomized_bounds_hold(lin):
 
 
 def test_algorithm_1_as_printed_is_biased():
-    """READINGS 3 (b): with sigma_1 = 10 and m = 9.5^4/4 line 5 converges to 8.46."""
+    """docs/paper/reading.md, Algorithm 1 (b): with sigma_1 = 10 and m = 9.5^4/4 line 5 converges to 8.46."""
     F = of_matrix(torch.diag(torch.tensor([10.0, 9.5, 3.0, 1.0], dtype=D)))
     with pytest.warns(NotConverged):
         printed = F.svd(1, "power", literal=True, momentum=9.5**4 / 4, steps=2000)
@@ -559,7 +559,7 @@ def test_interrupted_it_leaves_nothing_broken(lin, monkeypatch):
     assert lin.F.svd(6, "lanczos").converged.all()
 
 
-@pytest.mark.parametrize("dtype, tol, rtol", [(D, 1e-8, 1e-6), (torch.float32, 1e-5, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tol", "rtol"), [(D, 1e-8, 1e-6), (torch.float32, 1e-5, 1e-4)])
 def test_the_trained_network(dtype, tol, rtol):
     check(models.pixelshuffle4x().to(dtype), random(1, 1, 20, 20, dtype=dtype).abs(), tol, rtol)
 
@@ -587,7 +587,7 @@ NETWORKS = {
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("dtype, tol, rtol", [(D, 1e-8, 1e-6), (torch.float32, 1e-5, 1e-4)])
+@pytest.mark.parametrize(("dtype", "tol", "rtol"), [(D, 1e-8, 1e-6), (torch.float32, 1e-5, 1e-4)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_the_paper(name, dtype, tol, rtol):
     torch.manual_seed(0)

@@ -174,19 +174,19 @@ NUMBERS = {
 @pytest.mark.parametrize("factor", [*FACTORS, -1e-25])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_norms_and_traces(F, name, factor, again):
-    for scaled, factor in (
+    for scaled, c in (
         (factor * F, factor),
         (interpreted(power_of_two(abs(factor))).F, power_of_two(abs(factor))),
     ):
         one = NUMBERS[name](F)
         again.clear()
         got = NUMBERS[name](scaled)
-        size = {"count": 1.0, "trace": factor, "trace exact": factor}.get(name, abs(factor))
+        size = {"count": 1.0, "trace": c, "trace exact": c}.get(name, abs(c))
         assert got.value == pytest.approx(size * one.value, rel=1e-6, abs=0) and got.error == pytest.approx(
             abs(size) * one.error, rel=1e-5, abs=0
         )
         # a count's own is the first: the norm that it is asked about comes second
-        more = taken_again(again[:1], abs(factor))
+        more = taken_again(again[:1], abs(c))
         assert (got.passes, got.method) == (one.passes + more, one.method)
 
 

@@ -94,7 +94,7 @@ CONVOLUTIONS = [  # input, module, transposed convolutions left
 ]
 
 
-@pytest.mark.parametrize("shape, module, left", CONVOLUTIONS, ids=[str(m) for _, m, _ in CONVOLUTIONS])
+@pytest.mark.parametrize(("shape", "module", "left"), CONVOLUTIONS, ids=[str(m) for _, m, _ in CONVOLUTIONS])
 def test_transposed_convolutions_of_stride_one_are_convolutions(shape, module, left):
     x0 = torch.randn(shape, dtype=torch.float64)
     model = randomize(torch.nn.Sequential(module, torch.nn.ReLU()).double().eval(), x0)
@@ -163,7 +163,7 @@ def saved_networks():
     return [pytest.param(n, f, marks=pytest.mark.full) for n in names for f in ("ts", "pt2", "onnx")]
 
 
-@pytest.mark.parametrize("name, form", saved_networks())
+@pytest.mark.parametrize(("name", "form"), saved_networks())
 def test_saved_networks(name, form, tmp_path):
     model, x0 = saved_network(name)
     graph = fxscope.transform(model, probes="stacked")
@@ -213,7 +213,7 @@ def saved_forms():
             yield pytest.param(name, "row", "aoti", marks=pytest.mark.full)
 
 
-@pytest.mark.parametrize("name, form, format", list(saved_forms()))
+@pytest.mark.parametrize(("name", "form", "format"), list(saved_forms()))
 def test_saved_forms(name, form, format, tmp_path):
     if format == "aoti" and not shutil.which("g++"):
         pytest.skip("AOTInductor compiles with g++, and there is none")

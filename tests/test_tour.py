@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fxscope import models
-from fxscope.cli.main import cli, load_model
+from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, ImageError, WeightsError
 from fxscope.images import photos
 from fxscope.linop import interpret
@@ -122,7 +122,7 @@ def test_report_of_scores_and_of_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "mode, size", [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
+    ("mode", "size"), [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
 )
 def test_images_of_every_mode_are_read(mode, size, tmp_path):
     path = tmp_path / "image.png"
@@ -236,7 +236,7 @@ def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
     torch.save(
         source.state_dict(), cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]
     )
-    loaded = load_model("torchvision:squeezenet1_1", "DEFAULT")
+    loaded = models.load_model("torchvision:squeezenet1_1", "DEFAULT")
     assert not loaded.training and all(
         torch.equal(v, loaded.state_dict()[k]) for k, v in source.state_dict().items()
     )
@@ -268,7 +268,7 @@ def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
 
 def test_default_weights_that_cannot_be_had(cache):
     with pytest.raises(WeightsError, match="could not be downloaded.*--weights FILE"):
-        load_model("torchvision:squeezenet1_1", "DEFAULT")
+        models.load_model("torchvision:squeezenet1_1", "DEFAULT")
     file = cache / torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url.rsplit("/", 1)[1]
     for content in (b"half a file", None):
         (
@@ -277,7 +277,7 @@ def test_default_weights_that_cannot_be_had(cache):
             else torch.save(torchvision.models.resnet18(weights=None).state_dict(), file)
         )
         with pytest.raises(WeightsError, match="do not load from .*checkpoints.*remove the file") as failed:
-            load_model("torchvision:squeezenet1_1", "DEFAULT")
+            models.load_model("torchvision:squeezenet1_1", "DEFAULT")
         assert "weights_only" not in str(failed.value)
 
 

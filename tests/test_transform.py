@@ -358,7 +358,7 @@ def test_a_form_that_a_rule_does_not_know_is_not_sent_to_that_rule():
 
 
 @pytest.mark.parametrize(
-    "function, nearest",
+    ("function", "nearest"),
     [
         (torch.special.erfinv, "erf"),
         (torch.logcumsumexp, "logsumexp"),

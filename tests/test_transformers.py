@@ -10,8 +10,9 @@ from torch import nn
 
 import fxscope
 from fxscope.emit import emit
-from fxscope.emit.pipeline import main_output, program_of
+from fxscope.emit.pipeline import program_of
 from fxscope.frontend.example import Example
+from fxscope.passes.outputs import main_output
 from fxscope.testing import Widened, laws, randomize
 from fxscope.testing.conformance import huggingface, measure, members
 
@@ -136,7 +137,7 @@ FILES += [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("make, form", FILES)
+@pytest.mark.parametrize(("make", "form"), FILES)
 def test_saved(make, form, tmp_path):
     """Pair, filter and adjoint in .pt2, loaded where fxscope is not, with any number of probes and images; ``full``: GPT-2 small and ViT-B/16."""
     model, inputs = make()

@@ -55,13 +55,13 @@ def _checked(function, x):
     assert distance(found.reshape(expected.shape), expected) < 1e-12
 
 
-@pytest.mark.parametrize("images", (1, 2))
+@pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("name", WINDOWS)
 def test_a_window_of_the_size_of_a_tensor(name, images):
     _checked(WINDOWS[name], X[:images])
 
 
-@pytest.mark.parametrize("images", (1, 2))
+@pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_one_number_an_image(name, images):
     _checked(NUMBERS[name], X[:images])

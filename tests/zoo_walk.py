@@ -22,9 +22,9 @@ from torch.utils import _pytree as pytree
 from zoo import Case
 
 import fxscope
-from fxscope.emit.pipeline import main_output
 from fxscope.errors import FxscopeError, ImagesMix, NotConverged
 from fxscope.frontend.unchanged import unchanged
+from fxscope.passes.outputs import main_output
 
 BOUND = 1e-8
 SEED = 5

@@ -6,23 +6,21 @@ measured now on the rule's first sample (float64), the picture of its pair graph
 
 from __future__ import annotations
 
+import html
 import inspect
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import test_rules
-import torch
 from sphinx.util.display import status_iterator
 
 import fxscope
-from fxscope.emit import emit
-from fxscope.emit.pipeline import program_of
 from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
-from fxscope.testing import laws
-from fxscope.testing.samples import Case, name_of
+from fxscope.testing.checks import CHECKS
+from fxscope.testing.rule import law_case
+from fxscope.testing.samples import RuleCase, gives_jacobian, name_of, policy_of, variants
 
 VERBS = {
     "mask": ("Masks", "An elementwise unit freezes one factor an element: $y_1 = A(x_0)\\,x_1 + c(x_0)$."),
@@ -48,16 +46,10 @@ VERBS = {
         "Rewritten into simpler operators before anything is frozen; their rules and policies apply.",
     ),
 }
-LAWS = ("1", "2", "3", "4", "5", "6", "9", "11")
-STATEMENTS = {
-    "1": "y0 is the model's own output",
-    "2": "x1 = x0 gives y1 = y0",
-    "3": "superposition",
-    "4": "pair = filter + residual",
-    "5": "dot test of F and its transpose",
-    "6": "F is the Jacobian (piecewise-linear units, and Taylor variants)",
-    "9": "no edge from x1 to y0 (edges found)",
-    "11": "probes and images do not mix",
+LAWS = {
+    check.name: check.statement
+    for check in CHECKS
+    if check.name in {f"law {n}" for n in "1234569"} | {"law 11"}
 }
 
 
@@ -71,42 +63,18 @@ class Measured:
 
 
 def measure(rule: Rule) -> list[Measured]:
-    """Every variant of a rule under the laws."""
-    sample = next((s for s in rule.samples if s.spellings != ()), None)
-    return (
-        []
-        if sample is None
-        else [_measure(rule, Case(rule, sample), variant) for variant in test_rules._variants(rule)]
-    )
+    """Every variant of a rule under the laws; law 6 where F is the Jacobian."""
+    case = RuleCase.first(rule)
+    return [] if case is None else [_measure(case, variant) for variant in variants(rule)]
 
 
-def _measure(rule: Rule, case, variant: str) -> Measured:
-    model = case.target()
-    program = program_of(model, policy=test_rules._policy(rule, variant), example_inputs=(case.x0,))
-    graphs = {form: emit(program, form) for form in ("pair", "filter", "residual", "adjoint")}
-    frozen = {label for n in graphs["pair"].graph.nodes for label in info(n).freezes.values()} - {"size"}
-    pair, filter, residual, adjoint = (
-        (test_rules._seeded(g) if case.sample.draws else g) for g in graphs.values()
+def _measure(case: RuleCase, variant: str) -> Measured:
+    s = law_case(case.target(), case.x0, policy_of(case.rule, variant))
+    frozen = {label for n in s.form("pair").graph.nodes for label in info(n).freezes.values()} - {"size"}
+    names = [name for name in LAWS if name != "law 6" or gives_jacobian(case.rule, variant)]
+    return Measured(
+        variant, tuple(sorted(frozen)), {law.name: law.error for law in s.measured(names) if not law.skipped}
     )
-    exact = test_rules._seeded(model) if case.sample.draws else model
-    u, v, w = case.probes
-    with torch.no_grad():
-        errors = {
-            "1": laws.law_1(pair, exact, case.x0),
-            "2": laws.law_2(pair, case.x0),
-            "3": laws.law_3(filter, case.x0, u, v),
-            "4": laws.law_4(pair, filter, residual, case.x0, torch.cat([u, v])),
-            "9": float(len(laws.law_9(graphs["pair"]))),
-            "11": laws.law_11(pair, case.x0, case.probes, lambda y: y[1], images=test_rules._images(case)),
-        }
-        fu = filter(case.x0, u)
-        given = torch.utils._pytree.tree_map(
-            lambda t: torch.randn(t.shape, generator=torch.Generator().manual_seed(1), dtype=t.dtype), fu
-        )
-        errors["5"] = laws.law_5(filter, adjoint, case.x0, u, given)
-    if test_rules._is_jacobian(rule, variant):
-        errors["6"] = laws.law_6(filter, exact, case.x0, u)
-    return Measured(variant, tuple(sorted(frozen)), errors)
 
 
 def card(rule: Rule) -> str:
@@ -142,7 +110,7 @@ def _variants(rule: Rule) -> str:
 
 
 def _table(rule: Rule, found: list[Measured]) -> list[str]:
-    head = "".join(f"<th title='{STATEMENTS[law]}'>law {law}</th>" for law in LAWS)
+    head = "".join(f"<th title='{html.escape(statement)}'>{law}</th>" for law, statement in LAWS.items())
     rows = "".join(
         f"<tr><td>{m.variant}</td>"
         + "".join(f"<td>{_error(m.errors.get(law))}</td>" for law in LAWS)
@@ -150,9 +118,7 @@ def _table(rule: Rule, found: list[Measured]) -> list[str]:
         for m in found
     )
     reasons = [
-        f"Variant `{v}` breaks {law} by what it is: {why}."
-        for (name, v), (law, why) in test_rules.BROKEN.items()
-        if name == rule.name
+        f"Variant `{v}` breaks {law} by its definition: {why}." for v, (law, why) in rule.breaks.items()
     ]
     return [
         "```{raw} html",
@@ -175,14 +141,12 @@ def _where(rule: Rule) -> str:
 
 def _picture(rule: Rule) -> str:
     """The pair graph of the rule's first sample, the original operation beside its twin."""
-    sample = next((s for s in rule.samples if s.spellings != ()), None)
-    if sample is None:
+    case = RuleCase.first(rule)
+    if case is None:
         return ""
-    case = Case(rule, sample)
-    policy = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        gm = fxscope.transform(case.target(), policy=policy, example_inputs=(case.x0,))
+        gm = fxscope.transform(case.target(), example_inputs=(case.x0,))
     from graphs import details, python
 
     body = fxscope.draw(gm, fold=False).clickable(page_style=True)

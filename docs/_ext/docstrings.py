@@ -1,11 +1,14 @@
-"""Docstrings as fxscope writes them, as reStructuredText: a sentence, indented formulas, tables of arguments, plain paragraphs."""
+"""Docstrings as reStructuredText.
+
+Those with NumPy sections go to napoleon; in the others formulas are indented, and arguments stand in columns.
+"""
 
 from __future__ import annotations
 
 import re
 
 ENTRY = re.compile(r"^(\S(?:.*?\S)?)(?: {2,}|;  )(\S.*)$")
-RAISES = re.compile(r"``([A-Z]\w+)``")
+SECTION = re.compile(r"^-{3,}$")
 
 
 def to_rst(lines: list[str]) -> list[str]:
@@ -61,8 +64,21 @@ def _escaped(text: str) -> str:
 
 def process(app, what, name, obj, options, lines) -> None:
     """autodoc-process-docstring."""
-    if getattr(obj, "__module__", "").startswith("fxscope") or name.startswith("fxscope"):
-        lines[:] = to_rst(list(lines))
+    ours = getattr(obj, "__module__", "").startswith("fxscope") or name.startswith("fxscope")
+    if not ours:
+        return
+    sections = any(SECTION.match(line.strip()) for line in lines)
+    lines[:] = without_markup(list(lines)) if sections else to_rst(list(lines))
+
+
+def without_markup(lines: list[str]) -> list[str]:
+    """The lines of a docstring with NumPy sections, where ``|`` and ``*`` of a formula are no markup."""
+    return [line if line.lstrip().startswith((">>>", "*")) else _plain(line) for line in lines]
+
+
+def _plain(line: str) -> str:
+    parts = re.split(r"(``.+?``)", line)
+    return "".join(p if p.startswith("``") else re.sub(r"([*|])", r"\\\1", p) for p in parts)
 
 
 def setup(app):

@@ -61,7 +61,7 @@ class Graphs(SphinxDirective):
         drawings = {f: fxscope.draw(gm) for f, gm in graphs.items()}
         group = f"tabs{next(_tabs)}"
         panes = [(FORMS[f][0], pane(gm, f, drawings[f])) for f, gm in graphs.items()]
-        return found + [nodes.raw("", side_by_side(drawings, group) + tabs(panes, group), format="html")]
+        return [*found, nodes.raw("", side_by_side(drawings, group) + tabs(panes, group), format="html")]
 
 
 def graph_of(model, form: str, example: tuple | None = None):
@@ -90,7 +90,7 @@ def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str
 def pane(gm, form: str, folded: fxscope.render.Drawing) -> str:
     """One tab: what it is, the picture, and what opens below it."""
     full = fxscope.draw(gm, fold=False)
-    title, text = FORMS[form]
+    _title, text = FORMS[form]
     call = (
         "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
     )

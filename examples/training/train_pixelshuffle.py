@@ -15,8 +15,7 @@ import torch
 from common import crop, fit, ship
 
 from fxscope.images import photos
-from fxscope.images import bicubic
-from fxscope.models import PixelShuffleNet4x
+from fxscope.models import PixelShuffleNet, bicubic4x
 
 SCALE, CROP, BORDER = 4, 24, 8
 TRAINING = (

@@ -1,4 +1,8 @@
-"""What the paper asks of linear interpreters, as functions that return small records: ``.plot()``, ``.to_json()``."""
+"""The analyses of the paper, as functions that return records.
+
+Every record has ``.to_json()``, ``.save()``, ``.load()`` and a table in a notebook, and ``.plot()`` where
+there is a figure of it.
+"""
 
 from .adversarial import FGSM, fgsm
 from .compare import Comparison, compare

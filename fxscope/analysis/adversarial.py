@@ -11,17 +11,25 @@ from torch import nn
 
 from ..errors import FxscopeError
 from ..frontend.unchanged import Draw, leaves_unchanged
-from ..results.base import Result
+from ..results.base import VersionedResult
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
 
-@dataclass(frozen=True)
-class FGSM(Result):
+@dataclass(frozen=True, repr=False)
+class FGSM(VersionedResult):
     """Images after one step of every size.
 
-    epsilons  E steps in pixel units;  images  (E, B, ...) as the network takes them;  labels  (E, B) after the step
-    before    (B,) labels without it;  success  (E,) share of the images whose label changed
+    Parameters
+    ----------
+    epsilons : tuple of float
+        E step sizes, in units of pixels in [0, 1].
+    images : torch.Tensor
+        (E, B, C, H, W), as the network takes them.
+    labels : torch.Tensor
+        (E, B), the labels after the step.
+    before : torch.Tensor
+        (B,), the labels without it.
     """
 
     epsilons: tuple[float, ...]
@@ -31,11 +39,12 @@ class FGSM(Result):
 
     @property
     def success(self) -> torch.Tensor:
+        """(E,) share of the images whose label changed."""
         return (self.labels != self.before).double().mean(1)
 
     @property
     def flipped_at(self) -> list[float]:
-        """For every image the smallest step that changes its label; infinity where none does."""
+        """The smallest step that changes the label of each image; infinity if none does."""
         changed = self.labels != self.before
         return [
             min((e for e, c in zip(self.epsilons, changed[:, b]) if c), default=float("inf"))
@@ -43,6 +52,7 @@ class FGSM(Result):
         ]
 
     def numbers(self) -> dict[str, Any]:
+        """Steps, success and labels."""
         return {
             "epsilons": list(self.epsilons),
             "success": self.success,
@@ -61,14 +71,40 @@ def fgsm(
     mean: Any = 0.0,
     std: Any = 1.0,
 ) -> FGSM:
-    """One step x + epsilon sign(gradient of the cross entropy), in pixel space and clipped to [0, 1], for every epsilon.
+    """One step of the fast gradient sign method in pixel space, for every step size.
 
-        x0 = (pixels - mean) / std;   pixels' = clip(pixels + epsilon sign(d loss / d pixels))
+    ::
 
-    labels   (B,) the labels that the step leads away from (default: the network's own)
-    mean, std   of the network's normalisation, numbers or one a channel;  epsilons in units of pixels in [0, 1]
+        x0 = (pixels - mean) / std
+        pixels' = clip(pixels + epsilon sign(d loss / d pixels)),    loss = cross entropy of the label
 
-    Source: Goodfellow et al. (2015); the paper iterates this step until the label flips, its epsilon is not known.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A classifier, (B, C, H, W) to (B, labels).
+    x0 : torch.Tensor
+        (B, C, H, W), as the network takes it.
+    labels : torch.Tensor or int, optional
+        (B,) the labels that the step leads away from. The default is the network's own labels.
+    epsilons : sequence of float
+        Step sizes in units of pixels in [0, 1].
+    mean, std : float or sequence of float
+        The network's normalisation, one number or one a channel.
+
+    Returns
+    -------
+    FGSM
+        The images and labels after each step.
+
+    Raises
+    ------
+    FxscopeError
+        If the pixels that ``mean`` and ``std`` give are outside of [0, 1].
+
+    References
+    ----------
+    Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015). The paper
+    iterates this step until the label flips (Fig. 8 and 10); its epsilon is not known.
     """
     mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
     pixels = x0 * std + mean
@@ -93,6 +129,6 @@ def fgsm(
 
 
 def _labels(model: nn.Module, x: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """The largest scores, of the same draw each time where the model draws random numbers."""
+    """The labels of the largest scores, with the same random numbers at each call."""
     with draw.again():
         return model(x).argmax(1)

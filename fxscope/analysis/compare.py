@@ -1,33 +1,47 @@
-"""``fxscope.compare``: several networks, or several readings of one, side by side at the same x0."""
+"""``fxscope.compare``: several networks, or several policies of one, side by side at the same x0."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..emit.pipeline import tensors_of
 from ..errors import ShapeError
-from ..graph.interpretation import VERSION, together
+from ..graph.interpretation import VERSION, of, together
 from ..linop.interpreter import LinearInterpreter, interpret
 from ..linop.scale import norm_of, power_of_two
+from ..passes.outputs import tensors_of
 from ..passes.policy import Policy
-from ..results.registry import Drawn
+from ..results.base import Result
 
 HEAD = 5  # singular values
 
 
 @dataclass(frozen=True)
-class Reading:
+class ComparisonEntry:
     """One network under one policy at x0.
 
-    residual_share   |r|/|y0|
-    gap, changed     |F x + r - f(x)|/|f(x)| at a point near x0, and the share of masks and indices that it decides otherwise
-    row              of the chosen output, in the input's shape;  distance, energy   share of the row's energy within a distance of its place
-    spectrum         the largest singular values, largest first; () where they were not asked for
+    Parameters
+    ----------
+    name, policy : str
+        The entry's name, and its policy as text.
+    residual_share : float
+        |r| / |y0|.
+    gap : float
+        |F x + r - f(x)| / |f(x)| at a point x near x0.
+    changed : float
+        The share of masks and indices that are other ones at x.
+    row : torch.Tensor
+        The row of the chosen output, in the input's shape.
+    place : tuple of int
+        Where the row is centred.
+    distance, energy : tuple
+        Distances from the place, and the share of the row's energy within each.
+    spectrum : tuple of float
+        The largest singular values, largest first; empty unless ``spectrum=True``.
     """
 
     name: str
@@ -43,19 +57,36 @@ class Reading:
     interpretation: int = VERSION
 
 
-@dataclass(frozen=True)
-class Comparison(Drawn):
-    """Readings at one x0 and one output, on one shared scale; ``limit`` is the largest coefficient of all their rows."""
+@dataclass(frozen=True, repr=False)
+class Comparison(Result):
+    """Entries for one x0 and one output, on one shared scale.
+
+    Parameters
+    ----------
+    at : Any
+        The index of the output.
+    near : float
+        The distance from x0, relative to |x0|, at which the gap is measured.
+    readings : tuple of ComparisonEntry
+        The entries; ``comparison[name]`` is one of them.
+    limit : float
+        The largest absolute coefficient of all rows.
+    """
 
     at: Any
     near: float
-    readings: tuple[Reading, ...]
+    readings: tuple[ComparisonEntry, ...]
     limit: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         together(self.readings, "compare")
 
-    def __getitem__(self, name: str) -> Reading:
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation, the same for all entries."""
+        return of(self.readings[0])
+
+    def __getitem__(self, name: str) -> ComparisonEntry:
         return next(r for r in self.readings if r.name == name)
 
     def __str__(self) -> str:
@@ -67,39 +98,50 @@ class Comparison(Drawn):
         ]
         return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise", *lines])
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
         """Everything but the rows' coefficients, of which the norm is given."""
-        fields = (
-            "name",
-            "policy",
-            "residual_share",
-            "gap",
-            "changed",
-            "place",
-            "distance",
-            "energy",
-            "spectrum",
-            "interpretation",
-        )
-        readings = [
-            {
-                **{f: getattr(r, f) for f in fields},
-                "row_norm": norm_of([r.row]),
-                "row_shape": list(r.row.shape),
-            }
-            for r in self.readings
+        entries = [
+            {**_without_row(e), "row_norm": norm_of([e.row]), "row_shape": list(e.row.shape)}
+            for e in self.readings
         ]
-        return json.dumps(
-            {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": readings}, indent=2
-        )
+        return {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": entries}
 
-    def _repr_html_(self) -> str:
-        head = "<tr><th></th><th>policy</th><th>|r|/|y|</th><th>gap</th><th>changed</th><th>|row|</th></tr>"
-        rows = "".join(
-            f"<tr><td>{r.name}</td><td>{r.policy}</td><td>{r.residual_share:.3f}</td><td>{r.gap:.3e}</td><td>{r.changed:.3%}</td><td>{r.row.norm().item():.3e}</td></tr>"
-            for r in self.readings
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        header = {"at": str(self.at), "near": self.near, "limit": self.limit}
+        entries = [_without_row(e) for e in self.readings]
+        return {**header, "readings": entries}, {"rows": [e.row for e in self.readings]}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Comparison:
+        """The comparison of a file, its index as text."""
+        entries = (
+            ComparisonEntry(row=row, **_without_lists(entry))
+            for entry, row in zip(header["readings"], tensors["rows"])
         )
-        return f"<table><caption>readings at {self.at}</caption>{head}{rows}</table>"
+        return cls(**{**header, "readings": tuple(entries)})
+
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        rows = (
+            (
+                e.name,
+                e.policy,
+                f"{e.residual_share:.3f}",
+                f"{e.gap:.3e}",
+                f"{e.changed:.3%}",
+                f"{e.row.norm().item():.3e}",
+            )
+            for e in self.readings
+        )
+        head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
+        return f"readings at {self.at}", head, rows
+
+
+def _without_lists(entry: dict[str, Any]) -> dict[str, Any]:
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in entry.items()}
+
+
+def _without_row(entry: ComparisonEntry) -> dict[str, Any]:
+    return {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "row"}
 
 
 def compare(
@@ -112,17 +154,39 @@ def compare(
     spectrum: bool = False,
     seed: int = 0,
 ) -> Comparison:
-    """Several networks, or several readings of one, at the same x0 (1, ...) and the same output.
+    """Compare several networks, or several policies of one, at the same x0 and the same output.
+
+    ::
 
         compare(x0, {"edsr": edsr, "dncnn": dncnn}, at=(0, 12, 12))
         compare(x0, ["freeze", "detach", "taylor"], at=3, model=net)
 
-    readings  {name: model}, {name: (model, policy)}, or with ``model=`` a list of policies or {name: policy}
-    at        an index of the un-batched output, as ``lin.F.row`` takes it
-    near      the gap is measured at x0 + near |x0| e, e of unit norm, the same for all
-    spectrum  also the five largest singular values of each, which takes some hundred passes
+    Parameters
+    ----------
+    x0 : torch.Tensor
+        (1, ...), one image.
+    readings : dict or list
+        {name: model} or {name: (model, policy)}; with ``model=`` a list of policies or {name: policy}.
+    at : int or tuple
+        An index of the un-batched output, as ``lin.F.row`` takes it.
+    model : torch.nn.Module, optional
+        The one network of several policies.
+    near : float
+        The gap is measured at x0 + near |x0| e, where e has unit norm and is the same for all.
+    spectrum : bool
+        Compute the five largest singular values of each, too, which takes some hundred passes.
+    seed : int
+        Seed of e.
 
-    Raises ``ShapeError`` for more than one image, and what ``interpret`` raises.
+    Returns
+    -------
+    Comparison
+        One ``ComparisonEntry`` for each network or policy.
+
+    Raises
+    ------
+    ShapeError
+        If x0 holds more than one image. The errors of ``fxscope.interpret`` are raised as well.
     """
     if x0.shape[0] != 1:
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
@@ -149,12 +213,12 @@ def _entries(readings: Any, model: nn.Module | None) -> dict[str, tuple[nn.Modul
 
 def _read(
     name: str, network: nn.Module, policy: Any, x0: torch.Tensor, x: torch.Tensor, at: Any, spectrum: bool
-) -> Reading:
+) -> ComparisonEntry:
     lin = interpret(network, x0, policy=policy)
     gap, row = lin.gap(x), lin.F.row(at)
     place = _place(lin, at, row)
     distance, energy = _energy(row, place)
-    return Reading(
+    return ComparisonEntry(
         name,
         _said(policy),
         _share(lin),
@@ -179,7 +243,7 @@ def _share(lin: LinearInterpreter) -> float:
 
 
 def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...]:
-    """Where a row is centred: the input under the output, for images of images; else its largest coefficient."""
+    """The place where a row is centred: under the output for images, else its largest coefficient."""
     outputs = lin.F.outputs.shapes[0]
     if (
         isinstance(at, tuple)

@@ -1,13 +1,11 @@
-"""Contributions: F x0 and every additive constant of the network, exactly as they add up to an output (Theorem 1 for any DAG)."""
+"""Contributions: how F x0 and every additive constant of the network sum to an output (Theorem 1)."""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.utils import _pytree as pytree
@@ -17,19 +15,29 @@ from ..errors import FxscopeError, ShapeError
 from ..graph.interpretation import KEY, VERSION, of
 from ..linop.index import several
 from ..linop.interpreter import LinearInterpreter
-from ..results.records import plain, read, write
-from ..results.registry import Drawn, provides
+from ..results.base import Result
+from ..results.registry import provides
 
 
 @dataclass(frozen=True)
 class Term:
     """What one additive constant adds to the output.
 
-    place   where it stands, in graph order ``depth``
-    kind    bias (conv, linear), shift (norms), intercept (c(x0) of a unit), constant (an operand), padding, or
-            frozen (a value of x0 that enters beside the probe: a second input, a skip around a tap)
-    value   (B,) or a number for one image
-    layer   the linear layer it shifts, where batch norm and its unit belong to it
+    Parameters
+    ----------
+    place : str
+        The node at which the constant is added.
+    module, rule : str
+        Its module path and its rule.
+    kind : str
+        "bias" (convolution, linear), "shift" (norms), "intercept" (c(x0) of a unit), "constant" (an operand),
+        "padding", or "frozen" (a value of x0 beside the probe: a second input, a skip around a tap).
+    depth : int
+        Its position in the order of the graph.
+    value : float or torch.Tensor
+        (B,), or a number for one image.
+    layer : str
+        The linear layer to which it belongs, together with batch norm and its unit.
     """
 
     place: str
@@ -41,13 +49,23 @@ class Term:
     layer: str = ""
 
 
-@dataclass(frozen=True)
-class Contributions(Drawn):
+@dataclass(frozen=True, repr=False)
+class Contributions(Result):
     """y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
 
-    linear  <row, x0>;  total  the sum of everything;  output  y0[index] itself;  error  their largest difference
+    Parameters
+    ----------
+    index : Any
+        The index of the output.
+    linear : float or torch.Tensor
+        <row, x0>; (B,), or a number for one image.
+    terms : tuple of Term
+        The constants' contributions, in the order of the graph.
+    output : float or torch.Tensor
+        y0[index].
     """
 
+    description: ClassVar[str] = "contributions"
     index: Any
     linear: Any
     terms: tuple[Term, ...]
@@ -57,19 +75,22 @@ class Contributions(Drawn):
 
     @property
     def residual(self) -> Any:
+        """The sum of the terms, r[index]."""
         return sum(t.value for t in self.terms)
 
     @property
     def total(self) -> Any:
+        """The sum of everything; it equals ``output`` up to ``error``."""
         return self.linear + self.residual
 
     @property
     def error(self) -> float:
+        """The largest difference between ``total`` and ``output``."""
         return float(torch.as_tensor(self.total - self.output).abs().max())
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What these are the contributions of: model, hashes of weights and image, policy, dtype, versions."""
+        """The provenance: model, hashes of weights and image, policy, dtype, versions."""
         return self._live()[0].F.origin() if self._origin is None else self._origin
 
     @property
@@ -78,9 +99,17 @@ class Contributions(Drawn):
         return VERSION if self._origin is None else of(self._origin)
 
     def by_layer(self, depth: int | None = None) -> dict[str, Any]:
-        """{module: sum of its terms}: bias and intercept of one layer together, the paper's masked bias.
+        """The contribution of each module: its bias and intercept together, which is the paper's masked bias.
 
-        ``depth`` cuts the modules' paths: by_layer(3) has one entry for all of "transformer.h.0".
+        Parameters
+        ----------
+        depth : int, optional
+            Cut the modules' paths to so many names: ``by_layer(3)`` has one entry for "transformer.h.0".
+
+        Returns
+        -------
+        dict
+            {module: sum of its terms}.
         """
         found: dict[str, Any] = {}
         for term in self.terms:
@@ -89,9 +118,17 @@ class Contributions(Drawn):
         return found
 
     def by_token(self, dim: int = 1) -> torch.Tensor:
-        """<row, x> at every position of the probed place, (B, L): what each token's embedding adds; they sum to ``linear``.
+        """What each token's embedding adds: <row, x> at every position of the probed place.
 
-        ``dim`` is the dimension of the tokens. The residual's terms are not in it: position embeddings and biases.
+        Parameters
+        ----------
+        dim : int
+            The dimension of the tokens.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, L); the sum is ``linear``. Position embeddings and biases are terms of the residual instead.
         """
         lin, _, row = self._live()
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
@@ -101,50 +138,43 @@ class Contributions(Drawn):
         return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
-        """{place: (B, ...)}: every constant's contributions at its own places, before they are summed."""
+        """{place: (B, ...)}: the contributions of every constant before they are summed."""
         lin, y2, _ = self._live()
         graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
-        with lin.reading():
+        with lin.fresh_run():
             _, shares = graph(*lin._args, lin.structured(y2))
         names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
         """The terms with their places, and the totals."""
-        totals = {
-            n: torch.as_tensor(getattr(self, n)).tolist() for n in ("linear", "residual", "total", "output")
+        totals = {n: torch.as_tensor(getattr(self, n)) for n in ("linear", "residual", "total", "output")}
+        terms = [asdict(t) for t in self.terms]
+        return {
+            "index": str(self.index),
+            KEY: self.interpretation,
+            **totals,
+            "error": self.error,
+            "terms": terms,
         }
-        return json.dumps(
-            {
-                "index": str(self.index),
-                KEY: self.interpretation,
-                **totals,
-                "error": self.error,
-                "terms": plain([asdict(t) for t in self.terms]),
-            },
-            indent=2,
-        )
 
-    def save(self, path: str | Path) -> Path:
-        """Terms, totals and origin into one .safetensors file."""
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         terms = [{n: v for n, v in asdict(t).items() if n != "value"} for t in self.terms]
-        values = {
+        tensors = {
             "linear": _tensor(self.linear),
             "output": _tensor(self.output),
             "values": [_tensor(t.value) for t in self.terms],
         }
-        return write(
-            path, "contributions", {"index": str(self.index), "terms": terms, "origin": self.origin}, values
-        )
+        return {"index": str(self.index), "terms": terms, "origin": self.origin}, tensors
 
     @classmethod
-    def load(cls, path: str | Path) -> Contributions:
-        """What ``save`` wrote, its index as text; raises ``FxscopeError`` where the file is something else."""
-        header, found = read(path, "contributions", "contributions")
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Contributions:
+        """The contributions of a file, their index as text."""
         terms = tuple(
-            Term(**term, value=_value(value)) for term, value in zip(header["terms"], found["values"])
+            Term(**term, value=_value(value)) for term, value in zip(header["terms"], tensors["values"])
         )
-        return cls(header["index"], _value(found["linear"]), terms, _value(found["output"]), header["origin"])
+        linear, output = _value(tensors["linear"]), _value(tensors["output"])
+        return cls(header["index"], linear, terms, output, header["origin"])
 
     def _live(self) -> tuple:
         if self._source is None:
@@ -154,20 +184,15 @@ class Contributions(Drawn):
             )
         return self._source
 
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{t.place}</td><td>{t.kind}</td><td>{torch.as_tensor(t.value).double().mean().item():+.4g}</td></tr>"
-            for t in self.terms
-        )
-        return (
-            f"<table><caption>y0[{self.index}] = {torch.as_tensor(self.output).mean().item():.4g}, F x0 ="
-            f" {torch.as_tensor(self.linear).mean().item():.4g}</caption>{rows}</table>"
-        )
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        rows = ((t.place, t.kind, f"{_mean(t.value):+.4g}") for t in self.terms)
+        caption = f"y0[{self.index}] = {_mean(self.output):.4g}, F x0 = {_mean(self.linear):.4g}"
+        return caption, (), rows
 
 
 @provides(LinearInterpreter, "contributions")
 def iter_contributions(lin: LinearInterpreter, indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
-    """The contributions of many outputs, one after another: one reverse pass each, ``chunk`` of them at a time."""
+    """Yield the contributions of many outputs, ``chunk`` outputs in one batch of reverse passes."""
     graph = emit_shares(lin.program).train(lin.model.training)
     labels = [
         {**label, "layer": layer_of(record)}
@@ -184,7 +209,7 @@ def _together(
 ) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    with lin.reading():
+    with lin.fresh_run():
         x2, shares = (
             _by_image(lin, graph, y2)
             if graph.meta["fxscope"]["apart"] and lin.batch > 1
@@ -205,7 +230,10 @@ def _together(
 
 
 def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
-    """Whether each share is a term for the cotangent y2: an output that is a constant of its own is one only where the index means it."""
+    """Whether each share is a term for the cotangent y2.
+
+    A constant that is an output of its own is a term only if the index means this output.
+    """
     own, space = graph.meta["fxscope"]["own"], lin.F.outputs
     leaves = pytree.tree_leaves(y2)
     inner = len(graph.meta["fxscope"]["labels"]) - len(own)
@@ -213,7 +241,10 @@ def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
 
 
 def _by_image(lin: LinearInterpreter, graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
-    """A reverse pass for every image, where a constant's share of one cannot be told from its place in a layout such as (L, B, E)."""
+    """A reverse pass for every image.
+
+    It is needed where a layout such as (L, B, E) hides to which image a constant's share belongs.
+    """
     B = lin.batch
     eye = torch.eye(B, device=lin.F.outputs.device)
     each = pytree.tree_map(
@@ -236,6 +267,10 @@ def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
 
 def _value(v: torch.Tensor) -> Any:
     return v.item() if v.numel() == 1 else v
+
+
+def _mean(v: Any) -> float:
+    return torch.as_tensor(v).double().mean().item()
 
 
 def _tensor(v: Any) -> torch.Tensor:

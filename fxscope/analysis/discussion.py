@@ -1,9 +1,10 @@
-"""Pixel discussions: everything that adds to a score, back-projected to the pixels (paper, eq. 18, in three readings)."""
+"""Pixel discussions: all contributions to a score, back-projected to the pixels (paper, eq. 18)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from ..emit import emit_projections
 from ..errors import FxscopeError, IllConditioned
 from ..linop.interpreter import LinearInterpreter
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 from ..results.registry import provides
 
@@ -20,14 +21,24 @@ CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
 ELEMENTS = 1 << 26  # numbers that one chunk of labels may hold
 
 
-@dataclass(frozen=True)
-class PixelDiscussion(Result):
-    """One image of pixel-wise contributions a label, each summing to its score.
+@dataclass(frozen=True, repr=False)
+class PixelDiscussion(VersionedResult):
+    """One image of pixel-wise contributions for each label; each sums to its score.
 
-    images  (K, *input);  scores  (K,);  labels  K indices
-    error   largest |sum of an image - its score| / max |score|
-    added   size of the corrections of "weighted" over that of the layers' contributions, 0 for the others;  condition  largest factor by
-            which a scaling magnifies (sum |p| / |sum p|), 1 for "weighted"
+    Parameters
+    ----------
+    labels : tuple
+        K indices of the scores.
+    reading : str
+        "weighted", "per-layer" or "literal".
+    images : torch.Tensor
+        (K, C, H, W); with B images (K, B, C, H, W).
+    scores : torch.Tensor
+        (K,), or (K, B).
+    added : float
+        The size of the corrections of "weighted" relative to the layers' contributions; 0 for the others.
+    condition : float
+        The largest factor sum |p| / |sum p| by which a scaling magnifies rounding; 1 for "weighted".
     """
 
     labels: tuple
@@ -40,10 +51,12 @@ class PixelDiscussion(Result):
 
     @property
     def error(self) -> float:
+        """The largest |sum of an image - its score|, relative to the largest |score|."""
         dims = list(range(self.scores.dim(), self.images.dim()))
         return float((self.images.sum(dims) - self.scores).abs().max() / self.scores.abs().max())
 
     def numbers(self) -> dict[str, Any]:
+        """Labels, scores and errors."""
         return {
             "labels": list(self.labels),
             "reading": self.reading,
@@ -62,18 +75,48 @@ def pixel_discussion(
     condition: float = CONDITION,
     progress: bool = True,
 ) -> PixelDiscussion:
-    """The pixel discussion of one label or a list: F x0 and every layer's masked bias, back-projected to the input.
+    """The pixel discussion of one or several labels: contributions to the score, back-projected to the input.
+
+    ::
 
         PD = F^T e_k * x0 + sum_i p_i,        sum of PD = y_k
 
-    labels   an index of the scores, or a list of them
-    reading  "weighted": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k, corrected to the layer's
-             contribution c by p + |p| (c - sum p) / sum |p|;  "per-layer": p_i = P_i b_i scaled so that it sums to c;
-             "literal": PD as a whole scaled to the score (eq. 18)
-    condition   the scaling readings raise ``IllConditioned`` where sum |p| / |sum p| is larger
+    The paper leaves open how the layers' images p_i are scaled. ``reading`` chooses:
 
-    Cost: a row, and for "weighted" one back-projection from every layer, a label. Shapes: (K, *input), with B images (K, B, *input).
-    Source: the paper, eq. 17 and 18; LRP's conservation (Bach et al., 2015).
+    * "weighted": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k. It is
+      corrected to the layer's contribution c by p + |p| (c - sum p) / sum |p|.
+    * "per-layer": p_i = P_i b_i, scaled so that it sums to c.
+    * "literal": PD as a whole is scaled to the score (eq. 18).
+
+    Each label costs a row; "weighted" also costs one back-projection from every layer.
+
+    Parameters
+    ----------
+    lin : LinearInterpreter
+        The interpreter of a classifier at x0.
+    labels : int, tuple or list
+        An index of the scores, or a list of them, K.
+    reading : str
+        See above.
+    condition : float
+        The largest sum |p| / |sum p| that the scaling variants accept.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    PixelDiscussion
+        Images (K, C, H, W), with B images (K, B, C, H, W).
+
+    Raises
+    ------
+    IllConditioned
+        If a scaling would magnify by more than ``condition``.
+
+    References
+    ----------
+    The paper, eq. 17 and 18. Bach et al., "On pixel-wise explanations for non-linear classifier decisions by
+    layer-wise relevance propagation" (2015), for the conservation of the score.
     """
     given = labels if isinstance(labels, list) else [labels]
     engine = Discussion(lin, reading, condition)
@@ -103,14 +146,14 @@ class Discussion:
         self.parts = emit_projections(lin.program)
         self.added, self.condition = 0.0, 1.0
         self._moved = self._total = 0.0
-        with lin.reading():
+        with lin.fresh_run():
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
 
     def chunks(
         self, labels: list, progress: bool = True
     ) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
-        """(labels, images (K, *input), scores (K,)) for as many labels as fit a budget, one chunk after the other."""
+        """Yield (labels, images (K, *input), scores (K,)) for as many labels at a time as fit the budget."""
         size = max(1, min(self.lin.F.chunk, ELEMENTS // self._numbers()))
         with steps(len(labels), "pixel discussions", progress) as bar:
             for start in range(0, len(labels), size):
@@ -133,12 +176,15 @@ class Discussion:
         images = row * self.lin.x
         for name, at in self.parts.layers.items():
             given = [shares[i] for i in at]
-            wanted = sum(self._summed(s) for s in given)
+            wanted = reduce(torch.add, [self._summed(s) for s in given])
             images = images + self._layer(name, given, wanted)
         return (images if self.reading != "literal" else self._scaled(images, scores, labels)), scores
 
     def _summed(self, share: torch.Tensor) -> torch.Tensor:
-        """(K, B): one image may lie in any layout of dimensions, such as a transformer's (K, L, B, E); several must come first."""
+        """The sum of a share for each image, (K, B).
+
+        One image may have any layout, such as a transformer's (K, L, B, E). Several images must come first.
+        """
         if self.lin.batch == 1:
             return share.flatten(1).sum(1, keepdim=True)
         if share.shape[1] != self.lin.batch:

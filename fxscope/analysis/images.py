@@ -1,4 +1,4 @@
-"""Rows and columns of networks from images to images: locality, invariance, off-diagonals, reach (paper, Fig. 5 to 7, 11 to 15)."""
+"""Rows and columns of networks that map images to images (paper, Fig. 5 to 7 and 11 to 15)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import FxscopeError
 from ..linop import interpret
-from ..results.base import Result
+from ..results.base import VersionedResult
 
 if TYPE_CHECKING:
     from ..linop import LinearInterpreter
@@ -20,11 +19,14 @@ if TYPE_CHECKING:
 INSTANCE_NORMS = ("stats", "scale", "taylor")
 
 
-@dataclass(frozen=True)
-class Energy(Result):
-    """Energy of filters against the distance from their place, the mean over K of them.
+@dataclass(frozen=True, repr=False)
+class Energy(VersionedResult):
+    """Energy of K filters against the distance from their place, averaged.
 
-    share   (R + 1,) of the energy within r = 0, 1, ... pixels (the larger of both axes' distances)
+    Parameters
+    ----------
+    share : torch.Tensor
+        (R + 1,), the share of the energy within 0, 1, ..., R pixels, by the larger of both axes' distances.
     """
 
     share: torch.Tensor
@@ -34,6 +36,7 @@ class Energy(Result):
         return int((self.share < part - 1e-12).sum())
 
     def numbers(self) -> dict[str, Any]:
+        """The figures of merit."""
         return {
             "radius_50": self.radius(0.5),
             "radius_90": self.radius(0.9),
@@ -43,7 +46,20 @@ class Energy(Result):
 
 
 def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, int]]) -> Energy:
-    """Share of the energy of rows (K, C, H, W) within a distance of their places (y, x) in the filters' own pixels."""
+    """The share of the energy of rows within a distance of their places.
+
+    Parameters
+    ----------
+    filters : torch.Tensor
+        (K, C, H, W).
+    places : sequence of (int, int)
+        K places (y, x), in the filters' own pixels.
+
+    Returns
+    -------
+    Energy
+        The mean share over the K filters.
+    """
     energy = filters.double().square().sum(1)
     size = max(energy.shape[1:])
     found = torch.zeros(len(energy), size, dtype=torch.float64)
@@ -59,12 +75,18 @@ def distance(shape: Sequence[int], place: tuple[int, int]) -> torch.Tensor:
     return torch.maximum(y.abs()[:, None], x.abs()[None, :])
 
 
-@dataclass(frozen=True)
-class Invariance(Result):
-    """How far the filters of different places differ once they are laid over one another.
+@dataclass(frozen=True, repr=False)
+class Invariance(VersionedResult):
+    """How much the filters of different places differ when they are aligned.
 
-    spread  sum |f_i - mean f|^2 / sum |f_i|^2: 0 for a space-invariant filter (bicubic)
-    reference   sum |f_i - f|^2 / sum |f_i|^2 against a reference filter f;  None without one
+    Parameters
+    ----------
+    spread : float
+        sum |f_i - mean f|^2 / sum |f_i|^2; 0 for a space-invariant filter such as bicubic interpolation.
+    reference : float or None
+        sum |f_i - f|^2 / sum |f_i|^2 for a given filter f.
+    filters : torch.Tensor
+        (K, C, 2 radius + 1, 2 radius + 1), the aligned filters.
     """
 
     spread: float
@@ -78,9 +100,23 @@ def invariance(
     radius: int,
     reference: torch.Tensor | None = None,
 ) -> Invariance:
-    """Columns (K, C, H, W) cut to ``radius`` around their places (y, x) in output pixels, and compared.
+    """Cut columns around their places and compare them.
 
-    reference   the same cut of a known filter, (C, 2 radius + 1, 2 radius + 1)
+    Parameters
+    ----------
+    columns : torch.Tensor
+        (K, C, H, W).
+    places : sequence of (int, int)
+        K places (y, x), in output pixels.
+    radius : int
+        Pixels to each side that are kept.
+    reference : torch.Tensor, optional
+        The same cut of a known filter, (C, 2 radius + 1, 2 radius + 1).
+
+    Returns
+    -------
+    Invariance
+        The differences and the aligned filters.
     """
     cut = torch.stack([crop_around(c, p, radius) for c, p in zip(columns, places)]).double()
     total = cut.square().sum()
@@ -94,34 +130,73 @@ def crop_around(image: torch.Tensor, place: tuple[int, int], radius: int) -> tor
     return F.pad(image, (radius,) * 4)[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
 
 
-@dataclass(frozen=True)
-class Diagonal(Result):
-    """Where the energy of rows lies: ``off`` is the share outside of ``radius`` pixels around their own places, (K,)."""
+@dataclass(frozen=True, repr=False)
+class Diagonal(VersionedResult):
+    """Where the energy of rows lies.
+
+    Parameters
+    ----------
+    off : torch.Tensor
+        (K,), the share outside of ``radius`` pixels around each row's own place.
+    radius : int
+        In pixels.
+    """
 
     off: torch.Tensor
     radius: int
 
     @property
     def mean(self) -> float:
+        """The mean of ``off``."""
         return float(self.off.mean())
 
     def numbers(self) -> dict[str, Any]:
+        """The figures of merit."""
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
 
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
-    """Off-diagonal energy of rows (K, C, H, W) whose outputs lie over the input places (y, x)."""
+    """The off-diagonal energy of rows.
+
+    Parameters
+    ----------
+    rows : torch.Tensor
+        (K, C, H, W).
+    places : sequence of (int, int)
+        The input places (y, x) under the K outputs.
+    radius : int
+        Pixels around a place that count as the diagonal.
+
+    Returns
+    -------
+    Diagonal
+        The share of each row.
+    """
     energy = rows.double().square().sum(1)
     outside = torch.stack([distance(e.shape, p) > radius for e, p in zip(energy, places)])
     return Diagonal((energy * outside).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-300), radius)
 
 
-@dataclass(frozen=True)
-class Source(Result):
-    """Where an output place takes from beyond its neighbourhood.
+@dataclass(frozen=True, repr=False)
+class Source(VersionedResult):
+    """From where an output takes its value, beyond its neighbourhood.
 
-    place   (y, x) of the output;  source  (y, x), the centre of the strongest window elsewhere;  share  that window's part of the row's
-    energy;  off  of everything beyond ``radius``;  energy  (H, W) of the row
+    Parameters
+    ----------
+    place : (int, int)
+        (y, x) of the output.
+    source : (int, int)
+        (y, x), the centre of the strongest window outside of the neighbourhood.
+    window : int
+        Side of the window, in pixels.
+    share : float
+        The share of the row's energy in this window.
+    off : float
+        The share of the energy beyond ``radius``.
+    radius : int
+        Size of the neighbourhood, in pixels.
+    row : torch.Tensor
+        (1, C, H, W).
     """
 
     place: tuple[int, int]
@@ -134,9 +209,23 @@ class Source(Result):
 
 
 def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window: int = 9) -> Source:
-    """The off-diagonal source of one output: the window, further than ``radius`` from its place, that holds most of the row's energy.
+    """The off-diagonal source of one output: the window with most of the row's energy beyond ``radius``.
 
-    row  (C, H, W);  the paper's copy-move strategy (Fig. 7 and 13) shows as a large ``share``
+    The paper's copy-move strategy (Fig. 7 and 13) appears as a large ``share``.
+
+    Parameters
+    ----------
+    row : torch.Tensor
+        (C, H, W).
+    place : (int, int)
+        (y, x) of the output, in input pixels.
+    radius, window : int
+        Size of the neighbourhood, and side of the window, in pixels.
+
+    Returns
+    -------
+    Source
+        The window, and its share.
     """
     energy = row.double().square().sum(0)
     far = energy * (distance(energy.shape, place) > radius)
@@ -146,7 +235,7 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     y, x = divmod(int(sums.argmax()), energy.shape[1])
     total = float(energy.sum()) or 1.0
     return Source(
-        tuple(place),
+        (place[0], place[1]),
         (y, x),
         window,
         float(sums[y, x]) / total,
@@ -156,12 +245,24 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     )
 
 
-@dataclass(frozen=True)
-class Reach(Result):
-    """How far one row reads, under each reading of instance norm.
+@dataclass(frozen=True, repr=False)
+class Reach(VersionedResult):
+    """How far one row reaches under each variant of instance norm.
 
-    bound    pixels to each side that the convolutions alone allow;  furthest  distance of the furthest coefficient that is not 0
-    beyond   share of the row's energy outside of the bound;  rows  {reading: (C, H, W)}
+    Parameters
+    ----------
+    index : tuple
+        The index of the output.
+    place : (int, int)
+        (y, x) of the input under it.
+    bound : int
+        Pixels to each side that the convolutions alone allow.
+    furthest : dict
+        {variant: distance of the furthest coefficient that is not 0}.
+    beyond : dict
+        {variant: share of the row's energy outside of the bound}.
+    error : dict
+        {variant: error of the sum <row, x0> + r - y0, relative to y0}.
     """
 
     index: tuple
@@ -174,6 +275,7 @@ class Reach(Result):
 
     @property
     def rows(self) -> dict[str, torch.Tensor]:
+        """{variant: row (C, H, W)}."""
         return self._rows
 
 
@@ -185,22 +287,42 @@ def reach(
     bound: int = 84,
     readings: Sequence[str] = INSTANCE_NORMS,
 ) -> Reach:
-    """One row of F under every reading of instance norm: ``stats`` (Fig. 2, pointwise), ``scale`` (the mean stays linear), ``taylor``.
+    """One row of F under every variant of instance norm.
 
-    index  of the output, (c, y, x);  place  (y, x) of the input under it (default: the same)
-    bound  of the convolutions alone: 84 for CycleGAN's generator with 9 blocks, whose field is 169 pixels (READINGS 2)
+    The variants are ``stats`` (Fig. 2, pointwise), ``scale`` (the mean stays linear) and ``taylor``.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A network from images to images.
+    x0 : torch.Tensor
+        (1, C, H, W).
+    index : tuple
+        (c, y, x) of the output.
+    place : (int, int), optional
+        (y, x) of the input under it. The default is that of ``index``.
+    bound : int
+        Pixels to each side that the convolutions alone reach: 84 for CycleGAN's generator of 9 blocks, whose
+        receptive field is 169 pixels.
+    readings : sequence of str
+        The variants.
+
+    Returns
+    -------
+    Reach
+        The rows, and how far they reach.
     """
     place = tuple(index[-2:]) if place is None else place
     rows, furthest, beyond, error = {}, {}, {}, {}
-    for reading in readings:
-        lin = interpret(model, x0, policy={"instance_norm": reading})
+    for variant in readings:
+        lin = interpret(model, x0, policy={"instance_norm": variant})
         row = lin.F.row(index)
         away = distance(row.shape, place)
         energy = row.double().square().sum(0)
-        rows[reading] = row
-        furthest[reading] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
-        beyond[reading] = float(energy[away > bound].sum() / energy.sum())
-        error[reading] = _sum_error(lin, row, index)
+        rows[variant] = row
+        furthest[variant] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
+        beyond[variant] = float(energy[away > bound].sum() / energy.sum())
+        error[variant] = _sum_error(lin, row, index)
     return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
 
 
@@ -209,10 +331,3 @@ def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float
     return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
         abs(y), 1e-12
     )
-
-
-def rows_at(lin: LinearInterpreter, places: Sequence[tuple], progress: bool = True) -> torch.Tensor:
-    """Rows of F at output indices (c, y, x); raises where the network gives scores."""
-    if len(lin.F.outputs.shape) != 3:
-        raise FxscopeError(f"rows at places need an image as output, got shape {tuple(lin.F.outputs.shape)}")
-    return lin.F.rows(list(places), progress)

@@ -1,4 +1,4 @@
-"""Layer-wise contributions over many images: F x0 and every layer's masked bias, as shares of the score (paper, Fig. 4 and 8)."""
+"""Layer-wise contributions over many images, as shares of the score (paper, Fig. 4 and 8)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,26 @@ import torch
 from torch import nn
 
 from ..linop import interpret
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 
 
-@dataclass(frozen=True)
-class LayerContributions(Result):
+@dataclass(frozen=True, repr=False)
+class LayerContributions(VersionedResult):
     """What F x0 and every layer add to one score of every image.
 
-    names   the layers in the order of the graph, L of them;  labels  (B,) the scores' places
-    linear  (B,);  values  (B, L);  output  (B,): y0 = linear + sum of values, to ``error`` of |y0|
+    Parameters
+    ----------
+    names : tuple of str
+        L layers, in the order of the graph.
+    labels : torch.Tensor
+        (B,), the labels of the scores.
+    linear : torch.Tensor
+        (B,), F x0.
+    values : torch.Tensor
+        (B, L), the layers' contributions.
+    output : torch.Tensor
+        (B,), the scores: linear + sum of values.
     """
 
     names: tuple[str, ...]
@@ -29,6 +39,7 @@ class LayerContributions(Result):
 
     @property
     def error(self) -> float:
+        """The largest error of the sums, relative to the scores."""
         return float(((self.linear + self.values.sum(1) - self.output) / self.output).abs().max())
 
     @property
@@ -38,15 +49,17 @@ class LayerContributions(Result):
 
     @property
     def mean(self) -> torch.Tensor:
+        """(1 + L,) mean shares over the images."""
         return self.shares.mean(0)
 
     @property
     def std(self) -> torch.Tensor:
+        """(1 + L,) standard deviations of the shares, with B in the denominator."""
         return self.shares.std(0, unbiased=False)
 
     @property
     def depth(self) -> float:
-        """Where the layers' contributions lie on average: 0 at the first layer, 1 at the last, weighted by |mean share|."""
+        """The mean position of the layers, weighted by |mean share|: 0 is the first layer, 1 the last."""
         weight = self.mean[1:].abs()
         return (
             float((weight * torch.linspace(0, 1, len(weight), dtype=weight.dtype)).sum() / weight.sum())
@@ -55,6 +68,7 @@ class LayerContributions(Result):
         )
 
     def numbers(self) -> dict[str, Any]:
+        """Mean and standard deviation of every layer's share."""
         return {
             "images": len(self.output),
             "error": self.error,
@@ -74,15 +88,38 @@ def layer_contributions(
     policy: Any = None,
     progress: bool = True,
 ) -> LayerContributions:
-    """F x0 and the masked biases of every layer, as they add up to one score of every image.
+    """F x0 and the masked biases of every layer, as they sum to one score of every image.
+
+    ::
 
         y_k = <row_k, x0> + sum over layers of Q_i b_i
 
-    x0          (B, ...) images, ``batch`` of them at once
-    labels      (B,) or one label (default: every image's largest score)
-    batch_norm  "with": its shift is counted with the convolution before it, as the paper does; "apart": as a layer of its own
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A classifier.
+    x0 : torch.Tensor
+        (B, ...), images.
+    labels : torch.Tensor or int, optional
+        (B,) or one label. The default is the largest score of every image.
+    batch_norm : {"with", "apart"}
+        "with" counts the shift of a batch norm with the convolution before it, as the paper does; "apart"
+        counts it as a layer of its own.
+    batch : int
+        How many images run at once.
+    policy : optional
+        As in ``fxscope.interpret``.
+    progress : bool
+        Show a progress bar.
 
-    Source: the paper, eq. 8, Fig. 4 and 8.
+    Returns
+    -------
+    LayerContributions
+        One row of contributions for each image.
+
+    References
+    ----------
+    The paper, eq. 8, Fig. 4 and 8.
     """
     if batch_norm not in ("with", "apart"):
         raise ValueError(f"batch_norm={batch_norm!r}; it is 'with' its layer or 'apart'")

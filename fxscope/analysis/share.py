@@ -1,4 +1,4 @@
-"""Residual share: how much of the winning score the biases make, over many images and for many networks (paper, Tables 3 and 4)."""
+"""Residual share: the part of the largest score that the biases make (paper, Tables 3 and 4)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,22 @@ from ..errors import FxscopeError
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.progress import steps
 
 
-@dataclass(frozen=True)
-class Share(Result):
-    """r_k / y_k of one network's largest scores.
+@dataclass(frozen=True, repr=False)
+class Share(VersionedResult):
+    """r_k / y_k of the largest score of every image, for one network.
 
-    shares  {image: r_k / y_k};  labels  {image: k};  error  largest |<row, x0> + r_k - y_k| / |y_k|
-    mean, std   exact: from the sums of all values, whatever their order (std with n in the denominator)
+    Parameters
+    ----------
+    name : str
+        The network's name.
+    shares, labels : dict
+        {image: r_k / y_k} and {image: k}.
+    error : float
+        The largest |<row, x0> + r_k - y_k| / |y_k|.
     """
 
     name: str
@@ -38,13 +44,16 @@ class Share(Result):
 
     @property
     def mean(self) -> float:
+        """The mean share, from an exact sum, so that the order of the images has no effect."""
         return math.fsum(self.shares.values()) / len(self.shares)
 
     @property
     def std(self) -> float:
+        """The standard deviation of the shares, with n in the denominator."""
         return math.sqrt(math.fsum((v - self.mean) ** 2 for v in self.shares.values()) / len(self.shares))
 
     def numbers(self) -> dict[str, Any]:
+        """Mean, standard deviation and the share of every image."""
         return {
             "name": self.name,
             "images": len(self.shares),
@@ -56,14 +65,22 @@ class Share(Result):
         }
 
 
-@dataclass(frozen=True)
-class ResidualShare(Result):
+@dataclass(frozen=True, repr=False)
+class ResidualShare(VersionedResult):
     """The table of the networks, one ``Share`` each."""
 
     models: tuple[Share, ...]
 
     def numbers(self) -> dict[str, Any]:
+        """{network: its numbers}."""
         return {m.name: m.numbers() for m in self.models}
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return asdict(self), {}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> ResidualShare:
+        return cls(tuple(Share(**share) for share in header["models"]), interpretation=header[KEY])
 
     def __str__(self) -> str:
         width = max(len(m.name) for m in self.models)
@@ -82,19 +99,45 @@ def residual_share(
     policy: Any = None,
     progress: bool = True,
 ) -> ResidualShare:
-    """r_k / y_k of the largest score k of every image.
+    """r_k / y_k of the largest score k of every image, for several networks.
+
+    ::
 
         y_k = <row_k, x0> + r_k
 
-    models  one classifier or {name: classifier}, each (B, ...) -> (B, labels)
-    images  (name, x0) one after the other, x0 (1, ...) as the networks take it; they are read as they are used, again for every network
-    state   a JSON file that is written after every batch; run again with it, images that are in it are not computed again.
-            One of another version of the interpretation raises ``OtherInterpretation``
-    batch   images that run together, where they have one size
+    The share depends on the meaning of x = 0. x0 is the input as the network takes it. For ImageNet networks
+    it is normalised, and 0 is the mean colour.
 
-    The share depends on what x = 0 means: x0 is the input as the network takes it (for ImageNet networks normalised, so that
-    0 is the mean colour). Raises ``FxscopeError`` where there is no image, or a score is 0.
-    Source: the paper, Tables 3 and 4.
+    Parameters
+    ----------
+    models : torch.nn.Module or dict
+        One classifier or {name: classifier}, each (B, ...) to (B, labels).
+    images : iterable of (str, torch.Tensor)
+        (name, x0), x0 (1, ...) as the networks take it. It is iterated once for each network.
+    state : path, optional
+        A JSON file that is written after every batch. Images that are in the file are not computed again.
+    batch : int
+        How many images of one size run at once.
+    policy : optional
+        As in ``fxscope.interpret``.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    ResidualShare
+        One ``Share`` for each network.
+
+    Raises
+    ------
+    FxscopeError
+        If there is no image, or a score is 0.
+    OtherInterpretation
+        If the state file is of another version of the interpretation.
+
+    References
+    ----------
+    The paper, Tables 3 and 4.
     """
     models = {type(models).__name__: models} if isinstance(models, nn.Module) else models
     kept = _Kept(state)
@@ -144,8 +187,12 @@ def _measure(
     return {n: (float(a), int(k), float(e)) for n, a, k, e in zip(names, r.double() / y, index, error)}
 
 
-def _batches(images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict):
-    names, tensors = [], []
+def _batches(
+    images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
+) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """(names, images) of one size each, at most ``batch`` of them, without those that are known."""
+    names: list[str] = []
+    tensors: list[torch.Tensor] = []
     for name, x0 in images:
         if name in known:
             continue
@@ -159,7 +206,10 @@ def _batches(images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
 
 
 class _Kept:
-    """{network and its weights: {image: share, label, error}} in a file, replaced as a whole so that a stop never cuts it."""
+    """{network and its weights: {image: (share, label, error)}} in a file.
+
+    The file is replaced as a whole, so that an interruption never truncates it.
+    """
 
     def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
@@ -181,6 +231,7 @@ class _Kept:
             self.values.pop(KEY)
 
     def of(self, name: str, model: nn.Module, policy: str) -> dict:
+        """The known images of a network with these weights under this policy."""
         digest = hashlib.sha256()
         for key, value in model.state_dict().items():
             digest.update(key.encode())
@@ -192,6 +243,7 @@ class _Kept:
         return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}", {})
 
     def write(self) -> None:
+        """Replace the file, if there is one."""
         if self.path is not None:
             new = self.path.with_suffix(self.path.suffix + ".new")
             new.write_text(json.dumps({KEY: VERSION, **self.values}))

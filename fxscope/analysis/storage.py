@@ -1,8 +1,7 @@
-"""What it costs to keep x0's decisions: the paper's Table 1, for any network, counted from the graph without running anything."""
+"""Storage of x0's decisions: the paper's Table 1 for any network, counted without running it."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ..graph.interpretation import VERSION
 from ..graph.ir import info
 from ..passes.optimize import optimized
 from ..passes.sizes import shapes_at
+from ..results.base import Result
 from ..rules import registry
 
 PARTS = {
@@ -31,7 +31,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One part of what is kept: how many numbers, and bytes recorded and packed."""
+    """One part of the state: how many numbers, and their bytes recorded and packed."""
 
     part: str
     numbers: int
@@ -39,13 +39,23 @@ class Line:
     packed: int
 
 
-@dataclass(frozen=True)
-class Storage:
-    """The cost of one x0.
+@dataclass(frozen=True, repr=False)
+class Storage(Result):
+    """The memory that one x0 takes.
 
-    activations  floats that a method keeps which stores the piecewise-linear units' outputs (deconvolution, "DfV"); in
-                 bytes four times as many
-    lines        what ``fxscope.interpret`` keeps, by part;  weights  bytes of convolutions folded with their batch norm, not x0's
+    Parameters
+    ----------
+    model : str
+        The network's class.
+    shape : tuple of int
+        The shape of x0.
+    activations : int
+        How many floats a method keeps that stores the outputs of the units (deconvolution, "DfV");
+        four times as many bytes.
+    lines : tuple of Line
+        What ``fxscope.interpret`` keeps, by part.
+    weights : int
+        Bytes of convolutions folded with their batch norm; all x0 share them.
     """
 
     model: str
@@ -57,23 +67,35 @@ class Storage:
 
     @property
     def recorded(self) -> int:
+        """Bytes of the state as it is recorded."""
         return sum(line.recorded for line in self.lines)
 
     @property
     def packed(self) -> int:
+        """Bytes of the state once it is packed."""
         return sum(line.packed for line in self.lines)
 
     @property
     def table_1(self) -> dict[str, float]:
-        """Both readings of the paper's Table 1: KiB of fp32 activations; and the same number as printed, in "GB" (KiB/1000)."""
+        """The two values of the paper's Table 1.
+
+        They are KiB of float32 activations, and the same number as it is printed, in "GB" (KiB / 1000).
+        """
         kib = self.activations * 4 / 1024
         return {"KiB": kib, "printed as GB": kib / 1000}
 
-    def to_json(self) -> str:
-        return json.dumps(
-            {**asdict(self), "recorded": self.recorded, "packed": self.packed, "table_1": self.table_1},
-            indent=2,
-        )
+    def numbers(self) -> dict[str, Any]:
+        """The lines, their sums, and both values of Table 1."""
+        sums = {"recorded": self.recorded, "packed": self.packed, "table_1": self.table_1}
+        return {**asdict(self), **sums}
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Storage:
+        lines = tuple(Line(**line) for line in header["lines"])
+        return cls(**{**header, "shape": tuple(header["shape"]), "lines": lines})
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return asdict(self), {}
 
     def __str__(self) -> str:
         table = self.table_1
@@ -106,11 +128,27 @@ class Storage:
 def storage(
     model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None
 ) -> Storage:
-    """Count what one x0 of ``shape`` (B, ...) makes ``model`` keep; nothing is run and no activation is allocated.
+    """Count the state that one x0 makes ``model`` keep, without running the model or allocating activations.
 
-    example_inputs   where the graph alone does not tell a rank (``transform`` says so): the model runs on them once
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network.
+    shape : tuple of int
+        The shape of x0, (B, ...).
+    policy : optional
+        As in ``fxscope.interpret``.
+    example_inputs : tuple, optional
+        Inputs on which the model runs once, if the graph does not determine a rank (``transform`` says so).
 
-    Raises what ``fxscope.transform`` raises. Source: the paper, section 5 and Table 1.
+    Returns
+    -------
+    Storage
+        Numbers and bytes by part. The errors of ``fxscope.transform`` are raised.
+
+    References
+    ----------
+    The paper, section 5 and Table 1.
     """
     program = program_of(model, policy=policy, example_inputs=example_inputs)
     full = optimized(program)
@@ -136,7 +174,7 @@ def storage(
 
 
 def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
-    """Bytes of a state once packed: one bit a boolean, a window's offset in as few bits as it needs."""
+    """Bytes of a packed state: a boolean takes one bit, an offset as few bits as its window needs."""
     if value.dtype == torch.bool:
         return -(-value.numel() // 8)
     window = windows(program).get(node)
@@ -154,7 +192,7 @@ def _labels(program: Any) -> dict[fx.Node, str]:
     found: dict[fx.Node, str] = {}
     for record in program.tape:
         for node, label in record.twin.states().items():
-            found.setdefault(node, label)
+            found.setdefault(node, label or "constant")
     return found
 
 
@@ -163,7 +201,7 @@ def _activations(program: Any, values: dict[str, torch.Tensor]) -> int:
     rules = registry().rules
     total = 0
     for node in program.gm.graph.nodes:
-        rule = rules.get(info(node).rule)
+        rule = rules.get(info(node).rule or "")
         if rule is not None and rule.verb == "mask" and rule.piecewise and not info(node).origin:
             total += values[node.name].numel()
     return total

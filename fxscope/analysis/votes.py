@@ -9,17 +9,29 @@ import torch
 
 from ..errors import FxscopeError
 from ..linop.interpreter import LinearInterpreter
-from ..results.base import Result
+from ..results.base import VersionedResult
 from ..results.registry import provides
 from .discussion import CONDITION, Discussion
 
 
-@dataclass(frozen=True)
-class PixelVotes(Result):
+@dataclass(frozen=True, repr=False)
+class PixelVotes(VersionedResult):
     """The winner of every pixel.
 
-    labels   the L labels that stood for election;  winners  (H, W) positions in ``labels`` (with B images (B, H, W))
-    highest  (H, W) the winning contributions;  scores  (L,) or (L, B);  error  largest |sum of a discussion - score| / max |score|
+    Parameters
+    ----------
+    labels : tuple
+        The L labels among which the pixels choose.
+    reading : str
+        The variant of the pixel discussion.
+    winners : torch.Tensor
+        (H, W) positions in ``labels``; with B images (B, H, W).
+    highest : torch.Tensor
+        (H, W), the winning contributions.
+    scores : torch.Tensor
+        (L,), or (L, B).
+    error : float
+        The largest |sum of a discussion - score|, relative to the largest |score|.
     """
 
     labels: tuple
@@ -42,12 +54,12 @@ class PixelVotes(Result):
 
     @property
     def entropy(self) -> float:
-        """Of the popularity, in bits: 0 where all pixels agree, log2 L where they are spread over all labels."""
+        """The entropy of the popularity in bits: 0 if all pixels agree, log2 L for L equal shares."""
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
     def of(self, image: int) -> PixelVotes:
-        """The votes on one image of a batch; ``error`` stays that of all."""
+        """The votes on one image of a batch; ``error`` stays the largest of the batch."""
         if self.winners.dim() != 3:
             raise FxscopeError("these are the votes on one image")
         kept = self._photograph[image : image + 1]
@@ -70,6 +82,7 @@ class PixelVotes(Result):
         return photograph * self.mask(label)
 
     def numbers(self) -> dict[str, Any]:
+        """Error, entropy and the ten most popular labels."""
         first = dict(list(self.popularity.items())[:10])
         return {
             "labels": len(self.labels),
@@ -90,11 +103,31 @@ def pixel_votes(
 ) -> PixelVotes:
     """Each pixel's vote: the label whose pixel discussion, summed over the colours, is largest there.
 
-    labels   a list (default: all labels);  reading, condition   as in ``pixel_discussion``
+    The labels run in chunks and only the largest values are kept; the memory does not grow with their number.
+    The first label wins a tie. Each label costs a row; "weighted" costs back-projections, too.
 
-    Labels run in chunks and only the best so far is kept: memory does not grow with their number. "per-layer" and "literal" cost
-    a row a label, "weighted" a row and a back-projection from every layer. Ties go to the first label.
-    Source: the paper, section 4 and Fig. 3.
+    Parameters
+    ----------
+    lin : LinearInterpreter
+        The interpreter of a classifier at images (C, H, W).
+    labels : list, optional
+        The labels among which the pixels choose. The default is all labels.
+    reading, condition, progress
+        As in ``pixel_discussion``.
+
+    Returns
+    -------
+    PixelVotes
+        The winners (H, W), and their contributions.
+
+    Raises
+    ------
+    FxscopeError
+        If the input is no image, or the output is no vector of scores and ``labels`` is missing.
+
+    References
+    ----------
+    The paper, section 4, Fig. 3 and 9.
     """
     shape = lin.F.outputs.shape
     if labels is None and len(shape) != 1 + lin.F.outputs.batched:
@@ -106,15 +139,27 @@ def pixel_votes(
     if len(lin.F.inputs.shape) != 3 + lin.F.inputs.batched:
         raise FxscopeError(f"pixel votes need an image (C, H, W) as input, got {tuple(lin.F.inputs.shape)}")
     engine = Discussion(lin, reading, condition)
-    best = winner = None
-    scores, error, first = [], 0.0, 0
+    best: tuple[torch.Tensor, torch.Tensor] | None = None
+    scores: list[torch.Tensor] = []
+    error, first = 0.0, 0
     for part, images, score in engine.chunks(labels, progress):
         error = max(error, float((images.sum(list(range(score.dim(), images.dim()))) - score).abs().max()))
         high, at = images.sum(-3).max(0)
-        better = torch.ones_like(at, dtype=torch.bool) if best is None else high > best
-        best = high if best is None else torch.where(better, high, best)
-        winner = at + first if winner is None else torch.where(better, at + first, winner)
+        best = (high, at + first) if best is None else _better(*best, high, at + first)
         scores.append(score)
         first += len(part)
-    scores = torch.cat(scores)
-    return PixelVotes(tuple(labels), reading, winner, best, scores, error / float(scores.abs().max()), lin.x0)
+    if best is None:
+        raise FxscopeError("pixel votes need a label")
+    score = torch.cat(scores)
+    highest, winners = best
+    return PixelVotes(
+        tuple(labels), reading, winners, highest, score, error / float(score.abs().max()), lin.x0
+    )
+
+
+def _better(
+    highest: torch.Tensor, winners: torch.Tensor, high: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The larger contribution at each pixel, and its label; the first label wins a tie."""
+    better = high > highest
+    return torch.where(better, high, highest), torch.where(better, labels, winners)

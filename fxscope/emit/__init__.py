@@ -15,7 +15,7 @@ FORMS = ("pair", "filter", "residual", "adjoint", "row", "argmax", *PARTS)
 
 
 def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
-    """The GraphModule of a program: ``form`` is one of ``FORMS``; probes is "flat" (K*B, ...) or "stacked" (K, B, ...)."""
+    """The GraphModule of a program in one of ``FORMS``; probes: "flat" (K*B, ...), "stacked" (K, B, ...)."""
     if form == "adjoint":
         return emit_adjoint(optimized(program), probes)
     if form in ("row", "argmax"):

@@ -1,36 +1,43 @@
-"""Emit backwards: the tape in reverse, with every twin's adjoint in its place, as a graph of ordinary operators."""
+"""Emit the tape in reverse: every twin is replaced by its adjoint, as a graph of ordinary operators."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..graph.ir import info
 from ..passes.rewrite import Probe, Program, Record
-from ..twins import Back, Item, Like, Twin, join
+from ..twins import AdjointContext, Item, ShapeRef, join
 from .reuse import mark_same, mark_twin
-from .sources import Copied, Stored, parameter_of
-from .tagging import Tagging
+from .sources import GraphSource, StateSource, parameter_of
+from .tagging import Tagging, tags_of
 
 
 class Reversal:
     """The transpose of a program's linear part: fan-out becomes a sum, every twin its adjoint.
 
-    seeds      {tape value: y2}, what the outputs are given
-    constants  after ``run``: (record, additive constant, the cotangent that it meets), in the order of the tape
+    Parameters
+    ----------
+    program, source
+        The program, and the source of the values that its adjoints need.
+    K
+        The number of cotangents: a size of the emitted graph.
+    constants
+        Whether to collect additive constants. ``constants`` then holds, after ``run``, (record, additive
+        constant, its cotangent) in the order of the tape.
     """
 
-    def __init__(self, program: Program, source: Copied | Stored, K: Any, constants: bool = False):
+    def __init__(self, program: Program, source: GraphSource | StateSource, K: Any, constants: bool = False):
         self.program, self.source, self.wanted = program, source, constants
-        self.k = Back(K, parameter_of(program, source))
+        self.k = AdjointContext(K, parameter_of(program, source))
         self.sums: dict[Any, Any] = {}
         self.parts: dict[Any, dict[int, Any]] = {}
         self.constants: list[tuple[Record, Any, Any]] = []
 
     def run(self, seeds: dict[Any, Any]) -> dict[Probe, Any]:
-        """{probe: x2}; zeros where nothing leads to a probe."""
+        """{probe: x2} from {tape value: y2}; zeros for a probe that no seed depends on."""
         for value, y in seeds.items():
             self._add(value, y)
         for record in reversed(self.program.tape):
@@ -57,28 +64,16 @@ class Reversal:
             for n, label in affine.states().items()
             if isinstance(self.source[n], fx.Node)
         }
-        base = info(record.origin)
-        tags = dict(
-            branch="interpreter",
-            role="affine",
-            rule=record.rule,
-            variant=record.variant,
-            twin=affine.kind,
-            origin=record.origin.name,
-            place=base.place,
-            module=base.module,
-            source=base.source,
-        )
-        with Tagging(self.source.graph, states, **tags):
+        with Tagging(self.source.graph, states, **tags_of(record, affine, record.origin.name)):
             self._reverse(record, affine)
 
-    def _reverse(self, record: Record, twin: Twin) -> None:
+    def _reverse(self, record: Record, twin: Any) -> None:
+        """Add the adjoint of a twin, or of a call that gives several tensors (``join``), to its inputs."""
         likes = [self._like(v) for v in record.inputs]
         twin = twin.mapped(self.source.proxy)
         if record in self.parts:
-            self._add(
-                record.inputs[0], join(self.k, twin.function, self.parts.pop(record), *likes, *twin.args)
-            )
+            parts = self.parts.pop(record)
+            self._add(record.inputs[0], join(self.k, twin.function, parts, *likes, *twin.args))
             return
         y = self.sums.pop(record)
         if isinstance(twin, Item):
@@ -94,19 +89,21 @@ class Reversal:
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
             self._add(value, share)
 
-    def _like(self, value: Any) -> Like:
-        node, rank = (
-            (value.node, self.program.facts.rank(value.node))
-            if isinstance(value, Probe)
-            else (value.like, value.rank)
-        )
-        if node is None:
-            return Like(_unknown(value), None, _unknown(value))
-        return self.source.like(node, rank)
+    def _like(self, value: Any) -> ShapeRef:
+        return shape_of(self.program, self.source, value)
 
 
-def _unknown(record: Record):
-    def read(*args):
+def shape_of(program: Program, source: GraphSource | StateSource, value: Any) -> ShapeRef:
+    """The sizes of a tape value in an emitted graph."""
+    if isinstance(value, Probe):
+        return source.like(value.node, program.facts.rank(value.node))
+    if value.like is None:
+        return ShapeRef(_unknown(value), None, _unknown(value))
+    return source.like(value.like, value.rank)
+
+
+def _unknown(record: Record) -> Callable[..., Any]:
+    def read(*args: Any) -> Any:
         raise FxscopeError(
             f"the rule {record.rule} recorded a value whose shape is not told; give call.record(..., like=) a"
             " value of that shape"

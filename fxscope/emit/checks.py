@@ -1,4 +1,4 @@
-"""Assertions of an emitted graph: what its trace assumed of the inputs, right behind the placeholders."""
+"""Assertions of an emitted graph, directly behind its placeholders: what the trace assumed of the inputs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from ..passes.rewrite import Program
 
 
 def check_inputs(program: Program, graph: fx.Graph, copies: Mapping[fx.Node, fx.Node]) -> Assumptions:
-    """Assert every assumption of the program's trace; gives them by the names of the emitted graph's inputs.
+    """Assert every assumption of the program's trace; returns them with the input names of the emitted graph.
 
-    A rank before the sizes that it makes readable. ``torch._assert`` with a message that holds what was got: it
-    scripts, and torch.export turns it into a check of its own.
+    A rank is asserted before the sizes that need it. ``torch._assert`` scripts, and torch.export turns it
+    into a check of its own; its message contains the value that was found.
     """
     inputs = {node.name: copies[node] for node in program.gm.graph.nodes if node.op == "placeholder"}
     names = {name: copy.name for name, copy in inputs.items()}
@@ -62,7 +62,7 @@ def _assert(
     elif assumption.kind == DTYPE:
         got, held = None, x.dtype == assumption.value
     elif assumption.kind == SIZE:
-        got = size(Size(assumption.input, assumption.dimension))
+        got = size(Size(assumption.input, assumption.dimension))  # type: ignore[arg-type]  # is an int
         held = got == assumption.value
     else:
         got, held = size(min(assumption.value.sizes(), key=str)), assumption.value.value(size)
@@ -70,7 +70,7 @@ def _assert(
 
 
 def _message(assumption: Assumption, got: Any, tracer: Any) -> Any:
-    """What was got against what the graph was made for, why, and the way out; the number comes when the graph runs."""
+    """What was found, what the graph was made for, why, and the way out; the number comes at run time."""
     text = f"{_said(assumption)} ({assumption.why}); {WAY_OUT}"
     if got is None:
         return text
@@ -93,7 +93,7 @@ def _said(assumption: Assumption) -> str:
 
 
 def check_probe(program: Program, node: fx.Node, x1: fx.Proxy, name: str, stacked: bool) -> None:
-    """Where x0 is not at hand (a recorded state), a probe of an input against the sizes that the graph was made for."""
+    """Assert the sizes of a probe where x0 is not available, because the graph takes a recorded state."""
     for a in assumptions(program.gm):
         if a.kind == SIZE and a.input == node.name and a.dimension:
             at = a.dimension + stacked
@@ -109,7 +109,7 @@ def _mark(node: fx.Node, end: fx.Node, input: fx.Node) -> None:
 
 
 def own_assertions(program: Program) -> list[fx.Node]:
-    """The model's assertions on sizes of its inputs, which every form keeps; others would have values computed for them."""
+    """The model's assertions on sizes of its inputs, which every form keeps; others need computed values."""
     asserted = [n for n in program.gm.graph.nodes if n.target is torch._assert and info(n).role == "shape"]
     return [n for n in asserted if _of_inputs(n)]
 

@@ -1,4 +1,7 @@
-"""Emit forwards from the tape: pair, filter, residual, branches interleaved so that masks die young; and replay."""
+"""Emit forwards from the tape: pair, filter, residual and replay.
+
+The two branches are interleaved, so that a mask is freed directly after its use.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ import torch.fx as fx
 from ..graph.draws import draws
 from ..graph.ir import acts, info, mark
 from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
-from ..twins import Probes
+from ..twins import ForwardContext
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
 from .reuse import mark_twin
-from .sources import Copied, Slots, Stored, updates_statistics
-from .tagging import Tagging
+from .sources import GraphSource, Slots, StateSource, updates_statistics
+from .tagging import Tagging, tags_of
 
 _ASSERTS = {
     "shape": "{probe}: expected {form} in the shape of {place}, and got other trailing dimensions",
@@ -36,7 +39,7 @@ def emit_forward(program: Program, form: str, probes: str) -> fx.GraphModule:
 
 
 def emit_replay(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
-    """(state, x1) -> F x1: what the twins need of x0 is given; ``slots`` is told what that is."""
+    """(state, x1) -> F x1; what the twins need of x0 is appended to ``slots``."""
     return _Forward(program, "replay", probes == "stacked", slots).run()
 
 
@@ -45,23 +48,22 @@ class _Forward:
         self.program, self.form, self.stacked = program, form, stacked
         self.linear = form in ("filter", "replay")
         self.graph = fx.Graph()
-        self.source = (
-            Copied(program, self.graph, updates=form == "pair")
-            if slots is None
-            else Stored(program, self.graph, slots)
-        )
+        self.source: GraphSource | StateSource
+        if slots is None:
+            self.source = GraphSource(program, self.graph, updates=form == "pair")
+        else:
+            self.source = StateSource(program, self.graph, slots)
         self.tracer = self.source.tracer
-        self.values: dict[Any, fx.Proxy] = {}
-        self.k: Probes | None = None
+        self.values: dict[Any, Any] = {}
+        self.k: Any = None  # a ``ForwardContext`` from the first probe on
 
     def run(self) -> fx.GraphModule:
         self.source.placeholders()
         self._placeholders()
-        if isinstance(self.source, Stored):
+        if isinstance(self.source, StateSource):
             self._from_states()
         else:
-            self._interleaved()
-            self.source.resolve()
+            self._interleaved(self.source)
         self._output()
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
@@ -71,29 +73,30 @@ class _Forward:
         for record in self.program.tape:
             self._record(record)
 
-    def _interleaved(self) -> None:
+    def _interleaved(self, source: GraphSource) -> None:
+        """Copy the original branch, and put every record directly behind the last of its states."""
         needed, waiting = self._needed(), _anchored(self.program)
         for node in self.program.gm.graph.nodes:
             if node.op == "output":
                 break
             if node in needed:
-                self.source.copy(node)
+                source.copy(node)
             for probe in self.program.probes:
                 if probe.node is node:
                     self._enter(probe)
             for record in waiting.get(node, ()):
                 self._record(record)
+        source.resolve()
 
     def _needed(self) -> set[fx.Node]:
-        """Nodes of the original graph that an output, a live state or a probe's check reads."""
+        """Nodes of the original graph that an output, a state or the check of a probe depends on."""
         roots = [n for r in self.program.tape for n in self._twin(r).states()]
         roots += [p.node for p in self.program.probes] + own_assertions(self.program)
         if self.form == "pair":
             roots += leaves(self.program.outputs) + [n for n in self.program.gm.graph.nodes if _acts(n)]
         else:
-            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine] + drawn(
-                self.program
-            )
+            roots += [n for n in leaves(self.program.outputs) if n not in self.program.affine]
+            roots += drawn(self.program)
         return upstream(roots)
 
     def _twin(self, record: Record):
@@ -104,35 +107,30 @@ class _Forward:
         if self.form == "residual":
             return
         for probe in self.program.probes:
-            node = self.graph.placeholder(probe.name)
-            self.raw[probe] = mark(
-                node,
-                branch="interpreter",
-                role="affine",
-                place=info(probe.node).place,
-                origin=self._origin(probe.node),
-            )
+            node, place = self.graph.placeholder(probe.name), info(probe.node).place
+            origin = self._origin(probe.node)
+            self.raw[probe] = mark(node, branch="interpreter", role="affine", place=place, origin=origin)
 
     def _origin(self, node: fx.Node) -> str:
-        return (
-            self.source[node].name if isinstance(self.source, Copied) and node in self.source else node.name
-        )
+        copied = isinstance(self.source, GraphSource) and node in self.source
+        return self.source[node].name if copied else node.name
 
     def _enter(self, probe: Probe) -> None:
         """Check a probe against the place it replaces, and give it its leading dimension K."""
         with Tagging(self.graph, branch="interpreter", role="shape", place=info(probe.node).place):
             x1 = self._zeros(probe) if self.form == "residual" else self._given(probe)
             if self.k is None:
-                self.k = Probes(1 if self.form == "residual" else x1.size(0), self.linear)
+                self.k = ForwardContext(1 if self.form == "residual" else x1.size(0), self.linear)
         mark(x1.node, branch="interpreter", role="affine", freezes={}, origin=self._origin(probe.node))
         self.values[probe] = x1
 
-    def _zeros(self, probe: Probe) -> fx.Proxy:
-        return torch.zeros_like(self.source.proxy(probe.node)).unsqueeze(0)
+    def _zeros(self, probe: Probe) -> Any:
+        x0: Any = self.source.proxy(probe.node)
+        return torch.zeros_like(x0).unsqueeze(0)
 
     def _given(self, probe: Probe) -> fx.Proxy:
         raw = fx.Proxy(self.raw[probe], self.tracer)
-        if isinstance(self.source, Stored):
+        if isinstance(self.source, StateSource):
             check_probe(self.program, probe.node, raw, probe.name, self.stacked)
             batch = self.source.like(probe.node, self.program.facts.rank(probe.node)).size(0)
         else:
@@ -142,24 +140,14 @@ class _Forward:
         return raw if self.stacked else raw.unflatten(0, (-1, batch))
 
     def _record(self, record: Record) -> None:
+        """Apply a twin to the values of its inputs, with the states that it reads as freeze edges."""
         twin = self._twin(record)
         states = {
             self.source[n].name: label
             for n, label in twin.states().items()
             if n in self.source and isinstance(self.source[n], fx.Node)
         }
-        base = info(record.origin)
-        tags = dict(
-            branch="interpreter",
-            role="affine",
-            rule=record.rule,
-            variant=record.variant,
-            twin=twin.kind,
-            origin=self._origin(record.origin),
-            place=base.place,
-            module=base.module,
-            source=base.source,
-        )
+        tags = tags_of(record, twin, self._origin(record.origin))
         with Tagging(self.graph, states=states, **tags):
             given = [self.values[v] for v in record.inputs]
             y = twin.mapped(self.source.proxy).apply(self.k, *given)
@@ -187,7 +175,7 @@ class _Forward:
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]
         else:
-            c = self.source.proxy(node)
+            c: Any = self.source.proxy(node)
             y = self.k.spread(torch.zeros_like(c) if self.linear else c, rank)
         if self.form == "residual":
             return y.squeeze(0).node
@@ -195,22 +183,23 @@ class _Forward:
 
 
 def drawn(program: Program) -> list[fx.Node]:
-    """The nodes that draw: every form runs them all and in their order, so that under one seed all forms are one draw."""
+    """The nodes that draw: every form runs all of them in order, so that one seed gives one draw."""
     return [n for n in program.gm.graph.nodes if draws(n)]
 
 
 def upstream(roots: list[fx.Node]) -> set[fx.Node]:
     """The nodes and everything they are computed from."""
-    roots, seen = list(roots), set()
-    while roots:
-        node = roots.pop()
+    stack, seen = list(roots), set()
+    while stack:
+        node = stack.pop()
         if node not in seen:
             seen.add(node)
-            roots += node.all_input_nodes
+            stack += node.all_input_nodes
     return seen
 
 
-def _check(x1, x0, probe: str, place: str, stacked: bool) -> None:
+def _check(x1: Any, x0: Any, probe: str, place: str, stacked: bool) -> None:
+    """Assert that a probe has the dtype, the device and the sizes of the place that it replaces."""
     form = "(K, B, ...)" if stacked else "(K*B, ...)"
     said = {key: text.format(probe=probe, place=place, form=form) for key, text in _ASSERTS.items()}
     torch._assert(x1.is_floating_point(), said["real"])
@@ -227,12 +216,12 @@ def _check(x1, x0, probe: str, place: str, stacked: bool) -> None:
 
 
 def _acts(node: fx.Node) -> bool:
-    """Nodes that act besides giving a value: counters, updates of running statistics, assertions."""
+    """Whether a node has an effect: a counter, an update of running statistics, an assertion."""
     return node.op in ("call_function", "call_method") and (acts(node) or updates_statistics(node))
 
 
 def _anchored(program: Program) -> dict[fx.Node, list[Record]]:
-    """{node: records to emit right behind it}: each at the last of its states, never before its inputs."""
+    """{node: records to emit directly behind it}: each behind the last of its states and inputs."""
     order = {node: i for i, node in enumerate(program.gm.graph.nodes)}
     nodes = list(order)
     at: dict[Any, int] = {p: order[p.node] for p in program.probes}

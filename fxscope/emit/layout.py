@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..passes.rewrite import Probe, Program, Record
-from ..twins import Concat, Dims, Einsum, Expand, Index, Item, Repeat, Reshape, Stack
-from ..twins.contraction import terms
 
 
 def batch_major(program: Program) -> bool:
@@ -49,75 +45,6 @@ def _lifted(at: int | None, lift: int) -> int | None:
 
 def _moved(record: Record, at: int | None) -> int | None:
     """The dimension of the batch behind a twin, from that in front of it; the probes' own dimension is not counted."""
-    if at is None:
-        return None
-    twin, rank = record.twin, record.rank
-    if isinstance(twin, Dims):
-        return _dims(twin, at, rank)
-    if isinstance(twin, Index):
-        return _index(twin.key if isinstance(twin.key, tuple) else (twin.key,), at)
-    if isinstance(twin, Einsum):
-        inputs, output = terms(twin.equation)
-        return (
-            None
-            if "." in twin.equation or inputs[twin.at][at] not in output
-            else output.index(inputs[twin.at][at])
-        )
-    if isinstance(twin, Stack):
-        return None if twin.dim < 0 and at else at + (0 <= twin.dim <= at)
-    if isinstance(twin, Concat):
-        # image after image, and then those of another operand
-        return None if twin.dim == at or (rank is not None and twin.dim + rank == at) else at
-    if isinstance(twin, (Item, Expand, Repeat)):
-        return at
-    if isinstance(twin, Reshape):
-        return None if at else 0
-    before = (
-        getattr(record.inputs[0], "rank", None)
-        if record.inputs and not isinstance(record.inputs[0], Probe)
-        else rank
-    )
-    return at if at == 0 or (before is not None and before == rank) else None
-
-
-def _dims(twin: Dims, at: int, rank: int | None) -> int | None:
-    if twin.same:
-        return at
-    if twin.function is torch.permute:
-        return list(twin.args[0]).index(at + 1) - 1
-    if twin.function is torch.transpose:
-        return _transposed(twin.args, at, rank)
-    dims = twin.args[0] if isinstance(twin.args[0], (list, tuple)) else [twin.args[0]]
-    if twin.function is torch.unsqueeze:
-        return at + (dims[0] - 1 <= at) if dims[0] > 0 else at if at == 0 and dims[0] in (-1, -2) else None
-    if twin.function in (torch.select, torch.unbind, torch.squeeze):
-        return (
-            None
-            if any(d < 1 or d - 1 == at for d in dims) and at
-            else at - sum(d - 1 < at for d in dims if d > 0)
-        )
-    return at if at == 0 or all(isinstance(d, int) and d - 1 > at for d in dims) else None
-
-
-def _transposed(dims: tuple, at: int, rank: int | None) -> int | None:
-    if any(d < 0 for d in dims) and rank is None:
-        return None
-    a, b = (d - 1 if d > 0 else d + rank for d in dims)
-    return b if at == a else a if at == b else at
-
-
-def _index(key: tuple, at: int) -> int | None:
-    """Basic indexing in front of the batch's dimension takes dimensions away, None adds one."""
-    seen = found = 0
-    for part in key:
-        if part is None:
-            found += 1
-        elif part is Ellipsis:
-            return found + at - seen
-        elif not isinstance(part, (int, slice)):
-            return None  # by places
-        elif seen == at:
-            return found if isinstance(part, slice) else None
-        else:
-            seen, found = seen + 1, found + isinstance(part, slice)
-    return found + at - seen
+    first = record.inputs[0]
+    before = record.rank if isinstance(first, Probe) else first.rank
+    return None if at is None else record.twin.batch_axis(at, before, record.rank)

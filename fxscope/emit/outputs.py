@@ -7,15 +7,16 @@ from typing import Any
 import torch.fx as fx
 
 from ..graph import interpretation
-from ..graph.assumptions import KEY, assumptions
+from ..graph.assumptions import assumptions
+from ..graph.ir import graph_notes
 from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
-from .sources import Copied, Stored
+from .sources import GraphSource, StateSource
 
 
 def rebuild(graph: fx.Graph, value: Any) -> Any:
-    """An output structure as arguments of the output node, dataclasses and namedtuples constructed again."""
+    """An output structure as arguments of the output node; dataclasses and namedtuples are built again."""
     if isinstance(value, Structure):
         args = tuple(rebuild(graph, v) for v in value.args)
         return graph.call_function(value.kind, args, {k: rebuild(graph, v) for k, v in value.kwargs.items()})
@@ -27,25 +28,27 @@ def rebuild(graph: fx.Graph, value: Any) -> Any:
 
 
 def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
-    """(K, B, ...) as it leaves the graph: flat, (K*B, ...), or stacked; a number of each probe keeps K alone."""
+    """(K, B, ...) as an output: flat, (K*B, ...), or stacked; a number of each probe has shape (K,)."""
     return y if stacked or rank == 0 else y.flatten(0, 1)
 
 
 def finish(
-    program: Program, graph: fx.Graph, form: str, stacked: bool, source: Copied | Stored
+    program: Program, graph: fx.Graph, form: str, stacked: bool, source: GraphSource | StateSource
 ) -> fx.GraphModule:
-    """The GraphModule of an emitted graph: it shares the model's parameters, and checks what the trace assumed."""
-    known = (
-        check_inputs(program, graph, source.copies) if isinstance(source, Copied) else assumptions(program.gm)
-    )
+    """The GraphModule of an emitted graph; it shares parameters with the model and checks its assumptions."""
+    if isinstance(source, GraphSource):
+        known = check_inputs(program, graph, source.copies)
+    else:
+        known = assumptions(program.gm)
     if program.in_place:
         in_place(graph)
     graph.lint()
     gm = fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_{form}")
-    made_by = {
-        "frontend": program.gm.meta.get("frontend"),
-        KEY: known,
-        interpretation.KEY: interpretation.VERSION,
+    graph_notes(gm)["fxscope"] = {
+        "form": form,
+        "probes": "stacked" if stacked else "flat",
+        "frontend": graph_notes(program.gm).get("frontend"),
+        "assumptions": known,
+        "interpretation": interpretation.VERSION,
     }
-    gm.meta["fxscope"] = {"form": form, "probes": "stacked" if stacked else "flat", **made_by}
     return gm

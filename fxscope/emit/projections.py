@@ -1,4 +1,4 @@
-"""Emit back-projections from inside the network: P_i b for the constants of every layer (paper, eq. 17 and 18)."""
+"""Emit back-projections from inside the network: P_i b for the constants of every layer (eq. 17 and 18)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 import torch.fx as fx
 
 from ..graph.ir import info, mark
-from ..passes.rewrite import Probe, Program, Record
+from ..passes.rewrite import Program, Record
 from ..twins import (
     Add,
-    Back,
+    AdjointContext,
     BatchNorm,
     Conv,
     Dense,
     Einsum,
+    ForwardContext,
     Gate,
     Identity,
     Mask,
@@ -24,15 +25,14 @@ from ..twins import (
     MatmulRight,
     Normalize,
     Offset,
-    Probes,
     Slope,
 )
-from .backward import Reversal
+from .backward import Reversal, shape_of
 from .outputs import finish
 from .recorded import emit_record
-from .sources import Slots, Stored, parameter_of
+from .sources import Slots, StateSource, parameter_of
 from .tagging import Tagging
-from .transposed import _prune, _Transposed
+from .transposed import _prune, _Transposed, one_or_all
 
 WEIGHTS = (Conv, Dense, MatmulLeft, MatmulRight, Einsum)
 UNITS = (Mask, Slope, Gate)
@@ -43,12 +43,21 @@ PLAIN = (BatchNorm, Normalize, Offset, Identity, Add)
 class Projections:
     """Graphs that share one state.
 
-    record  x0 -> (y0, state)
-    shares  (state, y2) -> (F^T y2, every constant times the cotangent that it meets, at its own places)
-    masked  (state,) -> for every layer its constants, pushed through the unit that follows (the paper's masked biases)
-    back    {layer: (state, values at its constants) -> their back-projection to the input}
-    masked_back   the same from where ``masked`` ends
-    layers  {layer: positions of its constants in ``shares``}
+    Attributes
+    ----------
+    record
+        x0 -> (y0, state).
+    shares
+        (state, y2) -> (F^T y2, every constant times its cotangent, elementwise).
+    masked
+        (state,) -> for every layer its constants, pushed through the unit that follows (the paper's masked
+        biases).
+    back
+        {layer: (state, values at its constants) -> their back-projection to the input}.
+    masked_back
+        The same, from where ``masked`` ends.
+    layers
+        {layer: positions of its constants in ``shares``}.
     """
 
     record: fx.GraphModule
@@ -76,13 +85,9 @@ def emit_projections(program: Program) -> Projections:
 
 
 def layer_of(record: Record) -> str:
-    """The layer that a constant belongs to: the linear layer whose output it shifts, through batch norm and its unit; else its own module."""
+    """The layer of a constant: the linear layer in front of its batch norm and unit, or its own module."""
     walk: Any = record
-    while (
-        not isinstance(walk.twin, WEIGHTS)
-        and isinstance(walk.twin, (BatchNorm, *UNITS))
-        and isinstance(walk.inputs[0], Record)
-    ):
+    while isinstance(walk.twin, (BatchNorm, *UNITS)) and isinstance(walk.inputs[0], Record):
         walk = walk.inputs[0]
     base = info((walk if isinstance(walk.twin, WEIGHTS) else record).origin)
     return base.module or base.place or record.origin.name
@@ -96,22 +101,17 @@ class _StoredShares(_Transposed):
 
     def _output(self, reversal: Reversal, found: list) -> None:
         self.records = [r for r, _, _ in reversal.constants]
-        shares = [torch.where(y == 0, 0.0, y * c) for _, c, y in reversal.constants]
-        self.graph.output(
-            (
-                found[0].node if len(found) == 1 else tuple(x.node for x in found),
-                tuple(s.node for s in shares),
-            )
-        )
+        shares: list[Any] = [torch.where(y == 0, 0.0, y * c) for _, c, y in reversal.constants]
+        self.graph.output((one_or_all(found), tuple(s.node for s in shares)))
 
 
 class _Masked:
-    """The constants of the records, each pushed to the end of the unit that follows it; ``ends`` are the records there."""
+    """Push every constant to the end of the unit that follows it; ``ends`` are the records there."""
 
     def __init__(self, program: Program, slots: Slots, records: list[Record]):
         self.program, self.records = program, records
         self.graph = fx.Graph()
-        self.source = Stored(program, self.graph, slots)
+        self.source = StateSource(program, self.graph, slots)
         self.users: dict[Any, list[Record]] = {}
         for record in program.tape:
             for value in record.inputs:
@@ -127,37 +127,39 @@ class _Masked:
         return finish(self.program, self.graph, "masked", True, self.source)
 
     def _push(self, record: Record) -> tuple[Record, Any]:
-        back = Back(1, parameter_of(self.program, self.source))
-        likes = [self._like(v) for v in record.inputs]
-        constant = record.twin.mapped(self.source.proxy).constant(back, *likes)
-        like = self._like(record)
-        full = constant.new_zeros(like.sizes()) if isinstance(constant, fx.Proxy) else back.blank(like)
-        start = value = (full + constant).unsqueeze(0)
-        path = [record]
-        while len(self.users.get(path[-1], [])) == 1:
-            following = self.users[path[-1]][0]
+        """The unit that follows, and the constant behind it; the record and its constant if there is none."""
+        start = value = self._constant(record).unsqueeze(0)
+        following = self._next(record)
+        while following is not None:
             twin = following.twin
-            if not isinstance(twin, (*UNITS, *PLAIN)) or following.rank != path[-1].rank:
-                break
-            path.append(following)
             if not isinstance(twin, Add):
-                value = twin.homogeneous().mapped(self.source.proxy).apply(Probes(1, True), value)
+                value = twin.homogeneous().mapped(self.source.proxy).apply(ForwardContext(1, True), value)
             if isinstance(twin, UNITS) and not isinstance(twin, Normalize):
                 return following, value
-        return record, start  # no unit before the next layer: the constant as it is
+            following = self._next(following)
+        return record, start
 
-    def _like(self, value: Any) -> Any:
-        node, rank = (
-            (value.node, self.program.facts.rank(value.node))
-            if isinstance(value, Probe)
-            else (value.like, value.rank)
-        )
-        return self.source.like(node, rank)
+    def _next(self, end: Record) -> Record | None:
+        """The only reader of a record, if it is a unit, a norm or a sum of the same rank."""
+        users = self.users.get(end, [])
+        if len(users) != 1 or users[0].rank != end.rank:
+            return None
+        return users[0] if isinstance(users[0].twin, (*UNITS, *PLAIN)) else None
+
+    def _constant(self, record: Record) -> Any:
+        """The additive constant of a record, in the shape of its value."""
+        back = AdjointContext(1, parameter_of(self.program, self.source))
+        likes = [shape_of(self.program, self.source, v) for v in record.inputs]
+        constant = record.twin.mapped(self.source.proxy).constant(back, *likes)
+        like = shape_of(self.program, self.source, record)
+        full = constant.new_zeros(like.sizes()) if isinstance(constant, fx.Proxy) else back.blank(like)
+        return full + constant
 
 
 def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModule:
+    """(state, values at the records) -> their back-projection to the input."""
     graph = fx.Graph()
-    source = Stored(program, graph, slots)
+    source = StateSource(program, graph, slots)
     source.placeholders()
     given = [
         fx.Proxy(
@@ -172,6 +174,6 @@ def _back(program: Program, slots: Slots, records: list[Record]) -> fx.GraphModu
             seeds[record] = value if record not in seeds else seeds[record] + value
         K = given[0].size(0)
     found = list(Reversal(program, source, K).run(seeds).values())
-    graph.output(found[0].node if len(found) == 1 else tuple(x.node for x in found))
+    graph.output(one_or_all(found))
     _prune(graph)
     return finish(program, graph, "back", True, source)

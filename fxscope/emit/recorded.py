@@ -1,18 +1,21 @@
-"""Emit the three parts of a deployed operator: record x0 -> (y0, state), replay (state, x1) -> F x1, pullback (state, y2) -> F^T y2."""
+"""Emit the three parts of a deployed operator.
+
+They are record x0 -> (y0, state), replay (state, x1) -> F x1 and pullback (state, y2) -> F^T y2.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.fx as fx
 
-from ..graph.ir import info, mark
+from ..graph.ir import emitted, info, mark, notes
 from ..passes.optimize import optimized
 from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
 from .checks import own_assertions
 from .forward import drawn, emit_replay, upstream
 from .outputs import finish, rebuild
-from .sources import Copied, Slots, sizes_of
+from .sources import GraphSource, Slots, sizes_of
 from .tagging import Tagging
 from .transposed import emit_pullback
 
@@ -20,50 +23,42 @@ PARTS = ("record", "replay", "pullback")
 
 
 def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
-    """{"record", "replay", "pullback"}: they agree on the state, a flat tuple of tensors named in ``meta["fxscope"]["state"]``."""
+    """{"record", "replay", "pullback"}: graphs that share a state.
+
+    The state is a flat tuple of tensors, which ``meta["fxscope"]["state"]`` names.
+    """
     program, slots = optimized(program), Slots()
     parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
     parts["record"] = emit_record(program, probes, slots)
     names = tuple(name for name, _, _ in slots.order)
+    folded = tuple(name for name, node, _ in slots.order if notes(node).get("folded"))
+    constants = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
     for part in parts.values():
-        part.meta["fxscope"]["state"] = names
-        part.meta["fxscope"]["folded"] = tuple(
-            name for name, node, _ in slots.order if node.meta.get("folded")
-        )
-        part.meta["fxscope"]["constants"] = tuple(
-            name for name, node, _ in slots.order if info(node).role in ("const", "sized")
-        )
-    parts["record"].meta["fxscope"]["windows"] = _windows(
-        program, [node if whole else None for _, node, whole in slots.order]
-    )
+        emitted(part).update({"state": names, "folded": folded, "constants": constants})
+    frozen = [node if whole else None for _, node, whole in slots.order]
+    emitted(parts["record"])["windows"] = _windows(program, frozen)
     for form in ("replay", "pullback"):
         _annotate(parts[form], len(names))
     return parts
 
 
-def _windows(program: Program, slots: list[fx.Node]) -> dict[int, tuple]:
-    """{position of a max-pool's index in the state: (its windows, the pooled sizes)}, where example inputs told the sizes."""
+def _windows(program: Program, slots: list[fx.Node | None]) -> dict[int, tuple]:
+    """{position of a max-pool's index in the state: (its windows, the pooled sizes)}, if sizes are known."""
     found = {}
     for record in program.tape:
-        if (
-            not isinstance(record.twin, Select)
-            or record.twin.window is None
-            or record.twin.index not in slots
-        ):
+        twin = record.twin
+        if not isinstance(twin, Select) or twin.window is None or twin.index not in slots:
             continue
         before = record.inputs[0]
         node = before.node if isinstance(before, Probe) else before.like
-        value = None if node is None else node.meta.get("val")
+        value = None if node is None else notes(node).get("val")
         if isinstance(value, torch.Tensor):
-            found[slots.index(record.twin.index)] = (
-                record.twin.window,
-                tuple(value.shape[-record.twin.dims :]),
-            )
+            found[slots.index(twin.index)] = (twin.window, tuple(value.shape[-twin.dims :]))
     return found
 
 
 def slots_of(program: Program) -> Slots:
-    """What replay and pullback of an optimized program ask of x0."""
+    """The states that replay and pullback of an optimized program need."""
     slots = Slots()
     emit_replay(program, "stacked", slots)
     emit_pullback(program, "stacked", slots)
@@ -73,14 +68,10 @@ def slots_of(program: Program) -> Slots:
 def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     """x0 -> (y0, the states that the slots name)."""
     graph = fx.Graph()
-    source = Copied(program, graph)
+    source = GraphSource(program, graph)
     source.placeholders()
     kept = [*leaves(program.outputs), *own_assertions(program)]
-    needed = upstream([*kept, *drawn(program), *(node for _, node, _ in slots.order)])
-    for node in program.gm.graph.nodes:
-        if node in needed and node.op != "output":
-            source.copy(node)
-    source.resolve()
+    source.copy_all(upstream([*kept, *drawn(program), *(node for _, node, _ in slots.order)]))
     with Tagging(graph, branch="original", role="frozen", rule="state"):
         state = tuple(_entry(program, source, node, whole) for _, node, whole in slots.order)
     y0 = map_structure(lambda n: source[n], program.outputs)
@@ -88,7 +79,8 @@ def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
     return finish(program, graph, "record", probes == "stacked", source)
 
 
-def _entry(program: Program, source: Copied, node: fx.Node, whole: bool) -> fx.Node:
+def _entry(program: Program, source: GraphSource, node: fx.Node, whole: bool) -> fx.Node:
+    """One entry of the state: the value itself, or an empty tensor that carries its sizes."""
     if whole:
         return source[node]
     copy = source[node]

@@ -1,7 +1,7 @@
-"""Where an emitted graph takes the values of the original branch from: computed in the graph itself, or given as a state.
+"""The values of the original branch in an emitted graph: computed in the graph, or given as a state.
 
-Both give, for a node of the original graph, the node of the emitted graph that holds its value, and a ``Like`` that reads
-its sizes without keeping it.
+For a node of the original graph, both give the node of the emitted graph that holds its value, and a
+``ShapeRef``, which reads the sizes of the value without keeping it.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import info, mark
+from ..graph.ir import NodeInfo, info, mark, notes
 from ..passes.facts import Facts
 from ..passes.rewrite import Program
 from ..rules._of_node import bound, rule_of
-from ..twins import Like
+from ..twins import ShapeRef
 from .tagging import Tagging
 
 
-class Copied:
-    """The original branch as a part of the emitted graph: nodes are copied in order, as far as they are needed.
+class GraphSource:
+    """The original branch as a part of the emitted graph: needed nodes are copied in order.
 
-    ``updates`` says whether train-mode normalisations update their running statistics: the pair's do, once, from x0.
+    If ``updates``, normalisations in train mode update their running statistics. The pair does, once, from
+    x0.
     """
 
     def __init__(self, program: Program, graph: fx.Graph, updates: bool = False):
@@ -36,12 +37,21 @@ class Copied:
         self.tracer = fx.proxy.GraphAppendingTracer(graph)
 
     def placeholders(self) -> None:
+        """Create the inputs of the model."""
         nodes = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
         for node in nodes:
             # no default: a probe follows
             self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))
 
+    def copy_all(self, needed: set[fx.Node]) -> None:
+        """Copy the needed nodes of the original graph, in its order."""
+        for node in self.program.gm.graph.nodes:
+            if node in needed and node.op != "output":
+                self.copy(node)
+        self.resolve()
+
     def copy(self, node: fx.Node) -> None:
+        """Copy one node, whose arguments are copied already."""
         if node.op != "placeholder":
             arguments = fx.node.map_arg((node.args, node.kwargs), self.copies.__getitem__)
             if not self.updates and updates_statistics(node):
@@ -53,7 +63,7 @@ class Copied:
             self._check_floating(node)
 
     def _check_floating(self, node: fx.Node) -> None:
-        """Integers at a probed place are refused: probes and rows of their dtype would be cut off."""
+        """Assert that a probed place is floating: probes and rows of an integer dtype would be truncated."""
         place = info(node).place or node.name
         said = (
             f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where"
@@ -69,9 +79,11 @@ class Copied:
         self.names[node.name] = new.name
 
     def resolve(self) -> None:
-        """States name the node that they belong to as the emitted graph does; some stand before it."""
+        """Let ``origin`` use the names of the emitted graph, now that all nodes are there."""
         for new in self.copies.values():
-            mark(new, origin=self.names.get(info(new).origin, info(new).origin))
+            origin = info(new).origin
+            if origin is not None:
+                mark(new, origin=self.names.get(origin, origin))
 
     def __contains__(self, node: fx.Node) -> bool:
         return node in self.copies
@@ -80,30 +92,34 @@ class Copied:
         return self.copies[node]
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
+        """The value of a node, as a proxy of the emitted graph."""
         return fx.Proxy(self.copies[node], self.tracer)
 
-    def like(self, node: fx.Node, rank: int | None) -> Like:
-        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+    def like(self, node: fx.Node, rank: int | None) -> ShapeRef:
+        """The sizes of a node's value."""
+        return ShapeRef(
+            lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node)
+        )
 
     def _read(self, node: fx.Node, what: str, d: int | None) -> fx.Proxy:
-        """A size of a copied value, read right behind it: once, and before the value dies."""
+        """A size of a copied value, read once and directly behind it, so that the value need not live on."""
         if (node, what, d) not in self.reads:
             copy = self.copies[node]
-            with self.graph.inserting_after(
-                _last_placeholder(self.graph) if copy.op == "placeholder" else copy
-            ):
-                self.reads[node, what, d] = _reading(self.graph, copy, what, d, info(copy))
+            after = _last_placeholder(self.graph) if copy.op == "placeholder" else copy
+            with self.graph.inserting_after(after):
+                self.reads[node, what, d] = _size_node(self.graph, copy, what, d, info(copy))
         return fx.Proxy(self.reads[node, what, d], self.tracer)
 
 
 class Slots:
-    """The states that replay and pullback ask for, in order: (name, node, whole), ``whole`` False where only its sizes are."""
+    """The states that replay and pullback need, as (name, node, whole); not whole if only sizes are read."""
 
     def __init__(self) -> None:
         self.order: list[tuple[str, fx.Node, bool]] = []
         self._at: dict[tuple[fx.Node, bool], int] = {}
 
     def index(self, node: fx.Node, whole: bool) -> int:
+        """The position of a state; a new one is appended under a unique name."""
         if (node, whole) not in self._at:
             name = (info(node).place or node.name).replace(".", "_")
             taken = {n for n, _, _ in self.order}
@@ -114,8 +130,8 @@ class Slots:
         return self._at[node, whole]
 
 
-class Stored:
-    """The original branch as a state: frozen tensors are entries of a tuple, sizes are those of empty tensors in it."""
+class StateSource:
+    """The original branch as a tuple of tensors: frozen tensors, and empty tensors that carry sizes."""
 
     def __init__(self, program: Program, graph: fx.Graph, slots: Slots):
         self.program, self.graph, self.slots = program, graph, slots
@@ -123,6 +139,7 @@ class Stored:
         self.tracer = fx.proxy.GraphAppendingTracer(graph)
 
     def placeholders(self) -> None:
+        """Create the input ``state``."""
         self.state = mark(self.graph.placeholder("state"), branch="original", role="frozen", place="state")
 
     def __contains__(self, node: fx.Node) -> bool:
@@ -134,22 +151,29 @@ class Stored:
         return self.made[node]
 
     def proxy(self, node: fx.Node) -> Any:
-        return fx.node.map_arg(self[node], lambda n: fx.Proxy(n, self.tracer))
+        """The value of a node, as a proxy of the emitted graph or as a list of them."""
+        return fx.node.map_arg(self[node], self._proxy)
 
-    def like(self, node: fx.Node, rank: int | None) -> Like:
-        return Like(lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node))
+    def _proxy(self, node: fx.Node) -> Any:
+        return fx.Proxy(node, self.tracer)
 
-    def _make(self, node: fx.Node) -> fx.Node:
-        """A constant or a size is computed again, from parameters and sizes; everything else is stored."""
+    def like(self, node: fx.Node, rank: int | None) -> ShapeRef:
+        """The sizes of a node's value."""
+        return ShapeRef(
+            lambda what, d: self._read(node, what, d), rank, lambda: _need(self.program.facts, node)
+        )
+
+    def _make(self, node: fx.Node) -> Any:
+        """Compute a constant or a size from parameters and sizes; read everything else from the state."""
         role = info(node).role
         if role == "shape" and self._reads_tensor(node):
             return self._size_of(node)
-        if node.meta.get("folded"):
+        if notes(node).get("folded"):
             return self._entry(node, whole=True)
         if role in ("const", "shape"):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.__getitem__)
             if node.target is operator.getitem and isinstance(args[0], (list, tuple)):
-                return args[0][args[1]]
+                return args[0][args[1]]  # type: ignore[index]  # a size of a list of sizes
             new = self.graph.create_node(node.op, node.target, args, kwargs, name=node.name)
         else:
             new = self._entry(node, whole=True)
@@ -159,27 +183,25 @@ class Stored:
     def _reads_tensor(self, node: fx.Node) -> bool:
         return any(info(n).role in ("affine", "frozen", "sized") for n in node.all_input_nodes)
 
-    def _size_of(self, node: fx.Node) -> fx.Node:
+    def _size_of(self, node: fx.Node) -> Any:
         """x.size(d), x.size(), x.shape, x.dtype of a value whose sizes are stored."""
-        source = node.args[0]
-        if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
-            d = node.args[1]
-            rank = self.program.facts.rank(source) if d < 0 else 0
-            return self._read(source, "size", d if d >= 0 else d + rank).node
-        if node.target == "size" or (node.target is getattr and node.args[1] == "shape"):
-            rank = _need(self.program.facts, source)
-            return [self._read(source, "size", d).node for d in range(rank)]
-        if node.target is getattr and node.args[1] in ("dtype", "device"):
-            return self._read(source, node.args[1], None).node
+        source: Any = node.args[0]
+        what: Any = node.args[1] if len(node.args) > 1 else None
+        if node.op == "call_method" and node.target == "size" and what is not None:
+            d = what if what >= 0 else what + self.program.facts.rank(source)
+            return self._read(source, "size", d).node
+        if node.target == "size" or (node.target is getattr and what == "shape"):
+            return [self._read(source, "size", d).node for d in range(_need(self.program.facts, source))]
+        if node.target is getattr and what in ("dtype", "device"):
+            return self._read(source, what, None).node
         return self.graph.create_node(node.op, node.target, (self[source], *node.args[1:]), node.kwargs)
 
     def _read(self, node: fx.Node, what: str, d: int | None) -> fx.Proxy:
         key = (node, what, d)
         if key not in self.made:
             entry = self._entry(node, whole=False)
-            self.made[key] = _reading(
-                self.graph, entry, what, None if d is None else d + 1, info(node).but(branch="original")
-            )
+            behind = None if d is None else d + 1  # an entry is of shape (0, *sizes)
+            self.made[key] = _size_node(self.graph, entry, what, behind, info(node).but(branch="original"))
         return fx.Proxy(self.made[key], self.tracer)
 
     def _entry(self, node: fx.Node, whole: bool) -> fx.Node:
@@ -212,30 +234,30 @@ def updates_statistics(node: fx.Node) -> bool:
 
 
 def sizes_of(value: fx.Proxy, rank: int) -> fx.Proxy:
-    """A tensor without entries that carries the sizes of a value: (0, *sizes)."""
+    """A tensor of shape (0, *sizes), which has no entries and carries the sizes of a value."""
     return value.new_zeros([0] + [value.size(d) for d in range(rank)])
 
 
-def parameter_of(program: Program, sources: Copied | Stored):
-    """{proxy of the emitted graph: tensor} for parameters and buffers, as a function; None for computed values."""
+def parameter_of(program: Program, sources: GraphSource | StateSource):
+    """A function from a proxy to the tensor of its parameter or buffer; None for computed values."""
 
     def find(proxy: Any) -> torch.Tensor | None:
         node = proxy.node if isinstance(proxy, fx.Proxy) else None
-        return (
-            attribute_value(program.gm, node.target) if node is not None and node.op == "get_attr" else None
-        )
+        if node is None or node.op != "get_attr":
+            return None
+        return attribute_value(program.gm, str(node.target))
 
     return find
 
 
-def _reading(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: Any) -> fx.Node:
-    new = (
-        graph.call_method("size", (copy, d)) if what == "size" else graph.call_function(getattr, (copy, what))
-    )
-    new.meta["fxscope"] = base.but(
-        branch="original", role="shape", rule="size", variant=None, twin=None, freezes={}
-    )
-    return new
+def _size_node(graph: fx.Graph, copy: fx.Node, what: str, d: int | None, base: NodeInfo) -> fx.Node:
+    """A node that reads a size, the dtype or the device of a value; it belongs to the original branch."""
+    if what == "size":
+        new = graph.call_method("size", (copy, d))
+    else:
+        new = graph.call_function(getattr, (copy, what))
+    notes(new)["fxscope"] = base
+    return mark(new, branch="original", role="shape", rule="size", variant=None, twin=None, freezes={})
 
 
 def _last_placeholder(graph: fx.Graph) -> fx.Node:

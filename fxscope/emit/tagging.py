@@ -5,10 +5,28 @@ from __future__ import annotations
 import torch.fx as fx
 
 from ..graph.ir import info, mark
+from ..passes.rewrite import Record
+from ..twins import Twin
+
+
+def tags_of(record: Record, twin: Twin, origin: str) -> dict[str, str]:
+    """The fields of the nodes that implement a twin; ``origin`` names its node of the original branch."""
+    base = info(record.origin)
+    return {
+        "branch": "interpreter",
+        "role": "affine",
+        "rule": record.rule,
+        "variant": record.variant,
+        "twin": twin.kind,
+        "origin": origin,
+        "place": base.place,
+        "module": base.module,
+        "source": base.source,
+    }
 
 
 class Tagging:
-    """Marks every node created inside the block, and declares the freeze edges that enter it."""
+    """Mark every node that the block creates, and declare the freeze edges that enter it."""
 
     def __init__(self, graph: fx.Graph, states: dict[str, str] | None = None, **fields):
         self.graph, self.states, self.fields = graph, states or {}, fields

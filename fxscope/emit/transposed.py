@@ -9,7 +9,7 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import emitted, info, mark, notes
 from ..passes.rewrite import Program, Record, Structure, is_floating, keyed, leaves
 from ..twins.arrange import Constant
 from .backward import Reversal
@@ -17,7 +17,7 @@ from .checks import own_assertions
 from .forward import drawn, upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
-from .sources import Copied, Slots, Stored
+from .sources import GraphSource, Slots, StateSource
 from .tagging import Tagging
 
 
@@ -27,7 +27,7 @@ def emit_adjoint(program: Program, probes: str) -> fx.GraphModule:
 
 
 def emit_pullback(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
-    """(state, y2) -> F^T y2; ``slots`` is told what the adjoints need of x0."""
+    """(state, y2) -> F^T y2; what the adjoints need of x0 is appended to ``slots``."""
     return _Transposed(program, "pullback", probes == "stacked", slots).run()
 
 
@@ -42,41 +42,38 @@ class _Transposed:
     def __init__(self, program: Program, form: str, stacked: bool, slots: Slots | None = None):
         self.program, self.form, self.stacked = program, form, stacked
         self.graph = fx.Graph()
-        self.source = Copied(program, self.graph) if slots is None else Stored(program, self.graph, slots)
+        self.source: GraphSource | StateSource
+        self.source = (
+            GraphSource(program, self.graph) if slots is None else StateSource(program, self.graph, slots)
+        )
         self.tracer = self.source.tracer
 
     def run(self) -> fx.GraphModule:
         self.source.placeholders()
         self._placeholders()
-        if isinstance(self.source, Copied):
-            self._original()
+        if isinstance(self.source, GraphSource):
+            self._original(self.source)
         with Tagging(self.graph, branch="interpreter", role="affine"):
             seeds, K = self._seeds()
         reversal = Reversal(self.program, self.source, K, self.constants)
         found = reversal.run(seeds)
         with Tagging(self.graph, branch="interpreter", role="affine", twin="output"):
-            self._output(
-                reversal,
-                [
-                    probe_major(self._joined(x), self.program.facts.rank(p.node), self.stacked)
-                    for p, x in found.items()
-                ],
-            )
+            ends = []
+            for probe, x2 in found.items():
+                rank = self.program.facts.rank(probe.node)
+                ends.append(probe_major(self._joined(x2), rank, self.stacked))
+            self._output(reversal, ends)
         _prune(self.graph)
         return finish(self.program, self.graph, self.form, self.stacked, self.source)
 
-    def _original(self) -> None:
+    def _original(self, source: GraphSource) -> None:
+        """Copy what the outputs, the adjoints and their sizes need of the original branch."""
         kept = [*leaves(self.program.outputs), *own_assertions(self.program), *drawn(self.program)]
-        needed = upstream(
-            [
-                *kept,
-                *(n for r in self.program.tape for n in [*r.twin.states(), *([r.like] if r.like else [])]),
-            ]
-        )
-        for node in self.program.gm.graph.nodes:
-            if node in needed and node.op != "output":
-                self.source.copy(node)
-        self.source.resolve()
+        for record in self.program.tape:
+            kept += record.twin.states()
+            if record.like is not None:
+                kept.append(record.like)
+        source.copy_all(upstream(kept))
 
     def _placeholders(self) -> None:
         self.y2 = mark(
@@ -87,6 +84,7 @@ class _Transposed:
         )
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
+        """({tape value: y2 of its output}, K)."""
         seeds: dict[Any, Any] = {}
         for node, given in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer)):
             if node not in self.program.affine:
@@ -116,13 +114,14 @@ class _Transposed:
         return x2
 
     def _output(self, reversal: Reversal, found: list) -> None:
-        self.graph.output(found[0].node if len(found) == 1 else tuple(x.node for x in found))
+        self.graph.output(one_or_all(found))
 
 
 class _Row(_Transposed):
     """One reverse pass from a one-hot y2, with the additive constants that it meets.
 
-    ``apart``: where a constant's share of one image cannot be told from its place, every image has a reverse pass of its own.
+    ``apart``: every image has a reverse pass of its own, because the batch is not the leading dimension of a
+    constant.
     """
 
     constants = True
@@ -136,38 +135,39 @@ class _Row(_Transposed):
                 f"emit='{self.form}' is about one output, and the model has {len(outputs)}; name one with"
                 " outputs="
             )
-        self.index = (
-            None
-            if self.form == "argmax"
-            else mark(self.graph.placeholder("index"), branch="interpreter", role="shape", place="index")
-        )
+        self.index = None
+        if self.form == "row":
+            index = self.graph.placeholder("index")
+            self.index = mark(index, branch="interpreter", role="shape", place="index")
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
+        """({tape value of the output: one-hot y2}, the number of passes): K, or K*B where ``apart``."""
         node = leaves(self.program.outputs)[0]
-        y0 = self.source.proxy(node)
+        y0: Any = self.source.proxy(node)
         flat = y0.flatten(1)
-        if self.index is None:
-            index = flat.argmax(1).unsqueeze(0)
-            self.chosen = index
-        else:
-            index = fx.Proxy(self.index, self.tracer)
-            torch._assert(
-                index.dtype == torch.int64, "index must be int64: places of the flattened output of one image"
-            )
-            index = index if self.stacked else index.unflatten(0, (-1, y0.size(0)))
-        index = index.unsqueeze(-1)
+        index = self._places(y0, flat).unsqueeze(-1)
         zeros = y0.new_zeros([index.size(0), flat.size(0), flat.size(1)])
         seed = zeros.scatter(2, index, 1.0)
         rank = self.program.facts.need_rank(node, "a row")
-        self.batch = flat.size(0)
+        self.batch: Any = flat.size(0)
         count = index.size(0)
         if self.apart:
-            seed = (
-                seed.unsqueeze(1) * torch.eye(self.batch, dtype=y0.dtype, device=y0.device).unsqueeze(-1)
-            ).flatten(0, 1)
+            spread, images = seed.unsqueeze(1), torch.eye(self.batch, dtype=y0.dtype, device=y0.device)
+            seed = (spread * images.unsqueeze(-1)).flatten(0, 1)  # (K*B, B, outputs)
             count = count * self.batch
         y2 = seed.reshape([count, *[y0.size(d) for d in range(rank)]])
         return {self.program.affine[node]: y2}, count
+
+    def _places(self, y0: Any, flat: Any) -> Any:
+        """The index of the rows, (K, B): the given one, or that of the largest output of every image."""
+        if self.index is None:
+            self.chosen = flat.argmax(1).unsqueeze(0)
+            return self.chosen
+        index: Any = fx.Proxy(self.index, self.tracer)
+        torch._assert(
+            index.dtype == torch.int64, "index must be int64: places of the flattened output of one image"
+        )
+        return index if self.stacked else index.unflatten(0, (-1, y0.size(0)))
 
     def _output(self, reversal: Reversal, found: list) -> None:
         y0 = self.source[leaves(self.program.outputs)[0]]
@@ -179,17 +179,16 @@ class _Row(_Transposed):
             total = fx.Proxy(y0, self.tracer).new_zeros([reversal.k.K, self.batch])
         r = self._joined(total)
         r = r if self.stacked else r.flatten(0, 1)
-        row = found[0].node if len(found) == 1 else tuple(x.node for x in found)
         chosen = () if self.index is not None else (self.chosen.squeeze(0).node,)
-        self.graph.output((y0, *chosen, row, r.node))
+        self.graph.output((y0, *chosen, one_or_all(found), r.node))
 
     def _joined(self, apart: Any) -> Any:
-        """(K*B, B, ...), in which only the image of the pass is not zero, as (K, B, ...)."""
+        """Sum (K*B, B, ...), where each pass is zero except for its own image, to (K, B, ...)."""
         return apart.unflatten(0, (-1, self.batch)).sum(2) if self.apart else apart
 
 
 class _Shares(_Transposed):
-    """(x0, y2) -> (F^T y2, what every additive constant adds to <y2, y0>, in the order of the graph)."""
+    """(x0, y2) -> (F^T y2, the share of every additive constant in <y2, y0>, in the order of the graph)."""
 
     constants = True
 
@@ -212,8 +211,7 @@ class _Shares(_Transposed):
         ]
         self.labels = [label_of(r) for r, _, _ in constants]
         self.records = [r for r, _, _ in constants]
-        x2 = found[0].node if len(found) == 1 else tuple(x.node for x in found)
-        self.graph.output((x2, tuple(s.node for s in shares)))
+        self.graph.output((one_or_all(found), tuple(s.node for s in shares)))
 
     def _constant_outputs(self) -> list[tuple[Any, tuple[Record, Any, Any]]]:
         """Outputs that do not depend on the probe are constants of their own: (key, (record, y0, y2))."""
@@ -222,39 +220,41 @@ class _Shares(_Transposed):
         for (key, node), (_, y) in zip(keyed(self.program.outputs), paths, strict=True):
             if node in self.program.affine or not is_floating(node) or not self._has_batch(node):
                 continue  # no index of one image means it
-            base = info(node)
-            record = Record(
-                Constant(node),
-                (),
-                node,
-                base.rule or node.op,
-                base.variant or "",
-                node,
+            rule, variant, rank = (
+                info(node).rule or node.op,
+                info(node).variant or "",
                 self.program.facts.rank(node),
             )
+            record = Record(Constant(node), (), node, rule, variant, node, rank)
             found.append((key, (record, self.source.proxy(node), y)))
         return found
 
     def _has_batch(self, node: fx.Node) -> bool:
-        x, y = self.program.probes[0].node.meta["val"], node.meta["val"]
+        x, y = notes(self.program.probes[0].node)["val"], notes(node)["val"]
         return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
 
 
 def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
-    """Stacked (x0, y2) -> (F^T y2, shares): (K, B) each, or of the constants' own places; ``meta["fxscope"]["labels"]`` names them.
+    """Stacked (x0, y2) -> (F^T y2, shares) of shape (K, B), or of their cotangents if ``elementwise``.
 
-    The last of them are the outputs that do not depend on the probe, whose keys are ``meta["fxscope"]["own"]``.
+    ``meta["fxscope"]["labels"]`` names the shares. The last of them are outputs that do not depend on the
+    probe; their keys are ``meta["fxscope"]["own"]``.
     """
     emission = _Shares(program, True, elementwise)
     gm = emission.run()
-    gm.meta["fxscope"].update(
-        labels=emission.labels, records=emission.records, own=emission.own, apart=not batch_major(program)
+    emitted(gm).update(
+        {
+            "labels": emission.labels,
+            "records": emission.records,
+            "own": emission.own,
+            "apart": not batch_major(program),
+        }
     )
     return gm
 
 
 def label_of(record: Any) -> dict[str, str]:
-    """Where an additive constant stands, and what it is."""
+    """Where an additive constant is in the model, and what it is."""
     base = info(record.origin)
     return {
         "place": base.place or record.origin.name,
@@ -266,13 +266,13 @@ def label_of(record: Any) -> dict[str, str]:
 
 
 def _kind(twin: Any) -> str:
-    """What the additive constant is; a value of x0 that enters beside the probe (a second input, a skip around a tap) is ``frozen``."""
+    """What the additive constant is; ``frozen`` for a value of x0 beside the probe (a second input)."""
     value = getattr(twin, "value", None) if twin.adds == "constant" else None
     return "frozen" if isinstance(value, fx.Node) and info(value).role in ("frozen", "affine") else twin.adds
 
 
 def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
-    """(K, B): what an additive constant adds to the outputs that y is the cotangent of, <y, c>."""
+    """<y, c> of shape (K, B): what an additive constant c adds to the outputs, with its cotangent y."""
     if record.twin.per_channel and record.rank is not None and record.rank > 2:
         product = torch.matmul(y.flatten(3).sum(-1), constant.flatten())
     else:
@@ -281,7 +281,7 @@ def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
 
 
 def _type(value: Any) -> Any:
-    """The type annotation of an output structure, so that it scripts; None where it has no type of TorchScript."""
+    """The TorchScript type of an output structure; None if it has none."""
     if isinstance(value, fx.Node):
         return torch.Tensor
     if isinstance(value, Structure):
@@ -290,7 +290,9 @@ def _type(value: Any) -> Any:
         return dict[str, torch.Tensor]
     if isinstance(value, list):
         return list[torch.Tensor]
-    return tuple[tuple(_type(v) for v in value)] if isinstance(value, tuple) else None
+    if isinstance(value, tuple):
+        return tuple[tuple(_type(v) for v in value)]  # type: ignore[misc]  # made at run time
+    return None
 
 
 def paths_of(value: Any, given: Any) -> list[tuple[fx.Node, Any]]:
@@ -304,6 +306,11 @@ def paths_of(value: Any, given: Any) -> list[tuple[fx.Node, Any]]:
     if isinstance(value, (list, tuple)):
         return [p for i, v in enumerate(value) for p in paths_of(v, given[i])]
     return []
+
+
+def one_or_all(found: list) -> Any:
+    """The node of the only proxy, or a tuple of the nodes of several."""
+    return found[0].node if len(found) == 1 else tuple(x.node for x in found)
 
 
 def _prune(graph: fx.Graph) -> None:

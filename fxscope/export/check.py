@@ -1,4 +1,7 @@
-"""Every saved file is loaded again, in a fresh process that cannot import fxscope, and compared with the graph in memory."""
+"""Check of a saved file against the graph in memory.
+
+The file is loaded in a fresh process that cannot import fxscope.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.fx as fx
 from torch.utils import _pytree as pytree
 
-from ..emit.pipeline import tensors_of
 from ..errors import SavedFileDiffers
 from ..frontend.unchanged import Draw
+from ..passes.outputs import tensors_of
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
@@ -55,17 +58,23 @@ else:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     def call(*inputs):
         feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
-        return [torch.from_numpy(o) for o in session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})]
-torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in torch.load(source, weights_only=True)], target)
+        given = {i.name: feeds[i.name] for i in session.get_inputs()}
+        return [torch.from_numpy(o) for o in session.run(None, given)]
+given = torch.load(source, weights_only=True)
+torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in given], target)
 """
 
 
 @dataclass(frozen=True)
 class SavedCheck:
-    """How a saved file compares with the graph: the largest relative error over all outputs of each set of inputs.
+    """How a saved file compares with the graph.
 
-    ``flips``  where an error is above the tolerance, the decisions that rounding alone flips and what that does to the graph;
-    ``excess``  the largest error over its bound, at most 1: the tolerance or, with flips, ``FLIPPED`` times what they do
+    path, format   the file
+    errors         for each set of inputs, the largest relative error over all outputs
+    tolerance      the bound on the errors where no decision flips
+    excess         the largest error over its bound, at most 1; with flips, the bound may be ``FLIPPED`` times
+                   their effect
+    flips          where an error is above the tolerance, the decisions that rounding alone flips
     """
 
     path: str
@@ -77,6 +86,7 @@ class SavedCheck:
 
     @property
     def ok(self) -> bool:
+        """Whether every error is within its bound."""
         return self.excess <= 1
 
     def __str__(self) -> str:
@@ -90,7 +100,7 @@ class SavedCheck:
 def run_saved(
     path: str | Path, format: str, input_sets: list[tuple], names: list[str]
 ) -> list[list[torch.Tensor]]:
-    """The outputs of a saved file for every set of inputs, in a fresh process where fxscope cannot be imported."""
+    """The outputs of a saved file for every set of inputs, in a process that cannot import fxscope."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
         torch.save(
@@ -116,10 +126,11 @@ def run_saved(
         return torch.load(target, weights_only=True)
 
 
-def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
+def compare(graph: fx.GraphModule, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
     """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
 
-    A graph that decides on x0 itself may differ by decisions that rounding flips; one that is given a recorded state may not.
+    Decisions that rounding flips may explain an error of a graph that takes x0; a graph that takes a recorded
+    state makes no decisions.
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
@@ -133,11 +144,8 @@ def compare(graph: nn.Module, path: str | Path, format: str, input_sets: list[tu
         bounds = [tolerance] * len(each)
         if max(each) > tolerance and not has_state(graph):
             flipped.append(flips(graph, inputs, _error))
-            bounds = (
-                [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved]
-                if flipped[-1].changed
-                else bounds
-            )
+            if flipped[-1].changed:
+                bounds = [max(tolerance, FLIPPED * moved) for moved in flipped[-1].moved]
         errors.append(max(each))
         excess = max([excess, *(e / b for e, b in zip(each, bounds))])
     check = SavedCheck(str(path), format, tuple(errors), tolerance, excess, tuple(flipped))

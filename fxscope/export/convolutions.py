@@ -1,13 +1,17 @@
-"""Transposed convolutions as convolutions, for a runtime whose transposed ones are slow (onnxruntime: a half of the speed).
+"""Transposed convolutions as convolutions, for a runtime whose transposed ones are slow.
 
-Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its channels exchanged. Weights
-are constants of a file, so the runtime flips them once, when it loads. Elsewhere this would cost a copy of them at every call.
+In onnxruntime they have half the speed.
+
+Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its
+channels exchanged. Weights are constants of a file, so the runtime flips them once, when it loads. Elsewhere
+this would cost a copy of them at every call.
 """
 
 from __future__ import annotations
 
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -18,7 +22,10 @@ from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
-    """Replace, in place, every transposed convolution of the interpreter branch that has a stride of 1 and a constant weight."""
+    """Replace transposed convolutions of the interpreter branch by convolutions, in place.
+
+    Only those with a stride of 1 and a constant weight are replaced.
+    """
     for node in list(gm.graph.nodes):
         if node.target in TRANSPOSED.values() and info(node).branch == "interpreter" and len(node.args) == 8:
             _replace(gm, node)
@@ -27,8 +34,10 @@ def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
 
 
 def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
-    y, weight, _, stride, padding, more, groups, dilation = node.args
-    n = SPATIAL[node.target]
+    arguments: tuple[Any, ...] = node.args
+    y, weight, _, stride, padding, more, groups, dilation = arguments
+    n = SPATIAL[cast(Callable, node.target)]
+    convolution: Any = FORWARD[n]
     kernel = _shape(gm, weight)
     if kernel is None or per_axis(stride, n) != [1] * n or per_axis(more, n) != [0] * n:
         return
@@ -37,7 +46,7 @@ def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
         return  # a padding wider than the kernel cuts
     tracer = fx.proxy.GraphAppendingTracer(gm.graph)
     with gm.graph.inserting_before(node):
-        result = FORWARD[n](
+        result = convolution(
             fx.Proxy(y, tracer),
             _flipped(fx.Proxy(weight, tracer), groups, n),
             None,
@@ -64,4 +73,4 @@ def _shape(gm: fx.GraphModule, weight: fx.Node) -> torch.Size | None:
     """Of a parameter, or of a product of one with factors a channel."""
     while weight.target is operator.mul and isinstance(weight.args[0], fx.Node):
         weight = weight.args[0]
-    return attribute_value(gm, weight.target).shape if weight.op == "get_attr" else None
+    return attribute_value(gm, str(weight.target)).shape if weight.op == "get_attr" else None

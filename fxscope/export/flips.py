@@ -1,19 +1,23 @@
 """What rounding alone does to an emitted graph: decisions that flip, and how far each output moves.
 
-Another kernel rounds otherwise. A mask bit whose unit stands at its kink then flips, which moves y1 and rows by far more than
-y0 (one bit of 1.3 million moved inception's y1 by 2e-2 while y0 agreed to 2e-6). The graph itself shows by how much: it is
-run at x0 rounded otherwise, and the decisions that change are counted and named.
+A different kernel rounds differently. The mask bit of a unit at its kink may then flip, and this moves y1 and
+rows far more than y0: one bit of 1.3 million moved inception's y1 by 2e-2, while y0 agreed to 2e-6. Running
+the graph itself at x0 with different rounding shows how much; the decisions that change are counted and
+named.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.fx as fx
 
-from ..emit.pipeline import tensors_of
+from ..graph.interpreter import Recorder
 from ..graph.ir import info
+from ..passes.outputs import tensors_of
 from .shapes import probe_positions
 
 DRAWS, UNITS = 6, 8  # x0 is perturbed that many times, each entry by up to so many units of its rounding
@@ -22,7 +26,13 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Flips:
-    """``changed`` of ``total`` masks and indices, the most in one draw, at ``places``; ``moved``: the largest relative change of every output."""
+    """The decisions that rounding alone flips.
+
+    changed   how many masks and indices flip, the most in one draw
+    total     how many masks and indices there are
+    places    where they flip
+    moved     the largest relative change of every output
+    """
 
     changed: int
     total: int
@@ -38,11 +48,17 @@ class Flips:
         )
 
 
-def flips(graph: fx.GraphModule, inputs: tuple, error) -> Flips:
-    """Run ``graph`` at x0 (1 + a few units of rounding) and compare; ``error(a, b)`` is the relative difference of two outputs."""
+def flips(
+    graph: fx.GraphModule, inputs: tuple, error: Callable[[torch.Tensor, torch.Tensor], float]
+) -> Flips:
+    """Run ``graph`` at x0 (1 + a few units of rounding), and compare.
+
+    ``error(a, b)`` is the relative difference of two outputs.
+    """
     outputs, decided = _run(graph, inputs)
     rng = torch.Generator().manual_seed(0)
-    changed, places, moved = 0, {}, [0.0] * len(outputs)
+    changed, moved = 0, [0.0] * len(outputs)
+    places: dict[str, bool] = {}
     for _ in range(DRAWS):
         others, again = _run(graph, _perturbed(graph, inputs, rng))
         moved = [max(m, error(a, b)) for m, a, b in zip(moved, others, outputs)]
@@ -53,29 +69,21 @@ def flips(graph: fx.GraphModule, inputs: tuple, error) -> Flips:
 
 
 def _run(graph: fx.GraphModule, inputs: tuple) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    recorder = _Decisions(graph)
+    """The outputs, and the masks and indices of the original branch by the place that decided."""
+    recorder = Recorder(graph, _decision)
     with torch.no_grad():
-        return tensors_of(recorder.run(*inputs)), recorder.decided
+        outputs = tensors_of(recorder.run(*inputs))
+    decided: dict[str, torch.Tensor] = {}
+    for node, value in recorder.kept.items():
+        place = info(node).place or node.name
+        decided[place if place not in decided else node.name] = value
+    return outputs, decided
 
 
-class _Decisions(fx.Interpreter):
-    """Runs a graph and keeps the masks and indices of its original branch, by the place that decided."""
-
-    def __init__(self, graph: fx.GraphModule):
-        super().__init__(graph)
-        self.decided: dict[str, torch.Tensor] = {}
-
-    def run_node(self, node: fx.Node):
-        value = super().run_node(node)
-        if isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.int64) and _decides(node):
-            place = info(node).place or node.name
-            self.decided[place if place not in self.decided else node.name] = value
-        return value
-
-
-def _decides(node: fx.Node) -> bool:
-    """A frozen node of the original branch that is read by more than the original branch itself."""
-    return _frozen(node) and any(not _frozen(user) for user in node.users)
+def _decision(node: fx.Node, value: Any) -> torch.Tensor | None:
+    """A mask or index that the original branch computed and the interpreter branch reads; else None."""
+    found = isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.int64)
+    return value if found and _frozen(node) and any(not _frozen(user) for user in node.users) else None
 
 
 def _frozen(node: fx.Node) -> bool:
@@ -83,7 +91,7 @@ def _frozen(node: fx.Node) -> bool:
 
 
 def _perturbed(graph: fx.GraphModule, inputs: tuple, rng: torch.Generator) -> tuple:
-    """x0 and everything beside it, rounded otherwise; the probes as they are."""
+    """The inputs with different rounding, except the probes."""
     probes = probe_positions(graph)
     return tuple(
         (

@@ -23,6 +23,7 @@ from ..frontend.unchanged import leaves_unchanged, unchanged
 from ..graph.assumptions import as_data, assumptions
 from ..graph.interpretation import KEY
 from ..graph.interpretation import check as check_version
+from ..graph.ir import emitted
 from . import shapes
 from .check import SavedCheck, compare
 from .convolutions import as_convolutions
@@ -43,25 +44,75 @@ def save(
     format: str | None = None,
     dynamic_shapes: Any = None,
 ) -> SavedCheck:
-    """Write ``graph`` to ``path`` and return how the file compares with it.
+    """Write a graph to a file, and check the file.
 
-    format          by suffix: ".pt2" (torch.export, the default), ".ts" (TorchScript), ".onnx"; "aoti" explicitly
-                    (AOTInductor, suffix .pt2)
-    dynamic_shapes  as torch.export takes it; None: batch and number of probes dynamic in the "stacked" form, the number of
-                    probes alone in the "flat" one. Sizes of 1 in the example are repeated first, since exporters fix them.
-                    "spatial": of a stacked graph height and width too, for fully convolutional networks
+    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, and
+    run on the example and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs
+    become dicts, namedtuples become tuples.
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in the file,
-    too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the size that it is about.
-    ONNX files say why in ``metadata_props``, .pt2 files in an extra file, both named "fxscope.assumptions". "fxscope.interpretation" is
-    the version of the interpretation: in ``metadata_props``, extra files of .pt2 and .ts, and AOTInductor's metadata.
+    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in
+    the file, too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the
+    size that it is about. ONNX files say why in ``metadata_props`` and .pt2 files in an extra file, both
+    under "fxscope.assumptions". The version of the interpretation is "fxscope.interpretation": in
+    ``metadata_props``, in extra files of .pt2 and .ts, and in AOTInductor's metadata.
 
-    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, run on the example
-    and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs become dicts, namedtuples tuples.
-    Raises ``SavedFileDiffers`` with the errors, ``FxscopeError`` for a format, or a free size, that cannot be had.
+    Parameters
+    ----------
+    graph
+        A graph from ``fxscope.transform``.
+    path
+        The file.
+    example_inputs
+        A tuple of the graph's inputs.
+    format
+        By suffix: ".pt2" (torch.export), ".ts" (TorchScript) or ".onnx". "aoti" (AOTInductor, suffix .pt2) is
+        given explicitly.
+    dynamic_shapes
+        As torch.export takes them. None: the batch B and the number K of probes are free in the "stacked"
+        form, K
+        alone in the "flat" form; sizes of 1 in the example are repeated first, since exporters fix them.
+        "spatial": height and width of a stacked graph are free, too, for fully convolutional networks.
+
+    Returns
+    -------
+    SavedCheck
+        How the file compares with the graph.
+
+    Raises
+    ------
+    SavedFileDiffers
+        If the file gives something else than the graph; the message has the errors.
+    FxscopeError
+        If the format does not exist, or cannot have a size that should be free.
     """
     path = Path(path)
-    format = format or _SUFFIXES.get(path.suffix)
+    format = _format(path, format, graph, example_inputs)
+    asserts = format in ("pt2", "ts")
+    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
+    if format == "ts":
+        dynamic = True
+        # its states are a list
+        example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)
+    sets = [example]
+    if dynamic_shapes in (None, shapes.SPATIAL) and dynamic:
+        sets.append(shapes.others(graph, example))
+    if dynamic_shapes == shapes.SPATIAL:
+        sets.append(shapes.doubled(graph, example))
+    written = plain(graph) if graph.training else plain(graph).eval()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        _WRITERS[format](written, example, dynamic, temporary)
+        check = compare(written, temporary, format, sets)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return dataclasses.replace(check, path=str(path))
+
+
+def _format(path: Path, format: str | None, graph: fx.GraphModule, example_inputs: tuple) -> str:
+    """The format of a file, given or by its suffix; raises ``FxscopeError`` if the graph cannot have it."""
+    format = format or _SUFFIXES.get(path.suffix, "")
     if format not in FORMATS:
         raise FxscopeError(
             f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of"
@@ -70,32 +121,11 @@ def save(
     if not path.parent.is_dir():
         raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
-        way = (
-            "make the graph of a float32 model, with such example inputs"
-            if assumptions(graph)
-            else "save graph.float() with float32 inputs"
-        )
+        way = "save graph.float() with float32 inputs"
+        if assumptions(graph):
+            way = "make the graph of a float32 model, with such example inputs"
         raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
-    asserts = format in ("pt2", "ts")
-    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
-    if format == "ts":
-        dynamic = True
-        # its states are a list
-        example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)
-    written = plain(graph).eval() if not graph.training else plain(graph)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
-        _WRITERS[format](written, example, dynamic, temporary)
-        sets = [example] + (
-            [shapes.others(graph, example)] if dynamic_shapes in (None, shapes.SPATIAL) and dynamic else []
-        )
-        sets += [shapes.doubled(graph, example)] if dynamic_shapes == shapes.SPATIAL else []
-        check = compare(written, temporary, format, sets)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return dataclasses.replace(check, path=str(path))
+    return format
 
 
 def check_saved(
@@ -107,9 +137,32 @@ def check_saved(
     policy: Any = None,
     format: str | None = None,
 ) -> SavedCheck:
-    """Transform ``model`` again and compare the saved pair at ``path`` with it, on x1 = x0 and on random probes.
+    """Compare the saved pair at ``path`` with the model's own, on x1 = x0 and on random probes.
 
-    Raises ``OtherInterpretation`` where the file is of another version of the interpretation, and ``SavedFileDiffers``.
+    Parameters
+    ----------
+    path
+        A file of ``save``, of the graph ``fxscope.transform(model, "pair", ...)``.
+    model
+        The model.
+    x0
+        Its input, (B, ...).
+    probes, policy
+        Those of the saved graph.
+    format
+        As ``save`` takes it.
+
+    Returns
+    -------
+    SavedCheck
+        How the file compares with the graph.
+
+    Raises
+    ------
+    OtherInterpretation
+        If the file is of another version of the interpretation.
+    SavedFileDiffers
+        If the file gives something else than the graph.
     """
     from ..emit.pipeline import transform
 
@@ -127,7 +180,7 @@ def _checked(
     return compare(plain(graph), path, format, [(x0, x1), (x0, noise)])
 
 
-def _write_ts(graph, example, dynamic, path) -> None:
+def _write_ts(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
@@ -135,7 +188,7 @@ def _write_ts(graph, example, dynamic, path) -> None:
         torch.jit.save(torch.jit.script(graph), path, _extra_files=stamp(graph))
 
 
-def _write_pt2(graph, example, dynamic, path) -> None:
+def _write_pt2(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
     known = assumptions(graph)
     if known:
         graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
@@ -144,7 +197,7 @@ def _write_pt2(graph, example, dynamic, path) -> None:
     torch.export.save(program, path, extra_files=extra)
 
 
-def _write_aoti(graph, example, dynamic, path) -> None:
+def _write_aoti(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
     with torch.no_grad(), _kept_checks():
         program = torch.export.export(_with_metadata_checks(graph, example), example, dynamic_shapes=dynamic)
         torch._inductor.aoti_compile_and_package(
@@ -153,7 +206,10 @@ def _write_aoti(graph, example, dynamic, path) -> None:
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
-    """The graph with an operator a tensor input that asserts its dtype and sizes, those that are not free as numbers."""
+    """The graph with an operator for each tensor input that asserts its dtype and sizes.
+
+    Sizes that are not free are asserted as numbers.
+    """
     checked = plain(graph)
     inputs = [n for n in checked.graph.nodes if n.op == "placeholder"]
     tracer = fx.proxy.GraphAppendingTracer(checked.graph)
@@ -168,17 +224,20 @@ def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModu
 
 @contextlib.contextmanager
 def _kept_checks() -> Iterator[None]:
-    """AOTInductor drops assertions about inputs, and its packages read another size as if it were theirs: they are kept."""
+    """Keep assertions about inputs in AOTInductor.
+
+    It drops them, and its packages then read an input of another size as if it had their own.
+    """
     from torch._inductor import lowering
     from torch._inductor.fx_passes import post_grad
 
     called = lowering.fallback_handler(_METADATA, add_to_fallback_set=False)
-    kept = mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None)
+    kept = mock.patch.object(post_grad, "remove_assert_ops", lambda graph: None)  # noqa: PT008  in no test
     with mock.patch.dict(lowering.lowerings, {_METADATA: called}), kept:
         yield
 
 
-def _write_onnx(graph, example, dynamic, path) -> None:
+def _write_onnx(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
@@ -188,8 +247,10 @@ def _write_onnx(graph, example, dynamic, path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
         program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
-        named = dict(input_names=names, output_names=_output_names(graph))
-        file = torch.onnx.export(program, dynamo=True, verbose=False, **named)
+        file = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=names, output_names=_output_names(graph)
+        )
+    assert file is not None  # what dynamo=True gives
     if assumptions(graph):
         file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))
     file.model.metadata_props.update(stamp(graph))
@@ -197,10 +258,13 @@ def _write_onnx(graph, example, dynamic, path) -> None:
 
 
 def _output_names(graph: fx.GraphModule) -> list[str]:
-    """The names of the form's results, dotted where one is a structure; a recorded state has those of its entries."""
+    """The names of the form's results, dotted where a result is a structure.
+
+    A recorded state has the names of its entries.
+    """
     value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
-    meta = graph.meta.get("fxscope", {})
-    names = _RESULTS.get(meta.get("form"), ("y",))
+    meta = emitted(graph)
+    names = _RESULTS.get(meta.get("form", ""), ("y",))
     if len(names) == 1:
         return _dotted(names[0], value)
     states = [f"state.{s}" for s in meta.get("state", ())]

@@ -1,4 +1,7 @@
-"""Which sizes of an emitted graph's inputs are free when it is exported, and inputs of other sizes to check the file with."""
+"""Which sizes of an emitted graph's inputs are free when it is exported.
+
+And inputs of other sizes, to check the file with.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError
 from ..graph.assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of, broken, said
 from ..graph.assumptions import input_names as names_of
-from ..graph.ir import info
+from ..graph.ir import emitted, info
 
 K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
@@ -21,10 +24,11 @@ SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are 
 def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool = True) -> tuple[tuple, Any]:
     """The example with free sizes of at least two, and the dynamic shapes that really export.
 
-    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free sizes. Of a
-    recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and width (depth, length) too.
-    A batch that the graph was made for is fixed, and so is one under a condition where the form of the file has no
-    ``conditions``. Raises ``FxscopeError`` where a size is asked to be free that the graph was made for.
+    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free
+    sizes. Of a recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and
+    width (depth, length) too. A batch that the graph was made for is fixed, and so is one under a condition
+    where the form of the file has no ``conditions``. Raises ``FxscopeError`` where a size is asked to be free
+    that the graph was made for.
     """
     if not has_state(graph):
         _refuse_other(graph, example)
@@ -93,7 +97,7 @@ def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
 def _asks(given: Any, position: int, assumption: Assumption) -> bool:
     """Whether dynamic shapes, in any form that torch.export takes, free the assumption's dimension."""
     if given is None or given == SPATIAL:
-        return given is not None and assumption.dimension > 1
+        return given is not None and (assumption.dimension or 0) > 1
     if isinstance(given, dict):
         entry = given.get(assumption.input)
     else:
@@ -146,11 +150,14 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
 
 
 def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
-    """Every size of x0's decisions as free as the graph leaves it; weights folded with their batch norm keep theirs.
+    """Every size of a recorded state as free as the graph leaves it.
 
-    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates, gets wrong.
+    Weights that are folded with their batch norm keep their sizes.
+
+    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates,
+    gets wrong.
     """
-    meta = graph.meta["fxscope"]
+    meta = emitted(graph)
     state, probe = (
         example[0],
         pytree.tree_map(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, tuple(example[1:])),
@@ -201,14 +208,17 @@ def _half(x: torch.Tensor) -> torch.Tensor:
 
 
 def is_stacked(graph: fx.GraphModule) -> bool:
-    return graph.meta.get("fxscope", {}).get("probes") == "stacked"
+    """Whether probes have the shape (K, B, ...), and not (K*B, ...)."""
+    return emitted(graph).get("probes") == "stacked"
 
 
 def has_state(graph: fx.GraphModule) -> bool:
-    return graph.meta.get("fxscope", {}).get("form") in ("replay", "pullback")
+    """Whether the graph takes a recorded state in place of x0."""
+    return emitted(graph).get("form") in ("replay", "pullback")
 
 
 def probe_positions(graph: fx.GraphModule) -> list[int]:
+    """Which of the graph's inputs are probes or cotangents."""
     placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
     return [i for i, n in enumerate(placeholders) if info(n).branch == "interpreter"]
 
@@ -216,7 +226,7 @@ def probe_positions(graph: fx.GraphModule) -> list[int]:
 def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
     """One name a tensor: a recorded state has those of its entries, a structure dotted ones."""
     placeholders = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
-    states = graph.meta.get("fxscope", {}).get("state", ())
+    states = emitted(graph).get("state", ())
     names = []
     for name, value in zip(placeholders, example):
         leaves = pytree.tree_leaves(value)

@@ -1,4 +1,4 @@
-"""The version of the interpretation in saved graphs: where every format keeps it, and how it is read without fxscope's own formats."""
+"""The version of the interpretation in saved graphs: where every format keeps it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..graph.interpretation import FILE_KEY, VERSION, of
+from ..graph.ir import emitted
 
 
 def stamp(graph: fx.GraphModule) -> dict[str, str]:
     """What a file says of its graph's version."""
-    meta = graph.meta.get("fxscope")
+    meta = emitted(graph)
     return {FILE_KEY: str(of(meta) if meta else VERSION)}
 
 
@@ -27,7 +28,10 @@ def version_of(path: str | Path, format: str) -> int:
 
 
 def _of_archive(path: Path) -> str | None:
-    """.pt2 and .ts are archives with extra files; AOTInductor keeps its metadata in a JSON file of its archive."""
+    """The version in an archive.
+
+    .pt2 and .ts have it as an extra file; AOTInductor has it in a JSON file of its metadata.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

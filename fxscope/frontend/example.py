@@ -13,23 +13,28 @@ from torch.utils import _pytree as pytree
 
 @dataclass(frozen=True)
 class Example:
-    """One call of a model: its positional and its keyword arguments, these in the order of forward's signature."""
+    """One call of a model: its positional and its keyword arguments.
+
+    Keyword arguments are in the order of forward's signature.
+    """
 
     args: tuple = ()
     kwargs: dict = field(default_factory=dict)
 
     @classmethod
     def of(cls, value: tuple | list | dict | Example | None, model: nn.Module) -> Example | None:
-        """From the forms that ``example_inputs=`` takes: a tuple of positional arguments, or a dict of arguments by name."""
+        """Make an example from what ``example_inputs=`` takes.
+
+        This is a tuple of positional arguments, or a dict of arguments by name.
+        """
         if value is None:
             return None
-        args, kwargs = (
-            (value.args, value.kwargs)
-            if isinstance(value, cls)
-            else ((), value)
-            if isinstance(value, dict)
-            else (value, {})
-        )
+        args: Any = value
+        kwargs: dict[str, Any] = {}
+        if isinstance(value, Example):
+            args, kwargs = value.args, value.kwargs
+        elif isinstance(value, dict):
+            args, kwargs = (), value
         if isinstance(args, torch.Tensor):
             raise TypeError(
                 "example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor;"

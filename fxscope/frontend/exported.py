@@ -1,8 +1,11 @@
-"""The export frontend: what symbolic tracing cannot take goes through ``torch.export``, into the same kind of graph.
+"""The export frontend: a model becomes a graph through ``torch.export``.
 
-Export runs the model's own Python on example inputs and records ATen operators, before any decomposition. Here its graph
-becomes one that ``trace`` might have given: parameters and buffers are the model's own, every node knows the user's line
-and its module path, and the output has its structure back. Sizes that the Python code turned into numbers stay numbers.
+It takes models that symbolic tracing cannot take, and gives the same kind of graph.
+
+Export runs the model's own Python on example inputs and records ATen operators, before any decomposition.
+Here its graph becomes one that ``trace`` might have given: parameters and buffers are the model's own, every
+node knows the user's line and its module path, and the output has its structure back. Sizes that the Python
+code turned into numbers stay numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import re
 import sys
 import warnings
 from collections import Counter
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -23,9 +27,9 @@ from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from ..errors import TraceFailure
-from ..graph.assumptions import KEY, batch_of, input_names
+from ..graph.assumptions import batch_of, input_names
 from ..graph.draws import out_of_place
-from ..graph.ir import mark
+from ..graph.ir import graph_notes, mark
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
@@ -38,11 +42,13 @@ _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.export.ExportedProgram:
-    """``model`` on ``example`` through torch.export, not decomposed; raises ``TraceFailure`` with export's own reason.
+    """The program of ``model`` on ``example`` from torch.export, not decomposed.
+
+    Raises ``TraceFailure`` with export's own reason.
 
     Recurrent layers are written out, for as many steps as the example's sequence has.
 
-    dynamic   leave the batch (dimension 0 of every tensor input, where all have the same) free where the model's code allows it
+    dynamic   leave the batch (dimension 0 of the tensor inputs that share it) free where the code allows it
     """
     if dynamic:
         example = _two_images(example)
@@ -50,7 +56,10 @@ def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.ex
 
 
 def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """LSTM, GRU and RNN as the products and sums of their steps; those on packed sequences, whose steps are data, stay and are refused by name."""
+    """Write LSTM, GRU and RNN out as the products and sums of their steps.
+
+    Those on packed sequences, whose number of steps is data, stay; classify refuses them by name.
+    """
     used = {
         n.target
         for n in program.graph.nodes
@@ -67,7 +76,8 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
 def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
     """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
 
-    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for granted.
+    ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for
+    granted.
     """
     lifter = _Lifter(program, model)
     outputs = lifter.run()
@@ -77,9 +87,10 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
     graph.eliminate_dead_code(is_impure_node=is_write)
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
-    gm.meta[KEY] = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
-    batch = batch_of(gm.meta[KEY], input_names(gm))
-    gm.meta["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
+    known = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
+    graph_notes(gm)["assumptions"] = known
+    batch = batch_of(known, input_names(gm))
+    graph_notes(gm)["frontend"] = {"name": "export", "batch": batch, "sizes": "specialised"}
     return gm
 
 
@@ -89,9 +100,14 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with warnings.catch_warnings(), symbolic_sizes.patch(backed_size_oblivious=True):
+    with warnings.catch_warnings(), _all_sizes():
         warnings.simplefilter("ignore")
         return program.run_decompositions(table)
+
+
+def _all_sizes() -> AbstractContextManager[None]:
+    """Else export takes every free size for at least 2 without a guard, and a branch on one image is lost."""
+    return symbolic_sizes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
 
 
 def _two_images(example: Example) -> Example:
@@ -125,10 +141,8 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     torch_log = logging.getLogger("torch")
     level = torch_log.level
     torch_log.setLevel(logging.ERROR)
-    # else export takes every free size for at least 2 without a guard, and a branch on one image is lost
-    all_sizes = symbolic_sizes.patch(backed_size_oblivious=True)
     try:
-        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), all_sizes:
+        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), _all_sizes():
             warnings.simplefilter("ignore")  # export's and the model library's own
             copy = example.clone()
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
@@ -165,7 +179,7 @@ def _in_place(target: Any) -> bool:
 
 
 class _Lifter:
-    """Copies an exported graph: placeholders of parameters become get_attr, sizes become methods, checks go."""
+    """Copies an exported graph: parameters become get_attr, sizes become methods, checks are dropped."""
 
     def __init__(self, program: torch.export.ExportedProgram, model: nn.Module):
         self.program, self.model = program, model
@@ -201,13 +215,14 @@ class _Lifter:
         return self._attribute(spec.target, self._tensor(spec))
 
     def _tensor(self, spec: Any) -> torch.Tensor:
-        """The model's own parameter or buffer; a constant that its Python code made is kept by the exported program."""
+        """The model's own parameter or buffer, or the exported program's constant."""
         if spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER):
             return self.program.constants[spec.target]
         path, _, name = spec.target.rpartition(".")
         module = self.model.get_submodule(path)
         # past a __getattr__ of the model's own
-        return (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]
+        found = (module._parameters if spec.kind is InputKind.PARAMETER else module._buffers)[name]
+        return cast("torch.Tensor", found)  # export lists none that is None
 
     def _attribute(self, path: str, value: torch.Tensor) -> fx.Node:
         self.attributes[path] = value
@@ -225,8 +240,9 @@ class _Lifter:
         raise TraceFailure("the exported graph has no output")
 
     def _constant(self, gm: fx.GraphModule, node: fx.Node) -> Any:
-        value = operator.attrgetter(node.target)(gm)
-        return self._attribute(node.target, value) if isinstance(value, torch.Tensor) else value
+        path = str(node.target)
+        value = operator.attrgetter(path)(gm)
+        return self._attribute(path, value) if isinstance(value, torch.Tensor) else value
 
     def _value(self, node: fx.Node) -> Any:
         return self.values[node]
@@ -239,7 +255,8 @@ class _Lifter:
         inner = next((v for v in given if isinstance(v, fx.GraphModule)), None)
         if inner is not None:
             return self._inline(node, name, given, inner)
-        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
+        mapped = fx.node.map_arg((node.args, node.kwargs), self._value)
+        args, kwargs = cast("tuple[tuple, dict]", mapped)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return args[0][args[1]]
         new = self._spelled(
@@ -250,7 +267,10 @@ class _Lifter:
         return mark(new, place=self._place(node), module=_module(node)[0], source=_source(node))
 
     def _inline(self, node: fx.Node, name: str, given: list, inner: fx.GraphModule) -> Any:
-        """A region without gradients or autocast is what is in it; control flow on values has no one graph."""
+        """Copy a region without gradients or autocast in place.
+
+        Refuse control flow on values, which has no single graph.
+        """
         if not name.startswith("wrap_with"):
             raise TraceFailure(
                 f"{name} keeps a branch or loop on tensor values in the graph, at"
@@ -264,7 +284,7 @@ class _Lifter:
         return self._copy(inner)
 
     def _spelled(self, target: Any, args: tuple, kwargs: dict) -> fx.Node:
-        """An overload that no rule lists is the torch function, or the method, of its name where a rule knows that."""
+        """Call an overload that no rule lists as the torch function or method of its name, if it can."""
         known = registry()
         if not isinstance(target, torch._ops.OpOverload):
             return self.graph.call_function(target, args, kwargs)
@@ -281,7 +301,7 @@ class _Lifter:
             return self.graph.call_method("expand_as", (args[1], args[0]))
         if target.namespace == "aten":
             function = getattr(torch, name, None)
-            if known.functions.get(function) is not None:
+            if function is not None and known.functions.get(function) is not None:
                 return self.graph.call_function(function, args, kwargs)
             if name in known.methods:
                 return self.graph.call_method(name, args, kwargs)
@@ -290,7 +310,7 @@ class _Lifter:
         )
 
     def _write(self, target: Any, name: str, args: tuple, kwargs: dict) -> fx.Node:
-        """An in-place operator as symbolic tracing records it: a method with an underscore, or a function with ``inplace``."""
+        """An in-place operator as symbolic tracing records it: a method, or a function with ``inplace``."""
         if name in ("copy_", "fill_", "zero_") or name[:-1] in registry().methods:
             return self.graph.call_method(name, args, kwargs)
         overload = out_of_place(name[:-1], target._overloadname)
@@ -333,7 +353,7 @@ def _slice(dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> t
 
 
 def _module(node: fx.Node) -> tuple[str, bool]:
-    """The path of the innermost module that ran the node, and whether that is one of torch.nn that a rule spells."""
+    """The path of the innermost module that ran the node, and whether a rule spells that module's class."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     if not stack:
         return "", False

@@ -1,7 +1,7 @@
 """What torch.export took for granted of the inputs, read from its program: numbers for sizes, ranges, guards.
 
-The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is made from
-the program has to check them itself.
+The ATen graph itself does not hold them: export checks them when its own program is called. A graph that is
+made from the program has to check them itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .symbolic import describe_line, is_user_file
 
 _FUNCTIONS = {
     sympy.Add: operator.add, sympy.Mul: operator.mul, functions.FloorDiv: operator.floordiv,
-    functions.Mod: operator.mod, functions.PythonMod: operator.mod, sympy.Eq: operator.eq, sympy.Ne: operator.ne,
+    functions.Mod: operator.mod, functions.PythonMod: operator.mod,
+    sympy.Eq: operator.eq, sympy.Ne: operator.ne,
     sympy.StrictGreaterThan: operator.gt, sympy.GreaterThan: operator.ge,
     sympy.StrictLessThan: operator.lt, sympy.LessThan: operator.le,
 }  # fmt: skip
@@ -33,14 +34,15 @@ _NUMBER = "torch.export made a number of it"
 def assumptions_of(program: ExportedProgram) -> Assumptions:
     """Ranks, dtypes, fixed sizes and conditions of all tensor inputs.
 
-    Raises ``TraceFailure`` for a condition that cannot be said with integers; without a free size there is none.
+    Raises ``TraceFailure`` for a condition that cannot be said with integers; without a free size there is
+    none.
     """
     inputs = _inputs(program)
     symbols: dict[Any, Size] = {}
     found = [a for name, value in inputs.items() for a in _plain(name, value)]
     found += list(_shared(inputs, symbols))
     found += [_derived(size, e, symbols) for size, e in _expressions(inputs) if e not in symbols]
-    sizes = [s for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)]
+    sizes: list[Any] = [s for v in inputs.values() for s in v.shape if isinstance(s, torch.SymInt)]
     if symbols:
         found += _conditions(program, symbols, sizes[0].node.shape_env)
     return tuple(dict.fromkeys(found))
@@ -81,7 +83,7 @@ def _expressions(inputs: dict[str, torch.Tensor]) -> Iterator[tuple[Size, Any]]:
     """Every free size and what it is: a symbol, or an expression of some."""
     for name, value in inputs.items():
         for d, size in enumerate(value.shape):
-            if _number(size) is None:
+            if isinstance(size, torch.SymInt) and _number(size) is None:
                 yield Size(name, d), size.node.expr
 
 
@@ -130,7 +132,10 @@ def _about(size: Size, term: Term, why: str) -> Assumption:
 
 
 def _condition(symbols: dict[Any, Size], expression: Any, guard: Any) -> Assumption:
-    """A guard. An operator that asks whether a size is 1 most often wants to know a layout: that is in doubt."""
+    """The assumption of a guard.
+
+    An operator that asks whether a size is 1 usually asks for a layout; such an assumption is doubtful.
+    """
     term, line = _term(expression, symbols), _line(guard)
     asks_for_one = expression.args[0] in symbols and _bounds(expression) == (2, sympy.oo)
     input = min(s.input for s in term.sizes())

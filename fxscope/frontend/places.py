@@ -11,7 +11,10 @@ from ..graph.ir import info
 
 
 def place_names(gm: fx.GraphModule) -> list[str]:
-    """Every place of a traced graph in order of execution, in torchvision's get_graph_node_names convention."""
+    """Every place of a traced graph, in order of execution.
+
+    The names are those of torchvision's get_graph_node_names.
+    """
     seen: dict[str, None] = {}
     for node in gm.graph.nodes:
         if node.op not in ("output", "get_attr") and info(node).place:
@@ -20,9 +23,12 @@ def place_names(gm: fx.GraphModule) -> list[str]:
 
 
 def find_place(gm: fx.GraphModule, name: str) -> fx.Node:
-    """The node whose value is the place ``name``: the last one of that name, so that a whole module's output is meant.
+    """The node whose value is the place ``name``.
 
-    A module's path that is no leaf ("layer1") names its last node. Raises ``PlaceError`` with the nearest names.
+    The last node of that name is taken, so the name of a module means its output.
+
+    A module's path that is no leaf ("layer1") names its last node. Raises ``PlaceError`` with the nearest
+    names.
     """
     nodes = [n for n in gm.graph.nodes if n.op not in ("output", "get_attr")]
     hits = [n for n in nodes if info(n).place == name] or [

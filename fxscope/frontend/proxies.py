@@ -1,8 +1,11 @@
-"""What a model's Python code sees while it is traced: proxies that record every write, and that have the type of what they stand for.
+"""What a model's Python code sees while it is traced: proxies.
 
-A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the model does not take. While a model is
-traced, ``isinstance``, ``type``, ``torch.is_tensor`` and ``y.__class__`` in its code tell the type of the value; where that is not known
-they raise, and the model goes through torch.export.
+They record every write, and have the type of the value that they stand for.
+
+A proxy is no tensor, so that ``isinstance(y, torch.Tensor)`` would be False and take the branch that the
+model does not take. While a model is traced, ``isinstance``, ``type``, ``torch.is_tensor`` and
+``y.__class__`` in its code tell the type of the value; where that is not known they raise, and the model goes
+through torch.export.
 """
 
 from __future__ import annotations
@@ -13,8 +16,11 @@ import dis
 import inspect
 import operator
 import sys
+from builtins import __import__ as builtins_import
+from builtins import isinstance as builtins_isinstance
+from builtins import type as builtins_type
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.fx as fx
@@ -22,7 +28,9 @@ import torch.fx as fx
 from ..graph import aliasing
 from ..graph.aliasing import AUGMENTED, operator_name
 
-builtins_isinstance, builtins_type, builtins_import = builtins.isinstance, builtins.type, builtins.__import__
+if TYPE_CHECKING:
+    from .symbolic import Tracer
+
 _OWN = ("tracer", "node", "root", "attr", "_node")  # what torch.fx keeps on a proxy
 _ASKING = ("LOAD_ATTR", "MATCH_CLASS")  # y.__class__, and ``case torch.Tensor():``
 _KINDS = {
@@ -49,6 +57,8 @@ _KINDS = {
 class InPlaceProxy(fx.Proxy):
     """A proxy that records augmented and item assignment as writes, and has the attributes of its value."""
 
+    tracer: Tracer
+
     def __setitem__(self, key: Any, value: Any) -> None:
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
@@ -71,13 +81,13 @@ class InPlaceProxy(fx.Proxy):
             return object.__setattr__(self, name, value)
         if name == "data" and isinstance(value, fx.Proxy) and _written_data(value.node, self.node):
             return None  # x.data += y, which was recorded
-        return self.tracer.refuse(f"setting .{name}")
+        self.tracer.refuse(f"setting .{name}")
 
     def __deepcopy__(self, memo: dict) -> Any:
         return self.clone()
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
+    @property  # type: ignore[misc]  # object's can be set
+    def __class__(self) -> type:
         frame = sys._getframe(1)
         asked = dis.opname[frame.f_code.co_code[frame.f_lasti]] in _ASKING and _is_model_code(frame)
         return _kind(self) if asked else builtins_type(self)
@@ -90,6 +100,7 @@ class InPlaceAttribute(InPlaceProxy, fx.proxy.Attribute):
         fx.proxy.Attribute.__init__(self, root, attr)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method of the value."""
         return fx.proxy.Attribute.__call__(self, *args, **kwargs)
 
     node = fx.proxy.Attribute.node
@@ -113,7 +124,7 @@ def _written_data(node: fx.Node, tensor: fx.Node) -> bool:
     return isinstance(first, fx.Node) and first.target is getattr and first.args == (tensor, "data")
 
 
-def kind_of(proxy: fx.Proxy) -> type | None:
+def kind_of(proxy: InPlaceProxy) -> type | None:
     """The type of the value that a proxy stands for; None where it is not known."""
     return _of_node(proxy.node, proxy.tracer.root)
 
@@ -123,9 +134,9 @@ def _of_node(node: fx.Node, root: torch.nn.Module) -> type | None:
     if node.op == "placeholder":
         return torch.Tensor  # inputs in a structure do not come here
     if node.op == "get_attr":
-        return _of_attribute(root, node.target)
+        return _of_attribute(root, str(node.target))
     if node.op == "call_module":
-        return _of_module(root.get_submodule(node.target))
+        return _of_module(root.get_submodule(str(node.target)))
     if name in _KINDS and (node.op == "call_method" or node.target is getattr):
         return _KINDS[name]
     if name in ("size", "stride") and node.op == "call_method":
@@ -139,7 +150,7 @@ def _of_attribute(root: torch.nn.Module, path: str) -> type:
     """Of a parameter, a buffer or a constant; read past ``getattr``, which gives proxies while tracing."""
     *modules, name = path.split(".")
     for part in modules:
-        root = root._modules[part]
+        root = cast("torch.nn.Module", root._modules[part])
     for table in (root._parameters, root._buffers, vars(root)):
         if name in table:
             return builtins_type(table[name])
@@ -153,7 +164,7 @@ def _of_module(module: torch.nn.Module) -> type | None:
 
 def _of_item(node: fx.Node, root: torch.nn.Module) -> type | None:
     base, key = node.args
-    kind = _of_node(base, root)
+    kind = _of_node(base, root) if builtins_isinstance(base, fx.Node) else None
     if kind is torch.Size:
         return torch.Size if builtins_isinstance(key, slice) else int
     if kind is not None and issubclass(kind, tuple):
@@ -163,13 +174,15 @@ def _of_item(node: fx.Node, root: torch.nn.Module) -> type | None:
 
 def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     """By the schema, or the annotation, of what is called; arithmetic on numbers alone is tried on ones."""
-    kinds = [_of_node(n, root) for n in node.all_input_nodes]
+    kinds = {n: _of_node(n, root) for n in node.all_input_nodes}
+    numbers = {n: k(1) for n, k in kinds.items() if k in (int, float, bool)}
     if (
-        kinds
-        and all(k in (int, float, bool) for k in kinds)
+        numbers
+        and len(numbers) == len(kinds)
+        and callable(node.target)
         and getattr(node.target, "__module__", "") in ("_operator", "builtins", "math")
     ):
-        ones = fx.node.map_arg(node.args, lambda n: _of_node(n, root)(1))
+        ones = fx.node.map_arg(node.args, lambda n: numbers[n])
         return builtins_type(node.target(*ones))
     if node.op == "call_function" and builtins_isinstance(node.target, builtins_type):
         return node.target
@@ -188,7 +201,7 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
 
 
 def _named_tuple(node: fx.Node) -> type:
-    """The type of what a call with several results gives: values and indices have names, parts of a tensor have not."""
+    """The type of the results of a call with several: a named tuple (values, indices), or a tuple."""
     names = {o._schema.name.rpartition("::")[2] for o in aliasing.overloads(node)}
     return getattr(torch.return_types, names.pop(), tuple) if len(names) == 1 else tuple
 
@@ -213,7 +226,7 @@ def name_of_cast(node: fx.Node) -> bool:
     )
 
 
-def _kind(proxy: fx.Proxy) -> type:
+def _kind(proxy: InPlaceProxy) -> type:
     """The type of a proxy's value; raises where it is not known."""
     found = kind_of(proxy)
     if found is None:
@@ -222,10 +235,13 @@ def _kind(proxy: fx.Proxy) -> type:
 
 
 def _is_model_code(frame: Any) -> bool:
-    """Whether a frame runs the model's code, or a module's of torch.nn, and not Python's, torch's or fxscope's own machinery."""
+    """Whether a frame runs code of the model, or of a module of torch.nn.
+
+    The machinery of Python, torch and fxscope is not the model's code.
+    """
     name = frame.f_globals.get("__name__", "")
     if frame.f_code is torch.is_tensor.__code__ or name.startswith(
-        ("torch.nn.modules", "fxscope.models", "fxscope.testing")
+        ("torch.nn.modules", "fxscope.models", "fxscope.images", "fxscope.testing")
     ):
         return True
     return name.partition(".")[0] not in _MACHINERY
@@ -240,7 +256,7 @@ def _isinstance(value: Any, kinds: Any) -> bool:
     return builtins_isinstance(value, kinds)
 
 
-def _is_one_of(proxy: fx.Proxy, kinds: Any) -> bool:
+def _is_one_of(proxy: InPlaceProxy, kinds: Any) -> bool:
     if builtins_isinstance(kinds, tuple):
         return any(_is_one_of(proxy, k) for k in kinds)
     if builtins_isinstance(kinds, builtins_type) and issubclass(kinds, fx.Proxy):
@@ -293,22 +309,23 @@ class _Type(builtins_type, metaclass=_Kinds):
 @contextlib.contextmanager
 def types_of_values() -> Iterator[None]:
     """Inside the block a model's code is told the types of what it computes, not those of proxies."""
-    builtins.isinstance, builtins.type, builtins.__import__ = _isinstance, _Type, _import
+    names = vars(builtins)
+    names.update(isinstance=_isinstance, type=_Type, __import__=_import)
     try:
         yield
     finally:
-        builtins.isinstance, builtins.type, builtins.__import__ = (
-            builtins_isinstance,
-            builtins_type,
-            builtins_import,
-        )
+        names.update(isinstance=builtins_isinstance, type=builtins_type, __import__=builtins_import)
 
 
 def _import(*args: Any, **kwargs: Any) -> Any:
-    """What is imported for the first time while a model is traced (torch does, and forwards do) defines its classes with Python's own ``type``."""
-    ours = builtins.isinstance, builtins.type
-    builtins.isinstance, builtins.type = builtins_isinstance, builtins_type
+    """Import with Python's own ``type`` and ``isinstance`` in place.
+
+    A module that is imported for the first time while a model is traced defines its classes with them.
+    """
+    names = vars(builtins)
+    ours = {"isinstance": names["isinstance"], "type": names["type"]}
+    names.update(isinstance=builtins_isinstance, type=builtins_type)
     try:
         return builtins_import(*args, **kwargs)
     finally:
-        builtins.isinstance, builtins.type = ours
+        names.update(ours)

@@ -1,7 +1,9 @@
-"""Trace: a model becomes a ``torch.fx`` graph in which every node knows the user's own line and its module path.
+"""Symbolic tracing: a model becomes a ``torch.fx`` graph.
 
-Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here record
-them as what they are, so that canonicalize can respect aliasing.
+Every node knows the user's own line and its module path.
+
+Symbolic tracing loses in-place writes (``x += y`` on a proxy falls back to ``x = x + y``). The proxies here
+record them as what they are, so that canonicalize can respect aliasing.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import os
 import sys
 import traceback
 from collections import Counter
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import torch
 import torch.fx as fx
@@ -28,8 +31,13 @@ from .proxies import InPlaceProxy, types_of_values
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# what the model's Python code raises where it gets a proxy
+_MODEL_ERRORS = (
+    fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError,
+    AssertionError, IndexError, KeyError,
+)  # fmt: skip
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _GLOBAL_HOOKS = tuple(
     name
@@ -48,29 +56,39 @@ class Tracer(fx.Tracer):
         self.places: Counter[str] = Counter()
         self.refused = ""
 
-    def refuse(self, what: str) -> None:
-        """Python code asks for a number that a trace has not; remembered, since the model may catch the error."""
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse Python code that asks for a number which is not known while tracing.
+
+        The line is remembered, since the model may catch the error.
+        """
         self.refused = self.refused or user_line(inspect.currentframe())
         raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
 
     def to_bool(self, obj: fx.Proxy) -> bool:
+        """Refuse a branch on a traced value, and remember its line."""
         self.refused = self.refused or user_line(inspect.currentframe())
         return super().to_bool(obj)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
+        """A proxy that records writes."""
         return InPlaceProxy(node, self)
 
     def create_arg(self, a: Any) -> Any:
+        """The node of a proxy; a proxy may be of a type that torch.fx does not know."""
         return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+        """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""
         if isinstance(module, _CONTAINERS):
             return False
         if own_class(module, (nn.Identity, *self.leaves)) is not None:
             return True
         return type(module).__module__.startswith("torch.nn.modules") and runs_as(module, type(module))
 
-    def create_node(self, kind, target, args, kwargs, name=None, type_expr=None):
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
+    ) -> fx.Node:
+        """A node with its place, module path and source line."""
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
         path = "" if not self.module_stack else list(self.module_stack.values())[-1][0]
         if kind == "call_module":
@@ -97,13 +115,13 @@ class Tracer(fx.Tracer):
 
 
 def is_user_file(filename: str) -> bool:
-    """Whether a source file belongs to the user (or a model library) rather than to torch or fxscope's own machinery."""
-    if filename.startswith(_HERE):
-        return os.path.relpath(filename, _HERE).startswith(("models" + os.sep, "testing" + os.sep))
+    """Whether a source file belongs to the user or a model library, and not to torch or fxscope."""
+    if filename.startswith(_PACKAGE):  # networks of fxscope's own are a user's to the pass
+        return filename.removeprefix(_PACKAGE).partition(os.sep)[0] in ("models", "images", "testing")
     return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
 
 
-def user_line(frame) -> str:
+def user_line(frame: FrameType | None) -> str:
     """'file.py:12: source text' of the innermost frame that is the user's."""
     while frame is not None and not is_user_file(frame.f_code.co_filename):
         frame = frame.f_back
@@ -112,15 +130,17 @@ def user_line(frame) -> str:
     return describe_line(frame.f_code.co_filename, frame.f_lineno)
 
 
-def describe_line(filename: str, number: int) -> str:
-    return f"{os.path.basename(filename)}:{number}: {linecache.getline(filename, number).strip()}"
+def describe_line(filename: str, number: int | None) -> str:
+    """'file.py:12: source text' of a line."""
+    return f"{os.path.basename(filename)}:{number}: {linecache.getline(filename, number or 0).strip()}"
 
 
 def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = ()) -> fx.GraphModule:
     """Trace ``model`` into a GraphModule that shares its parameters.
 
-    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed at it.
-    Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and ``HookedModel``.
+    ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed
+    at it. Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and
+    ``HookedModel``.
     """
     check_model(model)
     _refuse_hooks(model)
@@ -134,22 +154,8 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
             graph = tracer.trace(model, fixed or None)
             after = torch.get_rng_state()
             _refuse_lost_writes(model, graph, held)
-            constants = {
-                n.target: getattr(model, n.target)
-                for n in graph.nodes
-                if n.op == "get_attr" and n.target.startswith("_tensor_constant")
-            }
-    except (
-        fx.proxy.TraceError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RuntimeError,
-        NotImplementedError,
-        AssertionError,
-        IndexError,
-        KeyError,
-    ) as error:
+            constants = _constants(model, graph)
+    except _MODEL_ERRORS as error:
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
         reason = "it catches the error that a decision on a traced value is"
@@ -167,6 +173,12 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
         return fx.GraphModule(model, graph, type(model).__name__)
 
 
+def _constants(model: nn.Module, graph: fx.Graph) -> dict[str, torch.Tensor]:
+    """The tensors that the forward made, which tracing put on the model."""
+    names = [str(n.target) for n in graph.nodes if n.op == "get_attr"]
+    return {name: getattr(model, name) for name in names if name.startswith("_tensor_constant")}
+
+
 def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
     """{path: (tensor, its version)} of parameters and buffers; inference tensors count none."""
     named = [*model.named_parameters(), *model.named_buffers()]
@@ -174,7 +186,10 @@ def _versions(model: nn.Module) -> dict[str, tuple[torch.Tensor, int]]:
 
 
 def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple[torch.Tensor, int]]) -> None:
-    """A buffer that the forward's Python code wrote, and that the graph reads, is not in the graph what it was when it was read."""
+    """Refuse a model whose Python code writes a buffer that the graph reads.
+
+    The graph would read the value from before the call.
+    """
     now = _versions(model)
     read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
     lost = [
@@ -192,7 +207,10 @@ def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple
 
 
 def is_write(node: fx.Node) -> bool:
-    """Nodes that dead-code elimination must keep until in-place writes are gone: writes and draws have effects without users."""
+    """Whether dead-code elimination must keep a node while in-place writes are left.
+
+    Writes and draws have effects without users.
+    """
     if node.op in ("placeholder", "output", "call_module") or draws(node):
         return True
     return writes(node) or node.is_impure()
@@ -207,8 +225,8 @@ def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
             "a graph needs named inputs; wrap the model in a Module whose forward names them"
         )
     fixed = {p.name: p.default for p in parameters if p.default is not p.empty and len(parameters) > 1}
-    first = next((p.name for p in parameters), None)
-    fixed.pop(first, None)
+    if parameters:
+        fixed.pop(parameters[0].name, None)
     for name, value in concrete.items():
         if value is None or isinstance(value, (bool, int, float, str)):
             fixed[name] = value
@@ -287,7 +305,10 @@ def _refuse_patched(model: nn.Module) -> None:
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuse what is no module, and quantised modules: with a rounding to integers in every layer there is no linear interpreter."""
+    """Refuse what is no module, and quantised modules.
+
+    With a rounding to integers in every layer there is no linear interpreter.
+    """
     if not isinstance(model, nn.Module):
         raise TraceFailure(
             f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a"

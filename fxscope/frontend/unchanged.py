@@ -60,7 +60,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _open() -> list[_Before]:
-    """The blocks of this thread that have not ended."""
+    """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):
         _blocks.open = []
     return _blocks.open
@@ -95,6 +95,7 @@ class Draw:
 
     @contextlib.contextmanager
     def again(self) -> Iterator[None]:
+        """Set the generators to this moment for a block."""
         before = self._now()
         self._set(self._state)
         try:
@@ -202,7 +203,10 @@ class _Before:
 
 
 class _Tensor:
-    """A tensor with its memory, its version and its values: copied now where that is cheap, else by ``_Watch``."""
+    """A tensor with its memory, its version and its values.
+
+    The values are copied now where that is cheap, and otherwise by ``_Watch``.
+    """
 
     def __init__(self, tensor: torch.Tensor):
         self.tensor, self.held = tensor, tensor.data  # the same memory, with a version counter of its own
@@ -253,7 +257,10 @@ class _Watch(TorchDispatchMode):
 
 
 def _allocated(value: Any) -> Any:
-    """A zero tangent of torch.func, which has no memory, with memory: operators that are called by a mode crash on one without."""
+    """The value, with memory where it is a zero tangent of torch.func.
+
+    Such a tangent has no memory, and operators that a mode calls crash on it.
+    """
     if type(value) is torch.Tensor and value._is_zerotensor():
         return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
     if type(value) is list:
@@ -279,7 +286,11 @@ def _by_state(value: Any) -> Callable[[], None] | None:
     """How a generator or an array is put back; None for other objects."""
     if isinstance(value, torch.Generator):
         state = value.get_state()
-        return lambda: value.set_state(state) and None
+
+        def put_back() -> None:
+            value.set_state(state)
+
+        return put_back
     if isinstance(value, random.Random):
         known = value.getstate()
         return lambda: value.setstate(known)

@@ -1,7 +1,8 @@
 """Which calls give views, and which write into their arguments: from torch's operator schemas.
 
-A schema marks a view (``Tensor(a) -> Tensor(a)``) and a write (``Tensor(a!)``). Composite operators (reshape, to, dropout, type_as) may give a
-view or a copy, whatever their schema says; they are tried on small tensors: contiguous ones, transposed ones, of another dtype and device.
+A schema marks a view (``Tensor(a) -> Tensor(a)``) and a write (``Tensor(a!)``). Composite operators (reshape,
+to, dropout, type_as) may give a view or a copy, whatever their schema says; they are tried on small tensors:
+contiguous ones, transposed ones, of another dtype and device.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _pytree as pytree
+
+from .interpreter import evaluated
+from .ir import notes
 
 # of the tensors of a trial, in every dimension: divisible by 2, so that chunks and unflattened dimensions fit
 _SIDE = 4
@@ -42,7 +46,8 @@ class Shares(enum.Enum):
 def operator_name(node: fx.Node) -> str:
     """The bare name of the operator a call node runs; of an attribute that is read, the attribute's."""
     if node.op == "call_function" and node.target is getattr:
-        return _BINDINGS.get(node.args[1], node.args[1])
+        name = str(node.args[1])
+        return _BINDINGS.get(name, name)
     if isinstance(node.target, str):
         return node.target
     if isinstance(node.target, OpOverload):
@@ -78,7 +83,7 @@ def _writes_out(overload: OpOverload) -> bool:
 
 
 def overloads(node: fx.Node) -> tuple[OpOverload, ...]:
-    """The operators that a call may run; none for Python functions and modules that are no operators of torch."""
+    """The operators that a call may run; none for a Python function or a module."""
     if isinstance(node.target, OpOverload):
         return (node.target,)
     if isinstance(node.target, OpOverloadPacket):
@@ -126,6 +131,7 @@ def bases(node: fx.Node, sizes: set[fx.Node]) -> list[tuple[fx.Node, Shares]]:
 
 def _item(node: fx.Node, sizes: set[fx.Node]) -> list[tuple[fx.Node, Shares]]:
     """Indexing by numbers, slices, None and ... is a view; by tensors, lists and bools a copy."""
+    base: Any
     base, key = node.args
     if isinstance(key, str):
         return [(base, Shares.TANGLED)]
@@ -149,7 +155,10 @@ def is_basic(key: Any, sizes: set[fx.Node]) -> bool:
 def _tried(
     node: fx.Node, given: list[fx.Node], sizes: set[fx.Node], known: tuple[OpOverload, ...]
 ) -> list[tuple[fx.Node, Shares]]:
-    """By trial; a call that takes none of the small tensors is what its schema says, and may be a view where that is marked so."""
+    """Whether a call gives a view, found by trial.
+
+    A call that takes none of the small tensors is what its schema says, and may be a view where that says so.
+    """
     found = trial(node, sizes)
     if found is None:
         marked = any(r.alias_info is not None for o in known for r in o._schema.returns) or any(
@@ -163,7 +172,10 @@ def _tried(
 
 
 def trial(node: fx.Node, sizes: set[fx.Node]) -> dict[fx.Node, Shares] | None:
-    """{argument: whether the result is in its memory}, seen on small tensors; None where the call takes none of them."""
+    """{argument: whether the result is in its memory}, seen on small tensors.
+
+    None where the call takes none of these tensors.
+    """
     places: list[fx.Node] = tensor_arguments((node.args, node.kwargs), sizes)
     key = repr(
         fx.node.map_arg(
@@ -223,7 +235,10 @@ def _transposed(rank: int) -> torch.Tensor:
 
 
 def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> list[bool] | None:
-    """Whether the result is in the memory of each argument; None where the call refuses these tensors. Other arguments are contiguous."""
+    """Whether the result is in the memory of each argument; None where the call refuses these tensors.
+
+    The other arguments are contiguous.
+    """
     samples = [make(rank)] + [
         _elsewhere(rank) if make is _elsewhere else _contiguous(rank) for _ in places[1:]
     ]
@@ -231,17 +246,14 @@ def _run(node: fx.Node, places: list[fx.Node], rank: int, make: Callable) -> lis
         (node.args, node.kwargs), lambda n: samples[places.index(n)] if n in places else _stand_in(n, rank)
     )
     try:
-        result = (
-            getattr(args[0], node.target)(*args[1:], **kwargs)
-            if node.op == "call_method"
-            else node.target(*args, **kwargs)
-        )
+        result = evaluated(node, args, kwargs)
     except NotImplementedError:
         return [False] * len(places) if make is _elsewhere else None  # the values would have to move: a copy
     except Exception:  # shapes, dtypes and kinds that the call does not take
         return None
     tensors = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
-    return [any(torch._C._is_alias_of(t, sample) for t in tensors) for sample in samples]
+    is_alias_of = torch._C._is_alias_of  # type: ignore[attr-defined]  # not in torch's stubs
+    return [any(is_alias_of(t, sample) for t in tensors) for sample in samples]
 
 
 def _stand_in(node: fx.Node, rank: int) -> Any:
@@ -294,8 +306,8 @@ _BY_METHOD = {f"__{function.__name__}__": plain for function, plain in AUGMENTED
 def augmented(node: fx.Node) -> Callable | None:
     """The operator of ``x += y``, written as such or as the method ``__iadd__``; None for other calls."""
     if node.op == "call_method":
-        return _BY_METHOD.get(node.target)
-    return AUGMENTED.get(node.target) if node.op == "call_function" else None
+        return _BY_METHOD.get(str(node.target))
+    return AUGMENTED.get(cast(Callable, node.target)) if node.op == "call_function" else None
 
 
 def is_assignment(node: fx.Node) -> bool:
@@ -306,10 +318,15 @@ def is_assignment(node: fx.Node) -> bool:
 
 
 def has_underscore(node: fx.Node) -> bool:
-    """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_."""
+    """Whether a call is named as torch names what writes into its first argument: relu_, nn.init.normal_.
+
+    Python's ``operator.and_``, ``or_`` and ``not_`` have the underscore because of a keyword, and write
+    nothing.
+    """
     name = operator_name(node)
     return (
         node.op in ("call_function", "call_method")
+        and getattr(node.target, "__module__", "") != "_operator"
         and name.endswith("_")
         and not name.startswith("__")
         and not name.endswith("__")
@@ -318,7 +335,7 @@ def has_underscore(node: fx.Node) -> bool:
 
 def writes(node: fx.Node) -> bool:
     """Whether a call writes into one of its arguments."""
-    if node.op not in ("call_function", "call_method") or node.meta.get("counts"):
+    if node.op not in ("call_function", "call_method") or notes(node).get("counts"):
         return False
     return bool(
         augmented(node)
@@ -340,18 +357,17 @@ def draws(node: fx.Node) -> bool:
 
 
 def keeps_contiguity(node: fx.Node) -> bool:
-    """Whether a view of a contiguous tensor is contiguous again, seen on a small one; False where it could not be tried."""
+    """Whether a view of a contiguous tensor is contiguous again, seen on a small tensor.
+
+    False where the call could not be tried.
+    """
     sample = _contiguous(_RANKS[0])
     args, kwargs = fx.node.map_arg(
         (node.args, node.kwargs),
         lambda n: sample if n is node.all_input_nodes[0] else _stand_in(n, _RANKS[0]),
     )
     try:
-        result = (
-            getattr(args[0], node.target)(*args[1:], **kwargs)
-            if node.op == "call_method"
-            else node.target(*args, **kwargs)
-        )
+        result = evaluated(node, args, kwargs)
     except Exception:  # as in a trial
         return operator_name(node) in ("view", "unflatten")  # to sizes that are not the trial's
     return all(t.is_contiguous() for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor))

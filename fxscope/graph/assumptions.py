@@ -1,7 +1,8 @@
-"""What a trace took for granted of its inputs: ranks and dtypes, sizes that became numbers, and conditions on sizes.
+"""What a trace assumes of its inputs: ranks, dtypes, sizes that became numbers, and conditions on sizes.
 
-A graph with assumptions is right only where they hold. The frontends write them on the graph that they give, every
-emitted graph asserts them (``emit/checks.py``), and files carry them. A size that no assumption names is free.
+A graph with assumptions is right only where they hold. The frontends write them on the graph that they give,
+every emitted graph asserts them (``emit/checks.py``), and files carry them. A size that no assumption names
+is free.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-KEY = "assumptions"
+from .ir import emitted, graph_notes
+
 RANK, DTYPE, SIZE, CONDITION = "rank", "dtype", "size", "condition"
 WAY_OUT = "make it again with fxscope.transform(..., example_inputs=) of these inputs"
 
 _COMPARISONS = {
-    operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=", operator.lt: "<", operator.le: "<=",
+    operator.eq: "==", operator.ne: "!=", operator.gt: ">", operator.ge: ">=",
+    operator.lt: "<", operator.le: "<=",
 }  # fmt: skip
 _SYMBOLS = {operator.add: "+", operator.mul: "*", operator.mod: "%", operator.floordiv: "//", **_COMPARISONS}
 
@@ -48,10 +51,12 @@ class Term:
         return self.function(*(_value(a, of) for a in self.args))
 
     def sizes(self) -> set[Size]:
+        """The sizes that the term reads."""
         found = {a for a in self.args if isinstance(a, Size)}
         return found.union(*(a.sizes() for a in self.args if isinstance(a, Term)))
 
     def renamed(self, names: Mapping[str, str]) -> Term:
+        """The term with other names of inputs."""
         return Term(self.function, tuple(_renamed(a, names) for a in self.args))
 
     def __str__(self) -> str:
@@ -80,6 +85,7 @@ class Assumption:
     doubtful: bool = False
 
     def renamed(self, names: Mapping[str, str]) -> Assumption:
+        """The assumption with other names of inputs."""
         value = self.value.renamed(names) if isinstance(self.value, Term) else self.value
         return dataclasses.replace(self, input=names.get(self.input, self.input), value=value)
 
@@ -90,7 +96,7 @@ class Assumption:
             return x.dim() == self.value
         if self.kind == DTYPE:
             return x.dtype == self.value
-        if self.kind == SIZE:
+        if self.kind == SIZE and self.dimension is not None:
             return x.dim() > self.dimension and x.size(self.dimension) == self.value
         if any(inputs[s.input].dim() <= s.dimension for s in self.value.sizes()):
             return False
@@ -123,14 +129,14 @@ Assumptions = tuple[Assumption, ...]
 
 
 def assumptions(gm: fx.GraphModule) -> Assumptions:
-    """Those of a traced graph, or of a graph emitted from one."""
-    return gm.meta.get(KEY) or gm.meta.get("fxscope", {}).get(KEY) or ()
+    """The assumptions of a traced graph, or of a graph emitted from one."""
+    return graph_notes(gm).get("assumptions") or emitted(gm).get("assumptions") or ()
 
 
 def broken(
     known: Iterable[Assumption], inputs: Iterable[torch.Tensor], names: Iterable[str]
 ) -> Assumption | None:
-    """The first assumption that these inputs, in the order of the graph's placeholders, do not meet."""
+    """The first assumption that the inputs do not meet; ``names`` are the inputs' names in their order."""
     given = dict(zip(names, inputs))
     return next((a for a in known if a.input in given and not a.holds(given)), None)
 
@@ -141,11 +147,12 @@ def takes(gm: fx.GraphModule, *inputs: torch.Tensor) -> bool:
 
 
 def input_names(gm: fx.GraphModule) -> list[str]:
+    """The names of the graph's inputs, in order."""
     return [n.name for n in gm.graph.nodes if n.op == "placeholder"]
 
 
 def batch_of(known: Assumptions, names: list[str]) -> str:
-    """What is known of dimension 0 of the first input: "free", "conditional" or "specialised"."""
+    """Whether dimension 0 of the first input is "free", "conditional" or "specialised"."""
     found = [a for name in names[:1] for a in known if a.concerns(name, 0)]
     if not names or any(a.kind == SIZE for a in found):
         return "specialised"
@@ -166,7 +173,7 @@ def said(known: Assumptions) -> str:
 
 
 def as_data(known: Assumptions) -> list[dict[str, Any]]:
-    """What a file says of them, as JSON takes it."""
+    """The assumptions as a file has them, for JSON."""
     found = [
         {**dataclasses.asdict(a), "value": a.value if isinstance(a.value, int) else str(a.value)}
         for a in known

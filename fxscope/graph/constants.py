@@ -1,7 +1,10 @@
-"""The constants of a graph without their values, and ranks of tensors whose size comes from an input: both without running the network.
+"""Constants of a graph without their values, and ranks of tensors whose size comes from an input.
 
-A constant is evaluated on the meta device, which computes shapes alone. A tensor that is made in a size of the input
-(``torch.zeros(x.size(0), 4)``) has a rank that does not depend on the size, so that any stand-in for it will do.
+Both are found without running the network.
+
+A constant is evaluated on the meta device, which computes shapes alone. A tensor that is made in a size of
+the input (``torch.zeros(x.size(0), 4)``) has a rank that does not depend on the size, so that any stand-in
+for it will do.
 """
 
 from __future__ import annotations
@@ -11,13 +14,15 @@ from typing import Any
 import torch
 import torch.fx as fx
 
+from .interpreter import evaluated
+
 # what is read off a value without its sizes
-_NO_SIZES = {"dtype": torch.float32, "device": torch.device("meta")}
+_NO_SIZES: dict[Any, Any] = {"dtype": torch.float32, "device": torch.device("meta")}
 SIZE = 64  # a stand-in that survives halving and small subtractions
 
 
 def constants(gm: fx.GraphModule) -> dict[fx.Node, torch.Tensor]:
-    """{node: tensor on the meta device} of the parameters, buffers, and tensors computed from nothing else."""
+    """{node: tensor on the meta device} of parameters, buffers, and tensors computed from them alone."""
     values: dict[fx.Node, Any] = {}
     for node in gm.graph.nodes:
         if node.op == "get_attr":
@@ -30,7 +35,7 @@ def constants(gm: fx.GraphModule) -> dict[fx.Node, torch.Tensor]:
 
 
 def stand_in_ranks(gm: fx.GraphModule, facts: Any) -> dict[fx.Node, int]:
-    """{node: rank} of the tensors that depend on the sizes of an input alone, as far as the ranks known by now tell them."""
+    """{node: rank} of the tensors that depend on sizes of an input alone, where the known ranks tell it."""
     values: dict[fx.Node, Any] = {}
     for node in gm.graph.nodes:
         if node in facts.constants:
@@ -48,7 +53,7 @@ def stand_in_ranks(gm: fx.GraphModule, facts: Any) -> dict[fx.Node, int]:
 
 
 def _stand_in(node: fx.Node, values: dict[fx.Node, Any], facts: Any) -> Any:
-    """What stands for a size, a shape, a dtype or a device that is read off a value; None where none is known."""
+    """A stand-in for a size, shape, dtype or device that is read off a value; None where none is known."""
     if all(n in values for n in node.all_input_nodes):
         return _evaluated(node, values)
     x = node.args[0] if node.args else None
@@ -85,7 +90,7 @@ def attribute_value(gm: torch.nn.Module, path: str) -> Any:
 
 
 def _attribute(gm: fx.GraphModule, node: fx.Node) -> Any:
-    value = attribute_value(gm, node.target)
+    value = attribute_value(gm, str(node.target))
     return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else value
 
 
@@ -96,8 +101,6 @@ def _evaluated(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
         kwargs = {**kwargs, "device": torch.device("meta")}
     try:
         with torch.device("meta"), torch.no_grad():
-            if node.op == "call_method":
-                return getattr(args[0], node.target)(*args[1:], **kwargs)
-            return node.target(*args, **kwargs)
+            return evaluated(node, args, kwargs)
     except Exception:  # whatever an operator says where there are no values; the shape is then not known
         return None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
 
 
 def draws(node: fx.Node) -> bool:
-    """Whether a node takes numbers from a random generator: it runs once and in its turn, or the draw is another."""
+    """Whether a node takes numbers from a random generator.
+
+    Such a node must run once, and in its turn: otherwise the numbers are different.
+    """
     if node.op == "call_method":
         return _named(node.target)
     return node.op == "call_function" and _function(node.target) and not _idle(node)
@@ -29,7 +33,7 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
         known = node.target._schema.arguments
         return {a.name: node.args[i] if i < len(node.args) else a.default_value for i, a in enumerate(known)}
     try:
-        call = inspect.signature(node.target).bind(*node.args, **node.kwargs)
+        call = inspect.signature(cast(Callable, node.target)).bind(*node.args, **node.kwargs)
     except (TypeError, ValueError):
         return {}
     call.apply_defaults()

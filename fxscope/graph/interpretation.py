@@ -1,9 +1,12 @@
-"""The version of the interpretation: which F a network has is part of what fxscope promises, and every number says of which F it is.
+"""The version of the interpretation: which F a network has.
 
-``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more than rounding, whatever the
-reason: a rule mended, another operand of a product frozen. It is no version of the package, which changes more often and for other reasons.
-Records, saved files, emitted graphs and pages carry it; what carries none is of version 1. Numbers of any version can be read; comparing
-them, or going on from them, takes one version, and raises ``OtherInterpretation`` otherwise.
+fxscope promises this F, and every number says of which version it is.
+
+``VERSION`` grows by one whenever some F (a row, a residual, a contribution) of some network changes by more
+than rounding, whatever the reason: a rule mended, another operand of a product frozen. It is no version of
+the package, which changes more often and for other reasons. Records, saved files, emitted graphs and pages
+carry it; what carries none is of version 1. Numbers of any version can be read; comparing them, or going on
+from them, takes one version, and raises ``OtherInterpretation`` otherwise.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ CHANGES: dict[int, tuple[str, ...]] = {
         (
             "`transform(model)` and `interpret(model, x0)` freeze the same operands: what an operator "
             "reduced is known without an example, however its dimension comes back (`c(x) * l(x.mean((2, "
-            "3)))[:, :, None, None]`, a one-channel convolution, `expand`), and is not carried through a "
-            "layer that fills it."
+            "3)))[:, :, None, None]`, a one-channel convolution, `expand`, `reshape` to sizes that were read off a "
+            "tensor), and is not carried through a layer that fills it."
         ),
         (
             "`a * b`, `a @ b` and `einsum` freeze the same operand: one that was reduced, or contracted, "
@@ -66,7 +69,10 @@ def of(record: Any) -> int:
 
 
 def check(record: Any, what: str, instead: str) -> None:
-    """Raise ``OtherInterpretation`` where a record that is gone on from is of another version; ``instead`` is the next step."""
+    """Raise ``OtherInterpretation`` if a record that is continued is of another version.
+
+    ``instead`` is the next step, for the message.
+    """
     version = of(record)
     if version != VERSION:
         raise OtherInterpretation(

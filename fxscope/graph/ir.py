@@ -1,21 +1,26 @@
-"""What fxscope writes on the nodes of a graph, and the invariants of every stage.
+"""What fxscope writes on the nodes of a graph and on the graph itself, and what holds of it.
 
+Every key of ``node.meta`` and ``gm.meta`` that fxscope writes is a field of a type below. ``notes(node)`` and
+``graph_notes(gm)`` are those dicts with their types. ``check.py`` verifies the invariants of every stage.
 Roles are stored on the node (``info(node)``), never sniffed from its name.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
 
+import torch
 import torch.fx as fx
 
 from .draws import draws
 
-KEY = "fxscope"
+if TYPE_CHECKING:
+    from .assumptions import Assumptions
 
-ROLES = ("const", "sized", "shape", "frozen", "affine")
-BRANCHES = ("original", "interpreter")
-EDGES = ("mask", "index", "stats", "gate", "constant", "size")
+Branch = Literal["original", "interpreter"]
+Role = Literal["const", "sized", "shape", "frozen", "affine"]
+Edge = Literal["mask", "index", "stats", "gate", "constant", "size"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +29,22 @@ class NodeInfo:
 
     branch    "original" or "interpreter"; None before the branches exist
     role      const (no input), sized (constant value, size from the input), shape (sizes, ints),
-              frozen (depends on x0 only, or is drawn) or affine (on the path of x1)
+              frozen (depends on x0 only, or is drawn) or affine (on the path of x1); None before the classes
+              exist
     rule      name of the rule that covers the node, e.g. "relu"; None for placeholders and outputs
     variant   which of the rule's variants the policy chose, e.g. "stats"
     twin      for interpreter nodes, the twin they implement: "mask", "select", "gate", "conv", ...
-    origin    for interpreter nodes and freeze states, the name of the node of the original branch they belong to
-    freezes   for interpreter nodes, {name of a node of the original branch: edge label}, labels from ``EDGES``
-    place     name of the place in the model (torchvision's get_graph_node_names convention), e.g. "layer1.0.relu"
+    origin    for interpreter nodes and freeze states, the name of the node of the original branch that they
+              belong to
+    freezes   for interpreter nodes, {name of a node of the original branch: label of the edge, an ``Edge``}
+    place     name of the place in the model (torchvision's get_graph_node_names convention), e.g.
+              "layer1.0.relu"
     module    path of the module that was running, e.g. "layer1.0.relu"; "" for the root
     source    the user's own line, "file.py:12: out = self.relu(out)"
     """
 
-    branch: str | None = None
-    role: str | None = None
+    branch: Branch | None = None
+    role: Role | None = None
     rule: str | None = None
     variant: str | None = None
     twin: str | None = None
@@ -46,27 +54,128 @@ class NodeInfo:
     module: str = ""
     source: str = ""
 
-    def but(self, **changes) -> NodeInfo:
+    def but(self, **changes: Any) -> NodeInfo:
+        """A copy with other values in some fields."""
         return dataclasses.replace(self, **changes)
+
+
+class Notes(TypedDict, total=False):
+    """The keys of ``node.meta`` that fxscope writes; a key is absent where there is nothing to say.
+
+    fxscope      the ``NodeInfo``
+    val          the node's value on the example inputs, as a tensor on the meta device; not in emitted graphs
+    recognized   {argument of the rule: value} where the user wrote out a function by hand; they are nodes
+                 of the same graph, and replace the node's own arguments; not in emitted graphs
+    unspelled    why the rule of the node's function does not know this form of the call
+    rank_hint    the number of dimensions that the module asked of its input; None where it takes several
+    counts       the node counts the batches that a batch norm has seen: it writes, and nothing reads it
+    written      the network wrote this value in place, so it has the shape of what it overwrote
+    folded       the node is a convolution's weight times the factors of a batch norm, and so a constant
+    same         how many of the first operands have the shape of this product or sum; removed by ``in_place``
+    """
+
+    fxscope: NodeInfo
+    val: torch.Tensor
+    recognized: dict[str, Any]
+    unspelled: str
+    rank_hint: int | None
+    counts: bool
+    written: bool
+    folded: bool
+    same: int
+
+
+class Frontend(TypedDict, total=False):
+    """Which frontend made a graph, and what it left free.
+
+    name    "symbolic" or "export"
+    batch   of an exported graph: "free", "conditional" or "specialised" (see ``assumptions.batch_of``)
+    sizes   of an exported graph: "specialised", since its other sizes are those of the example
+    """
+
+    name: str
+    batch: str
+    sizes: str
+
+
+class Emitted(TypedDict, total=False):
+    """``gm.meta["fxscope"]`` of an emitted graph.
+
+    form, probes     what ``fxscope.transform`` was asked for
+    frontend         the ``Frontend`` of the traced graph
+    assumptions      what the graph asserts of its inputs, by the names of its own placeholders
+    interpretation   the version of the interpretation, see ``interpretation.VERSION``
+    constant         the keys of the outputs that do not depend on the probe
+    state            of record, replay and pullback: the names of the recorded tensors, in order
+    folded           those names of the state that are weights folded with their batch norm
+    constants        those names of the state that do not depend on x0
+    windows          of record: {position of a max-pool's index in the state: (its windows, the pooled sizes)}
+    labels, records  of the shares: the additive constants, in the order of the output
+    own              of the shares: the keys of the outputs that are constants; their labels are the last
+    apart            of the shares: the shares of the images cannot be told apart in one pass
+    """
+
+    form: str
+    probes: str
+    frontend: Frontend | None
+    assumptions: Assumptions
+    interpretation: int
+    constant: tuple[Any, ...]
+    state: tuple[str, ...]
+    folded: tuple[str, ...]
+    constants: tuple[str, ...]
+    windows: dict[int, tuple]
+    labels: list[dict[str, str]]
+    records: list[Any]
+    own: Any
+    apart: bool
+
+
+class GraphNotes(TypedDict, total=False):
+    """The keys of ``gm.meta`` that fxscope writes: two on a traced graph, one on an emitted graph.
+
+    frontend      of a traced graph, which frontend made it; every canonical graph has it
+    assumptions   of a traced graph, what the trace assumed of its inputs; absent where it assumed nothing
+    fxscope       of an emitted graph, everything that is known of it
+    """
+
+    frontend: Frontend
+    assumptions: Assumptions
+    fxscope: Emitted
+
+
+def notes(node: fx.Node) -> Notes:
+    """``node.meta``, with the types of what fxscope writes there."""
+    return cast(Notes, node.meta)
+
+
+def graph_notes(gm: fx.GraphModule) -> GraphNotes:
+    """``gm.meta``, with the types of what fxscope writes there."""
+    return cast(GraphNotes, gm.meta)
+
+
+def emitted(gm: fx.GraphModule) -> Emitted:
+    """What is known of an emitted graph; an empty dict, to read only, for any other graph."""
+    return graph_notes(gm).get("fxscope", {})
 
 
 def info(node: fx.Node) -> NodeInfo:
     """The ``NodeInfo`` of a node; an empty one where nothing was written."""
-    return node.meta.get(KEY, _EMPTY)
+    return notes(node).get("fxscope", _EMPTY)
 
 
-def mark(node: fx.Node, **fields) -> fx.Node:
+def mark(node: fx.Node, **fields: Any) -> fx.Node:
     """Write fields of the node's ``NodeInfo`` and return the node."""
-    node.meta[KEY] = dataclasses.replace(info(node), **fields)
+    notes(node)["fxscope"] = info(node).but(**fields)
     return node
 
 
 def acts(node: fx.Node) -> bool:
-    """Whether a node does something besides giving a value: it draws, asserts, or counts the batches that were seen."""
-    return node.is_impure() or bool(node.meta.get("counts")) or draws(node)
+    """Whether a node does something besides giving a value: it draws, asserts, or counts the batches seen."""
+    return node.is_impure() or notes(node).get("counts", False) or draws(node)
 
 
-def stands_for_sizes(value) -> bool:
+def stands_for_sizes(value: Any) -> bool:
     """Whether a node stands for a list of sizes: x.view(y.shape), x.view(y.shape[:2])."""
     if not isinstance(value, fx.Node):
         return False

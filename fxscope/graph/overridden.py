@@ -1,6 +1,9 @@
-"""Whether a module computes what its class of torch.nn computes: nothing that its forward uses was overridden in a subclass or patched.
+"""Whether a module computes what its class of torch.nn computes.
 
-Only such a module is taken for the operator that a rule spells. Any other is traced through, or goes through torch.export.
+It does if nothing that its forward uses was overridden in a subclass, or patched.
+
+Only such a module is taken for the operator that a rule spells. Any other is traced through, or goes through
+torch.export.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ _ENTRY = (
 
 
 def own_class(module: nn.Module, classes: Iterable[type]) -> type | None:
-    """The nearest of ``classes`` that the module is, with everything its forward uses as that class has it; None where there is none."""
+    """The nearest of ``classes`` that the module is an instance of and runs as; None where there is none.
+
+    See ``runs_as``.
+    """
     for base in type(module).__mro__:
         if base in classes:
             return base if runs_as(module, base) else None
@@ -36,7 +42,10 @@ def own_class(module: nn.Module, classes: Iterable[type]) -> type | None:
 
 
 def runs_as(module: nn.Module, base: type) -> bool:
-    """Whether the module's forward is that of ``base``, and no attribute that it reads was overridden in a subclass or on the instance."""
+    """Whether the module's forward is that of ``base``, and reads no overridden attribute.
+
+    An attribute may be overridden in a subclass or on the instance.
+    """
     used = used_names(base)
     if any(name in used and _is_code(getattr(base, name, None)) for name in vars(module)):
         return False  # model.block.forward = ...
@@ -47,7 +56,10 @@ def runs_as(module: nn.Module, base: type) -> bool:
 
 
 def _replaces(module: nn.Module, base: type, name: str, value: Any) -> bool:
-    """Whether a subclass's attribute is code of its own: a method, or a property in a parameter's place (a parametrization's is known)."""
+    """Whether a subclass's attribute is code of its own: a method, or a property in a parameter's place.
+
+    The property of a parametrization is known, and does not count.
+    """
     if parametrize.is_parametrized(module, name):
         return False
     return _is_code(value) and value is not getattr(base, name, None)

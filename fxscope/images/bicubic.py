@@ -1,4 +1,4 @@
-"""Bicubic upscaling as a network: the reference whose every column is known (READINGS 10)."""
+"""Bicubic upscaling as a network: the reference of which every column is known."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def keys(t: torch.Tensor) -> torch.Tensor:
 
 
 class Bicubic(nn.Module):
-    """(B, C, H, W) -> (B, C, s*H, s*W), every channel by the same fixed filter.
+    """(B, C, H, W) -> (B, C, s*H, s*W): the same fixed filter for every channel.
 
-    Output pixel i lies at (i + 1/2)/s - 1/2 in input pixels; its value is sum_j k(position - j) x_j, in both directions.
-    One convolution with s^2 phases, then a pixel shuffle. Borders: padding="zero" or "circular".
+    Output pixel i lies at (i + 1/2)/s - 1/2 in input pixels. Its value is sum_j k(position - j) x_j, on both
+    axes. It is one convolution with s^2 phases, then a pixel shuffle. Borders are ``padding`` "zero" or
+    "circular".
     """
+
+    kernel: torch.Tensor
 
     def __init__(self, scale: int = 4, padding: str = "zero"):
         super().__init__()
@@ -35,7 +38,8 @@ class Bicubic(nn.Module):
         kernel = torch.einsum("ay,bx->abyx", rows, rows).reshape(scale * scale, 1, 5, 5)
         self.register_buffer("kernel", kernel.to(torch.get_default_dtype()))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Enlarge x, (B, C, H, W)."""
         b, c, h, w = x.shape
         x = x.reshape(b * c, 1, h, w)
         x = F.pad(x, (2, 2, 2, 2), mode="circular" if self.padding == "circular" else "constant")

@@ -28,14 +28,18 @@ _SUFFIX = {"rocket": ".jpg", "hubble_deep_field": ".jpg"}
 
 
 def shipped(name: str) -> torch.Tensor:
-    """A photograph that scikit-image ships, (3, H, W) in [0, 1], float32; read from its package, no network."""
+    """A photograph (3, H, W) in [0, 1], float32, from scikit-image's package; nothing is downloaded."""
     skimage = _skimage()
     path = Path(skimage.__file__).parent / "data" / f"{name}{_SUFFIX.get(name, '.png')}"
     return read(path)
 
 
 def read(path: str | Path) -> torch.Tensor:
-    """An image file as (3, H, W) in [0, 1], float32: grey is repeated, alpha is dropped, 16-bit is scaled by its range."""
+    """Read an image file as (3, H, W) in [0, 1], float32.
+
+    Grey is repeated, alpha is dropped, and 16-bit values are scaled by their range. Raise ``ImageError`` if
+    the file is no image.
+    """
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
@@ -72,8 +76,8 @@ def luminance(image: torch.Tensor) -> torch.Tensor:
 
 
 def downscale(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """(C, H, W) -> (C, H/f, W/f) by Keys' bicubic (a = -1/2), stretched by the factor against aliasing, borders mirrored."""
-    c, h, w = image.shape
+    """(C, H, W) -> (C, H/f, W/f) by an anti-aliased Keys bicubic filter (a = -1/2), borders mirrored."""
+    h, w = image.shape[1:]
     image = image[:, : h - h % factor, : w - w % factor]
     from .bicubic import keys
 

@@ -1,4 +1,4 @@
-"""Whether an interpreter's weights, buffers and recorded values are as they were when it was made."""
+"""``Fresh``: detect weights, buffers and recorded values that changed after an interpreter was made."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch import nn
 from ..errors import StaleInterpreter
 from ..graph.constants import attribute_value
 
-WHOLE, SPREAD = 1024, 32  # numbers of a tensor up to which all are compared, and how many of a larger one
+# tensors up to WHOLE numbers are compared in full, of a larger one SPREAD numbers
+WHOLE, SPREAD = 1024, 32
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A tensor as it was: its version, its memory, its type. An inference tensor has no version."""
+    """Version, memory and dtype of a tensor at an earlier time; inference tensors have no version."""
 
     name: str
     tensor: torch.Tensor
@@ -28,19 +29,21 @@ class _Known:
 
     @classmethod
     def of(cls, name: str, tensor: torch.Tensor) -> _Known:
+        """The tensor as it is now."""
         return cls(name, tensor, _version(tensor), tensor.data_ptr(), tensor.dtype)
 
     def same(self) -> bool:
+        """Whether version, memory and dtype are unchanged."""
         t = self.tensor
         return _version(t) == self.version and t.data_ptr() == self.memory and t.dtype == self.dtype
 
 
 class Fresh:
-    """What an interpreter was made from: ``check`` raises ``StaleInterpreter`` where something of it changed.
+    """The tensors that an interpreter was made from; ``check`` raises an error if one has changed.
 
-    A weight or buffer has changed where it is another object, lies in other memory, has another type or another
-    version. Fused optimizers, batch norm's own update and writes through ``.data`` leave the version: so numbers
-    of each are compared too, all of a tensor up to ``WHOLE`` numbers and ``SPREAD`` of a larger one.
+    A weight or buffer has changed if it is another object, or if its memory, dtype or version differs. Fused
+    optimizers, the update of batch norm and writes through ``.data`` do not change the version. Numbers are
+    therefore compared too: all of a tensor of up to ``WHOLE`` numbers, and ``SPREAD`` of a larger one.
     """
 
     def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
@@ -53,11 +56,11 @@ class Fresh:
         self._held: dict[str, list[_Known]] = {}
 
     def hold(self, name: str, tensors: Iterable[torch.Tensor]) -> None:
-        """Notice in-place writes to recorded values too, which the interpreter hands out."""
+        """Also detect in-place writes to recorded values, which the interpreter hands out."""
         self._held[name] = [_Known.of(name, t) for t in tensors]
 
     def check(self) -> None:
-        """Raise ``StaleInterpreter`` with the name of what changed."""
+        """Raise ``StaleInterpreter`` with the name of the tensor that changed."""
         for table, key, value, name in self._places:
             if table.get(key) is not value:
                 raise StaleInterpreter(_said(name, "was replaced"))
@@ -73,13 +76,14 @@ class Fresh:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Some numbers of all tensors of one dtype and device: views of them, and what they were."""
+    """Some numbers of all tensors of one dtype and device: views of them, and their former values."""
 
     names: tuple[str, ...]
     views: tuple[torch.Tensor, ...]
     values: torch.Tensor
 
     def check(self) -> None:
+        """Raise ``StaleInterpreter`` if a number has changed."""
         now = torch.cat(self.views)
         if torch.equal(_bytes(now), _bytes(self.values)):
             return
@@ -99,10 +103,10 @@ def _samples(tensors: dict[str, torch.Tensor]) -> list[_Sample]:
 
 
 def _spread(tensor: torch.Tensor) -> torch.Tensor:
-    """A view (n,) of all numbers of a small tensor, or of some from all over a large one."""
+    """A view (n,) of all numbers of a small tensor, or of numbers at equal distances in a large one."""
     flat, count = tensor.detach(), tensor.numel()
     reach = sum((n - 1) * s for n, s in zip(flat.shape, flat.stride())) + 1
-    if reach != count:  # there are gaps, or numbers that share memory
+    if reach != count:  # the memory has gaps, or several entries share a number
         while flat.dim() > 1:
             flat = flat[0]
         return flat.reshape(-1)[:WHOLE]
@@ -111,7 +115,7 @@ def _spread(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _bytes(values: torch.Tensor) -> torch.Tensor:
-    return values.view(torch.uint8)  # NaN is NaN
+    return values.view(torch.uint8)  # equal bytes: NaN equals itself
 
 
 def _version(tensor: torch.Tensor) -> int | None:
@@ -119,8 +123,9 @@ def _version(tensor: torch.Tensor) -> int | None:
 
 
 def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:
-    """(table, key, value, path) from the model down to a tensor; [] where the model does not hold it at this path."""
-    found, value = [], model
+    """(table, key, value, path) from the model down to a tensor; [] if the model does not hold it there."""
+    found: list[tuple[dict, str, Any, str]] = []
+    value: Any = model
     for name in path.split("."):
         if not isinstance(value, nn.Module):
             return []

@@ -1,4 +1,7 @@
-"""What an index of a row or column may be, and what a list of them: one spelling each, everything else is refused with the one that was meant."""
+"""Indices of rows and columns: one spelling for an index, and one for a list of indices.
+
+Every other spelling is refused with an error that names the right one.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ _SUMS = "their sum has a tuple with slices, a boolean mask, or {index: weight}"
 
 
 def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
-    """The indices of ``rows``, ``columns`` and the like, as they came.
+    """Check the indices of ``rows``, ``columns`` and the like, and return them unchanged.
 
-    Raises ``PlaceIndexError`` for what is one index, {index: weight} or a mask: going through it would give other rows without a word.
+    Raises ``PlaceIndexError`` for a single index, {index: weight} or a mask: iterating over it would
+    silently give other rows.
     """
     if isinstance(indices, dict):
         raise PlaceIndexError(
@@ -51,7 +55,7 @@ def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
 
 
 def key(index: Any, shape: tuple[int, ...], name: str) -> tuple:
-    """One index of a tensor of ``shape`` as torch takes it: whole numbers, slices, ..., and boolean masks."""
+    """One index of a tensor as torch takes it, of whole numbers, slices, ... and boolean masks."""
     parts = index if isinstance(index, tuple) else (index,)
     return tuple(_part(part, index, shape, name) for part in parts)
 
@@ -80,7 +84,7 @@ def _part(part: Any, index: Any, shape: tuple[int, ...], name: str) -> Any:
 
 
 def _is_part(part: Any) -> bool:
-    """What stands in an index beside others, and is none by itself in a list of them."""
+    """Whether this is a part of an index, and no index in a list of them."""
     return (
         isinstance(part, slice)
         or part is Ellipsis
@@ -94,7 +98,7 @@ def _is_mask(value: Any) -> bool:
 
 
 def _dim(value: Any) -> int:
-    """Dimensions of a tensor or array; -1 of anything else."""
+    """Number of dimensions of a tensor or array; -1 for anything else."""
     return value.ndim if isinstance(value, (torch.Tensor, np.ndarray)) else -1
 
 

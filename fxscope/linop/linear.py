@@ -1,4 +1,4 @@
-"""``Operator``: F or F^T of one image, without a matrix; products, rows, columns, algebra, and dense or scipy forms."""
+"""``Operator``: F or F^T without a matrix; products, rows, columns, algebra, dense and scipy forms."""
 
 from __future__ import annotations
 
@@ -25,16 +25,34 @@ _COMPLEX = (torch.complex32, torch.complex64, torch.complex128, np.dtype("comple
 
 
 class Operator:
-    """A linear map between two spaces, known by its action and its transpose's.
+    """A linear map between two spaces, given by its products and those of its transpose.
 
-        F @ v         (..., *inputs) -> (..., *outputs): the leading dimensions are probes
+    ::
+
+        F @ v         (..., *inputs) -> (..., *outputs)
         F.T @ u       (..., *outputs) -> (..., *inputs)
-        F.row(i)      F^T e_i, of the inputs' shape;    F.column(j)   F e_j, of the outputs' shape
+        F.row(i)      F^T e_i, (*inputs)
+        F.column(j)   F e_j, (*outputs)
 
-    n inputs, N outputs; ``F.shape`` is (N, n). With a batch B > 1 the batch is a dimension of both spaces and F is
-    block-diagonal over it (``ImagesMix`` warns where it is not). Probes run ``chunk`` at a time.
+    Leading dimensions are probes; ``chunk`` of them run together. For n inputs and N outputs ``F.shape`` is
+    (N, n). With a batch B > 1 the batch is a dimension of both spaces, and F is block-diagonal over it.
+    ``ImagesMix`` warns if it is not.
 
-    factor   a number that every product is multiplied with: c * F keeps c apart, so that nothing of F is rounded away by it
+    Parameters
+    ----------
+    forward, adjoint : callable
+        Products of F and of F^T with stacked vectors (K, B, ...).
+    inputs, outputs : Space
+        The two spaces.
+    chunk : int
+        Probes that run together.
+    batch : int
+        Images in x0.
+    support, origin, blocks : callable, optional
+        Support of F, its provenance, and the check that F is block-diagonal.
+    factor : float
+        Every product is multiplied with it. The factor c of c * F is kept apart, so that it rounds nothing
+        of F.
     """
 
     __array_ufunc__ = None  # numpy's numbers leave their products to this class
@@ -59,19 +77,22 @@ class Operator:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(N, n): entries of an output and of an input."""
         return self.outputs.numel, self.inputs.numel
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the inputs."""
         return self.inputs.dtype
 
     @property
     def device(self) -> torch.device:
+        """The device of the inputs."""
         return self.inputs.device
 
     @property
     def T(self) -> Operator:
-        """The transpose, an operator of the same class."""
+        """The transpose, an ``Operator``."""
         return Operator(
             self._adjoint,
             self._forward,
@@ -85,7 +106,7 @@ class Operator:
 
     @property
     def bare(self) -> Operator:
-        """The same operator without its factor: F = factor * bare."""
+        """The operator without its factor: F = factor * bare."""
         return self if self.factor == 1 else self._times(1.0)
 
     def __matmul__(self, v: Any) -> Any:
@@ -96,7 +117,7 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
-        size = -(-K // -(-K // self.chunk))  # passes of one size: 8 probes, 7 at most together, are 4 and 4
+        size = -(-K // -(-K // self.chunk))  # equal parts: 8 probes, at most 7 together, run as 4 and 4
         done = [
             self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec))
             for i in range(0, K, size)
@@ -109,11 +130,11 @@ class Operator:
         return self.outputs.unstack(self.outputs.build(each), head)
 
     def rows(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
-        """F^T e_i for every index, (R, *inputs)."""
+        """F^T e_i for each of R indices, (R, *inputs)."""
         return self.T.columns(several(indices, self.outputs.name), progress)
 
     def columns(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
-        """F e_j for every index, (R, *outputs)."""
+        """F e_j for each of R indices, (R, *outputs)."""
         found = [
             y for _, y in self._iterate(list(several(indices, self.inputs.name)), self.chunk, None, progress)
         ]
@@ -122,36 +143,54 @@ class Operator:
         return pytree.tree_map(lambda *t: torch.stack(t), *found)
 
     def row(self, index: Any) -> Any:
-        """The row of an output, <row, x0> + r = y0[index]: its receptive filter (paper, eq. 7 and 8).
+        """The row of an output, its receptive filter: <row, x0> + r[index] = y0[index] (paper, eq. 7 and 8).
 
-        index   of the un-batched output, e.g. (c, y, x); with slices or a boolean mask the sum of the rows; {index: weight}
-                their combination; with several outputs (key, ...); with B > 1 one for all images, or a list of B of them
+        Parameters
+        ----------
+        index : tuple, boolean mask, dict or list
+            A place of the un-batched output, e.g. (c, y, x). Slices or a boolean mask give the sum of the
+            rows, and {index: weight} their combination. With several outputs it begins with a key: (key,
+            ...). With B > 1 it is one index for all images, or a list of B indices.
 
-        Raises ``PlaceIndexError``, also for a list or an array of whole numbers, which may mean one place or several.
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            F^T e_index, (*inputs).
+
+        Raises
+        ------
+        PlaceIndexError
+            If this is no index. A list or an array of whole numbers is refused: it may mean one place or
+            several.
         """
-        return (
-            self.rows([index], progress=False)[0]
-            if not self._structured(self.inputs)
-            else pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
-        )
+        return pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
 
     def column(self, index: Any) -> Any:
-        """The column of an input, F e_j: its projective filter (paper, eq. 9)."""
-        return (
-            self.columns([index], progress=False)[0]
-            if not self._structured(self.outputs)
-            else pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
-        )
+        """The column of an input, F e_index, (*outputs): its projective filter (paper, eq. 9).
+
+        ``index`` is as in ``row``, of the un-batched input.
+        """
+        return pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
 
     def filters(
         self, rows: Iterable[Any] | None = None, columns: Iterable[Any] | None = None, progress: bool = True
     ) -> Filters:
-        """Rows (receptive filters) or columns (projective filters) as a record that knows what it is of, shows, saves and loads itself."""
-        if (rows is None) == (columns is None):
+        """Rows or columns as a ``Filters`` record with provenance, plotting and file I/O.
+
+        Parameters
+        ----------
+        rows, columns : list of indices
+            One of the two: the outputs whose rows, or the inputs whose columns are computed.
+        """
+        if rows is not None and columns is None:
+            kind, indices = "row", list(several(rows, self.outputs.name))
+            values = self.rows(indices, progress)
+        elif columns is not None and rows is None:
+            kind, indices = "column", list(several(columns, self.inputs.name))
+            values = self.columns(indices, progress)
+        else:
             raise FxscopeError("filters takes rows= or columns=, a list of indices")
-        indices = list(several(*((columns, self.inputs.name) if rows is None else (rows, self.outputs.name))))
-        values = self.columns(indices, progress) if rows is None else self.rows(indices, progress)
-        return Filters("column" if rows is None else "row", tuple(map(str, indices)), values, self.origin())
+        return Filters(kind, tuple(map(str, indices)), values, self.origin())
 
     @staticmethod
     def _structured(space: Space) -> bool:
@@ -160,7 +199,10 @@ class Operator:
     def iter_rows(
         self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True
     ) -> Iterator[tuple[Any, Any]]:
-        """(index, row) one by one, computed ``chunk`` at a time and moved to ``out_device``: for more rows than memory holds."""
+        """Iterate over (index, row), for more rows than memory holds.
+
+        Rows are computed ``chunk`` at a time and moved to ``out_device``.
+        """
         return self.T._iterate(several(indices, self.outputs.name), chunk or self.chunk, out_device, progress)
 
     def _iterate(
@@ -191,13 +233,13 @@ class Operator:
 
     @property
     def flat(self) -> FlatOperator:
-        """The same operator on vectors, (n,) or (n, k) as scipy has them."""
+        """The operator on flat vectors (n,) or (n, k), the layout of scipy."""
         return FlatOperator(self)
 
     def to_scipy(self):
-        """A ``scipy.sparse.linalg.LinearOperator``: numpy in, numpy out, accepted by svds and lsqr.
+        """F as a ``scipy.sparse.linalg.LinearOperator`` over numpy arrays, which svds and lsqr accept.
 
-        F is real: of a complex vector it takes the real and the imaginary part, which come back as such.
+        F is real. It is applied to the real and to the imaginary part of a complex vector.
         """
         from scipy.sparse.linalg import LinearOperator
 
@@ -226,29 +268,37 @@ class Operator:
         )
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
-        """The whole matrix (N, n), by rows or by columns, whichever is fewer; entries are those of the flattened spaces."""
+        """The whole matrix (N, n) over the flattened spaces, by rows or by columns, whichever are fewer."""
         N, n = self.shape
         if n <= N:
             return self._all_columns(progress).T
         return self.T._all_columns(progress)
 
     def receptive_field(self, index: Any) -> Field:
-        """A box of inputs that holds every coefficient of a row which is not zero: from the graph, without probing."""
+        """A box of inputs that holds all nonzero coefficients of a row, from the graph alone."""
         return self._supported().receptive(index)
 
     def projective_field(self, index: Any) -> Field:
-        """A box of outputs that holds every coefficient of a column which is not zero."""
+        """A box of outputs that holds all nonzero coefficients of a column."""
         return self._supported().projective(index)
 
     def passes(self) -> int:
-        """Products that ``to_sparse`` takes."""
+        """Number of passes that ``to_sparse`` takes."""
         return plan(self._supported()).passes
 
     def to_sparse(self, progress: bool = True):
-        """The whole matrix (N, n) as scipy CSR, entries those of the flattened spaces: probes whose fields do not overlap share a pass.
+        """The whole matrix (N, n) over the flattened spaces as ``scipy.sparse.csr_matrix``.
 
-        Raises ``NotLocal`` where no axis of the outputs follows one of the inputs (a global pooling, a dense layer).
-        Source: Curtis, Powell, Reid (1974), on the estimation of sparse Jacobians.
+        Probes whose fields do not overlap share a pass.
+
+        Raises
+        ------
+        NotLocal
+            If no axis of the outputs follows one of the inputs, as after global pooling or a dense layer.
+
+        References
+        ----------
+        Curtis, Powell, Reid, "On the estimation of sparse Jacobian matrices", IMA J. Appl. Math. 13 (1974).
         """
         return to_sparse(self, self._supported(), progress)
 
@@ -275,39 +325,71 @@ class Operator:
         max_passes: int | None = None,
         **options: Any,
     ) -> SVD:
-        """The k largest singular values with eigen-inputs v and eigen-outputs u: F v = s u, F^T u = s v, without the matrix.
+        """The k largest singular triplets of F without its matrix: F v = s u, F^T u = s v (paper, section 3).
 
-        method   None or "lanczos" (``block=``, ``look=``); "dense" where F has few rows or columns; "power" (the paper's Algorithm 1:
-                 ``momentum=``, ``literal=``); "randomized" (a quick look, with a bound); "scipy" (``solver=``)
-        tol      a triplet has converged where |F v - s u| and |F^T u - s v| are at most tol s
-        start    an earlier result of this F to go on from, or one of another image as a guess
-        max_passes   products with F or F^T, one vector each, after which what was found is returned, marked, with the warning
-                 ``NotConverged`` (default: 100 k, at least 1000)
+        The same seed gives the same result. With B > 1 these are the triplets of the block-diagonal F. The
+        methods are described in docs/svd.md.
 
-        The same seed gives the same result. With B > 1 these are the triplets of the block-diagonal F. Raises ``FxscopeError``
-        on bad arguments and ``NonFinite``. Source: the paper, section 3; docs/svd.md.
+        Parameters
+        ----------
+        k : int
+            Number of triplets, at most min(N, n).
+        method : {"lanczos", "dense", "power", "randomized", "scipy"}, optional
+            Default: "dense" if F has few rows or columns, else "lanczos". "power" is Algorithm 1 of the
+            paper. "randomized" is fast and gives bounds.
+        tol : float
+            A triplet has converged if ``|F v - s u|`` and ``|F^T u - s v|`` are at most ``tol * s``.
+        seed : int
+            Seed of the random vectors.
+        progress : bool
+            Whether to show a progress bar.
+        start : SVD, optional
+            An earlier result of this F to go on from, or one of another image as a guess.
+        max_passes : int, optional
+            Limit of products with F or F^T, one vector each (default: 100 k, at least 1000). Beyond it the
+            result is returned as it is, with the warning ``NotConverged``.
+        **options
+            Options of the method: ``block=`` and ``look=`` of "lanczos", ``momentum=`` and ``literal=`` of
+            "power", ``solver=`` of "scipy".
+
+        Returns
+        -------
+        SVD
+
+        Raises
+        ------
+        FxscopeError
+            If an argument is wrong.
+        NonFinite
+            If a product holds NaN or infinite values.
         """
         return svd(self, k, method, tol, seed, progress, start, max_passes, **options)
 
     def norm(
         self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
     ) -> Estimate:
-        """The largest singular value (``ord=2``) or the Frobenius norm ("fro"), with an error; ``float()`` of it is the number.
+        """The largest singular value (``ord=2``) or the Frobenius norm (``ord="fro"``), with its error.
 
-        "fro" is exact where all of F takes at most twice ``probes`` passes, and else Hutch++.
+        "fro" is exact if all of F takes at most twice ``probes`` passes. Otherwise it is estimated by
+        Hutch++ from ``probes`` random vectors (Meyer, Musco, Musco, Woodruff, SOSA 2021). ``tol`` is that of
+        ``svd``, for ``ord=2``.
         """
         return norm(self, ord, probes, tol, seed, progress)
 
     def trace(self, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
-        """The sum of the diagonal of a square F, exact or by Hutch++ as ``norm("fro")`` is; its error is a standard error."""
+        """The trace of a square F, exact or by Hutch++ as ``norm("fro")``, with a standard error."""
         return trace(self, probes, seed, progress)
 
     def spectrum(self, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
-        """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature: 2 ``probes`` ``steps`` passes."""
+        """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature.
+
+        It takes at most ``probes * (2 * steps - 1)`` passes (Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38,
+        2017).
+        """
         return spectrum(self, probes, steps, seed, progress)
 
     def origin(self) -> dict[str, Any]:
-        """What this F is the F of: model, hashes of weights and image, policy, dtype, versions."""
+        """Provenance of F: model, hashes of weights and image, policy, dtype, versions."""
         return of_operator(self) if self._origin is None else self._origin()
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
@@ -324,7 +406,7 @@ class Operator:
         return found
 
     def _after(self, first: Operator) -> Operator:
-        """Self @ first: first acts first."""
+        """The product ``self @ first``."""
         if first.outputs.shapes != self.inputs.shapes:
             raise ShapeError(
                 f"cannot multiply: the first gives {first.outputs.shapes}, the second takes"
@@ -389,7 +471,7 @@ class Operator:
             raise ShapeError("a sum needs two operators between the same spaces")
 
         factor = max(self.factor, other.factor, key=abs) or 1.0
-        # one of them is 1: what both are multiplied with stays apart
+        # one of a and b is 1: the common factor stays apart
         a, b = self.factor / factor, other.factor / factor
 
         def both(f: Callable, g: Callable) -> Callable:
@@ -409,7 +491,13 @@ class Operator:
         return self + (-other)
 
     def restrict(self, inputs: Any = None, outputs: Any = None) -> Operator:
-        """The operator between parts of its spaces: everything outside the named indices (slices, masks) is zero."""
+        """The operator between parts of its spaces; entries outside the given indices are zero.
+
+        Parameters
+        ----------
+        inputs, outputs : index, optional
+            As in ``row``, with slices or masks.
+        """
         masks = [
             None if index is None else space.cotangents([index], self.batch)
             for space, index in ((self.inputs, inputs), (self.outputs, outputs))
@@ -435,12 +523,8 @@ class Operator:
 
     def __repr__(self) -> str:
         N, n = self.shape
-        return (
-            f"Operator({N} x {n},"
-            f" {self.inputs.shapes[0] if len(self.inputs.shapes) == 1 else self.inputs.shapes} ->"
-            f" {self.outputs.shapes[0] if len(self.outputs.shapes) == 1 else self.outputs.shapes},"
-            f" {self.dtype})"
-        )
+        given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
+        return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
 
 
 class FlatOperator:
@@ -451,10 +535,12 @@ class FlatOperator:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(N, n), as of the operator."""
         return self.operator.shape
 
     @property
     def T(self) -> FlatOperator:
+        """The transpose, (N,) -> (n,)."""
         return FlatOperator(self.operator.T)
 
     def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
@@ -472,12 +558,11 @@ class FlatOperator:
             given.append(part.to(dtype) if v.dtype == inputs.dtype else part)
             start += size
         found = self.operator @ self.operator.inputs.build(given)
-        flat = torch.cat(
-            [t.flatten(1) for t in [t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)]], 1
-        ).T
+        flat = torch.cat([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)], 1).T
         return flat[:, 0] if v.dim() == 1 else flat
 
     matvec = __matmul__
 
     def rmatvec(self, u: torch.Tensor) -> torch.Tensor:
+        """Product with the transpose."""
         return self.T @ u

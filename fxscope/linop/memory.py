@@ -1,4 +1,4 @@
-"""What is kept of x0: nothing, the recorded states, or the states packed (masks as bits, max-pool indices as offsets)."""
+"""What is kept of x0: nothing, the states, or packed states (masks as bits, max-pool indices as offsets)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Windows = dict[int, tuple[Window, tuple[int, ...]]]
 
 
 class Kept:
-    """The states of one x0, as ``memory`` asks for: ``get()`` gives the flat tuple that replay and pullback take."""
+    """The states of one x0, kept as ``memory`` says."""
 
     def __init__(
         self,
@@ -26,29 +26,30 @@ class Kept:
         windows: Windows,
     ):
         self._record, self.memory, self._own = record, memory, own
-        keep = {
-            "recompute": lambda: None,
-            "record": lambda: states,
-            "packed": lambda: tuple(pack(s, windows.get(i)) for i, s in enumerate(states)),
-        }
-        self._states = keep[memory]()
+        self._states: tuple[Any, ...] = ()
+        if memory == "record":
+            self._states = states
+        elif memory == "packed":
+            self._states = tuple(pack(s, windows.get(i)) for i, s in enumerate(states))
 
     def get(self) -> tuple[torch.Tensor, ...]:
+        """The flat tuple of states that the replay and pullback graphs take."""
         if self.memory == "recompute":
             return self._record()
-        if self.memory == "packed":
-            return tuple(s.unpack() if isinstance(s, Packed) else s for s in self._states)
-        return self._states
+        return tuple(s.unpack() if isinstance(s, Packed) else s for s in self._states)
 
     def tensors(self) -> list[torch.Tensor]:
         """The tensors that are held."""
-        return [s.bits if isinstance(s, Packed) else s for s in self._states or ()]
+        return [s.bits if isinstance(s, Packed) else s for s in self._states]
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held of x0: memory shared by several states counts once; weights folded with a batch norm are not x0's."""
+        """Bytes that are held of x0.
+
+        Memory that several states share counts once. Weights folded with a batch norm do not count.
+        """
         held = {}
-        for state, own in zip(self._states or (), self._own):
+        for state, own in zip(self._states, self._own):
             if own:
                 tensor = state.bits if isinstance(state, Packed) else state
                 held[tensor.untyped_storage().data_ptr(), tensor.device] = tensor.untyped_storage().nbytes()
@@ -56,7 +57,7 @@ class Kept:
 
 
 class Packed:
-    """Small numbers, several a byte: ``bits`` of 1, 2, 4 or 8 each; 16 take two bytes."""
+    """Small whole numbers of 1, 2, 4 or 8 bits, several in a byte, or of 16 bits in two bytes."""
 
     def __init__(self, values: torch.Tensor, bits: int):
         self.shape, self.dtype, self.width = values.shape, values.dtype, bits
@@ -73,6 +74,7 @@ class Packed:
         self.bits = (flat * weights).sum(1, dtype=torch.uint8)
 
     def unpack(self) -> torch.Tensor:
+        """The numbers in their own shape and dtype."""
         if self.width == 16:
             return self.bits.to(self.dtype).view(self.shape)
         shifts = torch.arange(0, 8, self.width, dtype=torch.uint8, device=self.bits.device)
@@ -81,7 +83,7 @@ class Packed:
 
 
 class PackedIndex(Packed):
-    """Indices of a max-pool, each as the offset inside its own window."""
+    """Indices of a max-pool, stored as offsets inside their windows."""
 
     def __init__(self, index: torch.Tensor, window: Window, sizes: tuple[int, ...]):
         self.window, self.sizes = window, sizes
@@ -93,6 +95,7 @@ class PackedIndex(Packed):
         super().__init__(offset, window.bits)
 
     def unpack(self) -> torch.Tensor:
+        """The flat indices of the pooled tensor."""
         offset, parts = super().unpack(), []
         for kernel in reversed(self.window.kernel):
             parts.append(offset % kernel)
@@ -103,7 +106,7 @@ class PackedIndex(Packed):
         return index
 
     def _places(self, index: torch.Tensor) -> list[torch.Tensor]:
-        """The place along every axis that a flat index means."""
+        """Flat indices as places along every axis."""
         places = []
         for size in reversed(self.sizes):
             places.append(index % size)
@@ -111,7 +114,7 @@ class PackedIndex(Packed):
         return places[::-1]
 
     def _starts(self, shape: torch.Size, device: torch.device) -> list[torch.Tensor]:
-        """Where every window starts, per axis, shaped to broadcast."""
+        """The start of every window along every axis, shaped to broadcast."""
         n = len(self.sizes)
         steps = [
             torch.arange(shape[axis - n], device=device) * self.window.stride[axis]
@@ -122,7 +125,7 @@ class PackedIndex(Packed):
 
 
 def pack(state: torch.Tensor, window: tuple[Window, tuple[int, ...]] | None = None) -> Any:
-    """A state in as few bytes as it can be given back from, bit for bit."""
+    """A state in fewer bytes, if ``unpack`` can restore it bit for bit; else the state itself."""
     if state.dtype == torch.bool and state.numel() >= 8:
         return Packed(state, 1)
     return PackedIndex(state, *window) if window is not None else state

@@ -1,4 +1,4 @@
-"""Sizes of tensors whose squares need not fit their type: brought to order 1 by a power of two first, summed in double precision."""
+"""Norms of tensors whose squares may overflow, scaled to order 1 and summed in double precision."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 
 
 def power_of_two(size: float) -> float:
-    """The largest power of two that is not above ``size``; 1 where the size is 0 or not finite. Products with it round nothing."""
+    """The largest power of two up to ``size``, 1 for 0 and what is not finite; products with it are exact."""
     if not size or not math.isfinite(size):
         return 1.0
     return math.ldexp(1.0, math.frexp(size)[1] - 1)
 
 
 def norms(rows: torch.Tensor) -> torch.Tensor:
-    """|row| of every row (K, n), (K,) in double precision, at any scale."""
+    """Euclidean norm of every row (K, n), as (K,) in double precision, at any scale."""
     if not rows.numel():
         return rows.new_zeros(len(rows), dtype=torch.float64)
     wide = rows.double()
@@ -26,13 +26,13 @@ def norms(rows: torch.Tensor) -> torch.Tensor:
 
 
 def norm_of(tensors: Iterable[torch.Tensor]) -> float:
-    """Sqrt of the sum of all squares, at any scale."""
+    """Euclidean norm of all tensors together, at any scale."""
     found = [float(norms(t.detach().reshape(1, -1))[0]) for t in tensors]
     return math.hypot(*found) if found else 0.0
 
 
 def multiplied(values: torch.Tensor, factor: float) -> torch.Tensor:
-    """Factor * values, also where the values' type holds the product but not the factor."""
+    """``factor * values``, also if the dtype of the values holds the product but not the factor."""
     if factor == 1:
         return values
     limits = torch.finfo(values.dtype)

@@ -1,4 +1,4 @@
-"""The two spaces of an operator: tensors, or structures of them, with any number of probe dimensions in front."""
+"""``Space``: the tensors, or structures of tensors, that an operator takes or gives, with probes in front."""
 
 from __future__ import annotations
 
@@ -16,18 +16,28 @@ from .index import key
 
 @dataclass(frozen=True)
 class Space:
-    """What F takes or gives: one shape a tensor, in a structure; with one image the batch is not a dimension of it.
+    """The input or output space of F: a structure of floating tensors.
 
-    name    "x1" or "y2", for errors
-    shapes  of every tensor, without its batch where that is 1 (``batched`` False)
-    dtypes  of every tensor, or one for all; all of them are floating
-    constant  {number of a tensor: why F gives zeros there}, which an index may not mean
+    Attributes
+    ----------
+    name : str
+        "x1" or "y2", for error messages.
+    shapes : tuple of tuple of int
+        Shape of every tensor; without the batch dimension if ``batched`` is False.
+    spec : TreeSpec
+        The structure.
+    dtypes : tuple of torch.dtype
+        Dtype of every tensor; a single dtype stands for all.
+    batched : bool
+        False for a single image, whose batch is no dimension of the space.
+    constant : dict
+        {number of a tensor: why F is zero there}; an index may not refer to these tensors.
     """
 
     name: str
     shapes: tuple[tuple[int, ...], ...]
     spec: Any
-    dtypes: tuple[torch.dtype, ...] | torch.dtype
+    dtypes: tuple[torch.dtype, ...]
     device: torch.device
     batched: bool
     constant: dict[int, str] = field(default_factory=dict)
@@ -38,6 +48,7 @@ class Space:
 
     @classmethod
     def of(cls, name: str, value: Any, batch: int, constant: dict[int, str] | None = None) -> Space:
+        """The space of a value with a batch of ``batch`` images."""
         leaves, spec = pytree.tree_flatten(value)
         if any(not t.is_floating_point() for t in leaves):
             raise NotFloating(
@@ -51,32 +62,31 @@ class Space:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that holds all of them."""
+        """The dtype to which those of all tensors promote."""
         return functools.reduce(torch.promote_types, self.dtypes)
 
     @property
     def keys(self) -> list[Any]:
-        """What an index calls every tensor of the structure: a name, a position, or a tuple of them."""
-        return [
-            _key(path)
-            for path, _ in pytree.tree_flatten_with_path(self.build(list(range(len(self.shapes)))))[0]
-        ]
+        """The key of every tensor in an index: a name, a position, or a tuple of them."""
+        return [_key(path) for path, _ in pytree.tree_flatten_with_path(self._numbered())[0]]
 
     @property
     def numel(self) -> int:
+        """Entries of all tensors together, without probes."""
         return sum(torch.Size(s).numel() for s in self.shapes)
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of the only tensor; raises ``ShapeError`` if there are several."""
         if len(self.shapes) > 1:
             raise ShapeError(f"{self.name} is a structure of {len(self.shapes)} tensors; it has no one shape")
         return self.shapes[0]
 
     def stack(self, value: Any) -> tuple[Any, tuple[int, ...]]:
-        """The value with its leading dimensions made one, K, and the batch in place; and the leading dimensions."""
+        """Merge the leading dimensions into one, K, and add the batch; also return these dimensions."""
         leaves, spec = pytree.tree_flatten(value)
         if spec != self.spec:
-            leaves, spec = pytree.tree_flatten(only_floating(value))  # labels beside logits are none of F's
+            leaves, spec = pytree.tree_flatten(only_floating(value))  # without labels beside logits
         other = next((t for t in leaves if not isinstance(t, torch.Tensor)), None)
         if other is not None:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got a {type(other).__name__}")
@@ -94,6 +104,7 @@ class Space:
         )
 
     def _head(self, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, ...]:
+        """The leading dimensions of a tensor of the space; raises ``ShapeError`` if it is none."""
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
             raise ShapeError(
@@ -112,20 +123,23 @@ class Space:
         return tuple(tensor.shape[:cut])
 
     def unstack(self, value: Any, head: tuple[int, ...]) -> Any:
-        """Tensors of (K, B, ...) as the caller sees them: (*head, ...)."""
+        """Undo ``stack``: tensors (K, B, ...) become (*head, ...)."""
         leaves = pytree.tree_leaves(value)
         return pytree.tree_unflatten([t.reshape((*head, *s)) for t, s in zip(leaves, self.shapes)], self.spec)
 
     def zeros(self, K: int) -> list[torch.Tensor]:
+        """K zeros of every tensor, (K, *shape)."""
         return [torch.zeros(K, *s, dtype=d, device=self.device) for s, d in zip(self.shapes, self.dtypes)]
 
-    def build(self, leaves: list[torch.Tensor]) -> Any:
+    def build(self, leaves: list[Any]) -> Any:
+        """The structure with these leaves."""
         return pytree.tree_unflatten(leaves, self.spec)
 
     def cotangents(self, indices: list[Any], batch: int, constant: bool = False) -> Any:
-        """One-hot (or weighted) tensors, (K, *shape): where every index points to. With B > 1 a list of B indices is one for each image.
+        """One-hot (or weighted) tensors (K, *shape), 1 where the indices point to.
 
-        ``constant``: whether an index may mean a tensor in which F gives zeros; otherwise that is a ``NoLinearPath``.
+        With B > 1 a list of B indices gives one index for each image. An index into a tensor where F is zero
+        raises ``NoLinearPath`` unless ``constant`` is True.
         """
         leaves = self.zeros(len(indices))
         for k, index in enumerate(indices):
@@ -140,6 +154,7 @@ class Space:
         return self.build(leaves)
 
     def _per_image(self, index: Any, batch: int) -> list[tuple[Any, Any]]:
+        """(image, index) of every image; the image is None if the space has no batch."""
         if not self.batched:
             return [(None, index)]
         each = index if isinstance(index, list) and batch > 1 else [index] * batch
@@ -150,6 +165,7 @@ class Space:
         return list(enumerate(each))
 
     def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
+        """Add a weight at one place of probe k, of image b."""
         if b is not None and not target.dim() > 1:
             raise PlaceIndexError(
                 f"{self.name}: a number of the whole batch has no place {place!r} of one image"
@@ -172,7 +188,7 @@ class Space:
             ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
-        """(number of the tensor that an index means, the index in it): with several, its first entries are the key."""
+        """(number of a tensor, index in it); with several tensors an index begins with a key."""
         keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
         if len(self.shapes) == 1 and not keyed:
             return 0, place
@@ -180,7 +196,7 @@ class Space:
             raise PlaceIndexError(
                 f"{self.name} has {len(self.shapes)} tensors: the index is (key, ...), got {place!r}"
             )
-        found, rest = self.build(list(range(len(self.shapes)))), list(place)
+        found, rest = self._numbered(), list(place)
         try:
             while rest and not isinstance(found, int):
                 found = _item(found, rest.pop(0))
@@ -194,9 +210,13 @@ class Space:
             )
         return found, tuple(rest)
 
+    def _numbered(self) -> Any:
+        """The structure with the number of every tensor in its place."""
+        return self.build(list(range(len(self.shapes))))
+
 
 def only_floating(value: Any) -> Any:
-    """A structure with () for what is no floating tensor: outputs such as labels pass through, and are none of F's."""
+    """A structure with () in place of everything that is no floating tensor, such as labels."""
     return pytree.tree_map(
         lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), value
     )
@@ -206,15 +226,13 @@ def _item(value: Any, key: Any) -> Any:
     """A part of a structure by its name or position."""
     if isinstance(key, bool):
         raise TypeError("a bool is no key")
-    return (
-        getattr(value, key)
-        if isinstance(key, str) and not isinstance(value, dict) and hasattr(value, key)
-        else value[key]
-    )
+    if isinstance(key, str) and not isinstance(value, dict) and hasattr(value, key):
+        return getattr(value, key)
+    return value[key]
 
 
 def _key(path: tuple) -> Any:
-    """What an index calls a tensor of a structure, from the path to it."""
+    """The key of a tensor in an index, from its path in the structure."""
     found = tuple(
         next(getattr(entry, name) for name in ("key", "idx", "name") if hasattr(entry, name))
         for entry in path
@@ -223,7 +241,7 @@ def _key(path: tuple) -> Any:
 
 
 def _weight(weight: Any) -> float:
-    """A weight of a combination; ``TypeError`` and ``ValueError`` where it is no real number."""
+    """The weight of an index; raises ``TypeError`` or ``ValueError`` if it is no finite real number."""
     number = float(weight)
     if not math.isfinite(number):
         raise ValueError(f"its weight is {number}")

@@ -1,18 +1,15 @@
-"""Networks of the paper, key-compatible with their public checkpoints, and small trained stand-ins for them."""
+"""Networks of the paper, with the keys of their public checkpoints, and small trained stand-ins for them."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from functools import partial
-
-from torch import nn
 
 from ..images.bicubic import Bicubic, bicubic4x
 from .cyclegan import ResnetGenerator, cyclegan
 from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn
 from .edsr import EDSR, edsr, edsr_baseline
+from .named import build, names
 from .pixelshuffle import PixelShuffleNet
+from .spec import load_model
 from .stand_ins import (
     STAND_INS,
     digits_resnet,
@@ -49,33 +46,10 @@ __all__ = [
     "edsr_small",
     "facades_resnet",
     "generator_small",
+    "load_model",
     "load_weights",
     "names",
     "painter_resnet",
     "pixelshuffle4x",
     "provenance",
 ]
-
-
-_BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    **{name: make for name, make in STAND_INS.items() if (DATA / f"{name}.safetensors").exists()},
-    "bicubic4x": bicubic4x,
-    "edsr_baseline4x": edsr_baseline,
-    "edsr4x": edsr,
-    "cyclegan": cyclegan,
-    "cyclegan6": partial(cyclegan, 6),
-    "dncnn": dncnn,
-    "bias_free_dncnn": bias_free_dncnn,
-}
-
-
-def names() -> list[str]:
-    """Names that ``build`` and ``fxscope:NAME`` take."""
-    return list(_BUILDERS)
-
-
-def build(name: str) -> nn.Module:
-    """The network of that name, in eval mode; raises KeyError with the names there are."""
-    if name not in _BUILDERS:
-        raise KeyError(f"no network {name!r}; there are {', '.join(_BUILDERS)}")
-    return _BUILDERS[name]().eval()

@@ -1,7 +1,8 @@
-"""The ResNet generator of CycleGAN (Zhu et al., 2017), key-compatible with junyanz/pytorch-CycleGAN-and-pix2pix."""
+"""CycleGAN's ResNet generator (Zhu et al., 2017), with the keys of junyanz/pytorch-CycleGAN-and-pix2pix."""
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
@@ -20,12 +21,13 @@ class ResnetBlock(nn.Module):
             nn.InstanceNorm2d(channels),
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return x + self.conv_block(x)
 
 
 class ResnetGenerator(nn.Module):
-    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, Tanh at the end."""
+    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, then Tanh."""
 
     def __init__(self, blocks: int = 9, features: int = 64, channels: int = 3):
         super().__init__()
@@ -43,7 +45,8 @@ class ResnetGenerator(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return self.model(x)
 
 

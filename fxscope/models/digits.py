@@ -1,7 +1,8 @@
-"""Small classifiers of 32x32 digits, stand-ins for the paper's: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
+"""Small classifiers of digits: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -9,7 +10,7 @@ STAGES = ((16, 16), (32, 32), (64, 64))
 
 
 class DigitsVGG(nn.Module):
-    """Three stages of two 3x3 convolutions, each ended by max-pooling, then two linear layers, laid out as torchvision's VGG."""
+    """Three stages of two 3x3 convolutions and a max-pooling, then two linear layers, as in VGG."""
 
     def __init__(self, batch_norm: bool = False):
         super().__init__()
@@ -29,7 +30,8 @@ class DigitsVGG(nn.Module):
             nn.Linear(channels * 16, 64), nn.ReLU(inplace=True), nn.Linear(64, 10)
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return self.classifier(self.features(x).flatten(1))
 
 
@@ -47,7 +49,8 @@ class Block(nn.Module):
             else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         )
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + self.downsample(x))
 
@@ -67,6 +70,7 @@ class DigitsResNet(nn.Module):
         )
         self.fc = nn.Linear(64, 10)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         x = self.layers(F.relu(self.bn1(self.conv1(x))))
         return self.fc(x.mean((2, 3)))

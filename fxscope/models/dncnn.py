@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 
 class DnCNN(nn.Module):
-    """(B, C, H, W) noisy -> denoised: x minus the predicted noise. ``bias=False``: no additive constant, r = 0 exactly."""
+    """(B, C, H, W) noisy -> denoised: x minus the predicted noise; r = 0 exactly if ``bias=False``."""
 
     def __init__(
         self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True
@@ -24,7 +25,8 @@ class DnCNN(nn.Module):
         layers.append(nn.Conv2d(features, channels, 3, padding=1, bias=bias))
         self.dncnn = nn.Sequential(*layers)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         return x - self.dncnn(x)
 
 

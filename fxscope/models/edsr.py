@@ -16,7 +16,7 @@ class MeanShift(nn.Conv2d):
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
         self.weight.data = torch.eye(3).view(3, 3, 1, 1)
-        self.bias.data = sign * 255 * torch.tensor(RGB_MEAN)
+        self.bias = nn.Parameter(sign * 255 * torch.tensor(RGB_MEAN))
         self.requires_grad_(False)
 
 
@@ -30,7 +30,8 @@ class ResBlock(nn.Module):
         )
         self.res_scale = res_scale
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         res = self.body(x).mul(self.res_scale)
         res += x
         return res
@@ -48,7 +49,8 @@ class EDSR(nn.Module):
         self.body = nn.Sequential(*body, nn.Conv2d(features, features, 3, padding=1))
         self.tail = nn.Sequential(_upsampler(scale, features), nn.Conv2d(features, 3, 3, padding=1))
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Run the network, or its part, on x."""
         x = self.head(self.sub_mean(x))
         res = self.body(x)
         res += x

@@ -1,8 +1,9 @@
-"""Networks that are really trained, small, and shipped: stand-ins for the paper's, whose weights are elsewhere."""
+"""Small trained networks that are shipped, as stand-ins for the paper's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from torch import nn
 
@@ -11,6 +12,8 @@ from .digits import DigitsResNet, DigitsVGG
 from .edsr import EDSR
 from .pixelshuffle import PixelShuffleNet
 from .weights import DATA, load_weights
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def pixelshuffle4x() -> PixelShuffleNet:
@@ -65,5 +68,6 @@ STAND_INS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def _trained(model: nn.Module, name: str) -> nn.Module:
-    return load_weights(model, DATA / f"{name}.safetensors").eval()
+def _trained(model: _Module, name: str) -> _Module:
+    load_weights(model, DATA / f"{name}.safetensors")
+    return model.eval()

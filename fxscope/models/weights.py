@@ -21,8 +21,20 @@ _ACCEPTED = (
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a checkpoint into ``model`` and return it.
 
-    "module." prefixes and the running statistics that old CycleGAN files carry for instance norm are dropped. Raises
-    ``WeightsError`` with missing, unexpected and misshapen keys; the model is then unchanged.
+    "module." prefixes are dropped, and so are the running statistics that old CycleGAN files hold for
+    instance norm.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The network; it is unchanged if the checkpoint does not fit.
+    path : path
+        A safetensors file, or a state_dict that ``torch.load(weights_only=True)`` reads.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read, or has missing, unexpected or misshapen keys.
     """
     state = {re.sub(r"^module\.", "", k): v for k, v in _read(Path(path)).items()}
     wanted = model.state_dict()

@@ -1,4 +1,4 @@
-"""Data of the trained stand-ins: handwritten digits, facades drawn by a seeded procedure, and a painterly filter."""
+"""Data of the trained stand-ins: handwritten digits, drawn facades, and a painterly filter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ LABELS = {
 
 @functools.cache
 def digits(split: str = "test", seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """scikit-learn's 8x8 digits as ink in [0, 1], (N, 1, 32, 32), with their labels (N,): 24x24 bilinear and 4 pixels of border.
+    """scikit-learn's digits as ink in [0, 1], (N, 1, 32, 32), and their labels (N,).
+
+    The 8x8 images are enlarged to 24x24 (bilinear) and have a border of 4 pixels.
 
     split  "train" (1347) or "test" (450, held out), a stratified split of ``seed``
     """
@@ -49,7 +51,7 @@ def normalised(ink: torch.Tensor) -> torch.Tensor:
 
 
 def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
-    """A drawn facade and its classes: photo (3, H, W) in [0, 1], labels (H, W), numbers in the order of ``LABELS``."""
+    """A drawn facade: photo (3, H, W) in [0, 1], and its classes (H, W) as positions in ``LABELS``."""
     rng = np.random.default_rng(seed)
     canvas = _Canvas(rng, size)
     top = int(size * rng.uniform(0.06, 0.16))
@@ -71,12 +73,11 @@ def facade(seed: int, size: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     door = int(rng.integers(columns))
     canvas.box(top - 2 * unit, top + 4 * unit, left, right, light, "cornice")
     for floor in range(floors):
+        base = top + floor * tall
         if floor and floor == floors - 1:
-            canvas.box(
-                top + floor * tall - 2 * unit, top + floor * tall + 1 * unit, left, right, light, "cornice"
-            )
+            canvas.box(base - 2 * unit, base + 1 * unit, left, right, light, "cornice")
         for column in range(columns):
-            y, x = top + floor * tall + (tall - h) * 0.5 + 2 * unit, left + column * wide + (wide - w) / 2
+            y, x = base + (tall - h) * 0.5 + 2 * unit, left + column * wide + (wide - w) / 2
             if floor == floors - 1 and column == door:
                 canvas.box(y - 2 * unit, size, x, x + w, shade, "door", rough=0.02)
                 continue
@@ -103,7 +104,7 @@ class _Canvas:
         self.photo[:] = a * (1 - t) + b * t
 
     def box(self, top, bottom, left, right, colour, label: str, rough: float = 0.0) -> None:
-        y0, y1, x0, x1 = (int(round(min(max(v, 0), self.size))) for v in (top, bottom, left, right))
+        y0, y1, x0, x1 = (round(min(max(v, 0), self.size)) for v in (top, bottom, left, right))
         self.photo[y0:y1, x0:x1] = colour + rough * self.rng.standard_normal((y1 - y0, x1 - x0, 1))
         self.labels[y0:y1, x0:x1] = list(LABELS).index(label)
 
@@ -121,7 +122,7 @@ class _Canvas:
 
     def balcony(self, y, x, h, w, unit) -> None:
         self.box(y, y + h, x, x + w, np.array([0.3, 0.3, 0.32]), "balcony")
-        y0, y1, x0, x1 = (int(round(v)) for v in (y + unit, y + h - unit, x, x + w))
+        y0, y1, x0, x1 = (round(v) for v in (y + unit, y + h - unit, x, x + w))
         self.photo[max(y0, 0) : y1, max(x0, 0) : x1 : 3] += 0.35
 
     def done(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,9 +154,9 @@ def nearest_label(picture: torch.Tensor) -> torch.Tensor:
 
 
 def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
-    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and the palette of the painter.
+    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and a palette.
 
-    Kuwahara: of the four squares of ``radius`` + 1 pixels around a pixel, the mean of the one that varies least.
+    Kuwahara: of the four squares of ``radius`` + 1 pixels at a pixel, the mean of the one that varies least.
     """
     side = radius + 1
     x = F.pad(picture[None], (radius,) * 4, mode="reflect")

@@ -1,15 +1,16 @@
-"""Classify: every node is const, sized, shape, frozen or affine, and carries the variant that the policy chose for it."""
+"""Classify every node as const, sized, shape, frozen or affine, with the variant that the policy chose."""
 
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 import torch.fx as fx
 
 from ..errors import UnsupportedOperator
 from ..frontend.symbolic import source_of
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..rules import registry
 from ..rules._of_node import bound, rule_of
 from ..twins.base import nodes_of
@@ -18,9 +19,9 @@ from .policy import Policy
 
 
 def classify(gm: fx.GraphModule, taps: list[fx.Node], policy: Policy) -> fx.GraphModule:
-    """Write role and variant on every node. ``taps`` are the nodes whose value the probes replace.
+    """Write role and variant on every node; ``taps`` are the nodes whose values the probes replace.
 
-    Raises ``UnsupportedOperator``, listing every operator on the path of a probe that no rule covers.
+    Raises ``UnsupportedOperator``, which lists every operator on the path of a probe that no rule covers.
     """
     sizes = size_nodes(gm.graph)
     offenders: list[tuple[fx.Node, str]] = []
@@ -38,23 +39,25 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "frozen"
     if node.op == "get_attr":
         return "const"
-    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(node.meta.get("recognized"))]]
-    if node in sizes or node.op == "output":
-        return "shape" if node in sizes else "affine" if "affine" in inputs else "frozen"
+    inputs = [info(n).role for n in [*node.all_input_nodes, *nodes_of(notes(node).get("recognized"))]]
+    if node in sizes:
+        return "shape"
+    if node.op == "output":
+        return "affine" if "affine" in inputs else "frozen"
     if "affine" in inputs:
         return _on_the_path(node, policy, offenders)
-    if "frozen" in inputs or draws(node):  # a draw is one value of a reading, never computed again
+    if "frozen" in inputs or draws(node):  # a draw has one value in all forms
         return "frozen"
     return "sized" if "shape" in inputs or "sized" in inputs else "const"
 
 
 def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
-    """The role of a node that an affine value enters: affine, or frozen where its rule takes the value as a constant."""
+    """The role of a node with an affine input: affine, or frozen if its rule freezes the input."""
     if is_structure(node):
         return "affine"
     rule = rule_of(node)
     if rule is None:
-        offenders.append((node, node.meta.get("unspelled", "no rule covers it")))
+        offenders.append((node, notes(node).get("unspelled", "no rule covers it")))
         return "affine"
     if rule.name == "getitem" and _takes_indices(node):
         return "frozen"
@@ -68,15 +71,8 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
     other = [name for name, value in arguments.items() if name not in allowed and _affine(value)]
     if other:
         under = ' under "taylor"' if set(other) & set(rule.frozen) else ""
-        offenders.append(
-            (
-                node,
-                (
-                    f"its {', '.join(other)} depends on the probe; only"
-                    f" {', '.join(rule.carries) or 'nothing'} may{under}"
-                ),
-            )
-        )
+        may = f"only {', '.join(rule.carries) or 'nothing'} may{under}"
+        offenders.append((node, f"its {', '.join(other)} depends on the probe; {may}"))
     return "affine" if carried else "frozen"
 
 
@@ -90,38 +86,38 @@ def is_structure(node: fx.Node) -> bool:
 
 
 def _takes_indices(node: fx.Node) -> bool:
-    """Item 1 and later of max(dim), topk, sort: the indices, a constant."""
+    """Whether a node is item 1 or later of max(dim), topk or sort: the indices, which are constants."""
     source = bound(node)["x"]
     rule = rule_of(source) if isinstance(source, fx.Node) else None
     return rule is not None and rule.yields == "values" and bound(node)["index"] != 0
 
 
-def _affine(value) -> bool:
-    found: list[bool] = []
-    fx.node.map_arg(value, lambda n: found.append(info(n).role == "affine"))
-    return any(found)
+def _affine(value: Any) -> bool:
+    """Whether an affine value is in an argument."""
+    found: list[fx.Node] = []
+    fx.node.map_arg(value, found.append)
+    return any(info(n).role == "affine" for n in found)
 
 
 def _name(node: fx.Node) -> str:
     if node.op == "call_module":
-        return type(node.graph.owning_module.get_submodule(node.target)).__name__
+        owner: Any = node.graph.owning_module
+        return type(owner.get_submodule(node.target)).__name__
     return node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
 
 
 def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
-    """The error that lists all of them."""
+    """The error that lists all offenders, each with its line and the nearest rule."""
     return UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
 
 
 def _report(offenders: list[tuple[fx.Node, str]]) -> str:
     known = list(registry().rules) + [c.__name__ for c in registry().modules]
-    lines = [
-        f"{len(offenders)} {'node has' if len(offenders) == 1 else 'nodes have'} no rule on the path of the"
-        " probe:"
-    ]
+    have = "node has" if len(offenders) == 1 else "nodes have"
+    lines = [f"{len(offenders)} {have} no rule on the path of the probe:"]
     for node, reason in offenders:
         near = _nearest(_name(node), known)
-        # its own rule, which does not know the form, is no help
+        # the operator's own rule is no help, since it does not know the form
         nearest = f"; nearest rule: {near}" if near and near != _name(node) else ""
         lines.append(f"  {_name(node)} ({info(node).place}) at {source_of(node)}\n    {reason}{nearest}")
     if any(node.op == "call_module" for node, _ in offenders):
@@ -134,9 +130,10 @@ def _report(offenders: list[tuple[fx.Node, str]]) -> str:
 
 
 def _nearest(name: str, known: list[str]) -> str | None:
-    """A rule that differs by a letter or two, or else is a third of the name itself (erf of erfinv); letters in common alone mean nothing."""
+    """A rule whose name differs by a letter or two, or else is a third of the name (erf of erfinv)."""
     name = name.lower().removeprefix("special_")
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+    if close:
+        return close[0]
     parts = [rule for rule in known if rule.lower() in name and len(rule) > 0.35 * len(name)]
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.85)), None) or max(
-        parts, key=len, default=None
-    )
+    return max(parts, key=len, default=None)

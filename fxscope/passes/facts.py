@@ -1,8 +1,8 @@
-"""What the graph alone tells about its values: number of dimensions, bounds, and dimensions that an operator reduced.
+"""What the graph alone tells about its values: ranks, bounds, and dimensions that an operator reduced.
 
-Ranks decide how probes are aligned in broadcasts; bounds and reduced dimensions decide which operand of a product is its
-gate. Of an example only the numbers of dimensions are read, never a size: F does not depend on it. A rank that only an
-example could tell is None, and asking for it raises ``UnknownRank``.
+Ranks decide how probes are aligned in broadcasts; bounds and reduced dimensions decide which operand of a
+product is its gate. Of an example only the numbers of dimensions are read, never a size: F does not depend on
+it. A rank that only an example could tell is None, and asking for it raises ``UnknownRank``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.fx as fx
 from ..errors import UnknownRank
 from ..frontend.symbolic import source_of
 from ..graph.constants import attribute_value, constants, stand_in_ranks
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._ranks import Floating
 from ..rules._reduced import Reduced
@@ -31,7 +31,11 @@ _NOTHING = Reduced()
 
 @dataclass
 class Facts:
-    """Ranks, bounds and reduced dimensions of the nodes of one canonical graph; its constants are on the meta device, without values."""
+    """Ranks, bounds and reduced dimensions of the nodes of a canonical graph.
+
+    ``constants`` are on the meta device, without values. ``solved`` has the ranks of inputs that a later
+    operator tells.
+    """
 
     sizes: set[fx.Node] = field(default_factory=set)
     constants: dict[fx.Node, torch.Tensor] = field(default_factory=dict)
@@ -47,6 +51,7 @@ class Facts:
         return self._known(self.ranks.get(value))
 
     def need_rank(self, node: fx.Node, why: str) -> int:
+        """The rank of a node; raises ``UnknownRank`` if the graph does not tell it."""
         rank = self.rank(node)
         if rank is None:
             raise UnknownRank(
@@ -57,6 +62,7 @@ class Facts:
         return rank
 
     def bound(self, value: Any) -> Interval:
+        """An interval that contains all entries of a value."""
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return (float(value), float(value))
         if value in self.sizes:
@@ -64,45 +70,44 @@ class Facts:
         return self.bounds.get(value, UNBOUNDED) if isinstance(value, fx.Node) else UNBOUNDED
 
     def of(self, value: Any) -> Reduced:
-        """What is known of the dimensions of a value that are reduced or of size one."""
+        """The dimensions of a value that are known to be reduced or of size one."""
         return self.reduced.get(value, _NOTHING) if isinstance(value, fx.Node) else _NOTHING
 
     def shape(self, value: Any) -> tuple[int, ...] | None:
         """The shape of a constant; None for a value that depends on an input."""
-        if isinstance(value, fx.Node):
-            return (
-                ()
-                if value in self.sizes
-                else tuple(self.constants[value].shape)
-                if value in self.constants
-                else None
-            )
+        if isinstance(value, fx.Node) and value not in self.sizes:
+            return tuple(self.constants[value].shape) if value in self.constants else None
         return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
     def is_size(self, value: Any) -> bool:
+        """Whether a value is an int: a size, or a number in the code."""
         return value in self.sizes if isinstance(value, fx.Node) else isinstance(value, int)
 
     def is_tensor(self, value: Any) -> bool:
+        """Whether a value is a tensor."""
         return value not in self.sizes if isinstance(value, fx.Node) else isinstance(value, torch.Tensor)
 
     def is_bits(self, value: Any) -> bool | None:
-        """Whether an index is a mask of truth values; None where the graph does not tell."""
+        """Whether an index is a boolean mask; None where the graph does not tell."""
         if not isinstance(value, fx.Node):
             return False
-        known = value.meta.get("val", self.constants.get(value))
+        known = notes(value).get("val", self.constants.get(value))
         if known is not None:
             return known.dtype == torch.bool
         rule = rule_of(value)
-        return None if rule is None else rule.bits or (None if rule.verb == "linear" else False)
+        if rule is None:
+            return None
+        return rule.bits or (None if rule.verb == "linear" else False)
 
     def be_sure(self, values: Iterable[Any]) -> None:
-        """Raise ``UnknownRank`` where a rank that the graph does not tell leaves open what is reduced."""
+        """Raise ``UnknownRank`` if an unknown rank leaves it open which dimensions are reduced."""
         for value in values:
-            if self.of(value).unsure is not None:
-                self.need_rank(self.of(value).unsure, "which operand of this product is its gate")
+            unsure = self.of(value).unsure
+            if unsure is not None:
+                self.need_rank(unsure, "which operand of this product is its gate")
 
     def lift(self, value: Any, other: Any) -> int:
-        """How many dimensions a probe's tensor of ``value`` lacks in front, when it meets ``other`` in a broadcast."""
+        """How many dimensions ``value`` lacks in front when it is broadcast with ``other``."""
         if self.rank(other) == 0:
             return 0
         a, b = self.rank(value), self.rank(other)
@@ -133,28 +138,23 @@ def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node]) -> Facts:
     for node in gm.graph.nodes:
         if node in facts.constants:
             facts.bounds[node] = _constant_bounds(gm, node)
-        elif rule_of(node) is not None and node not in sizes:
+        elif node not in sizes:
             facts.bounds[node] = _interval(facts, node)
     return facts
 
 
 def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
-    """Ranks and reduced dimensions go together: whether ``squeeze`` takes a dimension away is told by what made it."""
+    """Infer ranks and reduced dimensions together, since ``squeeze`` removes a dimension that was reduced."""
     stand_ins = stand_in_ranks(gm, facts)
     for node in gm.graph.nodes:
         facts.ranks[node] = 0 if node in facts.sizes else _rank(facts, gm, node, stand_ins)
-        rule = rule_of(node)
-        if (
-            node not in facts.sizes
-            and node not in facts.constants
-            and rule is not None
-            and rule.reduced is not None
-        ):
+        rule = None if node in facts.sizes or node in facts.constants else rule_of(node)
+        if rule is not None and rule.reduced is not None:
             facts.reduced[node] = rule.reduced(facts, bound(node))
 
 
 def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.Node, int]) -> Any:
-    value = node.meta.get("val")
+    value = notes(node).get("val")
     if isinstance(value, torch.Tensor):
         return value.dim()
     if node.op == "placeholder":
@@ -168,7 +168,7 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.No
         return None
     arguments = bound(node)
     carried = arguments.get(rule.carries[0]) if rule.carries else None
-    wanted = rule.input_rank or node.meta.get("rank_hint")
+    wanted = rule.input_rank or notes(node).get("rank_hint")
     if wanted is not None and isinstance(carried, fx.Node):
         _solve(facts, carried, wanted)
     if rule.rank is not None:
@@ -177,12 +177,13 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.No
 
 
 class Ranks:
-    """What a rule's ``rank`` may ask: ``rank(value)`` is an int, a ``Floating``, or None; ``rank.facts`` has the rest."""
+    """What a rule's ``rank`` may read: ``rank(value)``, an int, a ``Floating`` or None; ``rank.facts``."""
 
     def __init__(self, facts: Facts):
         self.facts = facts
 
     def __call__(self, value: Any) -> Any:
+        """The rank of a value."""
         return _settle(self.facts, value)
 
 
@@ -196,6 +197,7 @@ def _settle(facts: Facts, value: Any) -> Any:
 
 
 def _solve(facts: Facts, node: fx.Node, wanted: int) -> None:
+    """Take the rank that an operator needs as the rank of its input."""
     rank = facts.ranks.get(node)
     if isinstance(rank, Floating) and rank.root not in facts.solved:
         facts.solved[rank.root] = wanted - rank.offset
@@ -203,15 +205,15 @@ def _solve(facts: Facts, node: fx.Node, wanted: int) -> None:
 
 def _interval(facts: Facts, node: fx.Node) -> Interval:
     rule = rule_of(node)
-    if rule.interval is None:
+    if rule is None or rule.interval is None:
         return UNBOUNDED
     low, high = rule.interval(facts.bound, bound(node))
     return (-math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high)
 
 
 def _constant_bounds(gm: fx.GraphModule, node: fx.Node) -> Interval:
-    """A constant is finite; the value of a buffer of one entry is known, that of a parameter may be trained to either sign."""
-    value = attribute_value(gm, node.target) if node.op == "get_attr" else None
+    """The value of a buffer with one entry; all other constants, parameters included, are only finite."""
+    value = attribute_value(gm, str(node.target)) if node.op == "get_attr" else None
     if value is None or isinstance(value, torch.nn.Parameter) or value.numel() != 1:
         return (-FINITE, FINITE)
     number = float(value.real if value.is_complex() else value)

@@ -1,7 +1,7 @@
 """Passes over the tape of the linear part: fewer operators and smaller states, the same F.
 
-They serve the homogeneous forms alone (filter, adjoint, replay, pullback): additive constants stand between the twins that
-are merged here, so the pair, the residual and the contributions keep the tape as it was recorded.
+They serve only the homogeneous forms (filter, adjoint, replay, pullback). The pair, the residual and the
+contributions keep the recorded tape, because additive constants are between the twins that are merged here.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import torch
 import torch.fx as fx
 
 from ..graph.constants import attribute_value
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..twins import BatchNorm, Conv, Gate, Mask, Select
 from .rewrite import Program, Record
 
 
 def optimized(program: Program) -> Program:
-    """The program with a tape for its linear part: masks behind max-pools, batch norm inside the convolution before or behind it, no factors of 1."""
+    """The program with a shorter tape, for the linear part alone.
+
+    Masks move behind max-pools, batch norm is folded into a convolution in front of it or behind it, and
+    factors of 1 are removed.
+    """
     linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
     renamed = _renamed(program, dict(zip(program.tape, linear)))
     for merge in (
@@ -35,7 +39,7 @@ def optimized(program: Program) -> Program:
 
 
 def without_gradients(program: Program) -> Program:
-    """The program whose twins read detached states: autograd sees them, and everything they are computed from, as constants."""
+    """The program with detached states: constants to autograd, like all that they are computed from."""
     cut: dict[fx.Node, fx.Node] = {}
 
     def detached(record: Record, node: fx.Node) -> fx.Node:
@@ -45,10 +49,10 @@ def without_gradients(program: Program) -> Program:
             cut[node] = _inserted(program, record, lambda state: state.detach(), node)
         return cut[node]
 
-    return _renamed(
-        program,
-        {r: dataclasses.replace(r, twin=r.twin.mapped(lambda n, r=r: detached(r, n))) for r in program.tape},
-    )
+    def of(record: Record) -> Record:
+        return dataclasses.replace(record, twin=record.twin.mapped(lambda n: detached(record, n)))
+
+    return _renamed(program, {r: of(r) for r in program.tape})
 
 
 def _renamed(program: Program, new: dict[Any, Any]) -> Program:
@@ -62,7 +66,7 @@ def _renamed(program: Program, new: dict[Any, Any]) -> Program:
 
 
 def _merged(program: Program, merge: Callable) -> Program:
-    """Every record and the one before it, merged where they can be: where nobody else reads what lies between."""
+    """Merge a record into its predecessor when it is the only reader, and ``merge`` knows the pair."""
     uses: dict[Any, int] = {}
     for value in [v for r in program.tape for v in r.inputs] + list(program.affine.values()):
         uses[value] = uses.get(value, 0) + 1
@@ -70,11 +74,9 @@ def _merged(program: Program, merge: Callable) -> Program:
     tape: list[Record] = []
     for record in program.tape:
         before = record.inputs[0] if len(record.inputs) == 1 else None
-        pair = (
-            merge(program, done.get(before, before), record)
-            if isinstance(before, Record) and uses[before] == 1
-            else None
-        )
+        pair = None
+        if isinstance(before, Record) and uses[before] == 1:
+            pair = merge(program, done.get(before, before), record)
         if pair is None:
             new = [dataclasses.replace(record, inputs=tuple(done.get(v, v) for v in record.inputs))]
         else:
@@ -88,51 +90,39 @@ def _merged(program: Program, merge: Callable) -> Program:
 
 
 def _without_one(program: Program, first: Record, second: Record) -> list[Record] | None:
-    """1 x = x: a residual scale that a network leaves at 1 (EDSR)."""
+    """Remove a factor of 1: a residual scale that a network leaves at 1 (EDSR)."""
     factor = second.twin.factor if type(second.twin) is Gate and second.twin.offset is None else None
     return [first] if isinstance(factor, (int, float)) and factor == 1 else None
 
 
 def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[Record] | None:
-    """select(mask(x)) = mask'(select(x)), mask' the bits of the winners: one for a window."""
-    if not _plain_mask(first.twin) or type(second.twin) is not Select:
+    """Use select(mask(x)) = mask'(select(x)): mask' has one bit for each window, that of its maximum."""
+    mask, pool = first.twin, second.twin
+    if not isinstance(mask, Mask) or not _plain_mask(mask) or type(pool) is not Select:
         return None
-    pool = second.twin
-    keep = _inserted(
-        program,
-        second,
-        lambda keep, index: dataclasses.replace(pool, index=index).gathered(keep),
-        first.twin.keep,
-        pool.index,
-    )
+
+    def gathered(keep: Any, index: Any) -> Any:
+        return dataclasses.replace(pool, index=index).gathered(keep)
+
+    keep = _inserted(program, second, gathered, mask.keep, pool.index)
     select = dataclasses.replace(second, inputs=first.inputs)
     return [select, dataclasses.replace(second, twin=Mask(keep), inputs=(select,))]
 
 
 def _norm_into_convolution(program: Program, first: Record, second: Record) -> list[Record] | None:
-    """BN(W x) = (g/sqrt(v + eps) W) x, computed from the shared parameters whenever they are used, so never stale."""
+    """Use BN(W x) = (g/sqrt(v + eps) W) x, computed from the shared parameters at every call."""
     conv, norm = first.twin, second.twin
-    if (
-        not isinstance(conv, Conv)
-        or not isinstance(norm, BatchNorm)
-        or not conv.batched
-        or "output_padding" in conv.options
-    ):
+    if not isinstance(norm, BatchNorm) or not isinstance(conv, Conv) or not _foldable(conv):
         return None
     weight = _folded(program, second, conv, norm, 0)
-    return (
-        None
-        if weight is None
-        else [
-            dataclasses.replace(
-                first, twin=dataclasses.replace(conv, weight=weight), like=second.like, rank=second.rank
-            )
-        ]
-    )
+    if weight is None:
+        return None
+    twin = dataclasses.replace(conv, weight=weight)
+    return [dataclasses.replace(first, twin=twin, like=second.like, rank=second.rank)]
 
 
 def _norm_behind_mask(program: Program, first: Record, second: Record) -> list[Record] | None:
-    """mask(BN(x)) = BN(mask(x)): a factor a channel and bits commute, and the norm comes before the next convolution (DenseNet)."""
+    """Use mask(BN(x)) = BN(mask(x)), after which the norm is in front of the next convolution (DenseNet)."""
     if not isinstance(first.twin, BatchNorm) or not _plain_mask(second.twin):
         return None
     mask = dataclasses.replace(second, inputs=first.inputs)
@@ -140,22 +130,19 @@ def _norm_behind_mask(program: Program, first: Record, second: Record) -> list[R
 
 
 def _norm_into_next(program: Program, first: Record, second: Record) -> list[Record] | None:
-    """W BN(x) = (W g/sqrt(v + eps)) x, along the weight's input channels."""
+    """Use W BN(x) = (W g/sqrt(v + eps)) x, along the input channels of the weight."""
     norm, conv = first.twin, second.twin
-    if (
-        not isinstance(norm, BatchNorm)
-        or not isinstance(conv, Conv)
-        or not conv.batched
-        or "output_padding" in conv.options
-        or conv.options["groups"] != 1
-    ):
+    if not isinstance(norm, BatchNorm) or not isinstance(conv, Conv) or not _foldable(conv):
         return None
-    weight = _folded(program, second, conv, norm, 1)
-    return (
-        None
-        if weight is None
-        else [dataclasses.replace(second, twin=dataclasses.replace(conv, weight=weight), inputs=first.inputs)]
-    )
+    weight = _folded(program, second, conv, norm, 1) if conv.options["groups"] == 1 else None
+    if weight is None:
+        return None
+    return [dataclasses.replace(second, twin=dataclasses.replace(conv, weight=weight), inputs=first.inputs)]
+
+
+def _foldable(conv: Conv) -> bool:
+    """Whether a batch norm can be folded into a convolution: it has a batch, and is not transposed."""
+    return conv.batched and "output_padding" not in conv.options
 
 
 def _plain_mask(twin: Any) -> bool:
@@ -163,63 +150,62 @@ def _plain_mask(twin: Any) -> bool:
 
 
 def _folded(program: Program, record: Record, conv: Conv, norm: BatchNorm, axis: int) -> fx.Node | None:
-    """The convolution's weight times the norm's factors along an axis; None where these are no constants of one dtype."""
-    if not all(
-        isinstance(n, fx.Node) and (n.op == "get_attr" or n.meta.get("folded"))
-        for n in (conv.weight, norm.var)
-    ):
+    """The weight times the factors of the norm along an axis; None unless both are constants of one dtype."""
+    if not _is_constant(conv.weight) or not _is_constant(norm.var):
         return None
     if _dtype(program, conv.weight) != _dtype(program, norm.var):
-        return None  # mixed precision: the folded weight would not have the convolution's dtype
+        return None  # in mixed precision, the folded weight does not have the dtype of the convolution
     given = (conv.weight, norm.var) if norm.weight is None else (conv.weight, norm.var, norm.weight)
-    after = program.facts.rank(conv.weight) - 1 - axis
+    after = program.facts.need_rank(conv.weight, "a folded batch norm") - 1 - axis
     weight = _inserted(program, record, lambda *values: _scaled(norm.eps, after, *values), *given)
-    weight.meta["folded"] = True
+    notes(weight)["folded"] = True
     return weight
 
 
-def _dtype(program: Program, node: fx.Node) -> torch.dtype:
-    """Of a parameter, or of the parameter that a folded weight was made from."""
-    return (
-        attribute_value(program.gm, node.target).dtype
-        if node.op == "get_attr"
-        else _dtype(program, node.args[0])
-    )
+def _is_constant(value: Any) -> bool:
+    """Whether a state is a parameter, a buffer or a folded weight."""
+    return isinstance(value, fx.Node) and bool(value.op == "get_attr" or notes(value).get("folded"))
 
 
-def _scaled(eps: float, after: int, weight, var, g=None):
+def _dtype(program: Program, node: Any) -> torch.dtype:
+    """The dtype of a parameter, or of the parameter that a folded weight was made from."""
+    if node.op == "get_attr":
+        return attribute_value(program.gm, node.target).dtype
+    return _dtype(program, node.args[0])
+
+
+def _scaled(eps: float, after: int, weight: Any, var: Any, g: Any = None) -> Any:
+    """The weight times 1/sqrt(var + eps), and times g if given, with ``after`` axes behind the channels."""
     scale = torch.rsqrt(var + eps) if g is None else g * torch.rsqrt(var + eps)
     return weight * scale.reshape([-1] + [1] * after)
 
 
 def _inserted(program: Program, record: Record, function: Callable, *given: fx.Node) -> fx.Node:
-    """A state computed in the original branch, behind the values that it is computed from."""
+    """A new state in the original branch, directly behind the values that it is computed from."""
     graph, base = program.gm.graph, info(record.origin)
     after = next(n for n in reversed(graph.nodes) if n in given)
     end = after.next
     tracer = fx.proxy.GraphAppendingTracer(graph)
     with graph.inserting_before(end):
         result = function(*[fx.Proxy(n, tracer) for n in given]).node
-    node = after.next
+    node, named = after.next, {"place": base.place, "module": base.module, "source": base.source}
     while node is not end:
-        roles = {info(n).role for n in node.all_input_nodes}
-        role = (
-            "shape"
-            if (node.op == "call_method" and node.target == "size") or roles == {"shape"}
-            else "frozen"
-            if roles & {"frozen", "affine"}
-            else "const"
-        )
         mark(
             node,
-            role=role,
+            role=_role(node),
             rule=record.rule,
             variant=record.variant,
             origin=record.origin.name,
-            place=base.place,
-            module=base.module,
-            source=base.source,
+            **named,
         )
         node = node.next
     program.facts.ranks[result] = program.facts.rank(given[0])
     return result
+
+
+def _role(node: fx.Node) -> str:
+    """The role of a node of a new state."""
+    roles = {info(n).role for n in node.all_input_nodes}
+    if (node.op == "call_method" and node.target == "size") or roles == {"shape"}:
+        return "shape"
+    return "frozen" if roles & {"frozen", "affine"} else "const"

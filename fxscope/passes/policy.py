@@ -1,4 +1,4 @@
-"""Which freezing rule where: presets, variants, and their precedence."""
+"""Policies: which variant of a freezing rule applies where, by presets and exceptions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,29 @@ _ALIASES = {"paper": "freeze"}
 class Policy:
     """A preset and the exceptions to it.
 
-    preset     "freeze" (alias "paper"): masks, statistics and gates frozen (DESIGN: Fig. 2 of the paper);
-               "detach": norms by scale only, gates frozen, the activated operand of a gated MLP too (the detached Jacobian);
-               "taylor": eq. 4, so that F is the Jacobian
-    choices    {key: variant}; a key is the place of one node ("layer1.0.relu"), a glob over places ("features.*"), or the
-               name of an operator ("layer_norm"). Precedence: node, then longest glob, then operator, then preset.
+    Parameters
+    ----------
+    preset : str
+        * "freeze" (alias "paper"): masks, statistics and gates are frozen (Fig. 2).
+        * "detach": norms are frozen by their scale only, and gates are frozen, also the activated operand of
+          a gated MLP (the detached Jacobian).
+        * "taylor": eq. 4, so that F is the Jacobian.
+    choices : dict of str to str
+        {key: variant}. A key is the place of a node ("layer1.0.relu"), a glob over places ("features.*"), or
+        the name of an operator ("layer_norm"). A node takes precedence over the longest glob, then the
+        operator, then the preset.
 
-    Raises ``PolicyError`` for an unknown preset or variant, and for a key that matches nothing in the model.
+    Raises
+    ------
+    PolicyError
+        If a preset or variant is unknown, or if a key matches nothing in the model.
 
+    References
+    ----------
+    "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 4 and Fig. 2.
+
+    Examples
+    --------
     >>> Policy.of({"default": "detach", "layer1.*": "taylor"})
     Policy(preset='detach', choices={'layer1.*': 'taylor'})
     """
@@ -42,7 +57,7 @@ class Policy:
 
     @classmethod
     def of(cls, policy: str | dict | Policy | None) -> Policy:
-        """A policy from its short forms: a preset's name, or {key: variant} with the preset under "default"."""
+        """A policy from its short forms: a preset's name, or {key: variant} with a preset as "default"."""
         if policy is None:
             return cls()
         if isinstance(policy, cls):
@@ -62,14 +77,12 @@ class Policy:
         if key is None:
             return rule.presets[self.preset]
         wanted = self.choices[key]
-        wanted = (
-            rule.presets[_ALIASES.get(wanted, wanted)]
-            if _ALIASES.get(wanted, wanted) in PRESETS and wanted not in rule.variants
-            else wanted
-        )
+        preset = _ALIASES.get(wanted, wanted)
+        if wanted not in rule.variants and preset in PRESETS:
+            wanted = rule.presets[preset]
         if wanted not in rule.variants:
             if key != rule.name or key == info(node).place:
-                # a glob, or a place whose operator is written out in several, covers some that lack it
+                # a glob, or a place that several operators share, also covers operators without the variant
                 return rule.presets[self.preset]
             raise PolicyError(
                 f"{rule.name} has no variant {self.choices[key]!r} (asked for by {key!r}); it offers"
@@ -86,8 +99,9 @@ class Policy:
         return rule.name if rule.name in self.choices else None
 
     def check(self, gm: fx.GraphModule) -> None:
-        """Refuse keys that match nothing, and glob choices that no operator they cover offers."""
-        nodes = [(info(n).place, registry().rules[info(n).rule]) for n in gm.graph.nodes if info(n).rule]
+        """Raise ``PolicyError`` if a key matches nothing, or nothing that it matches has the variant."""
+        marks = [info(n) for n in gm.graph.nodes]
+        nodes = [(m.place, registry().rules[m.rule]) for m in marks if m.rule]
         for key, variant in self.choices.items():
             hit = [
                 r

@@ -1,7 +1,8 @@
 """Rewrite: the canonical graph, extended by the frozen states, and the tape of its twins.
 
-The tape is a flat list of ``Record``: a twin, the values it reads, the node it stands for. Every graph fxscope emits comes
-from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an emitted graph.
+The tape is a flat list of ``Record``: a twin, the values it reads, and the node that it implements. Every
+graph fxscope emits comes from it: pair and filter forwards, the adjoint in reverse; nothing ever parses an
+emitted graph.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch.fx as fx
 
 from ..errors import NoLinearPath
 from ..frontend.symbolic import source_of
-from ..graph.ir import info, mark
+from ..graph.ir import info, mark, notes
 from ..rules import Rule
 from ..rules._of_node import bound, rule_of
 from ..twins import Twin
@@ -37,9 +38,10 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One twin of the tape: what it computes, from which values, for which node, and by which rule's variant.
+    """One twin of the tape: what it computes, from which values, for which node, by which rule's variant.
 
-    like   a node of the original graph with the value's shape, of ``rank`` dimensions; None where none is known
+    ``like`` is a node of the original graph with the shape of the value, and of ``rank`` dimensions; None if
+    unknown.
     """
 
     twin: Twin
@@ -57,7 +59,7 @@ class Program:
 
     outputs   the model's output structure, over nodes of the graph
     affine    {node: tape value}; a node of ``outputs`` that is not in it does not depend on the probe
-    in_place  whether the interpreter branch may write into values that nobody else reads (``emit/reuse.py``)
+    in_place  whether the interpreter branch may write into values without other readers (``emit/reuse.py``)
     """
 
     gm: fx.GraphModule
@@ -69,15 +71,15 @@ class Program:
     in_place: bool = True
 
     def constant_outputs(self) -> dict[Any, str]:
-        """{key: why} of the outputs that do not depend on the probe, where others do: F gives zeros there, and y1 = y0.
+        """{key: why} of the outputs that do not depend on the probe: F gives zeros, and y1 = y0.
 
-        The key is what an index calls the output. Outputs that example inputs showed to be integers or booleans are none of F's, and not named.
+        The key indexes the output. F has no outputs that are integers or booleans (which example inputs
+        tell), and they are not listed.
         """
-        found = {key: node for key, node in keyed(self.outputs) if node not in self.affine}
         return {
             key: _why_constant(key, node)
-            for key, node in found.items()
-            if dtype_of(node) is None or is_floating(node)
+            for key, node in keyed(self.outputs)
+            if node not in self.affine and (dtype_of(node) is None or is_floating(node))
         }
 
 
@@ -92,7 +94,7 @@ class Call:
         self.facts = rewriter.facts
 
     def value(self, name: str) -> Any:
-        """The tape value of an argument; None where it does not depend on the probe."""
+        """The tape value of an argument; None if it does not depend on the probe."""
         node = self.arguments[name]
         return self._rewriter.values.get(node) if isinstance(node, fx.Node) else None
 
@@ -109,61 +111,51 @@ class Call:
     def record(
         self, twin: Twin, inputs: list[Any], like: fx.Proxy | None = None, rank: int | None = None
     ) -> Any:
-        """Put a twin on the tape and return its value, for rules that need more than one.
+        """Put a twin on the tape and return its value, for rules that need more than one twin.
 
-        ``like`` is a value of the original branch that has its shape (of ``rank`` dimensions, where the graph does not
-        tell); it need not be given for a twin that keeps the shape of its input.
+        ``like`` is a value of the original branch that has the same shape, and ``rank`` its rank if the graph
+        does not tell it. A twin that keeps the shape of its input needs neither.
         """
         return self._rewriter.record(twin, inputs, self, like, rank)
 
     def is_item(self, both: fx.Proxy, index: int) -> None:
-        """The node's own value is an item of a call that gives its state too: one kernel on x0 for both."""
+        """Make the node an item of a call that also gives its state: one kernel on x0 computes both."""
         node, base = self.node, info(self.node)
         node.prepend(both.node)
-        mark(
-            both.node,
-            role="frozen",
-            rule=base.rule,
-            variant=base.variant,
-            origin=node.name,
-            place=base.place,
-            module=base.module,
-            source=base.source,
-        )
-        node.op, node.target, node.args, node.kwargs = (
-            "call_function",
-            operator.getitem,
-            (both.node, index),
-            {},
-        )
+        named = {"rule": base.rule, "variant": base.variant, "origin": node.name}
+        named |= {"place": base.place, "module": base.module, "source": base.source}
+        mark(both.node, role="frozen", **named)
+        node.op, node.target = "call_function", operator.getitem
+        node.args, node.kwargs = (both.node, index), {}
 
     def rank(self, name: str) -> int | None:
+        """The rank of an argument; None if the graph does not tell it."""
         return self.facts.rank(self.arguments[name])
 
     def need_rank(self, name: str) -> int:
+        """The rank of an argument; raises ``UnknownRank`` if the graph does not tell it."""
         value = self.arguments[name]
-        return (
-            self.facts.need_rank(value, info(self.node).rule)
-            if isinstance(value, fx.Node)
-            else self.facts.rank(value)
-        )
+        if isinstance(value, fx.Node):
+            return self.facts.need_rank(value, str(info(self.node).rule))
+        return self.facts.rank(value) or 0
 
     @property
     def channels_last(self) -> bool:
-        """Whether the network was put into the channels-last layout: what decides a kernel, never a value."""
+        """Whether the network has the channels-last layout, which decides about kernels, not values."""
         return self._rewriter.channels_last
 
     @property
     def out_rank(self) -> int | None:
+        """The rank of the operator's own value."""
         return self.facts.rank(self.node)
 
     def lift(self, name: str, *others: str) -> int:
-        """Dimensions that argument ``name`` lacks in front when it is broadcast with the others."""
+        """How many dimensions argument ``name`` lacks in front when it is broadcast with the others."""
         return max(self.facts.lift(self.arguments[name], self.arguments[other]) for other in others)
 
 
 def rewrite(gm: fx.GraphModule, probes: list[Probe]) -> Program:
-    """The program of a classified graph; raises ``NoLinearPath`` where no output depends on a probe."""
+    """The program of a classified graph; raises ``NoLinearPath`` if no output depends on a probe."""
     rewriter = _Rewriter(gm, probes)
     rewriter.run()
     output = next(n for n in gm.graph.nodes if n.op == "output")
@@ -189,17 +181,14 @@ class _Rewriter:
 
     def run(self) -> None:
         for node in list(self.graph.nodes):
-            if (
-                node in self.values
-                or info(node).role != "affine"
-                or node.op == "output"
-                or is_structure(node)
-            ):
-                continue
-            self._node(node)
+            skipped = node in self.values or node.op == "output" or is_structure(node)
+            if info(node).role == "affine" and not skipped:
+                self._node(node)
 
     def _node(self, node: fx.Node) -> None:
-        rule, variant = rule_of(node), info(node).variant
+        """Run the variant of an operator: its twin goes on the tape, its frozen states behind the node."""
+        rule: Any = rule_of(node)
+        variant: Any = info(node).variant
         arguments = bound(node)
         call = Call(self, node, arguments, variant)
         before = node.next
@@ -210,7 +199,7 @@ class _Rewriter:
                 raise unsupported(
                     [(node, f"its rule {rule.name} does not know this form: {error}")]
                 ) from error
-            like = fx.Proxy(node, self.tracer)
+            like: Any = fx.Proxy(node, self.tracer)
             if rule.yields == "values":  # the shape is that of the values, not of the pair
                 like = like[0]
                 self.facts.ranks[like.node] = self.facts.rank(node)
@@ -222,15 +211,15 @@ class _Rewriter:
         self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, like)
 
     def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
+        """Call a rule's variant with proxies of the arguments that it names, and with ``y`` and ``call``."""
         parameters = inspect.signature(function).parameters
         extra = {"y": fx.Proxy(call.node, self.tracer), "call": call}
         keyword = {n: extra[n] for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
-        given = {
-            n: fx.node.map_arg(v, lambda m: fx.Proxy(m, self.tracer))
-            for n, v in arguments.items()
-            if n in parameters
-        }
+        given = {n: fx.node.map_arg(v, self._proxy) for n, v in arguments.items() if n in parameters}
         return function(**given, **keyword)
+
+    def _proxy(self, node: fx.Node) -> Any:
+        return fx.Proxy(node, self.tracer)
 
     def record(
         self,
@@ -240,8 +229,9 @@ class _Rewriter:
         like: fx.Proxy | None = None,
         rank: int | None = None,
     ) -> Record:
+        """Put a twin on the tape, with the node that tells its shape."""
         fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
-        rule = info(call.node).rule
+        rule = str(info(call.node).rule)
         if rank is not None and like is not None:
             self.facts.ranks.setdefault(like.node, rank)
         shape = (like.node, self.facts.rank(like.node)) if like is not None else self._kept(twin, inputs)
@@ -252,41 +242,32 @@ class _Rewriter:
         return record
 
     def _kept(self, twin: Twin, inputs: list[Any]) -> tuple:
-        """(like, rank) of a value that has its input's shape."""
+        """(like, rank) of a value that has the shape of its input."""
         first = inputs[0] if inputs and twin.keeps_shape else None
         if isinstance(first, Probe):
             return first.node, self.facts.rank(first.node)
         return (first.like, first.rank) if isinstance(first, Record) else (None, None)
 
     def _tag(self, node: fx.Node, end: fx.Node, rule: Rule, variant: str) -> None:
-        """Describe the frozen states that a rule inserted behind its node."""
-        state = node.next
+        """Mark the frozen states that a rule inserted behind its node."""
+        state, base = node.next, info(node)
         while state is not end:
-            roles = {info(n).role for n in state.all_input_nodes}
-            if is_size(state, self.sizes):
-                self.sizes.add(state)
-                roles = {"shape"}
-            role = (
-                "frozen"
-                if roles & {"affine", "frozen"}
-                else "sized"
-                if roles & {"sized"}
-                else "shape"
-                if roles == {"shape"}
-                else "const"
-            )
-            base = info(node)
-            mark(
-                state,
-                role=role,
-                rule=rule.name,
-                variant=variant,
-                origin=node.name,
-                place=base.place,
-                module=base.module,
-                source=base.source,
-            )
+            named = {"rule": rule.name, "variant": variant, "origin": node.name}
+            named |= {"place": base.place, "module": base.module, "source": base.source}
+            mark(state, role=self._state_role(state), **named)
             state = state.next
+
+    def _state_role(self, state: fx.Node) -> str:
+        """The role of a state, by what it is computed from."""
+        if is_size(state, self.sizes):
+            self.sizes.add(state)
+            return "shape"
+        roles = {info(n).role for n in state.all_input_nodes}
+        if roles & {"affine", "frozen"}:
+            return "frozen"
+        if "sized" in roles:
+            return "sized"
+        return "shape" if roles == {"shape"} else "const"
 
 
 def _channels_last(weight: torch.Tensor) -> bool:
@@ -326,13 +307,11 @@ class Structure:
 
 
 def _structure(value: Any) -> Any:
-    """The output structure with constructor calls taken apart."""
+    """The output structure, with every constructor call as a ``Structure``."""
     if isinstance(value, fx.Node) and is_structure(value):
-        return Structure(
-            value.target,
-            tuple(_structure(v) for v in value.args),
-            {k: _structure(v) for k, v in value.kwargs.items()},
-        )
+        kind: Any = value.target
+        fields = {k: _structure(v) for k, v in value.kwargs.items()}
+        return Structure(kind, tuple(_structure(v) for v in value.args), fields)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return Structure(type(value), tuple(_structure(v) for v in value))
     if isinstance(value, (list, tuple)):
@@ -358,24 +337,22 @@ def map_structure(function: Callable[[fx.Node], Any], value: Any) -> Any:
 
 
 def keyed(value: Any, path: tuple = ()) -> list[tuple[Any, fx.Node]]:
-    """(key, node) of an output structure: a name or position, or a tuple of them where structures are nested."""
+    """(key, node) of an output structure; a key is a name or position, or a tuple of them if it is nested."""
     if isinstance(value, fx.Node):
         return [(path[0] if len(path) == 1 else path, value)]
     if isinstance(value, Structure):
         value = value.named()
-    items = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, (list, tuple))
-        else ()
-    )
+    items: Iterable = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
     return [found for key, part in items for found in keyed(part, (*path, key))]
 
 
 def dtype_of(node: fx.Node) -> torch.dtype | None:
-    """The dtype of a node's value, where example inputs told it."""
-    value = node.meta.get("val")
+    """The dtype of a node's value; None unless example inputs told it."""
+    value = notes(node).get("val")
     return value.dtype if isinstance(value, torch.Tensor) else None
 
 
@@ -393,7 +370,7 @@ def leaves(value: Any) -> list[fx.Node]:
 
 
 def _live(program: Program) -> list[Record]:
-    """The records that some output needs: a gate's own interpreter path is dead once the gate is frozen."""
+    """The records that an output needs: the interpreter path of a gate is dead, since the gate is frozen."""
     live: set[int] = set()
     stack = [v for v in program.affine.values() if isinstance(v, Record)]
     while stack:
@@ -432,8 +409,6 @@ def _where_it_ends(tensors: list[fx.Node]) -> str:
             stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
         else:
             stack += node.all_input_nodes
-    return (
-        "the linear path ends at:\n" + "\n".join(stops)
-        if stops
-        else "nothing computed from the probe leads there"
-    )
+    if not stops:
+        return "nothing computed from the probe leads there"
+    return "the linear path ends at:\n" + "\n".join(stops)

@@ -1,4 +1,4 @@
-"""Every value of a program at an input size: a run on fake tensors."""
+"""The size of every value of a program at an input size, by a run on fake tensors."""
 
 from __future__ import annotations
 
@@ -10,27 +10,22 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..errors import ShapeError
 from ..graph.assumptions import DTYPE, assumptions, broken, input_names
+from ..graph.interpreter import Recorder
 
 
 def shapes_at(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Any]:
     """{node: fake tensor} of the original graph at an input size."""
-    found: dict[str, Any] = {}
-
-    class Recorder(fx.Interpreter):
-        def run_node(self, node):
-            found[node.name] = value = super().run_node(node)
-            return value
-
     names, known = input_names(gm), [a for a in assumptions(gm) if a.kind != DTYPE]
     unmet = broken(known, [torch.empty(shape, device="meta") for _ in names], names)
     if unmet is not None:
         made_for = f"the graph was not made for inputs of {tuple(shape)}: {unmet}"
         raise ShapeError(f"{made_for}; give example_inputs= of that size")
+    recorder = Recorder(gm, lambda node, value: value)
     torch.clear_autocast_cache()  # its real weights are none of the fake run's, nor its fake ones the model's
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
             given = [torch.empty(shape, dtype=dtype) for n in gm.graph.nodes if n.op == "placeholder"]
-            Recorder(gm, garbage_collect_values=False).run(*given)
+            recorder.run(*given)
     finally:
         torch.clear_autocast_cache()
-    return found
+    return {node.name: value for node, value in recorder.kept.items()}

@@ -1,4 +1,4 @@
-"""Where the probes enter: at the first input, at a named place, or where integers become floating."""
+"""The places where the probes enter: the first input, a named place, or where integers become floating."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from .rewrite import Probe, dtype_of, is_floating
 
 
 def probes_of(gm: fx.GraphModule, inputs: str | list[str] | None) -> list[Probe]:
-    """The probes of a canonical graph.
+    """The probes of a canonical graph, at the named places or at the first input.
 
-    inputs   the names of places, or None for the first input: of token numbers the embedding is meant, and of
-             other integers (where example inputs told the dtypes) the one place at which they become floating
-    Raises ``PlaceError``, and ``NotFloating`` where a place holds integers, booleans or complex numbers.
+    If the first input holds token numbers, the probe is at their embedding. If it holds other integers (which
+    example inputs tell), the probe is at the one place where they become floating.
+
+    Raises ``PlaceError``, and ``NotFloating`` if a place holds integers, booleans or complex numbers.
     """
     if inputs is None:
         probes = [Probe("x1", _first(gm))]
@@ -46,7 +47,7 @@ def _first(gm: fx.GraphModule) -> fx.Node:
 
 
 def _looked_up(node: fx.Node) -> fx.Node | None:
-    """The embedding that token numbers are looked up in, where the probes enter; None for other inputs."""
+    """The embedding that looks token numbers up, where the probes enter; None for other inputs."""
     for user in node.users:
         rule = info(user).rule
         if rule == "embedding" and bound(user)["input"] is node:
@@ -60,8 +61,8 @@ def _looked_up(node: fx.Node) -> fx.Node | None:
 def _entry(first: fx.Node) -> fx.Node:
     """The one value in which an input of integers becomes floating.
 
-    What a decision made floating (``(x > 9).double()``) counts only where nothing else does: decisions on
-    floating inputs are frozen too.
+    A decision that becomes floating (``(x > 9).double()``) counts only if there is no other place, because
+    decisions on floating inputs are frozen, too.
     """
     values, decisions = _discrete(first)
     found = _distinct(_floating_users(values)) or _distinct(_floating_users(values | decisions))
@@ -82,8 +83,9 @@ def _entry(first: fx.Node) -> fx.Node:
 
 
 def _discrete(first: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
-    """(the values that are not floating and carry the input's numbers, those that are decisions on it)."""
-    values, decisions = {first}, set()
+    """(values that are not floating and have the numbers of the input, decisions on these values)."""
+    values: set[fx.Node] = {first}
+    decisions: set[fx.Node] = set()
     for node in first.graph.nodes:
         if node is first or node.op in ("placeholder", "get_attr", "output") or not _is_discrete(node):
             continue
@@ -97,14 +99,14 @@ def _discrete(first: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
 
 
 def _floating_users(nodes: set[fx.Node]) -> Iterator[fx.Node]:
-    """What is floating and computed from one of the nodes directly, in the order of the graph."""
+    """The floating nodes that have one of the nodes as an input, in the order of the graph."""
     for node in next(iter(nodes)).graph.nodes:
         if is_floating(node) and nodes & set(node.all_input_nodes):
             yield node
 
 
 def _distinct(nodes: Iterator[fx.Node]) -> list[fx.Node]:
-    """The nodes, each once: ``x.double()`` written twice is one value, which the earlier node gives."""
+    """The nodes without repetitions: a second ``x.double()`` is replaced by the first."""
     found: list[fx.Node] = []
     for node in nodes:
         same = next((n for n in found if _call(n) == _call(node) and not acts(node)), None)

@@ -1,4 +1,4 @@
-"""Figures of the analyses: each takes a record of ``fxscope.analysis`` and returns a matplotlib ``Figure``."""
+"""Figures of the records of ``fxscope.analysis``; each function returns a matplotlib ``Figure``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def residual_share(found: ResidualShare, text: str = ""):
 
 
 def layers(found: dict[str, LayerContributions], text: str = ""):
-    """Mean share of F x0 and of every layer, with the standard deviation as a band; one panel a network or condition, one scale."""
+    """Mean share of F x0 and of every layer, with its standard deviation; one panel a network, one scale."""
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
@@ -173,7 +173,7 @@ def off_diagonals(found: dict[str, Diagonal], text: str = ""):
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
-    for i, (name, each) in enumerate(found.items()):
+    for i, each in enumerate(found.values()):
         axis.bar(i, 100 * each.mean, color="#4477aa", alpha=0.5, width=0.6)
         axis.plot([i] * len(each.off), 100 * each.off.numpy(), ".", color="0.2", markersize=3)
     axis.set_xticks(range(len(found)), list(found), fontsize=TEXT - 1)
@@ -184,7 +184,7 @@ def off_diagonals(found: dict[str, Diagonal], text: str = ""):
 
 
 def source(found: Source, text: str = "", photograph: Any = None):
-    """Where an output takes from: its row, the place as a circle, the strongest window elsewhere as an ellipse."""
+    """The row of an output: its place as a circle, the strongest window elsewhere as an ellipse."""
     from matplotlib.patches import Circle
 
     figure = new_figure(COLUMN, 2.1)
@@ -205,7 +205,7 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
 
 def reach(found: Reach, text: str = ""):
-    """The same row under every reading, in logarithms of its magnitude, with the bound of the convolutions."""
+    """The same row under every variant, on a logarithmic scale, with the bound of the convolutions."""
     from matplotlib.patches import Rectangle
 
     figure = new_figure(PAGE, 2.5)
@@ -316,7 +316,7 @@ def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
 
 
 def by_layer(values: dict[str, float], output: float, text: str = ""):
-    """Bars of F x0 and of what every layer's constants add to one output, {name: value} in the order of the graph, with their running sum."""
+    """Bars of F x0 and of every layer's constants, {name: value} in their order, with their running sum."""
     figure = new_figure(PAGE, 2.6)
     axis = figure.subplots()
     x, heights = np.arange(len(values)), np.array([float(v) for v in values.values()])

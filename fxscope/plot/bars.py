@@ -24,9 +24,16 @@ NAMED = 40  # more bars than this carry no names
 
 
 def contributions(c: Contributions, image: int = 0, text: str = ""):
-    """Bars of F x0 and the terms in the order of the graph, coloured by kind, with their running sum up to the output.
+    """Bars of F x0 and the terms in the order of the graph, with their running sum up to the output.
 
-    image  which image of a batch
+    Parameters
+    ----------
+    c : Contributions
+        The result of ``lin.contributions``.
+    image : int
+        Which image of a batch.
+    text : str
+        The caption.
     """
     terms = [("F x0", "F x0", _of(c.linear, image))] + [
         (t.place, t.kind, _of(t.value, image)) for t in c.terms

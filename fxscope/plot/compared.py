@@ -1,4 +1,4 @@
-"""Several readings of one output: their rows on one shared scale, and their energy against distance."""
+"""Rows of several networks or policies on one shared scale, and their energy against distance."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
 
 def compared(comparison: Comparison, text: str = ""):
-    """The rows of a comparison, (C, H, W) or (H, W) each, side by side, with |r|/|y| and gap; below, energy against distance."""
-    readings = comparison.readings
+    """The rows of a comparison, (C, H, W) or (H, W), side by side; below, their energy against distance."""
+    entries = comparison.readings
     figure = new_figure(PAGE, 4.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
-    axes = upper.subplots(1, len(readings), squeeze=False)[0]
-    pictures = [as_picture(r.row if r.row.dim() > 1 else r.row[None]) for r in readings]
+    axes = upper.subplots(1, len(entries), squeeze=False)[0]
+    pictures = [as_picture(r.row if r.row.dim() > 1 else r.row[None]) for r in entries]
     limit = max(abs(p).max() for p in pictures) or 1.0
-    for axis, reading, picture in zip(axes, readings, pictures):
+    for axis, entry, picture in zip(axes, entries, pictures):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(
-            f"{reading.name}\n|r|/|y| {reading.residual_share:.2f}, gap {reading.gap:.1e}", fontsize=TEXT
+            f"{entry.name}\n|r|/|y| {entry.residual_share:.2f}, gap {entry.gap:.1e}", fontsize=TEXT
         )
         axis.tick_params(labelsize=TEXT - 2, length=2)
     scale_bar(upper, shown, list(axes), limit)
     curve = lower.subplots()
-    for reading in readings:
-        curve.plot(reading.distance, reading.energy, linewidth=1, label=reading.name)
+    for entry in entries:
+        curve.plot(entry.distance, entry.energy, linewidth=1, label=entry.name)
     curve.set_xlabel("distance from the place", fontsize=TEXT)
     curve.set_ylabel("energy of the row", fontsize=TEXT)
     curve.tick_params(labelsize=TEXT - 2)

@@ -22,11 +22,25 @@ from .style import (
 
 
 def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
-    """A row of F, (C, H, W) or (H, W): the receptive filter of one output, whole and zoomed to its support.
+    """A row of F, the receptive filter of one output, whole and zoomed to its support.
 
-    place  (y, x) of the input that lies over the output, marked by a cross (default: the largest coefficient)
-    zoom   side of the zoomed square in pixels (default: what holds every coefficient above 1/100 of the largest)
-    text   caption: model, policy, dtype, error.  Both panels have one symmetric scale, the mean over channels shown.
+    Both panels show the mean over channels on one symmetric scale.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        (C, H, W) or (H, W).
+    place : (int, int), optional
+        (y, x) of the input under the output, marked by a cross. The default is the largest coefficient.
+    zoom : int, optional
+        Side of the zoomed square in pixels. The default holds every coefficient above 1/100 of the largest.
+    text : str
+        The caption: model, policy, dtype, error.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
     """
     return _filter(values, place, zoom, text, "receptive filter")
 
@@ -34,7 +48,7 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
 def column(
     values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
 ):
-    """A column of F: the projective filter of one input, drawn as ``row`` draws a row; ``place`` counts output pixels."""
+    """A column of F, the projective filter of one input, drawn as ``row``; ``place`` counts output pixels."""
     return _filter(values, place, zoom, text, "projective filter")
 
 
@@ -76,7 +90,10 @@ def _box(picture: np.ndarray, y: int, x: int, limit: float, zoom: int | None) ->
 def images(panels: dict[str, torch.Tensor], signed: bool = False, text: str = ""):
     """Images side by side: photographs in [0, 1], or signed data on one shared symmetric scale.
 
-    panels  {title: (C, H, W) or (H, W)}
+    Parameters
+    ----------
+    panels : dict
+        {title: (C, H, W) or (H, W)}.
     """
     figure = new_figure(COLUMN if len(panels) <= 2 else PAGE, 2.0)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))

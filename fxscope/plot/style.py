@@ -39,7 +39,7 @@ def limit_of(pictures: list[np.ndarray]) -> float:
 def signed_panels(
     figure: Any, axes: Any, panels: dict[str, torch.Tensor], cross: bool = False, size: float = TEXT
 ) -> None:
-    """Signed pictures side by side on one symmetric scale, its bar beside them; a cross marks the middle of each."""
+    """Signed pictures side by side on one symmetric scale with its bar; a cross marks the middle of each."""
     pictures = [as_picture(v) for v in panels.values()]
     limit = limit_of(pictures)
     for axis, title, picture in zip(axes, panels, pictures):

@@ -1,4 +1,4 @@
-"""Eigen-inputs and eigen-outputs side by side; the spectrum; how localised, oriented and bandpass they are."""
+"""Figures of singular vectors and of the spectrum."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, ne
 
 
 def eigen(found: Any, count: int = 6, first: int = 0, text: str = ""):
-    """Eigen-inputs above, the eigen-outputs they turn into below; ``found`` is what ``F.svd`` gave.
+    """Eigen-inputs above, and below them the eigen-outputs that they turn into.
 
-    count, first   how many triplets, from which on.  Each row of panels has one symmetric scale, the mean over channels shown;
-                   scores are drawn as a line.
+    Each row of panels has one symmetric scale and shows the mean over channels. Scores are drawn as a line.
+
+    Parameters
+    ----------
+    found : SVD
+        The result of ``F.svd``.
+    count, first : int
+        How many triplets are shown, and the first of them.
+
+    Raises
+    ------
+    FxscopeError
+        If there is no triplet to show.
     """
     shown = range(first, min(first + count, len(found)))
     if not shown:
@@ -57,7 +68,7 @@ def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
 
 
 def spectrum(found: Any, bins: int = 30, text: str = ""):
-    """A histogram of all singular values with the standard errors of its counts; ``found`` is what ``F.spectrum`` gave."""
+    """A histogram of all singular values with the standard errors of its counts, from ``F.spectrum``."""
     edges, counts, errors = found.density(bins)
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
@@ -82,7 +93,7 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
 
 
 def shapes(sets: dict[str, list], text: str = ""):
-    """Participation, frequency and orientedness of several sets of vectors, {name: result.shapes()}, over their number."""
+    """Participation, frequency and orientedness of sets of vectors, {name: result.shapes()}."""
     panels = [
         ("participation", "share of the area"),
         ("frequency", "cycles a pixel"),

@@ -37,7 +37,7 @@ def _card(box: Box) -> Card:
 
 
 def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> str:
-    """A drawing as HTML: every box that has a card is a link to it, and the card shows itself while it is the target of the page."""
+    """A drawing as HTML, in which a box is a link to its card, and CSS shows the card that is the target."""
     ids = re.findall(r'<g id="([^"]+-b\d+)"', svg)
     known = {name: card for name, card in zip(ids, cards) if card.lines or card.code}
 
@@ -47,10 +47,8 @@ def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> st
     svg = re.sub(r'<g id="([^"]+-b\d+)" class="box.*?</g>', linked, svg, flags=re.S)
     svg = re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.S) if page_style else svg
     style = "" if page_style else f"<style>{STYLE}</style>"
-    return (
-        f'{style}<div class="fxscope-graph"><div'
-        f' class="fxscope-canvas">{svg}</div>{"".join(_html(name, card) for name, card in known.items())}</div>'
-    )
+    opened = "".join(_html(name, card) for name, card in known.items())
+    return f'{style}<div class="fxscope-graph"><div class="fxscope-canvas">{svg}</div>{opened}</div>'
 
 
 def _html(name: str, card: Card) -> str:
@@ -65,7 +63,8 @@ def _html(name: str, card: Card) -> str:
 STYLE = (
     ".fxscope-canvas{overflow:auto}"
     ".fxscope-card{display:none}"
-    ".fxscope-card:target{display:block;position:fixed;right:1rem;bottom:1rem;z-index:50;box-sizing:border-box;"
+    ".fxscope-card:target{display:block;position:fixed;right:1rem;bottom:1rem;z-index:50;"
+    "box-sizing:border-box;"
     "max-width:min(46rem,calc(100vw - 2rem));max-height:60vh;overflow:auto;"
     "padding:.7rem 2.4rem .7rem 1rem;border:1px solid"
     " #8888;border-radius:8px;background:Canvas;color:CanvasText;box-shadow:0 6px 28px #0006;font:13px/1.45"
@@ -73,5 +72,6 @@ STYLE = (
     ".fxscope-card p{margin:0 0 .25rem;overflow-wrap:anywhere}"
     ".fxscope-card pre{margin:.5rem 0 0;font:12px/1.45"
     " ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}"
-    ".fxscope-close{position:absolute;right:.7rem;top:.2rem;font-size:1.4rem;text-decoration:none;color:inherit}"
+    ".fxscope-close{position:absolute;right:.7rem;top:.2rem;"
+    "font-size:1.4rem;text-decoration:none;color:inherit}"
 )

@@ -47,7 +47,7 @@ def freeze_ways(picture: Picture, g: Geometry) -> tuple[list[Way], list[Caption]
 
 
 def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
-    """Labels one by one; those that lead to one box arrive below one another, the one from the highest box first."""
+    """Place the labels one by one; those of one box are below one another, the highest source first."""
     into: dict[Name, list] = {}
     for (source, target), carried in sorted(picture.freezes.items(), key=lambda item: g.row(item[0][0])):
         into.setdefault(target, []).extend(
@@ -62,7 +62,7 @@ def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
 
 
 def _start(g: Geometry, edge: _Edge, end: float) -> tuple[float, str]:
-    """Height in the gap and path up to there: out of the side of a box, or out of its bottom into the channel under its row."""
+    """Height in the gap, and the path from a box to it, by its side or through the channel below its row."""
     x, y, w, h = g.rectangles[edge.source]
     if g.is_inner(edge.source):
         level = end if y + 2 <= end <= y + h - 2 else y + h / 2

@@ -1,4 +1,4 @@
-"""The rewritten graph as a picture: the original branch on the left, its interpreter on the right, freeze edges between them."""
+"""The rewritten graph as a picture: the original branch on the left, its interpreter on the right."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
+from ..graph.ir import emitted
 from .cards import Card, cards_of, clickable
 from .fold import fold as folded
 from .operations import graph_module, operations
@@ -31,9 +32,15 @@ class Drawing:
     cards: tuple[Card, ...] = ()
 
     def clickable(self, page_style: bool = False) -> str:
-        """The picture as HTML in which a click on a box opens its card, without a script: rule, formula, source line, generated code.
+        """The picture as HTML in which a click on a box opens its card, without a script.
 
-        page_style  the page has the style sheet of all drawings (``render.style.site_style``); the drawing's own is left out
+        A card holds rule, formula, source line and generated code.
+
+        Parameters
+        ----------
+        page_style : bool
+            The page has the style sheet of all drawings (``render.style.site_style``); leave out the
+            drawing's own.
         """
         return clickable(self.svg, self.cards, page_style)
 
@@ -64,16 +71,30 @@ class Drawing:
 def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
     """Draw a graph: two columns for a rewritten one, one for a graph that was only traced.
 
-    gm    what ``fxscope.transform`` returns, or any ``torch.fx.GraphModule``
-    fold  True: of modules that repeat, the first is drawn and the others are one box each; an int: every module at that depth of
-          the module path is one box; False: every operation is a box
+    An operation and its linear twin are at the same height, in the colour of what is frozen. Hover over a box
+    for rule, formula, parameters, source line and generated code. A click opens them in ``.clickable()`` and
+    in ``.save("graph.html")``.
 
-    An operation and its linear twin are at the same height, in the colour of what is frozen. Hover over a box for rule, formula,
-    parameters, source line and generated code; a click opens them in ``.clickable()`` and ``.save("graph.html")``.
-    Raises ``FxscopeError`` where python-igraph, which lays the graph out, is not installed.
+    Parameters
+    ----------
+    gm : torch.fx.GraphModule
+        What ``fxscope.transform`` returns, or any other graph.
+    fold : bool or int
+        True draws the first of repeated modules, and each of the others as one box. An int draws every module
+        at that depth of the module path as one box. False draws every operation.
+
+    Returns
+    -------
+    Drawing
+        The SVG, which shows itself in a notebook.
+
+    Raises
+    ------
+    FxscopeError
+        If python-igraph, which lays the graph out, is not installed.
     """
     picture = folded(operations(graph_module(gm, "draw")), fold)
-    form = gm.meta.get("fxscope", {}).get("form", "")
+    form = emitted(gm).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
     svg, g = write(picture, title, form)
     return Drawing(

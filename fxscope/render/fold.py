@@ -1,4 +1,4 @@
-"""Fold: repeated modules of a picture become one box each, found by module path and sequence of operations."""
+"""Fold: repeated modules become one box each, found by module path and sequence of operations."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ class Group:
 
     @property
     def key(self) -> str:
+        """First and last key."""
         return f"{self.keys[0]} to {self.keys[-1]}"
 
     @property
     def parent(self) -> str:
+        """Path of the module that holds the repeated ones."""
         return self.paths[0].rpartition(".")[0]
 
 
 def fold(picture: Picture, how: bool | int) -> Picture:
-    """The picture with modules folded: True the repeated ones, an int every module at that depth of the path, False none."""
+    """The picture with folded modules: the repeated ones (True), those at a depth (int), or none (False)."""
     if not isinstance(how, int) or (how is not False and how < 1):
         raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
     if how is False:
@@ -46,7 +48,7 @@ def fold(picture: Picture, how: bool | int) -> Picture:
 
 @dataclass(frozen=True)
 class _Row:
-    """An operation with its twin: its key, module path, what both are called, and the keys of the operations it reads."""
+    """An operation with its twin: key, module path, both names, and the keys of the operations it reads."""
 
     key: str
     module: tuple[str, ...]
@@ -135,7 +137,10 @@ def _continues(last: Group, group: Group) -> bool:
 
 
 def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
-    """The groups without those that would close a cycle in a branch (a module that hands a value out and takes it back); the adjoint's tape runs against the original."""
+    """The groups without those that would close a cycle in a branch.
+
+    Such a module hands a value out and takes it back; the adjoint's tape runs against the original.
+    """
     while True:
         into = {key: group.key for group in groups for key in group.keys}
         graph = nx.DiGraph(

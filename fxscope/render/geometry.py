@@ -19,9 +19,9 @@ class Geometry:
 
     rectangles    (x, y, width, height) of every box
     tops, bottoms of every row
-    inner, sign   of every column: x of the side that faces the other column, and the direction that points away from it
-    channels      {(row, freeze edge): level} of the freeze edges that run under a row, because boxes stand in their way
-    levels        {(row, key): level} of the data edges of a key that run along under a row
+    inner, sign   of every column: x of the side that faces the other column, and the direction away from it
+    channels      {(row, freeze edge): level} of the freeze edges that run below a row past boxes
+    levels        {(row, key): level} of the data edges of a key that run along below a row
     """
 
     layout: Layout
@@ -41,6 +41,7 @@ class Geometry:
         return self.inner[branch] + self.sign[branch] * offset
 
     def row(self, name: Name) -> int:
+        """The row of a box."""
         return self.layout.layer[name[1]]
 
     def is_inner(self, name: Name) -> bool:
@@ -52,7 +53,7 @@ class Geometry:
         return all(self.layout.x[key] <= self.layout.x[name[1]] for key in self._neighbours(name))
 
     def steps(self, upper: Name, lower: Name) -> list[tuple[int, float, float]]:
-        """(row, x above, x below) of an edge where it passes from under a row to the next; not where it turns into a box's side."""
+        """(row, x above, x below) where an edge passes from one row to the next."""
         xs = [self.layout.x[upper[1]], *self.trunk(upper, lower), self.layout.x[lower[1]]]
         found = [(self.row(upper) + i, a, b) for i, (a, b) in enumerate(itertools.pairwise(xs))]
         if len(xs) > 2:
@@ -64,7 +65,7 @@ class Geometry:
         return self.layout.trunks.get(upper[1], [])[: self.row(lower) - self.row(upper) - 1]
 
     def turns(self, name: Name, trunk: float) -> bool:
-        """Whether an edge between a box and a trunk goes through the outer side of the box: the trunk is outside of it."""
+        """Whether an edge goes through the outer side of the box: the trunk is outside of it."""
         return self.is_outer(name) and trunk > self.layout.x[name[1]] + self.box_width / 2
 
     def _neighbours(self, name: Name) -> list[str]:
@@ -104,11 +105,12 @@ def stack(g: Geometry, picture: Picture, top: float) -> None:
 
 
 def box_height(box: Box) -> float:
+    """Height in pixels of a box of one or two lines."""
     return LINE * (2 if box.detail else 1) + 9 + (STACK if box.stack else 0)
 
 
 def _box_width(picture: Picture, rows: list[int]) -> float:
-    """Wide enough for every label, within bounds that are closer where three or more boxes stand side by side."""
+    """Wide enough for every label, within bounds that are closer for three or more boxes side by side."""
     needed = max((_label_width(box) for box in picture.boxes.values()), default=0.0)
     crowded = any(rows.count(row) > 2 for row in set(rows))
     return min(CROWDED if crowded else WIDEST, max(NARROWEST, needed + 2 * PADDING))
@@ -132,7 +134,7 @@ def _columns(g: Geometry, branches: list[str]) -> None:
 
 
 def _channels(g: Geometry, picture: Picture) -> list[int]:
-    """A level under its row for every freeze edge that leaves or reaches a box which others hide from the gap; levels used by every row."""
+    """A level below its row for every freeze edge of a box that others hide from the gap."""
     used = [0] * len(g.layout.rows)
     for edge, carried in picture.freezes.items():
         rows = {g.row(name) for name in edge if not g.is_inner(name)}
@@ -144,7 +146,7 @@ def _channels(g: Geometry, picture: Picture) -> list[int]:
 
 
 def _levels(g: Geometry, picture: Picture) -> list[int]:
-    """A level for every box whose data edges run along under a row, the inner boxes above, so that few lines cross; levels used by every row."""
+    """A level for every box whose data edges run below a row, inner boxes above; levels in each row."""
     along: dict[int, set[str]] = {}
     for name, other in picture.data:
         upper, lower = sorted((name, other), key=g.row)

@@ -1,7 +1,8 @@
-"""Layout: layers and order of the operations by python-igraph's Sugiyama, made to measure for boxes of one width.
+"""Layout: layers and order of the operations by python-igraph's Sugiyama, for boxes of one width.
 
-Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x counts from the side
-of the column that faces the other one. An edge that passes layers runs along a trunk: a way of its own beside the boxes.
+Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x
+counts from the side that faces the other column. An edge that passes layers runs along a trunk, a path of its
+own beside the boxes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Layout:
 
 
 def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
-    """One graph for both columns, and the layer of every key: below all that it reads, what a branch returns last."""
+    """One graph for both columns, and the layer of every key, which is below all that the key reads."""
     graph = _union(picture)
     layer = {key: i for i, keys in enumerate(nx.topological_generations(graph)) for key in keys}
     if OUTPUT in layer:
@@ -67,7 +68,10 @@ def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
 
 
 def _union(picture: Picture) -> nx.DiGraph:
-    """One graph for both columns: the edges of the original, and the interpreter's, turned round where it runs backwards (an adjoint)."""
+    """One graph for both columns: the edges of the original and of the interpreter.
+
+    The interpreter's edges are reversed if it runs backwards (an adjoint).
+    """
     graph = nx.DiGraph()
     graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
     forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]
@@ -102,13 +106,17 @@ def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]
 
 
 def _columns(points: dict[Point, int], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """X in pixels: a box alone in its layer is innermost; layers of several, down to the next single one, keep igraph's columns."""
+    """X in pixels: a box alone in its layer is innermost; layers of several boxes keep igraph's columns."""
     rows: list[list[Point]] = [[] for _ in range(1 + max(points.values(), default=-1))]
     for point in sorted(points, key=order.__getitem__):
         rows[points[point]].append(point)
     x: dict[Point, float] = {}
-    for single, run in itertools.groupby(rows, key=lambda row: len(row) < 2):
-        x |= {row[0]: width / 2 for row in run if row} if single else _squeezed(list(run), order, width)
+    for single, found in itertools.groupby(rows, key=lambda row: len(row) < 2):
+        run = list(found)
+        if single:
+            x |= {row[0]: width / 2 for row in run if row}
+        else:
+            x |= _squeezed(run, order, width)
     return x
 
 

@@ -12,9 +12,10 @@ from .operations import graph_module
 def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
     """Every node of a graph with what fxscope knows about it, and what every edge carries.
 
-    Nodes have op, target, branch, role, rule, variant, twin, origin, place, module and source. Edges have a kind: "data" within a
-    branch, "freeze" from the original branch into the interpreter, "parameter" from what depends on no input; a freeze edge has a
-    label: mask, index, stats, gate, constant or size. A graph that was only traced has data edges and no branches.
+    Nodes have op, target, branch, role, rule, variant, twin, origin, place, module and source. Edges have a
+    kind: "data" within a branch, "freeze" from the original branch into the interpreter, "parameter" from
+    what depends on no input. A freeze edge has a label: mask, index, stats, gate, constant or size. A graph
+    that was only traced has data edges and no branches.
     """
     graph = nx.DiGraph(name=type(gm).__name__)
     for node in graph_module(gm, "to_networkx").graph.nodes:
@@ -42,8 +43,8 @@ def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
 def crossings(graph: nx.DiGraph) -> list[tuple[str, str]]:
     """The edges of ``to_networkx`` that break law 9; none in a graph that fxscope emitted.
 
-    No edge may lead from the interpreter into the original branch, and what leads from the original branch into the interpreter
-    has to be declared: a parameter, a freeze edge, or a size that only sizes are made of.
+    No edge may lead from the interpreter into the original branch. An edge from the original branch into the
+    interpreter must be declared: a parameter, a freeze edge, or a size from which only sizes are computed.
     """
     return [(a, b) for a, b, edge in graph.edges(data=True) if _breaks(graph.nodes[a], graph.nodes[b], edge)]
 

@@ -1,16 +1,17 @@
-"""The operations of a graph as boxes: an original node with its frozen extras is one box, the nodes of its twin another."""
+"""The operations of a graph as boxes: a node with its frozen extras is one box, its twin another."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import networkx as nx
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..graph.ir import NodeInfo, info
+from ..graph.ir import NodeInfo, emitted, info
 from ..rules import registry
 from .palette import family
 
@@ -32,12 +33,12 @@ class Box:
 
     branch  "original", "interpreter", or "graph" for a graph that was not rewritten
     key     what the box stands for; the box of an operation and that of its twin have the same key
-    name    the operation or the kind of twin; ``place`` where it stands in the model; ``detail`` a second line
+    name    the operation or the kind of twin; ``place`` its place in the model; ``detail`` a second line
     kind    key of the palette
     order   position in the graph
     stack   how many modules are folded into the box
     alone   an original operation that x1 does not pass: it has no twin
-    hover   lines of the hover text: place, role, rule and variant; formula; module; source line; what is frozen; parameters
+    hover   lines of the hover text: place, role, rule, variant, formula, module, source line, parameters
     code    lines of the generated code
     """
 
@@ -57,7 +58,7 @@ class Box:
 
 @dataclass
 class Picture:
-    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: from how many operations}}."""
+    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: count}}."""
 
     boxes: dict[Name, Box] = field(default_factory=dict)
     data: dict[tuple[Name, Name], None] = field(default_factory=dict)
@@ -107,7 +108,7 @@ def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
 
 def _backwards(gm: fx.GraphModule) -> bool:
     """Whether the interpreter branch of an emitted graph runs from the output to the input."""
-    return gm.meta.get("fxscope", {}).get("form") in BACKWARDS
+    return emitted(gm).get("form") in BACKWARDS
 
 
 def _home_backwards(node: fx.Node, places: dict[str, str]) -> Name:
@@ -165,9 +166,7 @@ def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, orde
 def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
     i = info(node)
     if _backwards(gm) and i.branch == "interpreter" and (i.twin == "output" or name[1] == OUTPUT):
-        return Box(
-            *name, BACKWARDS[gm.meta["fxscope"]["form"]][i.twin == "output"], kind="input", order=order
-        )
+        return Box(*name, BACKWARDS[emitted(gm)["form"]][i.twin == "output"], kind="input", order=order)
     if node.op == "placeholder":
         return Box(*name, node.name, _tap(gm, node), kind="input", order=order, hover=_hover(node))
     if i.twin == "output":
@@ -192,7 +191,8 @@ def operation(node: fx.Node) -> str:
     if i.rule and not i.origin:
         return i.rule
     if node.op == "call_module":
-        return type(node.graph.owning_module.get_submodule(node.target)).__name__
+        owner = node.graph.owning_module
+        return type(owner.get_submodule(str(node.target)) if owner else None).__name__
     target = getattr(node.target, "overloadpacket", node.target)
     return target if isinstance(target, str) else getattr(target, "__name__", str(target))
 
@@ -223,15 +223,15 @@ def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
     lines = []
     for source in node.all_input_nodes:
         if source.op == "get_attr":
-            value = _attribute(gm, source.target)
+            value = _attribute(gm, str(source.target))
             lines.append(f"{source.target} {tuple(getattr(value, 'shape', ()))}")
         elif info(source).role == "const":
             lines += _parameters(gm, source)
     return lines
 
 
-def _attribute(gm: fx.GraphModule, path: str):
-    value = gm
+def _attribute(gm: fx.GraphModule, path: str) -> Any:
+    value: Any = gm
     for part in path.split("."):
         value = getattr(value, part, None)
     return value
@@ -280,7 +280,7 @@ def _leaves(node: fx.Node, homes: dict[fx.Node, Name]) -> list[fx.Node]:
 
 
 def _colour(picture: Picture) -> None:
-    """A twin has the colour of what it freezes; an original operation that of what it gives, or of its twin."""
+    """A twin has the colour of what it freezes; an original operation that of its result, or of its twin."""
     labels: dict[Name, set] = {}
     for (source, target), carried in picture.freezes.items():
         labels.setdefault(source, set()).update(carried)
@@ -291,7 +291,7 @@ def _colour(picture: Picture) -> None:
 
 
 def _mark_alone(picture: Picture) -> None:
-    """Mark what has no twin, except operations that leave x1 as it is: there the interpreter's edge leads past them."""
+    """Mark what has no twin, except operations that leave x1 unchanged."""
     if "interpreter" not in picture.branches():
         return
     graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
@@ -311,7 +311,10 @@ def _mark_alone(picture: Picture) -> None:
 
 
 def _module(node: fx.Node) -> str:
-    """Path of the call that ran a node: "block@1" is the second call of block, and a module that several others share is under its caller."""
+    """Path of the call that ran a node: "block@1" is the second call of block.
+
+    A module that several others share is under its caller.
+    """
     path = ""
     for call, (step, _) in (node.meta.get("nn_module_stack") or {}).items():
         step = call if call.partition("@")[0] == step else step

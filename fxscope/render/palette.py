@@ -1,4 +1,4 @@
-"""The colours of the pictures and tables: one hue for a kind of twin and for the freeze edges that lead to it."""
+"""The colours: one hue for a kind of twin and for the freeze edges that lead to it."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ MEANING = {
 
 
 def family(labels) -> str:
-    """The kind of twin that freeze edges with these labels lead to, strongest decision first; "linear" where there are none."""
+    """The kind of twin to which freeze edges with these labels lead; "linear" if there are none."""
     return next((kind for label, kind in FAMILIES.items() if label in labels), "linear")

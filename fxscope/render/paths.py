@@ -13,7 +13,7 @@ TURN, TIP, ABOVE = 6.0, 2.0, 11.0
 
 @dataclass(frozen=True)
 class Way:
-    """An SVG path from one box to another, drawn upwards where ``up``; ``label`` names what a freeze edge carries."""
+    """An SVG path from one box to another; ``label`` names what a freeze edge carries."""
 
     source: Name
     target: Name
@@ -23,7 +23,7 @@ class Way:
 
 
 def data_ways(picture: Picture, g: Geometry) -> list[Way]:
-    """A way for every data edge. Edges that leave a box along one trunk share it: the longest draws it, the others branch off."""
+    """A path for every data edge; of the edges that share a trunk the longest draws it."""
     edges = [(a, b) if g.row(a) <= g.row(b) else (b, a) for a, b in picture.data]
     deepest: dict[Name, int] = {}
     for upper, lower in edges:
@@ -35,7 +35,7 @@ def data_ways(picture: Picture, g: Geometry) -> list[Way]:
 
 
 def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:
-    """The path from a box to a lower one; where another edge draws the trunk, only from where it leaves that."""
+    """The path from a box to a lower one, or from the trunk if another edge draws it."""
     x, y, w, h = g.rectangles[upper]
     trunk, first = g.trunk(upper, lower), g.row(upper) + 1
     if not trunk:
@@ -55,7 +55,7 @@ def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:
 
 
 def _leave(g: Geometry, name: Name, trunk: float) -> str:
-    """Round a corner from the outer side of a box into the trunk, or from its bottom where the trunk is not outside."""
+    """Round a corner into the trunk, from the outer side of a box, or from its bottom."""
     x, y, w, h = g.rectangles[name]
     to, out, middle = g.x(name[0], trunk), g.sign[name[0]], y + h / 2
     if not g.turns(name, trunk):

@@ -1,4 +1,4 @@
-"""The style sheet of a drawing: colours for a light and a dark page, under the drawing's own id, or one for a whole site."""
+"""The style sheet of a drawing, under its own id, or of a whole site: a light and a dark scheme."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def style(name: str) -> str:
 
 
 def site_style(light: str, dark: str) -> str:
-    """One style sheet for every drawing of a site: ``light`` and ``dark`` are the selectors under which a page has that scheme whatever the reader's system has."""
+    """One style sheet for every drawing of a site.
+
+    ``light`` and ``dark`` are the selectors under which a page has that scheme, whatever the system has.
+    """
     drawing = "svg.fxscope-drawing"
     system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))
     return (

@@ -11,7 +11,7 @@ import torch.fx as fx
 
 from ..graph.assumptions import assumptions, said
 from ..graph.interpretation import VERSION
-from ..graph.ir import info
+from ..graph.ir import emitted, info
 from .operations import graph_module, operation
 from .palette import FAMILIES, PALETTE, family
 
@@ -52,7 +52,7 @@ class Summary:
     nonlinearities  {rule: number of operations that freeze something}
     freezes         {label: number of operations that freeze it}
     constant        keys of the outputs that do not depend on the probe, beside others that do
-    specialised     what the graph was made for, where torch.export took the model: its resolution, and its batch if that is not free
+    specialised     the resolution for which torch.export made the graph, and the batch unless it is free
     """
 
     name: str
@@ -94,28 +94,31 @@ class Summary:
         )
 
     def to_json(self) -> str:
+        """All fields as text in JSON."""
         return json.dumps(asdict(self), indent=2)
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in COLUMNS)
         body = "\n".join(_html_row(row) for row in self.rows)
-        return (
-            "<div"
-            f' class="fxscope-summary"><style>{_STYLE}</style><p>{html.escape(self.header)}</p><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
-        )
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
+        top = f"<style>{_STYLE}</style><p>{html.escape(self.header)}</p>"
+        return f'<div class="fxscope-summary">{top}{table}</div>'
 
 
 def summary(gm: fx.GraphModule) -> Summary:
-    """Every operation of a graph, in order: its role, the rule, variant and twin that were used, what is frozen, its line."""
+    """Every operation of a graph, in order, as a table.
+
+    The columns are role, rule, variant, twin, what is frozen, and source line.
+    """
     nodes = [n for n in graph_module(gm, "summary").graph.nodes if n.op not in ("get_attr", "output")]
     twins: dict[str, list[fx.Node]] = {}
     for node in nodes:
         if info(node).branch == "interpreter" and info(node).origin and node.op != "placeholder":
-            twins.setdefault(info(node).origin, []).append(node)
+            twins.setdefault(str(info(node).origin), []).append(node)
     originals = [n for n in nodes if info(n).branch != "interpreter" and not info(n).origin]
     rows = [_row(n, twins.pop(n.name, [])) for n in originals]
     rows += [_row(only[-1], only) for only in twins.values()]
-    counts = Counter(info(n).branch or "unmarked" for n in nodes)
+    counts: Counter[str] = Counter(info(n).branch or "unmarked" for n in nodes)
     rules = Counter(row.rule for row in rows if row.frozen)
     freezes = Counter(label for row in rows for label in row.frozen.split(", ") if label)
     used = {label: freezes[label] for label in LABELS if freezes[label]}
@@ -131,12 +134,12 @@ def summary(gm: fx.GraphModule) -> Summary:
 
 
 def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
-    return tuple(map(repr, graph_module(gm, "summary").meta.get("fxscope", {}).get("constant", ())))
+    return tuple(map(repr, emitted(graph_module(gm, "summary")).get("constant", ())))
 
 
 def _specialised(gm: fx.GraphModule) -> str:
-    """What a graph from torch.export was made for: sizes other than a free batch are numbers of the example's."""
-    frontend = graph_module(gm, "summary").meta.get("fxscope", {}).get("frontend") or {}
+    """The sizes for which torch.export made a graph: all but a free batch are those of the example."""
+    frontend = emitted(graph_module(gm, "summary")).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
     batch = ", its batch too" if frontend["batch"] == "specialised" else ""
@@ -146,7 +149,7 @@ def _specialised(gm: fx.GraphModule) -> str:
 def _row(node: fx.Node, twin: list[fx.Node]) -> Row:
     i = info(node)
     labels = {label for t in twin for label in info(t).freezes.values()}
-    kinds = dict.fromkeys(info(t).twin for t in twin if info(t).twin)
+    kinds = dict.fromkeys(str(info(t).twin) for t in twin if info(t).twin)
     rule = (
         i.rule
         or next((info(t).rule for t in twin if info(t).rule), None)

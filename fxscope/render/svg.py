@@ -121,10 +121,8 @@ def _box(box: Box, g: Geometry, name: str) -> str:
     hover = html.escape(
         "\n".join(box.hover + (["no twin: runs on x0 only"] if box.alone else []) + box.code[:CODE])
     )
-    return (
-        f'<g id="{name}"'
-        f' class="{kind}"><title>{hover}</title>{cards}{_label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)}</g>'
-    )
+    label = _label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)
+    return f'<g id="{name}" class="{kind}"><title>{hover}</title>{cards}{label}</g>'
 
 
 def _label(box: Box, x: float, y: float, room: float) -> str:

@@ -1,51 +1,134 @@
-"""What every result shares: plain JSON of its fields, and itself as a table in a notebook."""
+"""``Result``: JSON, file, figure and table of a record, from its fields and its numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
 import json
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
+from torch.utils import _pytree as pytree
 
-from ..graph.interpretation import KEY, VERSION
-from .records import plain
-from .registry import Drawn
+from ..graph.interpretation import KEY, VERSION, of
+from .records import plain, read, write
+from .registry import provided
 
 
-@dataclasses.dataclass(frozen=True)
-class Result(Drawn):
-    """Base of the records: ``numbers`` are the figures of merit, which the table and the JSON show; each is of a version of the interpretation."""
+class Result:
+    """Base of the records, which are frozen dataclasses.
 
-    interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
+    A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and
+    ``_whole`` if a field is neither plain data nor a structure of tensors.
+    """
+
+    description: ClassVar[str] = ""  # completes "FILE holds no ..."
+    origin: Any
+
+    @property
+    def interpretation(self) -> int:
+        """The version of the interpretation under which the record was computed."""
+        return of(self.origin)
 
     def numbers(self) -> dict[str, Any]:
         """The measured numbers by name; tensors of pictures are left out."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if _figure(self, f.name)}
+        return {n: v for n, v in _fields(self).items() if n != KEY and _is_number(n, v)}
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"kind": type(self).__name__, KEY: self.interpretation, **plain(self.numbers())}, indent=2
-        )
+        """The numbers as text in JSON; a number that is not finite becomes null."""
+        return json.dumps(plain(self.numbers()), indent=2)
+
+    def plot(self, *args: Any, **options: Any) -> Any:
+        """Draw the record.
+
+        Parameters
+        ----------
+        *args, **options
+            Those of the function in ``fxscope.plot`` for this type.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return provided(self, "plot")(self, *args, **options)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the record into one .safetensors file; what is not a tensor is JSON in its header."""
+        return write(path, self._kind(), *self._parts())
+
+    @classmethod
+    def load(cls, path: str | Path, device: Any = "cpu") -> Self:
+        """Read what ``save`` wrote; raise ``FxscopeError`` if the file holds something else."""
+        return cls._whole(*read(path, cls._kind(), cls.description or cls.__name__, device))
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{k}={_short(v, 40)}" for k, v in plain(self.numbers()).items())
+        return f"{type(self).__name__}({said})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(_short(v))}</td></tr>"
-            for k, v in plain(self.numbers()).items()
-        )
-        return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
+        caption, head, rows = self._table()
+        top = _row("th", head) if head else ""
+        body = "".join(_row("td", row) for row in rows)
+        return f"<table><caption>{html.escape(caption)}</caption>{top}{body}</table>"
+
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        """Caption, head and rows of the table that a notebook shows."""
+        rows = [(k, _short(v, 90)) for k, v in plain(self.numbers()).items()]
+        return type(self).__name__, (), rows
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The fields of the file's header, and those that are tensors or structures of tensors."""
+        fields = _fields(self)
+        tensors = {n: v for n, v in fields.items() if _is_tensors(v)}
+        return {n: v for n, v in fields.items() if n not in tensors}, tensors
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Self:
+        """The record of the parts; JSON has lists where a record has tuples."""
+        return cls(**{n: _tuples(v) for n, v in header.items()}, **tensors)
+
+    @classmethod
+    def _kind(cls) -> str:
+        return cls.__name__.lower()
 
 
-def _figure(record: Result, name: str) -> bool:
-    value = getattr(record, name)
-    return (
-        not name.startswith("_") and name != KEY and not (isinstance(value, torch.Tensor) and value.dim() > 2)
-    )
+@dataclasses.dataclass(frozen=True, repr=False)
+class VersionedResult(Result):
+    """A record that carries the version of the interpretation as a field, and its kind in its JSON."""
+
+    interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
+
+    def to_json(self) -> str:
+        """Kind, version and numbers as text in JSON; a number that is not finite becomes null."""
+        head = {"kind": type(self).__name__, KEY: self.interpretation}
+        return json.dumps({**head, **plain(self.numbers())}, indent=2)
 
 
-def _short(value: Any) -> str:
+def _fields(record: Any) -> dict[str, Any]:
+    return {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
+
+
+def _is_number(name: str, value: Any) -> bool:
+    return not name.startswith("_") and not (isinstance(value, torch.Tensor) and value.dim() > 2)
+
+
+def _is_tensors(value: Any) -> bool:
+    leaves = pytree.tree_leaves(value)
+    return bool(leaves) and all(isinstance(leaf, torch.Tensor) for leaf in leaves)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _row(cell: str, values: Iterable[Any]) -> str:
+    return "<tr>" + "".join(f"<{cell}>{html.escape(str(v))}</{cell}>" for v in values) + "</tr>"
+
+
+def _short(value: Any, width: int) -> str:
     if isinstance(value, float):
         return f"{value:.5g}"
     text = json.dumps(value)
-    return text if len(text) <= 90 else text[:87] + "..."
+    return text if len(text) <= width else text[: width - 3] + "..."

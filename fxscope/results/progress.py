@@ -8,8 +8,10 @@ from typing import Any
 
 
 class _Silent:
+    """A bar that shows nothing."""
+
     def update(self, count: int = 1) -> None:
-        pass
+        """Do nothing."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,7 @@
-"""Where an operator comes from: model, hashes of weights and image, policy, versions (of the interpretation, too); stands with every saved result."""
+"""Provenance of a result: the model, hashes of its weights and image, the policy, and the versions.
+
+It is saved with every result; the version of the interpretation is part of it.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,24 @@ from .._version import __version__
 from ..graph.interpretation import KEY, VERSION
 
 
-def digest(*tensors: torch.Tensor) -> str:
-    """SHA-256 of shapes, types and bytes, the first 16 digits."""
+def digest(*parts: torch.Tensor | str) -> str:
+    """Hash of tensors (their shapes, dtypes and bytes) and texts.
+
+    It is the first 16 hexadecimal digits of SHA-256.
+    """
     found = hashlib.sha256()
-    for t in tensors:
-        found.update(f"{tuple(t.shape)} {t.dtype}".encode())
-        found.update(
-            t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes() if t.numel() else b""
-        )
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+            continue
+        found.update(f"{tuple(part.shape)} {part.dtype}".encode())
+        if part.numel():
+            found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:16]
 
 
 def of_interpreter(lin: Any) -> dict[str, Any]:
-    """What F of an interpreter is the F of."""
+    """Provenance of the operator F of a ``LinearInterpreter``."""
     state = lin.model.state_dict()
     return {
         "model": type(lin.model).__name__,
@@ -37,13 +45,13 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """What a figure says of where its numbers come from: model, policy, dtype, and the verification error."""
+    """The provenance of a figure's numbers in one line: model, policy, dtype, verification error."""
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 
 
 def of_operator(F: Any) -> dict[str, Any]:
-    """What is known of any operator."""
+    """Provenance of any operator: its shape and dtype, and the versions."""
     return {
         "operator": repr(F),
         "shape": list(F.shape),

@@ -1,4 +1,7 @@
-"""Results as files: tensors in safetensors, everything else as JSON in the header, with where the result comes from."""
+"""Results as files of safetensors.
+
+Tensors are stored as such, everything else, with the provenance, as JSON in the header.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,24 @@ from ..errors import FxscopeError
 
 
 def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
-    """One .safetensors file of a result; a value of ``tensors`` may be a structure of tensors, or None."""
+    """Write a result into one .safetensors file.
+
+    Parameters
+    ----------
+    path
+        FILE.safetensors.
+    kind
+        The kind of the result, e.g. "svd"; ``read`` asks for it.
+    header
+        What JSON can hold.
+    tensors
+        {name: a tensor, a structure of tensors, or None}.
+
+    Raises
+    ------
+    FxscopeError
+        If the file has another suffix, or safetensors is not installed.
+    """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise FxscopeError(f"results are saved as FILE.safetensors, got {path.name}")
@@ -41,7 +61,27 @@ def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str
 def read(
     path: str | Path, kind: str, what: str, device: Any = "cpu"
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(header, {name: tensor or structure}) as ``write`` wrote them; raises ``FxscopeError`` where the file is something else."""
+    """Read what ``write`` wrote.
+
+    Parameters
+    ----------
+    path, kind
+        Those of ``write``.
+    what
+        What the file should hold, in words for the error message.
+    device
+        Where the tensors go.
+
+    Returns
+    -------
+    header, tensors
+        The dicts that ``write`` was given.
+
+    Raises
+    ------
+    FxscopeError
+        If there is no such file, or it holds something else.
+    """
     path = Path(path)
     if not path.is_file():
         raise FxscopeError(f"no file {path}")
@@ -49,7 +89,7 @@ def read(
     try:
         with library.safe_open(str(path), "pt") as file:
             header = json.loads((file.metadata() or {})[f"fxscope.{kind}"])
-            found = {n: file.get_tensor(n).to(device) for n in file.keys()}
+            found = {n: file.get_tensor(n).to(device) for n in file.keys()}  # noqa: SIM118  no dict
         layout = {name: pytree.treespec_loads(text) for name, text in header.pop("layout").items()}
         return header, {
             name: pytree.tree_unflatten([found[f"{name}.{i}"] for i in range(spec.num_leaves)], spec)
@@ -60,7 +100,7 @@ def read(
 
 
 def plain(value: Any) -> Any:
-    """Numbers, lists and dicts that JSON holds; a number that is not finite becomes null."""
+    """The value as numbers, lists and dicts that JSON can hold; a number that is not finite becomes null."""
     if isinstance(value, torch.Tensor):
         return plain(value.tolist())
     if dataclasses.is_dataclass(value):

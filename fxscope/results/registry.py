@@ -1,7 +1,10 @@
-"""Methods that a class gets from a room above its own: ``record.plot()`` from plot/, ``lin.contributions()`` from analysis/.
+"""Methods that a later room adds to a class.
 
-A room imports only from rooms below it, and yet a record draws itself. So the room above registers a function
-for the type when ``import fxscope`` loads it, and the method looks it up here.
+``record.plot()`` comes from plot/, ``lin.contributions()`` from analysis/.
+
+A room imports only from the rooms above it in docs/layout.md, and yet a record draws itself. So the later
+room registers a function for the type when ``import fxscope`` loads it, and the method looks the function up
+here.
 """
 
 from __future__ import annotations
@@ -14,7 +17,25 @@ _provided: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 def provides(kind: type, name: str) -> Callable[[_Function], _Function]:
-    """Register a function as the method ``name`` of ``kind`` and its subclasses. Raises ``ValueError`` if it has one."""
+    """Register a function as a method of a class.
+
+    Parameters
+    ----------
+    kind
+        The class; its subclasses get the method too.
+    name
+        The name of the method.
+
+    Returns
+    -------
+    callable
+        A decorator, which returns the function as it is.
+
+    Raises
+    ------
+    ValueError
+        If the class has such a function already.
+    """
 
     def register(function: _Function) -> _Function:
         if (kind, name) in _provided:
@@ -31,11 +52,3 @@ def provided(owner: Any, name: str) -> Callable[..., Any]:
         if (kind, name) in _provided:
             return _provided[kind, name]
     raise NotImplementedError(f"{type(owner).__name__} has no {name}()")
-
-
-class Drawn:
-    """A record with a figure, which the room ``plot`` registers for its type."""
-
-    def plot(self, *args: Any, **options: Any) -> Any:
-        """A matplotlib ``Figure``; ``options`` are those of the function in ``fxscope.plot`` for this type."""
-        return provided(self, "plot")(self, *args, **options)

@@ -1,4 +1,7 @@
-"""The table of rules: every module of this package contributes the rules it defines; nothing else is to be edited."""
+"""The table of rules.
+
+Every module of this package contributes the rules that it defines; no list is to be edited.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Callable
+from types import FunctionType
+from typing import Any
 
 from torch import nn
 
@@ -26,34 +31,67 @@ class Registry:
         for rule in rules:
             self.add(rule)
 
-    def add(self, rule: Rule) -> None:
-        """Add a rule; a name or spelling that another rule has is an error."""
-        self._claim(self.rules, rule.name, rule, rule)
-        if isinstance(rule.target, str):
-            self._claim(self.methods, rule.target, rule, rule)
-        else:
-            self._claim(self.functions, rule.target, rule, rule)
-        for function in rule.functions:
-            self._claim(self.functions, function, rule, rule)
-        for method in rule.methods:
-            self._claim(self.methods, method, rule, rule)
-        for module, adapter in rule.modules.items():
-            self._claim(self.modules, module, (rule, adapter), rule)
+    def add(self, rule: Rule, replace: bool = False) -> None:
+        """Add a rule under its name and all its spellings.
 
-    def _claim(self, table: dict, key, value, rule: Rule) -> None:
-        if key in table and table[key] is not value and table[key] != value:
-            raise ValueError(f"two rules spell {key}: {rule.name} and {table[key]}")
-        table[key] = value
+        Nothing is added where another rule has one of them.
+
+        With ``replace``, a rule of the same name is removed first, and the spellings of others go over to
+        this one.
+        """
+        entries = self._entries(rule)
+        for table, key, _, spelling in entries:
+            owner = self._owner(table, key)
+            if owner is not None and owner is not rule and owner != rule and not replace:
+                raise ValueError(
+                    f"the rule {rule.name!r} cannot be registered: the rule {owner.name!r} has {spelling}"
+                    " already; replace=True puts the new rule in its place"
+                )
+        if replace:
+            self.remove(rule.name)
+        for table, key, value, _ in entries:
+            table[key] = value
+
+    def remove(self, name: str) -> None:
+        """Remove the rule of this name, with all its spellings; nothing where there is none."""
+        rule = self.rules.get(name)
+        tables: tuple[dict, ...] = (self.rules, self.functions, self.methods, self.modules)
+        for table in tables:
+            for key in [key for key in table if rule is not None and self._owner(table, key) is rule]:
+                del table[key]
+
+    def _entries(self, rule: Rule) -> list[tuple[dict, Any, Any, str]]:
+        """(table, key, value, how an error calls the key) of everything that finds a rule."""
+        by_name = isinstance(rule.target, str)
+        functions = rule.functions if by_name else (rule.target, *rule.functions)
+        methods = (rule.target, *rule.methods) if by_name else rule.methods
+        return [
+            (self.rules, rule.name, rule, "that name"),
+            *((self.functions, f, rule, f"the function {_spelled(f)}") for f in functions),
+            *((self.methods, m, rule, f"the method Tensor.{m}") for m in methods),
+            *((self.modules, m, (rule, a), f"the module {_spelled(m)}") for m, a in rule.modules.items()),
+        ]
+
+    @staticmethod
+    def _owner(table: dict, key: Any) -> Rule | None:
+        found = table.get(key)
+        return found[0] if isinstance(found, tuple) else found
 
     def of_function(self, function: Callable) -> Rule | None:
-        """The rule of a function: by identity, or by qualified name for functions of packages that may be absent."""
+        """The rule of a function, found by identity.
+
+        Functions of packages that may be absent are found by their qualified name.
+        """
         found = self.functions.get(function)
         return found or self.functions.get(
             f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', '')}"
         )
 
     def of_module(self, module: nn.Module) -> tuple[Rule, Callable | None] | None:
-        """The rule of a module: that of its class, where nothing that its forward uses was overridden or patched."""
+        """The rule of the class of a module.
+
+        None where something that its forward uses was overridden or patched.
+        """
         base = own_class(module, self.modules)
         return None if base is None else self.modules[base]
 
@@ -69,7 +107,28 @@ def registry() -> Registry:
     return Registry(list(unique.values()))
 
 
-def register_rule(rule: Rule) -> Rule:
-    """Add a rule of your own to the table, for this process; returns it."""
-    registry().add(rule)
+def register_rule(rule: Rule, replace: bool = False) -> Rule:
+    """Add a rule of your own to the table, for this process, and return it.
+
+    Parameters
+    ----------
+    rule
+        What a verb of ``fxscope.rules.declare`` returned.
+    replace
+        Put the rule in the place of others: a rule of the same name is removed, and a spelling that another
+        rule has is taken over. Networks that are transformed afterwards use the new rule.
+
+    Raises
+    ------
+    ValueError
+        If another rule has the name or one of the spellings; then nothing is registered.
+    """
+    registry().add(rule, replace)
     return rule
+
+
+def _spelled(spelling: Any) -> str:
+    """A function or a module class, as an error calls it."""
+    if isinstance(spelling, (type, FunctionType)):
+        return f"{spelling.__module__}.{spelling.__qualname__}"
+    return str(spelling)

@@ -28,7 +28,8 @@ _THROUGH = (
 def activated(*operands: Any) -> int | None:
     """The operand that is a nonlinear elementwise function of one value, where just one of them is (SwiGLU).
 
-    ``F.silu(a)``, ``a * sigmoid(a)`` and ``a * relu6(a + 3) / 6`` are: products whose operands are functions of the same value count.
+    ``F.silu(a)``, ``a * sigmoid(a)`` and ``a * relu6(a + 3) / 6`` are: products whose operands are functions
+    of the same value count.
     """
     seen: dict[fx.Node, tuple[Any, bool]] = {}
     marked = [i for i, node in enumerate(operands) if _source(node, seen)[1]]

@@ -1,7 +1,8 @@
-"""Products over named dimensions: which operand is reduced where the other varies, and what is left of it in the product.
+"""Products over named dimensions: which operand is reduced where the other one varies.
 
-``a * b``, ``a @ b`` and ``einsum`` are one thing, a product of both operands over the union of their dimensions, summed over
-those that the result lacks. Written so, every spelling of a product freezes the same operand.
+``a * b``, ``a @ b`` and ``einsum`` are one thing, a product of both operands over the union of their
+dimensions, summed over those that the result lacks. Written so, every spelling of a product freezes the same
+operand.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def side_by_side(view: Any, a: Any, b: Any) -> Contraction:
 
 
 def reduces(view: Any, whole: Contraction, which: int) -> bool:
-    """Whether an operand is constant, since it was reduced, along a dimension in which the other one varies."""
+    """Whether an operand was reduced along a dimension in which the other operand varies.
+
+    It is constant there.
+    """
     one, other = whole.factors[which], whole.factors[1 - which]
     lost = view.of(one.value).lost
     for name in whole.names:

@@ -1,4 +1,7 @@
-"""Roots of sums of powers: a norm written by hand is homogeneous of degree one, and is frozen as ``torch.norm`` is."""
+"""Roots of sums of powers.
+
+A norm written by hand is homogeneous of degree one, and it is frozen as ``torch.norm`` is.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +40,19 @@ _KEEP = (
 
 
 def is_norm(value: Any, exponent: float) -> bool:
-    """Whether ``value ** exponent`` is homogeneous of degree one: the p-th root of a sum, mean or pooling of p-th powers."""
+    """Whether ``value ** exponent`` is homogeneous of degree one.
+
+    That is the p-th root of a sum, mean or pooling of p-th powers.
+    """
     found = degree(value)
     return found is not None and found > 1 and abs(found * exponent - 1) < 1e-9
 
 
 def degree(value: Any) -> float | None:
-    """The power to which a value is homogeneous in what its sums of powers are taken of; None where it is not such a sum."""
+    """The degree to which a value is homogeneous in the terms of its sum of powers.
+
+    None where the value is not such a sum.
+    """
     rule = rule_of(value) if isinstance(value, fx.Node) else None
     if rule is None:
         return None
@@ -59,7 +68,11 @@ def degree(value: Any) -> float | None:
 
 
 def _of_product(name: str, arguments: dict) -> float | None:
-    """X * x is a square; a number, and the sign that ``F.lp_pool`` puts before a modulus, change no degree."""
+    """The degree of a product or quotient.
+
+    x * x is a square. A number does not change the degree, nor does the sign that ``F.lp_pool`` puts before a
+    modulus.
+    """
     x, other = arguments["x"], arguments["other"]
     if name == "mul" and x is other:
         return 2.0

@@ -1,11 +1,12 @@
 """Locality: which places of its operands one place of an operator's output reads, on x0 as on x1.
 
-A rule says so by its field ``local``, a function of a ``Site`` and an ``Operand`` that returns {dimension of the output: Axis}.
-A dimension of the operand that no entry follows is read as a whole. A rule without the field reads everything: what is not
-known to be local is global. ``None`` is returned where the operand's values are not read at all.
+A rule says so by its field ``local``, a function of a ``Site`` and an ``Operand`` that returns {dimension of
+the output: Axis}. A dimension of the operand that no entry follows is read as a whole. A rule without the
+field reads everything: what is not known to be local is global. ``None`` is returned where the operand's
+values are not read at all.
 
-One operator does the same at two sizes of an image where, for the same places, first, last and ``how`` agree, each counted
-from where the part begins. That is compared, not assumed (``linop/local/locality.py``).
+One operator does the same at two sizes of an image where, for the same places, first, last and ``how`` agree,
+each counted from where the part begins. That is compared, not assumed (``linop/local/locality.py``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..twins.convolution import per_axis
+from ..twins.convolution import explicit_padding, per_axis
+from ..twins.places import spread_places, window_places
 from ..twins.separable import on_axis
 
 WIDEST = 32  # places that one output place of an interpolation may read along an axis
@@ -44,7 +46,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """One call at one size of the image: its arguments, tensors without values in place of nodes; the output's shape, and which item it is of several."""
+    """One call at one size of the image: its arguments, and the shape of the output.
+
+    Nodes are replaced by tensors without values. ``item`` says which one of several outputs it is.
+    """
 
     arguments: dict[str, Any]
     shape: tuple[int, ...]
@@ -54,7 +59,10 @@ class Site:
 
 @dataclass(frozen=True)
 class Operand:
-    """A tensor that a call reads: the argument it is of, its place where that is a list, its shape and dtype."""
+    """A tensor that a call reads.
+
+    ``name`` is the argument that holds it, ``at`` its place where the argument is a list.
+    """
 
     name: str
     at: int
@@ -66,8 +74,11 @@ Reading = dict[int, Axis] | None
 
 
 def sized(function: Callable) -> Callable:
-    """Marks a function whose axes hold all that numbers among the arguments say; for others those must be the same at every size."""
-    function.sized = True
+    """Mark a function whose axes hold all that the numbers among its arguments say.
+
+    For other functions those numbers must be the same at every size.
+    """
+    function.sized = True  # type: ignore[attr-defined]  # a mark on the function itself
     return function
 
 
@@ -151,29 +162,6 @@ def in_front(site: Site, operand: Operand) -> Reading:
     return {d: same(d, n) for d, n in enumerate(operand.shape)} if operand.name in ("x", "input") else {}
 
 
-def window_places(
-    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place of the windows of a convolution or pooling."""
-    first = np.arange(outputs) * stride - padding
-    return first.clip(0, None), (first + dilation * (kernel - 1)).clip(None, n - 1)
-
-
-def spread_places(
-    outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """First and last place of a transposed convolution: input i is added to outputs i stride - padding + dilation t."""
-    last = np.arange(outputs) + padding
-    return (-(-(last - dilation * (kernel - 1)) // stride)).clip(0, None), (last // stride).clip(None, n - 1)
-
-
-def explicit_padding(padding: Any, kernel: tuple[int, ...], dilation: list[int]) -> list[int]:
-    """Padding in front, per axis; "same" puts the odd one behind."""
-    if padding == "same":
-        return [d * (k - 1) // 2 for k, d in zip(kernel, dilation)]
-    return [0] * len(kernel) if padding == "valid" else per_axis(padding, len(kernel))
-
-
 def _window(source: int, outputs: int, n: int, kernel: int, stride: int, padding: int, dilation: int) -> Axis:
     first, last = window_places(outputs, n, kernel, stride, padding, dilation)
     start = np.arange(outputs) * stride - padding
@@ -188,8 +176,13 @@ def _spread(source: int, outputs: int, n: int, kernel: int, stride: int, padding
     )
 
 
-def _on_last(site: Site, operand: Operand, spatial: int, make: Callable[[int, int, int], Axis]) -> Reading:
-    """Axes of the last ``spatial`` dimensions by ``make(i, dimension, outputs)``, and the batch in front of the channels."""
+def _on_last(
+    site: Site, operand: Operand, spatial: int, make: Callable[[int, int, int], Axis]
+) -> dict[int, Axis]:
+    """Axes of the last ``spatial`` dimensions by ``make(i, dimension, outputs)``.
+
+    The batch in front of the channels is kept.
+    """
     front = len(operand.shape) - spatial
     found = {front + i: make(i, front + i, site.shape[front + i]) for i in range(spatial)}
     return found | ({0: same(0, operand.shape[0])} if front == 2 else {})
@@ -238,7 +231,10 @@ def pooling(spatial: int) -> Callable:
 
 @sized
 def interpolation(site: Site, operand: Operand) -> Reading:
-    """Each axis by the weights that the operator itself gives; more than ``WIDEST`` places are the whole axis."""
+    """Each axis by the weights of the operator itself.
+
+    An axis of which more than ``WIDEST`` places are read is read as a whole.
+    """
     options = {k: v for k, v in site.arguments.items() if k != "x"}
     # which place is the nearest is a matter of rounding
     dtype = operand.dtype if options["mode"].startswith("nearest") else torch.float64
@@ -247,16 +243,24 @@ def interpolation(site: Site, operand: Operand) -> Reading:
         n, outputs, scale = operand.shape[2 + i], site.shape[2 + i], options.get("scale_factor")
         scale = scale[i] if isinstance(scale, (list, tuple)) else scale
         rate = Fraction(outputs, n) if scale is None else Fraction(scale).limit_denominator(64)
-        read = _weighted(
-            lambda rows, i=i: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double(), n, outputs
-        )
+        read = _weighted(_along(options, i, spatial, dtype), n, outputs)
         if read is not None:
             found[2 + i] = axis(2 + i, *read, rate)
     return found
 
 
-def _weighted(apply: Callable[[torch.Tensor], torch.Tensor], n: int, outputs: int) -> tuple | None:
-    """(first, last, weights) of a linear operator along one axis, from its values on combs of ones and of places; None where it reads too far."""
+def _along(options: dict, i: int, spatial: int, dtype: torch.dtype) -> Callable[[torch.Tensor], torch.Tensor]:
+    """An interpolation along one axis alone."""
+    return lambda rows: on_axis(F.interpolate, options, i, spatial, rows.to(dtype)).double()
+
+
+def _weighted(
+    apply: Callable[[torch.Tensor], torch.Tensor], n: int, outputs: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(first, last, weights) of a linear operator along one axis; None where it reads too far.
+
+    They come from its values on combs of ones and of places.
+    """
     comb = torch.zeros(WIDEST, n, dtype=torch.float64)
     comb[torch.arange(n) % WIDEST, torch.arange(n)] = 1.0
     weights, moments = (apply(rows).T.numpy() for rows in (comb, comb * torch.arange(n)))

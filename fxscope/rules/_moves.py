@@ -1,4 +1,4 @@
-"""Locality of the operators that move entries: joins, parts, permutations, reshapes, and products of matrices."""
+"""Locality of operators that move entries: joins, parts, permutations, reshapes, matrix products."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def part(site: Site, operand: Operand) -> Reading:
     """One item of a split: it begins where those before it end."""
     dim = site.arguments["dim"] % len(operand.shape)
     sizes = [t.shape[dim] for t in site.values]
-    return _part(operand, dim, sum(sizes[: site.item % len(sizes)]), site.shape[dim])
+    return _part(operand, dim, sum(sizes[: (site.item or 0) % len(sizes)]), site.shape[dim])
 
 
 def without_dim(site: Site, operand: Operand) -> Reading:
@@ -86,7 +86,10 @@ def without_dim(site: Site, operand: Operand) -> Reading:
 
 
 def along_dim(site: Site, operand: Operand) -> Reading:
-    """Entries of x along one dimension in an order of their own, which an index of the output's shape may tell."""
+    """Entries of x along one dimension in another order.
+
+    An index of the shape of the output may hold that order.
+    """
     dim = site.arguments["dim"] % len(site.shape)
     if operand.name == "x":
         return {d: same(d, n) for d, n in enumerate(operand.shape) if d != dim}
@@ -158,7 +161,10 @@ def reshaped(site: Site, operand: Operand) -> Reading:
 
 
 def _groups(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[list[int], list[int]]]:
-    """The least runs of dimensions of a and b that have as many entries, without those of size one where there are others."""
+    """The shortest runs of dimensions of a and b that have equally many entries.
+
+    Dimensions of size one are left out where a run has others.
+    """
     found, i, j = [], 0, 0
     if 0 in a or 0 in b:
         return []

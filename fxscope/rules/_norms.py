@@ -1,4 +1,4 @@
-"""The three readings of a normalisation over dimensions ``dims``: frozen statistics, frozen deviation, Taylor."""
+"""The variants of a normalisation over ``dims``: frozen statistics, frozen deviation, Taylor."""
 
 import torch
 
@@ -7,7 +7,10 @@ from ..twins.norms import Centred, TangentNorm
 
 
 def wide(x):
-    """X in single precision at least, as torch's own kernels take statistics: squares of half precision overflow from 256 on."""
+    """Values of x in single precision at least, as torch's own kernels take statistics.
+
+    Squares of half precision overflow from 256 on.
+    """
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -33,7 +36,10 @@ def centred(x, dims, g, b, eps):
 
 
 def tangent(x, y, dims, g, eps):
-    """y1 = y0 + J (x1 - x0);  J v = g/sigma0 (v - mean(v) - z0 mean(z0 v)), z0 the normalised x0; J x0 is not y0."""
+    """y1 = y0 + J (x1 - x0), with J v = g/sigma0 (v - mean(v) - z0 mean(z0 v)).
+
+    z0 is the normalised x0; J x0 is not y0.
+    """
     mean, inverse = _deviation(wide(x), dims, eps)
     centre = wide(x) - mean
     z = centre * inverse

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from . import registry
 from .declare import Rule
 
 
 def rule_of(node: fx.Node) -> Rule | None:
     """The rule that covers a canonical node."""
-    return registry().rules.get(info(node).rule)
+    return registry().rules.get(info(node).rule or "")
 
 
 def bound(node: fx.Node) -> dict:
     """{argument: value} of a canonical node."""
-    if "recognized" in node.meta:
-        return node.meta["recognized"]
-    return rule_of(node).bind(node.args, node.kwargs)
+    if "recognized" in notes(node):
+        return notes(node)["recognized"]
+    rule = rule_of(node)
+    assert rule is not None
+    return rule.bind(node.args, node.kwargs)

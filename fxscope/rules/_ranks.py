@@ -47,7 +47,10 @@ def reduced_rank(rank: Any, a: dict) -> Any:
 
 
 def last_dims_of(sizes: Any, facts: Any, why: str) -> list[int]:
-    """The last dimensions that a list of sizes names, from the end: a list, or a slice of a tensor's sizes (x.shape[-1:], x.shape[1:])."""
+    """The last dimensions that a list of sizes names, counted from the end.
+
+    The sizes are a list, or a slice of the sizes of a tensor (x.shape[-1:], x.shape[1:]).
+    """
     if isinstance(sizes, (list, tuple)):
         return list(range(-len(sizes), 0))
     if not stands_for_sizes(sizes):

@@ -1,8 +1,11 @@
-"""Along which dimensions a value is constant because an operator reduced them: what makes an operand of a product a gate.
+"""Along which dimensions a value is constant because an operator reduced them.
 
-A dimension is reduced when an operator on its way reduced it (a mean, a pooling to one place, a layer with one output),
-never because an example has size one there; the batch never is. All of it is derived from the graph, so that F does not
-depend on the sizes of an example. Dimensions are counted from the end, as broadcasting counts them.
+Such an operand is the gate of a product.
+
+A dimension is reduced when an operator on its way reduced it (a mean, a pooling to one place, a layer with
+one output), never because an example has size one there; the batch never is. All of it is derived from the
+graph, so that F does not depend on the sizes of an example. Dimensions are counted from the end, as
+broadcasting counts them.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ NONE: frozenset[int] = frozenset()
 class Reduced:
     """What is known of the dimensions of one value.
 
-    dims    the dimensions along which it is constant since an operator reduced them: of size one, or spread again by ``expand``
+    dims    the dimensions along which it is constant because an operator reduced them
+            (they are of size one, or spread again by ``expand``)
     unit    the dimensions of size one by what made them (``keepdim``, ``None``, a literal 1), reduced or not
-    lost    whether dimensions were reduced and are gone: one that is inserted later (``unsqueeze``) stands in their place
+    lost    whether dimensions were reduced and are gone; one inserted later (``unsqueeze``) replaces them
     moved   whether the batch may have left the front
     unsure  a node whose number of dimensions would tell more; None where everything is known
     """
@@ -51,7 +55,10 @@ class Reduced:
         return replace(self, dims=self.dims - dims, unit=self.unit - dims)
 
     def dropped(self, dims: Iterable[int]) -> Reduced:
-        """``dims`` taken away, as by ``squeeze`` or an integer index: the reduced ones among them are lost."""
+        """``dims`` taken away, as by ``squeeze`` or an integer index.
+
+        The reduced ones among them are lost.
+        """
         dims = frozenset(dims)
         found = self.without(dims).mapped(lambda d: d + sum(r > d for r in dims))
         return replace(found, lost=self.lost or bool(self.dims & dims))
@@ -123,11 +130,11 @@ def reduction(view: Any, a: dict) -> Reduced:
     batch = {
         p for d, p in zip(named, places) if not base.moved and (d == 0 or (rank is not None and p == -rank))
     }
-    places = frozenset(places)
+    gone = frozenset(p for p in places if p is not None)
     if keepdim:
-        return replace(base, dims=base.dims | places - batch, unit=base.unit | places)
-    found = replace(base, dims=base.dims - places).dropped(places)
-    return replace(found, lost=found.lost or bool(places - batch))
+        return replace(base, dims=base.dims | gone - batch, unit=base.unit | gone)
+    found = replace(base, dims=base.dims - gone).dropped(gone)
+    return replace(found, lost=found.lost or bool(gone - batch))
 
 
 def _all(rank: int) -> frozenset[int]:
@@ -213,10 +220,12 @@ def _is_one(view: Any, size: Any) -> bool:
 
 def _item_of_size(node: fx.Node) -> tuple:
     """(tensor, dimension) of ``x.size()[dim]``; () for anything else."""
-    if node.target is not operator.getitem or not isinstance(node.args[0], fx.Node):
+    if node.target is not operator.getitem:
         return ()
     whole, dim = node.args
-    return (whole.args[0], dim) if whole.target == "size" and len(whole.args) == 1 else ()
+    if not isinstance(whole, fx.Node) or whole.target != "size" or len(whole.args) != 1:
+        return ()
+    return whole.args[0], dim
 
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:
@@ -241,16 +250,16 @@ def _filled(base: Reduced, places: list[int]) -> Reduced:
 def flattened(view: Any, a: dict) -> Reduced:
     x, start, stop = a["x"], a["start_dim"], a["end_dim"]
     base = view.of(x)
-    places = end(view, x, start), end(view, x, stop)
-    if None in places or not base.known:
+    first, last = end(view, x, start), end(view, x, stop)
+    if first is None or last is None or not base.known:
         if stop != -1 and base.known:
             return unsure(base, x)
         return replace(base, dims=NONE, unit=NONE, lost=base.lost or bool(base.dims))
-    merged = frozenset(range(places[0], places[1] + 1))
+    merged = frozenset(range(first, last + 1))
     whole = merged <= base.dims
-    found = base.without(merged).mapped(lambda d: d if d > places[1] else d + len(merged) - 1)
+    found = base.without(merged).mapped(lambda d: d if d > last else d + len(merged) - 1)
     if whole:
-        return replace(found, dims=found.dims | {places[1]})
+        return replace(found, dims=found.dims | {last})
     return replace(found, lost=base.lost or bool(base.dims & merged))
 
 
@@ -269,12 +278,18 @@ def unflattened(view: Any, a: dict) -> Reduced:
 
 
 def expanded(view: Any, a: dict) -> Reduced:
-    """Spread along dimensions of size one: the value is as constant there as before, the size is not one any more."""
+    """Spread along dimensions of size one.
+
+    The value is as constant there as before, but the size is not one any more.
+    """
     return replace(view.of(first(view, a)), unit=NONE)
 
 
 def indexed(view: Any, a: dict) -> Reduced:
-    """``x[index]`` by integers, slices, ``None`` and an ellipsis; other indices choose entries of one dimension."""
+    """``x[index]`` by integers, slices, ``None`` and an ellipsis.
+
+    Other indices choose entries of one dimension.
+    """
     x = a["x"]
     base, rank = view.of(x), view.rank(x)
     key = a["index"] if isinstance(a["index"], tuple) else (a["index"],)
@@ -300,7 +315,10 @@ def _indexed(base: Reduced, key: tuple, rank: int | None) -> Reduced:
 
 
 def _new_places(full: list) -> list[int]:
-    """Where ``None`` inserts dimensions, as places from the end at the time of insertion, from the first to the last."""
+    """Where ``None`` inserts dimensions, from the first to the last.
+
+    A place is counted from the end at the time of insertion.
+    """
     kept = [k for k in full if k is None or isinstance(k, slice)]
     places = []
     for i, k in enumerate(kept):
@@ -312,7 +330,10 @@ def _new_places(full: list) -> list[int]:
 
 @dataclass(frozen=True)
 class Factor:
-    """One operand of a product or sum, over named dimensions: {name: place from the end}; ``rest``: it spans unnamed ones as well."""
+    """One operand of a product or sum over named dimensions: {name: place from the end}.
+
+    ``rest`` says that it spans unnamed dimensions as well.
+    """
 
     value: Any
     names: dict[Any, int]
@@ -332,7 +353,10 @@ def along(view: Any, factor: Factor, name: Any) -> tuple[bool, bool]:
 
 
 def elementwise(view: Any, a: dict) -> Reduced:
-    """Several operands broadcast together: constant where all of them are, and reduced where one of them was."""
+    """Several operands broadcast together.
+
+    The result is constant where all of them are, and reduced where one of them was.
+    """
     values = [v for v in _leaves(a.values()) if view.is_tensor(v)]
     moving = [v for v in values if view.shape(v) is None]
     if not moving:
@@ -399,7 +423,9 @@ def unbound(view: Any, a: dict) -> Reduced:
 
 
 def layer(last: int, weight: str = "weight", transposed: bool = False) -> Callable[[Any, dict], Reduced]:
-    """A layer whose weight maps features at dimension ``last``: one output out of several inputs reduces them.
+    """A layer whose weight maps features at dimension ``last``.
+
+    One output out of several inputs reduces them.
 
     Along the dimensions behind (of a convolution) it stays constant where the kernel sees one place.
     """

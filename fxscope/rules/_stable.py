@@ -10,12 +10,18 @@ def _near(x, radius: float):
 
 
 def _nonzero(x, near):
-    """x, with 1 where a series is used instead, so that neither branch of ``where`` makes NaN in value or gradient."""
+    """x, with 1 where a series is used instead.
+
+    So neither branch of ``where`` makes NaN in its value or gradient.
+    """
     return torch.where(near, torch.ones_like(x), x)
 
 
 def series(x, function, coefficients, radius: float = 1e-2):
-    """function(x)/x of an odd function: the first terms c0 + c1 x^2 + c2 x^4 + ... near 0, the quotient elsewhere."""
+    """function(x)/x of an odd function.
+
+    Near 0 it is the first terms c0 + c1 x^2 + c2 x^4 + ..., elsewhere the quotient.
+    """
     near = _near(x, radius)
     square = torch.where(near, x * x, torch.zeros_like(x))
     total = coefficients[-1]

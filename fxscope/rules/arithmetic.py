@@ -47,18 +47,18 @@ def _with_alpha(function):
     return lambda x, other, alpha=1: function(x, other) if alpha == 1 else function(x, other * alpha)
 
 
-_BOTH = dict(
-    carries=("x", "other"),
-    rank=broadcast_rank,
-    reduced=_reduced.elementwise,
-    local=elementwise,
-    source="the paper, eq. 2",
-)
+_BOTH = {
+    "carries": ("x", "other"),
+    "rank": broadcast_rank,
+    "reduced": _reduced.elementwise,
+    "local": elementwise,
+    "source": "the paper, eq. 2",
+}
 _SAMPLES = (
     Sample(tensors={"other": (2, 3, 6, 7)}),
     Sample(tensors={"other": (7,)}),
     Sample(kwargs={"other": 1.5}),
-    Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+    Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
     Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
 )
 _SCALED = (

@@ -112,7 +112,10 @@ def repeat_interleave(x, repeats, dim=None):
 
 
 def _first(rank, a):
-    """The rank of the operands, by the first of which it is known; of a list that is itself computed, none is known."""
+    """The rank of the operands, from the first one whose rank is known.
+
+    None for a list that is itself computed.
+    """
     found = [rank(v) for v in a["tensors"]] if isinstance(a["tensors"], (list, tuple)) else []
     return next((r for r in found if isinstance(r, int)), next(iter(found), None))
 
@@ -227,7 +230,10 @@ def _flatten_rank(rank, a):
 
 
 def _squeeze_rank(rank, a):
-    """Less by the dimensions that are of size one by what made them; None where only their sizes would tell."""
+    """The rank without the dimensions of size one.
+
+    None where only the sizes themselves would tell which dimensions those are.
+    """
     dims = a["dim"] if isinstance(a["dim"], (list, tuple)) else [a["dim"]]
     unit = rank.facts.of(a["x"]).unit
     places = [_reduced.end(rank.facts, a["x"], d) for d in dims]
@@ -260,7 +266,7 @@ def _index_ranks(rank, k):
     return (known, 1) if bits else (1, known)
 
 
-_BOUNDS = dict(interval=lambda bound, a: bound(a["x"]))
+_BOUNDS = {"interval": lambda bound, a: bound(a["x"])}
 
 
 def _move(name, target, twin, **fields):
@@ -304,7 +310,7 @@ RESHAPE = _move(
     variadic=True,
     rank=_reshape_rank,
     samples=(
-        Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, images=False),
+        Sample((2, 3, 4, 5), {"shape": (2, 12, 5)}, independent_batch=False),
         Sample((2, 3, 4, 5), {"shape": (-1, 12, 5)}),
         Sample((2, 3, 4, 5), call=lambda f, x: f(x, (x.size(0), -1))),
     ),
@@ -318,7 +324,7 @@ VIEW_AS = composite(
     methods=("reshape_as",),
     ignores=("other",),
     rank=lambda rank, a: rank(a["other"]),
-    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, images=False),),
+    samples=(Sample((2, 3, 4, 5), tensors={"other": (2, 12, 5)}, independent_batch=False),),
     formula="y1 = x1 reshaped",
     source="the paper, eq. 7",
 )
@@ -331,8 +337,8 @@ EXPAND_AS = _move(
     ignores=("other",),
     rank=lambda rank, a: rank(a["other"]),
     samples=(
-        Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, images=False),
-        Sample((3, 1), tensors={"other": (2, 3, 5)}, images=False),
+        Sample((2, 3, 1, 1), tensors={"other": (2, 3, 4, 5)}, independent_batch=False),
+        Sample((3, 1), tensors={"other": (2, 3, 5)}, independent_batch=False),
     ),
     formula="y1 = x1 broadcast",
 )
@@ -361,7 +367,7 @@ RAVEL = composite(
     methods=("ravel",),
     functions=(_ATEN.ravel.default,),
     rank=lambda rank, a: 1,
-    samples=(Sample(call=lambda f, x: f(x).view(2, 126), images=False),),
+    samples=(Sample(call=lambda f, x: f(x).view(2, 126), independent_batch=False),),
     formula="y1 = x1 flattened",
     source="the paper, eq. 7",
     **_BOUNDS,
@@ -413,7 +419,7 @@ T = _move(
     local=permuted(swapped),
     methods=("t",),
     functions=(_ATEN.t.default,),
-    samples=(Sample((4, 5), images=False),),
+    samples=(Sample((4, 5), independent_batch=False),),
     formula="y1 = x1 transposed",
 )
 MATRIX_T = composite(
@@ -431,7 +437,7 @@ NUMPY_T = composite(
     _ATEN.numpy_T.default,
     lambda x: torch.t(x),
     "",
-    samples=(Sample((4, 5), images=False),),
+    samples=(Sample((4, 5), independent_batch=False),),
     formula="y1 = x1 transposed",
     source="the paper, eq. 7",
     **_BOUNDS,
@@ -511,9 +517,9 @@ EXPAND = _move(
     variadic=True,
     rank=lambda rank, a: len(a["size"]),
     samples=(
-        Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, images=False),
+        Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, independent_batch=False),
         Sample((2, 1, 4), {"size": (-1, 3, -1)}),
-        Sample((1, 4), {"size": (2, 3, 4)}, images=False),
+        Sample((1, 4), {"size": (2, 3, 4)}, independent_batch=False),
     ),
     formula="y1 = x1 broadcast",
 )
@@ -527,7 +533,10 @@ REPEAT = _move(
     functions=(_ATEN.repeat.default,),
     variadic=True,
     rank=lambda rank, a: len(a["repeats"]),
-    samples=(Sample((2, 3, 4), {"repeats": (1, 2, 3)}), Sample((3, 4), {"repeats": (2, 1, 3)}, images=False)),
+    samples=(
+        Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
+        Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
+    ),
     formula="y1 = x1 repeated",
 )
 REPEAT_INTERLEAVE = _move(
@@ -550,7 +559,7 @@ CAT = linear(
     functions=(torch.concat, torch.concatenate, _ATEN.cat.default),
     rank=_first,
     samples=(
-        Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, images=False),
+        Sample(tensors={"other": (2, 5, 6, 7)}, call=_sides, independent_batch=False),
         Sample(call=lambda f, x: f((x, x * 0.5), -1)),
     ),
     formula="y1 = the operands side by side; a constant operand is an additive constant",
@@ -565,7 +574,7 @@ STACK = linear(
     functions=(_ATEN.stack.default,),
     rank=lambda rank, a: shift(_first(rank, a), 1),
     samples=(
-        Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, images=False),
+        Sample(tensors={"other": (2, 3, 6, 7)}, call=_sides, independent_batch=False),
         Sample(call=lambda f, x: f((x, x * 0.5), -1)),
     ),
     formula="y1 = the operands stacked",
@@ -698,7 +707,9 @@ SLICE_SCATTER = _move(
     carries=("x", "src"),
     samples=(
         Sample(
-            kwargs={"dim": 2, "start": 1, "end": 5, "step": 2}, tensors={"src": (2, 3, 2, 7)}, images=False
+            kwargs={"dim": 2, "start": 1, "end": 5, "step": 2},
+            tensors={"src": (2, 3, 2, 7)},
+            independent_batch=False,
         ),
         Sample(call=lambda f, x: f(x, x[:, :2] * 3.0, 1, 1, 3)),
     ),
@@ -713,7 +724,7 @@ SELECT_SCATTER = _move(
     functions=(_ATEN.select_scatter.default,),
     carries=("x", "src"),
     samples=(
-        Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, images=False),
+        Sample(kwargs={"dim": 1, "index": 1}, tensors={"src": (2, 6, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x[:, 2] * 3.0, 1, 0)),
     ),
     formula="y1 = x1 with a part replaced",
@@ -732,7 +743,7 @@ DIAGONAL_SCATTER = _move(
             kwargs={"offset": 1, "dim1": 2, "dim2": -1},
             tensors={"src": (2, 3, 4)},
             call=lambda f, x, src, offset, dim1, dim2: f(x, src, offset, dim1, dim2),
-            images=False,
+            independent_batch=False,
         ),
         Sample((2, 3, 5, 5), call=lambda f, x: f(x, x[..., 1] * 3.0, 0, 2, 3)),
     ),

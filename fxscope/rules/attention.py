@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, written out, so that the softmax is a frozen pattern and the values stay linear."""
+"""Scaled dot-product attention, written out: the softmax is a frozen pattern, the values stay linear."""
 
 import math
 
@@ -24,7 +24,10 @@ def expand(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, sc
 
 
 def _masked(scores, mask):
-    """Softmax under a mask of bits (set: seen) or of numbers (added); rows that see nothing are zeros, as torch's are."""
+    """Softmax under a mask of bits (set: seen) or of numbers (added).
+
+    Rows that see nothing are zeros, as torch's are.
+    """
     ones = torch.ones_like(mask)
     numbers = mask.to(scores.dtype)
     bits = (ones + ones).to(scores.dtype) == 1  # True + True is True: the dtype, as a value of the graph
@@ -60,5 +63,5 @@ RULE = composite(
         Sample((2, 4, 5, 4), {"enable_gqa": True}, call=lambda f, x, **k: f(x, x[:, :2], x[:, 2:], **k)),
     ),
     formula="y = softmax(q k^T/s) v;  y1 = softmax(q0 k0^T/s) v1",
-    source="DESIGN 5 (attention)",
+    source="the pattern is the frozen gate of the values, as in the paper, Fig. 2",
 )

@@ -1,4 +1,7 @@
-"""Batch normalisation: linear with the running statistics; in train mode the statistics of x0's batch are frozen."""
+"""Batch normalisation: linear with the running statistics.
+
+In train mode the statistics of x0's batch are frozen.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +13,7 @@ from ._norms import centred, frozen, tangent
 from .declare import Sample, composite, normalize
 
 
-def _readings(x, weight, bias, call):
+def _affine(x, weight, bias, call):
     """Dimensions of the statistics of a batch, and scale and shift as one value a channel."""
     rank = call.need_rank("x")
     shape = [1, -1] + [1] * (rank - 2)
@@ -24,7 +27,7 @@ def stats(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, b = _readings(x, weight, bias, call)
+    dims, g, b = _affine(x, weight, bias, call)
     return frozen(x, dims, g, b, eps)
 
 
@@ -33,7 +36,7 @@ def scale(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, b = _readings(x, weight, bias, call)
+    dims, g, b = _affine(x, weight, bias, call)
     return centred(x, dims, g, b, eps)
 
 
@@ -42,7 +45,7 @@ def taylor(
 ):
     if not training:
         return BatchNorm(running_mean, running_var, weight, bias, eps)
-    dims, g, _ = _readings(x, weight, bias, call)
+    dims, g, _ = _affine(x, weight, bias, call)
     return tangent(x, y, dims, g, eps)
 
 
@@ -67,7 +70,10 @@ def module_arguments(module):
 
 
 def synchronized_arguments(module):
-    """Statistics over several processes cannot be a value of one graph; without them it is batch normalisation."""
+    """Refuse statistics over several processes: they cannot be a value of one graph.
+
+    Without them it is batch normalisation.
+    """
     distributed = (
         torch.distributed.is_available()
         and torch.distributed.is_initialized()
@@ -104,9 +110,9 @@ def _samples():
         module={"num_features": 3, "track_running_stats": False},
         tensors=_AFFINE | _KEPT,
         modules=(nn.BatchNorm2d,),
-        images=False,
+        independent_batch=False,
     )
-    yield Sample((4, 3), kwargs={"training": True}, tensors=_KEPT, modules=(), images=False)
+    yield Sample((4, 3), kwargs={"training": True}, tensors=_KEPT, modules=(), independent_batch=False)
 
 
 RULE = normalize(

@@ -1,4 +1,7 @@
-"""Bilinear layers: a product of two inputs under constant weights; the product decides which one is frozen."""
+"""Bilinear layers: a product of two inputs under constant weights.
+
+The product decides which input is frozen.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +40,6 @@ RULE = composite(
             {"input2": (2, 6, 4), "weight": (3, 5, 4)},
         ),
     ),
-    formula="h(a, b) = a^T W b + c;  the readings of a matrix product",
+    formula="h(a, b) = a^T W b + c;  the variants of a matrix product",
     source="the paper, eq. 2",
 )

@@ -11,7 +11,7 @@ from .declare import Sample, composite, linear
 def to(
     x, first=None, second=None, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None
 ):
-    named = dict(dtype=dtype, device=device)
+    named = {"dtype": dtype, "device": device}
     return Identity("to", (), {k: v for k, v in named.items() if v is not None})
 
 
@@ -64,12 +64,12 @@ def _cast(name):
     )
 
 
-_KEEP = dict(
-    reduced=_reduced.kept,
-    interval=lambda bound, a: bound(a["x"]),
-    formula="y1 = x1 in another dtype",
-    source="the paper, eq. 7",
-)
+_KEEP = {
+    "reduced": _reduced.kept,
+    "interval": lambda bound, a: bound(a["x"]),
+    "formula": "y1 = x1 in another dtype",
+    "source": "the paper, eq. 7",
+}
 TO = linear(
     "to",
     "to",
@@ -115,7 +115,7 @@ def to_copy(
     memory_format=None,
     copy=False,
 ):
-    return x.to(**{k: v for k, v in dict(dtype=dtype, device=device).items() if v is not None})
+    return x.to(**{k: v for k, v in {"dtype": dtype, "device": device}.items() if v is not None})
 
 
 _ATEN = torch.ops.aten

@@ -49,7 +49,7 @@ RULE = mask(
     formula="h(x) = min(max(x, a), b);  y1 = x1 inside, the bound outside",
     source="the paper, eq. 2",
 )
-_SOURCE = dict(rounding="", source="the paper, eq. 2")
+_SOURCE = {"rounding": "", "source": "the paper, eq. 2"}
 CLAMP_MIN = composite(
     "clamp_min",
     torch.clamp_min,

@@ -1,4 +1,7 @@
-"""Fused sums of products (addmm, addcmul, lerp): written out, so that their products decide what is frozen."""
+"""Fused sums of products (addmm, addcmul, lerp), written out.
+
+Their products decide what is frozen.
+"""
 
 import torch
 
@@ -71,7 +74,7 @@ ADDMM = _rule(
         Sample(
             (2, 5), tensors={"input": (4,), "mat2": (5, 4)}, call=lambda f, x, input, mat2: f(input, x, mat2)
         ),
-        Sample((2, 4), _SCALES, tensors={"mat1": (2, 5), "mat2": (5, 4)}, images=False),
+        Sample((2, 4), _SCALES, tensors={"mat1": (2, 5), "mat2": (5, 4)}, independent_batch=False),
     ),
     (_ATEN.addmm.default,),
     "b x + a A B",
@@ -85,7 +88,7 @@ ADDMV = _rule(
             (2, 5),
             tensors={"input": (2,), "vec": (5,)},
             call=lambda f, x, input, vec: f(input, x, vec),
-            images=False,
+            independent_batch=False,
         ),
     ),
     (_ATEN.addmv.default,),
@@ -106,7 +109,7 @@ ADDBMM = _rule(
     "addbmm",
     addbmm,
     ("input", "batch1", "batch2"),
-    (Sample((3, 4), _SCALES, tensors={"batch1": (2, 3, 5), "batch2": (2, 5, 4)}, images=False),),
+    (Sample((3, 4), _SCALES, tensors={"batch1": (2, 3, 5), "batch2": (2, 5, 4)}, independent_batch=False),),
     (_ATEN.addbmm.default,),
     "b x + a sum A B",
 )

@@ -12,7 +12,7 @@ from .declare import Sample, linear
 
 def _convolution(function, spatial):
     def twin(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, *, call):
-        options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
 
     return twin
@@ -20,9 +20,13 @@ def _convolution(function, spatial):
 
 def _transposed(function, spatial):
     def twin(x, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1, *, call):
-        options = dict(
-            stride=stride, padding=padding, output_padding=output_padding, groups=groups, dilation=dilation
-        )
+        options = {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "groups": groups,
+            "dilation": dilation,
+        }
         return Conv(function, weight, bias, options, batched=call.rank("x") != spatial + 1)
 
     return twin
@@ -43,6 +47,12 @@ def _transposed_arguments(module):
     }
 
 
+def _padded(shape, mode):
+    """The module alone pads in other ways than by zeros."""
+    module = {"in_channels": 4, "out_channels": 6, "kernel_size": 3, "padding": 1, "stride": 2}
+    return Sample(shape, module={**module, "padding_mode": mode}, spellings=())
+
+
 def _samples(spatial):
     shape = (2, 4, 9, 8, 7)[: spatial + 2]
     kernel = (3,) * spatial
@@ -60,26 +70,12 @@ def _samples(spatial):
             spellings=None if transposed else (f"conv{spatial}d", f"conv{spatial}d.{overload}"),
         )
 
-    def padded(mode):
-        return Sample(
-            shape,
-            module={
-                "in_channels": 4,
-                "out_channels": 6,
-                "kernel_size": 3,
-                "padding": 1,
-                "stride": 2,
-                "padding_mode": mode,
-            },
-            spellings=(),
-        )
-
     plain = (
         sample((6, 4, *kernel)),
         sample((6, 4, *kernel), stride=2, padding=1),
         sample((6, 4, *kernel), dilation=(2,) * spatial, padding="same"),
         sample((4, 2, *kernel), groups=2, padding=1),
-        *(padded(mode) for mode in ("reflect", "replicate", "circular")),
+        *(_padded(shape, mode) for mode in ("reflect", "replicate", "circular")),
     )
     transposed = (
         sample((4, 3, *kernel), True),
@@ -89,44 +85,47 @@ def _samples(spatial):
     return plain, transposed
 
 
+_ATEN = torch.ops.aten
+_TABLE = (
+    (
+        1,
+        F.conv1d,
+        _ATEN.conv1d,
+        nn.Conv1d,
+        F.conv_transpose1d,
+        _ATEN.conv_transpose1d.default,
+        nn.ConvTranspose1d,
+    ),
+    (
+        2,
+        F.conv2d,
+        _ATEN.conv2d,
+        nn.Conv2d,
+        F.conv_transpose2d,
+        _ATEN.conv_transpose2d.input,
+        nn.ConvTranspose2d,
+    ),
+    (
+        3,
+        F.conv3d,
+        _ATEN.conv3d,
+        nn.Conv3d,
+        F.conv_transpose3d,
+        _ATEN.conv_transpose3d.input,
+        nn.ConvTranspose3d,
+    ),
+)
+
+
 def _rules():
-    table = (
-        (
-            1,
-            F.conv1d,
-            (torch.ops.aten.conv1d.default, torch.ops.aten.conv1d.padding),
-            nn.Conv1d,
-            F.conv_transpose1d,
-            torch.ops.aten.conv_transpose1d.default,
-            nn.ConvTranspose1d,
-        ),
-        (
-            2,
-            F.conv2d,
-            (torch.ops.aten.conv2d.default, torch.ops.aten.conv2d.padding),
-            nn.Conv2d,
-            F.conv_transpose2d,
-            torch.ops.aten.conv_transpose2d.input,
-            nn.ConvTranspose2d,
-        ),
-        (
-            3,
-            F.conv3d,
-            (torch.ops.aten.conv3d.default, torch.ops.aten.conv3d.padding),
-            nn.Conv3d,
-            F.conv_transpose3d,
-            torch.ops.aten.conv_transpose3d.input,
-            nn.ConvTranspose3d,
-        ),
-    )
-    for n, conv, aten, module, conv_t, aten_t, module_t in table:
+    for n, conv, aten, module, conv_t, aten_t, module_t in _TABLE:
         plain, transposed = _samples(n)
         yield linear(
             f"conv{n}d",
             conv,
             _convolution(conv, n),
             local=convolution(n),
-            functions=aten,
+            functions=(aten.default, aten.padding),
             modules={module: _module_arguments},
             input_rank=n + 2,
             reduced=_reduced.layer(-n - 1),

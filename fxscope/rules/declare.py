@@ -1,14 +1,15 @@
 """How a rule is declared: one ``Rule`` a nonlinearity, with everything about that operator in it.
 
-The verbs name the mathematics: ``mask``, ``select``, ``normalize``, ``constant``, ``linear``, ``product``, ``composite``. A rule file
-holds
+The verbs name the mathematics: ``mask``, ``binary``, ``select``, ``normalize``, ``constant``, ``linear``,
+``product``, ``composite``. A rule file holds
 
     RULE = mask("silu", torch.nn.functional.silu, freeze, taylor=taylor, modules=(nn.SiLU,), ...)
 
-where ``freeze(x, ...)`` is ordinary PyTorch code over the values of x0. It has the operator's own signature (arguments
-are bound to it by name, so a module's attributes and a function's keywords need no table), is traced into the original
-branch, and returns the twin that goes into the interpreter branch. Two keyword-only parameters are filled in where a
-function asks for them: ``y``, the operator's output on x0, and ``call``, the ``Call`` itself.
+where ``freeze(x, ...)`` is ordinary PyTorch code over the values of x0. It has the operator's own signature
+(arguments are bound to it by name, so a module's attributes and a function's keywords need no table), is
+traced into the original branch, and returns the twin that goes into the interpreter branch. Two keyword-only
+parameters are filled in where a function asks for them: ``y``, the operator's output on x0, and ``call``, the
+``Call`` itself.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from typing import Any
 import torch
 
 from ..graph.ir import stands_for_sizes
+from ..twins import Gate, TangentProduct
 from . import _reduced
 from ._local import elementwise, over_dims
+from ._ranks import widest
 
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
@@ -31,16 +34,32 @@ UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
 @dataclass(frozen=True)
 class Sample:
-    """One way to call the operator in tests: input shape, keywords of the function, and of the module where they differ.
+    """One way to call the operator in tests.
 
-    shape      of x, B first; positive: draw x from (0, inf)
-    kwargs     of the function; module: of the module's constructor (None: the same as kwargs)
-    tensors    {argument: shape, or function of a generator} of further tensor arguments; a module's own are set to them
-    modules    the module classes that this sample builds (None: all)
-    spellings  the spellings that this sample fits (names of functions and methods; None: all)
-    call       (function, x, **arguments) -> tensors, where x is not the first argument or the result not one tensor
-    images     whether the images of a batch are independent in this call, and their number free
-    draws      whether the operator draws random numbers
+    Parameters
+    ----------
+    shape
+        Of x, with the batch B first.
+    kwargs
+        Keywords of the function.
+    module
+        Keywords of the constructor of the module; None: the same as ``kwargs``.
+    tensors
+        {argument: shape, or function of a generator} of further tensor arguments. The tensors of a module are
+        set to them.
+    positive
+        Draw x from (0, inf).
+    modules
+        The module classes that this sample builds; None: all.
+    spellings
+        The names of the functions and methods that this sample fits; None: all.
+    call
+        (function, x, **arguments) -> tensors, for an operator whose first argument is not x, or that returns
+        several tensors.
+    independent_batch
+        Whether the images of a batch are independent in this call, and their number is free.
+    draws
+        Whether the operator draws random numbers.
     """
 
     shape: tuple[int, ...] = (2, 3, 6, 7)
@@ -51,7 +70,7 @@ class Sample:
     modules: tuple[type, ...] | None = None
     spellings: tuple[str, ...] | None = None
     call: Callable | None = None
-    images: bool = True
+    independent_batch: bool = True
     draws: bool = False
 
 
@@ -59,28 +78,67 @@ class Sample:
 class Rule:
     """One operator: its spellings, what it freezes, its variants, and how it is tested and shown.
 
-    name       the operator's name in policies, summaries and pictures
-    verb       mask | select | normalize | constant | linear | product | composite
-    target     the canonical function, or the name of a method where PyTorch has no function; its y0 is the one the original branch computes
-    arguments  a function with the canonical signature (usually the first variant)
-    variants   {name: function of the operator's arguments that returns a twin}; None is a frozen constant
-    presets    which variant each policy preset uses
-    functions, methods, modules   every other spelling; modules may map a class to a function module -> arguments
-    carries    the arguments that may depend on the probe
-    ignores    arguments that are read for their size or dtype alone
-    frozen     arguments whose values are constants of x0 in every variant but "taylor", where they may not depend on the probe
-    rank       number of dimensions of the output from those of the arguments; None: that of the first carried argument
-    interval   bounds of the output from those of the arguments (None: unbounded)
-    reduced    along which dimensions the output is constant because an operator reduced them (``rules/_reduced.py``); None: along none
-    expand     rewrites the call into simpler operators before classification, or returns None to leave it
-    local      which places of an operand one place of the output reads (``fxscope.rules._local``); None: all of them
-    variadic   the last argument may be spelled as several (x.view(a, b) for x.view((a, b)))
-    yields     "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant indices)
-    bits       its values are truth values
-    piecewise  piecewise linear: F must equal the Jacobian away from kinks
-    rounding   why y0 may differ from the operator's own output by rounding; "" where it is the same, bit for bit
-    unsampled  why the rule has no samples; "" where it has
-    derivative  where torch's own derivative is not exact: how near it is, and why
+    Parameters
+    ----------
+    name
+        The name of the operator in policies, summaries and pictures.
+    verb
+        mask, select, normalize, constant, linear, product or composite.
+    target
+        The canonical function, or the name of a method where PyTorch has no function. The original branch
+        computes y0 with it.
+    arguments
+        A function with the canonical signature (usually the first variant).
+    variants
+        {name: function of the arguments of the operator that returns a twin}; None is a frozen constant.
+    presets
+        Which variant each policy preset uses.
+    functions, methods, modules
+        Every other spelling; ``modules`` may map a class to a function module -> arguments.
+    carries
+        The arguments that may depend on the probe.
+    ignores
+        Arguments of which only the size or the dtype is read.
+    frozen
+        Arguments whose values are constants of x0 in every variant but "taylor". There they may not depend on
+        the probe.
+    rank
+        The number of dimensions of the output from those of the arguments; None: that of the first carried
+        argument.
+    input_rank
+        The number of dimensions of the first carried argument, where the operator fixes it.
+    interval
+        Bounds of the output from those of the arguments; None: unbounded.
+    reduced
+        Along which dimensions the output is constant because an operator reduced them (see
+        ``rules/_reduced.py``); None: along none.
+    bits
+        Whether its values are truth values.
+    piecewise
+        Whether it is piecewise linear: F must equal the Jacobian away from kinks.
+    expand
+        Rewrites the call into simpler operators before classification, or returns None to leave it.
+    local
+        Which places of an operand one place of the output reads (``rules/_local.py``); None: all of them.
+    variadic
+        Whether the last argument may be spelled as several: x.view(a, b) for x.view((a, b)).
+    yields
+        "tensor"; "tensors" (chunk: a tuple of affine tensors); "values" (topk: values, then constant
+        indices).
+    samples
+        How the operator is called in tests.
+    rounding
+        Why y0 may differ from the output of the operator by rounding; "" where they are the same bit for bit.
+    unsampled
+        Why the rule has no samples; "" where it has some.
+    derivative
+        For an operator whose derivative in torch is not exact: the largest error, and its reason.
+    breaks
+        {variant: (law, reason)} of a law that the variant breaks by its definition.
+    formula, source
+        What the card of the rule shows: the formula, and the equation or paper that it is from.
+    file
+        The file of the rule.
     """
 
     name: str
@@ -109,6 +167,7 @@ class Rule:
     rounding: str = ""
     unsampled: str = ""
     derivative: tuple[float, str] | None = None
+    breaks: dict[str, tuple[str, str]] = field(default_factory=dict)
     formula: str = ""
     source: str = ""
     file: str = ""
@@ -140,7 +199,10 @@ class Rule:
         return self.signature.bind(*args, **named)
 
     def _parameter(self, name: str) -> str:
-        """The argument that a keyword means: torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions."""
+        """The argument that a keyword means.
+
+        torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions.
+        """
         names = tuple(self.signature.parameters)
         if name in names:
             return name
@@ -169,7 +231,7 @@ def _signature(function: Callable) -> inspect.Signature:
 def _rule(
     verb: str,
     name: str,
-    target: Callable,
+    target: Callable | str,
     arguments: Callable,
     variants: dict,
     presets: dict,
@@ -187,14 +249,14 @@ def _rule(
         variants,
         presets,
         modules=modules,
-        file=inspect.getsourcefile(arguments) or "",
+        file=inspect.getsourcefile(inspect.unwrap(arguments)) or "",
         **fields,
     )
 
 
 def mask(
     name: str,
-    target: Callable,
+    target: Callable | str,
     freeze: Callable,
     taylor: Callable | None = None,
     variants: dict | None = None,
@@ -207,7 +269,91 @@ def mask(
     return _rule("mask", name, target, freeze, table, presets, **{"reduced": _reduced.elementwise, **fields})
 
 
-def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
+def binary(
+    name: str,
+    target: Callable | str,
+    weights: Callable,
+    taylor: Callable | None = None,
+    **fields,
+) -> Rule:
+    """An elementwise unit of two operands that freezes a weight for each: y1 = A(x0) a1 + B(x0) b1 + c(x0).
+
+    The samples are those of ``two_operands`` unless others are given.
+
+    Parameters
+    ----------
+    name, target
+        As for every rule.
+    weights
+        ``weights(x, other)`` returns (A, B, c) on the values of x0, of the shape of the output; c is None
+        where it is 0. A keyword-only parameter ``y`` asks for the output on x0. An operand that does not
+        depend on the probe is a constant: B b0 becomes part of c.
+    taylor
+        The same for the policy "taylor"; None where ``weights`` are the derivatives.
+    **fields
+        Further fields of ``Rule``.
+    """
+    operands = tuple(inspect.signature(weights).parameters)[:2]
+    table = {"freeze": _weighted(weights, *operands)}
+    if taylor is not None:
+        table["taylor"] = _weighted(taylor, *operands)
+    fields = {
+        "carries": operands,
+        "rank": lambda rank, a: widest(*(rank(a[name]) for name in operands)),
+        "samples": two_operands(operands[1]),
+        **fields,
+    }
+    return mask(name, target, table["freeze"], taylor=table.get("taylor"), **fields)
+
+
+def two_operands(second: str) -> tuple[Sample, ...]:
+    """The ways to call an operator of two tensors.
+
+    Equal shapes, broadcasts of either operand, and both operands computed from x.
+    """
+    return (
+        Sample(tensors={second: (2, 3, 6, 7)}),
+        Sample(tensors={second: (7,)}),
+        Sample((6, 7), tensors={second: (2, 3, 1, 1)}, independent_batch=False),
+        Sample(tensors={second: (3, 6, 7)}, call=lambda f, x, **constant: f(*constant.values(), x)),
+        Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
+        Sample(call=lambda f, x: f(x * 2, x)),
+        Sample(call=lambda f, x: f(x, x.mean((2, 3)).unsqueeze(-1).unsqueeze(-1))),
+    )
+
+
+def _weighted(weights: Callable, first: str, second: str) -> Callable:
+    """The twin of two operands, from the function that gives their weights and the constant."""
+    given = inspect.signature(weights)
+    call_parameter = inspect.Parameter("call", inspect.Parameter.KEYWORD_ONLY)
+
+    @functools.wraps(weights)
+    def twin(*, call, **arguments):
+        a, b, c = weights(**arguments)
+        if call.value(second) is None:
+            return _one_weighted(call, (first, second), a, _plus(b * arguments[second], c))
+        if call.value(first) is None:
+            return _one_weighted(call, (second, first), b, _plus(a * arguments[first], c))
+        lifts = (call.lift(first, second), call.lift(second, first))
+        offset = None if c is None else -c
+        return TangentProduct(b, a, offset, lifts), [call.value(first), call.value(second)]
+
+    signed: Any = twin
+    signed.__signature__ = given.replace(parameters=[*given.parameters.values(), call_parameter])
+    return signed
+
+
+def _plus(x, c):
+    return x if c is None else x + c
+
+
+def _one_weighted(call, names: tuple[str, str], weight, offset):
+    """The twin of the first of two operands, where the other one is a constant."""
+    lift, grows = call.lift(*names), call.rank(names[1]) != 0
+    return Gate(weight, offset, lift, grows), [call.value(names[0])]
+
+
+def select(name: str, target: Callable | str, freeze: Callable, **fields) -> Rule:
     """A unit that freezes which entries it chose: y1 = x1 at the indices of x0 (paper, Fig. 2)."""
     return _rule(
         "select",
@@ -222,9 +368,17 @@ def select(name: str, target: Callable, freeze: Callable, **fields) -> Rule:
 
 
 def normalize(
-    name: str, target: Callable, stats: Callable, scale: Callable | None, taylor: Callable | None, **fields
+    name: str,
+    target: Callable | str,
+    stats: Callable,
+    scale: Callable | None,
+    taylor: Callable | None,
+    **fields,
 ) -> Rule:
-    """A normalisation that freezes mean and standard deviation (paper, Fig. 2); ``scale`` keeps the mean linear."""
+    """A normalisation that freezes mean and standard deviation (paper, Fig. 2).
+
+    ``scale`` keeps the mean linear.
+    """
     table = {"stats": stats, **({"scale": scale} if scale else {}), **({"taylor": taylor} if taylor else {})}
     presets = {
         "freeze": "stats",
@@ -236,7 +390,7 @@ def normalize(
 
 def constant(
     name: str,
-    target: Callable,
+    target: Callable | str,
     arguments: Callable,
     variants: dict | None = None,
     default: str = "constant",
@@ -253,7 +407,7 @@ def constant(
     )
 
 
-def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
+def linear(name: str, target: Callable | str, twin: Callable, **fields) -> Rule:
     """An operator that is linear already; ``twin`` is the same under every policy."""
     return _rule(
         "linear",
@@ -267,7 +421,12 @@ def linear(name: str, target: Callable, twin: Callable, **fields) -> Rule:
 
 
 def product(
-    name: str, target: Callable, build: Callable, arguments: Callable, variants: tuple[str, ...], **fields
+    name: str,
+    target: Callable | str,
+    build: Callable,
+    arguments: Callable,
+    variants: tuple[str, ...],
+    **fields,
 ) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
@@ -275,7 +434,7 @@ def product(
     return _rule("product", name, target, arguments, table, presets, **fields)
 
 
-def composite(name: str, target: Callable, expand: Callable, rounding: str, **fields) -> Rule:
+def composite(name: str, target: Callable | str, expand: Callable, rounding: str, **fields) -> Rule:
     """An operator that is written out in simpler ones before anything is frozen; its policy is theirs."""
     presets = dict.fromkeys(("freeze", "detach", "taylor"), "parts")
     return _rule(

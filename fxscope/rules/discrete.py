@@ -1,6 +1,7 @@
 """Comparisons, rounding, arg-reductions, look-ups and fresh tensors: constants of x0."""
 
 import operator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,18 +72,22 @@ def _widest(rank, a):
 
 
 _NO_PROBE = "no probe enters it"
-_BITS = dict(
-    carries=(),
-    rank=_widest,
-    bits=True,
-    interval=lambda bound, a: (0.0, 1.0),
-    formula="a constant",
-    source="the paper, eq. 2 with A = 0",
-    unsampled=_NO_PROBE,
-)
-_FRESH = dict(
-    carries=(), rank=_same, formula="a constant", source="the paper, eq. 2 with A = 0", unsampled=_NO_PROBE
-)
+_BITS: dict[str, Any] = {
+    "carries": (),
+    "rank": _widest,
+    "bits": True,
+    "interval": lambda bound, a: (0.0, 1.0),
+    "formula": "a constant",
+    "source": "the paper, eq. 2 with A = 0",
+    "unsampled": _NO_PROBE,
+}
+_FRESH: dict[str, Any] = {
+    "carries": (),
+    "rank": _same,
+    "formula": "a constant",
+    "source": "the paper, eq. 2 with A = 0",
+    "unsampled": _NO_PROBE,
+}
 
 
 def _comparison(name, target, *functions):
@@ -129,6 +134,7 @@ def _step(name, function, *functions):
         methods=(name,),
         reduced=_reduced.kept,
         variants={"straight": straight, "taylor": None},
+        breaks={"straight": ("law 2", "straight-through: y1 = x1")},
         samples=(Sample(),),
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)",
@@ -204,7 +210,7 @@ def filled_with(x, value):
     return value.expand_as(x) if isinstance(value, torch.fx.Proxy) else torch.full_like(x, value)
 
 
-_SIZED = {
+_SIZED: dict[str, Any] = {
     **_FRESH,
     "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
     "variadic": True,

@@ -1,6 +1,7 @@
 """Dropout and stochastic depth: nothing in eval; in train mode one draw, shared by both branches.
 
-In train mode the unit is x times the unit applied to ones, so that the draw is a value of the graph: a frozen factor.
+In train mode the unit is x times the unit applied to ones, so that the draw is a value of the graph: a frozen
+factor.
 """
 
 import math
@@ -13,9 +14,10 @@ from ..twins import Identity
 from . import _reduced
 from .declare import Sample, composite, constant, linear
 
-_SOURCE = dict(
-    formula="eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0", source="the paper, eq. 2"
-)
+_SOURCE = {
+    "formula": "eval: y1 = x1;  train: y1 = m0 x1 (+ c0), m0 the draw of x0",
+    "source": "the paper, eq. 2",
+}
 _ATEN = torch.ops.aten
 
 
@@ -35,7 +37,7 @@ def _dropout(name, function, modules, shape=(2, 3, 6, 7), functions=()):
 
     samples = (
         Sample(shape, {"training": False}, {}),
-        Sample(shape, {"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+        Sample(shape, {"p": 0.3, "training": True}, modules=(), independent_batch=False, draws=True),
     )
     return linear(
         name,
@@ -75,7 +77,7 @@ FEATURE_DROPOUT = linear(
     expand=expand_feature,
     samples=(
         Sample(kwargs={"p": 0.3, "train": False}),
-        Sample(kwargs={"p": 0.3, "train": True}, images=False, draws=True),
+        Sample(kwargs={"p": 0.3, "train": True}, independent_batch=False, draws=True),
     ),
     **_SOURCE,
 )
@@ -84,7 +86,10 @@ _ALPHA = 1.7580993408473766  # minus the limit of SELU at -infinity
 
 
 def _alpha_dropout(name, function, draw, modules, functions):
-    """X m a + b: dropped entries take SELU's limit, and a, b keep mean and variance (Klambauer et al. 2017)."""
+    """Dropped entries and an affine map after them: x m a + b with the drawn mask m.
+
+    Dropped entries take the limit of SELU; a and b keep mean and variance (Klambauer et al. 2017).
+    """
 
     def expand(x, p=0.5, training=False):
         if not training or p == 0:
@@ -97,7 +102,7 @@ def _alpha_dropout(name, function, draw, modules, functions):
 
     samples = (
         Sample(kwargs={"training": False}, module={}),
-        Sample(kwargs={"p": 0.3, "training": True}, modules=(), images=False, draws=True),
+        Sample(kwargs={"p": 0.3, "training": True}, modules=(), independent_batch=False, draws=True),
     )
     return composite(
         name,

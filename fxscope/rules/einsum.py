@@ -1,4 +1,7 @@
-"""Einstein summation: linear in each operand; with two on the path of the probe one is frozen, as in any product."""
+"""Einstein summation: linear in each operand.
+
+With two operands on the path of the probe one is frozen, as in any product.
+"""
 
 from dataclasses import replace
 
@@ -21,17 +24,20 @@ def einsum(equation, operands, *, call, y):
         raise TypeError(f"{len(carried)} operands depend on the probe; write it as products of two")
     first, second = carried
     whole = lettered(call.facts, equation, list(call.arguments["operands"]))
-    reading = decide(call, replace(whole, factors=(whole.factors[first], whole.factors[second])))
-    if reading in ("left", "right"):
-        return parts[first if reading == "left" else second]
+    chosen = decide(call, replace(whole, factors=(whole.factors[first], whole.factors[second])))
+    if chosen in ("left", "right"):
+        return parts[first if chosen == "left" else second]
     both = call.record(
         Add(1, (0, 0)), [call.record(*parts[first], like=y), call.record(*parts[second], like=y)], like=y
     )
-    return (Offset(y, -1, grows=False) if reading == "taylor" else Gate(0.5)), [both]
+    return (Offset(y, -1, grows=False) if chosen == "taylor" else Gate(0.5)), [both]
 
 
 def output_rank(rank, a):
-    """The number of letters behind the arrow; None where an ellipsis or the implicit form leaves it to the operands."""
+    """The number of letters behind the arrow.
+
+    None where an ellipsis or the implicit form leaves it to the operands.
+    """
     _, arrow, result = a["equation"].replace(" ", "").partition("->")
     return len(result) if arrow and "." not in result else None
 
@@ -58,7 +64,7 @@ EINSUM = product(
             (2, 5, 3),
             tensors={"w": (3, 4)},
             call=lambda f, x, w: f("b...j,jk", [x, w]),
-            images=False,
+            independent_batch=False,
             spellings=("einsum", "einsum.default"),
         ),
         Sample((2, 3, 4, 5), tensors={"w": (4, 6)}, call=lambda f, x, w: f("bchw,hk->bckw", x, w)),

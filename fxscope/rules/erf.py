@@ -53,5 +53,5 @@ ERFC = mask(
     samples=(Sample(),),
     interval=lambda bound, a: (0.0, 2.0),
     formula="y1 = 1 - erf(x0)/x0 x1",
-    source="READINGS 1",
+    source="the paper, eq. 2 with c = h(0)",
 )

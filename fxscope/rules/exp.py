@@ -1,6 +1,7 @@
 """Exponentials: h(0) = 1 is the constant, (h(x0) - 1)/x0 the factor."""
 
 import math
+from typing import Any
 
 import torch
 
@@ -27,7 +28,11 @@ def binary_taylor(x, *, y):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(samples=(Sample(),), interval=lambda bound, a: (0.0, math.inf), source="READINGS 1")
+_KEEP: dict[str, Any] = {
+    "samples": (Sample(),),
+    "interval": lambda bound, a: (0.0, math.inf),
+    "source": "the paper, eq. 2 with c = h(0)",
+}
 EXP = mask(
     "exp",
     torch.exp,

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Choose, Dims, Gather, Pick
+from ..twins import Dims, Gather, Masked, Where
 from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
@@ -12,13 +12,16 @@ from .spread import last_dims
 
 
 def choose(call, keep, y, *others):
-    """x1 or other1 under a frozen mask, with the lifts that broadcasting with the mask needs (``others`` made it); a frozen operand is y0 itself."""
+    """x1 or other1 under a frozen mask; a frozen operand is y0 itself.
+
+    The lifts are those that broadcasting with the mask needs; ``others`` made the mask.
+    """
     a, b = call.value("x"), call.value("other")
     if b is None:
-        return Pick(keep, y, call.lift("x", "other", *others), grows=True), [a]
+        return Masked(keep, y, call.lift("x", "other", *others), grows=True), [a]
     if a is None:
-        return Pick(~keep, y, call.lift("other", "x", *others), grows=True), [b]
-    return Choose(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
+        return Masked(~keep, y, call.lift("other", "x", *others), grows=True), [b]
+    return Where(keep, (call.lift("x", "other", *others), call.lift("other", "x", *others))), [a, b]
 
 
 def maximum(x, other, *, call, y):
@@ -86,26 +89,26 @@ def _forms(over_two, over_all):
 
 
 _ATEN = torch.ops.aten
-_CHOICE = dict(
-    reduced=_reduced.elementwise,
-    carries=("x", "other"),
-    rank=broadcast_rank,
-    local=elementwise,
-    source="the paper, eq. 2",
-    samples=(
+_CHOICE = {
+    "reduced": _reduced.elementwise,
+    "carries": ("x", "other"),
+    "rank": broadcast_rank,
+    "local": elementwise,
+    "source": "the paper, eq. 2",
+    "samples": (
         Sample(tensors={"other": (2, 3, 6, 7)}),
         Sample(tensors={"other": (7,)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 1)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x * -0.5 + 0.1)),
     ),
-)
-_ONE = dict(
-    rank=reduced_rank,
-    reduced=_reduced.reduction,
-    local=over_dims,
-    source="the paper, Fig. 2",
-    interval=lambda bound, a: bound(a["x"]),
-)
+}
+_ONE = {
+    "rank": reduced_rank,
+    "reduced": _reduced.reduction,
+    "local": over_dims,
+    "source": "the paper, Fig. 2",
+    "interval": lambda bound, a: bound(a["x"]),
+}
 _OVER = (
     Sample(kwargs={"dim": (2, 3)}),
     Sample(kwargs={"dim": 1, "keepdim": True}),
@@ -117,8 +120,8 @@ _INDEXED = tuple(
 )
 _FORMS = (
     *_INDEXED,
-    Sample(kwargs=dict(dim=2), call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")),
-    Sample(images=False, spellings=("max", "min")),
+    Sample(kwargs={"dim": 2}, call=lambda f, x, **given: f(x, **given).values, spellings=("max", "min")),
+    Sample(independent_batch=False, spellings=("max", "min")),
 )
 MAXIMUM = select(
     "maximum",

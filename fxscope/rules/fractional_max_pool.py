@@ -1,4 +1,7 @@
-"""Fractional max pooling: the windows are drawn once, for both branches; freeze which entry of every window won."""
+"""Fractional max pooling: freeze which entry of every window won.
+
+The windows are drawn once, for both branches.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +12,21 @@ from .declare import Sample, composite, select
 from .max_pool import FORMULA, first, side_by_side
 
 _SHAPES = {2: (2, 3, 9, 8), 3: (2, 3, 7, 6, 5)}
+
+
+def _module_arguments(m):
+    names = ("kernel_size", "output_size", "output_ratio", "return_indices", "_random_samples")
+    return {name: getattr(m, name) for name in names}
+
+
+def _values_of(indexed):
+    def values(
+        x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
+    ):
+        both = indexed(x, kernel_size, output_size, output_ratio, False, _random_samples)
+        return both if return_indices else both[0]
+
+    return values
 
 
 def _rules(n, function, indexed, module):
@@ -25,38 +43,26 @@ def _rules(n, function, indexed, module):
     ):
         return Select(y[1], n, call.rank("x"), channels_last=side_by_side(call, n))
 
-    def values(
-        x, kernel_size, output_size=None, output_ratio=None, return_indices=False, _random_samples=None
-    ):
-        both = indexed(x, kernel_size, output_size, output_ratio, False, _random_samples)
-        return both if return_indices else both[0]
-
     cases = ({"kernel_size": 2, "output_size": (3,) * n}, {"kernel_size": 2, "output_ratio": (0.5,) * n})
-    fixed = Sample(
-        _SHAPES[n], cases[0], tensors={"_random_samples": _between((2, 3, n))}, modules=(), images=False
-    )
+    drawn = {"_random_samples": _between((2, 3, n))}
+    fixed = Sample(_SHAPES[n], cases[0], tensors=drawn, modules=(), independent_batch=False)
     yield select(
         f"fractional_max_pool{n}d",
         indexed,
         freeze,
         yields="values",
         input_rank=n + 2,
-        samples=(Sample(fixed.shape, fixed.kwargs, tensors=fixed.tensors, call=first, images=False),),
+        samples=(Sample(_SHAPES[n], cases[0], tensors=drawn, call=first, independent_batch=False),),
         **FORMULA,
     )
     yield composite(
         f"fractional_max_pool{n}d_values",
         function,
-        values,
+        _values_of(indexed),
         rounding="",
-        modules={
-            module: lambda m: {
-                k: getattr(m, k)
-                for k in ("kernel_size", "output_size", "output_ratio", "return_indices", "_random_samples")
-            }
-        },
+        modules={module: _module_arguments},
         input_rank=n + 2,
-        samples=(fixed, *(Sample(_SHAPES[n], k, images=False, draws=True) for k in cases)),
+        samples=(fixed, *(Sample(_SHAPES[n], k, independent_batch=False, draws=True) for k in cases)),
         **FORMULA,
     )
 

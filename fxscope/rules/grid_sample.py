@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from ..twins import Sample as SampleTwin
+from ..twins import GridSample
 from .declare import Sample, composite, constant, linear
 
 
 def twin(x, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
-    return SampleTwin(grid, dict(mode=mode, padding_mode=padding_mode, align_corners=align_corners))
+    return GridSample(grid, {"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners})
 
 
 def _grid(*shape):
@@ -24,7 +24,7 @@ def _case(mode, padding_mode, align_corners):
     return Sample(
         kwargs={"mode": mode, "padding_mode": padding_mode, "align_corners": align_corners},
         tensors={"grid": _grid(2, 5, 4, 2)},
-        images=False,
+        independent_batch=False,
     )
 
 
@@ -50,7 +50,7 @@ GRID_SAMPLE = _differentiated(
                 (2, 3, 4, 5, 6),
                 {"align_corners": False},
                 tensors={"grid": _grid(2, 3, 4, 2, 3)},
-                images=False,
+                independent_batch=False,
             ),
         ),
         formula="y1 = x1 at the frozen grid",
@@ -64,7 +64,10 @@ def affine(theta, size, align_corners=None):
 
 
 def moving(theta, size, align_corners=None, *, call):
-    """Under "taylor" the grid depends on the probe: what samples at it is refused, and so is any other use."""
+    """Under "taylor" the grid depends on the probe.
+
+    What samples at it is refused, and so is any other use.
+    """
     raise TypeError("a grid is frozen, and no twin covers the derivative by it")
 
 
@@ -101,7 +104,7 @@ GRID_SAMPLER = composite(
         Sample(
             kwargs={"interpolation_mode": 0, "padding_mode": 1, "align_corners": False},
             tensors={"grid": _grid(2, 5, 4, 2)},
-            images=False,
+            independent_batch=False,
             call=lambda f, x, interpolation_mode, padding_mode, align_corners, grid: f(
                 x, grid, interpolation_mode, padding_mode, align_corners
             ),

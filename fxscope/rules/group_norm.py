@@ -24,7 +24,10 @@ def _parts(x, num_groups, weight, bias, call):
 
 
 def _around(call, x, num_groups, twin, weight, bias):
-    """Group the probes, apply the twin of the plain normalisation, ungroup, and apply the channels' own scale and shift."""
+    """The twin of the plain normalisation between grouping and ungrouping the probes.
+
+    The scale and shift of the channels are applied after it.
+    """
     grouped = call.record(
         Dims(_group_probes, (num_groups,), _ungroup), [call.value("x")], like=_grouped(x, num_groups), rank=3
     )

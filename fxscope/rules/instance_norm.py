@@ -1,4 +1,4 @@
-"""Instance normalisation: freeze mean and standard deviation of every plane (Fig. 2), or the deviation alone."""
+"""Instance normalisation: freeze mean and deviation of every plane (Fig. 2), or the deviation alone."""
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +129,7 @@ RULE = normalize(
         "h(x) = g (x - mu(x))/sigma(x) + b;  stats: g (x1 - mu0)/sigma0 + b;  scale: g (x1 -"
         " mu(x1))/sigma0 + b"
     ),
-    source="the paper, Fig. 2; READINGS 2",
+    source="the paper, Fig. 2",
 )
 
 

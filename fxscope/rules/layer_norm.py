@@ -1,4 +1,4 @@
-"""Layer normalisation: freeze mean and standard deviation over the last dimensions, or the deviation alone."""
+"""Layer normalisation: freeze mean and deviation over the last dimensions, or the deviation alone."""
 
 import torch
 import torch.nn.functional as F

@@ -36,7 +36,7 @@ LOG, LOG2, LOG10 = (
         methods=(name,),
         samples=(Sample(positive=True),),
         formula=f"h(x) = {name}(x): slope and constant of eq. 4",
-        source="the paper, eq. 4; READINGS 1",
+        source="the paper, eq. 4",
     )
     for name, function, scale in (
         ("log", torch.log, 1.0),

@@ -29,5 +29,5 @@ RULE = mask(
     modules=(nn.LogSigmoid,),
     samples=(Sample(),),
     formula="h(x) = -log(1 + exp(-x));  y1 = (1/2 - log cosh(x0/2)/x0) x1 - log 2",
-    source="READINGS 1",
+    source="the paper, eq. 2 with c = h(0)",
 )

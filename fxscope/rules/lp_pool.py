@@ -1,5 +1,7 @@
 """Power-average pooling: homogeneous of degree one, so that its frozen weights are its gradient."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -10,24 +12,38 @@ from .declare import Sample, mask
 from .max_pool import SHAPES
 
 
+def _count(kernel_size, n):
+    return math.prod(kernel_size if isinstance(kernel_size, (list, tuple)) else (kernel_size,) * n)
+
+
+def _samples(shape):
+    strided = {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True}
+    return (
+        Sample(shape, {"norm_type": 2, "kernel_size": 2}),
+        Sample(shape, strided, positive=True),
+        Sample(shape, {"norm_type": 1, "kernel_size": 2}, positive=True),
+        Sample(shape, {"norm_type": float("inf"), "kernel_size": 2}),
+    )
+
+
 def _rule(n, function, average, largest, module):
     def freeze(x, norm_type, kernel_size, stride=None, ceil_mode=False, *, call, y):
         """y1 = y0^(1-p) sum over a window of x0^(p-1) x1; 0 where y0 is 0, as torch's gradient."""
         inner = call.record(
             Gate(torch.ones_like(x) if norm_type == 1 else torch.pow(x, norm_type - 1)), [call.value("x")]
         )
-        options = dict(
-            kernel_size=kernel_size,
-            stride=kernel_size if stride is None else stride,
-            padding=0,
-            ceil_mode=ceil_mode,
-        )
+        options = {
+            "kernel_size": kernel_size,
+            "stride": kernel_size if stride is None else stride,
+            "padding": 0,
+            "ceil_mode": ceil_mode,
+        }
         pooled = call.record(Resample(average, options), [inner], like=y)
         none = y == 0
         outer = torch.where(
             none, torch.zeros_like(y), torch.pow(torch.where(none, torch.ones_like(y), y), 1 - norm_type)
         )
-        return Gate(outer * _count(kernel_size)), [pooled]
+        return Gate(outer * _count(kernel_size, n)), [pooled]
 
     def expand(x, norm_type, kernel_size, stride=None, ceil_mode=False):
         """P = inf is max pooling of |x|, and p = -inf the smallest."""
@@ -36,21 +52,6 @@ def _rule(n, function, average, largest, module):
         sign = 1 if norm_type > 0 else -1
         return largest(torch.abs(x) * sign, kernel_size, stride, 0, 1, ceil_mode) * sign
 
-    def _count(kernel_size):
-        sizes = kernel_size if isinstance(kernel_size, (list, tuple)) else (kernel_size,) * n
-        count = 1
-        for k in sizes:
-            count *= k
-        return count
-
-    samples = (
-        Sample(SHAPES[n], {"norm_type": 2, "kernel_size": 2}),
-        Sample(
-            SHAPES[n], {"norm_type": 3.0, "kernel_size": 3, "stride": 2, "ceil_mode": True}, positive=True
-        ),
-        Sample(SHAPES[n], {"norm_type": 1, "kernel_size": 2}, positive=True),
-        Sample(SHAPES[n], {"norm_type": float("inf"), "kernel_size": 2}),
-    )
     return mask(
         f"lp_pool{n}d",
         function,
@@ -60,7 +61,7 @@ def _rule(n, function, average, largest, module):
         modules=(module,),
         input_rank=n + 2,
         reduced=_reduced.kept,
-        samples=samples,
+        samples=_samples(SHAPES[n]),
         formula="h(x) = (sum x^p)^(1/p) over a window;  y1 = h0^(1-p) sum x0^(p-1) x1",
         source="the paper, eq. 2 with c = 0",
     )

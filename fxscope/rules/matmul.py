@@ -1,4 +1,7 @@
-"""Matrix products: linear in one factor; with both on the path of the probe one is frozen, as in any product."""
+"""Matrix products: linear in one factor.
+
+With both factors on the path of the probe one is frozen, as in any product.
+"""
 
 import operator
 
@@ -26,10 +29,10 @@ def matmul(x, other, *, call, y):
         return MatmulRight(other, lifts[0]), [a]
     if a is None:
         return MatmulLeft(x, lifts[1]), [b]
-    reading = decide(call, matrices(call.facts, call.arguments["x"], call.arguments["other"]))
-    if reading == "left":
+    chosen = decide(call, matrices(call.facts, call.arguments["x"], call.arguments["other"]))
+    if chosen == "left":
         return MatmulRight(other, lifts[0]), [a]
-    if reading == "right":
+    if chosen == "right":
         return MatmulLeft(x, lifts[1]), [b]
     both = call.record(
         Add(1, (0, 0)),
@@ -39,7 +42,7 @@ def matmul(x, other, *, call, y):
         ],
         like=y,
     )
-    if reading == "taylor":
+    if chosen == "taylor":
         return Offset(y, -1, grows=False), [both]
     return Gate(factor=0.5), [both]
 
@@ -84,7 +87,7 @@ MATMUL = product(
             spellings=("matmul", "__matmul__", "mm", "matmul.default", "mm.default"),
         ),
         Sample((3, 5), tensors={"other": (5,)}, spellings=("matmul", "mv", "matmul.default", "mv.default")),
-        Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, images=False, spellings=("matmul",)),
+        Sample((5, 4), tensors={"other": (2, 3, 4, 6)}, independent_batch=False, spellings=("matmul",)),
         Sample(
             (2, 3, 5), call=lambda f, x: f(x, torch.tanh(x).transpose(-1, -2)), spellings=("matmul", "bmm")
         ),

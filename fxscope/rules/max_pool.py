@@ -10,11 +10,11 @@ from ._local import pooling
 from .declare import Sample, select
 
 SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
-FORMULA = dict(
-    interval=lambda bound, a: bound(a["x"]),
-    formula="h(x) = max over a window;  y1 = x1 at the index that won",
-    source="the paper, Fig. 2",
-)
+FORMULA = {
+    "interval": lambda bound, a: bound(a["x"]),
+    "formula": "h(x) = max over a window;  y1 = x1 at the index that won",
+    "source": "the paper, Fig. 2",
+}
 
 
 def first(function, x, **given):
@@ -37,48 +37,51 @@ def side_by_side(call, n):
     return call.channels_last and n > 1
 
 
+def _at(index, n, call, *geometry):
+    """The twin that gathers at the indices of a call with this kernel size, stride, padding and dilation."""
+    return Select(index, n, call.rank("x"), window(n, *geometry), side_by_side(call, n))
+
+
+_CASES = (
+    {"kernel_size": 2},
+    {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+    {"kernel_size": 2, "stride": 1, "dilation": 2},
+)
+
+
+def _both_of(indexed):
+    def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+        return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
+
+    return expand
+
+
 def _rules(n, function, indexed, module, overloads, pairs=()):
     def freeze(
         x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call
     ):
         both = indexed(x, kernel_size, stride, padding, dilation, ceil_mode)
         call.is_item(both, 0)
-        return Select(
-            both[1],
-            n,
-            call.rank("x"),
-            window(n, kernel_size, stride, padding, dilation),
-            side_by_side(call, n),
-        )
-
-    def expand(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
-        return indexed(x, kernel_size, stride, padding, dilation, ceil_mode) if return_indices else None
+        return _at(both[1], n, call, kernel_size, stride, padding, dilation)
 
     def freeze_both(
         x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False, *, call, y
     ):
-        return Select(
-            y[1], n, call.rank("x"), window(n, kernel_size, stride, padding, dilation), side_by_side(call, n)
-        )
+        return _at(y[1], n, call, kernel_size, stride, padding, dilation)
 
-    cases = (
-        {"kernel_size": 2},
-        {"kernel_size": 3, "stride": 2, "padding": 1},
-        {"kernel_size": 3, "stride": 2, "ceil_mode": True},
-        {"kernel_size": 2, "stride": 1, "dilation": 2},
-    )
     both = Sample(SHAPES[n], {"kernel_size": 2, "return_indices": True}, call=first, modules=())
     yield select(
         f"max_pool{n}d",
         function,
         freeze,
         local=pooling(n),
-        expand=expand,
+        expand=_both_of(indexed),
         functions=overloads,
         modules=(module,),
         input_rank=n + 2,
         reduced=_reduced.kept,
-        samples=(*(Sample(SHAPES[n], k) for k in cases), both),
+        samples=(*(Sample(SHAPES[n], k) for k in _CASES), both),
         **FORMULA,
     )
     yield select(
@@ -90,7 +93,7 @@ def _rules(n, function, indexed, module, overloads, pairs=()):
         yields="values",
         input_rank=n + 2,
         reduced=_reduced.kept,
-        samples=tuple(Sample(SHAPES[n], k, call=first) for k in cases),
+        samples=tuple(Sample(SHAPES[n], k, call=first) for k in _CASES),
         **FORMULA,
     )
 

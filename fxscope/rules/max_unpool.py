@@ -1,4 +1,7 @@
-"""Max unpooling: linear in x, which is put at the indices of another pooling; of an index that occurs twice, which write won is frozen."""
+"""Max unpooling: linear in x, which is put at the indices of another pooling.
+
+Where an index occurs twice, it is frozen which write won.
+"""
 
 import math
 
@@ -50,7 +53,10 @@ def _apart(call, n):
 
 def _rule(n, function, module):
     def kept(x, indices, y):
-        """Whether an entry is what y holds at its index; of equal ones the last, the order in which one thread writes."""
+        """Whether an entry is what y holds at its index.
+
+        Of equal entries it is the last one, the order in which one thread writes.
+        """
         index, value = indices.flatten(-n), x.flatten(-n)
         places = torch.ones_like(index).cumsum(-1)
         found = torch.gather(y.flatten(-n), -1, index)
@@ -67,7 +73,7 @@ def _rule(n, function, module):
     # the shorter form of the call belongs to the module, whose indices are an argument of forward
     adapter = lambda m: {"kernel_size": m.kernel_size, "stride": m.stride, "padding": m.padding}  # noqa: E731
     samples = tuple(
-        Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, images=False)
+        Sample(_SHAPES[n], {"kernel_size": 2}, tensors={"indices": draw(_SHAPES[n])}, independent_batch=False)
         for draw in (_indices, _repeated)
     )
     return linear(

@@ -34,7 +34,7 @@ _SAMPLES = (
     Sample(kwargs={"dim": (2, 3)}),
     Sample(kwargs={"dim": -1, "keepdim": True}),
     Sample(kwargs={"dim": 1}),
-    Sample(images=False, spellings=("mean", "sum", "mean.default", "sum.default")),
+    Sample(independent_batch=False, spellings=("mean", "sum", "mean.default", "sum.default")),
 )
 MEAN = linear(
     "mean",

@@ -1,4 +1,7 @@
-"""F.normalize: x over its own norm, the norm frozen; or its Jacobian, which projects out the direction of x0."""
+"""F.normalize: x over its own norm, the norm frozen.
+
+Its Jacobian projects out the direction of x0.
+"""
 
 import torch
 import torch.nn.functional as F

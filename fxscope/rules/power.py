@@ -13,7 +13,10 @@ from .declare import Sample, composite, mask
 
 
 def _finite_at_zero(slope, y):
-    """A slope that is infinite where y0 = h(0) = 0 is taken as 0 there: y1 = y0 = 0, and no probe is scaled by infinity."""
+    """A slope that is infinite where y0 = h(0) = 0 is taken as 0 there.
+
+    Then y1 = y0 = 0, and no probe is scaled by infinity.
+    """
     return torch.where(y == 0, torch.zeros_like(slope), slope)
 
 
@@ -142,7 +145,7 @@ RPOW = composite(
     "",
     samples=(Sample(call=lambda f, x: 2**x),),
     formula="h(x) = b^x;  y1 = (b^x0 - 1)/x0 x1 + 1",
-    source="READINGS 1",
+    source="the paper, eq. 2 with c = h(0)",
 )
 SQUARE = mask(
     "square",

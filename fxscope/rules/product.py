@@ -1,9 +1,10 @@
 """Products and quotients of two tensors: one operand is frozen as the gate of the other, decided per edge.
 
-An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them), or if an
-operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``). Both are read off the graph. If both qualify the non-negative bounded one
-is frozen before the signed one; equal ranks, or neither: the product is read uniformly, (a1 b0 + a0 b1)/2, which gives
-a0 b0 at x1 = x0 and makes no residual. The only operand that carries the probe is never frozen.
+An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them),
+or if an operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``).
+Both are read off the graph. If both qualify the non-negative bounded one is frozen before the signed one;
+equal ranks, or neither: the product is uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and
+makes no residual. The only operand that carries the probe is never frozen.
 """
 
 import math
@@ -29,7 +30,7 @@ def gate_rank(facts, value, reduced):
 
 
 def which_is_gate(facts, whole):
-    """0 or 1 for the operand of a product of two to freeze, None for a uniform reading."""
+    """0 or 1 for the operand of a product of two to freeze, None for the uniform variant."""
     ranks = [
         gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)
     ]
@@ -43,7 +44,7 @@ def decide(call, whole=None):
 
     "left" (the first operand stays linear), "right", "uniform" or "taylor".
 
-    whole   the two operands over the union of their dimensions; by default they stand side by side, as in ``a * b``
+    ``whole`` is the two operands over the union of their dimensions; by default they are those of ``a * b``.
     """
     if call.variant in ("left", "right", "uniform", "taylor"):
         return call.variant
@@ -63,12 +64,12 @@ def mul(x, other, *, call, y):
     lifts = (call.lift("x", "other"), call.lift("other", "x"))
     if call.arguments["x"] is call.arguments["other"]:
         return (Gate(factor=x * 2, offset=-y), [a]) if call.variant == "taylor" else (Gate(factor=x), [a])
-    reading = decide(call)
-    if reading == "left":
+    chosen = decide(call)
+    if chosen == "left":
         return Gate(factor=other, lift=lifts[0], grows=True), [a]
-    if reading == "right":
+    if chosen == "right":
         return Gate(factor=x, lift=lifts[1], grows=True), [b]
-    if reading == "taylor":
+    if chosen == "taylor":
         return TangentProduct(x, other, offset=y, lifts=lifts), [a, b]
     return Average(x, other, lifts=lifts), [a, b]
 
@@ -109,12 +110,12 @@ def div_rounding(x, other, rounding_mode=None):
     return x / other if rounding_mode is None else _rounded(x / other, rounding_mode)
 
 
-_BOTH = dict(
-    carries=("x", "other"),
-    rank=broadcast_rank,
-    reduced=_reduced.elementwise,
-    source="the paper, eq. 2; Fig. 2 for sigmoid gates",
-)
+_BOTH = {
+    "carries": ("x", "other"),
+    "rank": broadcast_rank,
+    "reduced": _reduced.elementwise,
+    "source": "the paper, eq. 2; Fig. 2 for sigmoid gates",
+}
 MUL = product(
     "mul",
     operator.mul,
@@ -129,7 +130,7 @@ MUL = product(
         Sample(tensors={"other": (2, 3, 6, 7)}),
         Sample(kwargs={"other": 0.3}),
         Sample(tensors={"other": (3, 1, 1)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, torch.sigmoid(x))),
         Sample(call=lambda f, x: f(torch.tanh(x), x)),
         Sample(call=lambda f, x: f(x, x.mean((2, 3), keepdim=True))),
@@ -152,7 +153,7 @@ DIV = product(
     samples=(
         Sample(kwargs={"other": 0.3}, spellings=("truediv", "__truediv__", "div.Scalar")),
         Sample(tensors={"other": (2, 3, 6, 7)}),
-        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, images=False),
+        Sample((6, 7), tensors={"other": (2, 3, 1, 7)}, independent_batch=False),
         Sample(call=lambda f, x: f(x, x * x + 1)),
         Sample(call=lambda f, x: f(0.7, x), positive=True, spellings=("truediv",)),
     ),

@@ -15,47 +15,48 @@ def _batched(call, spatial):
 
 
 def _average(function, spatial):
-    if spatial == 1:
+    def build(call, **options):
+        if options["stride"] is None:
+            options["stride"] = options["kernel_size"]
+        return Resample(function, options, _batched(call, spatial))
 
-        def twin(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, *, call):
-            options = dict(
-                kernel_size=kernel_size,
-                stride=kernel_size if stride is None else stride,
-                padding=padding,
-                ceil_mode=ceil_mode,
-                count_include_pad=count_include_pad,
-            )
-            return Resample(function, options, _batched(call, spatial))
-
-    else:
-
-        def twin(
-            x,
-            kernel_size,
-            stride=None,
-            padding=0,
-            ceil_mode=False,
-            count_include_pad=True,
-            divisor_override=None,
-            *,
+    def twin(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, *, call):
+        return build(
             call,
-        ):
-            options = dict(
-                kernel_size=kernel_size,
-                stride=kernel_size if stride is None else stride,
-                padding=padding,
-                ceil_mode=ceil_mode,
-                count_include_pad=count_include_pad,
-                divisor_override=divisor_override,
-            )
-            return Resample(function, options, _batched(call, spatial))
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+        )
 
-    return twin
+    def divided(
+        x,
+        kernel_size,
+        stride=None,
+        padding=0,
+        ceil_mode=False,
+        count_include_pad=True,
+        divisor_override=None,
+        *,
+        call,
+    ):
+        return build(
+            call,
+            kernel_size=kernel_size,
+            stride=stride,
+            padding=padding,
+            ceil_mode=ceil_mode,
+            count_include_pad=count_include_pad,
+            divisor_override=divisor_override,
+        )
+
+    return twin if spatial == 1 else divided
 
 
 def _adaptive(function, spatial):
     def twin(x, output_size, *, call):
-        return Resample(function, dict(output_size=output_size), _batched(call, spatial))
+        return Resample(function, {"output_size": output_size}, _batched(call, spatial))
 
     return twin
 
@@ -69,14 +70,14 @@ def interpolate(
     recompute_scale_factor=None,
     antialias=False,
 ):
-    options = dict(
-        size=size,
-        scale_factor=scale_factor,
-        mode=mode,
-        align_corners=align_corners,
-        recompute_scale_factor=recompute_scale_factor,
-        antialias=antialias,
-    )
+    options = {
+        "size": size,
+        "scale_factor": scale_factor,
+        "mode": mode,
+        "align_corners": align_corners,
+        "recompute_scale_factor": recompute_scale_factor,
+        "antialias": antialias,
+    }
     return Resample(F.interpolate, options)
 
 
@@ -122,38 +123,33 @@ def channel_shuffle(x, groups):
 
 def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     return Rearrange(
-        F.unfold, dict(kernel_size=kernel_size, dilation=dilation, padding=padding, stride=stride)
+        F.unfold, {"kernel_size": kernel_size, "dilation": dilation, "padding": padding, "stride": stride}
     )
 
 
 def fold(x, output_size, kernel_size, dilation=1, padding=0, stride=1):
     return Rearrange(
         F.fold,
-        dict(
-            output_size=output_size,
-            kernel_size=kernel_size,
-            dilation=dilation,
-            padding=padding,
-            stride=stride,
-        ),
+        {
+            "output_size": output_size,
+            "kernel_size": kernel_size,
+            "dilation": dilation,
+            "padding": padding,
+            "stride": stride,
+        },
     )
 
 
-_KEEP = dict(interval=lambda bound, a: bound(a["x"]), source="the paper, eq. 7")
+_KEEP = {"interval": lambda bound, a: bound(a["x"]), "source": "the paper, eq. 7"}
 _ATEN = torch.ops.aten
 _SHAPES = {1: (2, 3, 11), 2: (2, 3, 11, 8), 3: (2, 3, 7, 6, 5)}
 
 
-def _pools():
+def _averages():
     averages = {
         1: (F.avg_pool1d, nn.AvgPool1d, _ATEN.avg_pool1d.default),
         2: (F.avg_pool2d, nn.AvgPool2d, _ATEN.avg_pool2d.default),
         3: (F.avg_pool3d, nn.AvgPool3d, _ATEN.avg_pool3d.default),
-    }
-    adaptives = {
-        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default),
-        2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
-        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
     }
     for n, (function, module, overload) in averages.items():
         samples = (
@@ -174,6 +170,14 @@ def _pools():
             formula="y1 = windowed mean of x1",
             **_KEEP,
         )
+
+
+def _adaptives():
+    adaptives = {
+        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default),
+        2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
+        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
+    }
     for n, (function, module, overload) in adaptives.items():
         samples = (
             Sample(_SHAPES[n], {"output_size": 1}),
@@ -193,7 +197,8 @@ def _pools():
         )
 
 
-AVG1, AVG2, AVG3, ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _pools()
+AVG1, AVG2, AVG3 = _averages()
+ADAPTIVE1, ADAPTIVE2, ADAPTIVE3 = _adaptives()
 
 
 def _upsample_arguments(module):
@@ -214,17 +219,17 @@ INTERPOLATE = linear(
     modules=dict.fromkeys(
         (nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d), _upsample_arguments
     ),
-    samples=tuple(
-        Sample(_SHAPES[2], k, modules=(nn.Upsample,))
-        for k in (
-            {"scale_factor": 2, "mode": "nearest"},
-            {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False},
-            {"size": (7, 9), "mode": "bicubic", "align_corners": True},
-            {"scale_factor": 2, "mode": "nearest-exact"},
-            {"size": (5, 4), "mode": "area"},
-        )
-    )
-    + (
+    samples=(
+        *tuple(
+            Sample(_SHAPES[2], k, modules=(nn.Upsample,))
+            for k in (
+                {"scale_factor": 2, "mode": "nearest"},
+                {"scale_factor": 1.5, "mode": "bilinear", "align_corners": False},
+                {"size": (7, 9), "mode": "bicubic", "align_corners": True},
+                {"scale_factor": 2, "mode": "nearest-exact"},
+                {"size": (5, 4), "mode": "area"},
+            )
+        ),
         Sample(_SHAPES[1], {"scale_factor": 2, "mode": "linear"}, modules=(nn.Upsample,)),
         Sample(_SHAPES[3], {"scale_factor": 2, "mode": "trilinear"}, modules=(nn.Upsample,)),
         Sample(_SHAPES[2], {"scale_factor": 0.5, "mode": "bilinear", "antialias": True}, modules=()),
@@ -255,6 +260,16 @@ def _module_pads():
             yield Sample(_SHAPES[n], module=module, modules=(getattr(nn, f"{name}Pad{n}d"),), spellings=())
 
 
+def _module_padding(mode):
+    """The arguments of a padding module, whose mode is told by its class."""
+
+    def arguments(m):
+        value = getattr(m, "value", 0) if mode == "constant" else None
+        return {"pad": m.padding, "mode": mode, "value": value}
+
+    return arguments
+
+
 PAD = linear(
     "pad",
     F.pad,
@@ -277,15 +292,7 @@ PAD = linear(
     formula="y1 = x1 padded; a constant value is an additive constant",
     source="the paper, eq. 7",
     modules={
-        getattr(nn, f"{name}Pad{n}d"): (
-            lambda mode: (
-                lambda m: {
-                    "pad": m.padding,
-                    "mode": mode,
-                    "value": getattr(m, "value", 0) if mode == "constant" else None,
-                }
-            )
-        )(mode)
+        getattr(nn, f"{name}Pad{n}d"): _module_padding(mode)
         for name, mode in _PADS.items()
         for n in (1, 2, 3)
     },

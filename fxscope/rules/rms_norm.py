@@ -21,7 +21,10 @@ def _inverse(x, eps, call):
 
 
 def _epsilon(x):
-    """The machine epsilon of the dtype that torch computes in, its default, as a value of the graph: 4/3 is the one that rounds."""
+    """The machine epsilon of the dtype that torch computes in, as a value of the graph.
+
+    It is the default eps of torch, computed from the rounding error of 4/3.
+    """
     third = torch.ones_like(x) * 4 / 3 - 1
     return (third * 3 - 1).abs()
 

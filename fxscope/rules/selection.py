@@ -64,12 +64,12 @@ def _several(*cases):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(
-    local=over_dims,
-    source="the paper, Fig. 2 (indices)",
-    reduced=_reduced.all_but("dim"),
-    interval=lambda bound, a: bound(a["x"]),
-)
+_KEEP = {
+    "local": over_dims,
+    "source": "the paper, Fig. 2 (indices)",
+    "reduced": _reduced.all_but("dim"),
+    "interval": lambda bound, a: bound(a["x"]),
+}
 TOPK = select(
     "topk",
     torch.topk,
@@ -154,7 +154,7 @@ GATHER = select(
         Sample(
             kwargs={"dim": 2},
             tensors={"index": _places(2, 3, 4, 7, high=6)},
-            images=False,
+            independent_batch=False,
             spellings=("gather", "gather.default"),
         ),
     ),

@@ -29,11 +29,12 @@ RULE = mask(
     freeze,
     taylor=taylor,
     variants={"ratio": ratio},
+    breaks={"ratio": ("law 2 at zero", "the literal mask of Fig. 2 is infinite at x0 = 0")},
     functions=(F.sigmoid, torch.special.expit, torch.ops.aten.sigmoid.default),
     methods=("sigmoid",),
     modules=(nn.Sigmoid,),
     interval=lambda bound, a: (0.0, 1.0),
     samples=(Sample(),),
     formula="h(x) = 1/(1 + exp(-x));  y1 = tanh(x0/2)/(2 x0) x1 + 1/2.  ratio: h(x0)/x0 x1",
-    source="the paper, Fig. 2; READINGS 1",
+    source="the paper, Fig. 2, and eq. 2 with c = h(0)",
 )

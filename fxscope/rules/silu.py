@@ -28,5 +28,5 @@ RULE = mask(
     interval=lambda bound, a: (-0.2785, max(0.0, bound(a["x"])[1])),
     samples=(Sample(),),
     formula="h(x) = x s(x), s the sigmoid;  y1 = s(x0) x1.  taylor: slope s(x0)(1 + x0(1 - s(x0)))",
-    source="the paper, eq. 2 with c = 0; READINGS 1",
+    source="the paper, eq. 2 with c = 0",
 )

@@ -1,5 +1,7 @@
 """Softmax: a frozen pattern (attention); under ``taylor`` its Jacobian s (v - <s, v>)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -27,12 +29,12 @@ def expand(x, dim=None, dtype=None):
     return None if dtype is None else torch.softmax(x.to(dtype), dim)
 
 
-_SOURCE = dict(
-    reduced=_reduced.kept,
-    local=over_dims,
-    source="DESIGN 5 (attention); the paper, eq. 4 for taylor",
-    interval=lambda bound, a: (0.0, 1.0),
-)
+_SOURCE: dict[str, Any] = {
+    "reduced": _reduced.kept,
+    "local": over_dims,
+    "source": "the paper, Fig. 2 (a gate), and eq. 4 for taylor",
+    "interval": lambda bound, a: (0.0, 1.0),
+}
 _CASES = (Sample(kwargs={"dim": 1}), Sample(kwargs={"dim": -1}))
 RULE = constant(
     "softmax",

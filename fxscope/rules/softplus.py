@@ -33,5 +33,5 @@ RULE = mask(
     samples=(Sample(), Sample(kwargs={"beta": 2.0, "threshold": 3.0})),
     interval=lambda bound, a: (0.0, float("inf")),
     formula="h(x) = log(1 + exp(b x))/b;  y1 = (1/2 + log cosh(b x0/2)/(b x0)) x1 + log(2)/b",
-    source="READINGS 1",
+    source="the paper, eq. 2 with c = h(0)",
 )

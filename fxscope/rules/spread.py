@@ -1,8 +1,11 @@
 """Norms, deviations and variances over dimensions: inner products of x1 with a frozen weight.
 
-Usually they end in a denominator or a gate, which freezes them whole. By themselves they are homogeneous, h(t x) = t^n h(x)
-for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and deviations (n = 1) it is the Jacobian too.
+Usually they end in a denominator or a gate, which freezes them whole. By themselves they are homogeneous, h(t
+x) = t^n h(x) for t > 0, so h(x) = <gradient, x>/n: a weight and no constant. For norms and deviations (n = 1)
+it is the Jacobian too.
 """
+
+from typing import Any
 
 import torch
 
@@ -97,12 +100,12 @@ def linalg_norm(x, ord=None, dim=None, keepdim=False, *, call):
 
 
 _ATEN = torch.ops.aten
-_FIELDS = dict(
-    rank=reduced_rank,
-    reduced=_reduced.reduction,
-    source="the paper, eq. 2 with c = 0",
-    interval=lambda bound, a: (0.0, float("inf")),
-)
+_FIELDS: dict[str, Any] = {
+    "rank": reduced_rank,
+    "reduced": _reduced.reduction,
+    "source": "the paper, eq. 2 with c = 0",
+    "interval": lambda bound, a: (0.0, float("inf")),
+}
 _SPREADS = (
     Sample(kwargs={"dim": (2, 3)}),
     Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}),

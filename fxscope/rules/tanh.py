@@ -31,5 +31,5 @@ RULE = mask(
     samples=(Sample(),),
     interval=lambda bound, a: (math.tanh(bound(a["x"])[0]), math.tanh(bound(a["x"])[1])),
     formula="h(x) = tanh(x);  y1 = tanh(x0)/x0 x1, 1 at 0",
-    source="READINGS 1 (the paper's CycleGAN ends in one)",
+    source="the paper, eq. 2 with c = h(0) (the paper's CycleGAN ends in one)",
 )

@@ -1,4 +1,7 @@
-"""Sine, cosine and tangent, their inverses and their hyperbolic forms: the ratio h(x0)/x0, cosines by their distance from 1."""
+"""Sine, cosine and tangent, their inverses and their hyperbolic forms: the ratio h(x0)/x0.
+
+Cosines are given by their distance from 1.
+"""
 
 import math
 
@@ -54,7 +57,7 @@ def _tangent(slope_of):
     return taylor
 
 
-def _rule(name, freeze, slope_of, formula, samples=(Sample(),), interval=None):
+def _rule(name, freeze, slope_of, formula, samples=None, interval=None):
     function, overload = getattr(torch, name), getattr(torch.ops.aten, name).default
     return mask(
         name,
@@ -63,7 +66,7 @@ def _rule(name, freeze, slope_of, formula, samples=(Sample(),), interval=None):
         taylor=_tangent(slope_of),
         functions=(overload,),
         methods=(name,),
-        samples=samples,
+        samples=samples or (Sample(),),
         interval=interval,
         formula=formula,
         source="the paper, eq. 2 with c = h(0)",

@@ -86,11 +86,11 @@ def _differences(site, operand):
 
 
 _ATEN = torch.ops.aten
-_KEEP = dict(source="the paper, eq. 7", interval=lambda bound, a: bound(a["x"]))
-_ZEROS = dict(
-    source="the paper, eq. 7",
-    interval=lambda bound, a: (min(0.0, bound(a["x"])[0]), max(0.0, bound(a["x"])[1])),
-)
+_KEEP = {"source": "the paper, eq. 7", "interval": lambda bound, a: bound(a["x"])}
+_ZEROS = {
+    "source": "the paper, eq. 7",
+    "interval": lambda bound, a: (min(0.0, bound(a["x"])[0]), max(0.0, bound(a["x"])[1])),
+}
 MOVEDIM = linear(
     "movedim",
     torch.movedim,

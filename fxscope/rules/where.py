@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Pick
+from ..twins import Masked
 from . import _reduced
 from ._local import elementwise
 from ._ranks import widest
@@ -15,7 +15,7 @@ def where(condition, x, other, *, call, y):
 
 
 def masked_fill(x, mask, value, *, call, y):
-    return Pick(~mask, y, call.lift("x", "mask"), grows=True), [call.value("x")]
+    return Masked(~mask, y, call.lift("x", "mask"), grows=True), [call.value("x")]
 
 
 def _either(first, second):
@@ -62,7 +62,7 @@ WHERE = select(
             tensors={"condition": _bits(4, 1, 1)},
             kwargs={"other": 0.7},
             call=lambda f, x, condition, other: f(condition, x, other),
-            images=False,
+            independent_batch=False,
         ),
     ),
     formula="y1 = a1 where the frozen condition holds, b1 elsewhere",

@@ -1,52 +1,57 @@
-"""The laws of one network: what each is called, says, and measures on a ``Subject``.
+"""The table of laws: name, statement, and measure of each on a ``LawCase``.
 
-``fxscope.verify``, ``check_rule`` and the matrix of networks all run this table. A measure gives the largest
-relative error, or a whole ``Law`` where its statement or bound depends on the network; it raises
-``NotChecked`` with the reason where there is nothing to hold.
+``fxscope.verify``, ``check_rule``, the matrix of networks, the cards of the documentation and the tests of
+the rules all run this table. A measure returns the largest relative error, or a whole ``Law`` if its
+statement or bound depends on the network. It raises ``NotChecked`` with the reason if the law does not
+apply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..emit.pipeline import tensors_of
+from ..passes.outputs import tensors_of
 from . import invariance, laws
 from .derivative import law_6
 from .laws import Law, NotChecked, distance, largest
 from .structure import emitted, first_line, tensors_in
-from .subject import Subject
 
-EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # of y0, for which the same kernels run
-HEADS = 8  # outputs whose contributions are summed; more of them say nothing new
+if TYPE_CHECKING:
+    from .case import LawCase
+
+EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # bounds for y0, which the same kernels compute
+HEADS = 8  # number of outputs whose contributions are summed
 
 
 @dataclass(frozen=True)
 class Check:
-    """A law as it is held against networks; ``probed``, that it is about F or r."""
+    """A law that is measured on networks; ``probed`` if it is about F or r."""
 
     name: str
     statement: str
-    measure: Callable[[Subject], Any]
+    measure: Callable[[LawCase], Any]
     probed: bool = True
 
 
-def law_1(s: Subject) -> Law:
+def law_1(s: LawCase) -> Law:
+    """y0 is the untouched model's output."""
     if s.outputs is not None:
         raise NotChecked("outputs= names places inside the model, whose values it does not hand out")
     dtype = next((t.dtype for t in s.y0 if t.is_floating_point()), torch.float64)
-    return Law("law 1", STATEMENT_1, distance(s.y0, s.exact()), EXACT.get(dtype, 1e-2))
+    return Law("law 1", STATEMENT_1, distance(s.y0, s.expected), EXACT.get(dtype, 1e-2))
 
 
-def law_2(s: Subject) -> float:
+def law_2(s: LawCase) -> float:
+    """y1 = y0 at x1 = x0 (paper, eq. 3)."""
     y0, y1 = s.pair_at_x0
     return distance([b.reshape(a.shape) for a, b in zip(y0, y1, strict=True)], y0)
 
 
-def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
+def law_3(s: LawCase, a: float = 0.7, b: float = -1.3) -> float:
     """F (a u + b v) = a F u + b F v, and F 0 = 0."""
     mixed = tuple(torch.stack([a * p[0] + b * p[1], torch.zeros_like(p[0])]).flatten(0, 1) for p in s.probes)
     got = [t.unflatten(0, (2, -1)) for t in s.affine(tensors_of(s.run(s.form("filter"), *mixed)))]
@@ -55,14 +60,15 @@ def law_3(s: Subject, a: float = 0.7, b: float = -1.3) -> float:
     return largest([zero, distance([t[0] for t in got], [a * t[0] + b * t[1] for t in each])])
 
 
-def law_4(s: Subject) -> float:
+def law_4(s: LawCase) -> float:
+    """The pair's y1 is the filter's output plus the residual."""
     return distance(
         s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)]
     )
 
 
-def law_5(s: Subject) -> float:
-    """<F u, v> = <u, F^T v> of every probe, over the largest sum of the products' sizes."""
+def law_5(s: LawCase) -> float:
+    """<F u, v> = <u, F^T v> for every probe, relative to the largest sum of the products' magnitudes."""
     outputs, given = s.affine(tensors_of(s.linear)), s.affine(tensors_in(s.cotangents))
     products = [(a * b).unflatten(0, (s.K, -1)).flatten(1) for a, b in zip(outputs, given, strict=True)]
     left, sizes = sum(p.sum(1) for p in products), sum(p.abs().sum(1) for p in products)
@@ -73,8 +79,8 @@ def law_5(s: Subject) -> float:
     return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
 
 
-def law_8(s: Subject) -> Law:
-    """F x0 + r = y0 over all outputs, and the contributions of two places of every output."""
+def law_8(s: LawCase) -> Law:
+    """F x0 + r = y0 over all outputs, and the sum of contributions to two entries of every output."""
     f = tensors_of(s.run(s.form("filter"), *s.x))
     expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
     whole = distance([a + b.reshape(a.shape) for a, b in zip(f, s.r, strict=True)], expected)
@@ -90,16 +96,17 @@ def law_8(s: Subject) -> Law:
     )
 
 
-def _missing(s: Subject, found: Any) -> float:
-    """What the contributions lack; of all images together, where the images of the batch mix, or are not the
-    outputs' first dimension.
-    """
+def _missing(s: LawCase, found: Any) -> float:
+    """What the contributions lack; summed over the images if they mix or are not the leading dimension."""
     total, output = (torch.as_tensor(v, dtype=torch.float64) for v in (found.total, found.output))
     return (total.sum() - output.sum() if s.mixing or not s.batched else total - output).abs().max().item()
 
 
-def _places(s: Subject) -> list[Any]:
-    """A place in the middle of every output, and its last one; an output without the batch has no place of one image."""
+def _places(s: LawCase) -> list[Any]:
+    """An entry in the middle of every output, and its last one.
+
+    An output without the batch is left out: it has no entry of one image.
+    """
     space = s.lin.F.outputs
     found: list[Any] = []
     for shape, key in list(zip(space.shapes, space.keys))[:HEADS]:
@@ -111,8 +118,8 @@ def _places(s: Subject) -> list[Any]:
     return found
 
 
-def law_8_rows(s: Subject) -> float:
-    """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K places of every image."""
+def law_8_rows(s: LawCase) -> float:
+    """<row, x0> + r_k = y0[index] and <row, v> = (F v)[index], for K entries of every image."""
     if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         raise NotChecked("the row form is about one output, of shape (B, ...)")
     y0, N = s.y0[0].flatten(1), s.y0[0][0].numel()
@@ -136,19 +143,18 @@ def law_8_rows(s: Subject) -> float:
 
 
 def _largest_finite(value: torch.Tensor) -> float:
-    """A masked score may be -inf; 1 where all is 0."""
+    """The largest finite magnitude (a masked score may be -inf); 1 if all are 0."""
     return value[torch.isfinite(value)].abs().max().item() or 1.0
 
 
-def law_9(s: Subject) -> Law:
+def law_9(s: LawCase) -> Law:
+    """The number of edges from the interpreter into the original branch is 0."""
     graphs = [s.form(name) for name in ("pair", "filter", "residual")]
     return Law("law 9", STATEMENT_9, float(sum(len(laws.law_9(graph)) for graph in graphs)), 0.0)
 
 
-def law_11(s: Subject) -> Law:
-    """A stack of K probes equals K calls; and where the model takes the images of a batch apart, B images
-    equal B calls.
-    """
+def law_11(s: LawCase) -> Law:
+    """A stack of K probes equals K calls; if the images of a batch are independent, K*B calls."""
     worst = largest(
         distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone)
         for k, alone in enumerate(s.alone)
@@ -160,12 +166,12 @@ def law_11(s: Subject) -> Law:
     return Law("law 11", statement, largest([worst, *(_alone(s, b) for b in range(s.batch))]), s.bound)
 
 
-def _fixed(s: Subject) -> bool:
+def _fixed(s: LawCase) -> bool:
     return s.program.gm.meta["frontend"].get("batch", "free") != "free"
 
 
-def _not_apart(s: Subject) -> str:
-    """Why the images of the batch cannot be told apart."""
+def _not_apart(s: LawCase) -> str:
+    """Why the images of the batch are not independent; "" if they are."""
     if s.batch == 1:
         return "one image was given"
     if any(x.dim() == 0 or x.shape[0] != s.batch for x in s.x):
@@ -173,21 +179,25 @@ def _not_apart(s: Subject) -> str:
     return s.mixing
 
 
-def _alone(s: Subject, b: int) -> float:
-    """An image of the batch and its probe in a call of their own; a graph of one batch size is made again for
-    one image.
+def _alone(s: LawCase, b: int) -> float:
+    """One image and each of its probes in a call of their own.
+
+    A graph that holds for one batch size is made again for one image.
     """
     one = s.image(b)
     pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
-    try:
-        y1 = tensors_of(s.run(pair, *(p[0, b : b + 1] for p in s.probes), args=one.tensors())[1])
-    except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
-        raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
-    return distance([w[b : b + 1] if w.dim() else w for w in s.alone[0]], y1)
+    errors = []
+    for k, together in enumerate(s.alone):
+        try:
+            y1 = tensors_of(s.run(pair, *(p[k, b : b + 1] for p in s.probes), args=one.tensors())[1])
+        except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
+            raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
+        errors.append(distance([w[b : b + 1] if w.dim() else w for w in together], y1))
+    return largest(errors)
 
 
-def _elsewhere(reason: str) -> Callable[[Subject], Any]:
-    def measure(s: Subject) -> Any:
+def _elsewhere(reason: str) -> Callable[[LawCase], Any]:
+    def measure(s: LawCase) -> Any:
         raise NotChecked(reason)
 
     return measure

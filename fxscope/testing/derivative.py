@@ -13,8 +13,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
-from ..emit.pipeline import main_output, tensors_of
+from ..graph.interpreter import Recorder
 from ..graph.ir import info
+from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
 from ..rules import registry
 from ..twins import BatchNorm, Constant, Offset
@@ -23,22 +24,22 @@ from .laws import Law, NotChecked, distance
 from .structure import emitted, mapped, tensors_in
 
 if TYPE_CHECKING:
-    from .subject import Subject
+    from .case import LawCase
 
 QUOTIENT = 1e-5  # bound where only differences of values are an oracle
 STEPS = (1e-4, 1e-5, 1e-6)  # of the central differences, over the largest value of x0
 
 
-def law_6(s: Subject) -> Law:
+def law_6(s: LawCase) -> Law:
     """F v against torch's derivative of the untouched model.
 
-    Of the program itself where the policy is "taylor" or every rule on its tape is piecewise linear; else of
-    the same network's program
-    under policy "taylor". Torch's derivative of an operator that is not its own is what its author
-    registered, or nothing, which torch.func
-    takes for zero. So where it does not agree, reverse differentiation is asked, then central differences of
-    the model's values; where these
-    do not settle, torch's derivative of its own operators stands, and of others nothing is known.
+    F is that of the program itself if its policy is "taylor" or every rule on its tape is piecewise linear,
+    and otherwise that of the same network under policy "taylor".
+
+    The derivative of an operator outside torch is what its author registered; ``torch.func`` takes a missing
+    one as zero. So if F v and torch disagree, two more references are tried: reverse differentiation, then
+    central differences of the model's values. If the differences do not settle, the law is broken for torch's
+    own operators, and not checked for others.
     """
     own = s.policy == "taylor" or is_jacobian(s.program)
     program = s.program if own else s.remade(s.example, policy="taylor")
@@ -73,21 +74,19 @@ def law_6(s: Subject) -> Law:
     return Law("law 6", statement, error, bound)
 
 
-def _left_out(s: Subject, program: Program) -> str:
-    """The names of the outputs that do not depend on the probe: a frozen one is no derivative, but under "taylor"."""
+def _left_out(s: LawCase, program: Program) -> str:
+    """The names of the outputs that do not depend on the probe, unless the policy is "taylor"."""
     constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
     return ", ".join(map(repr, constant))
 
 
 def is_jacobian(program: Program) -> bool:
-    """Whether every twin of the tape is the derivative of what it stands for: piecewise-linear rules, and no
-    gate frozen from x0.
-    """
+    """Whether every twin is the derivative of its operator: piecewise linear, with no frozen gate."""
     return all(_exact(record) and not _keeps_value(program, record) for record in program.tape)
 
 
 def _keeps_value(program: Program, record: Any) -> bool:
-    """Whether a value of x0 that the probe reaches stands as a constant: a softmax added to what it came from."""
+    """Whether a value that depends on the probe is frozen as a constant, as in x + softmax(x)."""
     value = record.twin.value if isinstance(record.twin, (Constant, Offset)) else None
     return isinstance(value, fx.Node) and any(p.node in upstream([value]) for p in program.probes)
 
@@ -103,15 +102,15 @@ def _exact(record: Any) -> bool:
     return linear and not (gated and rule.verb in ("product", "linear"))
 
 
-def foreign(s: Subject) -> list[str]:
-    """Operators that the model calls and torch does not define: of their derivative it may know nothing."""
+def foreign(s: LawCase) -> list[str]:
+    """The operators outside torch that the model calls; torch may not know their derivatives."""
     with _Called() as called:
-        s.exact()
+        s.exact(s.example)
     return sorted(called.names)
 
 
 class _Called(TorchDispatchMode):
-    """Notes the operators of other namespaces than torch's own."""
+    """Records the operators outside torch's own namespaces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,16 +123,13 @@ class _Called(TorchDispatchMode):
 
 
 def _loose(program: Program) -> list[float]:
-    """Bounds of rules of which torch's own derivative is further from the exact one."""
-    rules = registry().rules
-    used = {info(n).rule for n in program.gm.graph.nodes} & rules.keys()
-    return [rules[name].derivative[0] for name in used if rules[name].derivative]
+    """Bounds of the rules for which torch's own derivative is inexact."""
+    used = {info(n).rule for n in program.gm.graph.nodes}
+    return [rule.derivative[0] for name, rule in registry().rules.items() if name in used and rule.derivative]
 
 
 def _affine(program: Program, values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The floating ones of the outputs' tensors that depend on the probe: those that are frozen are no part
-    of F.
-    """
+    """The floating output tensors that depend on the probe; frozen ones are not part of F."""
     nodes = leaves(program.outputs)
     kept = [n in program.affine for n in nodes] if len(nodes) == len(values) else [True] * len(values)
     return [t for t, keep in zip(values, kept) if keep and t.is_floating_point()]
@@ -146,16 +142,14 @@ def _error(program: Program, got: list[torch.Tensor], expected: tuple[torch.Tens
     return distance([g.reshape(e.shape) for g, e in zip(found, exact)], exact)
 
 
-def _tangent(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """torch.func's derivative; by reverse derivatives alone where an operator has no forward one."""
+def _tangent(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """J v by ``torch.func``, or by reverse derivatives alone if an operator has no forward one."""
     with s.calm():
         return laws.jacobian_vector_product(_function(s), s.x, v)
 
 
-def _transposed(s: Subject, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
-    """The largest error of F^T u against reverse differentiation; None where torch cannot, or warns that it
-    does not know the derivative.
-    """
+def _transposed(s: LawCase, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
+    """The largest error of F^T u against reverse differentiation; None if torch lacks the derivative."""
     u = mapped(lambda t: s.random(*t.shape, like=t), s.run(emitted(program, "filter", s.model), *v))
     given = _affine(program, tensors_in(u))
     pulled = s.run(emitted(program, "adjoint", s.model), u)
@@ -171,10 +165,8 @@ def _transposed(s: Subject, program: Program, v: tuple[torch.Tensor, ...]) -> fl
     return distance(pulled, list(found))
 
 
-def _differences(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-    """Central differences of the model's values along v, where two steps of them agree; None where none
-    do.
-    """
+def _differences(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+    """Central differences of the model's values along v, once two step sizes agree; None if none do."""
     if s.x[0].dtype != torch.float64:
         return None
     function, scale = _function(s), max(t.abs().max().item() for t in s.x) or 1.0
@@ -194,10 +186,10 @@ def _differences(s: Subject, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor,
     return None
 
 
-def _function(s: Subject) -> Callable:
+def _function(s: LawCase) -> Callable:
     """The untouched model's outputs as a function of the probed inputs, or of the embedding of its tokens.
 
-    Where the probe enters or the outputs lie inside the network, it is the traced graph, of which law 1
+    If the probe enters, or the outputs lie, inside the network, the traced graph is used, for which law 1
     holds.
     """
     nodes = [p.node for p in s.program.probes]
@@ -205,19 +197,25 @@ def _function(s: Subject) -> Callable:
         return _of_inputs(s, nodes)
     if s.outputs is None and len(nodes) == 1 and info(nodes[0]).rule == "embedding" and info(nodes[0]).module:
         return _of_embedding(s, info(nodes[0]).module)
-    return lambda *x: tuple(tensors_of(_Replaced(s.program.gm, dict(zip(nodes, x))).run(*s.args)))
+
+    def run(*x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        values = dict(zip(nodes, x))
+        with sdpa_kernel(SDPBackend.MATH):
+            graph = Recorder(s.program.gm, replace=lambda node, value: values.get(node, value))
+            return tuple(tensors_of(graph.run(*s.args)))
+
+    return run
 
 
-def _of_inputs(s: Subject, nodes: list[fx.Node]) -> Callable:
+def _of_inputs(s: LawCase, nodes: list[fx.Node]) -> Callable:
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     values, spec = pytree.tree_flatten((s.example.args, s.example.kwargs))
     tensors = [i for i, v in enumerate(values) if isinstance(v, torch.Tensor)]
     at = [tensors[places.index(n)] for n in nodes]
 
     def run(*x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = [
-            v.clone() if isinstance(v, torch.Tensor) else v for v in values
-        ]  # a model may write into its inputs
+        # a model may write into its inputs
+        given = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
         for place, value in zip(at, x, strict=True):
             given[place] = value.clone()
         args, kwargs = pytree.tree_unflatten(given, spec)
@@ -226,7 +224,7 @@ def _of_inputs(s: Subject, nodes: list[fx.Node]) -> Callable:
     return run
 
 
-def _of_embedding(s: Subject, path: str) -> Callable:
+def _of_embedding(s: LawCase, path: str) -> Callable:
     def run(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         handle = s.model.get_submodule(path).register_forward_hook(lambda module, inputs, output: x)
         try:
@@ -235,16 +233,3 @@ def _of_embedding(s: Subject, path: str) -> Callable:
             handle.remove()
 
     return run
-
-
-class _Replaced(fx.Interpreter):
-    """Runs a graph with other values at some of its nodes."""
-
-    def __init__(self, gm: fx.GraphModule, values: dict[fx.Node, torch.Tensor]):
-        super().__init__(gm)
-        self.values = values
-
-    def run_node(self, node: fx.Node) -> Any:
-        with sdpa_kernel(SDPBackend.MATH):
-            value = super().run_node(node)
-        return self.values.get(node, value)

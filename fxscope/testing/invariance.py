@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..emit.pipeline import tensors_of
 from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..linop.memory import MODES
+from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
 from .laws import NotChecked, distance, largest
 from .structure import emitted, first_line, mapped, mapped_example, tensors_in
 
 if TYPE_CHECKING:
-    from .subject import Subject
+    from .case import LawCase
 
-GROWN = ((2, 4), (8, 16), (32, 64))  # by how much the spatial sizes grow; the first that the model takes
+GROWN = ((2, 4), (8, 16), (32, 64))  # increments of the spatial sizes; the first that the model accepts
 
 
-def batch(s: Subject) -> float:
-    """The first image's F and r, from the program of that image alone and from the program of a batch, and
-    the images of the batch differ.
-    """
+def batch(s: LawCase) -> float:
+    """F and r of the first image, by the program for that image alone and by the program for a batch."""
     if any(x.dim() == 0 or x.shape[0] != s.batch for x in s.x):
         raise NotChecked("the batch is not the first dimension of the probed place")
     many, one = (s.example, s.image(0)) if s.batch > 1 else (s.companions(), s.example)
@@ -64,10 +62,8 @@ def batch(s: Subject) -> float:
     return largest(errors)
 
 
-def size(s: Subject) -> float:
-    """Laws 1, 2, 5 and 8 of the emitted graphs at another spatial size, and there the F of a program that was
-    made for it.
-    """
+def size(s: LawCase) -> float:
+    """Laws 1, 2, 5 and 8 at another spatial size, and F against that of a program made for that size."""
     if s.program.gm.meta["frontend"].get("sizes") == "specialised":
         raise NotChecked("the graph is for one size: torch.export fixes it")
     if any(p.node.op != "placeholder" for p in s.program.probes):
@@ -79,7 +75,7 @@ def size(s: Subject) -> float:
         raise NotChecked(f"the graph refuses another size: {first_line(error)}") from error
 
 
-def _at_size(s: Subject, larger: Example) -> list[float]:
+def _at_size(s: LawCase, larger: Example) -> list[float]:
     args, x = larger.tensors(), _probed(s, larger)
     probes = tuple(s.random(*t.shape, like=t) for t in x)
     y0, y1 = (tensors_of(y) for y in s.run(s.form("pair"), *x, args=args))
@@ -97,20 +93,18 @@ def _at_size(s: Subject, larger: Example) -> list[float]:
     return [*errors, distance(s.run(emitted(s.remade(larger), "filter", s.model), *probes, args=args), fv)]
 
 
-def _dot(s: Subject, args: tuple, u: tuple, fu: Any) -> float:
+def _dot(s: LawCase, args: tuple, u: tuple, fu: Any) -> float:
     """The dot test of one probe."""
     v = mapped(lambda t: s.random(*t.shape, like=t), fu)
     pulled = s.run(s.form("adjoint"), v, args=args)
     products = [a * b for a, b in zip(s.affine(tensors_of(fu)), s.affine(tensors_in(v)))]
-    left, scale = (sum(t.sum() for t in each).item() for each in (products, [p.abs() for p in products]))
-    right = sum((a * b).sum() for a, b in zip(u, pulled if isinstance(pulled, tuple) else (pulled,))).item()
+    left, scale = (float(sum(t.sum() for t in each)) for each in (products, [p.abs() for p in products]))
+    right = float(sum((a * b).sum() for a, b in zip(u, pulled if isinstance(pulled, tuple) else (pulled,))))
     return abs(left - right) / (scale if scale > 0 else 1.0)
 
 
-def _larger(s: Subject) -> Example:
-    """The call on larger images, whose values are those of x0, repeated; the sizes are the first that the
-    model takes.
-    """
+def _larger(s: LawCase) -> Example:
+    """The call on larger images, which repeat the values of x0; the first sizes that the model accepts."""
     x0 = s.x[0]
     first = 2 if x0.dim() > 3 else x0.dim() - 1
     if x0.dim() < 3:
@@ -121,7 +115,10 @@ def _larger(s: Subject) -> Example:
             n + (step[0] if d == first else step[1]) if d >= first else n for d, n in enumerate(x0.shape)
         ]
         example = mapped_example(
-            lambda t: _repeated(t, wanted, first) if t.shape[first:] == x0.shape[first:] else t, s.example
+            lambda t, wanted=wanted: (
+                _repeated(t, wanted, first) if t.shape[first:] == x0.shape[first:] else t
+            ),
+            s.example,
         )
         try:
             s.runs(example, f"at the size {tuple(wanted[first:])}")
@@ -137,14 +134,14 @@ def _repeated(value: torch.Tensor, shape: list[int], first: int) -> torch.Tensor
     return value
 
 
-def _probed(s: Subject, example: Example) -> tuple[torch.Tensor, ...]:
+def _probed(s: LawCase, example: Example) -> tuple[torch.Tensor, ...]:
     """The tensors of another call at the probed inputs."""
     places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
     tensors = example.tensors()
     return tuple(tensors[places.index(p.node)] for p in s.program.probes)
 
 
-def example(s: Subject) -> float:
+def example(s: LawCase) -> float:
     """F and r of the graph that was made without an example."""
     other = s.remade(None, frontend="symbolic")
     places = [n for n in other.gm.graph.nodes if n.op == "placeholder"]
@@ -155,7 +152,7 @@ def example(s: Subject) -> float:
     return _same(s, other, "without an example")
 
 
-def frontend(s: Subject) -> float:
+def frontend(s: LawCase) -> float:
     """F and r of the graph that the other frontend gives."""
     if not s.thorough:
         raise NotChecked(f"of {s.nodes} nodes, and the other frontend takes long: thorough=True asks it")
@@ -163,7 +160,7 @@ def frontend(s: Subject) -> float:
     return _same(s, s.remade(s.example, frontend=other), f"through the frontend {other!r}")
 
 
-def _same(s: Subject, other: Program, how: str) -> float:
+def _same(s: LawCase, other: Program, how: str) -> float:
     inputs = sum(n.op == "placeholder" for n in other.gm.graph.nodes)
     if inputs != len(s.args):
         raise NotChecked(f"{how} the graph takes {inputs} inputs, and the call has {len(s.args)}")
@@ -171,15 +168,15 @@ def _same(s: Subject, other: Program, how: str) -> float:
     return largest([distance(s.run(filter, *s.flat(s.probes)), s.linear), distance(s.run(residual), s.r)])
 
 
-def memory(s: Subject) -> float:
-    """F v and F^T u of a reading in every memory mode, against the graphs that run x0 themselves."""
+def memory(s: LawCase) -> float:
+    """F v and F^T u of an interpreter in every memory mode, against the emitted graphs."""
     errors = []
     probes = tuple(p.reshape(s.K, *shape) for p, shape in zip(s.probes, s.lin.F.inputs.shapes))
     v = s.lin.F.inputs.build(list(probes))
     for mode in MODES:
-        reading = s.lin if mode == "record" else s.reading(mode)
+        lin = s.lin if mode == "record" else s.interpreter(mode)
         with s.calm():
-            got, pulled = reading.F @ v, tensors_of(reading.F.T @ _cotangents(s))
+            got, pulled = lin.F @ v, tensors_of(lin.F.T @ _cotangents(s))
         expected = [
             t.reshape(g.shape) for t, g in zip(_floating(tensors_of(s.linear)), tensors_of(got), strict=True)
         ]
@@ -190,7 +187,7 @@ def memory(s: Subject) -> float:
     return largest(errors)
 
 
-def _cotangents(s: Subject) -> Any:
+def _cotangents(s: LawCase) -> Any:
     """The cotangents as lin.F.T takes them."""
     space = s.lin.F.outputs
     return space.build(
@@ -202,14 +199,12 @@ def _cotangents(s: Subject) -> Any:
 
 
 def _floating(values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Without integers and booleans, which are none of F's."""
+    """The floating tensors: F has no integer or boolean outputs."""
     return [t for t in values if t.is_floating_point()]
 
 
-def forms(s: Subject) -> float:
-    """The stacked filter and adjoint, replay and pullback of a recorded state, and the row of the largest
-    output.
-    """
+def forms(s: LawCase) -> float:
+    """The stacked filter, replay and pullback of a recorded state, and the row of the largest output."""
     stacked, state = s.run(s.form("filter", "stacked"), *s.probes), s.run(s.form("record"))[1]
     with s.calm():
         replayed = s.form("replay")(state, *s.flat(s.probes))
@@ -222,14 +217,14 @@ def forms(s: Subject) -> float:
     return largest([*errors, *_argmax(s)])
 
 
-def _argmax(s: Subject) -> list[float]:
+def _argmax(s: LawCase) -> list[float]:
     """The row of every image's largest output, against the row form's and F's own."""
     if len(s.y0) != 1 or s.y0[0].dim() < 2 or not s.batched:
         return []
     y0, index, row, r = s.run(s.form("argmax"))
     _, rows, shares = s.run(s.form("row"), index)
     same = [distance([y0], [s.y0[0]]), distance(row, rows), distance([r.flatten()], [shares.flatten()])]
-    if s.mixing or not s.lin.F.outputs.spec.is_leaf():
+    if s.mixing or not isinstance(s.linear, torch.Tensor):
         return same
     one_hot = torch.zeros_like(s.y0[0]).flatten(1).scatter(1, index[:, None], 1.0).reshape(s.y0[0].shape)
     pulled = tensors_of(s.run(s.form("adjoint"), one_hot))

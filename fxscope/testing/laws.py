@@ -1,4 +1,4 @@
-"""The laws as functions: each gives the largest relative error, for tests and for ``fxscope.verify``.
+"""The laws as functions of emitted graphs: each returns the largest relative error.
 
 K probes, B images; x0 of shape (B, ...), probes v of shape (K, B, ...), passed flat as (K*B, ...).
 """
@@ -14,13 +14,16 @@ import torch
 import torch.fx as fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..emit.pipeline import tensors_of
 from ..graph.ir import info
+from ..passes.outputs import tensors_of
 
 
 @dataclass(frozen=True)
 class Law:
-    """One law's largest relative error, and the bound it is held against; ``skipped`` says why it was not held (its error is then NaN)."""
+    """One law with its largest relative error and its bound.
+
+    If the law was not checked, ``skipped`` says why, and the error is NaN.
+    """
 
     name: str
     statement: str
@@ -42,16 +45,19 @@ class Law:
 
 
 class NotChecked(Exception):
-    """Why a law is not held against a network: it does not apply, or there is nothing to compare with."""
+    """Why a law is not checked on a network: it does not apply, or there is nothing to compare with."""
 
 
 def largest(errors: Iterable[float]) -> float:
-    """The largest of some errors, infinite where one of them is NaN (which ``max`` would drop); 0 of none."""
+    """The largest of some errors: infinite if one is NaN (which ``max`` would drop), 0 if there are none."""
     return max((float("inf") if e != e else float(e) for e in errors), default=0.0)
 
 
 def distance(got: Any, expected: Any) -> float:
-    """Largest |got - expected| over the largest |expected|, over all tensors of the structures; inf where shapes or NaN places differ."""
+    """The largest of ``max |got - expected| / max |expected|`` over the tensors of two structures.
+
+    Infinite if shapes differ, or if NaN and infinite values stand at different places.
+    """
     found = [_distance(a, b) for a, b in zip(tensors_of(got), tensors_of(expected), strict=True)]
     return largest(found) if found else float("inf")
 
@@ -141,9 +147,11 @@ def law_6(filter: Callable, model: Callable, x0: torch.Tensor, v: torch.Tensor) 
 
 
 def jacobian_vector_product(function: Callable, x0: Any, v: Any) -> tuple[torch.Tensor, ...]:
-    """J v by ``torch.func.jvp``, or by differentiating u -> J^T u where an operator has no forward derivative (grid_sample, an old autograd.Function).
+    """J v by ``torch.func.jvp``, or by reverse derivatives if an operator has no forward derivative.
 
-    The second form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached factors.
+    Operators such as grid_sample, or an old autograd.Function, have none: then u -> J^T u is differentiated.
+    That form sees ``.detach()`` as a constant, so it is also the derivative of a network with detached
+    factors.
     """
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         # torch.func scripts its own formulas
@@ -199,39 +207,17 @@ def law_11(
 ) -> float:
     """Probes and images do not mix: a stack of K different probes of B images equals K*B single calls.
 
-    ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm, sums over a batch).
+    ``images=False``: K calls of B images each, for networks in which images do mix (train-mode batch norm,
+    sums over a batch).
     """
-    K, B = probes.shape[:2]
-    together = tensors_of(output(graph(x0, probes.flatten(0, 1))))
-    worst = 0.0
-    for k in range(K):
-        if not images:
-            alone = tensors_of(output(graph(x0, probes[k])))
-            worst = largest(
-                [worst, *(distance([_part(whole, part, k)], [part]) for whole, part in zip(together, alone))]
-            )
-            continue
-        for b in range(B):
-            alone = tensors_of(output(graph(x0[b : b + 1], probes[k, b : b + 1])))
-            for whole, part in zip(together, alone):
-                worst = largest(
-                    [
-                        worst,
-                        (
-                            distance([whole[k * B + b : k * B + b + 1]], [part])
-                            if whole.dim()
-                            else distance([whole], [part])
-                        ),
-                    ]
-                )
+    together, worst = tensors_of(output(graph(x0, probes.flatten(0, 1)))), 0.0
+    cuts = [slice(b, b + 1) for b in range(probes.shape[1])] if images else [slice(None)]
+    for k in range(len(probes)):
+        for cut in cuts:
+            alone = output(graph(x0[cut], probes[k, cut]))
+            parts = [w.unflatten(0, (len(probes), -1))[k][cut] if w.dim() else w for w in together]
+            worst = largest([worst, distance(parts, alone)])
     return worst
-
-
-def _part(whole: torch.Tensor, part: torch.Tensor, k: int) -> torch.Tensor:
-    """The k-th probe's share of the outputs of all probes; a number of each probe has K alone in front."""
-    if part.dim() == 1 and part.shape[0] == 1 and whole.dim() == 1:
-        return whole[k : k + 1]
-    return whole[k * part.shape[0] : (k + 1) * part.shape[0]]
 
 
 def law_5(filter: Callable, adjoint: Callable, x0: torch.Tensor, u: torch.Tensor, v: Any) -> float:
@@ -239,7 +225,7 @@ def law_5(filter: Callable, adjoint: Callable, x0: torch.Tensor, u: torch.Tensor
     fu, given = tensors_of(filter(x0, u)), tensors_of(v)
     left = sum((a * b).sum() for a, b in zip(fu, given, strict=True))
     right = (u * adjoint(x0, v)).sum()
-    scale = sum((a * b).abs().sum() for a, b in zip(fu, given, strict=True)).item()
+    scale = float(sum((a * b).abs().sum() for a, b in zip(fu, given, strict=True)))
     return (left - right).abs().item() / (scale if scale > 0 else 1.0)
 
 

@@ -17,17 +17,31 @@ from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.interpretation import VERSION
+from .case import LawCase
 from .laws import Law
 from .structure import mapped_example
-from .subject import Subject
 
-_ABOUT_F = ("law 2", "law 3", "law 5")  # a report in which none of them was held says nothing of F
+_ABOUT_F = ("law 2", "law 3", "law 5")  # at least one of them must be checked for a report to be ok
 
 
 @dataclass(frozen=True)
 class Report:
-    """The laws of one model on one image; ``ok`` where all that apply hold, and some of them are about F.
-    Shows itself as a table.
+    """The laws of one model on one input; shown as a table.
+
+    Attributes
+    ----------
+    model
+        Class name of the model.
+    shape, dtype
+        Of x0.
+    policy
+        The policy under which the model was interpreted.
+    residual_share
+        ``|r| / |y0|``.
+    laws
+        Every law with its largest relative error, its bound, or the reason why it was not checked.
+    interpretation
+        Version of the interpretation.
     """
 
     model: str
@@ -40,6 +54,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether all laws that apply hold, and at least one of them is about F."""
         return all(law.ok for law in self.laws) and any(
             law.name in _ABOUT_F and not law.skipped for law in self.laws
         )
@@ -111,38 +126,59 @@ def verify(
 ) -> Report:
     """Check the laws of the linear interpreter on ``model`` at x0, with K random probes of x0's size.
 
+    ::
+
         report = verify(model, x0);   report.ok;   report.laws;   print(report)
 
-    args, kwargs   what the model takes, as in ``fxscope.interpret``: the first tensor is x0 (B, ...), unless
-                   ``inputs`` names another place
-    policy, inputs, outputs, frontend   as in ``fxscope.interpret``
-    dtype      of the copy of the model in which all is measured; None keeps the model's own
-    thorough   whether the other frontend is asked for its F as well (law 13), which takes long: by default
-               where the graph is small
+    The laws are measured in a copy of the model, in its own mode; its random numbers are drawn under one
+    seed. A law that does not apply is listed with its reason. Law 6 (F is the derivative) is measured for F
+    itself if the policy is "taylor" or every rule on the path is piecewise linear, and otherwise for F under
+    "taylor".
 
-    In a copy of the model, in its own mode; the model is not changed, and what it draws is drawn under one
-    seed. A law that does not apply
-    is listed with its reason, and ``ok`` is False where none about F could be checked. Law 6 (F is the
-    derivative) is held for the program
-    itself where policy is "taylor" or every rule on the path is piecewise linear, and else for the same
-    network's under "taylor".
+    Parameters
+    ----------
+    model
+        The network; it is not changed.
+    *args, **kwargs
+        What the model takes, as in ``fxscope.interpret``: the first tensor is x0, of shape (B, ...), unless
+        ``inputs`` names another place.
+    policy, inputs, outputs, frontend
+        As in ``fxscope.interpret``.
+    dtype
+        Of the copy of the model; None keeps the model's own.
+    seed
+        Seed of the probes.
+    K
+        Number of probes; at least 2.
+    thorough
+        Whether to compare with the F of the other frontend (law 13), which takes long; by default, if the
+        graph is small.
 
-    Raises what ``interpret`` raises, and ``FxscopeError`` where an input holds NaN or infinite values.
+    Returns
+    -------
+    Report
+        ``ok`` is False if a law is broken, or if no law about F could be checked.
+
+    Raises
+    ------
+    FxscopeError
+        If an input holds NaN or infinite values; and whatever ``fxscope.interpret`` raises.
     """
-    model, example = copy.deepcopy(model), Example.of(Example(args, kwargs), model)
+    model, example = copy.deepcopy(model), Example(args, kwargs)
+    example = Example.of(example, model) or example
     if dtype is not None:
         model = model.to(dtype)
         example = mapped_example(lambda t: t.to(dtype) if t.is_floating_point() else t, example)
     if not all(torch.isfinite(t).all() for t in example.tensors()):
         raise FxscopeError("x0 holds NaN or infinite values; the laws are about finite ones")
-    options = dict(policy=policy, inputs=inputs, outputs=outputs)
+    options = {"policy": policy, "inputs": inputs, "outputs": outputs}
     with torch.no_grad():
         program = program_of(model, example_inputs=example, frontend=frontend, **options)
-        subject = Subject(model, program, example, K=K, seed=seed, thorough=thorough, **options)
-        _ = subject.lin  # raises where x0 gives values that are not finite
-        laws, share = subject.measured(), subject.share
-    x0 = subject.args[0]
-    floating = next((t.dtype for t in (*subject.x, x0) if t.is_floating_point()), x0.dtype)
+        s = LawCase(model, program, example, K=K, seed=seed, thorough=thorough, **options)
+        _ = s.lin  # raises where x0 gives values that are not finite
+        laws, share = s.measured(), s.share
+    x0 = s.args[0]
+    floating = next((t.dtype for t in (*s.x, x0) if t.is_floating_point()), x0.dtype)
     return Report(
         type(model).__name__,
         tuple(x0.shape),

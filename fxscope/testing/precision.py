@@ -1,4 +1,4 @@
-"""Exact arithmetic for models that ask for float32 by themselves (the upcast of an RMS norm, a softmax or positions in float32)."""
+"""Exact arithmetic for models that ask for float32 (the upcast of an RMS norm, positions in float32)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.overrides import TorchFunctionMode
 
 
 class Widened(TorchFunctionMode):
-    """While it is entered, whoever asks for float32 gets float64, and the default dtype is float64: the laws can be held to 1e-9.
+    """A context in which every request for float32 gives float64, so that the laws hold to 1e-9.
 
-    The model is not edited: such casts are meant to widen half precision, and would round float64; tables that a forward makes for
-    itself (positions, grids) would not meet the double weights.
+    The default dtype is float64 too. The model is not edited. Such casts are meant to widen half precision;
+    in float64 they would round, and a table that a forward makes (positions, grids) would not match the
+    weights.
     """
 
     def __enter__(self) -> Widened:

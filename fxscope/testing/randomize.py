@@ -1,11 +1,12 @@
 """Random weights under which the laws are not vacuous.
 
-At torchvision's initialisation r is exactly 0 in many networks and activations fade to nothing in others; laws about r,
-contributions and smooth units then test nothing.
+With torchvision's initialisation r is exactly 0 in many networks, and activations vanish in others. Laws
+about r, contributions and smooth units then test nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -24,12 +25,31 @@ _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
 
 def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn.Module:
-    """Give ``model`` random weights, biases, norm parameters and layer scales that keep every activation of order one.
+    """Give ``model`` random parameters that keep every activation of order one.
 
-    Layer by layer, in order of execution on ``inputs`` and ``named``, the outputs of convolutions and linear layers are scaled to unit
-    deviation with a bias of order one; running statistics are calibrated to what the layer sees, perturbed. Deterministic
-    under ``seed``; the mode is kept; the hooks used are removed. A layer of constant output (after a norm over one channel, in the first of
-    several steps that start at 0) keeps the weight as drawn until a later call. Raises ``AssertionError`` where an activation is not finite.
+    In order of execution, the output of each convolution and linear layer is scaled to unit deviation, with a
+    bias of order one. Running statistics are set to those of the layer's input, perturbed. The train or eval
+    mode is kept. A layer with constant output (after a norm over one channel, or in the first of several
+    steps that start at 0) keeps its drawn weight until a later call.
+
+    Parameters
+    ----------
+    model
+        The network; its parameters and running statistics are changed.
+    *inputs, **named
+        One call of the model.
+    seed
+        Seed of all that is drawn.
+
+    Returns
+    -------
+    torch.nn.Module
+        The model.
+
+    Raises
+    ------
+    AssertionError
+        If an activation is not finite.
     """
     rng = torch.Generator().manual_seed(seed)
     for parameter in model.parameters():
@@ -43,7 +63,7 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     try:
         with torch.no_grad(), unchanged(model):
             model(*inputs, **named)
-            calibrated = _values(linear + norms)
+            calibrated = _values([*linear, *norms])
     finally:
         for handle in handles:
             handle.remove()
@@ -55,7 +75,7 @@ def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn
     return model
 
 
-def _values(modules: list[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def _values(modules: Sequence[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Each tensor that the hooks write to, with a copy of what it holds."""
     names = ("weight", "bias", "running_mean", "running_var")
     tensors = [getattr(m, n, None) for m in modules for n in names]
@@ -63,18 +83,18 @@ def _values(modules: list[nn.Module]) -> list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def _draw(parameter: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Weights: normal with fan-in variance; vectors of one value a channel: around one half to one and a half, either sign rarely."""
+    """A weight is normal with fan-in variance; a vector has mean 0.75 and deviation 0.25."""
     noise = torch.randn(parameter.shape, generator=rng, dtype=torch.float32).to(parameter)
     if parameter.dim() > 1 and parameter[0].numel() > 1 and parameter.shape[0] > 1:
         return noise / parameter[0].numel() ** 0.5
     return 0.75 + 0.25 * noise
 
 
-def _calibrate(rng: torch.Generator):
-    """Scale a layer's weight, once, so that its output has unit deviation, and shift its bias to a mean of order one half."""
+def _calibrate(rng: torch.Generator) -> Callable:
+    """A hook that scales a layer's weight, once, to an output of unit deviation, and draws its bias."""
     seen: set[int] = set()
 
-    def hook(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    def hook(module: Any, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
         if id(module) in seen or not module.weight.requires_grad:
             return output
         bias = (
@@ -106,10 +126,10 @@ def _calibrate(rng: torch.Generator):
     return hook
 
 
-def _statistics(rng: torch.Generator):
-    """Set running statistics to what the layer sees (one value for all channels of the spread), perturbed by a few tenths."""
+def _statistics(rng: torch.Generator) -> Callable:
+    """A hook that sets running statistics to those of the layer's input, perturbed by a few tenths."""
 
-    def hook(module: nn.Module, inputs: tuple) -> None:
+    def hook(module: Any, inputs: tuple) -> None:
         if module.running_mean is None:
             return
         x = inputs[0]

@@ -1,8 +1,8 @@
-"""The laws on one rule: what fxscope's own tests run on every rule of its table, for a rule of yours."""
+"""The laws on one rule: fxscope's own tests run them on every rule, and ``check_rule`` on a rule of yours."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -13,39 +13,49 @@ from torch import nn
 from ..emit.pipeline import program_of
 from ..frontend.example import Example
 from ..rules import Rule
+from .case import LawCase
 from .checks import CHECKS
 from .laws import Law, distance
-from .samples import Case, Network, function_of
-from .subject import Subject
+from .samples import Network, RuleCase, function_of
 
-AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # what is held at zeros, kinks and large values
-RETRACED = (
-    "law 13 size",
-    "law 13 frontend",
-)  # of the first policy alone: policies differ in their twins, not in how a network is traced
+AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # measured at zeros, kinks and large values too
+# measured under the first policy alone: policies differ in their twins, not in how a network is traced
+RETRACED = ("law 13 size", "law 13 frontend")
 ABOUT_F = {"2", "3", "4", "5", "8"}
 
 
 def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
-    """{law: largest relative error} of a registered rule over all its samples and every preset of policies,
-    in float64.
+    """Measure the laws on a registered rule, over all its samples and policy presets, in float64.
 
-    Laws 1 to 6, 8, 9, 11 and 13 on random inputs (law 6 under policy "taylor"), 12 over the rule's spellings;
-    and 1 to 5 at zeros of either
-    sign, kinks, equal values and large ones: where the operator is finite, so is its interpreter.
+    Laws 1 to 6, 8, 9, 11 and 13 are measured on random inputs (law 6 under policy "taylor"), and law 12 over
+    the rule's spellings. Laws 1 to 5 are also measured at zeros of either sign, kinks, equal values and large
+    values: where the operator is finite, its interpreter must be too.
 
-    bound   instead of each law's own
+    Parameters
+    ----------
+    rule
+        The rule; its samples say how the operator is called.
+    bound
+        Largest relative error allowed, instead of each law's own bound.
 
-    Raises ``AssertionError`` naming the sample and the law that is broken, and where the rule has no samples
-    or no law about F applies.
+    Returns
+    -------
+    dict
+        ``{law: largest relative error}``, with the laws named "1", "2", "8 row", ...
+
+    Raises
+    ------
+    AssertionError
+        If a law is broken (the message names the sample and the law), if the rule has no samples, or if no
+        law about F applies.
     """
     assert rule.samples, (
         f"{rule.name} has no samples: say how the operator is called, Sample((2, 3, 6, 7), {{...}})"
     )
     worst: dict[str, float] = {}
     for number, sample in enumerate(rule.samples):
-        case = Case(rule, sample)
-        found = _of_spellings(case)
+        case = RuleCase(rule, sample)
+        found = [_said(law, label) for label, laws in laws_of_spellings(case) for law in laws]
         if sample.spellings != ():
             model = _network(case)
             for i, policy in enumerate(_policies(rule)):
@@ -67,9 +77,7 @@ def _hold(worst: dict[str, float], law: Law, bound: float | None, where: str) ->
 
 
 def _policies(rule: Rule) -> list[str]:
-    """The presets that read this rule differently; all of them where it is written out in others, or a sample
-    calls others.
-    """
+    """The presets that differ for this rule; all of them if it, or a sample, calls other rules."""
     if rule.verb == "composite" or any(sample.call is not None for sample in rule.samples):
         return list(rule.presets)
     return [
@@ -79,19 +87,14 @@ def _policies(rule: Rule) -> list[str]:
     ]
 
 
-def _of_policy(case: Case, model: nn.Module, policy: str, first: bool) -> list[Law]:
-    """All laws at the plain input, and those of single values at the points where units are apt to fail."""
-    example = Example((case.x0,))
-    with torch.no_grad():
-        program = program_of(model, policy=policy, example_inputs=example)
-        subject = Subject(model, program, example, policy=policy, thorough=first)
-        names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
-        found = [_said(law, f"policy {policy}") for law in subject.measured(names)]
-        for name, x0 in case.points().items():
-            if _finite(subject, x0):
-                found += [
-                    _said(law, f"policy {policy}, x0: {name}") for law in subject.at(x0).measured(AT_POINTS)
-                ]
+def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
+    """All laws at the random input, and laws 1 to 5 at the points where units are likely to fail."""
+    s = law_case(model, case.x0, policy, thorough=first)
+    names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
+    found = [_said(law, f"policy {policy}") for law in s.measured(names)]
+    for name, x0 in case.points().items():
+        if _finite(s, x0):
+            found += [_said(law, f"policy {policy}, x0: {name}") for law in s.at(x0).measured(AT_POINTS)]
     return found
 
 
@@ -99,41 +102,39 @@ def _said(law: Law, where: str) -> Law:
     return Law(law.name, f"{law.statement}; {where}", law.error, law.bound, law.skipped)
 
 
-def _finite(subject: Subject, x0: torch.Tensor) -> bool:
+def _finite(s: LawCase, x0: torch.Tensor) -> bool:
     """Whether the operator itself is finite at a point; one that refuses it is not."""
     try:
-        values = subject.runs(Example((x0,)), "there")
+        values = s.runs(Example((x0,)), "there")
     except Exception:  # the operator's own checks of its arguments
         return False
     return all(bool(torch.isfinite(t).all()) for t in values)
 
 
-def _of_spellings(case: Case) -> list[Law]:
-    """Law 12: every spelling that runs gives the F of the first one, and laws 1 and 2 of each."""
-    found: list[Law] = []
+def laws_of_spellings(case: RuleCase) -> Iterator[tuple[str, list[Law]]]:
+    """(spelling, laws 1 and 2, and law 12 against the first spelling) of every spelling that runs."""
     first: Any = None
-    example = Example((case.x0,))
     for label, network, _ in case.spellings():
-        with torch.no_grad():
-            subject = Subject(network, program_of(network, example_inputs=example), example)
-            found += [_said(law, label) for law in subject.measured(("law 1", "law 2"))]
-            first = subject.linear if first is None else first
-            found.append(
-                Law(
-                    "law 12",
-                    f"every spelling gives the same F; {label}",
-                    distance(subject.linear, first),
-                    subject.bound,
-                )
-            )
-    return found
+        s = law_case(network, case.x0)
+        first = s.linear if first is None else first
+        law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
+        yield label, [*s.measured(("law 1", "law 2")), law_12]
 
 
-def _network(case: Case) -> nn.Module:
-    """The operator in its canonical spelling: a Python function of one's own is one node of the graph."""
+def law_case(model: nn.Module, x0: torch.Tensor, policy: Any = None, **options: Any) -> LawCase:
+    """A network of one operator under the laws; ``options`` are those of ``LawCase``."""
+    example = Example((x0,))
+    with torch.no_grad():
+        program = program_of(model, policy=policy, example_inputs=example)
+    return LawCase(model, program, example, policy=policy, **options)
+
+
+def _network(case: RuleCase) -> nn.Module:
+    """The operator in its canonical spelling; a user's Python function becomes one node of the graph."""
     target = case.rule.target
-    own = isinstance(target, FunctionType) and not target.__module__.startswith("torch.")
-    return Network(case, _one_operator(target) if own else function_of(target))
+    if isinstance(target, FunctionType) and not target.__module__.startswith("torch."):
+        return Network(case, _one_operator(target))
+    return Network(case, function_of(target))
 
 
 def _one_operator(target: Callable) -> Callable:
@@ -141,10 +142,8 @@ def _one_operator(target: Callable) -> Callable:
 
     def call(x: Any, *args: Any, **kwargs: Any) -> Any:
         proxies = [a for a in (x, *args, *kwargs.values()) if isinstance(a, fx.Proxy)]
-        return (
-            proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs)
-            if proxies
-            else target(x, *args, **kwargs)
-        )
+        if not proxies:
+            return target(x, *args, **kwargs)
+        return proxies[0].tracer.create_proxy("call_function", target, (x, *args), kwargs)
 
     return call

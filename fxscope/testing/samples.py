@@ -1,6 +1,4 @@
-"""One sample of a rule as networks: the operator in every spelling that the sample fits, and the inputs it is
-tried at.
-"""
+"""One sample of a rule as networks: the operator in every spelling that the sample fits, and its inputs."""
 
 from __future__ import annotations
 
@@ -19,12 +17,10 @@ SPECIAL = (0.0, 0.5, -0.5, 1.0, -1.0, 3.0, -3.0, 6.0, 2.0, -2.0, 25.0, -25.0)  #
 
 
 class Network(nn.Module):
-    """One operator in one spelling, behind ``before``; an operator whose value is a constant gets a path
-    around it.
-    """
+    """One operator in one spelling, after ``before``; a frozen constant gets a skip connection around it."""
 
     def __init__(
-        self, case: Case, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
+        self, case: RuleCase, function: Callable, before: nn.Module | None = None, by_keyword: bool = True
     ):
         super().__init__()
         self.function, self.sample, self.rule, self.by_keyword = function, case.sample, case.rule, by_keyword
@@ -36,6 +32,7 @@ class Network(nn.Module):
         self.double().eval()
 
     def forward(self, x):
+        """Run the operator."""
         x = self.before(x)
         given = {**self.sample.kwargs, **{n: getattr(self, n) for n in self.names}}
         call = self.sample.call or (lambda f, x, **given: _called(f, self.rule, x, given, self.by_keyword))
@@ -44,11 +41,13 @@ class Network(nn.Module):
 
 
 def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: bool) -> Any:
-    """X in its place, required arguments by position, the others by keyword, or by position up to the first
-    one left out.
+    """Call a function with x as its carried argument.
+
+    Required arguments go by position; the others by keyword, or by position up to the first that is missing.
     """
     parameters = rule.signature.parameters
-    positional, keywords, gap = [], {}, False
+    positional: list[Any] = []
+    keywords, gap = {}, False
     for name, parameter in parameters.items():
         carried = name not in given and name in rule.carries and not any(p is x for p in positional)
         value = x if carried else given.get(name, parameter.empty)
@@ -59,14 +58,14 @@ def _called(function: Callable, rule: Rule, x: Any, given: dict, by_keyword: boo
 
 
 def is_constant(rule: Rule) -> bool:
-    """Whether F would be 0 by what the operator is: a frozen constant, or another spelling of one."""
+    """Whether F is 0 by definition: the operator is frozen as a constant, or is another spelling of one."""
     return rule.verb == "constant" or rule.formula.startswith("softmax")
 
 
 class Module(nn.Module):
     """A module of torch.nn, whose forward may take constants besides x."""
 
-    def __init__(self, case: Case, module: nn.Module):
+    def __init__(self, case: RuleCase, module: nn.Module):
         super().__init__()
         self.module, self.around = module, is_constant(case.rule)
         self.extra = [n for n in inspect.signature(module.forward).parameters if n in case.tensors]
@@ -75,11 +74,29 @@ class Module(nn.Module):
         self.double().eval()
 
     def forward(self, x):
+        """Run the operator."""
         y = self.module(x, *[getattr(self, n) for n in self.extra])
         return y + x if self.around else y
 
 
-class Case:
+def variants(rule: Rule) -> tuple[str, ...]:
+    """The variants of a rule; those of a composite rule are the presets, which choose its parts' variants."""
+    return ("freeze", "detach", "taylor") if rule.verb == "composite" else tuple(rule.variants)
+
+
+def gives_jacobian(rule: Rule, variant: str) -> bool:
+    """Whether F of this variant is the Jacobian."""
+    return variant == ("taylor" if rule.verb == "composite" else rule.presets["taylor"])
+
+
+def policy_of(rule: Rule, variant: str) -> str | dict[str, str]:
+    """The policy of a variant; "taylor" for the whole network where F is the Jacobian."""
+    if gives_jacobian(rule, variant):
+        return "taylor"
+    return variant if rule.verb == "composite" else {"default": "freeze", rule.name: variant}
+
+
+class RuleCase:
     """One rule on one sample: inputs, and the operator as a network in every spelling."""
 
     def __init__(self, rule: Rule, sample: Sample):
@@ -90,14 +107,17 @@ class Case:
         self.x0 = self._plain(rng)
         self.probes = torch.randn(3, *sample.shape, generator=rng, dtype=D)
 
+    @classmethod
+    def first(cls, rule: Rule) -> RuleCase | None:
+        """The first sample that fits the canonical spelling."""
+        return next((cls(rule, sample) for sample in rule.samples if sample.spellings != ()), None)
+
     def _plain(self, rng):
         x = torch.randn(self.sample.shape, generator=rng, dtype=D)
         return x.abs() + 0.2 if self.sample.positive else x
 
     def points(self) -> dict[str, torch.Tensor]:
-        """Inputs at which units are apt to fail: both zeros, kinks, equal values, large ones; inside the
-        domain of a positive sample.
-        """
+        """Inputs at which units are likely to fail: both zeros, kinks, equal values, large values."""
         zeros, sign = torch.zeros_like(self.x0), (self.x0 >= 0).to(D) * 2 - 1
         found = {
             "zero": zeros,
@@ -109,13 +129,11 @@ class Case:
         return {name: x.abs() + 0.2 if self.sample.positive else x for name, x in found.items()}
 
     def target(self, before: nn.Module | None = None) -> nn.Module:
-        """The canonical spelling, behind another module."""
+        """The canonical spelling, after another module."""
         return Network(self, function_of(self.rule.target), before)
 
     def functions(self) -> Iterator[tuple[str, Callable, bool]]:
-        """(name, function, whether its arguments go by keyword) of every spelling as a function or method
-        that the sample fits.
-        """
+        """(name, function, whether by keyword) of every function and method that the sample fits."""
         table = {name_of(f): f for f in (self.rule.target, *self.rule.functions) if not isinstance(f, str)}
         target = [self.rule.target] if isinstance(self.rule.target, str) else []
         table |= {f"Tensor.{m}": function_of(m) for m in (*self.rule.methods, *target)}
@@ -141,9 +159,7 @@ class Case:
                 yield kind, Module(self, module)
 
     def _set(self, module: nn.Module, name: str) -> bool:
-        """Give the module's own tensor the sample's value; True where the module, or its forward, has one of
-        that name.
-        """
+        """Give the module's tensor the sample's value; True if the module, or its forward, has that name."""
         own = getattr(module, name, None)
         if isinstance(own, torch.Tensor) and own.shape == self.tensors[name].shape:
             own.data.copy_(self.tensors[name])
@@ -153,15 +169,13 @@ class Case:
         )
 
     def spellings(self) -> Iterator[tuple[str, nn.Module, Any]]:
-        """(label, network, key) of every spelling that runs; the key is the function or class that it
-        covers.
-        """
+        """(label, network, key) of every spelling that runs; the key is its function or class."""
         for label, function, by_keyword in self.functions():
             network = Network(self, function, by_keyword=by_keyword)
             if _runs(network, self.x0):
                 yield label, network, function
-        for kind, network in self.modules():
-            yield kind.__name__, network, kind
+        for kind, module in self.modules():
+            yield kind.__name__, module, kind
 
 
 def _drawn(shape: Any, rng: torch.Generator) -> torch.Tensor:
@@ -178,26 +192,20 @@ def _runs(network: nn.Module, x) -> bool:
 
 def function_of(target: Callable | str) -> Callable:
     """The rule's target; a method by its name."""
-    return (
-        (lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs))
-        if isinstance(target, str)
-        else target
-    )
+    if isinstance(target, str):
+        return lambda x, *args, **kwargs: getattr(x, target)(*args, **kwargs)
+    return target
 
 
 def name_of(function: Any) -> str:
-    """What a spelling is called in a sample's list of them."""
-    return (
-        str(function).removeprefix("aten.")
-        if isinstance(function, torch._ops.OpOverload)
-        else function.__name__
-    )
+    """The name of a spelling in ``Sample.spellings``."""
+    if isinstance(function, torch._ops.OpOverload):
+        return str(function).removeprefix("aten.")
+    return function.__name__
 
 
 def _special_values(shape, rng, positive: bool) -> torch.Tensor:
-    """Inputs that hold exact zeros, kinks and large values; positive ones where the operator asks for
-    them.
-    """
+    """Inputs with exact zeros, kinks and large values; positive if the operator needs that."""
     x = torch.randn(shape, generator=rng, dtype=D) * 2
     special = torch.tensor(SPECIAL, dtype=D)
     flat, count = x.flatten(), min(len(special), x.numel() // 3)

@@ -1,4 +1,4 @@
-"""Output structures and calls under a function of their tensors, and what else every law needs."""
+"""Helpers of the laws: functions mapped over the tensors of outputs and calls."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from ..passes.rewrite import Program
 
 
 def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:
-    """A form of a program in the mode of its model."""
+    """An emitted form of a program, in train or eval mode as its model."""
     return emit(program, form, probes).train(model.training)
 
 
 def mapped(function: Callable, value: Any) -> Any:
-    """The tensors of an output structure through a function; a dataclass becomes a namespace of its
-    fields.
-    """
+    """Apply a function to every tensor of an output structure; a dataclass becomes a namespace."""
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
@@ -47,7 +45,7 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
 
 
 def mapped_example(function: Callable, example: Example) -> Example:
-    """The same call on other tensors."""
+    """The same call with a function applied to each of its tensors."""
     return Example(
         *pytree.tree_map(
             lambda v: function(v) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)

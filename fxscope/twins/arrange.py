@@ -1,4 +1,7 @@
-"""The twins of sums and of operators that only move entries: with K in front, every dimension shifts by one."""
+"""The twins of sums and of operators that only move entries.
+
+The probes have K in front, so every dimension shifts by one.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,17 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
-from .dims import ADJOINTS
-from .indexing import put_back
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
+from .dims import ADJOINTS, batch_behind, of_dims
+from .indexing import batch_behind_key, of_slices, put_back
+from .places import Shape, Support, of_concatenation, trailing
 
 
 def shifted(dim):
-    """A dimension of the original tensor, counted in the probes' tensor: from the front it moves by one, from the back it stays."""
+    """A dimension of the original tensor, counted in the probes' tensor.
+
+    Counted from the front it moves by one; counted from the back it stays.
+    """
     if isinstance(dim, (list, tuple)):
         return [shifted(d) for d in dim]
     return dim + 1 if dim >= 0 else dim
@@ -27,11 +34,12 @@ class Identity(Twin):
     method: str | None = None
     args: tuple = ()
     options: dict = field(default_factory=dict)
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x if self.method is None else getattr(x, self.method)(*self.args, **self.options)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y if self.method is None else y.to(x.dtype)
 
     @property
@@ -47,14 +55,14 @@ class Constant(Twin):
     rank: int | None = None
     adds = "constant"
 
-    def apply(self, k: Probes):
+    def apply(self, k: ForwardContext):
         value = torch.zeros_like(self.value) if k.linear else self.value
         return k.spread(value, self.rank)
 
-    def adjoint(self, k: Back, y):
+    def adjoint(self, k: AdjointContext, y):
         return ()
 
-    def constant(self, k: Back):
+    def constant(self, k: AdjointContext):
         return self.value
 
 
@@ -67,8 +75,9 @@ class Offset(Twin):
     lift: int = 0
     grows: bool = True
     adds = "constant"
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         if not k.linear:
             return x + self.value if self.alpha == 1 else torch.add(x, self.value, alpha=self.alpha)
@@ -76,10 +85,10 @@ class Offset(Twin):
             return x
         return torch.ops.aten.broadcast_tensors([x, self.value])[0]
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.value if self.alpha == 1 else self.value * self.alpha
 
     @property
@@ -93,12 +102,13 @@ class Add(Twin):
 
     alpha: Any = 1
     lifts: tuple = (0, 0)
+    elementwise = True
 
-    def apply(self, k: Probes, a, b):
+    def apply(self, k: ForwardContext, a, b):
         a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
         return a + b if self.alpha == 1 else torch.add(a, b, alpha=self.alpha)
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         second = y if self.alpha == 1 else y * self.alpha
         return k.fold(y, a, self.lifts[0]), k.fold(second, b, self.lifts[1])
 
@@ -107,10 +117,12 @@ class Add(Twin):
 class Negate(Twin):
     """y1 = -x1."""
 
-    def apply(self, k: Probes, x):
+    elementwise = True
+
+    def apply(self, k: ForwardContext, x):
         return -x
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return -y
 
     @property
@@ -120,22 +132,33 @@ class Negate(Twin):
 
 @dataclass(frozen=True)
 class Concat(Twin):
-    """Concatenation of any number of operands; ``merged``, with the probes in the batch: cat keeps the channels-last layout of images alone."""
+    """Concatenation of any number of operands.
+
+    With ``merged`` the probes are merged into the batch: ``cat`` keeps the channels-last layout of images
+    only, of four dimensions.
+    """
 
     dim: int = 0
     merged: bool = False
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         if self.merged:
             return k.split(torch.cat([k.merge(x) for x in xs], self.dim))
         return torch.cat(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         dim = shifted(self.dim)
         parts = torch.split(
             y, [x.size(self.dim if self.dim >= 0 else self.dim + len(x.sizes())) for x in xs], dim
         )
         return tuple(parts[i] for i in range(len(xs)))
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        """None where the images of one operand follow those of another."""
+        return None if self.dim == at or (rank is not None and self.dim + rank == at) else at
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_concatenation(self.dim, which, inputs, shape)
 
 
 @dataclass(frozen=True)
@@ -144,11 +167,14 @@ class Stack(Twin):
 
     dim: int = 0
 
-    def apply(self, k: Probes, *xs):
+    def apply(self, k: ForwardContext, *xs):
         return torch.stack(list(xs), shifted(self.dim))
 
-    def adjoint(self, k: Back, y, *xs: Like):
+    def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
         return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return None if self.dim < 0 and at else at + (0 <= self.dim <= at)
 
 
 @dataclass(frozen=True)
@@ -157,19 +183,27 @@ class Reshape(Twin):
 
     shape: Any = state("size")
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x.reshape([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.reshape(y, x)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return None if at else 0
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return trailing(inputs[0], shape)
 
 
 @dataclass(frozen=True)
 class Dims(Twin):
-    """An operator of dimensions alone: flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+    """An operator that only moves or reduces dimensions.
 
-    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its adjoint, by
-    default the one that ``fxscope.twins.dims`` holds for the function.
+    Flatten, unflatten, permute, transpose, squeeze, unsqueeze, flip, roll, sum, mean, scatter.
+
+    ``function(*x, *args)`` is called with the dimensions already shifted; ``back(k, y, *x, *args)`` is its
+    adjoint, by default the one that ``fxscope.twins.dims`` holds for the function.
     """
 
     function: Callable
@@ -177,15 +211,21 @@ class Dims(Twin):
     back: Callable | None = None
     same: bool = False
 
-    def apply(self, k: Probes, *x):
+    def apply(self, k: ForwardContext, *x):
         return self.function(*x, *self.args)
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: AdjointContext, y, *x: ShapeRef):
         return (self.back or ADJOINTS[self.function])(k, y, *x, *self.args)
 
     @property
     def keeps_shape(self) -> bool:
         return self.same
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at if self.same else batch_behind(self.function, self.args, at, rank)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_dims(self.function, self.args, inputs[which], shape)
 
 
 @dataclass(frozen=True)
@@ -194,12 +234,21 @@ class Index(Twin):
 
     key: Any = state("size")
 
-    def apply(self, k: Probes, x):
-        key = self.key if isinstance(self.key, tuple) else (self.key,)
-        return x[(slice(None), *key)]
+    def apply(self, k: ForwardContext, x):
+        return x[(slice(None), *self._parts)]
 
-    def adjoint(self, k: Back, y, x: Like):
-        return put_back(k, y, x, self.key if isinstance(self.key, tuple) else (self.key,))
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
+        return put_back(k, y, x, self._parts)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return batch_behind_key(self._parts, at)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_slices(self._parts, inputs[0])
+
+    @property
+    def _parts(self) -> tuple:
+        return self.key if isinstance(self.key, tuple) else (self.key,)
 
 
 @dataclass(frozen=True)
@@ -208,8 +257,11 @@ class Item(Twin):
 
     index: int
 
-    def apply(self, k: Probes, xs):
+    def apply(self, k: ForwardContext, xs):
         return xs[self.index]
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at
 
 
 @dataclass(frozen=True)
@@ -219,11 +271,14 @@ class Expand(Twin):
     shape: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).expand([k.K, *self.shape])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at
 
 
 @dataclass(frozen=True)
@@ -233,10 +288,13 @@ class Repeat(Twin):
     repeats: Any = state("size")
     lift: int = 0
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift).repeat([1, *self.repeats])
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         sizes = [1] * self.lift + x.sizes()
         pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        return at

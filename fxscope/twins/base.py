@@ -1,7 +1,8 @@
 """A twin is a linear operator that may stand in the interpreter branch.
 
-Every twin is a frozen dataclass over nodes of the original graph (its frozen states) and plain values. Its ``apply`` is
-ordinary PyTorch code, traced into the emitted graph, over probes of shape (K, *the original node's shape*):
+Every twin is a frozen dataclass over nodes of the original graph (its frozen states) and plain values. Its
+``apply`` is ordinary PyTorch code, traced into the emitted graph, over probes of shape (K, *the original
+node's shape*):
 
     y1 = apply(k, x1)        affine: with the additive constants named in ``additive``; linear: without them
     x2 = adjoint(k, y2, x)   the transpose of the linear part: <apply(k, u), v> = <u, adjoint(k, v)>
@@ -19,13 +20,18 @@ from typing import Any, ClassVar
 import torch
 import torch.fx as fx
 
+from .places import Shape, Support, aligned
+
 
 def state(label: str, **kwargs) -> Any:
-    """A field that holds a frozen state: the edge that carries it is drawn with ``label`` (mask, index, stats, gate, constant, size)."""
+    """A field that holds a frozen state.
+
+    The edge that carries it is drawn with ``label``: mask, index, stats, gate, constant or size.
+    """
     return dataclasses.field(metadata={"label": label}, **kwargs)
 
 
-class Probes:
+class ForwardContext:
     """What a twin may ask of the emitted graph about its probes.
 
     ``K``        the number of probes, a size of the emitted graph
@@ -45,22 +51,31 @@ class Probes:
         return y.unflatten(0, (self.K, -1))
 
     def spread(self, c, rank: int | None):
-        """A constant of the original shape, seen by every probe: (K, *shape), a view where the rank is known."""
+        """A constant of the original shape for every probe: (K, *shape).
+
+        It is a view where the rank is known.
+        """
         if rank is None:
             return torch.repeat_interleave(c.unsqueeze(0), self.K, 0)
         return c.expand([self.K] + [-1] * rank)
 
     def lift(self, x, count: int):
-        """Insert ``count`` dimensions of size one behind K, so that x of a lower rank broadcasts as the original did."""
+        """Insert ``count`` dimensions of size one behind K.
+
+        An x of a lower rank then broadcasts as the original did.
+        """
         for _ in range(count):
             x = x.unsqueeze(1)
         return x
 
 
-class Like:
-    """The sizes of one input of a twin, without K: read where the original value was computed, so that it need not live on.
+class ShapeRef:
+    """The sizes of one input of a twin, without K.
 
-    ``read(what, d)`` gives a node for "size" of dimension d, "dtype" or "device"; ``rank`` is None where the graph does not tell it.
+    They are read where the original value was computed, so that the value itself can be freed.
+
+    ``read(what, d)`` gives a node for "size" of dimension d, "dtype" or "device"; ``rank`` is None where the
+    graph does not tell it.
     """
 
     def __init__(self, read: Callable, rank: int | None, need: Callable):
@@ -70,7 +85,12 @@ class Like:
         return self._read("size", d)
 
     def sizes(self) -> list:
-        return [self.size(d) for d in range(self.rank if self.rank is not None else self._need())]
+        return [self.size(d) for d in range(self.ndim)]
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions; raises ``UnknownRank`` where the graph does not tell it."""
+        return self.rank if self.rank is not None else self._need()
 
     @property
     def dtype(self):
@@ -81,27 +101,33 @@ class Like:
         return self._read("device", None)
 
 
-class Back(Probes):
-    """What an adjoint may ask of the emitted graph; ``parameter(proxy)`` is the tensor of a parameter, None for computed values."""
+class AdjointContext(ForwardContext):
+    """What an adjoint may ask of the emitted graph.
+
+    ``parameter(proxy)`` is the tensor of a parameter, and None for a computed value.
+    """
 
     def __init__(self, K, parameter: Callable):
         super().__init__(K, linear=True)
         self.parameter = parameter
 
-    def blank(self, x: Like):
+    def blank(self, x: ShapeRef):
         """Zeros of the original input's shape, without K."""
         return torch.zeros(x.sizes(), dtype=x.dtype, device=x.device)
 
-    def zeros(self, y, x: Like):
+    def zeros(self, y, x: ShapeRef):
         """Zeros of the input's shape, for every probe."""
         return y.new_zeros([self.K, *x.sizes()])
 
-    def reshape(self, y, x: Like):
+    def reshape(self, y, x: ShapeRef):
         """Y in the input's shape."""
         return y.reshape([self.K, *x.sizes()])
 
-    def fold(self, y, x: Like, lift: int = 0):
-        """The transpose of broadcasting: sums over the dimensions in which the input was spread, ``lift`` of them in front."""
+    def fold(self, y, x: ShapeRef, lift: int = 0):
+        """The transpose of broadcasting: sums over the dimensions in which the input was spread.
+
+        ``lift`` of them are in front.
+        """
         if lift:
             y = y.sum(list(range(1, 1 + lift)))
         return y.sum_to_size([self.K, *x.sizes()])
@@ -114,21 +140,48 @@ class Back(Probes):
 
 @dataclasses.dataclass(frozen=True)
 class Twin:
-    """Base of all twins; subclasses hold their frozen states as fields and define ``apply`` and ``adjoint``."""
+    """Base of all twins: a frozen dataclass whose fields are the frozen states (``state``) and plain values.
+
+    A twin of your own defines ``apply`` and ``adjoint``, and ``constant`` if it has an additive constant.
+    What it does not say about itself is taken to be the worst: every place of y reads all of x1, and the
+    batch may be anywhere. So it is right in every result, and faster where it says more.
+
+    Attributes
+    ----------
+    additive
+        The fields that hold additive constants; they are None in the homogeneous twin.
+    kind
+        The name of the twin in pictures and tables; by default that of the class, in snake case.
+    adds
+        What the additive constant is: intercept, bias, shift, constant or padding.
+    per_channel
+        Whether the additive constant has one value per channel.
+    elementwise
+        Whether each place of y reads its own place of each input, up to broadcasting.
+    keeps_batch
+        Whether the batch keeps its dimension.
+    """
 
     additive: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
-    # what the additive constant is: intercept, bias, shift, constant, padding
     adds: ClassVar[str] = "intercept"
-    per_channel: ClassVar[bool] = False  # whether the additive constant has one value a channel
+    per_channel: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
+    keeps_batch: ClassVar[bool] = False
 
-    def apply(self, k: Probes, *x):
-        raise NotImplementedError
+    # ``**_`` lets a subclass name its inputs: mypy takes (*x: Any, **_: Any) as any parameters
+    def apply(self, k: ForwardContext, *x: Any, **_: Any) -> Any:
+        """The values y1 from those of the inputs."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply")
 
-    def adjoint(self, k: Back, y, *x: Like):
+    def adjoint(self, k: AdjointContext, y: Any, *x: Any, **_: Any) -> Any:
+        """The transpose of the linear part: x2, or a tuple of one value per input.
+
+        It gets the sizes of the inputs (``ShapeRef``), never their values.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no adjoint")
 
-    def constant(self, k: Back, *x: Like):
+    def constant(self, k: AdjointContext, *x: Any, **_: Any) -> Any:
         """The additive constant, or None."""
         return None
 
@@ -136,6 +189,27 @@ class Twin:
     def keeps_shape(self) -> bool:
         """Whether y has the shape of the first input, by what the twin is."""
         return False
+
+    def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
+        """The dimension of the batch in y, K not counted; None where it is not known.
+
+        ``at`` is its dimension in the first input.
+
+        ``before`` and ``rank`` are the ranks of the first input and of y. By default it is known for a twin
+        that keeps the shape, is elementwise, or says ``keeps_batch``: where the batch leads, or the ranks
+        agree.
+        """
+        kept = self.keeps_batch or self.elementwise or self.keeps_shape
+        return at if kept and (at == 0 or (before is not None and before == rank)) else None
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        """Which places of input ``which`` each place of y reads; {} where it may read all of them.
+
+        See ``fxscope.twins.places``.
+
+        ``inputs`` and ``shape`` are the shapes of the inputs and of y, without K.
+        """
+        return aligned(inputs[which], shape) if self.elementwise else {}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -147,7 +221,8 @@ class Twin:
         found: dict[fx.Node, str] = {}
         for field in dataclasses.fields(self):
             label = field.metadata.get("label", "size")
-            _visit(getattr(self, field.name), lambda node, label=label: found.setdefault(node, label))
+            for node in nodes_of(getattr(self, field.name)):
+                found.setdefault(node, label)
         return found
 
     def mapped(self, function: Callable[[fx.Node], Any]) -> Twin:
@@ -163,12 +238,8 @@ class Twin:
 def nodes_of(value: Any) -> list[fx.Node]:
     """Every node inside a nest of tuples, lists, dicts and slices, in order."""
     found: list[fx.Node] = []
-    _visit(value, found.append)
+    fx.node.map_arg(value, found.append)
     return found
-
-
-def _visit(value: Any, function: Callable[[fx.Node], Any]) -> None:
-    fx.node.map_arg(value, function)
 
 
 def _snake(name: str) -> str:

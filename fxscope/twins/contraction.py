@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
 
 LETTERS = "ZYXWVUTSRQPONMLKJIHGFEDCBA"
 
@@ -21,8 +23,11 @@ def free_letter(equation: str) -> str:
     return next(c for c in LETTERS if c not in equation)
 
 
-def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
-    """x2 = einsum with y in the place of x; what x alone has is spread, what x repeats is put on the diagonal."""
+def transpose(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
+    """x2 = einsum with y in the place of x.
+
+    An index that x alone has is spread; an index that x repeats is put on the diagonal.
+    """
     inputs, output = terms(equation)
     probe, own = free_letter(equation), inputs[at]
     if len(set(own.replace(".", ""))) < len(own.replace(".", "")):
@@ -35,10 +40,14 @@ def transpose(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
     return torch.einsum(",".join(t for t, _ in given) + "->" + probe + own, [v for _, v in given])
 
 
-def _onto_diagonal(k: Back, y, x: Like, equation: str, operands: tuple, at: int):
-    """A repeated index: the identity selects the diagonal, so x has letters of its own that the identity ties together."""
+def _onto_diagonal(k: AdjointContext, y, x: ShapeRef, equation: str, operands: tuple, at: int):
+    """The transpose for an operand with a repeated index.
+
+    The identity selects the diagonal: x gets letters of its own, and the identity ties them together.
+    """
     inputs, output = terms(equation)
-    own, fresh, ties = inputs[at], "", []
+    own, fresh = inputs[at], ""
+    ties: list[tuple[str, Any]] = []
     for i, c in enumerate(own):
         if c in own[:i]:
             new = free_letter(equation + fresh + "".join(t for t, _ in ties))

@@ -7,18 +7,19 @@ from typing import Any
 
 import torch.nn.functional as F
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
+from .places import Shape, Support, kept, spread_places, window_places
 
 FORWARD = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 SPATIAL = {function: n for table in (FORWARD, TRANSPOSED) for n, function in table.items()}
 
 
-def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
+def transpose(k: AdjointContext, function: Callable, y, x: ShapeRef, weight, options: dict):
     """W^T y for y = W x: every stride, dilation, group and size.
 
-    A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and no exporter
-    takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
+    A stride loses up to stride - 1 places behind the last window. Their number depends on the size of x, and
+    no exporter takes a symbolic output padding: so the largest one is taken, and what is too much is cut off.
     """
     n = SPATIAL[function]
     form = {
@@ -26,7 +27,7 @@ def transpose(k: Back, function: Callable, y, x: Like, weight, options: dict):
         for name, value in options.items()
         if name in ("stride", "dilation", "padding", "output_padding")
     }
-    spatial = [x.size(x.rank - n + i) for i in range(n)]
+    spatial = [x.size(x.ndim - n + i) for i in range(n)]
     if function is TRANSPOSED[n]:
         y = FORWARD[n](y, weight, None, form["stride"], form["padding"], form["dilation"], options["groups"])
         return _cropped(y, n, form, spatial)
@@ -63,3 +64,23 @@ def per_axis(value: Any, n: int) -> Any:
         return value
     value = list(value) if isinstance(value, (list, tuple)) else [value]
     return value * n if len(value) == 1 else value
+
+
+def explicit_padding(padding: Any, kernel: Shape, dilation: list[int]) -> list[int]:
+    """Padding in front, per axis; "same" puts the odd one behind."""
+    if padding == "same":
+        return [d * (k - 1) // 2 for k, d in zip(kernel, dilation)]
+    return [0] * len(kernel) if padding == "valid" else per_axis(padding, len(kernel))
+
+
+def of_convolution(function: Any, kernel: Shape, options: dict, given: Shape, shape: Shape) -> Support:
+    """The windows of a batched convolution, or what a transposed one spreads; every channel is read."""
+    n = SPATIAL[function]
+    stride, dilation = per_axis(options["stride"], n), per_axis(options["dilation"], n)
+    padding = explicit_padding(options["padding"], kernel, dilation)
+    places = spread_places if function is TRANSPOSED[n] else window_places
+    found = kept(given, 0)
+    for i in range(n):
+        table = places(shape[2 + i], given[2 + i], kernel[i], stride[i], padding[i], dilation[i])
+        found[2 + i] = (2 + i, table)
+    return found

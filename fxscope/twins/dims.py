@@ -1,4 +1,7 @@
-"""Adjoints of the operators of dimensions alone: {function: adjoint(k, y, x, *args, **options)}, dimensions already shifted."""
+"""Adjoints of the operators that only move or reduce dimensions.
+
+The table is {function: adjoint(k, y, x, *args, **options)}; dimensions are counted with K in front.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
+from .places import Shape, Support, kept, own
 
 
-def _back(k: Back, y, x: Like, *args, **options):
+def _back(k: AdjointContext, y, x: ShapeRef, *args, **options):
     return k.reshape(y, x)
 
 
-def _permute(k: Back, y, x: Like, dims):
+def _permute(k: AdjointContext, y, x: ShapeRef, dims):
     order = [d % len(dims) for d in dims]
     return torch.permute(y, [order.index(d) for d in range(len(order))])
 
@@ -23,15 +27,15 @@ def _again(function):
     return lambda k, y, x, *args: function(y, *args)
 
 
-def _unsqueeze(k: Back, y, x: Like, dim):
+def _unsqueeze(k: AdjointContext, y, x: ShapeRef, dim):
     return torch.squeeze(y, dim)
 
 
-def _roll(k: Back, y, x: Like, shifts, dims):
+def _roll(k: AdjointContext, y, x: ShapeRef, shifts, dims):
     return torch.roll(y, [-s for s in shifts] if isinstance(shifts, (list, tuple)) else -shifts, dims)
 
 
-def _spread(y, x: Like, dims, keepdim):
+def _spread(y, x: ShapeRef, dims, keepdim):
     """A reduced tensor, in the input's shape again."""
     dims = [dims] if isinstance(dims, int) else list(dims)
     if not keepdim:
@@ -45,11 +49,11 @@ def _spread(y, x: Like, dims, keepdim):
     return y.expand([-1, *x.sizes()])
 
 
-def _sum(k: Back, y, x: Like, dims, keepdim=False):
+def _sum(k: AdjointContext, y, x: ShapeRef, dims, keepdim=False):
     return _spread(y, x, dims, keepdim)
 
 
-def _mean(k: Back, y, x: Like, dims, keepdim=False):
+def _mean(k: AdjointContext, y, x: ShapeRef, dims, keepdim=False):
     rank = len(x.sizes())
     count: Any = 1
     for d in [dims] if isinstance(dims, int) else dims:
@@ -57,23 +61,23 @@ def _mean(k: Back, y, x: Like, dims, keepdim=False):
     return _spread(y / count, x, dims, keepdim)
 
 
-def _cumsum(k: Back, y, x: Like, dim):
+def _cumsum(k: AdjointContext, y, x: ShapeRef, dim):
     return y.flip([dim]).cumsum(dim).flip([dim])
 
 
-def _select(k: Back, y, x: Like, dim, index):
+def _select(k: AdjointContext, y, x: ShapeRef, dim, index):
     return torch.select_scatter(k.zeros(y, x), y, dim, index)
 
 
-def _narrow(k: Back, y, x: Like, dim, start, length):
+def _narrow(k: AdjointContext, y, x: ShapeRef, dim, start, length):
     return torch.slice_scatter(k.zeros(y, x), y, dim, start, start + length)
 
 
-def _index_select(k: Back, y, x: Like, dim, index):
+def _index_select(k: AdjointContext, y, x: ShapeRef, dim, index):
     return k.zeros(y, x).index_add(dim, index, y)
 
 
-def _repeat_interleave(k: Back, y, x: Like, repeats, dim):
+def _repeat_interleave(k: AdjointContext, y, x: ShapeRef, repeats, dim):
     if isinstance(repeats, int):
         return y.unflatten(dim, [-1, repeats]).sum(dim + 1 if dim >= 0 else dim)
     rank = len(x.sizes())
@@ -92,30 +96,30 @@ def part(y, dim: int, start, end, step):
     return y[key]
 
 
-def _slice_scatter(k: Back, y, x: Like, src: Like, dim, start, end, step):
+def _slice_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, start, end, step):
     piece = part(y, dim, start, end, step)
     return torch.slice_scatter(y, torch.zeros_like(piece), dim, start, end, step), piece
 
 
-def _select_scatter(k: Back, y, x: Like, src: Like, dim, index):
+def _select_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, index):
     piece = torch.select(y, dim, index)
     return torch.select_scatter(y, torch.zeros_like(piece), dim, index), piece
 
 
-def _diagonal_scatter(k: Back, y, x: Like, src: Like, offset, dim1, dim2):
+def _diagonal_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, offset, dim1, dim2):
     piece = torch.diagonal(y, offset, dim1, dim2)
     return torch.diagonal_scatter(y, torch.zeros_like(piece), offset, dim1, dim2), piece
 
 
-def _movedim(k: Back, y, x: Like, source, destination):
+def _movedim(k: AdjointContext, y, x: ShapeRef, source, destination):
     return torch.movedim(y, destination, source)
 
 
-def _diagonal(k: Back, y, x: Like, offset, dim1, dim2):
+def _diagonal(k: AdjointContext, y, x: ShapeRef, offset, dim1, dim2):
     return torch.diagonal_scatter(k.zeros(y, x), y, offset, dim1, dim2)
 
 
-def _diff(k: Back, y, x: Like, n, dim):
+def _diff(k: AdjointContext, y, x: ShapeRef, n, dim):
     for _ in range(n):
         edge = torch.zeros_like(torch.narrow(y, dim, 0, 1))
         y = -torch.diff(torch.cat([edge, y, edge], dim), 1, dim)
@@ -141,7 +145,7 @@ def _total(sizes):
 
 def _tensor_split_start(i: int, n, sections, dim):
     if isinstance(sections, (list, tuple)):
-        return ([0] + list(sections))[i]
+        return ([0, *sections])[i]
     return _total([(n + sections - 1 - j) // sections for j in range(i)])
 
 
@@ -156,7 +160,7 @@ def _from_the_front(parts: dict, number: int) -> dict:
     return found
 
 
-def join(k: Back, function, parts: dict, x: Like, *args):
+def join(k: AdjointContext, function, parts: dict, x: ShapeRef, *args):
     """The adjoint of a split into parts, from {part: y}; parts that nothing reads are zeros."""
     dim = args[-1] if args else 1
     number = _number(function, args[0])
@@ -187,6 +191,47 @@ def _number(function, sections) -> int | None:
     if isinstance(sections, (list, tuple)):
         return len(sections) + (function is torch.tensor_split)
     return sections if function in (torch.chunk, torch.tensor_split) else None
+
+
+def batch_behind(function: Any, args: tuple, at: int, rank: int | None) -> int | None:
+    """The dimension of the batch behind an operator of dimensions; None where it is not known.
+
+    ``args`` counts dimensions with K in front.
+    """
+    if function is torch.permute:
+        return list(args[0]).index(at + 1) - 1
+    if function is torch.transpose:
+        return _transposed(args, at, rank)
+    dims = args[0] if isinstance(args[0], (list, tuple)) else [args[0]]
+    if function is torch.unsqueeze:
+        if dims[0] > 0:
+            return at + (dims[0] - 1 <= at)
+        return at if at == 0 and dims[0] in (-1, -2) else None
+    if function in (torch.select, torch.unbind, torch.squeeze):
+        if at and any(d < 1 or d - 1 == at for d in dims):
+            return None
+        return at - sum(d - 1 < at for d in dims if d > 0)
+    return at if at == 0 or all(isinstance(d, int) and d - 1 > at for d in dims) else None
+
+
+def _transposed(dims: tuple, at: int, rank: int | None) -> int | None:
+    if any(d < 0 for d in dims) and rank is None:
+        return None
+    a, b = (d - 1 if d > 0 else d + (rank or 0) for d in dims)
+    if at in (a, b):
+        return b if at == a else a
+    return at
+
+
+def of_dims(function: Any, args: tuple, given: Shape, shape: Shape) -> Support:
+    """Permutations, and reductions that keep their dimensions; other functions read everything."""
+    if function is torch.permute:
+        order = [d % (len(given) + 1) - 1 for d in args[0]][1:]
+        return {i: (d, own(given[d])) for i, d in enumerate(order)}
+    if function in (torch.mean, torch.sum) and len(given) == len(shape):
+        same = [d for d, n in enumerate(given) if (shape[d] == n and n > 1) or n == 1]
+        return kept(given, *same)
+    return {}
 
 
 ADJOINTS = {

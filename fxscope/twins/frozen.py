@@ -1,4 +1,7 @@
-"""The twins of nonlinearities: mask, select, gate (normalisation is a gate with its statistics), average of products."""
+"""The twins of nonlinearities: mask, select, gate, and average of products.
+
+A normalisation is a gate whose factor and offset are its statistics.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,16 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
+from .places import Shape, Support, kept, of_windows
 
 
 @dataclass(frozen=True)
 class Mask(Twin):
     """y1 = x1 where the unit was on, ``other`` (0) elsewhere.
 
-    Without ``other`` it is a product with the bits: eight times faster on CPU than ``where`` (whose loop is not vectorised),
-    and a NaN or an infinity of x1 is seen in y1 even under a bit that is off.
+    Without ``other`` it is a product with the bits: eight times faster on CPU than ``where`` (whose loop is
+    not vectorised), and a NaN or an infinity of x1 is seen in y1 even under a bit that is off.
     """
 
     keep: Any = state("mask")
@@ -23,16 +27,17 @@ class Mask(Twin):
     lift: int = 0
     grows: bool = False
     additive = ("other",)
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         return x * self.keep if self.other is None else torch.where(self.keep, x, self.other)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.keep
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         if self.other is None:
             return None
         return torch.where(self.keep, torch.zeros_like(self.other), self.other)
@@ -43,30 +48,37 @@ class Mask(Twin):
 
 
 @dataclass(frozen=True)
-class Pick(Mask):
-    """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there: one operand of where, masked_fill, maximum."""
+class Masked(Mask):
+    """y1 = x1 where a condition held, ``other`` (0) elsewhere, whatever x1 is there.
+
+    The twin of one operand of where, masked_fill and maximum.
+    """
 
     kind = "mask"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.where(self.keep, k.lift(x, self.lift), 0.0 if self.other is None else self.other)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = torch.where(self.keep, y, 0.0)
         return k.fold(y, x, self.lift) if self.grows else y
 
 
 @dataclass(frozen=True)
 class Slope(Twin):
-    """y1 = x1 where the unit was on, slope * x1 elsewhere (LeakyReLU, PReLU): the state is one bit an element."""
+    """y1 = x1 where the unit was on, slope * x1 elsewhere (LeakyReLU, PReLU).
+
+    The state is one bit per element.
+    """
 
     keep: Any = state("mask")
     slope: Any = state("gate")
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return x * self._factor(x)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y * self._factor(y)
 
     def _factor(self, x):
@@ -79,25 +91,29 @@ class Slope(Twin):
 
 @dataclass(frozen=True)
 class Gate(Twin):
-    """y1 = factor * x1 + offset: a frozen factor of a product, or an activation's ratio h(x0)/x0 with its c(x0)."""
+    """y1 = factor * x1 + offset.
+
+    The factor is a frozen operand of a product, or an activation's ratio h(x0)/x0 with its constant c(x0).
+    """
 
     factor: Any = state("gate")
     offset: Any = state("constant", default=None)
     lift: int = 0
     grows: bool = False
     additive = ("offset",)
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = k.lift(x, self.lift)
         if self.offset is None:
             return x * self.factor
         return torch.addcmul(self.offset, x, self.factor)
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.factor
         return k.fold(y, x, self.lift) if self.grows else y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -107,7 +123,10 @@ class Gate(Twin):
 
 @dataclass(frozen=True)
 class Normalize(Gate):
-    """y1 = g (x1 - mu0) / sigma0 + b with the statistics of x0: a gate g/sigma0 and an offset b - g mu0/sigma0."""
+    """y1 = g (x1 - mu0) / sigma0 + b with the statistics of x0.
+
+    It is a gate g/sigma0 with an offset b - g mu0/sigma0.
+    """
 
     factor: Any = state("stats")
     offset: Any = state("stats", default=None)
@@ -122,11 +141,12 @@ class Divide(Twin):
     denominator: Any = state("gate")
     lift: int = 0
     grows: bool = False
+    elementwise = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return k.lift(x, self.lift) / self.denominator
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y / self.denominator
         return k.fold(y, x, self.lift) if self.grows else y
 
@@ -155,11 +175,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Select(Twin):
-    """y1 = x1 gathered at the frozen indices along the last ``dims`` dimensions taken as one (max-pool, amax, topk).
+    """y1 = x1 gathered at the frozen indices (max-pool, amax, topk).
 
-    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's does;
-    ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its own;
-    ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered side by side, and stay so.
+    The last ``dims`` dimensions are taken as one.
+
+    ``index`` has the output's shape and counts positions of the flattened trailing dimensions, as max-pool's
+    does; ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its
+    own; ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered
+    side by side, and stay so.
     """
 
     index: Any = state("index")
@@ -167,13 +190,14 @@ class Select(Twin):
     rank: int | None = None
     window: Any = None
     channels_last: bool = False
+    keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         if self.dims == 1 and not self.channels_last:
             return torch.gather(x, -1, k.spread(self.index, self.rank))
         return self._gathered(x, self._spread(k))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if not self.channels_last:
             zeros = k.zeros(y, x).flatten(-self.dims)
             return k.reshape(zeros.scatter_add(-1, self._spread(k), self.flat(y)), x)
@@ -195,8 +219,13 @@ class Select(Twin):
         picked = picked.transpose(-1, -2) if self.channels_last else picked
         return picked.unflatten(-1, [self.index.size(d) for d in range(-self.dims, 0)])
 
-    def _spread(self, k: Probes):
+    def _spread(self, k: ForwardContext):
         return k.spread(self.flat(self.index), None if self.rank is None else self.rank - self.dims + 1)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        front = len(inputs[0]) - self.dims
+        windows = {} if self.window is None else of_windows(self.window, front, inputs[0], shape)
+        return kept(inputs[0], *range(front)) | windows
 
 
 @dataclass(frozen=True)
@@ -206,19 +235,23 @@ class Gather(Twin):
     index: Any = state("index")
     dim: int = -1
     rank: int | None = None
+    keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         return torch.gather(x, self.dim, k.spread(self.index, self.rank))
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.zeros(y, x).scatter_add(self.dim, k.spread(self.index, self.rank), y)
 
 
 @dataclass(frozen=True)
 class Unpool(Twin):
-    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one; ``blank`` has the output's shape.
+    """y1 = zeros, with x1 put at the frozen indices of the last ``dims`` dimensions taken as one.
 
-    ``keep``, of x's shape, tells which entries were not written over by another of the same index; None where no index occurs twice.
+    ``blank`` has the shape of the output.
+
+    ``keep``, of x's shape, tells which entries were not written over by another of the same index; None where
+    no index occurs twice.
     """
 
     index: Any = state("index")
@@ -226,8 +259,9 @@ class Unpool(Twin):
     keep: Any = state("mask", default=None)
     dims: int = 2
     rank: int | None = None
+    keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index, blank = (k.spread(v.flatten(-self.dims), rank) for v in (self.index, self.blank))
         kept = x if self.keep is None else torch.where(self.keep, x, 0.0)
@@ -236,7 +270,7 @@ class Unpool(Twin):
             -1, [self.blank.size(d) for d in range(-self.dims, 0)]
         )
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         rank = None if self.rank is None else self.rank - self.dims + 1
         index = k.spread(self.index.flatten(-self.dims), rank)
         back = k.reshape(torch.gather(y.flatten(-self.dims), -1, index), x)
@@ -244,16 +278,17 @@ class Unpool(Twin):
 
 
 @dataclass(frozen=True)
-class Choose(Twin):
+class Where(Twin):
     """y1 = a1 where the first operand won, b1 elsewhere (maximum, minimum, where): two inputs, one mask."""
 
     keep: Any = state("mask")
     lifts: tuple = (0, 0)
+    elementwise = True
 
-    def apply(self, k: Probes, a, b):
+    def apply(self, k: ForwardContext, a, b):
         return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(
             torch.where(self.keep, 0.0, y), b, self.lifts[1]
         )
@@ -261,36 +296,44 @@ class Choose(Twin):
 
 @dataclass(frozen=True)
 class Average(Twin):
-    """y1 = (a1 b0 + a0 b1)/2: a product that neither operand gates, so that x1 = x0 gives a0 b0 and no residual is made."""
+    """y1 = (a1 b0 + a0 b1)/2: a product of which neither operand is a gate.
+
+    At x1 = x0 it is a0 b0, and it adds no residual.
+    """
 
     a: Any = state("gate")
     b: Any = state("gate")
     lifts: tuple = (0, 0)
+    elementwise = True
 
-    def apply(self, k: Probes, a1, b1):
+    def apply(self, k: ForwardContext, a1, b1):
         return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         y = y * 0.5
         return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
 
 
 @dataclass(frozen=True)
 class TangentProduct(Twin):
-    """y1 = a1 b0 + a0 b1 - a0 b0: the Taylor reading of a product."""
+    """y1 = a1 b0 + a0 b1 - offset: two operands under frozen weights.
+
+    With the offset a0 b0 it is the Taylor variant of a product.
+    """
 
     a: Any = state("gate")
     b: Any = state("gate")
     offset: Any = state("constant", default=None)
     lifts: tuple = (0, 0)
     additive = ("offset",)
+    elementwise = True
 
-    def apply(self, k: Probes, a1, b1):
+    def apply(self, k: ForwardContext, a1, b1):
         y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a
         return y if self.offset is None else y - self.offset
 
-    def adjoint(self, k: Back, y, a: Like, b: Like):
+    def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         return k.fold(y * self.b, a, self.lifts[0]), k.fold(y * self.a, b, self.lifts[1])
 
-    def constant(self, k: Back, a: Like, b: Like):
+    def constant(self, k: AdjointContext, a: ShapeRef, b: ShapeRef):
         return None if self.offset is None else -self.offset

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
+from .places import Shape, Support, holds_node
 
 
-def put_back(k: Back, y, x: Like, key: tuple):
+def put_back(k: AdjointContext, y, x: ShapeRef, key: tuple):
     """The transpose of x -> x[key], for probes with K in front."""
     sizes = x.sizes()
     if not all(v is None or v is Ellipsis or isinstance(v, (int, slice)) for v in key):
@@ -24,14 +26,17 @@ def is_whole(cut: slice) -> bool:
 
 
 def _cuts(key: tuple, rank: int) -> list[Any]:
-    """One entry for every dimension of y and every dimension taken away: None (new), an int, or a slice; ellipsis filled in."""
+    """One entry for every dimension of y and every dimension that is taken away.
+
+    An entry is None (a new dimension), an int or a slice; the ellipsis is written out.
+    """
     taken = sum(v is not None and v is not Ellipsis for v in key)
     where = next((i for i, v in enumerate(key) if v is Ellipsis), len(key))
-    rest = [v for v in key[where + 1 :]]
+    rest = list(key[where + 1 :])
     return [*key[:where], *[slice(None)] * (rank - taken), *rest]
 
 
-def _by_slices(k: Back, y, sizes: list, cuts: list):
+def _by_slices(k: AdjointContext, y, sizes: list, cuts: list):
     for place, cut in _backwards(cuts):
         if cut is None:
             y = y.squeeze(place)
@@ -69,7 +74,7 @@ def _blank(y, dim: int, size, rank: int):
     return y.new_zeros([size if d == dim else y.size(d) for d in range(rank)])
 
 
-def _by_places(k: Back, y, x: Like, key: tuple):
+def _by_places(k: AdjointContext, y, x: ShapeRef, key: tuple):
     """Through the place of every entry: any index, repeated ones too."""
     sizes = x.sizes()
     count = sizes[0]
@@ -77,3 +82,33 @@ def _by_places(k: Back, y, x: Like, key: tuple):
         count = count * size
     places = torch.arange(count, device=y.device).reshape(sizes)[key].flatten()
     return k.reshape(y.new_zeros([k.K, count]).index_add(1, places, y.flatten(1)), x)
+
+
+def batch_behind_key(key: tuple, at: int) -> int | None:
+    """The dimension of the batch behind basic indexing.
+
+    An index in front of it takes a dimension away, and None adds one.
+    """
+    seen = found = 0
+    for part in key:
+        if part is None:
+            found += 1
+        elif part is Ellipsis:
+            return found + at - seen
+        elif not isinstance(part, (int, slice)):
+            return None  # by places
+        elif seen == at:
+            return found if isinstance(part, slice) else None
+        else:
+            seen, found = seen + 1, found + isinstance(part, slice)
+    return found + at - seen
+
+
+def of_slices(key: tuple, given: Shape) -> Support:
+    """Basic indexing by slices alone."""
+    if holds_node(key) or not all(isinstance(k, slice) or k is Ellipsis for k in key):
+        return {}
+    where = next((i for i, k in enumerate(key) if k is Ellipsis), len(key))
+    missing = len(given) - sum(k is not Ellipsis for k in key)
+    full = [*key[:where], *[slice(None)] * missing, *key[where + 1 :]]
+    return {d: (d, (np.arange(given[d])[k],) * 2) for d, k in enumerate(full)}

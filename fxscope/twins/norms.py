@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 
-from .base import Back, Like, Probes, Twin, state
+from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 
 
 @dataclass(frozen=True)
 class Centred(Twin):
-    """y1 = factor (x1 - mean(x1)) + offset, the mean over ``dims`` of each probe (dimensions counted with K in front)."""
+    """y1 = factor (x1 - mean(x1)) + offset.
+
+    The mean is over ``dims`` of each probe; dimensions are counted with K in front.
+    """
 
     factor: Any = state("stats")
     offset: Any = state("constant", default=None)
@@ -21,15 +24,15 @@ class Centred(Twin):
     kind = "normalize"
     adds = "shift"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         y = (x - x.mean(self.dims, keepdim=True)) * self.factor
         return y if self.offset is None else y + self.offset
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.factor
         return y - y.mean(self.dims, keepdim=True)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -50,17 +53,17 @@ class TangentNorm(Twin):
     kind = "normalize"
     adds = "shift"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         c = x - x.mean(self.dims, keepdim=True) if self.centre else x
         y = (c - self.z * (self.z * c).mean(self.dims, keepdim=True)) * self.factor
         return y if self.offset is None else y + self.offset
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.factor
         c = y - self.z * (self.z * y).mean(self.dims, keepdim=True)
         return c - c.mean(self.dims, keepdim=True) if self.centre else c
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -83,16 +86,16 @@ class SoftmaxTangent(Twin):
     additive = ("offset",)
     kind = "gate"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         x = _where_seen(self.pattern, x)
         y = self.pattern * (x - (self.pattern * x).sum(self.dim, keepdim=True))
         return y if self.offset is None else y + self.offset
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = self.pattern * y
         return y - self.pattern * y.sum(self.dim, keepdim=True)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -110,14 +113,14 @@ class LogSoftmaxTangent(Twin):
     additive = ("offset",)
     kind = "gate"
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         y = x - (self.pattern * _where_seen(self.pattern, x)).sum(self.dim, keepdim=True)
         return y if self.offset is None else y + self.offset
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return y - self.pattern * y.sum(self.dim, keepdim=True)
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset
 
     @property
@@ -127,7 +130,10 @@ class LogSoftmaxTangent(Twin):
 
 @dataclass(frozen=True)
 class InnerProduct(Twin):
-    """y1 = sum(weight * x1) over ``dims`` (counted from the end) + offset: norms, variances, at frozen weights."""
+    """y1 = sum(weight * x1) over ``dims`` + offset: norms and variances at frozen weights.
+
+    Dimensions are counted from the end.
+    """
 
     weight: Any = state("stats")
     offset: Any = state("constant", default=None)
@@ -135,16 +141,17 @@ class InnerProduct(Twin):
     keepdim: bool = False
     additive = ("offset",)
     kind = "gate"
+    keeps_batch = True
 
-    def apply(self, k: Probes, x):
+    def apply(self, k: ForwardContext, x):
         y = (self.weight * x).sum(self.dims, keepdim=self.keepdim)
         return y if self.offset is None else y + self.offset
 
-    def adjoint(self, k: Back, y, x: Like):
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if not self.keepdim:
             for d in sorted(self.dims, reverse=True):
                 y = y.unsqueeze(d)
         return self.weight * y
 
-    def constant(self, k: Back, x: Like):
+    def constant(self, k: AdjointContext, x: ShapeRef):
         return self.offset

@@ -1,21 +1,32 @@
-"""The transpose of padding by mirrored, repeated or wrapped values: what stands in the border is added where it came from."""
+"""The transpose of padding by mirrored, repeated or wrapped values.
+
+The values of the border are added to the places that they were copied from.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+import torch.nn.functional as F
 
-from .base import Like
+from .base import ShapeRef
+from .places import Shape, Support
 
 
-def fold_back(y, x: Like, pad, mode: str):
-    """Fold every padded axis back, the last one first; ``pad`` counts from the last axis (before, behind, before, behind, ...).
+def fold_back(y, x: ShapeRef, pad, mode: str):
+    """Fold every padded axis back, the last one first.
 
-    One addition at indices an axis: both borders may reach the same places, as they do where a mirror is wider than half of the image.
+    ``pad`` counts from the last axis: before, behind, before, behind, ...
+
+    One addition at indices an axis: both borders may reach the same places, as they do where a mirror is
+    wider than half of the image.
     """
     for axis in range(len(pad) // 2):
         before, behind = pad[2 * axis], pad[2 * axis + 1]
         if not (_zero(before) and _zero(behind)):
-            y = _folded(y, -1 - axis, before, behind, x.size(x.rank - 1 - axis), mode, x.device)
+            y = _folded(y, -1 - axis, before, behind, x.size(x.ndim - 1 - axis), mode, x.device)
     return y
 
 
@@ -48,3 +59,16 @@ _BEHIND = {
     "replicate": lambda i, count, n: i + (n - 1),
     "circular": lambda i, count, n: i,
 }
+
+
+def of_padding(pad: Any, mode: str, given: Shape) -> Support:
+    """Where every place comes from, by padding the places themselves."""
+    found: Support = {}
+    border = {"value": -1.0} if mode == "constant" else {}
+    for d, n in enumerate(given):
+        back = 2 * (len(given) - 1 - d)
+        sides = list(pad[back : back + 2]) if back < len(pad) else [0, 0]
+        places = torch.arange(n, dtype=torch.float64)[None, None]
+        padded = F.pad(places, sides, mode, **border)[0, 0].long().numpy()
+        found[d] = (d, (np.where(padded < 0, 1, padded), np.where(padded < 0, 0, padded)))
+    return found

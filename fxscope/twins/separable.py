@@ -1,7 +1,7 @@
 """Operators that act on each axis by a matrix of its own: pooling by averages, every interpolation.
 
-The matrix of an axis is the operator applied to the identity along it, so no formula of a mode is written twice; the
-transpose is a product with it, at any size.
+The matrix of an axis is the operator applied to the identity along it, so no formula of a mode is written
+twice; the transpose is a product with it, at any size.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.fx as fx
 import torch.nn.functional as F
 
 from ..graph.ir import stands_for_sizes
-from .base import Back, Like
+from .base import AdjointContext, ShapeRef
+from .places import Shape, Support, Table, holds_node, kept
 
 # {option: what it is on an axis of size one}
 _NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "output_size": 1, "size": 1, "scale_factor": 1.0}
@@ -29,29 +31,29 @@ _SPATIAL = {
 _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 
 
-def transpose(k: Back, function: Callable, options: dict, y, x: Like):
+def transpose(k: AdjointContext, function: Callable, options: dict, y, x: ShapeRef):
     """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
-    spatial = _SPATIAL.get(function) or x.rank - 2
+    spatial = _SPATIAL.get(function) or x.ndim - 2
     if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
         return _spread_mean(y, x, spatial)
     if options.get("divisor_override") is not None:
         y = y / options["divisor_override"]
         options = options | {"divisor_override": 1}
     for axis in range(spatial):
-        matrix = axis_matrix(function, options, axis, spatial, x.size(x.rank - spatial + axis), y)
+        matrix = axis_matrix(function, options, axis, spatial, x.size(x.ndim - spatial + axis), y)
         y = torch.matmul(y.transpose(axis - spatial, -1), matrix.transpose(0, 1)).transpose(
             axis - spatial, -1
         )
     return y
 
 
-def _spread_mean(y, x: Like, spatial: int):
+def _spread_mean(y, x: ShapeRef, spatial: int):
     """The transpose of a global mean."""
-    sizes = [x.size(d) for d in range(x.rank - spatial, x.rank)]
+    sizes = [x.size(d) for d in range(x.ndim - spatial, x.ndim)]
     count = sizes[0]
     for size in sizes[1:]:
         count = count * size
-    return (y / count).expand([-1] * (x.rank - spatial + 1) + sizes)
+    return (y / count).expand([-1] * (x.ndim - spatial + 1) + sizes)
 
 
 def axis_matrix(function: Callable, options: dict, axis: int, spatial: int, n: Any, like):
@@ -91,7 +93,10 @@ def _on_axis(name: str, value: Any, axis: int, spatial: int, other: int) -> Any:
 
 
 def _is_one(value: Any) -> bool:
-    """Whether an option is one number for all axes: a plain one, or one size of a tensor (x.size(-1), unlike x.shape[2:])."""
+    """Whether an option is one number for all axes.
+
+    That is a plain number, or one size of a tensor: x.size(-1), unlike x.shape[2:].
+    """
     return isinstance(value, (int, float)) or (
         isinstance(value, fx.Proxy) and not stands_for_sizes(value.node)
     )
@@ -99,3 +104,22 @@ def _is_one(value: Any) -> bool:
 
 def _length(value: Any, spatial: int) -> int:
     return len(value) if isinstance(value, (list, tuple)) else spatial
+
+
+def of_separable(function: Any, options: dict, given: Shape, shape: Shape) -> Support:
+    """Where the matrix of every spatial axis is not 0."""
+    if holds_node(options.get("size")):
+        options = options | {"size": list(shape[2:])}
+    like = torch.empty(0, dtype=torch.float64)
+    found = kept(given, 0, 1)
+    for i in range(len(given) - 2):
+        matrix = axis_matrix(function, options, i, len(given) - 2, given[2 + i], like) != 0
+        found[2 + i] = (2 + i, _of_matrix(matrix.numpy()))
+    return found
+
+
+def _of_matrix(nonzero: np.ndarray) -> Table:
+    """From (inputs, outputs) of what is not zero."""
+    n = nonzero.shape[0]
+    any_ = nonzero.any(0)
+    return np.where(any_, nonzero.argmax(0), 1), np.where(any_, n - 1 - nonzero[::-1].argmax(0), 0)

@@ -70,7 +70,7 @@ def main() -> None:
             kept += float(next(found)[1].sum())
 
     chunk()
-    for i in range(args.rows // args.chunk):
+    for _i in range(args.rows // args.chunk):
         plain.append(seconds(lambda: model(images)))
         each.append(seconds(chunk))
         peaks.append(peak())

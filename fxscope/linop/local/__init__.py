@@ -1,1 +1,1 @@
-"""Sparse F: how far each output reaches, columns that share a pass, rows from a crop."""
+"""Local F: how far each output reaches, the sparse matrix, and rows from a crop."""

@@ -1,4 +1,4 @@
-"""One row of a local network from the crop of x0 inside its receptive field: exact, at any size of the image."""
+"""One row of a local network from the crop of x0 inside its receptive field, exact at any image size."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...emit.pipeline import canonical
 from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure
 from ...frontend.unchanged import leaves_unchanged
+from ...passes.attempts import canonical
 from ..interpreter import interpret
 from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
 
@@ -19,10 +19,18 @@ MARGINS = (0, 4, 16)  # grains around the field
 
 @dataclass(frozen=True)
 class LocalRow:
-    """A row of F inside its receptive field; everything outside is 0.
+    """A row of F inside its receptive field; it is 0 outside.
 
-    values  (C, h, w), the row on the crop;  box  where the crop lies in x0, one slice a dimension of (C, H, W)
-    y0, r   the output, and its residual: <values, x0[box]> + r = y0
+    Attributes
+    ----------
+    values : torch.Tensor
+        The row on the crop, (C, h, w).
+    box : tuple of slice
+        The crop in x0, one slice for each dimension of (C, H, W).
+    y0 : float
+        The output.
+    r : float
+        Its residual: <values, x0[box]> + r = y0.
     """
 
     values: torch.Tensor
@@ -33,15 +41,32 @@ class LocalRow:
 
 @leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
-    """A row of F at x0 (1, C, H, W), computed from the crop of x0 inside its receptive field alone.
+    """A row of F at x0, computed from the crop of x0 inside its receptive field alone.
 
-    The rest of x0 is not looked at: time and memory are those of the crop, and the values are those of the whole
-    computation, borders included. ``index`` is a place (c, y, x) of the un-batched output of the whole image. The field is
-    that of every path to the output, the decisions' included, and each operator on the way must be known to be local and
-    to do on the crop what it does on the whole image.
+    Time and memory are those of the crop. The values are those of the whole computation, borders included.
+    The field covers all paths to the output, also those of the decisions. Each operator on the way must be
+    known to be local, and must do on the crop what it does on the whole image.
 
-    Raises ``NotLocal``, with the first operator that is not (global pooling, instance norm, a median over the image,
-    coordinates, an output of a fixed size).
+    Parameters
+    ----------
+    model : nn.Module
+        A network of one image.
+    x0 : torch.Tensor
+        The image, (1, C, H, W).
+    index : tuple of int
+        A place (c, y, x) of the un-batched output of the whole image.
+    policy
+        As in ``fxscope.transform``.
+
+    Returns
+    -------
+    LocalRow
+
+    Raises
+    ------
+    NotLocal
+        With the first operator that is not local: global pooling, instance norm, a median over the image,
+        coordinates, an output of a fixed size.
     """
     if not x0.is_floating_point():
         raise NotFloating(
@@ -64,7 +89,7 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
 
 
 def _graph(model: nn.Module) -> torch.fx.GraphModule:
-    """The canonical graph of a model that takes one image, free of sizes."""
+    """The canonical graph of a model of one image, without sizes."""
     try:
         graph = canonical(model, None, "symbolic")
     except TraceFailure as error:
@@ -86,7 +111,7 @@ def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
         return trace_locality(graph, tuple(x.shape), x.dtype)
     except NotLocal:
         raise
-    except Exception as error:  # whatever an operator raises at sizes that do not suit it
+    except Exception as error:  # an operator may raise anything at sizes that do not suit it
         raise NotLocal(
             f"the network does not run on {what}, {tuple(x.shape)}:"
             f" {(str(error) or type(error).__name__).splitlines()[0]}; {WAY_OUT}"
@@ -108,11 +133,12 @@ def _place(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 def _box(
     whole: Traced, graph: torch.fx.GraphModule, x0: torch.Tensor, need: dict
 ) -> tuple[tuple[slice, ...], dict[int, int]]:
-    """The box of x0, (C, H, W), on which the network does what it does on the whole image, and where it begins.
+    """The box of x0, (C, H, W), on which the network does what it does on all of x0, and its start.
 
-    That of the field; where a slice that counts from an end needs more around it, a wider one.
+    It is the box of the field, or a wider one if a slice that counts from an end needs a margin.
     """
-    image, first_error = next(n for n in graph.graph.nodes if n.op == "placeholder"), None
+    image = next(n for n in graph.graph.nodes if n.op == "placeholder")
+    first_error: NotLocal | None = None
     for more in MARGINS:
         cuts = {d: _cut(need.get(image, {}).get(d, (0, 0)), grain(whole), more, x0.shape[d]) for d in (2, 3)}
         box = (slice(0, x0.shape[1]), *(slice(*cut) for cut in cuts.values()))
@@ -124,10 +150,11 @@ def _box(
             return box, start
         except NotLocal as error:
             first_error = first_error or error
+    assert first_error is not None  # the first margin returned or raised
     raise first_error
 
 
 def _cut(field: tuple[int, int], step: int, more: int, n: int) -> tuple[int, int]:
-    """(first, end) of a field and what is around it, multiples of the grain or the image's end, so that grids agree."""
+    """(first, end) of a field and its margin, multiples of the grain or the end of the image."""
     first, last = field[0] // step - more, -(-(field[1] + 1) // step) + more
     return max(0, first * step), min(n, last * step)

@@ -1,8 +1,9 @@
-"""Where one output place looks on x0 over every path of the original branch, decisions included, and that a crop decides alike.
+"""The receptive field of one output place over all paths, decisions included, and a proof for its crop.
 
-For every node between x0 and the output its rule tells which places of the operands a place reads (``fxscope.rules._local``).
-Followed backwards from one place of the output this gives the field in x0. The same axes at the size of a crop, compared at
-the places that are needed, prove that the crop computes the same numbers there; nothing is run for it.
+For every node between x0 and the output, its rule tells which places of the operands a place reads
+(``fxscope.rules._local``). Followed backwards from one place of the output, this gives the field in x0. The
+same axes at the size of a crop, compared at the needed places, prove that the crop computes the same numbers
+there. Nothing is run for this.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class Step:
-    """How one node reads one operand that depends on x0, at one size of the image."""
+    """How one node reads one operand that depends on x0, at one image size."""
 
     node: fx.Node
     operand: fx.Node
@@ -40,20 +41,33 @@ class Step:
 
 @dataclass
 class Traced:
-    """The values' sizes at one size of the image; which of the image's dimensions every dimension follows, and how many places it moves for one pixel."""
+    """A graph at one image size.
+
+    values    the value of every node, of which only the shape counts
+    steps     how nodes read operands, in order
+    follows   {node: {dimension: the image dimension that it follows}}
+    rates     {(node, dimension): places by which it moves for one pixel}
+    numbers   arguments of every node that are no tensors
+    depends   nodes that depend on the values of x0
+    uniform   nodes with one value at all places, at any size
+    sized     constants that depend on the image size
+    """
 
     values: dict[fx.Node, Any]
     steps: list[Step] = field(default_factory=list)
     follows: dict[fx.Node, dict[int, int]] = field(default_factory=dict)
     rates: dict[tuple[fx.Node, int], Fraction] = field(default_factory=dict)
     numbers: dict[fx.Node, list] = field(default_factory=dict)
-    depends: set[fx.Node] = field(default_factory=set)  # on x0's values
-    uniform: set[fx.Node] = field(default_factory=set)  # one value everywhere, whatever the size
-    sized: set[fx.Node] = field(default_factory=set)  # constants that the image's size decides
+    depends: set[fx.Node] = field(default_factory=set)
+    uniform: set[fx.Node] = field(default_factory=set)
+    sized: set[fx.Node] = field(default_factory=set)
 
 
 def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> Traced:
-    """Every step from the image (1, C, H, W) to the output of a canonical graph; raises ``NotLocal`` at the first operator that is not known to be local."""
+    """Every step from the image (1, C, H, W) to the output of a canonical graph.
+
+    Raises ``NotLocal`` at the first operator that is not known to be local.
+    """
     by_name = shapes_at(gm, shape, dtype)
     image, output = next(n for n in gm.graph.nodes if n.op == "placeholder"), output_of(gm)
     traced = Traced({n: by_name[n.name] for n in gm.graph.nodes if n.name in by_name})
@@ -79,7 +93,7 @@ def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtyp
 
 
 def output_of(gm: fx.GraphModule) -> fx.Node:
-    """The one tensor that a graph gives."""
+    """The only tensor that a graph returns; raises ``NotLocal`` if it returns something else."""
     found = next(n for n in gm.graph.nodes if n.op == "output").args[0]
     if not isinstance(found, fx.Node):
         raise NotLocal(
@@ -99,7 +113,7 @@ def _ancestors(node: fx.Node) -> set[fx.Node]:
 
 
 def _trace_node(traced: Traced, node: fx.Node) -> None:
-    """Add the steps of a node that depends on x0's values; of others, see whether they depend on its size."""
+    """Add the steps of a node that depends on the values of x0, and classify other nodes."""
     call, item = _call(node, traced.values)
     rule = rule_of(call)
     local = None if rule is None else rule.local
@@ -131,8 +145,10 @@ def _trace_node(traced: Traced, node: fx.Node) -> None:
 def _reads(
     traced: Traced, node: fx.Node, call: fx.Node, item: int | None
 ) -> list[tuple[fx.Node, dict[int, Axis] | None]]:
-    """(operand, how it is read) of every tensor that a call takes, by its rule."""
+    """(operand, how the call reads it) of every tensor operand, by the rule of the call."""
     rule, arguments, values = rule_of(call), bound(call), traced.values
+    assert rule is not None
+    assert rule.local is not None
     given = [
         (name, at, n)
         for name, value in arguments.items()
@@ -152,7 +168,7 @@ def _reads(
 
 
 def _call(node: fx.Node, values: dict) -> tuple[fx.Node, int | None]:
-    """The call that computes a node's value: of an item of several, theirs."""
+    """The call that computes the value of a node, and the item if the node takes one of several values."""
     rule = rule_of(node)
     if rule is not None and rule.name == "getitem":
         source = node.args[0]
@@ -161,21 +177,21 @@ def _call(node: fx.Node, values: dict) -> tuple[fx.Node, int | None]:
             and isinstance(values.get(source), tuple)
             and not isinstance(values[source], torch.Size)
         ):
-            return source, node.args[1]
+            return source, node.args[1]  # type: ignore[return-value]  # the index of getitem
     return node, None
 
 
 def _join(traced: Traced, node: fx.Node, read: list[tuple[fx.Node, dict[int, Axis]]]) -> None:
-    """Which image dimension each of the node's follows, by all of its operands alike."""
+    """Add a step for each operand, and check that all operands follow the image in the same way."""
     for operand, axes in read:
-        for axis in {} if operand not in traced.follows else traced.follows[operand]:
+        for axis in traced.follows.get(operand, {}):
             if axis not in {a.source for a in axes.values()}:
                 raise NotLocal(
                     f"{_named(_call(node, traced.values)[0])} depends on the whole"
                     f" image{_what_follows(node)}; {WAY_OUT}"
                 )
         if operand in traced.follows:
-            _follow(traced, node, operand, axes)
+            _carry(traced, node, operand, axes)
             traced.steps.append(Step(node, operand, axes))
     for operand, axes in read:
         if operand in traced.sized:
@@ -194,8 +210,8 @@ def _join(traced: Traced, node: fx.Node, read: list[tuple[fx.Node, dict[int, Axi
             )
 
 
-def _follow(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis]) -> None:
-    """Carry the image's dimensions, and the rates at which they move, from an operand on to the node."""
+def _carry(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis]) -> None:
+    """Carry the image dimensions, and their rates, from an operand to the node."""
     known = traced.follows.setdefault(node, {})
     for d, axis in axes.items():
         image = traced.follows[operand].get(axis.source)
@@ -207,15 +223,16 @@ def _follow(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axi
 
 
 def _what_follows(node: fx.Node) -> str:
-    """Of rows and columns that are joined: what reads them."""
-    if rule_of(node) is None or rule_of(node).local is not reshaped:
+    """For the message: which nodes read rows and columns that a reshape has joined."""
+    rule = rule_of(node)
+    if rule is None or rule.local is not reshaped:
         return ""
     readers = sorted({info(n).rule or str(n.target) for n in node.users})
     return f", or what follows does ({', '.join(readers)}): rows and columns are joined there"
 
 
 def _numbers(arguments: dict) -> list:
-    """All that is no tensor among the arguments, in order."""
+    """All arguments that are no tensors, in order, as text."""
     leaves = torch.utils._pytree.tree_leaves(arguments)
     return [repr(v) for v in leaves if not isinstance(v, torch.Tensor)]
 
@@ -226,12 +243,12 @@ def _named(node: fx.Node) -> str:
 
 
 def grain(traced: Traced) -> int:
-    """The least number of pixels by which a crop may move so that every grid of the network moves by whole places."""
+    """The smallest shift of a crop, in pixels, that moves every grid of the network by whole places."""
     return math.lcm(*[rate.denominator for rate in traced.rates.values()])
 
 
 def needed(traced: Traced, output: fx.Node, place: tuple[int, ...]) -> dict[fx.Node, dict[int, Interval]]:
-    """{node: {dimension: first and last place}} that one place of the output (B, ...) is computed from."""
+    """{node: {dimension: (first, last)}}: the places from which one place of the output is computed."""
     found = {output: {d: (place[d], place[d]) for d in traced.follows[output]}}
     for step in reversed(traced.steps):
         for d, interval in found.get(step.node, {}).items():
@@ -244,7 +261,7 @@ def needed(traced: Traced, output: fx.Node, place: tuple[int, ...]) -> dict[fx.N
 
 
 def _read(axis: Axis, interval: Interval) -> Interval | None:
-    """The places that an interval of the output reads; None where it reads none (padding)."""
+    """The places that an interval of the output reads; None if it reads only padding."""
     first, last = (v[interval[0] : interval[1] + 1] for v in (axis.first, axis.last))
     some = first <= last
     return (int(first[some].min()), int(last[some].max())) if some.any() else None
@@ -257,7 +274,10 @@ def _union(a: Interval | None, b: Interval) -> Interval:
 def check_alike(
     whole: Traced, crop: Traced, need: dict[fx.Node, dict[int, Interval]], start: dict[int, int]
 ) -> None:
-    """Raise ``NotLocal`` where a node does anything else on a crop that begins at ``start`` than on the whole, at the places that are needed."""
+    """Raise ``NotLocal`` if a node differs between the crop that begins at ``start`` and the whole image.
+
+    Only the needed places count.
+    """
     for a, b in zip(whole.steps, crop.steps, strict=True):
         for d, interval in need.get(a.node, {}).items():
             if d in a.axes and a.axes[d].source in whole.follows[a.operand]:
@@ -275,12 +295,12 @@ def check_alike(
 
 
 def offset(traced: Traced, node: fx.Node, d: int, start: dict[int, int]) -> int:
-    """By how many places a dimension of a node is moved on a crop."""
+    """The shift of a dimension of a node on a crop, in places."""
     return int(traced.rates[node, d] * start[traced.follows[node][d]])
 
 
 def _alike(whole: Axis, crop: Axis, interval: Interval, out: int, given: int) -> bool:
-    """Whether both read the same places in the same way."""
+    """Whether both axes read the same places in the same way."""
     here, there = slice(interval[0], interval[1] + 1), slice(interval[0] - out, interval[1] + 1 - out)
     if there.start < 0 or there.stop > len(crop.first):
         return False

@@ -1,8 +1,9 @@
-"""Support boxes of rows and columns, and the whole of F as a sparse matrix: probes whose fields do not overlap share a pass."""
+"""Support boxes of rows and columns, and F as a sparse matrix from probes that share a pass."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Field:
-    """A box that holds every coefficient which is not zero.
+    """A box that holds all nonzero coefficients of a row or a column.
 
-    box   one slice a dimension of the un-batched tensor;  shape  of that tensor
+    Attributes
+    ----------
+    box : tuple of slice
+        One slice for each dimension of the un-batched tensor.
+    shape : tuple of int
+        Shape of this tensor.
     """
 
     box: tuple[slice, ...]
@@ -30,11 +36,12 @@ class Field:
 
     @property
     def full(self) -> bool:
+        """Whether the box is the whole tensor."""
         return all(s.stop - s.start == n for s, n in zip(self.box, self.shape))
 
 
 class Support:
-    """Which inputs every output can depend on, per axis: un-batched dimensions of a network of one input and one output."""
+    """Which inputs each output can depend on, along each un-batched axis; for one input and one output."""
 
     def __init__(self, program: Program, F: Operator):
         self.inputs, self.outputs = F.inputs.shape, F.outputs.shape
@@ -68,6 +75,7 @@ class Support:
 
 
 def _checked(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """An index of one place, without negative numbers; raises ``PlaceIndexError`` if it is none."""
     index = index if isinstance(index, tuple) else (index,)
     whole = all(hasattr(i, "__index__") and not isinstance(i, (bool, np.bool_)) for i in index)
     if len(index) != len(shape) or not whole or not all(-n <= int(i) < n for i, n in zip(index, shape)):
@@ -76,13 +84,13 @@ def _checked(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _touched(r: Reach, j: int) -> tuple[int, int]:
-    """First and last place of a dimension whose interval holds j; (0, -1) where there is none."""
+    """First and last place of a dimension whose interval holds j; (0, -1) if there is none."""
     where = np.nonzero((r.first <= j) & (j <= r.last))[0]
     return (int(where[0]), int(where[-1])) if len(where) else (0, -1)
 
 
 def colours(intervals: list[tuple[int, int]]) -> list[int]:
-    """A colour for every interval, so that those of one colour do not overlap; as few as there can be."""
+    """The fewest colours for intervals, so that intervals of one colour do not overlap."""
     order = sorted(range(len(intervals)), key=lambda i: intervals[i])
     ends: list[int] = []
     found = [0] * len(intervals)
@@ -96,10 +104,12 @@ def colours(intervals: list[tuple[int, int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the whole matrix is found: by columns or by rows, and which places of every axis are probed together.
+    """How the whole matrix is computed: by columns or by rows, and which places of each axis share a pass.
 
-    groups  for every dimension of the probed space, lists of places that share a pass;  owners  for dimensions of the other
-    space that follow one: {dimension: (probed dimension, owner of every place in every group, -1 where none)}
+    by      "columns" or "rows", the probed space being the inputs or the outputs groups  lists of places
+    that share a pass, for every dimension of the probed space owners  {dimension of the other space: (the
+    probed dimension it follows, owners)}; for every group the probed
+            place to which each place belongs, -1 for none
     """
 
     by: str
@@ -108,30 +118,28 @@ class Plan:
 
     @property
     def passes(self) -> int:
-        count = 1
-        for each in self.groups:
-            count *= len(each)
-        return count
+        """Number of passes."""
+        return math.prod(len(each) for each in self.groups)
 
 
 def plan(support: Support) -> Plan:
-    """By columns or by rows, whichever takes fewer passes."""
+    """The plan by columns or by rows, whichever takes fewer passes."""
     return min((_plan(support, by) for by in ("columns", "rows")), key=lambda p: p.passes)
 
 
 def _plan(support: Support, by: str) -> Plan:
-    probed, other = (
-        (support.inputs, support.outputs) if by == "columns" else (support.outputs, support.inputs)
-    )
+    probed, other = support.inputs, support.outputs
+    if by == "rows":
+        probed, other = other, probed
     groups = [[[i] for i in range(n)] for n in probed]
     owners: dict[int, tuple[int, list[np.ndarray]]] = {}
     for d, r in support.reach.items():
-        axis, across = (r.axis, d) if by == "columns" else (d, r.axis)
-        each = (
-            [_touched(r, j) for j in range(probed[axis])]
-            if by == "columns"
-            else list(zip(r.first.tolist(), r.last.tolist()))
-        )
+        if by == "columns":
+            axis, across = r.axis, d
+            each = [_touched(r, j) for j in range(probed[axis])]
+        else:
+            axis, across = d, r.axis
+            each = list(zip(r.first.tolist(), r.last.tolist()))
         painted = colours(each)
         groups[axis] = [
             [i for i, c in enumerate(painted) if c == colour] for colour in range(max(painted) + 1)
@@ -141,6 +149,7 @@ def _plan(support: Support, by: str) -> Plan:
 
 
 def _owner(group: list[int], intervals: list[tuple[int, int]], n: int) -> np.ndarray:
+    """Which interval of a group holds each of n places, -1 for none."""
     owner = np.full(n, -1)
     for i in group:
         first, last = intervals[i]
@@ -170,7 +179,10 @@ def to_sparse(F: Operator, support: Support, progress: bool = True):
 
 
 def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
-    """(results, probes) as CSC from every pass's (places in the result, probes, values): one pass alone has a probe, and its places ascend, so they come out sorted."""
+    """The matrix (results, probes) as CSC, from the places in the result, probes and values of all passes.
+
+    Each probe belongs to one pass, whose places ascend, so that the entries are sorted.
+    """
     from scipy.sparse import coo_matrix
 
     places, probes, values = (np.concatenate(parts) for parts in zip(*passes))
@@ -178,7 +190,7 @@ def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
 
 
 def as_numpy(values: torch.Tensor) -> np.ndarray:
-    """Half precision as single: numpy has no bfloat16, and scipy computes in neither."""
+    """A numpy array, of single precision for half: numpy has no bfloat16, and scipy has neither."""
     return (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).cpu().numpy()
 
 
@@ -189,7 +201,7 @@ def _chunks(items: Any, size: int):
 
 
 def _run(operator: Operator, chosen: Plan, batch: list[tuple[int, ...]]) -> torch.Tensor:
-    """One pass for every choice of a group in each dimension: ones at all its places."""
+    """The passes of a batch, each with one group a dimension: its probe is 1 at all places of the groups."""
     probes = operator.inputs.zeros(len(batch))[0]
     for k, pass_ in enumerate(batch):
         places = [torch.tensor(groups[g]) for groups, g in zip(chosen.groups, pass_)]
@@ -200,15 +212,16 @@ def _run(operator: Operator, chosen: Plan, batch: list[tuple[int, ...]]) -> torc
 def _entries(
     chosen: Plan, pass_: tuple[int, ...], found: torch.Tensor, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, ...]:
-    """(flat place in the result, flat place of the probe, value) of every coefficient that is not zero."""
+    """(flat places in the result, flat places of the probes, values) of all nonzero coefficients."""
     data = as_numpy(found)
-    strides = np.cumprod([1, *shape[:0:-1]])[::-1]
-    size = np.int32 if max(data.size, np.prod(shape)) < 2**31 else np.int64
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    outside = -math.prod(shape)
+    size = np.dtype("int32" if max(data.size, -outside) < 2**31 else "int64")
     across = {axis: (dim, owners[pass_[axis]]) for dim, (axis, owners) in chosen.owners.items()}
-    probe = np.zeros([1] * data.ndim, dtype=size)
+    probe: np.ndarray = np.zeros([1] * data.ndim, dtype=size)
     for axis, stride in enumerate(strides):
         dim, owner = across.get(axis, (0, np.array([chosen.groups[axis][pass_[axis]][0]])))
-        probe = probe + np.where(owner < 0, -np.prod(shape), owner * stride).astype(size).reshape(
+        probe = probe + np.where(owner < 0, outside, owner * stride).astype(size).reshape(
             [-1 if d == dim else 1 for d in range(data.ndim)]
         )
     places = np.flatnonzero(data).astype(size)

@@ -1,4 +1,4 @@
-"""The singular value decomposition of F, without its matrix; norms, trace, the whole spectrum; the shapes of singular vectors."""
+"""Singular values and vectors of F without its matrix, norms, trace, spectrum, and shapes of vectors."""
 
 from .result import SVD
 from .shapes import Shape

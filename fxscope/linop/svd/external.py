@@ -1,4 +1,4 @@
-"""scipy's ``svds`` over the same operator, for comparison."""
+"""Method "scipy": ``scipy.sparse.linalg.svds`` over the same operator, for comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOLVERS = ("arpack", "propack", "lobpcg")
 
 
 def external(rows: Rows, task: Task, solver: str = "arpack") -> Triplets:
-    """K triplets by ``scipy.sparse.linalg.svds`` with its own reading of ``tol``; 2 k more passes tell the true errors."""
+    """The k largest triplets by ``svds``, which defines ``tol`` itself; 2 k more passes give the errors."""
     if solver not in SOLVERS:
         raise FxscopeError(f"solver is one of {', '.join(SOLVERS)}, got {solver!r}")
     try:
@@ -56,7 +56,7 @@ def external(rows: Rows, task: Task, solver: str = "arpack") -> Triplets:
 
 
 def linear_operator(rows: Rows):
-    """The rows as a ``LinearOperator`` whose products are counted."""
+    """The rows as a scipy ``LinearOperator``, whose products are counted."""
     from scipy.sparse.linalg import LinearOperator
 
     def through(product):
@@ -82,7 +82,7 @@ def linear_operator(rows: Rows):
 
 
 def _partial(error, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What arpack had when it stopped: eigenvectors of the smaller Gram matrix."""
+    """Triplets from the eigenvectors of the smaller Gram matrix that arpack had when it stopped."""
     if not len(error.eigenvalues):
         raise FxscopeError(
             "arpack found nothing within max_passes; raise it or take the default method"

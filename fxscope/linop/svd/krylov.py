@@ -1,47 +1,56 @@
-"""A Krylov basis of F^T F that grows row by row, with everything that Rayleigh and Ritz need kept: V, A = F V and H."""
+"""A Krylov basis V of F^T F that grows row by row, with A = F V and the matrix H for the Ritz values."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..scale import norm_of, norms
-from .rows import Rows, Turned, noise
+from .rows import Rows, ShortSide, noise
 
-DEFLATED = 32  # times eps: what is left of a vector below that is rounding
+DEFLATED = 32  # times eps: a remainder of a vector below this is rounding
 
 
 class Basis:
-    """Orthonormal rows V of the smaller side, of which the first ``done`` are multiplied and the others wait.
+    """Orthonormal rows V of the smaller side: the first ``done`` are multiplied, the others wait.
+
+    ::
 
         A = F V[:done],      F^T A = V^T H       (rows are vectors; H is (total, done))
 
-    Only V is orthogonalised, in full and twice; A is what the network gave, so that F v = A y for any v = V y without a further
-    pass. With one row waiting this is Golub-Kahan-Lanczos with one-sided reorthogonalisation, with several its block form.
-    Source: Simon & Zha, SIAM J. Sci. Comput. 21 (2000) on one-sided reorthogonalisation; Aliaga, Boley, Freund, Hernandez,
-    Math. Comp. 69 (2000) on blocks that shrink.
+    Only V is orthogonalised, against all rows and twice. A holds the products of the network as they are, so
+    that F v = A y for any v = V y without a further pass. With one row waiting this is Golub-Kahan-Lanczos
+    with one-sided reorthogonalisation; with several it is the block form.
+
+    References
+    ----------
+    Simon & Zha, SIAM J. Sci. Comput. 21 (2000), on one-sided reorthogonalisation.
+    Aliaga, Boley, Freund, Hernandez, Math. Comp. 69 (2000), on blocks that shrink.
     """
 
     def __init__(self, rows: Rows, capacity: int, generator: torch.Generator):
-        self.turned, self.generator = Turned(rows), generator
-        self.capacity = min(capacity, self.turned.small)
-        self.V = rows.zeros(0, self.turned.small)
-        self.A = rows.zeros(0, self.turned.large)
+        self.short, self.generator = ShortSide(rows), generator
+        self.capacity = min(capacity, self.short.small)
+        self.V = rows.zeros(0, self.short.small)
+        self.A = rows.zeros(0, self.short.large)
         self.H = np.zeros((self.capacity, self.capacity))
         self.done = self.total = 0
         self.scale = 0.0  # the largest |F^T F v| seen: rounding is measured against it
 
     @property
     def waiting(self) -> int:
+        """Rows that are not multiplied yet."""
         return self.total - self.done
 
     def room(self, block: int) -> bool:
-        return (
-            self.total + min(block, self.waiting or 1) <= self.capacity or self.capacity == self.turned.small
-        )
+        """Whether one more step fits without a restart."""
+        new = min(block, self.waiting or 1)
+        return self.total + new <= self.capacity or self.capacity == self.short.small
 
     def append(self, vectors: torch.Tensor, threshold: float) -> np.ndarray:
-        """Add what vectors (b, small) have outside the basis as new rows; their coefficients, (total, b)."""
+        """Add the parts of vectors (b, small) outside the basis as rows; return coefficients (total, b)."""
         b, inside = vectors.shape[0], self._project(vectors)
         left = vectors - inside.T @ self.V[: self.total]
         again = self._project(left)
@@ -51,22 +60,18 @@ class Basis:
         added = 0
         for i in range(b):
             row = left[i : i + 1]
-            for _ in range(2 if added else 0):  # against the rows that this very block has added
+            for _ in range(2 if added else 0):  # against the rows that this block has added
                 new = self.V[self.total : self.total + added]
                 within = new @ row.T
                 row = row - within.T @ new
                 found[self.total : self.total + added, i] += within[:, 0].double().cpu().numpy()
             size = norm_of([row])
-            if size <= threshold or self.total + added == self.turned.small:
+            if size <= threshold or self.total + added == self.short.small:
                 continue
-            self._put(
-                self.total + added,
-                (
-                    self._straight(row / size, self.total + added)
-                    if size < 1e-3 * norm_of([vectors[i]])
-                    else row / size
-                ),
-            )
+            row = row / size
+            if size < 1e-3 * norm_of([vectors[i]]):
+                row = self._orthogonal(row, self.total + added)
+            self._put(self.total + added, row)
             found[self.total + added, i] = size
             added += 1
         self.total += added
@@ -74,8 +79,8 @@ class Basis:
             self.H = np.pad(self.H, (0, self.total - len(self.H)))
         return found[: self.total]
 
-    def _straight(self, row: torch.Tensor, count: int) -> torch.Tensor:
-        """A row that cancellation left short of digits, orthogonal to the first ``count`` again."""
+    def _orthogonal(self, row: torch.Tensor, count: int) -> torch.Tensor:
+        """Orthogonalise a row that has lost digits by cancellation against the first ``count`` rows again."""
         for _ in range(2):
             row = row - (row @ self.V[:count].T) @ self.V[:count]
             row = row / row.norm()
@@ -91,38 +96,42 @@ class Basis:
         return self.V[: self.total] @ vectors.T
 
     def refill(self, count: int = 1) -> None:
-        """Random rows outside the basis, which no product points to; one that lies in it by chance is drawn again."""
-        wanted = min(self.total + count, self.turned.small)
+        """Add random rows outside the basis; a vector that lies in the basis by chance is drawn again."""
+        wanted = min(self.total + count, self.short.small)
         while self.total < wanted:
-            vector = noise(self.turned.rows, 1, self.turned.small, self.generator)
-            self.append(vector / vector.norm(), 1e-3 / self.turned.small)
+            vector = noise(self.short.rows, 1, self.short.small, self.generator)
+            self.append(vector / vector.norm(), 1e-3 / self.short.small)
 
     def arrange(self, order: np.ndarray) -> None:
-        """The waiting rows in another order: the first are the next to be multiplied."""
+        """Reorder the waiting rows; the first are multiplied next."""
         order = self.done + np.asarray(order)
         self.V[self.done : self.total] = self.V[torch.as_tensor(order, device=self.V.device)]
         self.H[self.done : self.total] = self.H[order]
 
     def mix(self, count: int) -> None:
-        """Turn the last ``count`` waiting rows by 45 degrees against as many before them: the last hold half of both, and so go on with both."""
+        """Rotate the last ``count`` waiting rows by 45 degrees with as many rows before them.
+
+        Each last row is then the normalised sum of two rows, and its chain goes on with both.
+        """
         new, old = slice(self.total - count, self.total), slice(self.total - 2 * count, self.total - count)
+        rows: Any
         for rows in (self.V, self.H):
             rows[new], rows[old] = (rows[old] + rows[new]) / 2**0.5, (rows[old] - rows[new]) / 2**0.5
 
     def grow(self, block: int) -> None:
-        """Multiply up to ``block`` waiting rows with F and F^T, two passes each."""
+        """Multiply up to ``block`` waiting rows with F and F^T, two passes a row."""
         if not self.waiting:
             self.refill()
-        whole = self.total == self.turned.small
+        whole = self.total == self.short.small
         count = self.waiting if whole else min(block, self.waiting)
-        new = self.turned.forward(self.V[self.done : self.done + count])
+        new = self.short.forward(self.V[self.done : self.done + count])
         self._keep(new)
         if whole:
             self._close(count)
             return
-        back = self.turned.adjoint(new)
+        back = self.short.adjoint(new)
         self.scale = max(self.scale, float(norms(back).max()))
-        found = self.append(back, DEFLATED * self.turned.rows.epsilon * self.scale)
+        found = self.append(back, DEFLATED * self.short.rows.epsilon * self.scale)
         self.H[: self.total, self.done : self.done + count] = found
         self.done += count
 
@@ -138,27 +147,27 @@ class Basis:
         self.A[self.done : need] = new
 
     def _close(self, count: int) -> None:
-        """The rows span the space: <F v_i, F v_j> are all the coefficients there are, and F^T takes no further pass."""
+        """Finish a basis that spans the space: H is <F v_i, F v_j>, and F^T needs no further pass."""
         end = self.done + count
         self.H[:end, self.done : end] = (self.A[:end] @ self.A[self.done : end].T).double().cpu().numpy()
         self.H[self.done : end, : self.done] = self.H[: self.done, self.done : end].T
         self.done = end
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray]:
-        """Values of F^T F on the span, largest first, and their vectors as columns."""
+        """Eigenvalues of F^T F on the span, largest first, and their coefficient vectors as columns."""
         H = self.H[: self.done, : self.done]
-        # numpy's own threads spin on, and take the next pass's core
+        # by torch: the threads of numpy's LAPACK keep spinning on a core that the next pass needs
         values, vectors = (t.numpy() for t in torch.linalg.eigh(torch.from_numpy((H + H.T) / 2)))
         return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
     def left(self, Y: np.ndarray) -> np.ndarray:
-        """F^T F v - theta v of v = V y: what points from each to the waiting rows, (waiting, columns of Y)."""
+        """Coefficients of F^T F v - theta v on the waiting rows, for v = V y, (waiting, columns of Y)."""
         return self.H[self.done : self.total, : self.done] @ Y
 
     def resume(
         self, small: torch.Tensor, images: torch.Tensor, s: torch.Tensor, rest: dict[str, torch.Tensor]
     ) -> None:
-        """Begin from known triplets, F small = images; without what remained of them they are multiplied with F^T again."""
+        """Begin from known triplets, F small = images; without ``rest``, F^T is applied to them again."""
         k = len(s)
         self.append(small, 0.0)
         self.scale = float(s.max()) ** 2
@@ -168,12 +177,15 @@ class Basis:
             self.H[k : self.total, :k] = self.scale * rest["border"][: self.total - k].double().cpu().numpy()
             self.H[:k, :k] = np.diag(s.double().cpu().numpy() ** 2)
         else:
-            found = self.append(self.turned.adjoint(images), DEFLATED * self.turned.rows.epsilon * self.scale)
+            found = self.append(self.short.adjoint(images), DEFLATED * self.short.rows.epsilon * self.scale)
             self.H[: self.total, :k] = found
         self.done = k
 
     def restart(self, keep: int) -> None:
-        """Keep the ``keep`` best vectors and the waiting rows (Wu & Simon, SIAM J. Matrix Anal. 22 (2000); Baglama & Reichel 2005)."""
+        """Thick restart: keep the ``keep`` best vectors and the waiting rows.
+
+        Source: Wu & Simon, SIAM J. Matrix Anal. 22 (2000); Baglama & Reichel, SIAM J. Sci. Comput. 27 (2005).
+        """
         values, Y = self.ritz()
         Y, border = Y[:, :keep], self.left(Y[:, :keep])
         rotate = torch.as_tensor(Y.T.copy()).to(self.V)

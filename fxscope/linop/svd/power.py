@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper: the power method with momentum and deflation, corrected, and as printed."""
+"""Method "power": Algorithm 1 of the paper, the power method with momentum, corrected and as printed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,29 @@ def power(
     steps: int | None = None,
     residual: torch.Tensor | None = None,
 ) -> Triplets:
-    """One triplet after the other by power iteration with momentum on the deflated operator (paper, Algorithm 1 and section 3).
+    """One triplet after the other by power iteration with momentum on the deflated operator.
+
+    A step takes two passes (paper, section 3, Algorithm 1)::
 
         u = F v;    w = F^T u - m v_prev;    v_prev, v = v/|w|, w/|w|
 
-    momentum   0 is plain power iteration; a float in (0, 1) is relative to sigma^4/4 of the current sigma, above which nothing
-               converges; "auto" estimates the best one, sigma_2^4/4, anew for every triplet
-    literal    the printed form: ``momentum`` is its m itself, ``steps`` its S (default 100); sigma is biased where m is not 0
-    residual   r, for the literal form: u = y1(v) - r is then computed as printed
-    Two passes a step. Sources: De Sa, He, Mitliagkas, Re, Xu (2018) for the momentum; Austin, Pollock, Zhu (2024) for "auto".
+    The letters (a) to (h) in the comments are those of docs/svd.md, which lists the corrections.
+
+    Parameters
+    ----------
+    momentum : float or "auto"
+        0 is plain power iteration. A float in (0, 1) is relative to sigma^4/4 of the current sigma, above
+        which nothing converges. "auto" estimates the best one, sigma_2^4/4, for each triplet.
+    literal : bool
+        The printed form: ``momentum`` is its m and ``steps`` its S (default 100). Sigma is biased if m is
+        not 0.
+    residual : torch.Tensor, optional
+        r, for the literal form, which then computes u = y1(v) - r as printed.
+
+    References
+    ----------
+    De Sa, He, Mitliagkas, Re, Xu, AISTATS 2018, on the momentum.
+    Austin, Pollock, Zhu (2024), on "auto".
     """
     _checked(momentum, literal, residual)
     found = _Found(rows, task)
@@ -36,7 +50,7 @@ def power(
     while len(found.s) < task.k and rows.passes + 2 <= task.max_passes:
         v = noise(rows, 1, rows.n, generator)
         if literal:
-            _printed(found, v, 0.0 if momentum == "auto" else momentum, steps or PRINTED_STEPS, residual)
+            _printed(found, v, float(momentum), steps or PRINTED_STEPS, residual)
         else:
             _one(found, v, momentum, steps, generator)
     return found.triplets(sort=not literal)
@@ -51,7 +65,7 @@ def _checked(momentum: float | str, literal: bool, residual: torch.Tensor | None
         raise FxscopeError(
             "the literal form takes its m as a number: svd(k, method='power', literal=True, momentum=m)"
         )
-    if not literal and momentum != "auto" and momentum >= 1:
+    if not literal and not isinstance(momentum, str) and momentum >= 1:
         raise FxscopeError(
             f"momentum={momentum} is relative to sigma^4/4: at 1 or more no iteration converges to the"
             " largest value"
@@ -72,7 +86,7 @@ class _Found:
         self.iterations: list[int] = []
 
     def deflated(self, product: torch.Tensor, given: torch.Tensor, left: str, right: str) -> torch.Tensor:
-        """READINGS (g): F - s u v^T and its transpose; the paper's "F + r - s u v^T" adds a vector to a matrix."""
+        """(g) F - s u v^T and its transpose; the paper's "F + r - s u v^T" adds a vector to a matrix."""
         if not self.s:
             return product
         weights = torch.cat(self.pairs[right]) @ given.T * torch.stack(self.s)[:, None]
@@ -91,21 +105,20 @@ class _Found:
             )
         s = torch.stack(self.s)
         order = s.argsort(descending=True) if sort else torch.arange(len(s), device=s.device)
-        return Triplets(
-            s=s[order],
-            info={"iterations": [self.iterations[i] for i in order.tolist()]},
-            **{name: torch.cat(each)[order] for name, each in self.pairs.items()},
-        )
+        v, u, Fv, Ftu = (torch.cat(self.pairs[name])[order] for name in ("v", "u", "Fv", "Ftu"))
+        info = {"iterations": [self.iterations[i] for i in order.tolist()]}
+        return Triplets(s[order], v, u, Fv, Ftu, info)
 
 
 def _one(
     found: _Found, v: torch.Tensor, momentum: float | str, steps: int | None, generator: torch.Generator
 ) -> None:
+    """Iterate to the largest triplet of the deflated operator."""
     rows, task = found.rows, found.task
     # (d) v starts un-normalised in the paper: its first sigma and momentum are then off by |v|
     v = v / norm_of([v])
     previous, m, before, step = torch.zeros_like(v), 0.0, None, 0
-    tol = task.tol if task.k == 1 else task.tol / 10  # what is left of one triplet leaks into the next ones
+    tol = task.tol if task.k == 1 else task.tol / 10  # the error of one triplet leaks into the next ones
     largest = max((float(s) for s in found.s), default=0.0)
     while True:
         Fv = rows.forward(v)  # (f) F itself: y1(v) - r cancels where r is large
@@ -129,8 +142,11 @@ def _one(
 
 
 def _momentum(momentum: float | str, sigma: float, error: float, before: float | None) -> float:
-    """(c) The m that helps is sigma_2^4/4; "auto" reads sigma_2^2/sigma_1^2 = 2 rho/(1 + rho^2) from the rate rho of the residuals."""
-    if momentum != "auto":
+    """(c) The best m is sigma_2^4/4; "auto" estimates it from the rate rho at which the residuals fall.
+
+    sigma_2^2/sigma_1^2 = 2 rho/(1 + rho^2).
+    """
+    if not isinstance(momentum, str):
         return momentum * sigma**4 / 4
     if before is None:
         return 0.0
@@ -140,7 +156,7 @@ def _momentum(momentum: float | str, sigma: float, error: float, before: float |
 
 
 def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Generator, step: int) -> None:
-    """Deflated to nothing: the value is 0, v what is left of a random vector, u one that is orthogonal to the others."""
+    """Add a triplet of value 0, with random v and u that are orthogonal to the others."""
     rows = found.rows
     u = noise(rows, 1, rows.N, generator)
     for _ in range(2):
@@ -160,14 +176,14 @@ def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Gen
 
 
 def _in_units(m: float, rows: Rows) -> float:
-    """M / unit^4, whose fourth power may not fit a number where the quotient does."""
+    """Quotient m / unit^4 in four divisions: unit^4 may overflow where the quotient does not."""
     for _ in range(4):
         m = m / rows.unit
     return m
 
 
 def _printed(found: _Found, v: torch.Tensor, m: float, steps: int, residual: torch.Tensor | None) -> None:
-    """Lines 1 to 10 as they are printed, but for line 1's m; then two passes to tell the true errors."""
+    """Lines 1 to 10 as printed, except the m of line 1; then two passes for the true errors."""
     rows, previous = found.rows, torch.zeros_like(v)
     squared = torch.zeros((), dtype=torch.float64, device=v.device)
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""A quick look: a randomised range finder with power iterations, and a bound of what it may have missed."""
+"""Method "randomized": a range finder with power iterations, and a bound of what it misses."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from ..scale import norms
 from .rows import Rows, decomposed, noise, orthonormal
 from .task import Task, Triplets
 
-RISK = 1e-3  # that the bound fails
+RISK = 1e-3  # probability that the bound fails
 
 
 def randomized(rows: Rows, task: Task, oversample: int = 10, powers: int = 2, probes: int = 10) -> Triplets:
-    """The k largest triplets of Q Q^T F, where Q spans (F F^T)^powers F applied to k + oversample random vectors.
+    """The k largest triplets of Q Q^T F; Q spans (F F^T)^powers F applied to k + oversample random vectors.
+
+    ::
 
         s_i <= sigma_i <= sqrt(s_i^2 + E^2),   E = a sqrt(2/pi) max_j |(F - Q Q^T F) w_j|,   a^probes = 1/RISK
 
-    The upper values hold with probability 1 - RISK. Passes: 2 (powers + 1) (k + oversample) + k + probes, known beforehand.
-    Source: Halko, Martinsson, Tropp, SIAM Review 53 (2011), algorithm 4.4 and lemma 4.1.
+    The upper bounds hold with probability 1 - RISK. The passes are 2 (powers + 1) (k + oversample) + k +
+    probes.
+
+    References
+    ----------
+    Halko, Martinsson, Tropp, SIAM Review 53 (2011), algorithm 4.4 and lemma 4.1.
     """
     generator = torch.Generator().manual_seed(task.seed)
     size = min(task.k + oversample, rows.n, rows.N)
@@ -43,7 +49,7 @@ def randomized(rows: Rows, task: Task, oversample: int = 10, powers: int = 2, pr
 
 
 def _missed(rows: Rows, Q: torch.Tensor, probes: int, generator: torch.Generator) -> float:
-    """An upper bound of |F - Q Q^T F|_2, but for a probability of RISK."""
+    """Upper bound of |F - Q Q^T F|_2 with probability 1 - RISK."""
     y = rows.forward(noise(rows, probes, rows.n, generator))
     for _ in range(2):
         y = y - (y @ Q.T) @ Q

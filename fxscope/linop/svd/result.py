@@ -1,37 +1,57 @@
-"""``SVD``: singular triplets with their true errors, as a frozen record that shows, saves and loads itself."""
+"""``SVD``: singular triplets with their true errors, plotting and file I/O."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from ...errors import FxscopeError
-from ...graph.interpretation import KEY, of
-from ...results.records import plain, read, write
-from ...results.registry import Drawn
+from ...graph.interpretation import KEY
+from ...results.base import Result
+from ...results.records import plain
 from .shapes import Shape, shapes_of
 
-_TENSORS = ("v", "u", "s", "forward_errors", "adjoint_errors", "converged")
 _PLAIN = ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")
 
 
-@dataclass(frozen=True)
-class SVD(Drawn):
-    """The k largest triplets of F: F v = s u and F^T u = s v, up to the errors that stand with each.
+@dataclass(frozen=True, repr=False)
+class SVD(Result):
+    """The k largest singular triplets of F: F v = s u and F^T u = s v, up to the given errors.
 
-    s   (k,), descending; in double precision where F's own does not hold them;   v   eigen-inputs, (k, *inputs);   u   eigen-outputs, (k, *outputs)
-    forward_errors, adjoint_errors   |F v - s u| and |F^T u - s v|, (k,), in double precision
-    orthogonality   the largest entry of |V V^T - 1| and |U U^T - 1|
-    converged   (k,): both errors are at most tol s (64 eps of the largest value count as nothing)
-    passes   products with F or F^T, one vector each;   seconds   of the whole call
-    upper   values that the true ones do not exceed with probability 1 - risk (method "randomized"), or None
-    info    what the method says of itself;   origin   of F: model, hashes of weights and image, policy, versions
+    Attributes
+    ----------
+    s : torch.Tensor
+        Singular values, (k,), descending. In double precision if the dtype of F does not hold them.
+    v : torch.Tensor or structure of tensors
+        Eigen-inputs, (k, *inputs).
+    u : torch.Tensor or structure of tensors
+        Eigen-outputs, (k, *outputs).
+    forward_errors, adjoint_errors : torch.Tensor
+        ``|F v - s u|`` and ``|F^T u - s v|``, (k,), in double precision.
+    orthogonality : float
+        Largest entry of ``|V V^T - 1|`` and ``|U U^T - 1|``.
+    converged : torch.Tensor
+        (k,), True if both errors are at most ``tol * s``, or at most 64 eps of the largest value.
+    passes : int
+        Products with F or F^T, one vector each.
+    seconds : float
+        Duration of the whole call.
+    method, tol, seed
+        Arguments of the call.
+    info : dict
+        Details of the method.
+    origin : dict
+        Provenance of F: model, hashes of weights and image, policy, versions.
+    upper : torch.Tensor or None
+        Upper bounds of the true values, with probability 1 - risk (method "randomized").
+    rest : dict
+        Rows from which ``start=`` goes on.
     """
 
+    description: ClassVar[str] = "singular value decomposition"
     s: torch.Tensor
     v: Any
     u: Any
@@ -53,17 +73,26 @@ class SVD(Drawn):
         return len(self.s)
 
     @property
-    def interpretation(self) -> int:
-        """The version of the interpretation that these are of."""
-        return of(self.origin)
-
-    @property
     def errors(self) -> torch.Tensor:
         """The larger error of each triplet, (k,)."""
         return torch.maximum(self.forward_errors, self.adjoint_errors)
 
     def shapes(self, which: str = "v") -> list[Shape]:
-        """How localised, oriented and bandpass every eigen-input ("v") or eigen-output ("u") is, in numbers."""
+        """How localised, oriented and bandpass every eigen-input ("v") or eigen-output ("u") is.
+
+        Parameters
+        ----------
+        which : {"v", "u"}
+
+        Returns
+        -------
+        list of Shape
+
+        Raises
+        ------
+        FxscopeError
+            If the vectors are no images.
+        """
         if which not in ("v", "u"):
             raise FxscopeError(f'shapes are those of "v" or "u", got {which!r}')
         return shapes_of(getattr(self, which))
@@ -77,20 +106,6 @@ class SVD(Drawn):
             }
         )
 
-    def to_json(self) -> str:
-        return json.dumps(self.numbers(), indent=2)
-
-    def save(self, path: str | Path) -> Path:
-        """Everything into one .safetensors file; what is not a tensor is JSON in its header."""
-        tensors = {n: getattr(self, n) for n in (*_TENSORS, "upper")} | {"rest": self.rest or None}
-        return write(path, "svd", {n: getattr(self, n) for n in _PLAIN}, tensors)
-
-    @classmethod
-    def load(cls, path: str | Path, device: Any = "cpu") -> SVD:
-        """What ``save`` wrote; raises ``FxscopeError`` where the file is something else."""
-        header, tensors = read(path, "svd", "singular value decomposition", device)
-        return cls(**header, **tensors)
-
     def __repr__(self) -> str:
         count = int(self.converged.sum())
         first = ", ".join(f"{s:.4g}" for s in self.s[:4].tolist()) + (", ..." if len(self) > 4 else "")
@@ -99,19 +114,13 @@ class SVD(Drawn):
             f" {self.passes} passes, {self.seconds:.2f} s)"
         )
 
-    def _repr_html_(self) -> str:
+    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+        caption = f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}"
         rows = zip(
-            self.s.tolist(),
-            self.forward_errors.tolist(),
-            self.adjoint_errors.tolist(),
-            self.converged.tolist(),
+            range(len(self)),
+            (f"{s:.6g}" for s in self.s.tolist()),
+            (f"{e:.1e}" for e in self.forward_errors.tolist()),
+            (f"{e:.1e}" for e in self.adjoint_errors.tolist()),
+            ("yes" if c else "no" for c in self.converged.tolist()),
         )
-        body = "".join(
-            f"<tr><td>{i}</td><td>{s:.6g}</td><td>{a:.1e}</td><td>{b:.1e}</td><td>{'yes' if c else 'no'}</td></tr>"
-            for i, (s, a, b, c) in enumerate(rows)
-        )
-        head = "<tr><th></th><th>s</th><th>|F v - s u|</th><th>|F^T u - s v|</th><th>converged</th></tr>"
-        return (
-            f"<table><caption>{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to"
-            f" {self.orthogonality:.1e}</caption>{head}{body}</table>"
-        )
+        return caption, ("", "s", "|F v - s u|", "|F^T u - s v|", "converged"), rows

@@ -1,4 +1,4 @@
-"""F on stacked flat vectors, (K, n) -> (K, N): what every solver works with; it counts its passes."""
+"""F on stacked flat vectors, (K, n) -> (K, N), as every solver sees it; passes are counted."""
 
 from __future__ import annotations
 
@@ -35,83 +35,101 @@ def unflatten(space: Space, rows: torch.Tensor) -> Any:
 
 
 class Rows:
-    """One direction of F and the other, on rows, in units of F's own size; a pass is one product with F or F^T of one vector.
+    """F and F^T on rows, divided by the size of F; a pass is one product of F or F^T with one vector.
 
-        forward   (K, n) -> (K, N), F v / unit;      adjoint   (K, N) -> (K, n), F^T u / unit
+    ::
 
-    The size of F is read off the first product that is not zero. Every method then works with an operator of size 1, whose squares
-    and fourth powers neither under- nor overflow, and what it finds is multiplied with ``unit`` at the end. Powers of two bring it
-    there, so that nothing is rounded; a factor c of c * F is left out of all products, which are those of F, bit for bit.
-    Raises ``NonFinite`` where a product holds NaN or infinite values.
+        forward   (K, n) -> (K, N), F v / unit
+        adjoint   (K, N) -> (K, n), F^T u / unit
+
+    The first product that is not zero tells the size of F. Every method then works with an operator of size
+    1, whose squares and fourth powers neither underflow nor overflow. The caller multiplies the result with
+    ``unit``. The size is a power of two, so that no product is rounded by it. The factor c of c * F is left
+    out of all products, which are therefore those of F, bit for bit.
+
+    Raises
+    ------
+    NonFinite
+        If a product holds NaN or infinite values.
     """
 
     def __init__(self, F: Operator, bar: Any = None):
-        self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is nothing, whatever F is
+        self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is zero, whatever F is
         self.factor = F.factor or 1.0
         self.passes = 0
         self._size: float | None = None  # of the operator without its factor, a power of two
 
     @property
     def n(self) -> int:
+        """Entries of an input."""
         return self.F.shape[1]
 
     @property
     def N(self) -> int:
+        """Entries of an output."""
         return self.F.shape[0]
 
     @property
     def epsilon(self) -> float:
-        """Of the type with the fewest digits that F takes or gives."""
+        """Machine epsilon of the dtype with the fewest digits among inputs and outputs."""
         return max(torch.finfo(d).eps for d in self._dtypes)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of all rows: what holds both the inputs and the outputs."""
+        """The dtype of all rows, which holds both inputs and outputs."""
         return torch.promote_types(self.F.inputs.dtype, self.F.outputs.dtype)
 
     @property
     def _dtypes(self) -> tuple[torch.dtype, ...]:
-        return *self.F.inputs.dtypes, *self.F.outputs.dtypes
+        return self.F.inputs.dtypes + self.F.outputs.dtypes
 
     @property
     def unit(self) -> float:
-        """F is ``sign`` times ``unit`` times the operator that the methods see; known after the first product."""
+        """F is ``sign * unit`` times the operator that the methods see; known after the first product."""
         return abs(self.factor) * (self._size or 1.0)
 
     @property
     def sign(self) -> float:
+        """Sign of the factor of F."""
         return math.copysign(1.0, self.factor)
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """F v / unit, (K, n) -> (K, N)."""
         return self._product(self.F, v)
 
     def adjoint(self, u: torch.Tensor) -> torch.Tensor:
+        """F^T u / unit, (K, N) -> (K, n)."""
         return self._product(self.F.T, u)
 
     def whole(self, product: Callable, size: int) -> torch.Tensor:
-        """All of one side: the products of the unit vectors, ``F.chunk`` at a time; each part tells its size, and the largest is F's."""
+        """The products of all unit vectors, ``F.chunk`` at a time.
+
+        Each part tells its own size; the largest of them is the size of F.
+        """
         units = torch.eye(size, dtype=self.dtype, device=self.F.device).split(self.F.chunk)
         parts, sizes = [], []
         for unit in units:
             self._size = None
             parts.append(product(unit))
             sizes.append(self._size or 0.0)
-        self._size = max(sizes) or None
-        if not self._size:
+        largest = max(sizes)
+        self._size = largest or None
+        if not largest:
             product(noise(self, 1, size, torch.Generator().manual_seed(0)))
-        if self._size and self._size < self._least:  # all of it is out of range as it is
+        if self._size and self._size < self._least:  # the whole matrix is out of range as it is
             return torch.cat([product(unit) for unit in units])
         return torch.cat(
-            [multiplied(part, each / self._size) if each else part for part, each in zip(parts, sizes)]
+            [multiplied(part, each / largest) if each else part for part, each in zip(parts, sizes)]
         )
 
     def zeros(self, count: int, size: int) -> torch.Tensor:
+        """Rows of zeros, (count, size)."""
         return torch.zeros(count, size, dtype=self.dtype, device=self.F.device)
 
     def _product(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
             return self._first(operator, given)
-        # half of F's size on either side: what the network adds up lies around 1
+        # half of the size before the network and half after it: its sums are then of order 1
         lift = self._lift(-0.5 * math.log2(self._size))
         found = multiplied(self._raw(operator, given, lift), 1 / (lift * self._size))
         if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
@@ -119,10 +137,13 @@ class Rows:
         return found
 
     def _first(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
-        """A product that tells the size of F. One that leaves the range of the type is taken again, of vectors of another size."""
+        """The product that tells the size of F.
+
+        A product that leaves the range of the dtype is computed again with vectors of another size.
+        """
         lift, found = 1.0, self._raw(operator, given, 1.0)
         sign = 1 if torch.isfinite(found).all() else -1
-        # F may well ignore a vector with zeros
+        # a vector with zeros may be mapped to 0 by any F
         retried = not self._in_range(found) and (sign < 0 or bool(given.all()))
         for part in (0.5, 0.8) if retried else ():
             other = self._lift(sign * part * self._bits)
@@ -154,45 +175,54 @@ class Rows:
         return min(math.log2(torch.finfo(d).max) for d in self._dtypes)
 
     def _lift(self, power: float) -> float:
-        """2^power, within what the type holds."""
+        """2^power, limited to what the dtype holds."""
         most = int(0.8 * self._bits)
         return math.ldexp(1.0, max(-most, min(most, int(power))))
 
     @property
     def _least(self) -> float:
-        """What is larger has all its digits."""
+        """Numbers above this have all their digits."""
         return max(torch.finfo(d).tiny / torch.finfo(d).eps for d in self._dtypes)
 
     def _in_range(self, found: torch.Tensor) -> bool:
-        """Whether neither the largest entries nor the digits of the others are lost."""
+        """Whether no entry is infinite and the largest have all their digits."""
         return bool(torch.isfinite(found).all()) and float(found.abs().max()) >= self._least
 
 
 _NON_FINITE = "a product with F holds NaN or infinite values: the network, or x0, does"
 
 
-class Turned:
-    """The same operator seen from its smaller side: ``forward`` takes vectors of ``small`` entries, ``adjoint`` gives them back."""
+class ShortSide:
+    """F or F^T, whichever takes the shorter vectors.
+
+    ``forward`` maps (K, small) to (K, large), ``adjoint`` maps (K, large) to (K, small).
+    """
 
     def __init__(self, rows: Rows):
         self.rows, self.swapped = rows, rows.n > rows.N
         self.small, self.large = sorted((rows.n, rows.N))
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """(K, small) -> (K, large)."""
         return self.rows.adjoint(v) if self.swapped else self.rows.forward(v)
 
     def adjoint(self, u: torch.Tensor) -> torch.Tensor:
+        """(K, large) -> (K, small)."""
         return self.rows.forward(u) if self.swapped else self.rows.adjoint(u)
 
 
 def noise(rows: Rows, count: int, size: int, generator: torch.Generator) -> torch.Tensor:
-    """Normal vectors, (count, size), the same on every device."""
+    """Standard normal vectors, (count, size), the same on every device."""
     return torch.randn(count, size, generator=generator, dtype=torch.float64).to(rows.F.device, rows.dtype)
 
 
 def decomposed(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """U, s, V^T of a small matrix by LAPACK in double precision: in single its vectors were seen to be orthogonal to 1e-5 only."""
-    return tuple(t.to(A.dtype) for t in torch.linalg.svd(A.double(), full_matrices=False))
+    """U, s, V^T of a small matrix by LAPACK in double precision.
+
+    In single precision, singular vectors were orthogonal to 1e-5 only.
+    """
+    U, s, Vt = torch.linalg.svd(A.double(), full_matrices=False)
+    return U.to(A.dtype), s.to(A.dtype), Vt.to(A.dtype)
 
 
 def orthonormal(rows: torch.Tensor) -> torch.Tensor:

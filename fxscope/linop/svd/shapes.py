@@ -1,4 +1,4 @@
-"""What a singular vector looks like, in numbers: localised, oriented, bandpass (paper, section 4, case 2)."""
+"""``Shape``: how localised, oriented and bandpass a singular vector is (paper, section 4, case 2)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ BOX = 0.95  # share of the energy that the box holds
 
 @dataclass(frozen=True)
 class Shape:
-    """One image, its channels' energies summed.
+    """The shape of one image, with the energies of its channels summed.
 
-    participation   (sum e)^2 / sum e^2 over the number of pixels, e the energy of a pixel: 1 where all have the same, 1/pixels
-                    where one has it all; a harmonic has 4/9
-    box, box_share  (top, left, height, width) that holds 95 % of the energy, and its share of the area
-    frequency       mean of |f| in cycles a pixel, weighted by the 2-D power spectrum (Nyquist 0.5)
-    bandwidth       standard deviation of log2 |f| in octaves, weighted likewise, without f = 0
-    dc              share of the energy at f = 0: near 0 for what is bandpass
-    orientation     direction of the wave vector in degrees, [0, 180): 0 varies along x;  orientedness   0 (none) to 1 (one direction)
+    Attributes
+    ----------
+    participation : float
+        ``(sum e)^2 / sum e^2`` over the number of pixels, where e is the energy of a pixel. It is 1 if all
+        pixels have the same energy, 1/pixels if one pixel has all of it, and 4/9 for a product of two
+        harmonics.
+    box : tuple of int
+        (top, left, height, width) that holds 95 % of the energy.
+    box_share : float
+        Share of the area that the box covers.
+    frequency : float
+        Mean of ``|f|`` in cycles a pixel, weighted by the 2-D power spectrum (Nyquist is 0.5).
+    bandwidth : float
+        Standard deviation of ``log2 |f|`` in octaves, with the same weights, without f = 0.
+    dc : float
+        Share of the energy at f = 0; near 0 for a bandpass image.
+    orientation : float
+        Direction of the wave vector in degrees, [0, 180); at 0 the image varies along x.
+    orientedness : float
+        From 0 (no direction) to 1 (one direction).
     """
 
     participation: float
@@ -58,7 +71,10 @@ def _shape(image: torch.Tensor) -> Shape:
 
 
 def _interval(marginal: torch.Tensor) -> tuple[int, int]:
-    """Start and length of the shortest run that holds (1 + BOX)/2: two of them leave at most 1 - BOX outside the box."""
+    """Start and length of the shortest run that holds (1 + BOX)/2 of the energy.
+
+    Two of them, by rows and by columns, leave at most 1 - BOX outside the box.
+    """
     sums = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
     for length in range(1, len(marginal) + 1):
         inside = sums[length:] - sums[:-length]

@@ -1,9 +1,10 @@
-"""``svd``: the arguments checked, the method chosen, the errors told, the record made."""
+"""``svd``: check the arguments, choose the method, and make the ``SVD`` record with its errors."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +24,13 @@ from .task import Task, Triplets
 if TYPE_CHECKING:
     from ..linear import Operator
 
-METHODS = {"lanczos": lanczos, "power": power, "randomized": randomized, "scipy": external, "dense": dense}
+METHODS: dict[str, Callable[..., Triplets]] = {
+    "lanczos": lanczos,
+    "power": power,
+    "randomized": randomized,
+    "scipy": external,
+    "dense": dense,
+}
 
 
 def svd(
@@ -51,7 +58,9 @@ def svd(
         try:
             found = METHODS[chosen](rows, task, **options)
         except TypeError as error:
-            raise _unknown(error, chosen) if "unexpected keyword" in str(error) else error
+            if "unexpected keyword" in str(error):
+                raise _unknown(error, chosen) from error
+            raise
     result = _record(F, found, rows, time.perf_counter() - began, chosen, task)
     if len(result) < k or not bool(result.converged.all()):
         lacking = k - int(result.converged.sum())
@@ -85,16 +94,13 @@ def _unknown(error: TypeError, method: str) -> FxscopeError:
 
 
 def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
-    """The triplets in F's own units."""
+    """The triplets in the units of F."""
     limit = torch.maximum(task.tol * found.s, 64 * torch.finfo(found.s.dtype).eps * found.s.max())
     errors = found.forward_errors, found.adjoint_errors
     forward_errors, adjoint_errors = (rows.unit * each for each in errors)
-    s, upper = (
-        None if each is None else _held(rows.unit * each.double(), each.dtype)
-        for each in (found.s, found.upper)
-    )
+    upper = None if found.upper is None else _held(rows.unit * found.upper.double(), found.upper.dtype)
     return SVD(
-        s=s,
+        s=_held(rows.unit * found.s.double(), found.s.dtype),
         v=_shaped(F.inputs, found.v),
         u=_shaped(F.outputs, rows.sign * found.u),
         forward_errors=forward_errors,
@@ -114,7 +120,7 @@ def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: st
 
 
 def _held(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Values in F's precision, or in double where that holds the largest of them only in part or not at all."""
+    """Values in the precision of F, or in double if that does not hold all digits of the largest."""
     limits, largest = torch.finfo(dtype), float(values.max())
     return values.to(dtype) if largest == 0 or limits.tiny <= largest <= limits.max else values
 

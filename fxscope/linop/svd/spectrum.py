@@ -1,8 +1,7 @@
-"""Norms, trace and the whole spectrum of F from random probes, with error bars; exact where that is cheap."""
+"""Norms, trace and spectrum of F from random probes, with error bars; exact where that is cheap."""
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ import numpy as np
 import torch
 
 from ...errors import FxscopeError, NotLocal, ShapeError
-from ...graph.interpretation import KEY, of
+from ...graph.interpretation import KEY
+from ...results.base import Result
 from ...results.progress import steps as progress_bar
-from ...results.registry import Drawn
 from ..scale import norm_of, norms
-from .rows import Rows, Turned, noise, orthonormal
+from .rows import Rows, ShortSide, noise, orthonormal
 from .solve import svd
 
 if TYPE_CHECKING:
@@ -24,7 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and how far off it may be: ``error`` is a standard error of random probes, or a bound; 0 where exact to rounding."""
+    """A number with its error.
+
+    Attributes
+    ----------
+    value : float
+        The estimate; ``float(estimate)`` gives it.
+    error : float
+        Standard error of random probes, or a bound; 0 if the value is exact to rounding.
+    passes : int
+        Products with F or F^T, one vector each.
+    method : str
+        How the value was computed.
+    """
 
     value: float
     error: float
@@ -51,10 +62,10 @@ def norm(
     if exact is not None:
         return Estimate(*_exact_square(F, exact, progress))
     with progress_bar(probes, "norm: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        square, error = _hutchpp(turned, _square, probes, seed)
-    unit, root = turned.rows.unit, math.sqrt(square)
-    return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, turned.rows.passes, "hutch++")
+        short = ShortSide(Rows(F, bar))
+        square, error = _hutchpp(short, _square, probes, seed)
+    unit, root = short.rows.unit, math.sqrt(square)
+    return Estimate(unit * root, unit * error / (2 * root) if root else 0.0, short.rows.passes, "hutch++")
 
 
 def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
@@ -73,14 +84,14 @@ def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -
             F.factor * float(F.bare.to_dense(progress=progress).double().trace()), 0.0, min(F.shape), "dense"
         )
     with progress_bar(probes, "trace: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        value, error = _hutchpp(turned, _inner, probes, seed)
-    rows = turned.rows
+        short = ShortSide(Rows(F, bar))
+        value, error = _hutchpp(short, _inner, probes, seed)
+    rows = short.rows
     return Estimate(rows.sign * rows.unit * value, rows.unit * error, rows.passes, "hutch++")
 
 
 def _few_passes(F: Operator, probes: int) -> str | None:
-    """``dense`` or ``sparse`` where all of F takes no more passes than twice the probes would."""
+    """``dense`` or ``sparse`` if all of F takes at most twice ``probes`` passes, else None."""
     if min(F.shape) <= 2 * probes:
         return "dense"
     try:
@@ -96,37 +107,51 @@ def _exact_square(F: Operator, how: str, progress: bool) -> tuple[float, float, 
     return abs(F.factor) * norm_of([data]), 0.0, F.passes(), how
 
 
-def _square(turned: Turned, z: torch.Tensor) -> torch.Tensor:
+def _square(short: ShortSide, z: torch.Tensor) -> torch.Tensor:
     """z^T F^T F z, one pass each."""
-    return turned.forward(z).double().square().sum(1)
+    return short.forward(z).double().square().sum(1)
 
 
-def _inner(turned: Turned, z: torch.Tensor) -> torch.Tensor:
+def _inner(short: ShortSide, z: torch.Tensor) -> torch.Tensor:
     """z^T F z, one pass each."""
-    return (turned.forward(z).double() * z.double()).sum(1)
+    return (short.forward(z).double() * z.double()).sum(1)
 
 
-def _hutchpp(turned: Turned, form: Any, probes: int, seed: int) -> tuple[float, float]:
-    """Trace of a quadratic form, and its standard error: exact on a sketch of the range, random signs on the rest.
+def _hutchpp(short: ShortSide, form: Any, probes: int, seed: int) -> tuple[float, float]:
+    """Trace of a quadratic form and its standard error: exact on a sketch of the range, estimated beside it.
 
-    A sixth of the probes go into the range (F^T F takes two passes), a sixth is its exact part, half are random signs.
-    Source: Meyer, Musco, Musco, Woodruff, "Hutch++" (SOSA 2021).
+    A sixth of the probes span the range, with two passes each. A sixth of the passes gives its exact part,
+    and half of the passes are those of random signs. Source: Meyer, Musco, Musco, Woodruff, "Hutch++" (SOSA
+    2021).
     """
     generator = torch.Generator().manual_seed(seed)
-    size = max(1, min(probes // 6, turned.small // 2))
-    Q = orthonormal(turned.adjoint(turned.forward(noise(turned.rows, size, turned.small, generator))))
+    size = max(1, min(probes // 6, short.small // 2))
+    Q = orthonormal(short.adjoint(short.forward(noise(short.rows, size, short.small, generator))))
     count = max(2, probes - 3 * size)
-    signs = noise(turned.rows, count, turned.small, generator).sign()
+    signs = noise(short.rows, count, short.small, generator).sign()
     rest = signs - (signs @ Q.T) @ Q
-    samples = form(turned, rest)
-    return float(form(turned, Q).sum() + samples.mean()), float(samples.std() / count**0.5)
+    samples = form(short, rest)
+    return float(form(short, Q).sum() + samples.mean()), float(samples.std() / count**0.5)
 
 
-@dataclass(frozen=True)
-class Spectrum(Drawn):
-    """All singular values at once, as their distribution: quadrature nodes of every probe, and the number of values each stands for.
+@dataclass(frozen=True, repr=False)
+class Spectrum(Result):
+    """The distribution of all singular values, as quadrature nodes and weights of every probe.
 
-    nodes   (probes, steps), singular values;   weights   (probes, steps), counts that sum to min(N, n)
+    Attributes
+    ----------
+    nodes : numpy.ndarray
+        Singular values, (probes, steps).
+    weights : numpy.ndarray
+        Number of singular values that each node stands for, (probes, steps); they sum to min(N, n).
+    size : int
+        min(N, n).
+    passes : int
+        Products with F or F^T, one vector each.
+    seed : int
+        Seed of the probes.
+    origin : dict
+        Provenance of F.
     """
 
     nodes: np.ndarray
@@ -136,46 +161,50 @@ class Spectrum(Drawn):
     seed: int
     origin: dict[str, Any]
 
-    @property
-    def interpretation(self) -> int:
-        """The version of the interpretation that this is of."""
-        return of(self.origin)
-
     def count(self, threshold: float) -> Estimate:
-        """How many singular values are at least ``threshold``."""
-        each = (self.weights * (self.nodes >= threshold)).sum(1)
-        return Estimate(
-            float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature"
-        )
+        """Number of singular values of at least ``threshold``, with a standard error."""
+        return self._mean((self.weights * (self.nodes >= threshold)).sum(1))
 
     def moment(self, power: float) -> Estimate:
-        """The sum of s^power over all singular values: 2 is the squared Frobenius norm, 1 the nuclear norm."""
-        each = (self.weights * self.nodes**power).sum(1)
-        return Estimate(
-            float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5), self.passes, "lanczos quadrature"
-        )
+        """Sum of s^power over all singular values, with a standard error.
+
+        Power 2 gives the squared Frobenius norm, 1 the nuclear norm.
+        """
+        return self._mean((self.weights * self.nodes**power).sum(1))
+
+    def _mean(self, each: np.ndarray) -> Estimate:
+        """Mean of one number a probe, and its standard error."""
+        error = float(each.std(ddof=1) / len(each) ** 0.5)
+        return Estimate(float(each.mean()), error, self.passes, "lanczos quadrature")
 
     def density(self, bins: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(edges, counts, standard errors) of a histogram from 0 to the largest node."""
+        """(edges, counts, standard errors) of a histogram from 0 to the largest node, with ``bins`` bins."""
         edges = np.linspace(0, float(self.nodes.max()) * (1 + 1e-9) or 1.0, bins + 1)
         each = np.stack([np.histogram(n, edges, weights=w)[0] for n, w in zip(self.nodes, self.weights)])
         return edges, each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5
 
-    def to_json(self) -> str:
+    def numbers(self) -> dict[str, Any]:
+        """The histogram of ``density`` and what the estimate depends on."""
         edges, counts, errors = self.density()
-        return json.dumps(
-            {
-                "edges": edges.tolist(),
-                "counts": counts.tolist(),
-                "errors": errors.tolist(),
-                "size": self.size,
-                "passes": self.passes,
-                "seed": self.seed,
-                KEY: self.interpretation,
-                "origin": self.origin,
-            },
-            indent=2,
-        )
+        return {
+            "edges": edges.tolist(),
+            "counts": counts.tolist(),
+            "errors": errors.tolist(),
+            "size": self.size,
+            "passes": self.passes,
+            "seed": self.seed,
+            KEY: self.interpretation,
+            "origin": self.origin,
+        }
+
+    def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        header, _ = super()._parts()
+        arrays = {name: torch.from_numpy(header.pop(name)) for name in ("nodes", "weights")}
+        return header, arrays
+
+    @classmethod
+    def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Spectrum:
+        return cls(**{n: t.cpu().numpy() for n, t in tensors.items()}, **header)
 
     def __repr__(self) -> str:
         return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"
@@ -188,37 +217,37 @@ def spectrum(F: Operator, probes: int = 8, steps: int = 30, seed: int = 0, progr
             f"error bars need 2 probes or more, and a step: got probes={probes}, steps={steps}"
         )
     with progress_bar(None, "spectrum: passes", progress) as bar:
-        turned = Turned(Rows(F, bar))
-        signs = noise(turned.rows, probes, turned.small, torch.Generator().manual_seed(seed)).sign()
-        diagonal, beside = _tridiagonal(turned, signs / turned.small**0.5, min(steps, turned.small))
-    nodes, weights = zip(*(_quadrature(a, b, turned.small) for a, b in zip(diagonal, beside)))
+        short = ShortSide(Rows(F, bar))
+        signs = noise(short.rows, probes, short.small, torch.Generator().manual_seed(seed)).sign()
+        diagonal, beside = _tridiagonal(short, signs / short.small**0.5, min(steps, short.small))
+    nodes, weights = zip(*(_quadrature(a, b, short.small) for a, b in zip(diagonal, beside)))
     return Spectrum(
-        turned.rows.unit * np.stack(nodes),
+        short.rows.unit * np.stack(nodes),
         np.stack(weights),
-        turned.small,
-        turned.rows.passes,
+        short.small,
+        short.rows.passes,
         seed,
         F.origin(),
     )
 
 
-def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lanczos on F^T F from every row of v by itself, all in the same passes; fully reorthogonalised."""
+def _tridiagonal(short: ShortSide, v: torch.Tensor, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lanczos on F^T F from each row of v separately, in the same passes, with full reorthogonalisation."""
     basis = [v]
     alphas, betas = [], []
     for step in range(steps):
-        Fv = turned.forward(basis[-1])
+        Fv = short.forward(basis[-1])
         alphas.append(Fv.double().square().sum(1))
         if step + 1 == steps:
             break
-        w = turned.adjoint(Fv)
+        w = short.adjoint(Fv)
         for _ in range(2):
             stacked = torch.stack(basis, 1)  # (probes, step, small)
             w = w - torch.einsum("ps,psn->pn", torch.einsum("psn,pn->ps", stacked, w), stacked)
         size = norms(w)[:, None].to(w)
-        # an invariant space: nothing follows
+        # 0 where the space is invariant
         size = torch.where(
-            size > 64 * turned.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
+            size > 64 * short.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
         )
         betas.append(size[:, 0].double())
         basis.append(
@@ -230,6 +259,10 @@ def _tridiagonal(turned: Turned, v: torch.Tensor, steps: int) -> tuple[np.ndarra
 
 
 def _quadrature(alpha: np.ndarray, beta: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss nodes and weights: eigenvalues of the tridiagonal matrix, squared first entries of its eigenvectors (Ubaru, Chen, Saad 2017)."""
+    """Gauss nodes and weights of a tridiagonal matrix.
+
+    The nodes are its eigenvalues, the weights the squared first entries of its eigenvectors.
+    Source: Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38 (2017).
+    """
     values, vectors = np.linalg.eigh(np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1))
     return np.sqrt(np.maximum(values, 0)), size * vectors[0] ** 2

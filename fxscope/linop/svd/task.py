@@ -1,4 +1,4 @@
-"""What a method is asked for, and what it gives back; both in rows, before they are shaped."""
+"""``Task`` and ``Triplets``: the arguments and the result of a method, as rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ..scale import norms
 
 @dataclass(frozen=True)
 class Task:
-    """k triplets to a relative residual of ``tol`` within ``max_passes`` products; ``start`` is a result to go on from."""
+    """k triplets to a relative residual ``tol`` within ``max_passes`` passes.
+
+    ``start`` is an earlier result to go on from.
+    """
 
     k: int
     tol: float
@@ -23,12 +26,11 @@ class Task:
 
 @dataclass
 class Triplets:
-    """s descending, v (k, n) and u (k, N) as rows, with F v and F^T u as ``Rows`` gave them, in its units.
+    """Triplets as rows: s (k,) descending, v (k, n), u (k, N), with F v and F^T u as products of ``Rows``.
 
-    Converged means that both errors are at most tol s.
-
-    upper     a value that the true s does not exceed, but for a probability of ``risk``, where a method has one
-    rest      {waiting, border}: rows to go on with, and with which weights F^T F v = s^2 v + s_1^2 border^T waiting (of the smaller side)
+    upper   upper bounds of the true values, each with probability 1 - risk, if the method has any
+    rest    rows to go on with and their weights, {waiting, border}, on the smaller side:
+            F^T F v = s^2 v + s_1^2 border^T waiting
     """
 
     s: torch.Tensor

@@ -1,11 +1,13 @@
-"""Chapter 1: residual share, layer-wise contributions, pixel discussions, pixel votes, FGSM (paper, Tables 3, 4, Fig. 3, 4, 8 to 10)."""
+"""Chapter 1: classifiers (paper, Tables 3 and 4, Fig. 3, 4, 8 to 10)."""
 
 from __future__ import annotations
+
+import itertools
 
 import torch
 
 from ... import models
-from ...analysis import fgsm, layer_contributions, pixel_votes, residual_share
+from ...analysis import LayerContributions, fgsm, layer_contributions, pixel_votes, residual_share
 from ...analysis.discussion import READINGS
 from ...emit.pipeline import transform
 from ...errors import IllConditioned
@@ -62,36 +64,36 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     chapter.numbers["residual_share"] = {
         m.name: {"mean": m.mean, "std": m.std, "error": m.error} for m in found.models
     }
+    chapter.findings += _share_findings(mean, std)
+
+
+def _share_findings(mean: dict[str, float], std: dict[str, float]) -> list[Finding]:
     text = ", ".join(f"{n.removeprefix('digits_')} {100 * v:.0f}%" for n, v in mean.items())
-    chapter.findings.append(
+    order = sorted(mean, key=lambda name: mean[name])
+    falling = all(std[a] >= std[b] for a, b in itertools.pairwise(order))
+    return [
         Finding(
             "The residual is most of the score",
             "78 to 95% (Table 4)",
             text,
             min(mean.values()) > 0.5,
             "more than 50% for all",
-        )
-    )
-    chapter.findings.append(
+        ),
         Finding(
             "With batch norm the share is larger",
             "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points",
             f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points",
             mean["digits_vgg_bn"] > mean["digits_vgg"],
             "larger at all",
-        )
-    )
-    order = sorted(mean, key=mean.get)
-    falling = all(std[a] >= std[b] for a, b in zip(order, order[1:]))
-    chapter.findings.append(
+        ),
         Finding(
             "The larger the share, the smaller its deviation",
             "11 to 17 points for most, 4 for DenseNet",
             ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order),
             falling,
             "deviations fall in the order of the shares",
-        )
-    )
+        ),
+    ]
 
 
 def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
@@ -169,7 +171,6 @@ def _layers(
     errors = max(f.error for f in [*found.values(), after])
     chapter.text(f"Every column sums to its score; the largest relative error is {errors:.1e}.")
     spread = [float(f.std.square().mean().sqrt()) for f in (plain, after)]
-    peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
     early = [float(f.mean[:3].sum()) for f in (plain, after)]
     chapter.numbers["layers"] = {
         **{n: f.numbers() for n, f in found.items()},
@@ -178,7 +179,15 @@ def _layers(
         "early": early,
         "error": errors,
     }
-    chapter.findings += [
+    chapter.findings += _layer_findings(plain, normed, spread, early)
+
+
+def _layer_findings(
+    plain: LayerContributions, normed: LayerContributions, spread: list[float], early: list[float]
+) -> list[Finding]:
+    """Peaks and depth of the layers, their spread, and the early layers, before and after the attack."""
+    peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
+    return [
         Finding(
             "Without batch norm one peak is early, one just before the dense layers",
             "two peaks (Fig. 8)",
@@ -211,8 +220,8 @@ def _layers(
     ]
 
 
-def _two_peaks(found) -> bool:
-    """The two largest layers lie one in the first stage, the other in the last one before the dense layers."""
+def _two_peaks(found: LayerContributions) -> bool:
+    """The two largest layers lie in the first stage, and in the last one before the dense layers."""
     features = [i for i, n in enumerate(found.names) if n.startswith("features")]
     first = set(sorted(range(len(found.names)), key=lambda i: -abs(float(found.mean[1 + i])))[:2])
     return bool(first & set(features[:2])) and bool(first & set(features[-2:]))
@@ -222,7 +231,8 @@ def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -
     chapter.heading("Pixel discussions (eq. 18) in three readings")
     lin = interpret(network, x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
-    errors, added = {}, 0.0
+    errors: dict[str, float | None] = {}
+    added = 0.0
     for reading in READINGS:
         try:
             found = lin.pixel_discussion(two, reading=reading, progress=False)
@@ -250,22 +260,7 @@ def _votes(
 ) -> None:
     chapter.heading("Pixel votes (Fig. 3, 9 and 10)")
     measured, after = (_voted(network, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
-    for i in range(SHOWN):
-        votes, _ = measured[i]
-        top, share = next(iter(votes.popularity.items()))
-        chapter.figure(
-            f"votes_{i}",
-            votes.plot(photograph=ink[i]),
-            "A digit, the label that every pixel votes for, and the digit where the three most popular"
-            f" labels win. The most popular is {top}, with {100 * share:.0f}% of the pixels; the largest"
-            f" score is {int(votes.scores.argmax())}'s.",
-        )
-    chapter.figure(
-        "votes_attacked",
-        after[0][0].plot(photograph=ink[0]),
-        "The votes on the first digit after FGSM (the clean digit is shown): entropy"
-        f" {measured[0][0].entropy:.2f} bits before, {after[0][0].entropy:.2f} after.",
-    )
+    _vote_figures(chapter, ink, measured, after)
     mean = {k: sum(m[1][k] for m in measured) / VOTED for k in measured[0][1]}
     entropy = [sum(m[0].entropy for m in part) / VOTED for part in (measured, after)]
     kept = sum(m[1]["top"] for m in after) / VOTED
@@ -284,7 +279,30 @@ def _votes(
         "agree": agree / VOTED,
         "error": error,
     }
-    chapter.findings += [
+    chapter.findings += _vote_findings(mean, entropy, agree)
+
+
+def _vote_figures(chapter: Chapter, ink: torch.Tensor, measured: list, after: list) -> None:
+    for i in range(SHOWN):
+        votes, _ = measured[i]
+        top, share = next(iter(votes.popularity.items()))
+        chapter.figure(
+            f"votes_{i}",
+            votes.plot(photograph=ink[i]),
+            "A digit, the label that every pixel votes for, and the digit where the three most popular"
+            f" labels win. The most popular is {top}, with {100 * share:.0f}% of the pixels; the largest"
+            f" score is {int(votes.scores.argmax())}'s.",
+        )
+    chapter.figure(
+        "votes_attacked",
+        after[0][0].plot(photograph=ink[0]),
+        "The votes on the first digit after FGSM (the clean digit is shown): entropy"
+        f" {measured[0][0].entropy:.2f} bits before, {after[0][0].entropy:.2f} after.",
+    )
+
+
+def _vote_findings(mean: dict[str, float], entropy: list[float], agree: int) -> list[Finding]:
+    return [
         Finding(
             "The most popular label is the top score",
             "normally (section 4)",

@@ -1,4 +1,4 @@
-"""Chapter 3: rows, columns, off-diagonals and their source, reach under three readings of instance norm (paper, Fig. 7, 13 to 15)."""
+"""Chapter 3: networks from images to images of the same size (paper, Fig. 7, 13 to 15)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def default_networks() -> list[Network]:
 def image_to_image(
     picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False
 ) -> Chapter:
-    """Networks of images to images of the same size; the facades one on a drawn facade, others on the photograph (3, H, W)."""
+    """The chapter: the network of facades on a drawn facade, the others on the photograph (3, H, W)."""
     chapter = Chapter("Image to image")
     networks = networks or default_networks()
     given = {
@@ -41,15 +41,15 @@ def image_to_image(
         f"ResNet generators with instance norm (CycleGAN's layout with 9 blocks) at {SIDE} x {SIDE}:"
         f" {', '.join(n.title for n in networks)}. A facade drawn from seed {SEED}, not used in training, and"
         f" the photograph {title}. Instance norm is read as in Fig. 2 (mean and deviation frozen) unless"
-        " another reading is named."
+        " another variant is named."
     )
-    readings = {n.name: interpret(n.module, n.take(given[n.name])) for n in networks}
+    interpreters = {n.name: interpret(n.module, n.take(given[n.name])) for n in networks}
     places = {n.name: probe_places(given[n.name].mean(0), 24) for n in networks}
-    _outputs(chapter, networks, readings, given)
-    _filters(chapter, readings, places, given)
-    _off_diagonal(chapter, networks, readings, places, given)
+    _outputs(chapter, networks, interpreters, given)
+    _filters(chapter, interpreters, places, given)
+    _off_diagonal(chapter, networks, interpreters, places, given)
     _reach(chapter, networks, given, places)
-    eigen_images(chapter, readings, "i2i", 4)
+    eigen_images(chapter, interpreters, "i2i", 4)
     _against_super_resolution(chapter, picture)
     return chapter
 
@@ -96,11 +96,11 @@ def _beside(mine: dict[str, float], others: dict[str, float]) -> str:
     return f"{first}; {second}"
 
 
-def _outputs(chapter: Chapter, networks: list[Network], readings: dict, given: dict) -> None:
+def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, given: dict) -> None:
     chapter.heading("Outputs, and what the biases add")
     rows = []
     for n in networks:
-        lin = readings[n.name]
+        lin = interpreters[n.name]
         r = lin.residual
         share = float(r.norm() / lin.y0.norm())
         filtered = lin.F @ lin.x0[0]
@@ -121,7 +121,7 @@ def _outputs(chapter: Chapter, networks: list[Network], readings: dict, given: d
     chapter.table(("network", "|r| / |y|", "error of F x0 + r"), rows)
 
 
-def _filters(chapter: Chapter, readings: dict, places: dict, given: dict) -> None:
+def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) -> None:
     chapter.heading("Rows and columns at three places (Fig. 7 and 13)")
     chapter.figure(
         "i2i_places",
@@ -131,7 +131,7 @@ def _filters(chapter: Chapter, readings: dict, places: dict, given: dict) -> Non
     )
     for what in ("row", "column"):
         panels = {}
-        for name, lin in readings.items():
+        for name, lin in interpreters.items():
             for said, (y, x) in zip(("edge", "flat", "middle"), places[name]):
                 filter = lin.F.row((1, y, x)) if what == "row" else lin.F.column((1, y, x))
                 panels[f"{name}\n{said} ({y}, {x})"] = crop_around(filter, (y, x), 24)
@@ -149,12 +149,12 @@ def _filters(chapter: Chapter, readings: dict, places: dict, given: dict) -> Non
 
 
 def _off_diagonal(
-    chapter: Chapter, networks: list[Network], readings: dict, places: dict, given: dict
+    chapter: Chapter, networks: list[Network], interpreters: dict, places: dict, given: dict
 ) -> None:
     chapter.heading("Off the diagonal, and where it comes from")
     found = {}
     for n in networks:
-        lin = readings[n.name]
+        lin = interpreters[n.name]
         at = sample(tuple(lin.x0.shape[2:]), SAMPLED, 16)
         rows = lin.F.rows([(1, y, x) for y, x in at], progress=False)
         found[n.name] = diagonal(rows, at, RADIUS)
@@ -179,8 +179,11 @@ def _off_diagonal(
         draw.off_diagonals(found),
         f"Share of a row's energy more than {RADIUS} pixels from its place, at {SAMPLED} places.",
     )
-    numbers = chapter.numbers["networks"]
-    chapter.findings += [
+    chapter.findings += _diagonal_findings(chapter.numbers["networks"])
+
+
+def _diagonal_findings(numbers: dict[str, dict]) -> list[Finding]:
+    return [
         Finding(
             "Rows have strong off-diagonals",
             "less sparse than in super-resolution",

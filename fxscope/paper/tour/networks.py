@@ -1,8 +1,8 @@
-"""A network as the pages need it: its name, what it takes, what it gives, and how a photograph becomes its input."""
+"""A network as the pages need it: its name, its input convention, and the kind of its output."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Network:
 
     @property
     def title(self) -> str:
+        """Name and note."""
         return f"{self.name} ({self.note})"
 
     def take(self, picture: torch.Tensor) -> torch.Tensor:
@@ -63,60 +64,75 @@ class Network:
 def network(
     spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None
 ) -> Network:
-    """The network of a MODEL argument, with the convention of its family.
+    """The network of a MODEL argument, with the input convention of its family.
 
-    range  "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1); default: its family's
-    size   side of x0; default 224 for torchvision (299 for Inception v3), 32 for the digits, any for networks of images
+    Parameters
+    ----------
+    spec : str
+        As ``models.load_model`` takes it.
+    module : torch.nn.Module
+        The network itself.
+    note : str
+        What weights it has.
+    range : str, optional
+        "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1). The default is its
+        family's.
+    size : int, optional
+        Side of x0 in pixels. The default is 224 for torchvision (299 for Inception v3), 32 for the digits,
+        and any for networks of images.
 
-    Raises ``FxscopeError`` for an unknown range, and where the module cannot run on such an input.
+    Raises
+    ------
+    FxscopeError
+        If the range is unknown, or the module does not run on such an input.
     """
     family, _, name = spec.rpartition(":")
     if range is not None and range not in RANGES:
         raise FxscopeError(f"--range is one of {', '.join(RANGES)}, got {range!r}")
     if family == "fxscope" and name.startswith("digits"):
-        mean, std, side = datasets.INK_MEAN, datasets.INK_STD, 32
+        mean, std, size = datasets.INK_MEAN, datasets.INK_STD, 32
     else:
-        range = range or _range_of(family, name)
-        mean, std = _convention(range)
-        side = size or (299 if name == "inception_v3" else 224) if family == "torchvision" else size
-    channels = next((m.in_channels for m in module.modules() if hasattr(m, "in_channels")), 3)
+        mean, std = _convention(range or _range_of(family, name))
+    if family == "torchvision" and size is None:
+        size = 299 if name == "inception_v3" else 224
+    channels = channels_of(module)
     if channels not in (1, 3):
         raise FxscopeError(f"{name} takes {channels} channels, and a photograph has 1 or 3")
-    found = Network(name, module.eval(), mean, std, channels, side, note or _note(family, name))
+    found = Network(name, module.eval(), mean, std, channels, size, note or _note(family, name))
     return _with_kind(found)
 
 
+def channels_of(module: nn.Module) -> int:
+    """How many channels the first layer takes; 3 where no layer says so."""
+    first: Any = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
+    return 3 if first is None else first.in_channels
+
+
 def _range_of(family: str, name: str) -> str:
+    """The range of a family: normalised, 0..255, -1..1 or 0..1."""
     if family == "torchvision":
         return "imagenet"
-    return (
-        "byte"
-        if name.startswith("edsr")
-        else (
-            "symmetric"
-            if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet")
-            else "unit"
-        )
-    )
+    if name.startswith("edsr"):
+        return "byte"
+    if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet"):
+        return "symmetric"
+    return "unit"
 
 
 def _convention(range: str) -> tuple[Any, Any]:
-    if range == "imagenet":
+    limits = RANGES[range]
+    if limits is None:
         return IMAGENET
-    low, high = RANGES[range]
+    low, high = limits
     return -low / (high - low), 1 / (high - low)
 
 
 def _note(family: str, name: str) -> str:
-    if family == "fxscope":
-        return (
-            "stand-in"
-            if name in models.STAND_INS
-            else "fixed filter"
-            if name.startswith("bicubic")
-            else "random weights"
-        )
-    return "random weights" if family == "torchvision" else "own"
+    if family == "fxscope" and name in models.STAND_INS:
+        return "stand-in"
+    if family == "fxscope" and name.startswith("bicubic"):
+        return "fixed filter"
+    return "random weights" if family in ("fxscope", "torchvision") else "own"
 
 
 def _with_kind(found: Network) -> Network:
@@ -141,10 +157,7 @@ def _with_kind(found: Network) -> Network:
             " images (B, C, H, W)"
         )
     kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
-    fields = dict(found.__dict__)
-    return Network(
-        **{**fields, "kind": kind, "scale": max(1, out.shape[-1] // side) if kind == "images" else 1}
-    )
+    return replace(found, kind=kind, scale=max(1, out.shape[-1] // side) if kind == "images" else 1)
 
 
 def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:
@@ -194,7 +207,7 @@ def images_of(paths: list[str]) -> list[Path]:
 
 
 def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -> int:
-    """Bytes that a reading of x0 takes, about: its states, and eight of its largest tensors; raises ``ImageError`` beyond the budget."""
+    """Estimate the bytes of an interpreter at x0; raise ``ImageError`` if they exceed the budget."""
     small = (1, shape[1], 64, 64) if found.kind == "images" else shape
     per = storage(found.module, small, example_inputs=(torch.zeros(small),))
     grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ... import plot
 from ...analysis import energy_against_distance, layer_contributions, pixel_votes
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
-from ...linop import interpret
+from ...linop import LinearInterpreter, interpret
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
@@ -36,11 +36,32 @@ def report(
 ) -> Written:
     """Write the page about one network, or several side by side, on one's own images.
 
-    names   of the labels, for a classifier (default: their numbers)
+    Scores have contributions, discussion and votes. Images have F x0 and r, rows, columns, energy against
+    distance and eigen-images. Tokens have bars by token and by layer. All have the rewritten graph and the
+    laws. Figures are PDF, SVG and PNG files beside the page.
 
-    Scores: contributions, discussion, votes. Images: F x0 and r, rows, columns, energy against distance, eigen-images. Tokens: bars by
-    token and by layer. All: the rewritten graph and the laws. Figures are PDF, SVG and PNG files beside the page. Raises
-    ``ImageError`` for a file that is no image, an empty folder, and where a reading would need more than 4 GiB.
+    Parameters
+    ----------
+    networks : Network or sequence of Network
+        What ``network`` returns.
+    images : str or sequence of str
+        Image files, and folders of them.
+    out : path
+        The folder of the page.
+    names : sequence of str, optional
+        The labels' names, for a classifier. The default is their numbers.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Written
+        The path of the page, its numbers and findings.
+
+    Raises
+    ------
+    ImageError
+        If a file is no image, a folder is empty, or an interpreter would need more than 4 GiB.
     """
     networks = [networks] if isinstance(networks, Network) else list(networks)
     paths = images_of([images] if isinstance(images, str) else list(images))
@@ -63,7 +84,7 @@ def report(
         key,
         ("pdf", "svg", "png"),
     )
-    makers = {
+    makers: dict[str, Callable[[], Chapter]] = {
         _unique(n.name, networks, i): partial(
             chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else ""
         )
@@ -162,6 +183,22 @@ def _images(
         draw.marked({"input": n.show(x0[0])}, places),
         "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
     )
+    rows = _filters(chapter, n, lin, places, prefix)
+    energy = energy_against_distance(torch.stack(rows), places)
+    chapter.figure(
+        f"{prefix}energy",
+        energy.plot(),
+        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
+    )
+    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
+    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
+    chapter.findings.clear()  # those of the paper are the tour's
+
+
+def _filters(
+    chapter: Chapter, n: Network, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
+) -> list[torch.Tensor]:
+    """Add the figure of the rows and columns at the places, and return the rows."""
     panels, rows = {}, []
     for said, (y, x) in zip(("edge", "flat", "middle"), places):
         out = (0, y * n.scale + n.scale // 2, x * n.scale + n.scale // 2)
@@ -177,15 +214,7 @@ def _images(
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
         " middle, zoomed around the crossed place.",
     )
-    energy = energy_against_distance(torch.stack(rows), places)
-    chapter.figure(
-        f"{prefix}energy",
-        energy.plot(),
-        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
-    )
-    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
-    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
-    chapter.findings.clear()  # those of the paper are the tour's
+    return rows
 
 
 def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:
@@ -266,7 +295,7 @@ def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str)
 
 
 def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
-    """The numbers of several networks on the same images in one table; contributions by depth in one figure."""
+    """The numbers of several networks on the same images in a table; contributions by depth in a figure."""
     chapter = Chapter("Side by side")
     scores = [n for n in networks if n.kind == "scores"]
     if len(scores) > 1:
@@ -292,13 +321,13 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
     images = [n for n in networks if n.kind == "images"]
     if len(images) > 1:
         _, picture = pictures[0]
-        readings = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
+        interpreters = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
         chapter.figure(
             "outputs_side_by_side",
-            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in readings.items()}),
+            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in interpreters.items()}),
             "The outputs on the same photograph.",
         )
-        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in readings.items()}
+        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in interpreters.items()}
         chapter.table(("network", "|r| / |y|"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
         chapter.numbers |= rows
     if not chapter.blocks:

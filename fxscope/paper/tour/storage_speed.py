@@ -1,22 +1,38 @@
-"""Chapter 4: what it costs to keep x0's decisions, and how long rows and columns take (paper, Tables 1 and 2, section 8.D)."""
+"""Chapter 4: storage, and the time of rows and columns (paper, Tables 1 and 2, section 8.D)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from ... import models
-from ...analysis import storage
+from ...analysis import Storage, storage
 from ...linop import interpret
 from .page import Chapter, Finding
 
 TABLE_1 = {"VGG-19": 58.048, "CycleGAN": 90.112, "EDSR": 4147.2}  # as printed, "GB"
+TIMED = {
+    "edsr_small4x": (1, 3, 64, 64),
+    "facades_resnet": (1, 3, 128, 128),
+    "digits_vgg": (1, 1, 32, 32),
+}
+COSTS = (
+    "network",
+    "input",
+    "ReLU outputs",
+    "as fp32",
+    "as the paper prints it",
+    "kept by fxscope",
+    "packed to bits",
+)
+SPEEDS = ("network", "input", "forward", "rows a second", "columns a second", "row / forward", "kept")
 
 
 def storage_and_speed(progress: bool = False) -> Chapter:
-    """Table 1 in both readings, and the time of a row, a column and a forward pass of the stand-ins."""
+    """Both values of Table 1, and the time of a row, a column and a forward pass of the stand-ins."""
     chapter = Chapter("Storage and speed")
     _table_1(chapter)
     _speed(chapter)
@@ -35,35 +51,16 @@ def _table_1(chapter: Chapter) -> None:
     rows, measured = [], {}
     for name, (module, shape) in networks.items():
         found = storage(module.eval(), shape)
-        table = found.table_1
-        rows.append(
-            (
-                name,
-                "x".join(map(str, shape[2:])),
-                f"{found.activations:,}",
-                f"{table['KiB']:,.0f} KiB",
-                f"{table['printed as GB']:,.1f} GB",
-                f"{found.recorded / 2**20:,.1f} MiB",
-                f"{found.packed / 2**20:,.1f} MiB",
-            )
-        )
+        rows.append(_line(name, shape, found))
         measured[name] = {
             "activations": found.activations,
-            "KiB": table["KiB"],
-            "printed_as_GB": table["printed as GB"],
+            "KiB": found.table_1["KiB"],
+            "printed_as_GB": found.table_1["printed as GB"],
             "recorded": found.recorded,
             "packed": found.packed,
         }
     chapter.table(
-        (
-            "network",
-            "input",
-            "ReLU outputs",
-            "as fp32",
-            "as the paper prints it",
-            "kept by fxscope",
-            "packed to bits",
-        ),
+        COSTS,
         rows,
         "Storage of one image",
     )
@@ -72,34 +69,42 @@ def _table_1(chapter: Chapter) -> None:
         " One image takes a thousandth of that."
     )
     chapter.numbers["table_1"] = measured
-    same = all(abs(measured[n]["printed_as_GB"] - v) < 1 for n, v in TABLE_1.items())
     chapter.findings.append(
         Finding(
             "Table 1",
             "58, 90 and 4,147 GB",
             ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values())
             + ": the same digits, a thousandth for one image",
-            same,
+            all(abs(measured[n]["printed_as_GB"] - v) < 1 for n, v in TABLE_1.items()),
             "the same digits",
         )
+    )
+
+
+def _line(name: str, shape: tuple[int, ...], found: Storage) -> tuple[str, ...]:
+    table = found.table_1
+    return (
+        name,
+        "x".join(map(str, shape[2:])),
+        f"{found.activations:,}",
+        f"{table['KiB']:,.0f} KiB",
+        f"{table['printed as GB']:,.1f} GB",
+        f"{found.recorded / 2**20:,.1f} MiB",
+        f"{found.packed / 2**20:,.1f} MiB",
     )
 
 
 def _speed(chapter: Chapter) -> None:
     chapter.heading("Rows and columns a second")
     rows = []
-    for name, shape in (
-        ("edsr_small4x", (1, 3, 64, 64)),
-        ("facades_resnet", (1, 3, 128, 128)),
-        ("digits_vgg", (1, 1, 32, 32)),
-    ):
+    for name, shape in TIMED.items():
         model = models.build(name)
         x0 = torch.rand(shape, generator=torch.Generator().manual_seed(0))
         lin = interpret(model, x0)
         with torch.no_grad():
-            forward = _seconds(lambda: model(x0))
+            forward = _seconds(partial(model, x0))
         index = (0,) * len(lin.F.outputs.shape)
-        row, column = _seconds(lambda: lin.F.row(index)), _seconds(lambda: lin.F.column((0, 0, 0)))
+        row, column = _seconds(partial(lin.F.row, index)), _seconds(partial(lin.F.column, (0, 0, 0)))
         rows.append(
             (
                 f"{name} (stand-in)",
@@ -118,7 +123,7 @@ def _speed(chapter: Chapter) -> None:
             "bytes": lin.nbytes,
         }
     chapter.table(
-        ("network", "input", "forward", "rows a second", "columns a second", "row / forward", "kept"),
+        SPEEDS,
         rows,
         f"On this machine's CPU, {torch.get_num_threads()} threads, single precision, the smallest of five",
     )

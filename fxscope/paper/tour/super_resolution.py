@@ -1,8 +1,9 @@
-"""Chapter 2: outputs, F x0 and r, rows and columns, locality, invariance, eigen-images (paper, Fig. 5, 6, 11 and 12)."""
+"""Chapter 2: super-resolution (paper, Fig. 5, 6, 11 and 12)."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 
@@ -18,6 +19,14 @@ from .page import Chapter, Finding
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
 SAMPLED = 16  # places of which rows and columns are averaged
+SHAPES = (
+    "network",
+    "singular values",
+    "area",
+    "orientedness (0 to 1)",
+    "cycles a pixel",
+    "energy at frequency 0",
+)
 
 
 def default_networks() -> list[Network]:
@@ -38,21 +47,21 @@ def super_resolution(
         f"The photograph {title}, its middle {high.shape[2]} x {high.shape[1]} pixels, made {scale} times"
         f" smaller and given to {', '.join(n.title for n in networks)}."
     )
-    readings = {n.name: interpret(n.module, n.take(low)) for n in networks}
-    _outputs(chapter, networks, readings, high)
+    interpreters = {n.name: interpret(n.module, n.take(low)) for n in networks}
+    _outputs(chapter, networks, interpreters, high)
     places = probe_places(photos.luminance(low)[0])
-    _filters(chapter, networks, readings, places, scale, photos.luminance(low))
-    _locality(chapter, networks, readings, scale, tuple(low.shape[1:]))
-    eigen_images(chapter, {n: r for n, r in readings.items() if not n.startswith("bicubic")}, "sr")
+    _filters(chapter, networks, interpreters, places, scale, photos.luminance(low))
+    _locality(chapter, networks, interpreters, scale, (low.shape[1], low.shape[2]))
+    eigen_images(chapter, {n: r for n, r in interpreters.items() if not n.startswith("bicubic")}, "sr")
     return chapter
 
 
-def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: torch.Tensor) -> None:
+def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high: torch.Tensor) -> None:
     chapter.heading("Outputs, and what the biases add")
     truth, panels, rows = photos.luminance(high), {"photograph": photos.luminance(high)}, []
     shares, parts = {}, {}
     for n in networks:
-        lin = readings[n.name]
+        lin = interpreters[n.name]
         shown = n.show(lin.y0[0])
         gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
         value = photos.psnr(gray, truth, BORDER)
@@ -81,15 +90,17 @@ def _outputs(chapter: Chapter, networks: list[Network], readings: dict, high: to
         " one scale; bicubic has none.",
     )
     chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    chapter.findings.append(_residual_finding(shares))
+
+
+def _residual_finding(shares: dict[str, float]) -> Finding:
     trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
-    chapter.findings.append(
-        Finding(
-            "Residuals of super-resolution are small",
-            "small (Fig. 6)",
-            ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
-            all(v < 0.1 for v in trained.values()),
-            "below 10% for all",
-        )
+    return Finding(
+        "Residuals of super-resolution are small",
+        "small (Fig. 6)",
+        ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
+        all(v < 0.1 for v in trained.values()),
+        "below 10% for all",
     )
 
 
@@ -99,13 +110,13 @@ def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
     size = torch.nn.functional.avg_pool2d((dy.square() + dx.square())[None, None], 3, 1, 1)[0, 0]
     m = min(margin, min(gray.shape) // 4)
     inner = size[m:-m, m:-m]
-    return [
-        tuple(m + v for v in divmod(int(at), inner.shape[1])) for at in (inner.argmax(), inner.argmin())
-    ] + [(gray.shape[0] // 2, gray.shape[1] // 2)]
+    edge, flat = (divmod(int(at), inner.shape[1]) for at in (inner.argmax(), inner.argmin()))
+    middle = (gray.shape[0] // 2, gray.shape[1] // 2)
+    return [(m + edge[0], m + edge[1]), (m + flat[0], m + flat[1]), middle]
 
 
 def _filters(
-    chapter: Chapter, networks: list[Network], readings: dict, places: list, scale: int, low: torch.Tensor
+    chapter: Chapter, networks: list[Network], interpreters: dict, places: list, scale: int, low: torch.Tensor
 ) -> None:
     chapter.heading("Rows and columns at three places (Fig. 11)")
     names = ("edge", "flat", "middle")
@@ -118,7 +129,7 @@ def _filters(
     for what, radius in (("row", 5), ("column", 3 * scale)):
         panels = {}
         for n in networks:
-            F = readings[n.name].F
+            F = interpreters[n.name].F
             for name, (y, x) in zip(names, places):
                 out = (0, y * scale + scale // 2, x * scale + scale // 2)
                 filter = F.row(out) if what == "row" else F.column((0, y, x))
@@ -140,22 +151,26 @@ def _filters(
 
 
 def sample(
-    shape: tuple[int, int], count: int = SAMPLED, margin: int = 8, seed: int = 0
+    shape: Sequence[int], count: int = SAMPLED, margin: int = 8, seed: int = 0
 ) -> list[tuple[int, int]]:
     """Places (y, x) drawn at random, away from the border."""
     rng = torch.Generator().manual_seed(seed)
     m = min(margin, min(shape) // 4)
-    return [tuple(int(torch.randint(m, s - m, (), generator=rng)) for s in shape) for _ in range(count)]
+
+    def drawn(size: int) -> int:
+        return int(torch.randint(m, size - m, (), generator=rng))
+
+    return [(drawn(shape[0]), drawn(shape[1])) for _ in range(count)]
 
 
 def _locality(
-    chapter: Chapter, networks: list[Network], readings: dict, scale: int, shape: tuple[int, int]
+    chapter: Chapter, networks: list[Network], interpreters: dict, scale: int, shape: tuple[int, int]
 ) -> None:
     chapter.heading("How local, and how much alike")
     places = sample(shape)
     energies, rows = {}, []
     for n in networks:
-        F = readings[n.name].F
+        F = interpreters[n.name].F
         found = F.rows(
             [(0, y * scale + scale // 2, x * scale + scale // 2) for y, x in places], progress=False
         )
@@ -181,8 +196,11 @@ def _locality(
         "Rows: the distance in small pixels that holds a part of their energy. Columns: the energy of their"
         " deviation from the mean column, laid over one another."
     )
+    _locality_findings(chapter, [n.name for n in networks if not n.name.startswith("bicubic")])
+
+
+def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
     numbers = chapter.numbers["networks"]
-    trained = [n.name for n in networks if not n.name.startswith("bicubic")]
     chapter.findings.append(
         Finding(
             "Rows of super-resolution are sparse and lie around their pixel",
@@ -209,35 +227,18 @@ def _locality(
         )
 
 
-def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) -> None:
-    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes in numbers (Fig. 5, 12, 14)."""
+def eigen_images(chapter: Chapter, interpreters: dict, prefix: str, count: int = 4) -> None:
+    """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
-    for name, lin in readings.items():
+    for name, lin in interpreters.items():
         found = triplets(lin, count)
         shapes = found.shapes()
         mean = {
             k: sum(getattr(s, k) for s in shapes) / count
             for k in ("participation", "frequency", "dc", "orientedness")
         }
-        chapter.figure(
-            f"{prefix}_eigen_{name}",
-            found.plot(),
-            f"{name}: the {count} largest singular values with their eigen-inputs above and eigen-outputs"
-            " below, the mean over channels, one scale a line. An eigen-input covers"
-            f" {100 * mean['participation']:.2g}% of the picture; {found.passes} products, largest relative"
-            f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
-        )
-        zoomed = {
-            f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
-            for letter, part in (("v", found.v), ("u", found.u))
-            for i, w in enumerate(part)
-        }
-        chapter.figure(
-            f"{prefix}_eigen_zoom_{name}",
-            draw.grid(zoomed, count, cross=False),
-            f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
-        )
+        _eigen_figures(chapter, name, prefix, found, mean["participation"])
         chapter.numbers.setdefault("eigen", {})[name] = {
             "s": found.s,
             "passes": found.passes,
@@ -256,22 +257,36 @@ def eigen_images(chapter: Chapter, readings: dict, prefix: str, count: int = 4) 
             )
         )
     chapter.table(
-        (
-            "network",
-            "singular values",
-            "area",
-            "orientedness (0 to 1)",
-            "cycles a pixel",
-            "energy at frequency 0",
-        ),
+        SHAPES,
         rows,
         f"Shapes of the eigen-inputs, the mean over {count}",
     )
     _eigen_findings(chapter)
 
 
+def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float) -> None:
+    chapter.figure(
+        f"{prefix}_eigen_{name}",
+        found.plot(),
+        f"{name}: the {len(found)} largest singular values with their eigen-inputs above and eigen-outputs"
+        " below, the mean over channels, one scale a line. An eigen-input covers"
+        f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
+        f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
+    )
+    zoomed = {
+        f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
+        for letter, part in (("v", found.v), ("u", found.u))
+        for i, w in enumerate(part)
+    }
+    chapter.figure(
+        f"{prefix}_eigen_zoom_{name}",
+        draw.grid(zoomed, len(found), cross=False),
+        f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
+    )
+
+
 def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
-    """The largest singular triplets to 1%; where the limit of passes came first the page says so beside the errors."""
+    """The largest singular triplets to 1%; the page says which of them did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
         return lin.F.svd(count, tol=1e-2, progress=False)
@@ -283,9 +298,9 @@ def _unconverged(found: SVD) -> str:
 
 
 def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
-    """The square of a singular vector (C, H, W) around the pixel where a small neighbourhood holds most energy."""
+    """The square of a singular vector (C, H, W) around the neighbourhood with most energy."""
     energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
-    return crop_around(vector, tuple(divmod(int(energy.argmax()), energy.shape[1])), radius)
+    return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)
 
 
 def _eigen_findings(chapter: Chapter) -> None:

@@ -1,4 +1,4 @@
-"""``fxscope tour``: everything the paper shows, on stand-ins or on the networks that are given, as one page."""
+"""``fxscope tour``: everything the paper shows, on stand-ins or on given networks, as one page."""
 
 from __future__ import annotations
 
@@ -32,13 +32,34 @@ def tour(
 ) -> Written:
     """Write the tour into a folder: one page that opens from disk, its figures as files, its numbers as JSON.
 
-    images    photographs (files or folders) for the chapters of images; the first one is shown (default: one that scikit-image ships)
-    networks  in place of the stand-ins, each in the chapter that its output fits: upscalers, images of the same size; classifiers
-              get a report of their own behind the digits
-    chapters  some of ``CHAPTERS`` alone;  progress   a bar
+    If it is interrupted and run again, it goes on after the last finished chapter.
 
-    Interrupted and run again, it goes on behind the last finished chapter. Raises ``ImageError`` for a file that is no image, or
-    smaller than 64 x 64 pixels, and ``FxscopeError`` for an unknown chapter.
+    Parameters
+    ----------
+    images : str or sequence of str, optional
+        Photographs (files or folders) for the chapters of images; the first one is shown. The default is one
+        of scikit-image.
+    out : path
+        The folder of the page.
+    networks : sequence of Network
+        They replace the stand-ins, each in the chapter that its output fits: upscalers, images of the same
+        size. Classifiers get a report of their own after the digits.
+    chapters : sequence of str
+        Some of ``CHAPTERS``; the default is all.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Written
+        The path of the page, its numbers and findings.
+
+    Raises
+    ------
+    ImageError
+        If a file is no image, or smaller than 64 x 64 pixels.
+    FxscopeError
+        If a chapter is unknown.
     """
     unknown = [c for c in chapters if c not in CHAPTERS]
     if unknown:

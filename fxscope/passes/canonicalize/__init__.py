@@ -1,4 +1,4 @@
-"""Canonicalize: one spelling per operator, no modules, no methods, no in-place forms."""
+"""Canonicalize: one spelling for each operator, without modules, methods and in-place forms."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ __all__ = ["Decide", "canonicalize", "is_size", "size_nodes"]
 
 
 def canonicalize(gm: fx.GraphModule, model: nn.Module, decide: Decide | None = None) -> fx.GraphModule:
-    """The same computation in canonical operators; ``gm`` is rewritten and returned. ``decide`` tells views from copies on an example."""
+    """Rewrite a graph into canonical operators, in place, and return it.
+
+    ``decide`` tells views from copies by a run on an example.
+    """
     inline_modules(gm, model)
     functionalize(gm, decide)
     spell(gm)

@@ -23,10 +23,10 @@ _INIT = "torch.nn.init"
 
 
 def functional_values(make: Make, node: fx.Node) -> Values:
-    """What an in-place call writes, and where; raises ``AliasingWrite`` for one that has no functional form."""
+    """What an in-place call writes, and where; raises ``AliasingWrite`` if it has no functional form."""
     plain = aliasing.augmented(node)
     if plain is not None:
-        return [(node.args[0], make(plain, node.args, dict(node.kwargs)))]
+        return [(_first(node), make(plain, node.args, dict(node.kwargs)))]
     if node.kwargs.get("out") is not None:
         return _out(make, node)
     if aliasing.in_place_flag(node):
@@ -59,7 +59,7 @@ def _out(make: Make, node: fx.Node) -> Values:
 
 
 def one_by_one(graph: fx.Graph) -> None:
-    """torch._foreach_add_(xs, ys) as x.add_(y) for every tensor, with its own item of every list; these write one after the other."""
+    """Write torch._foreach_add_(xs, ys) as x.add_(y) for every tensor, one after the other."""
     for node in list(graph.nodes):
         name = operator_name(node)
         if not name.startswith("_foreach_") or not aliasing.writes(node):
@@ -69,16 +69,15 @@ def one_by_one(graph: fx.Graph) -> None:
         for i, tensor in enumerate(node.args[0]):
             args = [a[i] if isinstance(a, (list, tuple)) else a for a in node.args[1:]]
             with graph.inserting_before(node):
-                graph.call_method(
-                    name.removeprefix("_foreach_"), (tensor, *args), dict(node.kwargs)
-                ).meta.update(node.meta)
+                call = graph.call_method(name.removeprefix("_foreach_"), (tensor, *args), dict(node.kwargs))
+            call.meta.update(node.meta)
         if node.users:
             raise _unknown(node)
         graph.erase_node(node)
 
 
 def _without_flag(node: fx.Node) -> tuple[tuple, dict]:
-    """The arguments of a call without ``inplace``; what stood behind it is named."""
+    """The arguments of a call without ``inplace``; those behind it are passed by name."""
     kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
     if "inplace" in node.kwargs:
         return node.args, kwargs
@@ -91,20 +90,9 @@ def _underscore(make: Make, node: fx.Node) -> fx.Node:
     """relu_, copy_, fill_, normal_ and the rest, as functions, methods or initialisers."""
     name, tensor = operator_name(node), _first(node)
     if node.target is getattr(torch.nn.init, "constant_", None):
-        return make(
-            torch.full_like, (tensor, node.kwargs.get("val", node.args[1] if len(node.args) > 1 else None))
-        )
+        return make(torch.full_like, (tensor, _second(node)))
     if name in ("copy_", "fill_"):
-        value = (
-            node.args[1]
-            if len(node.args) > 1
-            else next(v for k, v in node.kwargs.items() if k in ("src", "value", "other"))
-        )
-        return (
-            make("expand_as", (value, tensor))
-            if isinstance(value, fx.Node)
-            else make(torch.full_like, (tensor, value))
-        )
+        return filled(make, tensor, _second(node))
     if name in _FILLS:
         return make(torch.full_like, (tensor, _FILLS[name]))
     if name == "requires_grad_":
@@ -117,26 +105,38 @@ def _underscore(make: Make, node: fx.Node) -> fx.Node:
     return make(plain, node.args, dict(node.kwargs))
 
 
+def filled(make: Make, tensor: fx.Node, value: Any) -> fx.Node:
+    """What a tensor holds after a value, a tensor or a number, is copied into all of it."""
+    if isinstance(value, fx.Node):
+        return make("expand_as", (value, tensor))
+    return make(torch.full_like, (tensor, value))
+
+
+def _second(node: fx.Node) -> Any:
+    """The value that copy_, fill_ and constant_ write."""
+    if len(node.args) > 1:
+        return node.args[1]
+    return next(v for k, v in node.kwargs.items() if k in ("src", "value", "other", "val"))
+
+
 def _is_draw(node: fx.Node) -> bool:
-    """Whether every value is a draw, whatever the tensor held (normal_), and not an operator that draws on its way (dropout_, rrelu_)."""
+    """Whether the new values are draws alone (normal_); dropout_ and rrelu_ also read the tensor."""
     base = operator_name(node)[:-1]
     if getattr(node.target, "__module__", None) == _INIT:
         return base in ("normal", "uniform")
-    return aliasing.draws(node) and (
-        base == "bernoulli" or registry().of_function(getattr(torch, base, None)) is None
-    )
+    function = getattr(torch, base, None)
+    without_rule = function is None or registry().of_function(function) is None
+    return aliasing.draws(node) and (base == "bernoulli" or without_rule)
 
 
 def _drawn(make: Make, node: fx.Node, tensor: fx.Node) -> fx.Node:
-    """The same draws into new memory: what the tensor held is not read."""
+    """The same draws, in new memory, without a read of the tensor."""
     base = operator_name(node)[:-1]
     found = aliasing.packet(f"{base}_functional") or aliasing.packet(base)
     if found is None:
         raise _unknown(node)
-    args, kwargs = (
-        node.args[1:],
-        {k: v for k, v in node.kwargs.items() if k not in ("tensor", "self") and v is not None},
-    )
+    args = node.args[1:]
+    kwargs = {k: v for k, v in node.kwargs.items() if k not in ("tensor", "self") and v is not None}
     if base == "bernoulli" and not args and "p" not in kwargs:
         args = (0.5,)  # without a probability the functional form reads it from the tensor
     if getattr(node.target, "__module__", None) == _INIT:
@@ -146,7 +146,7 @@ def _drawn(make: Make, node: fx.Node, tensor: fx.Node) -> fx.Node:
 
 
 def _plain(node: fx.Node, name: str) -> Callable | str | None:
-    """What computes the value that an operator with an underscore writes: a method or a function of its name."""
+    """The method or function that computes what an operator with an underscore writes."""
     if node.op == "call_method":
         if name in registry().methods or hasattr(torch.Tensor, name):
             return name
@@ -158,36 +158,42 @@ def _plain(node: fx.Node, name: str) -> Callable | str | None:
 
 
 def assigned(make: Make, node: fx.Node, sizes: set[fx.Node]) -> Values:
-    """x[key] = value, where the key holds a mask or indices: which entries are written, and with which entry of the value, is a constant of x0."""
-    base, key, value = node.args
+    """x[key] = value, where the key holds a mask or indices.
+
+    Which entries are written, and with which entry of the value, is a constant of x0.
+    """
+    base: Any = node.args[0]
+    key, value = node.args[1:]
     places = _places(key, sizes)
     if places is None or isinstance(value, (list, tuple)):
         raise AliasingWrite(
             f"x[...] = y with this index cannot be expressed functionally, at {source_of(node)}; use"
             " torch.where, or x.index_copy"
         )
-    if not isinstance(value, fx.Node):
-        none = make(torch.zeros_like, (base,), {"dtype": torch.bool})
-        written = make(
-            torch.ops.aten.index_put.default,
-            (
-                none,
-                places,
-                make(torch.ones, ((),), {"dtype": torch.bool, "device": make(getattr, (base, "device"))}),
-            ),
-        )
-        return [(base, make(torch.where, (make("expand_as", (written, base)), value, base)))]
-    number = make(
-        "reshape_as",
-        (make(torch.arange, (make("numel", (value,)),), {"device": make(getattr, (base, "device"))}), value),
-    )
+    if isinstance(value, fx.Node):
+        return [(base, _assigned_tensor(make, base, places, value))]
+    return [(base, _assigned_number(make, base, places, value))]
+
+
+def _assigned_number(make: Make, base: fx.Node, places: list, value: Any) -> fx.Node:
+    """where(written, value, base), with a mask of the entries that are written."""
+    none = make(torch.zeros_like, (base,), {"dtype": torch.bool})
+    true = make(torch.ones, ((),), {"dtype": torch.bool, "device": make(getattr, (base, "device"))})
+    written = make(torch.ops.aten.index_put.default, (none, places, true))
+    return make(torch.where, (make("expand_as", (written, base)), value, base))
+
+
+def _assigned_tensor(make: Make, base: fx.Node, places: list, value: fx.Node) -> fx.Node:
+    """Every entry of the base reads the entry of the value that is written there, or stays."""
+    count, device = make("numel", (value,)), make(getattr, (base, "device"))
+    number = make("reshape_as", (make(torch.arange, (count,), {"device": device}), value))
     none = make(torch.full_like, (base, -1), {"dtype": torch.int64})
     source = make("expand_as", (make(torch.ops.aten.index_put.default, (none, places, number)), base))
-    return [(base, chosen(make, base, value, source))]
+    return chosen(make, base, value, source)
 
 
 def _places(key: Any, sizes: set[fx.Node]) -> list | None:
-    """An index as index_put takes it: tensors, and None for dimensions that are taken whole; None for other indices."""
+    """An index in the form of index_put (tensors, and None for whole dimensions), or None if it has none."""
     keys = key if isinstance(key, tuple) else (key,)
     found: list[Any] = []
     for k in keys:

@@ -1,8 +1,9 @@
-"""Modules become functional calls: parameters and buffers as get_attr, everything else as plain arguments."""
+"""Modules become functional calls: parameters and buffers as get_attr, all else as plain arguments."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from torch.nn.utils import parametrize
 from ...errors import TraceFailure
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
-from ...graph.ir import info, mark
+from ...graph.interpreter import evaluated
+from ...graph.ir import info, mark, notes
 from ...graph.overridden import own_class
-from ...rules import registry
+from ...rules import Rule, registry
 
 
 def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
@@ -26,22 +28,17 @@ def inline_modules(gm: fx.GraphModule, model: nn.Module) -> None:
 
 
 def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module) -> None:
+    """Replace one call of a module, if a rule knows the module."""
     if own_class(module, (nn.Identity,)) is not None:
-        node.replace_all_uses_with(node.args[0])
+        x: Any = node.args[0]
+        node.replace_all_uses_with(x)
         graph.erase_node(node)
         return
     found = registry().of_module(module)
     if found is None:
         return
     rule, adapter = found
-    names = list(rule.signature.parameters)
-    # reading a weight may run its power method
-    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():
-        values = (
-            adapter(module)
-            if adapter
-            else {n: getattr(module, n) for n in names[len(node.args) :] if hasattr(module, n)}
-        )
+    values = _values(module, rule, adapter, len(node.args))
     prepare = values.pop("input", None)
     defaults = {n: p.default for n, p in rule.signature.parameters.items()}
     with graph.inserting_before(node):
@@ -53,31 +50,42 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         if getattr(module, "inplace", False):
             kwargs["inplace"] = True
         args = node.args if prepare is None else (_prepared(graph, node, prepare), *node.args[1:])
-        new = graph.call_function(rule.target, args, {**kwargs, **node.kwargs})
-        if (
-            isinstance(module, nn.modules.batchnorm._BatchNorm)
-            and module.training
-            and module.num_batches_tracked is not None
-        ):
-            counter = attribute(graph, node, f"{node.target}.num_batches_tracked")
-            count = mark(
-                graph.call_method("add_", (counter, 1)),
-                place=info(node).place,
-                module=info(node).module,
-                source=info(node).source,
-            )
-            count.meta["counts"] = True
+        target: Any = rule.target
+        new = graph.call_function(target, args, {**kwargs, **node.kwargs})
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            _count(graph, node, module)
     new.meta.update(node.meta)
-    new.meta["rank_hint"] = _rank_hint(type(module))
+    notes(new)["rank_hint"] = _rank_hint(type(module))
     node.replace_all_uses_with(new)
     new._rename(node.name)
     graph.erase_node(node)
 
 
-def _prepared(graph: fx.Graph, node: fx.Node, prepare) -> fx.Node:
-    """What a module does to its input before the canonical operator (padding modes), traced into the graph."""
+def _values(module: nn.Module, rule: Rule, adapter: Callable | None, given: int) -> dict[str, Any]:
+    """{argument: value} of the canonical operator, from the attributes of the module."""
+    names = list(rule.signature.parameters)[given:]
+    # reading a weight may run its power method
+    with unchanged(module) if parametrize.is_parametrized(module) else contextlib.nullcontext():
+        if adapter is not None:
+            return adapter(module)
+        return {n: getattr(module, n) for n in names if hasattr(module, n)}
+
+
+def _count(graph: fx.Graph, node: fx.Node, module: nn.modules.batchnorm._BatchNorm) -> None:
+    """Count the batches that a batch norm in train mode has seen."""
+    if module.num_batches_tracked is None:
+        return
+    counter = attribute(graph, node, f"{node.target}.num_batches_tracked")
+    base, count = info(node), graph.call_method("add_", (counter, 1))
+    mark(count, place=base.place, module=base.module, source=base.source)
+    notes(count)["counts"] = True
+
+
+def _prepared(graph: fx.Graph, node: fx.Node, prepare: Callable) -> fx.Node:
+    """Trace what a module does to its input before the canonical operator (padding modes)."""
     before = set(graph.nodes)
-    result = prepare(fx.Proxy(node.args[0], fx.proxy.GraphAppendingTracer(graph))).node
+    x: Any = node.args[0]
+    result = prepare(fx.Proxy(x, fx.proxy.GraphAppendingTracer(graph))).node
     for new in graph.nodes:
         if new not in before:
             new.meta.update(node.meta)
@@ -85,7 +93,7 @@ def _prepared(graph: fx.Graph, node: fx.Node, prepare) -> fx.Node:
 
 
 def _argument(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: nn.Module):
-    """A module's attribute as a graph argument; tensors are found by identity, so adapters may rename them."""
+    """An attribute of a module as a graph argument; a tensor is found by identity, under any name."""
     if not isinstance(value, torch.Tensor):
         return value
     for name in [*module._parameters, *module._buffers]:
@@ -99,7 +107,7 @@ def _argument(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: n
 
 
 def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
-    """A get_attr node for a parameter or buffer, one a path."""
+    """The get_attr node of a parameter or buffer; each path has one."""
     for node in graph.nodes:
         if node.op == "get_attr" and node.target == path:
             return node
@@ -111,7 +119,7 @@ def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
 
 
 class _Constants(Tracer):
-    """Traces a module without inputs: where its code decides on a value (``weight.ndim == 1``), the value is at hand."""
+    """Traces a module without inputs; its code may branch on a value (``weight.ndim == 1``)."""
 
     def __init__(self, chain: nn.Module):
         super().__init__()
@@ -124,16 +132,17 @@ class _Constants(Tracer):
     def _value(self, node: fx.Node) -> Any:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._value)
         if node.op == "get_attr":
-            return self.held[node.target]
-        if node.op == "call_method":
-            return getattr(args[0], node.target)(*args[1:], **kwargs)
-        if node.op == "call_function":
-            return node.target(*args, **kwargs)
+            return self.held[str(node.target)]
+        if node.op in ("call_method", "call_function"):
+            return evaluated(node, args, kwargs)
         raise fx.proxy.TraceError(f"{node.target} is not looked into")
 
 
 def _traced_weight(chain: nn.Module, path: str) -> fx.Graph:
-    """The graph of a parametrisation, of parameters and buffers alone; refused where its code needs plain numbers, or makes constants of its own."""
+    """The graph of a parametrisation, over parameters and buffers.
+
+    Raises ``TraceFailure`` if its code needs plain numbers, or makes constants of its own.
+    """
     tracer = _Constants(chain)
     try:
         with unchanged(chain), torch.no_grad():
@@ -154,14 +163,15 @@ def _equal(a: Any, b: torch.Tensor) -> bool:
 
 
 def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, model: nn.Module) -> fx.Node:
-    """The computation of a parametrised tensor (weight norm, spectral norm), traced into the graph: constants of x0."""
-    name = next((n for n in module.parametrizations if _equal(getattr(module, n), value)), None)
+    """Trace the computation of a parametrised tensor (weight norm, spectral norm): a constant of x0."""
+    parametrizations: Any = module.parametrizations
+    name = next((n for n in parametrizations if _equal(getattr(module, n), value)), None)
     if name is None:
         raise TraceFailure(
             f"{node.target} computes its weight anew at every call (spectral norm in train mode); call"
             " .eval()"
         )
-    chain = module.parametrizations[name]
+    chain = parametrizations[name]
     path = f"{node.target}.parametrizations.{name}"
     inner = _traced_weight(chain, path)
     mapping: dict[fx.Node, fx.Node] = {}
@@ -179,5 +189,5 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
 
 
 def _rank_hint(kind: type) -> int | None:
-    """BatchNorm2d takes 4 dimensions and BatchNorm3d 5; 1d forms take 2 or 3 and say nothing."""
+    """4 for BatchNorm2d and 5 for BatchNorm3d; None for 1d forms, which take 2 or 3 dimensions."""
     return {"2d": 4, "3d": 5}.get(kind.__name__[-2:])

@@ -1,10 +1,13 @@
-"""Hand-written spellings that op-by-op rules would read differently from their fused form.
+"""Recognize hand-written functions whose operators, one by one, give another F than the fused form.
 
-Most spellings need no recognition: x * sigmoid(x), 0.5 x (1 + erf(x/sqrt 2)) or x * rsqrt(mean(x^2) + eps) give the fused
-unit's F because the product freezes the bounded, or the reduced, factor. Some do need it: the centring x - mean(x) of a
-hand-written normalisation (frozen by ``stats``, linear by itself), exp / sum(exp), which is a softmax, x - logsumexp(x), which is
-a log-softmax, and sigmoid and softplus written with an exponential.
-The computation of y0 stays as the user wrote it; only the rule that covers the node changes.
+Most spellings need no recognition. x * sigmoid(x), 0.5 x (1 + erf(x/sqrt 2)) and x * rsqrt(mean(x^2) + eps)
+give the F of the fused unit, because a product freezes the bounded, or the reduced, factor.
+
+These do need it: the centring x - mean(x) of a hand-written normalisation (frozen by ``stats``, linear by
+itself); exp / sum(exp), which is a softmax; x - logsumexp(x), which is a log-softmax; sigmoid and softplus
+written with an exponential.
+
+The computation of y0 stays as the user wrote it. Only the rule that covers the node changes.
 """
 
 from __future__ import annotations
@@ -16,48 +19,41 @@ from typing import Any
 
 import torch.fx as fx
 
-from ...graph.ir import info, mark
+from ...graph.ir import info, mark, notes
 from ...rules._of_node import bound
-
-KEY = "recognized"
 
 
 def recognize(gm: fx.GraphModule) -> None:
-    """Mark the nodes of functions written by hand with the rule that covers them and its arguments."""
+    """Mark the nodes of functions written by hand with the rule that covers them, and its arguments."""
     for node in gm.graph.nodes:
         for look in _LOOKS.get(info(node).rule, ()):
             found = look(node)
             if found is not None:
-                node.meta[KEY] = found[1]
+                notes(node)["recognized"] = found[1]
                 mark(node, rule=found[0])
                 break
 
 
-def same_value(a, b) -> bool:
-    """Whether two arguments compute the same value: one node, or the same operator on the same values, written twice."""
+def same_value(a: Any, b: Any) -> bool:
+    """Whether two arguments are the same value: one node, or the same operator on the same values."""
     if not isinstance(a, fx.Node) or not isinstance(b, fx.Node):
-        return type(a) is type(b) and (
-            len(a) == len(b) and all(map(same_value, a, b)) if isinstance(a, (list, tuple)) else a == b
-        )
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, (list, tuple)):
+            return len(a) == len(b) and all(map(same_value, a, b))
+        return a == b
     if a is b:
         return True
-    alike = (
-        a.op == b.op
-        and a.target == b.target
-        and a.op in ("call_function", "call_method")
-        and not a.is_impure()
-    )
-    return (
-        alike
-        and a.kwargs.keys() == b.kwargs.keys()
-        and same_value(a.args, b.args)
-        and all(same_value(a.kwargs[k], b.kwargs[k]) for k in a.kwargs)
-    )
+    if a.op not in ("call_function", "call_method") or a.is_impure():
+        return False
+    if (a.op, a.target, a.kwargs.keys()) != (b.op, b.target, b.kwargs.keys()):
+        return False
+    return same_value(a.args, b.args) and all(same_value(a.kwargs[k], b.kwargs[k]) for k in a.kwargs)
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """A value reduced over dimensions that stay, of size one, or are inserted again behind the reduction."""
+    """A value reduced over dimensions that are kept with size one, or inserted again after the reduction."""
 
     rule: str
     x: fx.Node
@@ -65,7 +61,7 @@ class Reduction:
 
 
 def reduction(node: Any) -> Reduction | None:
-    """``sum(x, dim, keepdim=True)``, or ``sum(x, dim).unsqueeze(dim)``, of any operator that reduces."""
+    """Match ``sum(x, dim, keepdim=True)`` or ``sum(x, dim).unsqueeze(dim)``, for any reducing operator."""
     if not isinstance(node, fx.Node):
         return None
     inserted = _inserted(node)
@@ -98,7 +94,7 @@ def _inserted(node: fx.Node) -> tuple | None:
 
 
 def _centring(node: fx.Node) -> tuple[str, dict] | None:
-    """X - mean(x), where a spread over the same dimensions is taken: the first half of a normalisation."""
+    """Match ``x - mean(x)``, with a spread over the same dimensions: the first half of a normalisation."""
     x, mean = bound(node)["x"], bound(node)["other"]
     if not isinstance(mean, fx.Node) or info(mean).rule != "mean":
         return None
@@ -111,13 +107,13 @@ def _centring(node: fx.Node) -> tuple[str, dict] | None:
     return None
 
 
-def _is_spread(node: fx.Node, dim) -> bool:
-    """var(x, dim), std(x, dim), or the mean of a square over the same dimensions."""
+def _is_spread(node: fx.Node, dim: Any) -> bool:
+    """Match var(x, dim), std(x, dim), or the mean of a square over the same dimensions."""
     rule = info(node).rule
     if rule in ("var", "std"):
         return _dims(bound(node)["dim"]) == _dims(dim)
     squares = (
-        rule in ("square",)
+        rule == "square"
         or (rule == "pow" and bound(node)["exponent"] == 2)
         or (rule == "mul" and len(node.all_input_nodes) == 1)
     )
@@ -126,12 +122,12 @@ def _is_spread(node: fx.Node, dim) -> bool:
     )
 
 
-def _dims(dim) -> tuple:
+def _dims(dim: Any) -> tuple:
     return tuple(dim) if isinstance(dim, (list, tuple)) else (dim,)
 
 
 def _softmax(node: fx.Node) -> tuple[str, dict] | None:
-    """E / sum(e, dim) with e = exp(z) is softmax(z, dim)."""
+    """Match ``e / sum(e, dim)`` with e = exp(z), which is softmax(z, dim)."""
     e, total = bound(node)["x"], reduction(bound(node)["other"])
     if total is None or total.rule != "sum" or len(total.dims) != 1 or _argument(e, "exp") is None:
         return None
@@ -141,7 +137,10 @@ def _softmax(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _log_softmax(node: fx.Node) -> tuple[str, dict] | None:
-    """Z - logsumexp(z, dim), with the sum of exponentials in any spelling, is log_softmax(z, dim); z may be x less its maximum."""
+    """Match ``z - logsumexp(z, dim)``, which is log_softmax(z, dim).
+
+    The sum of exponentials may have any spelling, and z may be x minus its maximum.
+    """
     z, rest = bound(node)["x"], bound(node)["other"]
     if not isinstance(z, fx.Node) or not isinstance(rest, fx.Node):
         return None
@@ -152,35 +151,29 @@ def _log_softmax(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _log_of_sum(node: fx.Node) -> Reduction | None:
-    """log(sum(exp(z), dim)) or logsumexp(z, dim), dimension kept or inserted again before or behind the logarithm."""
+    """Match log(sum(exp(z), dim)) or logsumexp(z, dim), with the dimension kept or inserted again."""
     whole = reduction(node)
     if whole is not None and whole.rule == "logsumexp":
         return whole
     inside = _argument(node, "log")
     total = None if inside is None else reduction(inside)
-    if total is None or total.rule != "sum" or _argument(total.x, "exp") is None:
-        return None
-    return replace(total, x=_argument(total.x, "exp"))
+    z = None if total is None or total.rule != "sum" else _argument(total.x, "exp")
+    return None if total is None or z is None else replace(total, x=z)
 
 
 def _unshifted(z: fx.Node, dims: tuple) -> fx.Node:
-    """X for z = x - max(x): a shift changes neither softmax nor log_softmax."""
+    """The x of ``x - max(x)``, since a shift changes neither softmax nor log_softmax."""
     if info(z).rule != "sub":
         return z
     shift = bound(z)["other"]
     top = reduction(_argument(shift, "detach") or shift)
-    if (
-        top is not None
-        and top.rule in ("amax", "max")
-        and top.dims == dims
-        and same_value(top.x, bound(z)["x"])
-    ):
-        return bound(z)["x"]
-    return z
+    if top is None or top.rule not in ("amax", "max") or top.dims != dims:
+        return z
+    return bound(z)["x"] if same_value(top.x, bound(z)["x"]) else z
 
 
 def _log_of_softmax(node: fx.Node) -> tuple[str, dict] | None:
-    """log(softmax(z, dim)) is log_softmax(z, dim)."""
+    """Match log(softmax(z, dim)), which is log_softmax(z, dim)."""
     inside = bound(node)["x"]
     if not isinstance(inside, fx.Node) or info(inside).rule != "softmax":
         return None
@@ -189,13 +182,13 @@ def _log_of_softmax(node: fx.Node) -> tuple[str, dict] | None:
 
 
 def _sigmoid(node: fx.Node) -> tuple[str, dict] | None:
-    """1 / (1 + exp(-x)) is sigmoid(x)."""
+    """Match 1 / (1 + exp(-x)), which is sigmoid(x)."""
     inner = _argument(_argument(_one_plus(_inverted(node)), "exp"), "neg")
     return None if inner is None else ("sigmoid", {"x": inner})
 
 
 def _inverted(node: fx.Node) -> Any:
-    """X for 1 / x."""
+    """The x of ``1 / x``."""
     rule, of = info(node).rule, bound(node)
     if rule == "div":
         return of["other"] if not isinstance(of["x"], fx.Node) and of["x"] == 1 else None
@@ -203,14 +196,14 @@ def _inverted(node: fx.Node) -> Any:
 
 
 def _softplus(node: fx.Node) -> tuple[str, dict] | None:
-    """log(1 + exp(x)) is softplus(x)."""
+    """Match log(1 + exp(x)), which is softplus(x)."""
     inside = bound(node)["x"]
     x = _argument(inside if info(node).rule == "log1p" else _one_plus(inside), "exp")
     return None if x is None else ("softplus", {"x": x, "beta": 1.0, "threshold": math.inf})
 
 
 def _one_plus(node: Any) -> Any:
-    """X for 1 + x."""
+    """The x of ``1 + x``."""
     if not isinstance(node, fx.Node) or info(node).rule != "add":
         return None
     of = bound(node)
@@ -219,7 +212,7 @@ def _one_plus(node: Any) -> Any:
 
 
 def _argument(node: Any, rule: str) -> fx.Node | None:
-    """What a rule's operator is applied to; None where the node is another one."""
+    """The argument of the operator of a rule; None if the node is another operator."""
     if not isinstance(node, fx.Node) or info(node).rule != rule:
         return None
     x = bound(node)["x"]

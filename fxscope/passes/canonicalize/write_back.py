@@ -1,4 +1,4 @@
-"""A value written through a view, put back into the tensor that the view was taken from: the base, with the view's entries replaced."""
+"""Put a value that was written through a view back into its base: replace the entries of the view."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _IN_ORDER = {
     "atleast_3d",
     "expand",
     "expand_as",
-    "broadcast_to",  # torch itself refuses to write where an entry stands for several
+    "broadcast_to",  # torch refuses a write where one entry of memory is read several times
 }
 _SAME = {
     "contiguous",
@@ -60,17 +60,15 @@ _PARTS = {"chunk": 0, "split": 0, "split_with_sizes": 0, "unbind": 0}
 
 
 def put_back(make: Make, view: fx.Node, base: fx.Node, value: fx.Node) -> fx.Node:
-    """The base where what ``view`` showed is ``value``; raises ``AliasingWrite`` where that cannot be said."""
+    """The base with ``value`` in the place of ``view``; raises ``AliasingWrite`` if there is no such form."""
     name, now = operator_name(view), base
     if name in _IN_ORDER and not any(isinstance(a, torch.dtype) for a in view.args):
         return make("reshape_as", (value, now))
     if name in _SAME:
         return value
-    if name == "detach":  # as autograd has it: what is written in its back is a constant to it
-        return make(
-            operator.add,
-            (now, make(operator.sub, (make(torch.detach, (value,)), make(torch.detach, (now,))))),
-        )
+    if name == "detach":  # a write that autograd does not see is a constant to it
+        difference = make(operator.sub, (make(torch.detach, (value,)), make(torch.detach, (now,))))
+        return make(operator.add, (now, difference))
     if name in _OWN_INVERSE:
         return make(view.target, (value, *view.args[1:]), dict(view.kwargs))
     found = _WRITERS.get(name)
@@ -90,14 +88,15 @@ def cannot_follow(view: fx.Node, base: fx.Node, value: fx.Node) -> AliasingWrite
 
 
 def _arguments(view: fx.Node, *names: str, **defaults: Any) -> list[Any]:
-    """The arguments of a view behind its tensor, by position or by name."""
+    """The arguments of a view after its tensor, by position or by name."""
     given = dict(zip(names, view.args[1:])) | {k: v for k, v in view.kwargs.items() if k in names}
     return [given.get(n, defaults.get(n)) for n in names]
 
 
 def _permute(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node:
-    dims = view.kwargs.get("dims", view.args[1:])
-    dims = dims[0] if len(dims) == 1 and isinstance(dims[0], (list, tuple)) else dims
+    dims: Any = view.kwargs.get("dims", view.args[1:])
+    if len(dims) == 1 and isinstance(dims[0], (list, tuple)):
+        dims = dims[0]
     return make("permute", (value, *sorted(range(len(dims)), key=lambda i: dims[i] % len(dims))))
 
 
@@ -131,7 +130,7 @@ def _diagonal(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.
 
 
 def _windows(make: Make, view: fx.Node, base: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node | None:
-    """Windows that do not overlap: every entry of the base reads the one that was written, by number, or stays."""
+    """Windows that do not overlap: every entry of the base reads what was written there, or stays."""
     dim, size, step = _arguments(view, "dimension", "size", "step")
     if not isinstance(size, int) or not isinstance(step, int) or step < size:
         return None
@@ -164,12 +163,14 @@ def _by_key(make: Make, base: fx.Node, key: tuple, dim: int, value: fx.Node) -> 
 
 
 def by_number(make: Make, now: fx.Node, value: fx.Node, taken: Callable[[fx.Node], fx.Node]) -> fx.Node:
-    """Through the numbers of the base's entries: ``taken`` of them is where the view's entries lie, and each written one is read from there."""
+    """The base with ``value`` in the place of a view, found by numbering the entries of the base.
+
+    ``taken`` applies the view to these numbers, which gives the place of every entry of ``value``.
+    """
     count = make("numel", (now,))
     device = make(getattr, (now, "device"))
-    places = make(
-        "reshape", (taken(make("reshape_as", (make(torch.arange, (count,), {"device": device}), now))), -1)
-    )
+    numbers = make("reshape_as", (make(torch.arange, (count,), {"device": device}), now))
+    places = make("reshape", (taken(numbers), -1))
     number = make(torch.arange, (make("numel", (places,)),), {"device": device})
     none = make(torch.full, ([count], -1), {"device": device})
     source = make("reshape_as", (make(torch.ops.aten.index_put.default, (none, [places], number)), now))
@@ -177,14 +178,14 @@ def by_number(make: Make, now: fx.Node, value: fx.Node, taken: Callable[[fx.Node
 
 
 def chosen(make: Make, now: fx.Node, value: fx.Node, source: fx.Node) -> fx.Node:
-    """``value``'s entry of the number that ``source`` has at a place; the base's own where that is -1."""
+    """At every place, the entry of ``value`` whose number is in ``source``; the entry of the base for -1."""
     index = make("reshape", (make(torch.clamp, (source,), {"min": 0}), -1))
     read = make(torch.index_select, (make("reshape", (value, -1)), 0, index))
     return make(torch.where, (make(operator.ge, (source, 0)), make("reshape_as", (read, now)), now))
 
 
 def put_back_part(make: Make, parts: fx.Node, item: fx.Node, now: fx.Node, value: fx.Node) -> fx.Node | None:
-    """The same for one of the parts of chunk, split or unbind; None for other calls that give several."""
+    """``put_back`` for a part of chunk, split or unbind; None for other calls that give several tensors."""
     name, number = operator_name(parts), item.args[1]
     if not isinstance(number, int) or number < 0 or parts.op not in ("call_function", "call_method"):
         return None
@@ -192,7 +193,7 @@ def put_back_part(make: Make, parts: fx.Node, item: fx.Node, now: fx.Node, value
         return make(torch.select_scatter, (now, value, _arguments(parts, "dim", dim=0)[0], number))
     if name not in _PARTS:
         return None
-    dim = parts.kwargs.get("dim", parts.args[2] if len(parts.args) > 2 else 0)
+    dim: Any = parts.kwargs.get("dim", parts.args[2] if len(parts.args) > 2 else 0)
     start = _start(make, name, parts, number, now, dim)
     if start is None:
         return None
@@ -202,7 +203,7 @@ def put_back_part(make: Make, parts: fx.Node, item: fx.Node, now: fx.Node, value
 
 
 def _start(make: Make, name: str, parts: fx.Node, number: int, now: fx.Node, dim: int) -> Any:
-    """Where a part begins: after as many of the size of each; chunk rounds that size up."""
+    """Where a part begins: number times the size of a part; chunk rounds the size up."""
     given = [*parts.args[1:2], *(v for k, v in parts.kwargs.items() if k != "dim")]
     size = given[0] if given else None
     if isinstance(size, (list, tuple)):

@@ -1,9 +1,12 @@
 """In-place writes become functional ones, with their aliasing respected.
 
-After a write to ``v`` every later use of ``v`` sees the new value; so does every later use of the tensor that ``v`` is a
-view of, and of that tensor's other views: the new value is put back into the base and the views are taken again.
-What is a view is said by torch's schemas (``aliasing.py``). Where a call may be a view or a copy and a later read depends on it, the
-example decides; without one a tensor is taken for contiguous where that settles it, which the graph then asserts, or the write is refused.
+After a write to ``v``, every later use of ``v`` reads the new value. So does every later use of the tensor
+that ``v`` is a view of, and of the other views of that tensor: the new value is put back into the base, and
+the views are made again.
+
+The schemas of torch tell which results are views (``aliasing.py``). If a call may be a view or a copy, and a
+later read depends on it, the example decides. Without an example, a tensor is assumed to be contiguous if
+that decides it, and the graph asserts the assumption; else the write is refused.
 """
 
 from __future__ import annotations
@@ -19,23 +22,25 @@ from ...errors import AliasingWrite
 from ...frontend.symbolic import source_of
 from ...graph import aliasing
 from ...graph.aliasing import Shares, operator_name
-from ...graph.ir import info, mark
-from .functional import assigned, functional_values, one_by_one
+from ...graph.ir import info, mark, notes
+from .functional import assigned, filled, functional_values, one_by_one
 from .write_back import cannot_follow, put_back, put_back_part
 
-# of (call, argument): whether it is a view, whether the argument is contiguous
+# from (call, argument) to: whether the call gives a view, whether the argument is contiguous
 Decide = Callable[[list[tuple[fx.Node, fx.Node]]], "dict[tuple[fx.Node, fx.Node], tuple[bool, bool]]"]
 
 
 def functionalize(gm: fx.GraphModule, decide: Decide | None = None) -> None:
-    """Remove every in-place write from the graph; raises ``AliasingWrite`` where its effect cannot be expressed.
+    """Remove every in-place write from the graph; raises ``AliasingWrite`` if a write has no functional form.
 
-    decide   runs the graph on an example, and tells of each (call, argument) whether the result is in the argument's memory
+    ``decide`` runs the graph on an example. For each (call, argument) it tells whether the result shares the
+    memory of the argument.
     """
     sizes = size_nodes(gm.graph)
     for node in sizes:
-        if aliasing.augmented(node) is not None:
-            node.op, node.target = "call_function", aliasing.augmented(node)
+        plain = aliasing.augmented(node)
+        if plain is not None:
+            node.op, node.target = "call_function", plain
     if any(aliasing.writes(node) for node in gm.graph.nodes if node not in sizes):
         one_by_one(gm.graph)
         _one_node_an_attribute(gm.graph)
@@ -43,7 +48,7 @@ def functionalize(gm: fx.GraphModule, decide: Decide | None = None) -> None:
 
 
 def _one_node_an_attribute(graph: fx.Graph) -> None:
-    """A parameter or buffer that is read twice is one tensor: what is written into it is seen by both."""
+    """Give a parameter or buffer that is read twice one node, since a write into it is seen by both."""
     first: dict[str, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op == "get_attr" and node.target in first:
@@ -59,22 +64,26 @@ def _one_node_an_attribute(graph: fx.Graph) -> None:
 
 
 class _Writes:
+    """Replaces the in-place writes of a graph one after the other.
+
+    parent  {view: its base};  views  {base: its views};  order  {node: its place in the original order}
+    shown   {what was written into a view: the call that made the view}
+    edges   {call: (argument whose memory it may share, whether it does)}
+    """
+
     def __init__(self, graph: fx.Graph, sizes: set[fx.Node], decide: Decide | None):
         self.graph, self.sizes, self.decide = graph, sizes, decide
         self.order = {node: i for i, node in enumerate(graph.nodes)}
         self.parent: dict[fx.Node, fx.Node] = {}
         self.views: dict[fx.Node, list[fx.Node]] = {}
-        self.shown: dict[fx.Node, fx.Node] = {}  # {what was written into a view: the call that made the view}
+        self.shown: dict[fx.Node, fx.Node] = {}
         self.edges = {node: aliasing.bases(node, sizes) for node in graph.nodes if not aliasing.writes(node)}
 
     def run(self) -> None:
         self._settle()
         for node in list(self.graph.nodes):
-            if (
-                node.op not in ("call_function", "call_method")
-                or node in self.sizes
-                or node.meta.get("counts")
-            ):
+            called = node.op in ("call_function", "call_method")
+            if not called or node in self.sizes or notes(node).get("counts"):
                 continue
             for base, shares in self.edges.get(node, ()):
                 if shares is Shares.ALWAYS:
@@ -82,11 +91,8 @@ class _Writes:
             if aliasing.writes(node):
                 self._write(node)
 
-    # -- what may be a view or a copy
-    # ------------------------------------------------------------------------------------------------
-
     def _settle(self) -> None:
-        """Decide every call of which a write has to know whether it is a view; the others do not matter."""
+        """Decide whether a call is a view or a copy, for the calls where a write depends on it."""
         asked = self._asked()
         if not asked:
             return
@@ -103,7 +109,7 @@ class _Writes:
             self.edges[node].append((base, Shares.ALWAYS if view else Shares.NEVER))
 
     def _assume_contiguous(self, node: fx.Node, base: fx.Node, shares: Shares) -> None:
-        """Without an example: a view where the argument is contiguous, unless it is itself a view of something in another order."""
+        """Without an example, accept a call that is a view of a contiguous argument; refuse all others."""
         if shares is Shares.CONTIGUOUS and not self._turned(base):
             return
         raise AliasingWrite(
@@ -113,25 +119,19 @@ class _Writes:
         )
 
     def _between(self, node: fx.Node) -> str:
-        write = next(
-            (
-                w
-                for w in self.graph.nodes
-                if self.order[w] > self.order[node] and aliasing.writes(w) and w not in self.sizes
-            ),
-            node,
-        )
+        later = (w for w in self.graph.nodes if self.order[w] > self.order[node] and self._is_write(w))
+        write = next(later, node)
         return f"an in-place write at {source_of(write)} is, or is not, seen behind {source_of(node)}"
 
     def _turned(self, node: fx.Node) -> bool:
-        """Whether a value is a view that may not be contiguous though its own base is."""
+        """Whether a value is a view that may not be contiguous although its base is."""
         for base, shares in self.edges.get(node, ()):
             if shares is not Shares.NEVER and (not aliasing.keeps_contiguity(node) or self._turned(base)):
                 return True
         return False
 
     def _assert_contiguous(self, node: fx.Node, base: fx.Node, contiguous: bool) -> None:
-        """The emitted graph checks, at this place, what was taken for granted of the argument's memory."""
+        """Assert in the graph, at this place, that the memory of the argument is as it was assumed."""
         said = "a view" if contiguous else "a copy"
         with self.graph.inserting_before(node):
             seen = self.graph.call_method("is_contiguous", (base,))
@@ -148,15 +148,13 @@ class _Writes:
                 self.order[new] = self.order[node]
 
     def _asked(self) -> list[fx.Node]:
-        """The calls that may be views or copies and that lie between a write and a tensor that is read after it."""
+        """The calls that may be views or copies and that are between a write and a tensor read after it."""
         doubtful = (Shares.CONTIGUOUS, Shares.UNKNOWN, Shares.TANGLED)
         near: dict[fx.Node, list[tuple[fx.Node, fx.Node | None]]] = {}
         for node in self.graph.nodes:
-            pairs = (
-                [(d, Shares.ALWAYS) for d in written_nodes(node, self.sizes)]
-                if self._is_write(node)
-                else self.edges.get(node, ())
-            )
+            pairs = self.edges.get(node, [])
+            if self._is_write(node):
+                pairs = [(d, Shares.ALWAYS) for d in written_nodes(node, self.sizes)]
             for base, shares in pairs:
                 through = node if shares in doubtful else None
                 near.setdefault(node, []).append((base, through))
@@ -170,21 +168,23 @@ class _Writes:
                     found |= self._crossed(node, destination, near)
         return sorted(found, key=self.order.__getitem__)
 
+    def _is_after(self, node: fx.Node, write: fx.Node) -> bool:
+        return self.order.get(node, -1) > self.order[write]
+
+    def _read_after(self, node: fx.Node, write: fx.Node) -> bool:
+        return any(self._is_after(user, write) for user in node.users)
+
     def _is_write(self, node: fx.Node) -> bool:
         return node not in self.sizes and aliasing.writes(node)
 
     def _crossed(self, write: fx.Node, destination: fx.Node, near: dict) -> set[fx.Node]:
-        """The doubtful calls on the ways from a written tensor to those of its memory that are read after the write."""
+        """The doubtful calls on the paths from a written tensor to aliases that are read after the write."""
         found: set[fx.Node] = set()
         paths: dict[fx.Node, frozenset[fx.Node]] = {destination: frozenset()}
         stack = [destination]
         while stack:
             member = stack.pop()
-            if (
-                member is not destination
-                and member is not write
-                and any(self.order[u] > self.order[write] for u in member.users)
-            ):
+            if member not in (destination, write) and self._read_after(member, write):
                 found |= paths[member]
             for other, through in near.get(member, ()):
                 if other not in paths and self.order[other] <= self.order[write]:
@@ -192,65 +192,57 @@ class _Writes:
                     stack.append(other)
         return {n for n in found if self.order[n] < self.order[write]}
 
-    # -- writes
-    # ----------------------------------------------------------------------------------------------------------------------
-
     def _write(self, node: fx.Node) -> None:
-        """Replace one in-place call by its functional form and hand the new value to everybody who shares the memory."""
+        """Replace one in-place call by its functional form, and give the new value to every alias."""
         if aliasing.changes_shape_alone(node):
             return self._reshaped(node)
         if aliasing.is_assignment(node) and aliasing.is_basic(node.args[1], self.sizes):
             return self._assign_item(node)
         with self.graph.inserting_before(node):
-            values = (
-                assigned(self._make(node), node, self.sizes)
-                if aliasing.is_assignment(node)
-                else functional_values(self._make(node), node)
-            )
+            if aliasing.is_assignment(node):
+                values = assigned(self._make(node), node, self.sizes)
+            else:
+                values = functional_values(self._make(node), node)
         for destination, new in values:
             if new is not destination:
                 self._written(node, destination, new)
         self._replace(node, values[0][1])
 
     def _replace(self, node: fx.Node, new: fx.Node) -> None:
-        """A call that wrote is what it wrote."""
+        """Replace the result of a call that wrote by the value that it wrote."""
         self.edges = {n: [(new if b is node else b, s) for b, s in pairs] for n, pairs in self.edges.items()}
         node.replace_all_uses_with(new)
         self.graph.erase_node(node)
 
     def _assign_item(self, node: fx.Node) -> None:
-        base, key, value = node.args
+        """x[key] = value with basic indexing: a write into the view x[key]."""
+        base: Any = node.args[0]
+        key, value = node.args[1:]
         with self.graph.inserting_before(node):
             make = self._make(node)
             view = make(operator.getitem, (base, key))
-            new = (
-                make("expand_as", (value, view))
-                if isinstance(value, fx.Node)
-                else make(torch.full_like, (view, value))
-            )
+            new = filled(make, view, value)
         self._is_view(view, base)
         self._written(node, view, new)
         self.graph.erase_node(node)
 
     def _reshaped(self, node: fx.Node) -> None:
-        """x.squeeze_(): the name x is, from here on, a view of what it was."""
-        found = aliasing.packet(operator_name(node)[:-1])
-        if found is None or not any(
-            r.alias_info is not None for o in aliasing.overloads_of(found) for r in o._schema.returns
-        ):
+        """x.squeeze_(): from here on, the name x is a view of what it was."""
+        name = operator_name(node)
+        if not _gives_view(name[:-1]):
             raise AliasingWrite(
-                f"{operator_name(node)} gives a tensor other memory, at {source_of(node)}; make a new tensor"
-                " there"
+                f"{name} gives a tensor other memory, at {source_of(node)}; make a new tensor there"
             )
-        old = node.args[0]
+        old: Any = node.args[0]
         with self.graph.inserting_before(node):
-            new = self._make(node)(operator_name(node)[:-1], node.args, dict(node.kwargs))
+            new = self._make(node)(name[:-1], node.args, dict(node.kwargs))
         self._is_view(new, old)
         self._hand_over(node, {old: new})
         self._replace(node, new)
 
     def _written(self, node: fx.Node, destination: fx.Node, new: fx.Node) -> None:
-        new.meta.update(written=True)  # it has the shape of what it overwrote
+        """Replace the written tensor and its aliases by their new values."""
+        notes(new)["written"] = True  # it has the shape of what it overwrote
         updated = {destination: new}
         with self.graph.inserting_before(node):
             self._propagate(node, destination, new, updated)
@@ -258,10 +250,10 @@ class _Writes:
         self._hand_over(node, updated)
 
     def _hand_over(self, node: fx.Node, updated: dict[fx.Node, fx.Node]) -> None:
-        """Every later use of a tensor reads what stands for it now."""
+        """Let every later use of a tensor read its new value."""
         for old, current in updated.items():
             for user in list(old.users):
-                if self.order.get(user, -1) > self.order[node]:
+                if self._is_after(user, node):
                     user.replace_input_with(old, current)
         self.edges = {
             n: [(updated.get(b, b), s) for b, s in pairs] if self.order[n] > self.order[node] else pairs
@@ -269,7 +261,7 @@ class _Writes:
         }
 
     def _stand_in(self, updated: dict) -> None:
-        """New values are views of what their predecessors were views of; one that covers all of its base (y[:] = ...) is the new base itself."""
+        """Make a new value a view of the old one's base, unless it is the new base itself (y[:] = ...)."""
         for old, current in list(updated.items()):
             if old not in self.parent or current in self.parent:
                 continue
@@ -279,20 +271,16 @@ class _Writes:
                 self.shown[current] = self.shown.get(old, old)
 
     def _now(self, base: fx.Node, updated: dict) -> fx.Node:
-        """What stands for a base after a write; the parts of a tensor that was written (chunk) are taken again."""
+        """The value of a base after a write; the parts of a written tensor (chunk) are made again."""
         above = base
         while above not in updated and above in self.parent:
             above = self.parent[above]
         return self._retake(base, updated) if above in updated else base
 
     def _propagate(self, node: fx.Node, destination: fx.Node, new: fx.Node, updated: dict) -> None:
-        """Put ``new`` back through the chain of views, then take every other live view of the base again."""
+        """Put ``new`` back through the chain of views, then make every other live view of the base again."""
         family = self._family(destination)
-        live = {
-            a
-            for a in family
-            if a is not destination and any(self.order.get(u, -1) > self.order[node] for u in a.users)
-        }
+        live = {a for a in family if a is not destination and self._read_after(a, node)}
         if not live:
             return
         view, value, make = destination, new, self._make(node)
@@ -300,9 +288,10 @@ class _Writes:
             base, view = self.parent[view], self.shown.get(view, view)
             if base in self.parent and operator_name(view) == "getitem" and gives_several(base):
                 view, parts, item = self.parent[base], base, view
-                value = put_back_part(make, parts, item, view, value)
-                if value is None:
+                whole = put_back_part(make, parts, item, view, value)
+                if whole is None:
                     raise cannot_follow(item, view, new)
+                value = whole
             else:
                 value = put_back(make, view, base, value)
                 view = base
@@ -311,11 +300,11 @@ class _Writes:
             self._retake(alias, updated)
 
     def _family(self, node: fx.Node) -> list[fx.Node]:
-        """The tensor that ``node`` is a view of, and all of its views, theirs included."""
+        """The tensor that ``node`` is a view of, and all of its views and their views."""
         while node in self.parent:
             node = self.parent[node]
         found = [node]
-        for member in found:  # which grows
+        for member in found:  # the list grows
             found += self.views.get(member, ())
         return found
 
@@ -324,6 +313,7 @@ class _Writes:
         self.views.setdefault(base, []).append(node)
 
     def _retake(self, alias: fx.Node, updated: dict) -> fx.Node:
+        """Make a view again, from the new value of its base."""
         if alias not in updated:
             call = self.shown.get(alias, alias)
             old, base = self.parent[call], self._retake(self.parent[alias], updated)
@@ -333,12 +323,11 @@ class _Writes:
         return updated[alias]
 
     def _make(self, like: fx.Node) -> Callable[..., fx.Node]:
-        """Makes nodes that are known to be of the place, and the moment, of another."""
+        """A function that makes nodes with the place and the position in the order of another node."""
 
         def make(target: Any, args: tuple, kwargs: dict | None = None) -> fx.Node:
-            new = self.graph.create_node(
-                "call_method" if isinstance(target, str) else "call_function", target, args, kwargs or {}
-            )
+            op = "call_method" if isinstance(target, str) else "call_function"
+            new = self.graph.create_node(op, target, args, kwargs or {})
             new.meta.update(like.meta)
             self.order[new] = self.order[like]
             if is_size(new, self.sizes):
@@ -354,6 +343,13 @@ def written_nodes(node: fx.Node, sizes: set[fx.Node]) -> list[fx.Node]:
         return aliasing.tensor_arguments(node.kwargs["out"], sizes)
     first = node.args[0] if node.args else next(iter(node.kwargs.values()), None)
     return aliasing.tensor_arguments(first, sizes)
+
+
+def _gives_view(name: str) -> bool:
+    """Whether some overload of an operator gives a view."""
+    found = aliasing.packet(name)
+    overloads = [] if found is None else aliasing.overloads_of(found)
+    return any(r.alias_info is not None for o in overloads for r in o._schema.returns)
 
 
 def gives_several(node: fx.Node) -> bool:

@@ -1,4 +1,4 @@
-"""The conformance matrix: one line a network, by which frontend it is taken, which rules it uses, and how well the laws hold."""
+"""The conformance matrix: for each network, its frontend, its rules, and how well the laws hold."""
 
 from .measure import measure
 from .suites import SUITES, members

@@ -1,8 +1,7 @@
-"""``python -m fxscope.testing.conformance --suite torchvision [--only NAME] [--json FILE] [--exports] [--limit SECONDS] [--write-docs]``."""
+"""``python -m fxscope.testing.conformance --suite torchvision``; ``--help`` lists the options."""
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import json
 import sys
@@ -10,83 +9,102 @@ from pathlib import Path
 
 from ...errors import FxscopeError
 from ...graph.interpretation import KEY, VERSION, of
-from .apart import LIMIT, measure_apart
+from .subprocess_run import LIMIT, measure_in_subprocess
 from .suites import SUITES, members
 from .table import one_line, write_docs
 
+try:
+    import click
+except ModuleNotFoundError as missing:
+    raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
+
 DOCS = Path("docs/conformance")
-REFUSED = ("quantized_resnet18", "retinanet_resnet50_fpn")  # networks whose refusal is what is asked for
+REFUSED = ("quantized_resnet18", "retinanet_resnet50_fpn")  # networks that fxscope is expected to refuse
+_OWN = "path/to/file.py:function for your own, {name: function that gives model and inputs}"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Measure a suite, one JSON line a network as soon as it is done; a network that the file has already is not measured again.
+@click.command()
+@click.option("--suite", help=f"whose networks are measured: {', '.join(SUITES)}, or {_OWN}")
+@click.option("--only", multiple=True, metavar="NAME", help="this network alone (may be given several times)")
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"lines are kept here and finished ones skipped (default: {DOCS}/SUITE.jsonl with --write-docs)",
+)
+@click.option("--exports", is_flag=True, help="also save and check every file form; slow")
+@click.option("--redo", is_flag=True, help="measure finished networks again")
+@click.option(
+    "--limit",
+    type=float,
+    default=LIMIT,
+    show_default=True,
+    metavar="SECONDS",
+    help="a network that takes longer is the line TIME_LIMIT",
+)
+@click.option(
+    "--write-docs", "docs", is_flag=True, help=f"write docs/conformance.md from the files in {DOCS}"
+)
+def conformance(
+    suite: str | None,
+    only: tuple[str, ...],
+    path: Path | None,
+    exports: bool,
+    redo: bool,
+    limit: float,
+    docs: bool,
+) -> int:
+    """Measure a suite: one JSON line for each network, written as soon as it is finished.
 
-    A line of another version of the interpretation is about another F: it is measured again.
+    A network that has a line in the file is not measured again, unless the line is of another version of the
+    interpretation: then it describes another F.
     """
-    parser = argparse.ArgumentParser(prog="python -m fxscope.testing.conformance", description=main.__doc__)
-    parser.add_argument(
-        "--suite",
-        help=(
-            f"whose networks are measured: {', '.join(SUITES)}, or path/to/file.py:function for your own,"
-            " {name: function that gives model and inputs}"
-        ),
-    )
-    parser.add_argument(
-        "--only", action="append", metavar="NAME", help="this network alone (may be given several times)"
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="FILE",
-        help=f"lines are kept here and finished ones skipped (default: {DOCS}/SUITE.jsonl with --write-docs)",
-    )
-    parser.add_argument("--exports", action="store_true", help="also save and check every file form; slow")
-    parser.add_argument("--redo", action="store_true", help="measure finished networks again")
-    parser.add_argument(
-        "--limit",
-        type=float,
-        default=LIMIT,
-        metavar="SECONDS",
-        help=f"a network that takes longer is the line TIME_LIMIT (default: {LIMIT})",
-    )
-    parser.add_argument(
-        "--write-docs", action="store_true", help=f"write docs/conformance.md from the files in {DOCS}"
-    )
-    options = parser.parse_args(arguments)
-    if options.suite is None and not options.write_docs:
-        parser.error("--suite or --write-docs is needed")
+    if suite is None and not docs:
+        raise click.UsageError("--suite or --write-docs is needed")
     failed = 0
     try:
-        failed = _run(options) if options.suite else 0
+        if suite is not None:
+            if path is None and docs and suite in SUITES:
+                path = DOCS / f"{suite}.jsonl"
+            failed = _run(suite, only, path, exports, redo, limit)
     except KeyboardInterrupt:
         print("stopped; finished lines are kept", file=sys.stderr)
         failed = 130
     except FxscopeError as error:
         print(error, file=sys.stderr)
         return 2
-    if options.write_docs:
+    if docs:
         print(f"wrote {write_docs(DOCS)}")
     return failed
 
 
-def _run(options: argparse.Namespace) -> int:
-    own = options.suite not in SUITES
-    path = options.json or (DOCS / f"{options.suite}.jsonl" if options.write_docs and not own else None)
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code of the command line: 0, 1 where a network fails, 2 for a wrong call, 130 if stopped."""
+    try:
+        return conformance.main(arguments, "python -m fxscope.testing.conformance", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+
+
+def _run(
+    suite: str, only: tuple[str, ...], path: Path | None, exports: bool, redo: bool, limit: float
+) -> int:
     finished = {} if path is None else read(path)
-    table = members(options.suite)
-    names = options.only or list(table)
+    table = members(suite)
+    names = only or list(table)
     unknown = [n for n in names if n not in table]
     if unknown:
-        raise FxscopeError(f"suite {options.suite} has no {', '.join(unknown)}; it has {', '.join(table)}")
-    failed = 0
+        raise FxscopeError(f"suite {suite} has no {', '.join(unknown)}; it has {', '.join(table)}")
+    failed = False
     for i, name in enumerate(names, 1):
-        if name not in finished or options.redo or of(finished[name]) != VERSION:
+        if name not in finished or redo or of(finished[name]) != VERSION:
             finished[name] = {
-                "suite": options.suite,
+                "suite": suite,
                 "name": name,
                 KEY: VERSION,
-                "versions": versions(options.suite),
-                **measure_apart(options.suite, name, options.exports, options.limit),
+                "versions": versions(suite),
+                **measure_in_subprocess(suite, name, exports, limit),
             }
             if path is not None:
                 write(path, finished)
@@ -101,6 +119,7 @@ def versions(suite: str) -> dict[str, str]:
 
 
 def read(path: Path) -> dict[str, dict]:
+    """{network: its line} of a file; empty if there is none."""
     if not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
@@ -108,7 +127,7 @@ def read(path: Path) -> dict[str, dict]:
 
 
 def write(path: Path, lines: dict[str, dict]) -> None:
-    """All lines, at once: a stopped run leaves a whole file."""
+    """Write all lines and then replace the file, so that a stopped run leaves a complete one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
     fresh.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))

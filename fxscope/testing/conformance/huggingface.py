@@ -11,10 +11,12 @@ B, L, VOCABULARY = 2, 7, 50
 
 
 def tokens() -> dict[str, torch.Tensor]:
+    """Random token ids."""
     return {"input_ids": torch.randint(0, VOCABULARY, (B, L), generator=torch.Generator().manual_seed(0))}
 
 
 def pixels(size: int = 32) -> dict[str, torch.Tensor]:
+    """A random image."""
     return {"pixel_values": torch.randn(B, 3, size, size, generator=torch.Generator().manual_seed(0))}
 
 
@@ -37,18 +39,22 @@ def _language(kind: str, **more: Any) -> tuple[nn.Module, dict]:
 
 
 def llama() -> tuple[nn.Module, dict]:
+    """A decoder of the Llama family."""
     return _language("Llama")
 
 
 def qwen2() -> tuple[nn.Module, dict]:
+    """A decoder of the Qwen2 family."""
     return _language("Qwen2")
 
 
 def mistral() -> tuple[nn.Module, dict]:
+    """A decoder of the Mistral family, with a sliding window."""
     return _language("Mistral", sliding_window=4)
 
 
 def gpt2() -> tuple[nn.Module, dict]:
+    """GPT-2 with its language head."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     return (
@@ -60,9 +66,10 @@ def gpt2() -> tuple[nn.Module, dict]:
 
 
 def bert() -> tuple[nn.Module, dict]:
+    """BERT as a classifier, with padded tokens."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    config = BertConfig(
+    config = BertConfig(  # type: ignore[call-arg]  # an option of its base class
         vocab_size=VOCABULARY,
         hidden_size=32,
         num_hidden_layers=2,
@@ -92,21 +99,25 @@ def _vision(kind: str, head: str, size: int = 32, **more: Any) -> tuple[nn.Modul
 
 
 def vit() -> tuple[nn.Module, dict]:
+    """ViT as a classifier."""
     return _vision("ViT", "ForImageClassification", num_labels=3)
 
 
 def deit() -> tuple[nn.Module, dict]:
+    """DeiT as a classifier."""
     return _vision("DeiT", "ForImageClassification", num_labels=3)
 
 
 def clip_vision() -> tuple[nn.Module, dict]:
+    """CLIP's image encoder."""
     return _vision("CLIPVision", "Model")
 
 
 def segformer() -> tuple[nn.Module, dict]:
+    """SegFormer for segmentation."""
     from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-    config = SegformerConfig(
+    config = SegformerConfig(  # type: ignore[call-arg]  # an option of its base class
         depths=[1, 1, 1, 1],
         hidden_sizes=[8, 16, 16, 32],
         num_attention_heads=[1, 2, 2, 4],
@@ -117,14 +128,15 @@ def segformer() -> tuple[nn.Module, dict]:
 
 
 def convnext_v2() -> tuple[nn.Module, dict]:
+    """ConvNeXt-V2 as a classifier."""
     from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
-    return ConvNextV2ForImageClassification(
-        ConvNextV2Config(hidden_sizes=[8, 16, 16, 32], depths=[1, 1, 1, 1], num_labels=3)
-    ), pixels(64)
+    options: dict = {"hidden_sizes": [8, 16, 16, 32], "depths": [1, 1, 1, 1], "num_labels": 3}
+    return ConvNextV2ForImageClassification(ConvNextV2Config(**options)), pixels(64)
 
 
 def swin2sr() -> tuple[nn.Module, dict]:
+    """Swin2SR for super-resolution."""
     from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 
     config = Swin2SRConfig(
@@ -141,9 +153,10 @@ def swin2sr() -> tuple[nn.Module, dict]:
 
 
 def unet2d() -> tuple[nn.Module, dict]:
+    """The U-Net of diffusers."""
     from diffusers import UNet2DModel
 
-    model = UNet2DModel(
+    model: Any = UNet2DModel(
         sample_size=16,
         in_channels=3,
         out_channels=3,

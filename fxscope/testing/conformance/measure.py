@@ -1,4 +1,4 @@
-"""One network of the matrix: built, randomised, rewritten in float64, and measured against the laws; or a reason code."""
+"""One network of the matrix: built, randomised, rewritten in float64, and measured; or a reason code."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from ...frontend.example import Example
 from ...frontend.symbolic import check_model
 from ...graph.ir import info
 from ...rules import registry
+from ..case import LawCase
 from ..precision import Widened
 from ..randomize import randomize
-from ..subject import Subject
 
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
-    """{"status": "ok" | "BROKEN" | reason code, ...} of one network; ``build`` gives the model and its example inputs."""
+    """The line of one network, with the status "ok", "BROKEN" or a reason code.
+
+    ``build`` gives the model and its example inputs.
+    """
     started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     try:
@@ -77,14 +80,12 @@ def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
 def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, Any]:
     program = program_of(model, example_inputs=example)
     frontend = program.gm.meta["frontend"]
-    subject = Subject(model, program, example, thorough=False)
-    _ = subject.lin  # raises where x0 gives values that are not finite
-    found = subject.measured()
+    s = LawCase(model, program, example, thorough=False)
+    _ = s.lin  # raises where x0 gives values that are not finite
+    found = s.measured()
     errors = {law.name.removeprefix("law "): round_(law.error) for law in found if not law.skipped}
-    loose = [
-        registry().rules[n].derivative
-        for n in sorted({info(n).rule for n in program.gm.graph.nodes} & registry().rules.keys())
-    ]
+    used = {info(n).rule for n in program.gm.graph.nodes}
+    loose = [rule.derivative for name, rule in sorted(registry().rules.items()) if name in used]
     notes = [f"law 6 held to {each[0]:.0e}: {each[1]}" for each in loose if each]
     line = {
         "status": "ok" if all(law.ok for law in found) else "BROKEN",
@@ -93,14 +94,15 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
         "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
         "twins": len(program.tape),
         "rules": dict(sorted(Counter(r.rule for r in program.tape).items())),
-        "share": round_(subject.share),
+        "share": round_(s.share),
         "laws": errors,
     }
     line["skipped"] = {law.name.removeprefix("law "): law.skipped for law in found if law.skipped}
     if notes:
         line["note"] = "; ".join(notes)
-    return {**line, "exports": subject.exports()} if exports else line
+    return {**line, "exports": s.exports()} if exports else line
 
 
 def round_(value: float) -> float:
+    """The number with three significant digits."""
     return float(f"{value:.2e}")

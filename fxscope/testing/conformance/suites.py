@@ -1,7 +1,11 @@
-"""Who is in the matrix: {suite: {name: build}}; ``build()`` gives an untrained model and its example inputs, small as the family allows."""
+"""The networks of the matrix: {suite: {name: build}}.
+
+``build()`` gives an untrained model and its example inputs, as small as the family allows.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import runpy
 from collections.abc import Callable
@@ -17,7 +21,7 @@ B = 2
 
 
 def members(suite: str) -> dict[str, Build]:
-    """The members of a suite of ``SUITES``, or of your own: "path/to/file.py:function", whose function gives such a table.
+    """The networks of a suite of ``SUITES``, or of "path/to/file.py:function", which returns such a table.
 
     Raises ``FxscopeError`` where there is no such suite, or its package is not installed.
     """
@@ -51,25 +55,16 @@ def torchvision() -> dict[str, Build]:
     from torchvision import models
 
     table: dict[str, Build] = {}
-    for name in models.list_models(module=models):
-        table[name] = lambda name=name: _classifier(name)
-    for name in models.list_models(module=models.segmentation):
-        table[name] = lambda name=name: (
-            models.get_model(name, weights=None, weights_backbone=None),
-            _image(64),
-        )
-    for name in models.list_models(module=models.video):
-        table[name] = lambda name=name: _of_video(name)
-    for name in models.list_models(module=models.optical_flow):
-        table[name] = lambda name=name: (
-            models.get_model(name, weights=None),
-            {"image1": _image(128)[0], "image2": _image(128)[0].flip(0), "num_flow_updates": 2},
-        )
+    kinds = {
+        models: _classifier,
+        models.segmentation: _segmentation,
+        models.video: _of_video,
+        models.optical_flow: _flow,
+    }
+    for module, build in kinds.items():
+        table |= {name: functools.partial(build, name) for name in models.list_models(module=module)}
     for name in models.list_models(module=models.detection):
-        table[f"{name}: backbone"] = lambda name=name: (
-            _detector(name).backbone,
-            _image(300 if name.startswith("ssd300") else 64),
-        )
+        table[f"{name}: backbone"] = functools.partial(_backbone, name)
     table["retinanet_resnet50_fpn"] = lambda: (_detector("retinanet_resnet50_fpn"), ([*_image(64)[0]],))
     table["quantized_resnet18"] = lambda: (
         models.quantization.resnet18(weights=None, quantize=True),
@@ -88,8 +83,29 @@ def _classifier(name: str) -> tuple[torch.nn.Module, tuple]:
     return models.get_model(name, weights=None, **options), _image(size)
 
 
+def _segmentation(name: str) -> tuple[torch.nn.Module, tuple]:
+    from torchvision import models
+
+    return models.get_model(name, weights=None, weights_backbone=None), _image(64)
+
+
+def _flow(name: str) -> tuple[torch.nn.Module, dict]:
+    from torchvision import models
+
+    (image,) = _image(128)
+    inputs = {"image1": image, "image2": image.flip(0), "num_flow_updates": 2}
+    return models.get_model(name, weights=None), inputs
+
+
+def _backbone(name: str) -> tuple[torch.nn.Module, tuple]:
+    return _detector(name).backbone, _image(300 if name.startswith("ssd300") else 64)
+
+
 def _of_video(name: str) -> tuple[torch.nn.Module, tuple]:
-    """On 4 frames of 32 pixels; mvit_v1_b and s3d take their full size alone, mvit_v2_s has relative positions, which it interpolates to any."""
+    """A video network on 4 frames of 32 pixels.
+
+    mvit_v1_b and s3d accept only their full size; mvit_v2_s interpolates its relative positions to any size.
+    """
     from torchvision import models
 
     model = models.get_model(name, weights=None)
@@ -100,7 +116,7 @@ def _of_video(name: str) -> tuple[torch.nn.Module, tuple]:
     return model, _video(*((16, 224) if name in ("mvit_v1_b", "s3d") else (4, 32)))
 
 
-def _detector(name: str) -> torch.nn.Module:
+def _detector(name: str) -> Any:
     from torchvision import models
 
     return models.get_model(name, weights=None, weights_backbone=None)
@@ -139,7 +155,7 @@ SMALL = (
 
 
 def timm() -> dict[str, Build]:
-    """One small member of every architecture family, that is of each module of timm.models; its name is in the line's name."""
+    """One small network of every architecture family (module of timm.models), named in the line."""
     import timm as library
 
     table: dict[str, Build] = {}
@@ -147,7 +163,7 @@ def timm() -> dict[str, Build]:
         names = library.list_models(module=family)
         if names:
             name = _small(names)
-            table[f"{family}: {name}"] = lambda name=name: _built(name)
+            table[f"{family}: {name}"] = functools.partial(_built, name)
     return table
 
 
@@ -161,7 +177,8 @@ def _built(name: str) -> tuple[torch.nn.Module, tuple]:
     """The network on images of 64 pixels, or of its own size where it does not run on those."""
     import timm as library
 
-    config = library.get_pretrained_cfg(name, allow_unregistered=False).to_dict()
+    found: Any = library.get_pretrained_cfg(name, allow_unregistered=False)
+    config = found.to_dict()
     channels, side = config["input_size"][0], config["input_size"][-1]
     small = min(side, max(config.get("min_input_size", (3, 64, 64))[-1], 64))
     options = {"img_size": small} if config.get("fixed_input_size", False) else {}
@@ -178,10 +195,11 @@ def transformers() -> dict[str, Build]:
     """Hugging Face networks from configurations of two layers and 32 to 64 channels."""
     from . import huggingface
 
-    return {name: make for name, make in huggingface.MODELS.items()}
+    return dict(huggingface.MODELS)
 
 
 def diffusers() -> dict[str, Build]:
+    """The U-Net of diffusers, from a small configuration."""
     from . import huggingface
 
     return {"UNet2DModel": huggingface.unet2d}

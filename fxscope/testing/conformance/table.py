@@ -9,16 +9,19 @@ from ...graph.interpretation import of
 
 HEAD = """# Conformance
 
-Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`; nothing here is edited by
-hand. Every network is built without weights, randomised (`fxscope.testing.randomize`), and measured in float64: the largest
-relative error of every law that applies (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
-`tests/test_blocks.py`). `batch` says whether the graph holds for any batch, or is made for one.
+Written by `python -m fxscope.testing.conformance --write-docs` from the lines in `docs/conformance/`;
+nothing here is edited by hand. Every network is built without weights, randomised
+(`fxscope.testing.randomize`), and measured in float64. The table gives the largest relative error of the
+laws that apply (law 6 under policy "taylor" against torch.func; law 7 has hand-written networks in
+`tests/test_blocks.py`). `batch` says whether the graph holds for any batch size, or for one.
 
-Inputs are as small as the network takes: images of 32 or 64 pixels where it runs on them, else of its own size; 4 frames of a video, but 16 of 224
-pixels for mvit_v1_b and s3d; RAFT updates its flow twice, on 128 pixels. Whatever asks for float32 by itself (the upcast of an RMS norm,
-rotary angles, a grid of positions) gets float64 (`fxscope.testing.Widened`). Recurrent layers are written out, step by step.
+Inputs are as small as the network accepts: images of 32 or 64 pixels, or else of its own size; 4 frames of
+a video, but 16 of 224 pixels for mvit_v1_b and s3d; RAFT updates its flow twice, on 128 pixels. Code that
+asks for float32 (the upcast of an RMS norm, rotary angles, a grid of positions) gets float64
+(`fxscope.testing.Widened`). Recurrent layers are unrolled step by step.
 
-A network is measured in a process of its own; its line in `docs/conformance/` has the time, and the largest memory of that process.
+A network is measured in a process of its own; its line in `docs/conformance/` has the time, and the peak
+memory of that process.
 
 Reason codes:
 

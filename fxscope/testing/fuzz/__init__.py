@@ -1,6 +1,7 @@
-"""The fuzzer: networks drawn as source text with the habits of real code, held against every law, and shrunk where they fail.
+"""The fuzzer draws networks as source text in the style of real code, checks every law, and shrinks failures.
 
-``draw.draw`` gives the network of a seed, ``check.check`` what is wrong with it, ``shrink.shrink`` a smaller one that fails in the same way.
+``draw.draw`` gives the network of a seed, ``check.check`` what is wrong with it, and ``shrink.shrink`` a
+smaller network that fails in the same way.
 """
 
 from .report import Report, fuzz

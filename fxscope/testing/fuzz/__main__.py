@@ -43,8 +43,8 @@ except ModuleNotFoundError as missing:
 def main(count: int, seed: int, policy: str, as_json: bool, out: Path | None, small: bool) -> None:
     """Draw networks as source text, hold every law against them, and shrink those that fail.
 
-    Every network is right, refused with an error of fxscope, wrong, or a crash. The exit status is 1 where one is wrong or crashed; Ctrl-C prints
-    what was found so far.
+    Every network is right, refused with an error of fxscope, wrong, or a crash. The exit status is 1 if one
+    is wrong or crashed. Ctrl-C prints what was found so far.
     """
     torch.set_num_threads(1)  # the networks are small
     report = Report(policy)

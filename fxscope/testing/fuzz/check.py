@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from ...emit.pipeline import tensors_of, transform
+from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import LinearInterpreter, interpret
+from ...passes.outputs import tensors_of
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
@@ -27,11 +28,18 @@ Errors = Iterator[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was not right: a law that is broken, a refusal, or an exception that is none of fxscope's.
+    """A broken law, a refusal, or an exception of another library.
 
-    entry    what was asked for ("interpret", "taylor", "without an example", ...)
-    kind     the law, or the exception's class and its function or reason; a shrunk network has the same kind
-    detail   numbers, or the message
+    Attributes
+    ----------
+    outcome
+        "refused", "wrong" or "crash".
+    entry
+        What was called ("interpret", "taylor", "without an example", ...).
+    kind
+        The law, or the exception's class with its function or reason; a shrunk network has the same kind.
+    detail
+        Numbers, or the message.
     """
 
     outcome: str
@@ -41,12 +49,16 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str, str]:
+        """What a shrunk network must have in common with the whole one."""
         return self.outcome, self.entry, self.kind
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was found about one network; ``usable`` False where its derivative is not finite: no law was held against it."""
+    """What was found about one network.
+
+    A network whose derivative is not finite is not ``usable``: no law was checked on it.
+    """
 
     findings: tuple[Finding, ...]
     laws: int = 0
@@ -60,14 +72,14 @@ class Result:
 
 
 class Bench:
-    """The network on the bench: its oracle, and one reading that most checks share."""
+    """A network under test: its oracle, and one interpreter that most checks share."""
 
     def __init__(self, network: Network, policy: Any):
         self.network, self.policy, self.oracle = network, policy, Oracle(network)
         self.args = self.oracle.args
         self.model = network.build()
         self.bound = SINGLE if network.single_precision else DOUBLE
-        self.lin: LinearInterpreter | None = None
+        self.lin: Any = None  # the interpreter that most checks share, once it is made
 
     def read(
         self, policy: Any = None, batch: int = BATCH, larger: int = 0, **options: Any
@@ -78,7 +90,7 @@ class Bench:
         return interpret(self.model, *(a.clone() for a in args), policy=policy or self.policy, **options)
 
     def every(self, n: int, which: int = 0) -> bool:
-        """Whether a check of one in ``n`` networks is due; fewer of those that torch.export takes, in seconds."""
+        """Whether a check that runs on one in ``n`` networks is due; more rarely if torch.export is slow."""
         turn = self.network.seed // 7 + self.network.seed
         return turn % n == which % n and (self.symbolic or turn % 3 == 0)
 
@@ -89,7 +101,7 @@ class Bench:
 
 
 def far(got: Any, expected: Any) -> float:
-    """The largest difference over the largest expected value of its tensor; infinite where structure or sizes differ."""
+    """The largest relative difference over the tensors; infinite if structure or sizes differ."""
     a, b = tensors_of(got), tensors_of(expected)
     if len(a) != len(b) or any(p.numel() != q.numel() for p, q in zip(a, b)):
         return float("inf")
@@ -102,8 +114,10 @@ def far(got: Any, expected: Any) -> float:
 
 
 def dot(a: Any, b: Any) -> torch.Tensor:
+    """The inner product over all tensors of two structures."""
     pairs = zip(tensors_of(a), tensors_of(b))
-    return sum((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in pairs)
+    products = ((p.reshape(-1).double() * q.reshape(-1).double()).sum() for p, q in pairs)
+    return sum(products, torch.zeros((), dtype=torch.float64))
 
 
 def _probe(lin: LinearInterpreter, v: torch.Tensor) -> torch.Tensor:
@@ -121,7 +135,7 @@ def _cotangent(lin: LinearInterpreter, u: list[torch.Tensor]) -> Any:
 
 
 def _linear(lin: LinearInterpreter, b: Bench) -> Errors:
-    """Equation 3, superposition, the dot test, and probes that keep apart."""
+    """Equation 3, superposition, the dot test, and that probes do not mix."""
     v = _probe(lin, b.oracle.v)
     yield "eq. 3: F x0 + r = y0", far(lin(lin.x0.reshape(lin.F.inputs.shapes[0])), lin.y0)
     mixed = torch.stack([v[0], v[1], 0.7 * v[0] - 1.3 * v[1], torch.zeros_like(v[0])])
@@ -130,11 +144,11 @@ def _linear(lin: LinearInterpreter, b: Bench) -> Errors:
     yield "F 0 = 0", max(t[3].abs().max().item() for t in together)
     yield "probes keep apart", far(lin.F @ v[0], [t[0] for t in together])
     u = _cotangent(lin, b.oracle.u)
-    scale = (
-        sum(t[0].square().sum() for t in together).sqrt() * sum(t.square().sum() for t in b.oracle.u).sqrt()
-    )
+    sizes = [
+        float(sum(t.square().sum() for t in each)) ** 0.5 for each in ([t[0] for t in together], b.oracle.u)
+    ]
     difference = dot([t[0] for t in together], b.oracle.u) - dot(v[0], lin.F.T @ u)
-    yield "dot test", (abs(difference) / scale.clamp(min=1e-4)).item()
+    yield "dot test", abs(difference).item() / max(sizes[0] * sizes[1], 1e-4)
 
 
 def _reading(b: Bench) -> Errors:
@@ -145,7 +159,7 @@ def _reading(b: Bench) -> Errors:
 
 
 def _index(b: Bench) -> tuple[int, tuple[int, ...]]:
-    """An output, and a place of one image in it."""
+    """The number of an output, and an entry of one image in it."""
     k = b.network.seed % len(b.oracle.y)
     shape = b.oracle.y[k].shape[1:]
     return k, tuple((b.network.seed * 7 + 3 * i) % n for i, n in enumerate(shape))
@@ -161,7 +175,7 @@ def _rows(b: Bench) -> Errors:
     k, place = _index(b)
     index = _named(b, k, place)
     found = b.lin.contributions(index)
-    at = (slice(None), *place)
+    at: Any = (slice(None), *place)
     yield "contributions sum to y0", far(torch.as_tensor(found.total), tensors_of(b.lin.y0)[k][at])
     row = b.lin.F.row(index)
     yield (
@@ -179,7 +193,7 @@ def _rows(b: Bench) -> Errors:
 
 
 def _alone(b: Bench) -> Errors:
-    """One image alone has the F that it has among others."""
+    """F of an image is the same alone and in a batch."""
     single = b.read(batch=1)
     yield "law 1 alone", far(single.y0, b.oracle.alone)
     together = tensors_of(b.lin.F @ b.oracle.v[0])
@@ -190,7 +204,7 @@ def _alone(b: Bench) -> Errors:
 
 
 def _alone_without_batch(b: Bench) -> Errors:
-    """One image alone where images mix, or are no first dimension: the laws of that reading."""
+    """The laws on one image alone, if images mix or the batch is not the leading dimension."""
     single = b.read(batch=1)
     yield "law 1 alone", far(single.y0, b.oracle.alone)
     yield "eq. 3 alone", far(single(single.x0.reshape(single.F.inputs.shapes[0])), single.y0)
@@ -228,7 +242,7 @@ def _difference(a: Any, b: Any) -> list[torch.Tensor]:
 
 
 def _resized(b: Bench, at: Callable) -> Errors:
-    """The same graph at another size has the F that is read there."""
+    """F of the same graph at another size is that of an interpreter made there."""
     args = b.network.example(BATCH, OTHER)
     v = torch.randn(args[0].shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     y0, _ = at(args, args[0])
@@ -249,7 +263,7 @@ def _taylor(b: Bench) -> Errors:
         yield f"{law}, taylor", error
     if b.oracle.apart:
         k, place = _index(b)
-        seed = [torch.zeros_like(t) for t in b.oracle.u]
+        seed: Any = [torch.zeros_like(t) for t in b.oracle.u]
         seed[k][(slice(None), *place)] = 1.0
         yield "row = gradient", far(lin.F.row(_named(b, k, place)), b.oracle.pull(seed))
 
@@ -261,7 +275,7 @@ def _detach(b: Bench) -> Errors:
 
 
 def _memory(b: Bench) -> Errors:
-    """Nothing kept, or masks packed, is the same F."""
+    """F is the same when nothing is kept, or when masks are packed."""
     for mode in ("packed", "recompute"):
         lin = b.read(memory=mode)
         if not b.network.draws:
@@ -271,7 +285,7 @@ def _memory(b: Bench) -> Errors:
 
 
 def _exported(b: Bench) -> Errors:
-    """Both frontends read the same F."""
+    """Both frontends give the same F."""
     other = "export" if b.symbolic else "symbolic"
     lin = b.read(frontend=other)
     yield f"law 1, frontend={other}", far(lin.y0, b.oracle.y)
@@ -281,7 +295,8 @@ def _exported(b: Bench) -> Errors:
 
 def _forms(b: Bench) -> Errors:
     """The emitted forms, made with the example, give what the operator gives."""
-    made, model = dict(policy=b.policy, example_inputs=tuple(a.clone() for a in b.args)), b.network.build()
+    made = {"policy": b.policy, "example_inputs": tuple(a.clone() for a in b.args)}
+    model = b.network.build()
     x, v = b.args[0], b.oracle.v[0]
 
     def graph(form: str, *more: Any, **options: Any) -> Any:
@@ -393,9 +408,12 @@ def _reason(error: FxscopeError) -> str:
 
 def _origin(error: Exception) -> str:
     """The class of an exception, and the innermost function of fxscope that it came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [f for f in frames if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename]
-    where = (
-        f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}" if frames else "an emitted graph"
-    )
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if "fxscope" in f.filename and "/testing/fuzz/" not in f.filename
+    ]
+    where = "an emitted graph"
+    if frames:
+        where = f"{frames[-1].filename.rpartition('fxscope/')[2]}:{frames[-1].name}"
     return f"{type(error).__name__} in {where}"

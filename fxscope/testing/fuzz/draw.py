@@ -1,4 +1,4 @@
-"""Drawing by trial: a statement is drawn, run, and kept where it runs and its values stay finite, moderate and differentiable."""
+"""Drawing by trial: a statement is kept if it runs and its values are finite, moderate and differentiable."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ exec(PRELUDE, _SPACE)
 
 
 class _Drawing:
-    """A network being drawn: three runs of it (several images, one image, a larger size) say what holds of every statement."""
+    """A network while it is drawn.
+
+    Each statement is run three times: on several images, on one image, and at a larger size.
+    """
 
     def __init__(self, seed: int):
         self.rng = random.Random(seed)
@@ -158,12 +161,8 @@ class _Drawing:
         if not outputs:
             return True
         try:
-            (found,) = torch.autograd.grad(
-                sum(t.sum() for t in outputs),
-                self.runs[0].leaf,
-                retain_graph=True,
-                allow_unused=True,
-            )
+            total: Any = sum(t.sum() for t in outputs)
+            (found,) = torch.autograd.grad(total, self.runs[0].leaf, retain_graph=True, allow_unused=True)
         except RuntimeError:  # a value that the backward pass needs was written over
             return False
         return found is None or bool(torch.isfinite(found).all())

@@ -48,6 +48,7 @@ class Input:
         return tuple(known[s] if isinstance(s, str) else s for s in self.shape)
 
     def draw(self, batch: int, larger: int, rng: torch.Generator) -> torch.Tensor:
+        """Random values of that shape."""
         if self.classes:
             return torch.randint(0, self.classes, self.sizes(batch, larger), generator=rng)
         return torch.randn(self.sizes(batch, larger), generator=rng, dtype=torch.float64)
@@ -74,6 +75,7 @@ class Network:
 
     @property
     def body(self) -> list[str]:
+        """The lines of forward, without the return."""
         return [line for s in self.statements for line in s.code]
 
     @property
@@ -131,4 +133,5 @@ class Network:
         )
 
     def with_statements(self, statements: tuple[Statement, ...]) -> Network:
+        """The same network with other statements."""
         return replace(self, statements=statements)

@@ -7,16 +7,25 @@ from typing import Any
 
 import torch
 
-from ...emit.pipeline import tensors_of
+from ...passes.outputs import tensors_of
 from .network import BATCH, Network
 
 SEED = 7  # of the draws of a network in train mode
 
 
 class Oracle:
-    """The untouched network at its example: outputs, their derivative by autograd, and whether images keep apart.
+    """The untouched network at its example: outputs, their derivative by autograd, and whether images mix.
 
-    y   the floating outputs, flat;   u  a cotangent of each;   pulled  J^T u
+    Attributes
+    ----------
+    y
+        The output tensors, flat.
+    u
+        A cotangent of each.
+    v
+        Four probes.
+    pulled
+        J^T u.
     """
 
     def __init__(self, network: Network):
@@ -36,12 +45,12 @@ class Oracle:
 
     def pull(self, u: list[torch.Tensor]) -> torch.Tensor:
         """J^T u."""
-        total = sum((a * b).sum() for a, b in zip(self.y, u))
+        total: Any = sum((a * b).sum() for a, b in zip(self.y, u))
         return torch.autograd.grad(total, self.leaf, retain_graph=True, materialize_grads=True)[0]
 
     @property
     def usable(self) -> bool:
-        """Every output is finite and depends on x, and so is the derivative."""
+        """Whether every output depends on x, and outputs and derivative are finite."""
         finite = all(torch.isfinite(t).all() for t in (*self.y, self.pulled))
         alive = bool(self.y) and all(t.requires_grad for t in self.y) and bool(self.pulled.abs().max() > 1e-6)
         return bool(finite and alive)
@@ -61,7 +70,7 @@ class Oracle:
 
     @functools.cached_property
     def apart(self) -> bool:
-        """Whether outputs of an image depend on no other image, by the derivative of all and the value of the first."""
+        """Whether images are independent: by the derivative of all, and the value of the first alone."""
         if not self.network.alone or any(t.dim() == 0 or t.shape[0] != BATCH for t in self.y):
             return False
         mixes = any(self._reads_others(image) for image in range(BATCH))

@@ -58,10 +58,12 @@ class Report:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing was wrong or crashed."""
         return not self.failures
 
     @property
     def refused_share(self) -> float:
+        """The share of the usable networks that were refused."""
         return self.outcomes["refused"] / max(1, self.networks - self.unusable)
 
     def add(self, network: Network, result: Result, small: bool = True) -> list[Finding]:
@@ -126,6 +128,7 @@ class Report:
         return "\n".join(lines)
 
     def to_json(self) -> str:
+        """The report as JSON."""
         refusals = [{"entry": e, "reason": r, "count": n} for (e, r), n in self.refusals.most_common()]
         failures = [
             {

@@ -1,4 +1,4 @@
-"""A failing network made as small as it gets while it fails in the same way: statements left out, replaced, results narrowed."""
+"""Shrink a failing network: leave out or replace statements and results while it fails in the same way."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _without(network: Network, start: int, size: int) -> Iterator[Network]:
 
 
 def _simpler(statement: Statement) -> Iterator[Statement]:
-    """A statement with a line less, with one operand in place of the other, or with a part of its expression alone."""
+    """A statement with one line fewer, one operand for another, or a part of its expression alone."""
     if len(statement.code) > 1:
         for i in range(len(statement.code)):
             yield replace(statement, code=statement.code[:i] + statement.code[i + 1 :])
@@ -129,7 +129,7 @@ def _parts(statement: Statement) -> Iterator[Statement]:
 
 
 def _with(network: Network, i: int, statement: Statement) -> Network:
-    return network.with_statements(network.statements[:i] + (statement,) + network.statements[i + 1 :])
+    return network.with_statements((*network.statements[:i], statement, *network.statements[i + 1 :]))
 
 
 def _renamed(statement: Statement, old: str, new: str) -> Statement:

@@ -16,7 +16,7 @@ class Unsuitable(Exception):
 
 @dataclass(frozen=True)
 class Production:
-    """A way to go on: ``draw(d)`` gives the lines of a statement, from what ``d`` offers; ``weight`` says how often."""
+    """A kind of statement: ``draw(d)`` gives its source lines; ``weight`` is its relative frequency."""
 
     name: str
     draw: Callable[[Draw], str]
@@ -38,11 +38,16 @@ def production(weight: float = 1.0) -> Callable[[Callable], Callable]:
 
 @dataclass
 class Draw:
-    """What a production may ask for: live values with their shapes, layers, names, and chance.
+    """What a production may ask for: live values with their shapes, layers, names, and random choices.
 
-    live      names of tensors and their values in the run at hand, the newest last
-    fixed     names that hold no output of the network to be written into (its inputs)
-    pending   layers that the statement being drawn needs
+    Attributes
+    ----------
+    live
+        Names of tensors with their values in the current run, the newest last.
+    fixed
+        Names that a statement must not assign to (the network's inputs).
+    pending
+        Layers that the current statement needs.
     """
 
     rng: random.Random
@@ -54,12 +59,15 @@ class Draw:
     count: int = 0
 
     def chance(self, share: float) -> bool:
+        """True with probability ``share``."""
         return self.rng.random() < share
 
     def one(self, *options: Any) -> Any:
+        """One of the options."""
         return self.rng.choice(options)
 
-    def int(self, low: int, high: int) -> int:
+    def between(self, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``, both included."""
         return self.rng.randint(low, high)
 
     def number(self) -> str:
@@ -94,9 +102,11 @@ class Draw:
             return name
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a live tensor."""
         return tuple(self.live[name].shape)
 
     def rank(self, name: str) -> int:
+        """The number of dimensions of a live tensor."""
         return self.live[name].dim()
 
     def target(self, name: str) -> str:
@@ -106,11 +116,12 @@ class Draw:
         return self.new()
 
     def new(self) -> str:
+        """A name that is not used yet."""
         self.count += 1
         return f"h{self.count}"
 
     def layer(self, constructor: str, *more: str) -> str:
-        """``self.NAME`` of a layer; now and then one that is there already. ``more`` are lines with {} for the layer."""
+        """``self.NAME`` of a new or a used layer; ``more``: further lines of __init__, {} for the layer."""
         again = [f"self.{n}" for n, lines in self.layers.items() if lines[0].endswith(f" = {constructor}")]
         if again and self.chance(0.4):
             name = self.rng.choice(again)
@@ -129,7 +140,7 @@ class Draw:
         return f"{kind}{number}"
 
     def buffer(self, value: str) -> str:
-        """``self.NAME`` of a constant: a buffer, a parameter, or a plain attribute would not follow ``.double()``."""
+        """``self.NAME`` of a constant: a buffer or a parameter, which follow ``.double()``."""
         name = self.attribute("c")
         kind = self.one(f'self.register_buffer("{name}", {value})', f"self.{name} = nn.Parameter({value})")
         self.pending[name] = (kind,)

@@ -102,7 +102,8 @@ def stopped(d: Draw) -> str:
             "{0} + {0}.detach()",
             "{0} / (1 + {0}.detach().abs())",
             "{0} - {0}.mean().detach()",
-            "{0} + ({0}.round() + 0.3 - {0}).detach()",
+            # straight-through; rounded numbers alone would be equal, and their maximum has no derivative
+            "{0} + ({0}.round() + 0.3 * {0}.sin() - {0}).detach()",
             "{0}.detach() * 0.5 + {0}.tanh()",
         ),
         name,

@@ -212,7 +212,8 @@ def constant(d: Draw) -> str:
     text = f"torch.randn({', '.join(map(str, sizes))})" if sizes else "torch.tensor(0.7)"
     made = d.buffer(text)
     if len(sizes) == rank - 1 and rank == 4 and d.chance(0.3):
-        made = f"{d.buffer(f'torch.randn({shape[1]})')}{d.one('[:, None, None]', '.view(1, -1, 1, 1)', '.view(-1, 1, 1)')}"
+        made = d.buffer(f"torch.randn({shape[1]})")
+        made += d.one("[:, None, None]", ".view(1, -1, 1, 1)", ".view(-1, 1, 1)")
     operator = d.one(
         "{0} * {1}",
         "{1} * {0}",

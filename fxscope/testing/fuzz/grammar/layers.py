@@ -62,10 +62,9 @@ def dense(d: Draw) -> str:
     n = d.shape(name)[-1]
     layer = d.layer(f"nn.Linear({n}, {d.one(n, 4, 6)}{d.one('', '', ', bias=False')})")
     if d.chance(0.2):
-        return (
-            f"{d.target(name)} ="
-            f" {d.one('F.linear({0}, {1}.weight)', '{0} @ {1}.weight.t()', 'torch.matmul({0}, {1}.weight.T)').format(name, layer)}"
-        )
+        made = f"{d.target(name)} = "
+        options = ("F.linear({0}, {1}.weight)", "{0} @ {1}.weight.t()", "torch.matmul({0}, {1}.weight.T)")
+        return made + d.one(*options).format(name, layer)
     return f"{d.target(name)} = {layer}({name})"
 
 

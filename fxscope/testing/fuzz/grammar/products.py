@@ -64,10 +64,9 @@ def gate_of_channels(d: Draw) -> str:
         )
         layer = d.layer(f"nn.Conv2d({c}, {d.one(c, c, 1)}, 1)")
         lines = f"{g} = {bound.format(f'{layer}({mean.format(name)})')}"
-        return (
-            f"{lines}\n{d.target(name)} ="
-            f" {d.one('{0} * {1}', '{1} * {0}', '{0} + {1}', '{0} * (1 + {1})', 'torch.mul({0}, {1})').format(name, g)}"
-        )
+        lines += f"\n{d.target(name)} = "
+        options = ("{0} * {1}", "{1} * {0}", "{0} + {1}", "{0} * (1 + {1})", "torch.mul({0}, {1})")
+        return lines + d.one(*options).format(name, g)
     mean = d.one(
         "{0}.mean((2, 3))",
         "{0}.flatten(2).mean(-1)",
@@ -184,10 +183,8 @@ def attention(d: Draw) -> str:
     q, k, v = d.new(), d.new(), d.new()
     layer = d.layer(f"nn.Linear({e}, {3 * e})")
     if d.chance(0.4):
-        made = (
-            f"{q}, {k}, {v} ="
-            f" {layer}({name}).{d.one('chunk(3, dim=-1)', f'split({e}, dim=-1)', f'unflatten(-1, (3, {e})).unbind(2)')}"
-        )
+        split = d.one("chunk(3, dim=-1)", f"split({e}, dim=-1)", f"unflatten(-1, (3, {e})).unbind(2)")
+        made = f"{q}, {k}, {v} = {layer}({name}).{split}"
         done = d.one(
             "F.scaled_dot_product_attention({q}, {k}, {v})",
             "torch.softmax({q} @ {k}.transpose(-2, -1) / {e} ** 0.5, dim=-1) @ {v}",
@@ -216,10 +213,10 @@ def attention(d: Draw) -> str:
 def condition(d: Draw) -> str:
     """A second input, scaling and shifting."""
     name = d.tensor((3, 4))
-    given = [n for n in d.fixed if n != "x" and (d.live[n].dim() == 2 or not d.live[n].is_floating_point())]
-    given = d.one(*given) if given else None
-    if given is None:
+    others = [n for n in d.fixed if n != "x" and (d.live[n].dim() == 2 or not d.live[n].is_floating_point())]
+    if not others:
         return smaller_times_larger(d)
+    given = d.one(*others)
     c, s, t = d.shape(name)[1], d.new(), d.new()
     if d.live[given].is_floating_point():
         made = f"{d.layer(f'nn.Linear({d.shape(given)[1]}, {2 * c})')}({given})"
@@ -227,10 +224,13 @@ def condition(d: Draw) -> str:
         made = f"{d.layer(f'nn.Embedding(5, {2 * c})')}({given})"
     tail = ", ".join(["None"] * (d.rank(name) - 2))
     lines = f"{s}, {t} = {made}.chunk(2, dim=1)"
-    return (
-        f"{lines}\n{d.target(name)} ="
-        f" {d.one('{0} * (1 + {1}[:, :, {3}]) + {2}[:, :, {3}]', '{0} * {1}[..., {3}] + {2}[..., {3}]', '{1}[:, :, {3}] * {0}').format(name, s, t, tail)}"
+    lines += f"\n{d.target(name)} = "
+    options = (
+        "{0} * (1 + {1}[:, :, {3}]) + {2}[:, :, {3}]",
+        "{0} * {1}[..., {3}] + {2}[..., {3}]",
+        "{1}[:, :, {3}] * {0}",
     )
+    return lines + d.one(*options).format(name, s, t, tail)
 
 
 @production(1)
@@ -249,10 +249,13 @@ def bilinear(d: Draw) -> str:
     n, other = d.shape(name)[1], d.same(name)
     if d.chance(0.3):
         return f"{d.target(name)} = {d.layer(f'nn.Bilinear({n}, {n}, 3)')}({name}, {other})"
-    return (
-        f"{d.target(name)} ="
-        f" {d.one('({0}[:, :, None] * {1}[:, None, :]).flatten(1)', '({0}.unsqueeze(2) @ {1}.unsqueeze(1)).flatten(1)', 'torch.einsum({q}bi,bj->bij{q}, {0}, {1})').format(name, other, q=chr(34))}"
+    made = f"{d.target(name)} = "
+    options = (
+        "({0}[:, :, None] * {1}[:, None, :]).flatten(1)",
+        "({0}.unsqueeze(2) @ {1}.unsqueeze(1)).flatten(1)",
+        'torch.einsum("bi,bj->bij", {0}, {1})',
     )
+    return made + d.one(*options).format(name, other)
 
 
 @production(1)

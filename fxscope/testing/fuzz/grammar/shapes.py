@@ -131,7 +131,7 @@ def part(d: Draw) -> str:
         ]
     if 1 in shape[1:]:
         options = [
-            "{}.squeeze(%d)" % d.dim(rank, shape.index(1, 1)),
+            f"{{}}.squeeze({d.dim(rank, shape.index(1, 1))})",
             "{}[:, 0]" if shape[1] == 1 else "{}.squeeze(-1)",
         ] * 2 + options[:4]
     return d.unary(d.one(*options), name)
@@ -170,7 +170,7 @@ def grown(d: Draw) -> str:
         "{}.repeat_interleave(2, dim=1)",
         "torch.repeat_interleave({}, 2, -1)",
         f"torch.tile({{}}, (1, 2{tail}))",
-        "{0}.unsqueeze(1).expand(-1, 2, *[-1] * %d).flatten(1, 2)" % (rank - 1),
+        f"{{0}}.unsqueeze(1).expand(-1, 2, *[-1] * {rank - 1}).flatten(1, 2)",
     ]
     if rank == 2:
         options += [
@@ -232,7 +232,7 @@ def reduced(d: Draw) -> str:
     """A reduction, or a function along one dimension."""
     name = d.tensor((2, 3, 4))
     rank = d.rank(name)
-    last = d.dim(rank, d.int(1, rank - 1))
+    last = d.dim(rank, d.between(1, rank - 1))
     if d.chance(0.45):
         return f"{d.target(name)} = {d.one(*_SINGLE).format(name, last)}"
     dims = str(last) if rank < 4 or d.chance(0.5) else d.one("(2, 3)", "(-2, -1)", "[2, 3]", "(1, 2)")

@@ -1,4 +1,7 @@
-"""A network measured in a process of its own: its memory goes back when it is done, and one that hangs or is killed is a line of the table too."""
+"""A network is measured in a process of its own.
+
+Its memory is freed at the end, and a network that hangs or is killed becomes a line of the table too.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ LIMIT = 900
 _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
-def measure_apart(suite: str, name: str, exports: bool = False, limit: float = LIMIT) -> dict[str, Any]:
-    """``measure`` of one member of a suite in a fresh process, ended after ``limit`` seconds; the line has the process's peak memory as well.
+def measure_in_subprocess(
+    suite: str, name: str, exports: bool = False, limit: float = LIMIT
+) -> dict[str, Any]:
+    """``measure`` one member of a suite in a fresh process, which is ended after ``limit`` seconds.
 
-    The processes are forked from a server that has imported torch and nothing else, so that a start costs the imports of the suite's package alone.
+    The line has the peak memory of the process too. Processes are forked from a server that has imported only
+    torch, so that a start costs only the imports of the suite's package.
     """
-    context = multiprocessing.get_context(_KIND)
+    context: Any = multiprocessing.get_context(_KIND)
     if _KIND == "forkserver":
         context.set_forkserver_preload([__name__])
     ours, theirs = context.Pipe(duplex=False)
@@ -64,5 +70,6 @@ def _measure_into(connection: Connection, suite: str, name: str, exports: bool) 
 
 def _end_with_parent() -> None:
     """A parent that is killed cannot end this process any more."""
-    wait([multiprocessing.parent_process().sentinel])
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
     os._exit(1)

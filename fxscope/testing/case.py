@@ -1,15 +1,14 @@
-"""One network under the laws: every form of its interpreter, with its inputs bound, as functions of the probe
-alone.
-"""
+"""One network under the laws: its emitted forms, with the inputs bound, as functions of the probes."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import functools
+import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import torch
@@ -17,33 +16,45 @@ import torch.fx as fx
 from torch import nn
 
 from ..emit import PARTS, emit, emit_parts
-from ..emit.pipeline import main_output, program_of, tensors_of
+from ..emit.pipeline import program_of
 from ..errors import FxscopeError, ImagesMix
 from ..frontend.example import Example
 from ..frontend.symbolic import unchanged
 from ..linop import LinearInterpreter
+from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
+from .checks import CHECKS, Check
 from .laws import Law, NotChecked, distance
 from .structure import first_line, mapped, mapped_example
 
-TOLERANCE = {
-    torch.float64: 1e-9,
-    torch.float32: 1e-3,
-}  # float32: rounding flips single mask bits between two batch sizes
-# nodes of a graph beyond which the export frontend, the slowest stage, is not asked for a second opinion
-LARGE = 300
+# float32: rounding flips single mask bits between two batch sizes
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+LARGE = 300  # a graph with more nodes is not traced again through the other frontend, which takes long
 DRAWS = 7  # the seed under which every graph and the model itself run
 
 
-class Subject:
-    """The emitted graphs of one network with its inputs bound: functions of the probes alone.
+class LawCase:
+    """One network with its inputs bound, on which the laws are measured.
 
-    K probes, B images. Whatever is random is drawn under one seed by the model and by every graph, and
-    neither buffers nor attributes of
-    the model are changed.
-    policy, inputs, outputs   those that the program was made with
-    thorough   whether the laws that trace the network again through the other frontend run: by default, where
-               it is small
+    The model and every graph draw their random numbers under one seed. The model's buffers and attributes are
+    not changed.
+
+    Parameters
+    ----------
+    model
+        The untouched network.
+    program
+        Its program.
+    example
+        The call at x0, of B images.
+    policy, inputs, outputs
+        Those with which the program was made.
+    K
+        Number of random probes; at least 2.
+    seed
+        Seed of the probes.
+    thorough
+        Whether to trace the network again through the other frontend; by default, if the graph is small.
     """
 
     def __init__(
@@ -83,12 +94,10 @@ class Subject:
     @functools.cached_property
     def lin(self) -> LinearInterpreter:
         """The recorded interpreter."""
-        return self.reading("record")
+        return self.interpreter("record")
 
-    def at(self, x0: torch.Tensor) -> Subject:
-        """The same graphs at another x0 of the same shape, where the model takes one tensor and the probe
-        enters there.
-        """
+    def at(self, x0: torch.Tensor) -> LawCase:
+        """The same graphs at another x0 of the same shape, for a model whose one input is probed."""
         other = copy.copy(self)
         for name in [
             n for n in vars(self) if isinstance(getattr(type(self), n, None), functools.cached_property)
@@ -103,7 +112,7 @@ class Subject:
 
     @contextlib.contextmanager
     def calm(self, gradients: bool = False) -> Iterator[None]:
-        """The same draws, and a model that is afterwards as it was."""
+        """Run under the fixed seed, and restore the model afterwards."""
         buffers = [(b, b._version, b.clone()) for b in self.model.buffers()]
         try:
             with (
@@ -121,7 +130,7 @@ class Subject:
                     with torch.no_grad():
                         buffer.copy_(before)
 
-    def reading(self, memory: str) -> LinearInterpreter:
+    def interpreter(self, memory: str) -> LinearInterpreter:
         """The recorded interpreter, in one memory mode."""
         with self.calm():
             return LinearInterpreter(
@@ -140,25 +149,33 @@ class Subject:
         return self._graphs[name, probes]
 
     def run(self, graph: Callable, *given: Any, args: tuple | None = None) -> Any:
-        """A graph on x0 and what else it takes."""
+        """Run a graph on x0 (or on other ``args``) and on what else it takes."""
         with self.calm():
             return graph(*(self.args if args is None else args), *given)
 
-    def exact(self, example: Example | None = None) -> Any:
-        """The untouched model's output."""
+    def exact(self, example: Example) -> Any:
+        """The untouched model's output on an example."""
         with self.calm():
-            return main_output((example or self.example).call(self.model))
+            return main_output(example.call(self.model))
+
+    @functools.cached_property
+    def expected(self) -> list[torch.Tensor]:
+        """The untouched model's output on x0."""
+        return tensors_of(self.exact(self.example))
 
     def remade(self, example: Example | None, frontend: str | None = None, policy: Any = None) -> Program:
-        """The program of the same network, traced again for another example, through another frontend, or
-        under another policy.
-        """
+        """Trace the network again, for another example, through another frontend, or under another policy."""
         frontend = frontend or self.program.gm.meta["frontend"]["name"]
-        options = dict(
-            policy=self.policy if policy is None else policy, inputs=self.inputs, outputs=self.outputs
-        )
+        policy = self.policy if policy is None else policy
         with self.calm():
-            return program_of(self.model, example_inputs=example, frontend=frontend, **options)
+            return program_of(
+                self.model,
+                policy=policy,
+                inputs=self.inputs,
+                outputs=self.outputs,
+                frontend=frontend,
+                example_inputs=example,
+            )
 
     @functools.cached_property
     def pair_at_x0(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -168,17 +185,19 @@ class Subject:
 
     @functools.cached_property
     def y0(self) -> list[torch.Tensor]:
+        """The outputs of the original branch."""
         return self.pair_at_x0[0]
 
     @functools.cached_property
     def r(self) -> list[torch.Tensor]:
+        """The residual."""
         return tensors_of(self.run(self.form("residual")))
 
     @functools.cached_property
     def share(self) -> float:
         """|r| / |y0|."""
-        r, y = (sum(t.double().square().sum() for t in values).sqrt() for values in (self.r, self.y0))
-        return (r / y.clamp_min(1e-300)).item()
+        r, y = (float(sum(t.double().square().sum() for t in values)) for values in (self.r, self.y0))
+        return math.sqrt(r) / max(math.sqrt(y), 1e-300)
 
     @functools.cached_property
     def together(self) -> list[torch.Tensor]:
@@ -213,25 +232,23 @@ class Subject:
         return tuple(p.flatten(0, 1) for p in probes)
 
     def affine(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Those of the outputs' tensors that depend on the probe."""
+        """The output tensors that depend on the probe."""
         nodes = leaves(self.program.outputs)
-        return (
-            [t for t, n in zip(tensors, nodes) if n in self.program.affine]
-            if len(nodes) == len(tensors)
-            else tensors
-        )
+        if len(nodes) != len(tensors):
+            return tensors
+        return [t for t, n in zip(tensors, nodes) if n in self.program.affine]
 
     def image(self, b: int) -> Example:
         """The call on one image alone: every tensor whose first dimension is the batch is cut."""
         return self._each(lambda t: t[b : b + 1])
 
     def companions(self) -> Example:
-        """The call on three images, of which the first is the example's only one; the others have its values
-        in other places.
-        """
-        return self._each(
-            lambda t: torch.cat([t, t.flip(-1), t.roll(1, -1)]) if t.dim() > 1 else torch.cat([t, t, t])
-        )
+        """The call on three images: the example's only image, then the same values flipped, and rolled."""
+
+        def three(t: torch.Tensor) -> torch.Tensor:
+            return torch.cat([t, t.flip(-1), t.roll(1, -1)] if t.dim() > 1 else [t, t, t])
+
+        return self._each(three)
 
     def _each(self, function: Callable) -> Example:
         return mapped_example(
@@ -240,13 +257,11 @@ class Subject:
 
     @functools.cached_property
     def batched(self) -> bool:
-        """Whether the batch is the first dimension of every probed place and output, as a list of indices or
-        a row of each image supposes.
-        """
+        """Whether the batch is the leading dimension of every probed tensor and every output."""
         return all(t.dim() > 0 and t.shape[0] == self.batch for t in (*self.x, *self.affine(self.y0)))
 
     def runs(self, example: Example, what: str) -> list[torch.Tensor]:
-        """The untouched model's outputs on another example; not checked where it does not run there."""
+        """The untouched model's outputs on another example; raises ``NotChecked`` if it fails there."""
         try:
             return tensors_of(self.exact(example))
         except Exception as error:  # the model's own code refuses, in whatever way
@@ -254,64 +269,54 @@ class Subject:
 
     @functools.cached_property
     def mixing(self) -> str:
-        """Why the images of the batch are not each other's business: "" where the untouched model gives each
-        the same output alone.
-        """
+        """Why the images of a batch are not independent; "" if the model gives each the same output alone."""
         try:
             for b in range(self.batch if self.batch > 1 else 0):
-                self.same_alone(self.runs(self.image(b), "on one image alone"), tensors_of(self.exact()), b)
+                self.same_alone(self.runs(self.image(b), "on one image alone"), self.expected, b)
         except NotChecked as reason:
             return str(reason)
         return ""
 
     def same_alone(self, alone: list[torch.Tensor], together: list[torch.Tensor], b: int) -> None:
-        """Not checked where the untouched model itself gives an image another output inside a batch."""
+        """Raise ``NotChecked`` if the untouched model gives image b a different output inside a batch."""
         cut = [t[b : b + 1] if t.dim() else t for t in together]
         if len(alone) != len(cut) or distance(alone, cut) > max(self.bound, 1e-9):
             raise NotChecked("the model itself gives an image another output alone than inside a batch")
 
-    def measured(self, only: tuple[str, ...] | None = None) -> tuple[Law, ...]:
-        """Every law with its largest error, or with the reason why it does not apply; ``only`` those of these
-        names.
-        """
-        from .checks import CHECKS
-
+    def measured(self, only: Container[str] | None = None) -> tuple[Law, ...]:
+        """Every law (or ``only`` these), with its largest error or the reason why it does not apply."""
         return tuple(self._held(check) for check in CHECKS if only is None or check.name in only)
 
     def laws(self) -> dict[str, Callable[[], float]]:
-        """{law: its largest relative error, when called} of the laws that apply."""
+        """{law: function that returns its largest relative error} of the laws that apply."""
         return {
             law.name.removeprefix("law "): functools.partial(float, law.error)
             for law in self.measured()
             if not law.skipped
         }
 
-    def _held(self, check: Any) -> Law:
+    def _held(self, check: Check) -> Law:
         if check.probed and not all(x.is_floating_point() for x in self.x):
-            return Law(
-                check.name,
-                check.statement,
-                float("nan"),
-                self.bound,
-                f"the probed place holds {self.x[0].dtype}, of which there is no linear part",
+            return self._skipped(
+                check, f"the probed place holds {self.x[0].dtype}, of which there is no linear part"
             )
         try:
-            found = check.measure(self)
+            with torch.no_grad():
+                found = check.measure(self)
         except NotChecked as reason:
-            return Law(check.name, check.statement, float("nan"), self.bound, str(reason))
+            return self._skipped(check, str(reason))
         except FxscopeError as error:
-            return Law(check.name, check.statement, float("nan"), self.bound, f"refused: {first_line(error)}")
-        except Exception as error:  # a graph that does not run holds no law
-            return Law(
-                check.name,
-                f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}",
-                float("inf"),
-                self.bound,
-            )
+            return self._skipped(check, f"refused: {first_line(error)}")
+        except Exception as error:  # a law does not hold in a graph that does not run
+            said = f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}"
+            return Law(check.name, said, float("inf"), self.bound)
         return found if isinstance(found, Law) else Law(check.name, check.statement, float(found), self.bound)
 
+    def _skipped(self, check: Check, reason: str) -> Law:
+        return Law(check.name, check.statement, float("nan"), self.bound, reason)
+
     def exports(self) -> list[str]:
-        """The file forms that hold what the filter gives."""
+        """The file formats in which the filter could be saved and checked."""
         from ..export import save
 
         stacked, done = emit(self.program, "filter", "stacked"), []

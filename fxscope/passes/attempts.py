@@ -1,0 +1,172 @@
+"""The ways to get a model's canonical graph: by symbolic tracing, or through torch.export."""
+
+from __future__ import annotations
+
+import logging
+from types import FunctionType
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from ..errors import AliasingWrite, HookedModel, LawBroken, TraceFailure
+from ..frontend.example import Example
+from ..frontend.exported import decomposed, export, lift, writes
+from ..frontend.symbolic import check_model, trace
+from ..graph.assumptions import assumptions, broken, input_names
+from ..graph.ir import graph_notes, info
+from ..rules import registry
+from .canonicalize import canonicalize
+from .example_runs import check_trace, decider, functions_called, settle_one_image
+
+FRONTENDS = ("auto", "symbolic", "export")
+_log = logging.getLogger("fxscope")
+
+
+def canonical(
+    model: nn.Module, example_inputs: tuple | dict | Example | None = None, frontend: str = "auto"
+) -> fx.GraphModule:
+    """Trace and canonicalise a model, and check the graph against the model if example inputs are given.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        The model.
+    example_inputs : tuple, dict or Example, optional
+        The inputs of the model.
+    frontend : str
+        "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic first, then export
+        if tracing fails, if the traced graph differs from the model, or if export can decompose a call
+        without a rule.
+
+    Returns
+    -------
+    torch.fx.GraphModule
+        The canonical graph.
+    """
+    if frontend not in FRONTENDS:
+        raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
+    check_model(model)
+    example = Example.of(example_inputs, model)
+    if frontend == "export":
+        return _exported(model, example)
+    try:
+        gm = _symbolic(model, example)
+        if frontend == "symbolic":
+            return gm
+    except (TraceFailure, AliasingWrite, HookedModel, LawBroken) as error:
+        if frontend == "symbolic":
+            raise
+        if example is None:
+            raise ask_for_example(error) from error
+        _log.warning("%s goes through torch.export: %s", type(model).__name__, str(error).splitlines()[0])
+        return _exported(model, example, error)
+    return gm if example is None else _without_opaque(gm, model, example)
+
+
+def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
+    """Trace symbolically, and check the graph on the example."""
+    given = () if example is None else (*example.args, *example.kwargs.values())
+    if any(isinstance(v, (list, tuple, dict)) for v in given):
+        raise TraceFailure(
+            f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
+        )
+    gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
+    gm = canonicalize(gm, model, None if example is None else decider(gm, model, example))
+    if example is not None:
+        check_trace(gm, model, example)
+    graph_notes(gm).setdefault("frontend", {"name": "symbolic"})
+    return gm
+
+
+def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> fx.GraphModule:
+    """The exported graph if the traced one has opaque calls and export works; else the traced one."""
+    left = sorted({_opaque(n, model) for n in gm.graph.nodes} - {""})
+    if not left:
+        return gm
+    try:
+        found = _exported(model, example)
+    except TraceFailure:
+        return gm  # classify names them, where they are on the path of a probe
+    _log.warning("%s goes through torch.export: no rule for %s", type(model).__name__, ", ".join(left))
+    return found
+
+
+def _opaque(node: fx.Node, model: nn.Module) -> str:
+    """The name of a module or Python function (torch.fx.wrap) that no rule covers; "" for other nodes."""
+    if node.op == "call_module":
+        return type(model.get_submodule(str(node.target))).__name__
+    if node.op != "call_function" or not isinstance(node.target, FunctionType) or info(node).rule:
+        return ""
+    of_torch = node.target.__module__.partition(".")[0] == "torch"
+    return "" if of_torch else node.target.__name__
+
+
+def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
+    """Go through torch.export with a dynamic batch, or with the sizes of the example if that fails."""
+    if example is None:
+        raise TraceFailure(
+            f"{type(model).__name__}: the export frontend runs the model's code; pass example_inputs=(x0,"
+            " ...) to fxscope.transform"
+        )
+    _refuse_functions_with_a_rule(model, example)
+    try:
+        return _checked_export(model, example, True)
+    except (TraceFailure, LawBroken, RuntimeError, IndexError, TypeError):
+        pass
+    try:
+        return _checked_export(model, example, False)
+    except TraceFailure as error:
+        raise TraceFailure(
+            f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}"
+        ) from error
+
+
+def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
+    """Raise ``TraceFailure`` if the model calls a Python function that has a rule: export would look inside."""
+    python = [f for f in registry().functions if isinstance(f, FunctionType) and not _of_torch(f)]
+    called = functions_called(model, example, python)
+    if called:
+        raise TraceFailure(
+            f"{type(model).__name__}: torch.export looks inside {', '.join(f.__qualname__ for f in called)}, so"
+            " that its rule would not be used; make it an operator with torch.library.custom_op, and register"
+            " the rule for that"
+        )
+
+
+def _of_torch(function: FunctionType) -> bool:
+    return function.__module__.partition(".")[0] in ("torch", "fxscope")
+
+
+def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
+    """Lift an exported program; if its writes cannot be followed, decompose it first."""
+    program = export(model, example, dynamic)
+    try:
+        return _checked_lift(program, model, example)
+    except (AliasingWrite, LawBroken):
+        if not writes(program):
+            raise
+    return _checked_lift(decomposed(program), model, example)
+
+
+def _checked_lift(
+    program: torch.export.ExportedProgram, model: nn.Module, example: Example
+) -> fx.GraphModule:
+    gm = lift(program, model)
+    gm = canonicalize(gm, model, decider(gm, model, example))
+    settle_one_image(gm, model, example)
+    unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
+    if unmet is not None:
+        raise TraceFailure(
+            f"the exported graph of {type(model).__name__} is not for its own example: {unmet}"
+        )
+    check_trace(gm, model, example)
+    return gm
+
+
+def ask_for_example(error: Exception) -> Exception:
+    """Extend an error by the way out: example inputs, with which torch.export can take the model."""
+    return type(error)(
+        f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"
+        " then goes through torch.export"
+    )
