@@ -13,7 +13,7 @@ from torch import nn
 
 import fxscope
 from fxscope import models
-from fxscope.testing import laws, randomize
+from fxscope.testing import Widened, laws, randomize
 
 # how many times the model's own error a law may err: a law compares two sums, and where r is most of y
 # (densenet121) F x0 is large beside it
@@ -157,3 +157,23 @@ def test_statistics_of_half_precision_are_those_of_single():
         assert laws.distance(y1.double(), y0.double()) < 4 * torch.finfo(torch.float16).eps, type(
             norm
         ).__name__
+
+
+class OwnMean(nn.Module):
+    """A plain tensor in float32 that is a view, and a size that only torch.export can decide on."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean, self.layer = torch.rand(3).view(1, 3, 1, 1), nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        if x.shape[-1] % 2:
+            x = nn.functional.pad(x, (0, 1))
+        return torch.relu(self.layer(x - self.mean.type_as(x)))
+
+
+def test_widened_arithmetic_goes_through_export():
+    with Widened():
+        model, x0 = OwnMean().double(), normal(2, 3, 7, 7)
+        lin = fxscope.interpret(model, x0, frontend="export")
+    assert laws.distance(lin.F @ x0 + lin.residual, lin.y0) < 1e-12

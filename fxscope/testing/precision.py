@@ -29,12 +29,14 @@ class Widened(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
+        kwargs = kwargs or {}
         if function is torch.Tensor.float:
             return args[0].double()
-        if function is not torch.Tensor.view:  # which reads the same bits as another dtype
+        # a view reads the same bits as another dtype; a meta tensor stands for one that torch.export has seen
+        if function is not torch.Tensor.view and str(kwargs.get("device")) != "meta":
             args = tuple(_wide(a) for a in args)
-            kwargs = {name: _wide(value) for name, value in (kwargs or {}).items()}
-        return function(*args, **(kwargs or {}))
+            kwargs = {name: _wide(value) for name, value in kwargs.items()}
+        return function(*args, **kwargs)
 
 
 def _wide(value: Any) -> Any:
