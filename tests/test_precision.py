@@ -173,7 +173,7 @@ class OwnMean(nn.Module):
 
 
 def test_widened_arithmetic_goes_through_export():
+    model, x0 = OwnMean().double(), normal(2, 3, 7, 7)
     with Widened():
-        model, x0 = OwnMean().double(), normal(2, 3, 7, 7)
         lin = fxscope.interpret(model, x0, frontend="export")
     assert laws.distance(lin.F @ x0 + lin.residual, lin.y0) < 1e-12
