@@ -1,4 +1,7 @@
-"""The documentation: ``sphinx-build -n -W docs docs/_build/html``. Built offline; every picture and number is made by the live code."""
+"""The documentation: ``sphinx-build -n -W docs docs/_build/html``.
+
+Built offline; every picture and number is made by the live code.
+"""
 
 import os
 import sys

@@ -2,8 +2,8 @@
 An attribution in captum's shape
 ================================
 
-``attribute(x, target=)`` with its convergence delta, from the linear interpreter. For ReLU networks it is captum's ``InputXGradient``; what that
-leaves unsaid, the share of the biases, comes with it.
+``attribute(x, target=)`` with its convergence delta, from the linear interpreter. For ReLU networks it is
+captum's ``InputXGradient``; what that leaves unsaid, the share of the biases, comes with it.
 """
 
 import torch
@@ -14,7 +14,10 @@ import fxscope
 
 
 class LinearInterpretation:
-    """row * x of the target, and on request what it does not account for: the delta is 0 once r is counted."""
+    """row * x of the target, and on request what it does not account for.
+
+    The delta is 0 once r is counted.
+    """
 
     def __init__(self, model, policy="freeze"):
         self.model, self.policy = model, policy

@@ -2,9 +2,9 @@
 What adds up to a score
 =======================
 
-The paper's Theorem 1 for any graph: a score of DenseNet-121 is F x0 plus one contribution for every additive constant in the
-network. One reverse pass gives them all, and they sum to the score exactly. (Random weights, made lively by ``testing.randomize``; load your
-own and leave that out.)
+The paper's Theorem 1 for any graph: a score of DenseNet-121 is F x0 plus one contribution for every additive
+constant in the network. One reverse pass gives them all, and they sum to the score exactly. (Random weights,
+made lively by ``testing.randomize``; load your own and leave that out.)
 """
 
 import torch

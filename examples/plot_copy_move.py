@@ -2,9 +2,9 @@
 A copy-move in image-to-image
 =============================
 
-The paper finds that a style-transfer network fetches texture from one fixed place of the image for every pixel: strong off-diagonals
-in the rows of F. Here a network is trained for a few seconds on a task that asks for it, to paint the image over with its own top left
-corner, and the rows give the strategy away.
+The paper finds that a style-transfer network fetches texture from one fixed place of the image for every
+pixel: strong off-diagonals in the rows of F. Here a network is trained for a few seconds on a task that asks
+for it, to paint the image over with its own top left corner, and the rows give the strategy away.
 """
 
 import torch

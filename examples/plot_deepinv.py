@@ -2,8 +2,8 @@
 F as deepinv physics
 ====================
 
-deepinv writes forward models as ``LinearPhysics`` with ``A`` and ``A_adjoint``. A frozen network is one: its interpreter can stand in for a camera, and
-its adjoint is exact.
+deepinv writes forward models as ``LinearPhysics`` with ``A`` and ``A_adjoint``. A frozen network is one: its
+interpreter can stand in for a camera, and its adjoint is exact.
 """
 
 import torch

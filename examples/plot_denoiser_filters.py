@@ -2,8 +2,9 @@
 A denoiser's adaptive filters
 =============================
 
-The classic figure of bias-free denoising (Mohan et al., 2020): without biases r is 0 and the denoised pixel is a weighted mean of noisy ones,
-with weights that follow the image. A small bias-free network is trained here for a few seconds, then asked for its rows.
+The classic figure of bias-free denoising (Mohan et al., 2020): without biases r is 0 and the denoised pixel
+is a weighted mean of noisy ones, with weights that follow the image. A small bias-free network is trained
+here for a few seconds, then asked for its rows.
 """
 
 import torch
@@ -45,7 +46,8 @@ print(
 pictures = fxscope.plot.images({"clean": clean, "noisy": noisy, "denoised": lin.y0[0]})
 
 # %%
-# The filters at three pixels, 11 x 11 around each: wide and even on flat ground, along an edge where there is one.
+# The filters at three pixels, 11 x 11 around each:
+# wide and even on flat ground, along an edge where there is one.
 
 smooth = torch.nn.functional.avg_pool2d(clean[None], 3, 1, 1)[0, 0]
 change = (smooth[1:, :-1] - smooth[:-1, :-1]).abs() + (smooth[:-1, 1:] - smooth[:-1, :-1]).abs()

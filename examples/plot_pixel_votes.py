@@ -2,8 +2,9 @@
 Pixels that vote
 ================
 
-Every pixel votes for the label to which it adds most (the paper's Fig. 3). On a digit classifier, a trained stand-in, one can ask whether the
-votes for the winner lie on the object: here the object is the ink, and chance is the ink's share of the picture.
+Every pixel votes for the label to which it adds most (the paper's Fig. 3). On a digit classifier, a trained
+stand-in, one can ask whether the votes for the winner lie on the object: here the object is the ink, and
+chance is the ink's share of the picture.
 """
 
 import fxscope
@@ -17,7 +18,8 @@ lin = fxscope.interpret(models.digits_vgg_bn(), datasets.normalised(ink))
 print(f"{int((lin.y0.argmax(1) == labels).sum())} of {COUNT} held-out digits are classified rightly")
 
 # %%
-# One election a digit, all ten labels standing. What a pixel adds to a score is its pixel discussion, which sums to the score.
+# One election a digit, all ten labels standing. What a pixel adds to a score is its pixel discussion, which
+# sums to the score.
 
 votes = lin.pixel_votes(progress=False)
 popular = [next(iter(votes.of(i).popularity)) for i in range(COUNT)]

@@ -2,8 +2,8 @@
 One row under every policy
 ==========================
 
-What a norm, a smooth unit or a gate freezes is a choice. Every policy obeys eq. 3 and gives the output back; they differ in what is kept
-linear, and so in where the row reaches and in what is left to the residual.
+What a norm, a smooth unit or a gate freezes is a choice. Every policy obeys eq. 3 and gives the output back;
+they differ in what is kept linear, and so in where the row reaches and in what is left to the residual.
 """
 
 import torch
@@ -44,7 +44,8 @@ for policy in ("freeze", "detach", "taylor"):
     )
 
 # %%
-# Cube roots, so that the small coefficients that reach over the whole plane show beside the large ones near the pixel.
+# Cube roots, so that the small coefficients that reach over the whole plane show
+# beside the large ones near the pixel.
 
 figure = fxscope.plot.images(
     {k: v.sign() * v.abs() ** (1 / 3) for k, v in rows.items()},

@@ -2,8 +2,9 @@
 F as a PyLops operator
 ======================
 
-PyLops has solvers, regularisers and algebra for linear operators that are known by their action. F is one: ``lin.F.to_scipy()`` is all it takes.
-Here the frozen upscaler is inverted: which small image gives this large one?
+PyLops has solvers, regularisers and algebra for linear operators that are known by their action. F is one:
+``lin.F.to_scipy()`` is all it takes. Here the frozen upscaler is inverted: which small image gives this large
+one?
 """
 
 import numpy as np

@@ -2,8 +2,8 @@
 Receptive field, and what of it is used
 =======================================
 
-The graph tells the box that a row cannot leave, without probing. The row itself shows how much of it the network uses: the
-*effective* receptive field (Luo et al., 2016), here exactly, for one image.
+The graph tells the box that a row cannot leave, without probing. The row itself shows how much of it the
+network uses: the *effective* receptive field (Luo et al., 2016), here exactly, for one image.
 """
 
 import torch

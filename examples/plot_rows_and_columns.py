@@ -2,8 +2,9 @@
 Rows and columns of an upscaler
 ===============================
 
-The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective filter* of an input pixel. On flat
-ground the network interpolates; on an edge its filter follows the edge. Bicubic interpolation has the same filter everywhere.
+The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective filter*
+of an input pixel. On flat ground the network interpolates; on an edge its filter follows the edge. Bicubic
+interpolation has the same filter everywhere.
 """
 
 import torch

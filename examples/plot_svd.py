@@ -2,9 +2,10 @@
 Eigen-inputs of an upscaler
 ===========================
 
-What passes through a network at an image, and how much: the singular triplets F v = s u of a trained upscaler, beside bicubic interpolation.
-The paper finds eigen-inputs "spatially localized, oriented and bandpass"; here each of the three words is a number. (The network is a stand-in
-that was trained on 10 photographs; the image is none of them.)
+What passes through a network at an image, and how much: the singular triplets F v = s u of a trained
+upscaler, beside bicubic interpolation. The paper finds eigen-inputs "spatially localized, oriented and
+bandpass"; here each of the three words is a number. (The network is a stand-in that was trained on 10
+photographs; the image is none of them.)
 """
 
 import fxscope
@@ -40,9 +41,10 @@ photograph = fxscope.plot.images({"x0": low[0], "y0": lin.y0[0]})
 bicubic = found["bicubic"].plot(text="bicubic interpolation, x4")
 
 # %%
-# Localised: participation, the share of the picture that the energy covers (4/9 for a product of two waves). Oriented: 0 where no direction of the
-# wave vector is preferred, 1 where one is. Bandpass: nothing at frequency 0, and a mean frequency below Nyquist's 0.5. So the eigen-inputs are
-# localised, hardly oriented and rather highpass; oriented and bandpass are the eigen-outputs that they turn into.
+# Localised: participation, the share of the picture that the energy covers (4/9 for a product of two waves).
+# Oriented: 0 where no direction of the wave vector is preferred, 1 where one is. Bandpass: nothing at
+# frequency 0, and a mean frequency below Nyquist's 0.5. So the eigen-inputs are localised, hardly oriented
+# and rather highpass; oriented and bandpass are the eigen-outputs that they turn into.
 
 for name, triplets in found.items():
     for letter in ("v", "u"):

@@ -2,7 +2,8 @@
 Transform, look, export
 =======================
 
-The rewritten graph is a plain ``torch.fx.GraphModule``: it can be drawn, saved as ``.pt2``, and run where fxscope is not installed.
+The rewritten graph is a plain ``torch.fx.GraphModule``: it can be drawn, saved as ``.pt2``, and run where
+fxscope is not installed.
 """
 
 import tempfile

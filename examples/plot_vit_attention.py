@@ -2,9 +2,10 @@
 A transformer's frozen attention
 ================================
 
-In a vision transformer the decision that is frozen is *where to look*: the pattern softmax(q k^T) of every head. Values pass through it linearly, so
-a score is a row over pixels plus a residual, which an attention map alone is not. The weights are no checkpoint: a small ViT of torchvision's class
-is trained here on scikit-learn's digits for a few seconds.
+In a vision transformer the decision that is frozen is *where to look*: the pattern softmax(q k^T) of every
+head. Values pass through it linearly, so a score is a row over pixels plus a residual, which an attention map
+alone is not. The weights are no checkpoint: a small ViT of torchvision's class is trained here on
+scikit-learn's digits for a few seconds.
 """
 
 import logging
@@ -38,7 +39,8 @@ right = model.eval().requires_grad_(False)(test).argmax(1) == truth
 print(f"{100 * float(right.double().mean()):.1f}% of {len(test)} held-out digits are classified rightly")
 
 # %%
-# What is frozen: the patterns, the statistics of the layer norms, the gates of GELU. ``emit="record"`` hands them out.
+# What is frozen: the patterns, the statistics of the layer norms, the gates of GELU.
+# ``emit="record"`` hands them out.
 
 x0 = test[right][:1]
 record = fxscope.transform(model, emit="record", example_inputs=(x0,))
@@ -55,7 +57,8 @@ print(
 )
 
 # %%
-# A row through them. The difference of the two largest scores is a row, too: why this digit, and not the other one?
+# A row through them. The difference of the two largest scores is a row, too:
+# why this digit, and not the other one?
 
 lin = fxscope.interpret(model, x0)
 first, second = lin.y0[0].topk(2).indices.tolist()

@@ -11,7 +11,8 @@ def pytest_addoption(parser):
         type=int,
         default=1,
         metavar="N",
-        help="of the cases of every test marked full run one in N, the first among them: the same ones in every run",
+        help="of the cases of every test marked full run one in N, the first among them: "
+        "the same ones in every run",
     )
 
 

@@ -1,4 +1,7 @@
-"""Networks that read a size of their input as a number, one habit of real code each. Several tests look at them."""
+"""Networks that read a size of their input as a number, one habit of real code each.
+
+Several tests look at them.
+"""
 
 from __future__ import annotations
 

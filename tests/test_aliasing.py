@@ -1,4 +1,7 @@
-"""Writes through views: each kind of view, each way to write, and a read afterwards, against the untouched model."""
+"""Writes through views, against the untouched model.
+
+Each kind of view, each way to write, and a read afterwards.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,10 @@ def photo(rng, *shape):
 
 
 def derivative(model, x0, v):
-    """By autograd; where that refuses to write into one of several views (chunk, split, unbind), of torch's own functional form."""
+    """By autograd, or by autograd of torch's own functional form.
+
+    The latter is for where autograd refuses to write into one of several views (chunk, split, unbind).
+    """
     try:
         return torch.func.jvp(lambda x: model(x.clone()), (x0,), (v,))[1]
     except RuntimeError:

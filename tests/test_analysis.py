@@ -338,7 +338,10 @@ def scripts(monkeypatch):
 
 @pytest.mark.parametrize("name", ["digits_vgg", "digits_vgg_bn", "digits_resnet"])
 def test_held_out_accuracy_of_the_shipped_files(name, scripts):
-    """What the provenance says is what the shipped weights give, to one digit of 450 that rounding may move."""
+    """What the provenance says is what the shipped weights give.
+
+    One digit of 450 is allowed, which rounding may move.
+    """
     accuracy = scripts("train_digits").accuracy(models.build(name))
     assert abs(accuracy - models.provenance(name)["held_out"]["accuracy"]) < 0.0023 and accuracy > 0.97
 

@@ -1,4 +1,7 @@
-"""A graph whose trace read a size as a number checks that size, in every form and in every file; free sizes stay free."""
+"""A graph whose trace read a size as a number checks that size.
+
+It does so in every form and in every file; free sizes stay free.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +125,9 @@ def test_rank_and_dtype_are_checked():
 
 
 @pytest.mark.parametrize(("kind", "batch", "taken", "said"), [
-    (BranchesOnBatch, 2, (1, 2), r"x0.size\(0\) <= 2"), (BranchesOnBatch, 4, (3, 5), r"x0.size\(0\) > 2"), (EvenBatch, 2, (2, 4), r"x0.size\(0\) % 2 == 0"),
+    (BranchesOnBatch, 2, (1, 2), r"x0.size\(0\) <= 2"),
+    (BranchesOnBatch, 4, (3, 5), r"x0.size\(0\) > 2"),
+    (EvenBatch, 2, (2, 4), r"x0.size\(0\) % 2 == 0"),
 ])  # fmt: skip
 @torch.no_grad()
 def test_a_condition_on_the_batch_is_the_condition(kind, batch, taken, said):
@@ -256,7 +261,9 @@ def test_storage_at_another_size_is_refused():
 RUN = """
 import sys, torch
 path, source = sys.argv[1:]
-call = torch.jit.load(path) if path.endswith(".ts") else torch._inductor.aoti_load_package(path) if "aoti" in path else torch.export.load(path).module()
+call = torch.jit.load(path) if path.endswith(".ts") else \
+torch._inductor.aoti_load_package(path) if "aoti" in path else \
+torch.export.load(path).module()
 for inputs in torch.load(source):
     try:
         call(*inputs)

@@ -1,4 +1,7 @@
-"""Law 7 on whole blocks: F is the Jacobian of the same block with its factors detached, written by hand here."""
+"""Law 7 on whole blocks.
+
+F is the Jacobian of the same block with its factors detached, written by hand here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def kept(x):
 
 
 class Block(nn.Module):
-    """A block in two readings: ``stop`` is the identity in the model, and detach in the hand-written reading of it."""
+    """A block in two readings.
+
+    ``stop`` is the identity in the model, and detach in the hand-written reading of it.
+    """
 
     def __init__(self, stop=kept, linear_mean: bool = False):
         super().__init__()
@@ -205,7 +211,10 @@ class Swin(Block):
 
 
 class LSTMGate(Block):
-    """One step of a recurrent cell: sigmoid times tanh keeps the tanh; a constant state times sigmoid keeps the sigmoid."""
+    """One step of a recurrent cell.
+
+    Sigmoid times tanh keeps the tanh; a constant state times sigmoid keeps the sigmoid.
+    """
 
     shape = (2, 8)
 

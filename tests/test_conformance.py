@@ -63,13 +63,17 @@ def hanging():
     time.sleep(600)
 
 def table():
-    return {{"good": lambda: (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (x,)), "pathless": pathless, "dying": lambda: os._exit(3), "hanging": hanging}}
+    return {{"good": lambda: (nn.Sequential(nn.Linear(4, 4), nn.ReLU()), (x,)), "pathless": pathless, \
+"dying": lambda: os._exit(3), "hanging": hanging}}
 """
 
 
 @pytest.fixture
 def suite(tmp_path):
-    """A suite of networks of one's own; the process of its member "hanging" leaves its number in the file "started"."""
+    """A suite of networks of one's own.
+
+    The process of its member "hanging" leaves its number in the file "started".
+    """
     (tmp_path / "networks.py").write_text(NETWORKS.format(started=str(tmp_path / "started")))
     return f"{tmp_path / 'networks.py'}:table"
 
@@ -176,7 +180,10 @@ def test_the_page_is_what_the_lines_say(tmp_path):
 
 
 def _with_noise_map(library: str):
-    """A DRUNet, its inputs, and the places of those: an image and the map of its noise, which spandrel's takes as a fourth channel."""
+    """A DRUNet, its inputs, and the places of those.
+
+    The inputs are an image and the map of its noise, which spandrel's takes as a fourth channel.
+    """
     rng = torch.Generator().manual_seed(0)
     image, noise = (
         torch.randn(2, 3, 32, 32, generator=rng, dtype=torch.float64),
@@ -197,7 +204,10 @@ def _with_noise_map(library: str):
 @pytest.mark.parametrize("library", ["deepinv", "spandrel"])
 @torch.no_grad()
 def test_a_bias_free_network_has_no_residual_in_image_and_noise_map(library):
-    """DRUNet is homogeneous in (x, noise map): r is 0, every bit of it, and F (x, map) is the output; in x alone the map's part is a constant."""
+    """DRUNet is homogeneous in (x, noise map).
+
+    r is 0, every bit of it, and F (x, map) is the output. In x alone the map's part is a constant.
+    """
     model, given, places = _with_noise_map(library)
     model = randomize(model.double().eval(), *given)
     lin = fxscope.interpret(model, *given, inputs=places)

@@ -15,7 +15,10 @@ D = torch.float64
 
 
 class Strided(nn.Module):
-    """A grid of 4: stride 2, an overlapping pool of stride 2, and back up by a transposed convolution and interpolation."""
+    """A grid of 4.
+
+    Stride 2, an overlapping pool of stride 2, and back up by a transposed convolution and interpolation.
+    """
 
     def __init__(self):
         super().__init__()
@@ -89,7 +92,9 @@ class Halved(nn.Module):
 
 SIZED = {
     "fixed size": lambda x: nn.functional.interpolate(x, size=(16, 16), mode="bilinear"),
-    "align_corners": lambda x: nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True),
+    "align_corners": lambda x: nn.functional.interpolate(
+        x, scale_factor=2.0, mode="bilinear", align_corners=True
+    ),
 }  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Law 7: under a policy that freezes, F is the Jacobian of the same network with its factors detached by hand."""
+"""Law 7, under a policy that freezes.
+
+F is the Jacobian of the same network with its factors detached by hand.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One interpreter is one draw: every product of it is of the random numbers that the generators gave when it was made."""
+"""One interpreter is one draw.
+
+Every product of it is of the random numbers that the generators gave when it was made.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The values that an operator chose (max, sort, topk, median) have the dtype of what they were chosen from, not that of the indices."""
+"""The values that an operator chose (max, sort, topk, median) have the right dtype.
+
+It is that of what they were chosen from, not that of the indices.
+"""
 
 from __future__ import annotations
 

@@ -187,7 +187,10 @@ def test_recurrent_modules_are_written_out_step_by_step(kind, options, rng):
 
 
 class Gated(nn.Module):
-    """An LSTM by hand, as a detached network: gates are constants, and tanh(z) is z times the constant tanh(z)/z."""
+    """An LSTM by hand, as a detached network.
+
+    Gates are constants, and tanh(z) is z times the constant tanh(z)/z.
+    """
 
     def __init__(self, lstm):
         super().__init__()
@@ -248,7 +251,10 @@ def test_torchvision_transformers(name, rng):
 
 
 class Assigning(nn.Module):
-    """It writes its input, an attribute of its own, a table of its own, and crops by a size of the input; symbolic tracing puts a constant on it."""
+    """It writes its input, an attribute and a table of its own, and crops by a size of the input.
+
+    Symbolic tracing puts a constant on it.
+    """
 
     def __init__(self):
         super().__init__()

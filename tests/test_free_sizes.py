@@ -1,4 +1,7 @@
-"""Fully convolutional networks export with height and width free: the file runs at twice the size, and gives what the graph gives there."""
+"""Fully convolutional networks export with height and width free.
+
+The file runs at twice the size, and gives what the graph gives there.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ class UNet(nn.Module):
 
 
 class Strides(nn.Module):
-    """Strides and pools whose windows divide, reflected borders, instance norm: what CycleGAN's generator is made of."""
+    """What CycleGAN's generator is made of.
+
+    Strides and pools whose windows divide, reflected borders, instance norm.
+    """
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,7 @@
-"""Drawn networks are right or refused; the fuzzer draws live ones, notices what is wrong, and makes it small."""
+"""Drawn networks are right or refused.
+
+The fuzzer draws live ones, notices what is wrong, and makes it small.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Images that are read at places which the image itself decides: frozen under every policy but "taylor", where they are refused."""
+"""Images that are read at places which the image itself decides.
+
+They are frozen under every policy but "taylor", where they are refused.
+"""
 
 from __future__ import annotations
 

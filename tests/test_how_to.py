@@ -49,7 +49,8 @@ def _(x):
 def freeze(x):
     return Gate(factor=torch.ones_like(x))
 
-RULE = fxscope.register_rule(mask("doubled_tanh", torch.ops.howto.doubled_tanh.default, freeze, samples=(Sample(),), formula="", source=""))
+RULE = fxscope.register_rule(mask("doubled_tanh", torch.ops.howto.doubled_tanh.default, freeze, \
+samples=(Sample(),), formula="", source=""))
 """
 
 

@@ -1,4 +1,7 @@
-"""One index, several, or their sum: each has one spelling, and every other one is refused with the one that was meant."""
+"""One index, several, or their sum: each has one spelling.
+
+Every other one is refused with the one that was meant.
+"""
 
 from __future__ import annotations
 

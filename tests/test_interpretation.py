@@ -1,4 +1,7 @@
-"""Every record, file, graph and page says of which version of the interpretation it is; versions are neither compared nor mixed."""
+"""Every record, file, graph and page says of which version of the interpretation it is.
+
+Versions are neither compared nor mixed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Rows of crops where decisions are local equal those of the whole image; where a decision is global, or not known to be local, it is named."""
+"""Rows of crops where decisions are local equal those of the whole image.
+
+Where a decision is global, or not known to be local, it is named.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +46,20 @@ def _spatial(h):
 GLOBAL = {
     "median": ("median", lambda m, h: h * (h > _spatial(h).median(-1).values[..., None, None])),
     "argsort": ("argsort", lambda m, h: h * (torch.argsort(_spatial(h), -1).view_as(h) > 99)),
-    "argmax": ("argmax", lambda m, h: h * torch.sigmoid(_spatial(h).argmax(-1)[..., None, None].to(h.dtype) - 900.0)),
+    "argmax": (
+        "argmax",
+        lambda m, h: h * torch.sigmoid(_spatial(h).argmax(-1)[..., None, None].to(h.dtype) - 900.0),
+    ),
     "cumsum": ("cumsum", lambda m, h: h * torch.sigmoid(h.cumsum(2))),
     "amax": ("amax", lambda m, h: h * torch.tanh(h.amax((2, 3), keepdim=True))),
     "max": ("amax|max", lambda m, h: torch.where(h > h.max() * 0.5, h, h * 0.1)),
     "pooled": ("adaptive_max_pool2d", lambda m, h: h * torch.sigmoid(F.adaptive_max_pool2d(h, 1))),
     "softmax": ("softmax", lambda m, h: h * _spatial(h).softmax(-1).view_as(h)),
     "softmax of rows": ("softmax", lambda m, h: h * h.softmax(3)),
-    "quantile": ("quantile", lambda m, h: h * (h > torch.quantile(_spatial(h), 0.7, dim=-1)[..., None, None])),
+    "quantile": (
+        "quantile",
+        lambda m, h: h * (h > torch.quantile(_spatial(h), 0.7, dim=-1)[..., None, None]),
+    ),
     "topk": ("topk", lambda m, h: h * (h > _spatial(h).topk(30, -1).values[..., -1][..., None, None])),
     "kthvalue": ("kthvalue", lambda m, h: h * (h > _spatial(h).kthvalue(30, -1).values[..., None, None])),
     "sort": ("sort", lambda m, h: h.sort(2).values),
@@ -72,7 +81,10 @@ GLOBAL = {
     "a plane": ("add", lambda m, h: torch.relu(h + m.plane)),
     "the size": ("truediv|div", lambda m, h: torch.tanh(h / h.shape[2])),
     "counted": ("mul|div", lambda m, h: h * torch.relu(torch.ones_like(h).cumsum(2))),
-    "unfold": ("unfold", lambda m, h: F.fold(torch.relu(F.unfold(h, 3, padding=1)), h.shape[2:], 3, padding=1)),
+    "unfold": (
+        "unfold",
+        lambda m, h: F.fold(torch.relu(F.unfold(h, 3, padding=1)), h.shape[2:], 3, padding=1),
+    ),
 }  # fmt: skip
 
 
@@ -103,19 +115,38 @@ LOCAL = {
     "a far decision": lambda m, h: h * (F.max_pool2d(h, 9, 1, 4) > 1.0),
     "a coarse decision": lambda m, h: h * F.interpolate(torch.sigmoid(F.avg_pool2d(h, 4)), scale_factor=4.0),
     "of signs": lambda m, h: h * F.conv2d(torch.sign(h), m.b.weight, padding=1)[:, :1],
-    "of detached": lambda m, h: h + F.conv2d(F.relu(h.detach()), m.b.weight, padding=3, dilation=3)[:, :1] * h,
-    "cut": lambda m, h: torch.cat([h[:, :2, 2:-2, 2:-2], torch.tanh(F.conv2d(h, m.b.weight.repeat(1, 1, 2, 2)[..., :5, :5])[:, :2])], 1),
+    "of detached": lambda m, h: (
+        h + F.conv2d(F.relu(h.detach()), m.b.weight, padding=3, dilation=3)[:, :1] * h
+    ),
+    "cut": lambda m, h: torch.cat([
+        h[:, :2, 2:-2, 2:-2],
+        torch.tanh(F.conv2d(h, m.b.weight.repeat(1, 1, 2, 2)[..., :5, :5])[:, :2]),
+    ], 1),
     "differences": lambda m, h: torch.tanh(h[:, :, 1:] - h[:, :, :-1]),
     "windows": lambda m, h: h.unfold(2, 3, 1).amax(-1),
     "space to depth": lambda m, h: F.pixel_shuffle(F.relu(F.pixel_unshuffle(h, 2)), 2),
-    "by hand": lambda m, h: h.view(1, 4, h.shape[2] // 2, 2, h.shape[3] // 2, 2).amax((3, 5)).repeat_interleave(2, 2).repeat_interleave(2, -1) * h,
-    "split": lambda m, h: torch.cat([h.chunk(2, 1)[0] * torch.sigmoid(h.chunk(2, 1)[1]), torch.relu(h.split([1, 3], 1)[1][:, :2])], 1),
-    "zeros": lambda m, h: torch.cat([h[:, :2], torch.zeros_like(h[:, 2:])], 1) + torch.where(h > 0, h, torch.zeros_like(h)),
+    "by hand": lambda m, h: (
+        h.view(1, 4, h.shape[2] // 2, 2, h.shape[3] // 2, 2).amax((3, 5))
+        .repeat_interleave(2, 2).repeat_interleave(2, -1) * h
+    ),
+    "split": lambda m, h: torch.cat([
+        h.chunk(2, 1)[0] * torch.sigmoid(h.chunk(2, 1)[1]),
+        torch.relu(h.split([1, 3], 1)[1][:, :2]),
+    ], 1),
+    "zeros": lambda m, h: (
+        torch.cat([h[:, :2], torch.zeros_like(h[:, 2:])], 1) + torch.where(h > 0, h, torch.zeros_like(h))
+    ),
     "reflected": lambda m, h: torch.relu(F.avg_pool2d(F.pad(h, (2, 2, 2, 2), "reflect"), 5, 1)),
-    "nearest": lambda m, h: h * torch.sigmoid(F.interpolate(F.interpolate(h, scale_factor=0.5), scale_factor=2)),
-    "sized like": lambda m, h: h * torch.sigmoid(F.interpolate(F.max_pool2d(h, 2), size=h.shape[2:], mode="bilinear")),
+    "nearest": lambda m, h: h * torch.sigmoid(
+        F.interpolate(F.interpolate(h, scale_factor=0.5), scale_factor=2)
+    ),
+    "sized like": lambda m, h: h * torch.sigmoid(
+        F.interpolate(F.max_pool2d(h, 2), size=h.shape[2:], mode="bilinear")
+    ),
     "maximum": lambda m, h: torch.maximum(h, F.avg_pool2d(h, 3, 1, 1)).clamp(-1, 1),
-    "matmul": lambda m, h: (h.permute(0, 2, 3, 1) @ m.b.weight[0, :, :, 0].new_ones(4, 4)).permute(0, 3, 1, 2) * torch.tanh(h),
+    "matmul": lambda m, h: (
+        (h.permute(0, 2, 3, 1) @ m.b.weight[0, :, :, 0].new_ones(4, 4)).permute(0, 3, 1, 2) * torch.tanh(h)
+    ),
     "einsum": lambda m, h: torch.einsum("bchw,bdhw->bchw", h, torch.tanh(h)),
 }  # fmt: skip
 
@@ -160,9 +191,12 @@ def _random_network(rng):
     """A chain of local operators with skip connections and gates, as source text: what failed can be read."""
     lines = ["h = self.a(x)"]
     steps = [
-        "h = F.relu(h)", "h = F.silu(h)", "h = h * torch.sigmoid(self.c(h))", "h = F.max_pool2d(h, 3, 1, 1)", "h = h + F.gelu(self.c(h))",
-        "h = h * (h > h.median(1, keepdim=True).values)", "h = F.avg_pool2d(F.pad(h, (1, 1, 1, 1), 'reflect'), 3, 1)", "h = h.softmax(1) * h", "h = F.pad(h, (0, 1, 2, 0), 'replicate')",
-        "h = self.c(h)[:, :, 1:, :-2]", "h = torch.maximum(h, self.c(h))", "h = F.conv2d(h, self.c.weight)", "h = F.layer_norm(h.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)",
+        "h = F.relu(h)", "h = F.silu(h)", "h = h * torch.sigmoid(self.c(h))", "h = F.max_pool2d(h, 3, 1, 1)",
+        "h = h + F.gelu(self.c(h))", "h = h * (h > h.median(1, keepdim=True).values)",
+        "h = F.avg_pool2d(F.pad(h, (1, 1, 1, 1), 'reflect'), 3, 1)", "h = h.softmax(1) * h",
+        "h = F.pad(h, (0, 1, 2, 0), 'replicate')", "h = self.c(h)[:, :, 1:, :-2]",
+        "h = torch.maximum(h, self.c(h))",
+        "h = F.conv2d(h, self.c.weight)", "h = F.layer_norm(h.permute(0, 2, 3, 1), (4,)).permute(0, 3, 1, 2)",
     ]  # fmt: skip
     grids = [
         "h = F.max_pool2d(h, 2)",
@@ -182,7 +216,8 @@ def _built(source):
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.a, self.b, self.c = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 2, 3), nn.Conv2d(4, 4, 3, padding=1)
+        self.a, self.b, self.c = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 2, 3), \
+nn.Conv2d(4, 4, 3, padding=1)
 
     def forward(self, x):
         {source}

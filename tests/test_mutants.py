@@ -1,4 +1,7 @@
-"""Verification can fail: mistakes put into twins, rules and emission are caught, each by the law that is there for it."""
+"""Verification can fail.
+
+Mistakes put into twins, rules and emission are caught, each by the law that is there for it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ from fxscope.twins.dims import ADJOINTS
 
 
 class Net(nn.Module):
-    """Strided and padded convolution, batch norm, ReLU, overlapping max-pool, concatenation: (B, 2, 8, 8) -> (B, 3, 4, 4)."""
+    """A network (B, 2, 8, 8) -> (B, 3, 4, 4).
+
+    Strided and padded convolution, batch norm, ReLU, overlapping max-pool, concatenation.
+    """
 
     def __init__(self):
         super().__init__()
@@ -252,7 +258,10 @@ def reversed_bits(original: Callable) -> Callable:
 
 
 def other_images(original: Callable) -> Callable:
-    """The states of a reading are those of other images, as a state would be whose memory was written over."""
+    """The states of a reading are those of other images.
+
+    This is what a state would be whose memory was written over.
+    """
     return lambda self: tuple(s.flip(0) if s.dim() > 3 else s for s in original(self))
 
 

@@ -1,4 +1,7 @@
-"""The laws on real networks: torchvision's convolutional classifiers, the paper's networks, a U-Net, an RCAN block."""
+"""The laws on real networks.
+
+torchvision's convolutional classifiers, the paper's networks, a U-Net, an RCAN block.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,10 @@ class RCANBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down by strided convolution, up by transposed convolution and by interpolation, GroupNorm and SiLU, concatenation."""
+    """Down by strided convolution, up by transposed convolution and by interpolation.
+
+    GroupNorm and SiLU, concatenation.
+    """
 
     def __init__(self, c=8):
         super().__init__()

@@ -179,7 +179,10 @@ def test_passes_are_of_one_size(small, monkeypatch):
 
 
 def test_deterministic_algorithms_are_honoured(small, lin):
-    """The transpose of a max-pool is a scatter_add, which CUDA sums in any order unless asked; on a CPU its order is fixed."""
+    """The transpose of a max-pool is a scatter_add.
+
+    CUDA sums it in any order unless asked; on a CPU its order is fixed.
+    """
     v = image(2, 3, 10, 10, seed=6)
     torch.use_deterministic_algorithms(True)
     try:

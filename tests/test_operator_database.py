@@ -1,4 +1,7 @@
-"""PyTorch's own database of operators and sample inputs: every sample of an operator that a rule covers is right, or refused by an ``FxscopeError``."""
+"""PyTorch's own database of operators and sample inputs.
+
+Every sample of an operator that a rule covers is right, or refused by an ``FxscopeError``.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ def _drawn(function, x):
 
 
 def _samples(op):
-    """(module, x0) of the first samples that are small and give one tensor in double precision, the same at every call."""
+    """(module, x0) of the first samples that are small and give one tensor in double precision.
+
+    The tensor is the same at every call.
+    """
     found = []
     for sample in op.sample_inputs("cpu", D):
         x = sample.input

@@ -1,4 +1,7 @@
-"""Modules of torch.nn of which something was overridden or patched, and Python code that asks for the type of a tensor."""
+"""Modules of torch.nn of which something was overridden or patched.
+
+Also Python code that asks for the type of a tensor.
+"""
 
 from __future__ import annotations
 

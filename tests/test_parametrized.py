@@ -1,4 +1,7 @@
-"""Weights that are computed (weight norm, spectral norm): constants of x0 in eval mode; refused or exported where every call changes them."""
+"""Weights that are computed (weight norm, spectral norm).
+
+They are constants of x0 in eval mode, and refused or exported where every call changes them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lower precision: on the same recorded state float32 errs as the model itself does, and half precision keeps statistics in single."""
+"""Lower precision, on the same recorded state.
+
+float32 errs as the model itself does, and half precision keeps statistics in single.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def test_scipy_gets_half_precision_as_single(dtype):
 
 
 class Mixed(nn.Module):
-    """Every norm with statistics of x0, squares beyond half precision's largest number, a max-pool and smooth units."""
+    """Every norm with statistics of x0, a max-pool and smooth units.
+
+    Squares go beyond half precision's largest number.
+    """
 
     def __init__(self):
         super().__init__()
@@ -77,7 +83,10 @@ def normal(*shape, seed=0):
 
 
 def worst_law(graphs: dict, x0, u, v) -> float:
-    """The largest error of y1 = y0, superposition, F x0 + r = y0, and of the dot test over |F u| |v|, taken in double precision."""
+    """The largest error of y1 = y0, superposition, F x0 + r = y0, and of the dot test.
+
+    The dot test's is over |F u| |v|. The errors are taken in double precision.
+    """
     pair, filter, residual, adjoint = (graphs[n] for n in ("pair", "filter", "residual", "adjoint"))
     y0, y1 = pair(x0, x0)
     fu, fv, fx, r = filter(x0, u), filter(x0, v), filter(x0, x0), residual(x0)
@@ -100,7 +109,10 @@ def graphs_of(model):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_single_precision_on_the_same_state(name):
-    """The state is recorded in double precision, so that no decision flips; F and F^T then err as the model does."""
+    """The state is recorded in double precision, so that no decision flips.
+
+    F and F^T then err as the model does.
+    """
     model, x0 = network(name)
     single = copy.deepcopy(model).float()
     own = laws.distance(single(x0.float()).double(), model(x0))

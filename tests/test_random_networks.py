@@ -1,4 +1,7 @@
-"""Random networks of 3 to 15 operators, with branches, reuse, in-place writes and views, satisfy laws 1, 2, 3, 9 and 11."""
+"""Random networks of 3 to 15 operators satisfy laws 1, 2, 3, 9 and 11.
+
+They have branches, reuse, in-place writes and views.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``register_rule``: a rule is added whole or not at all; ``binary``: rules of two operands; twins of one's own."""
+"""``register_rule``: a rule is added whole or not at all.
+
+``binary``: rules of two operands; twins of one's own.
+"""
 
 from __future__ import annotations
 

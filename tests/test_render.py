@@ -251,7 +251,10 @@ def test_folded_and_full():
 
 
 def test_the_adjoint_folds_as_the_pair_does():
-    """Its tape runs against the original branch, which closes no cycle: modules in a row are one box in both."""
+    """Its tape runs against the original branch, which closes no cycle.
+
+    Modules in a row are one box in both.
+    """
     for name, block in (("resnet18", "layer3 to layer4"), ("cyclegan", "model.11 to 18")):
         model = (
             torchvision.models.resnet18(weights=None).eval()

@@ -1,4 +1,7 @@
-"""Passes that change how a graph computes, never what: masks in place, channels side by side, norms inside convolutions."""
+"""Passes that change how a graph computes, never what.
+
+Masks in place, channels side by side, norms inside convolutions.
+"""
 
 import operator
 
@@ -17,7 +20,10 @@ CONVOLUTIONS = (F.conv2d, F.conv_transpose2d, torch.conv2d)
 
 
 class Pooled(nn.Module):
-    """Convolutions, a pool with overlapping windows behind a norm and a ReLU, a skip connection, a shared in-place ReLU."""
+    """Convolutions, and a pool with overlapping windows behind a norm and a ReLU.
+
+    A skip connection, a shared in-place ReLU.
+    """
 
     def __init__(self):
         super().__init__()

@@ -78,7 +78,10 @@ def held(s: LawCase, *names: str) -> dict[str, Law]:
 
 @pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
 def test_transposed(rule, sample, variant):
-    """Law 5 for the adjoint, law 8 for the constants, and record, replay and pullback against filter and adjoint."""
+    """Law 5 for the adjoint, law 8 for the constants.
+
+    And record, replay and pullback against filter and adjoint.
+    """
     case = RuleCase(rule, sample)
     s = law_case(case.target(), case.x0, policy_of(rule, variant))
     found = held(s, "law 5", "law 13 form")
@@ -97,7 +100,10 @@ def test_laws(rule, sample, variant):
 
 
 def check_laws(case: RuleCase, model, policy, jacobian: bool, broken: str = ""):
-    """Laws 1, 2, 3, 4, 9 and 11; 1 and 2 also on zeros, kinks and large values. ``broken`` names the one that must fail."""
+    """Laws 1, 2, 3, 4, 9 and 11; 1 and 2 also on zeros, kinks and large values.
+
+    ``broken`` names the one that must fail.
+    """
     example = Example((case.x0,))
     s = LawCase(model, program_of_graph(model, policy, case.x0), example, policy=policy, K=3)
     plain, special = held(s, *LAWS), held(s.at(case.special), "law 1", "law 2")
@@ -141,7 +147,10 @@ def test_spellings_agree(rule):
 
 
 class Mixing(nn.Module):
-    """A linear layer of the sample's own shape: a convolution, or a fully connected layer for two dimensions."""
+    """A linear layer of the sample's own shape.
+
+    It is a convolution, or a fully connected layer for two dimensions.
+    """
 
     def __init__(self, shape, positive: bool):
         super().__init__()
@@ -237,7 +246,10 @@ SMOOTH = [
 
 @pytest.mark.parametrize("rule", SMOOTH, ids=lambda rule: rule.name)
 def test_the_factor_is_the_mean_slope(rule):
-    """A = (h(x0) - h(0))/x0 is the mean of h' between 0 and x0: by quadrature, without a quotient and so exact near 0."""
+    """A = (h(x0) - h(0))/x0 is the mean of h' between 0 and x0.
+
+    It is taken by quadrature, without a quotient and so exact near 0.
+    """
     nodes, weights = (torch.from_numpy(a).double() for a in np.polynomial.legendre.leggauss(40))
     size = torch.cat([torch.logspace(-14, 0, 57, dtype=D), torch.tensor([0.9, 1.2], dtype=D)])
     x0 = torch.cat([-size.flip(0), size]).expand(2, 3, 1, -1).contiguous()

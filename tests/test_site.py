@@ -1,4 +1,7 @@
-"""The built site: nothing from outside, every picture drawn, and pages that a browser opens without an error."""
+"""The built site.
+
+Nothing from outside, every picture drawn, and pages that a browser opens without an error.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A gate with one channel is frozen however its size comes back: as a literal 1, or read off a value that has one channel."""
+"""A gate with one channel is frozen however its size comes back.
+
+It comes as a literal 1, or read off a value that has one channel.
+"""
 
 from __future__ import annotations
 

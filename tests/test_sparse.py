@@ -20,7 +20,10 @@ pytest.importorskip("scipy")
 
 
 class Local(nn.Module):
-    """Strides, an overlapping pool, a transposed convolution, bilinear upsampling, mirrored borders, concatenation, GroupNorm."""
+    """Strides, an overlapping pool, a transposed convolution, bilinear upsampling.
+
+    Mirrored borders, concatenation, GroupNorm.
+    """
 
     def __init__(self):
         super().__init__()

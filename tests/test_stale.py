@@ -1,4 +1,7 @@
-"""After ``interpret``: x0's memory may be written over, and what changes of the network is noticed, never mixed with what was recorded."""
+"""After ``interpret``: x0's memory may be written over.
+
+What changes of the network is noticed, never mixed with what was recorded.
+"""
 
 from __future__ import annotations
 
@@ -103,11 +106,16 @@ def loaded(model, **options):
 
 
 CHANGES = {
-    "sgd": step(torch.optim.SGD), "adam": step(torch.optim.Adam), "foreach": step(torch.optim.AdamW, foreach=True), "fused": step(torch.optim.Adam, fused=True),
-    "load_state_dict": loaded, "assigned": lambda m: loaded(m, assign=True), "half": lambda m: m.half(), "to float32": lambda m: m.to(torch.float32),
-    "running statistics": seen_in_train_mode, "parameter replaced": replace_parameter, "module replaced": replace_module,
-    "data swapped": lambda m: setattr(m.conv.weight, "data", m.conv.weight.data.clone()), "written through data": lambda m: m.out.weight.data.mul_(1.1),
-    "buffer written": lambda m: m.norm.running_var.add_(1), "initialised": lambda m: nn.init.ones_(m.conv.bias),
+    "sgd": step(torch.optim.SGD), "adam": step(torch.optim.Adam),
+    "foreach": step(torch.optim.AdamW, foreach=True), "fused": step(torch.optim.Adam, fused=True),
+    "load_state_dict": loaded, "assigned": lambda m: loaded(m, assign=True),
+    "half": lambda m: m.half(), "to float32": lambda m: m.to(torch.float32),
+    "running statistics": seen_in_train_mode, "parameter replaced": replace_parameter,
+    "module replaced": replace_module,
+    "data swapped": lambda m: setattr(m.conv.weight, "data", m.conv.weight.data.clone()),
+    "written through data": lambda m: m.out.weight.data.mul_(1.1),
+    "buffer written": lambda m: m.norm.running_var.add_(1),
+    "initialised": lambda m: nn.init.ones_(m.conv.bias),
 }  # fmt: skip
 
 
@@ -136,7 +144,10 @@ def test_every_product_notices_it(product):
 
 @pytest.mark.parametrize("product", [p for p in PRODUCTS if p != "residual"])
 def test_nothing_of_a_reading_makes_it_stale(product):
-    """Other interpreters of the model, its own forward, backward and mode, and every product leave it fresh."""
+    """What leaves the interpreter fresh.
+
+    Other interpreters of the model, its own forward, backward and mode, and every product.
+    """
     model, x0, lin = made()
     model(x0).sum().backward()
     model.zero_grad()
@@ -196,7 +207,10 @@ def test_inference_tensors_have_no_version_and_their_numbers_are_compared():
 
 
 def test_one_number_written_through_data_may_go_unseen():
-    """What docs/limitations.md says: of a large weight some numbers are compared, and ``.data`` has no version."""
+    """What docs/limitations.md says.
+
+    Of a large weight some numbers are compared, and ``.data`` has no version.
+    """
     model = nn.Sequential(nn.Linear(50, 60), nn.ReLU()).double()
     lin = fxscope.interpret(model, torch.ones(1, 50, dtype=D))
     before = lin.F.row(0)

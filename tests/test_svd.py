@@ -1,4 +1,7 @@
-"""The singular value decomposition: against dense matrices and scipy, hard spectra, known operators, every method, bad input."""
+"""The singular value decomposition.
+
+Against dense matrices and scipy, hard spectra, known operators, every method, bad input.
+"""
 
 from __future__ import annotations
 
@@ -201,7 +204,10 @@ def crowded(copies: int) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [D, torch.float32])
 @pytest.mark.parametrize("copies", [1, 2])
 def test_values_that_crowd_and_repeat(copies, dtype):
-    """As of a batch of equal images: a chain holds one of each pair, and its copy has hundreds of neighbours."""
+    """As of a batch of equal images.
+
+    A chain holds one of each pair, and its copy has hundreds of neighbours.
+    """
     values = crowded(copies).to(dtype)
     for seed in range(3):
         found = of_matrix(torch.diag(values)).svd(6, "lanczos", seed=seed)

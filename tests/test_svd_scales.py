@@ -1,7 +1,10 @@
-"""The decomposition at any scale: svd(c F) = c svd(F) at equal passes, through c * lin.F and through the weights of the last layer.
+"""The decomposition at any scale: svd(c F) = c svd(F) at equal passes.
 
-Weights are multiplied with powers of two: another factor rounds them, which is another network. Where the entries of the first
-product are so small that the type holds them with fewer digits, that product is taken again, and is counted.
+The factor c comes through c * lin.F and through the weights of the last layer.
+
+Weights are multiplied with powers of two: another factor rounds them, which is another network. Where the
+entries of the first product are so small that the type holds them with fewer digits, that product is taken
+again, and is counted.
 """
 
 from __future__ import annotations
@@ -78,7 +81,10 @@ def again(monkeypatch):
 
 
 def taken_again(counted: list, factor: float) -> int:
-    """Passes of first products that were taken again: once at most, and only where the first left the range of the type."""
+    """Passes of first products that were taken again.
+
+    Once at most, and only where the first left the range of the type.
+    """
     assert all(more in ((0, size) if factor < 1e-28 else (0,)) for size, more in counted)
     return sum(more for _, more in counted)
 
@@ -97,7 +103,10 @@ def found(F, options):
 
 
 def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float, more: int = 0) -> None:
-    """got is one of F, times |factor|: values, errors, bounds; vectors are the same, and passes but for ``more``."""
+    """got is one of F, times |factor|: values, errors, bounds.
+
+    Vectors are the same, and passes but for ``more``.
+    """
     size = abs(factor)
     assert got.passes == one.passes + more and torch.equal(got.converged, one.converged)
     assert torch.allclose(got.s.double(), size * one.s.double(), rtol=rtol, atol=0)
@@ -204,7 +213,10 @@ def test_the_spectrum(F, factor):
 
 @pytest.mark.parametrize("gain", [1e-30, 1e30])
 def test_scales_within_a_network_cancel(gain):
-    """Large and small layers after one another: what each vector becomes on its way fits, its square does not."""
+    """Large and small layers after one another.
+
+    What each vector becomes on its way fits, its square does not.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model, x0 = nn.Sequential(nn.Linear(6, 5, bias=False), nn.Linear(5, 7, bias=False)), torch.randn(1, 6)

@@ -230,7 +230,10 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
-    """torchvision's function finds a file of its layout and name in the cache, as it would have written it."""
+    """torchvision's function finds a file of its layout and name in the cache.
+
+    The file is as it would have written it.
+    """
     picture = photos.shipped("chelsea")[:, :96, :96]
     source = randomize(torchvision.models.squeezenet1_1(weights=None), torch.rand(1, 3, 64, 64))
     torch.save(
@@ -384,7 +387,10 @@ def whole():
 
 @pytest.mark.parametrize("factory", ["plain", "whole"])
 def test_report_of_tokens(factory, tmp_path):
-    """Bars by token and by layer: the norms at every output token, and one number as F x0 and every layer's constants."""
+    """Bars by token and by layer.
+
+    The norms at every output token, and one number as F x0 and every layer's constants.
+    """
     (tmp_path / "net.py").write_text(TOKENS)
     picture = (photos.shipped("chelsea")[:, 60:124, 120:184].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     Image.fromarray(picture).save(tmp_path / "cat.png")
@@ -430,7 +436,10 @@ def test_many_layers_share_their_names():
 
 @pytest.mark.full
 def test_the_whole_tour_in_a_browser(tmp_path):
-    """A tour that was made before (``FXSCOPE_TOUR``) is taken up, chapter by chapter, where it is of these weights and versions."""
+    """A tour that was made before (``FXSCOPE_TOUR``) is taken up, chapter by chapter.
+
+    This is done where it is of these weights and versions.
+    """
     written = tour(out=os.environ.get("FXSCOPE_TOUR", tmp_path / "page"), progress=False)
     assert set(written.numbers) == set(CHAPTERS)
     figures = check_page(written.page.read_text())
@@ -454,16 +463,23 @@ def test_the_whole_tour_in_a_browser(tmp_path):
 
 
 def browse(page, folder):
-    """What headless Chromium sees: pictures and how many have loaded, resources from elsewhere, errors on the console."""
+    """What headless Chromium sees.
+
+    Pictures and how many have loaded, resources from elsewhere, errors on the console.
+    """
     chromium = shutil.which("chromium")
     assert chromium, "the test of the page needs chromium on the path (apt-get install chromium)"
     probe = (
-        "<script>window.errs=[];addEventListener('error',e=>errs.push(String(e.message||e.target.src)),true);addEventListener('load',()=>{const"
+        "<script>window.errs=[];addEventListener('error',e=>errs.push(String(e.message||e.target.src)),true);"
+        "addEventListener('load',()=>{const"
         " i=[...document.images];"
         "const"
-        " s={pictures:i.length,loaded:i.filter(x=>x.complete&&x.naturalWidth>0).length,errors:errs,fetched:performance.getEntriesByType('resource').map(r=>r.name).filter(n=>!n.startsWith('data:'))};"
+        " s={pictures:i.length,loaded:i.filter(x=>x.complete&&x.naturalWidth>0).length,"
+        "errors:errs,fetched:performance.getEntriesByType('resource')"
+        ".map(r=>r.name).filter(n=>!n.startsWith('data:'))};"
         "const"
-        " p=document.createElement('pre');p.id='seen';p.textContent=JSON.stringify(s);document.body.append(p)})</script>"
+        " p=document.createElement('pre');p.id='seen';p.textContent=JSON.stringify(s);"
+        "document.body.append(p)})</script>"
     )
     copy = folder / "probed.html"
     copy.write_text(page.read_text().replace("<head>", "<head>" + probe, 1))

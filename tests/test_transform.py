@@ -142,7 +142,10 @@ def test_a_second_input_is_frozen(rng):
 
 
 class Aliases(nn.Module):
-    """Writes through views, one of them of the whole, augmented assignment, an alias read after an in-place ReLU."""
+    """Writes through views, one of them of the whole.
+
+    Augmented assignment, an alias read after an in-place ReLU.
+    """
 
     def __init__(self):
         super().__init__()
@@ -296,7 +299,10 @@ def test_every_spelling_gives_the_same_filter(name, policy, rng):
 
 
 class SE(nn.Module):
-    """Squeeze and excitation; ``detached`` writes the same gate, SiLU factor and GroupNorm statistics with .detach()."""
+    """Squeeze and excitation.
+
+    ``detached`` writes the same gate, SiLU factor and GroupNorm statistics with .detach().
+    """
 
     def __init__(self, detached: bool):
         super().__init__()

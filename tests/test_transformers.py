@@ -1,4 +1,7 @@
-"""Hugging Face networks from configurations: the laws in float64, tokens probed at their embedding, the detached Jacobian."""
+"""Hugging Face networks from configurations.
+
+The laws in float64, tokens probed at their embedding, the detached Jacobian.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ def test_tokens_are_probed_at_their_embedding(llama):
 
 
 def detached_llama(model: nn.Module, e: torch.Tensor) -> torch.Tensor:
-    """Logits from embeddings with norm scales, attention patterns and gates detached (Golden, "LLMs are locally linear mappings")."""
+    """Logits from embeddings with norm scales, attention patterns and gates detached.
+
+    See Golden, "LLMs are locally linear mappings".
+    """
     config = model.config
     h = config.num_attention_heads
     size = config.hidden_size // h
@@ -139,7 +145,10 @@ FILES += [
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("make", "form"), FILES)
 def test_saved(make, form, tmp_path):
-    """Pair, filter and adjoint in .pt2, loaded where fxscope is not, with any number of probes and images; ``full``: GPT-2 small and ViT-B/16."""
+    """Pair, filter and adjoint in .pt2, loaded where fxscope is not.
+
+    They run with any number of probes and images; ``full``: GPT-2 small and ViT-B/16.
+    """
     model, inputs = make()
     program = program_of(model.eval(), example_inputs=Example((), inputs))
     (x0,) = inputs.values()

@@ -1,4 +1,7 @@
-"""Max unpooling where an index occurs twice: which write won on x0 is frozen; and the max poolings that give such indices."""
+"""Max unpooling where an index occurs twice: which write won on x0 is frozen.
+
+And the max poolings that give such indices.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class At(nn.Module):
 SHAPES = {1: (1, 2, 12), 2: (1, 2, 7, 8), 3: (1, 2, 4, 6, 4)}
 CASES = {
     **{f"overlapping {n}": (Unpooled(n, SHAPES[n][2:], kernel_size=3, stride=1), SHAPES[n]) for n in POOLS},
-    **{f"padded {n}": (Unpooled(n, SHAPES[n][2:], kernel_size=3, stride=2, padding=1), SHAPES[n]) for n in POOLS},
+    **{
+        f"padded {n}": (Unpooled(n, SHAPES[n][2:], kernel_size=3, stride=2, padding=1), SHAPES[n])
+        for n in POOLS
+    },
     **{f"apart {n}": (Unpooled(n, kernel_size=2), SHAPES[n]) for n in POOLS},
     **{f"repeated {n}": (At(n, SHAPES[n]), SHAPES[n]) for n in POOLS},
 }  # fmt: skip
@@ -60,7 +66,10 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """Several threads race for an index that occurs twice: torch's own result then differs from run to run."""
+    """Several threads race for an index that occurs twice.
+
+    torch's own result then differs from run to run.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,7 @@
-"""Nothing of a model is other than before, after any public function: values, memory, versions, attributes, hooks, modes, random state."""
+"""Nothing of a model is other than before, after any public function.
+
+Values, memory, versions, attributes, hooks, modes, random state.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +134,11 @@ class Meter:
 
 
 class Caches(Base):
-    """A dict, a list of losses, a set, a helper object, a plain tensor and an array that are written in place, a generator of its own."""
+    """Things of a module's own that its forward pass changes.
+
+    A dict, a list of losses, a set, a helper object, a plain tensor and an array that are written in place,
+    and a generator of its own.
+    """
 
     def prepare(self):
         self.cache, self.losses, self.seen, self.meter = {}, [], set(), Meter()
@@ -183,7 +190,8 @@ class BatchNorm(Base):
 
 
 MODELS = {c.__name__: c for c in (
-    PythonCounter, CounterBuffer, BufferReplaced, MovingAverage, ActNorm, ActNormInPython, OldSpectralNorm, SpectralNorm, Caches, Clamps, HooksItself, Draws, BatchNorm,
+    PythonCounter, CounterBuffer, BufferReplaced, MovingAverage, ActNorm, ActNormInPython, OldSpectralNorm,
+    SpectralNorm, Caches, Clamps, HooksItself, Draws, BatchNorm,
 )}  # fmt: skip
 
 
@@ -264,13 +272,22 @@ def saved(suffix):
 
 
 ENTRIES = {
-    "places": lambda m, x, _: fxscope.places(m, (x,)), "places, no example": lambda m, x, _: fxscope.places(m),
-    "transform": graphs(True), "transform, no example": graphs(False), "through export": lambda m, x, _: fxscope.transform(m, example_inputs=(x,), frontend="export"),
-    "record": read("record"), "recompute": read("recompute"), "packed": read("packed"), "tapped": lambda m, x, _: fxscope.interpret(m, x, inputs="relu", outputs="last").residual,
-    "verify": lambda m, x, _: fxscope.verify(m, x), "verify, its own dtype": lambda m, x, _: fxscope.verify(m, x, dtype=None),
-    "shown": shown, "storage": lambda m, x, _: fxscope.storage(m, tuple(x.shape), example_inputs=(x,)), "local_row": lambda m, x, _: fxscope.local_row(m, x[:1], (0, 2, 2)),
-    "compare": lambda m, x, _: fxscope.compare(x[:1], ["freeze", "taylor"], (0, 1, 1), model=m), "fgsm": lambda m, x, _: analysis.fgsm(Scores(m), x.sigmoid(), epsilons=(0.1,)),
-    "residual_share": lambda m, x, _: analysis.residual_share(Scores(m), [("a", x[:1]), ("b", x[1:])], progress=False), "layers": lambda m, x, _: analysis.layer_contributions(Scores(m), x, progress=False),
+    "places": lambda m, x, _: fxscope.places(m, (x,)),
+    "places, no example": lambda m, x, _: fxscope.places(m),
+    "transform": graphs(True), "transform, no example": graphs(False),
+    "through export": lambda m, x, _: fxscope.transform(m, example_inputs=(x,), frontend="export"),
+    "record": read("record"), "recompute": read("recompute"), "packed": read("packed"),
+    "tapped": lambda m, x, _: fxscope.interpret(m, x, inputs="relu", outputs="last").residual,
+    "verify": lambda m, x, _: fxscope.verify(m, x),
+    "verify, its own dtype": lambda m, x, _: fxscope.verify(m, x, dtype=None),
+    "shown": shown, "storage": lambda m, x, _: fxscope.storage(m, tuple(x.shape), example_inputs=(x,)),
+    "local_row": lambda m, x, _: fxscope.local_row(m, x[:1], (0, 2, 2)),
+    "compare": lambda m, x, _: fxscope.compare(x[:1], ["freeze", "taylor"], (0, 1, 1), model=m),
+    "fgsm": lambda m, x, _: analysis.fgsm(Scores(m), x.sigmoid(), epsilons=(0.1,)),
+    "residual_share": lambda m, x, _: analysis.residual_share(
+        Scores(m), [("a", x[:1]), ("b", x[1:])], progress=False
+    ),
+    "layers": lambda m, x, _: analysis.layer_contributions(Scores(m), x, progress=False),
 }  # fmt: skip
 
 
@@ -404,7 +421,10 @@ def test_what_is_not_written_is_not_copied():
     "function", [lambda m, x: fxscope.transform(m)(x, x), lambda m, x: fxscope.transform(m, "record")(x)]
 )
 def test_emitted_graphs_do_what_they_say(function):
-    """In train mode the pair updates the running statistics once, as the model's own forward does; no other form does."""
+    """In train mode the pair updates the running statistics once, as the model's own forward does.
+
+    No other form does.
+    """
     model, x0 = made("BatchNorm", True)
     mean = model.norm.running_mean.clone()
     function(model, x0)

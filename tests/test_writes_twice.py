@@ -1,4 +1,7 @@
-"""A view that is written, a base that is written after it, and both again: every name shows what the memory holds."""
+"""A view that is written, a base that is written after it, and both again.
+
+Every name shows what the memory holds.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,10 @@ class Written(nn.Module):
 
 
 def pulled(function, u):
-    """J^T u by autograd, which refuses writes to parts, or by autograd of the functionalized model, which has no derivative of a whole copy."""
+    """J^T u by autograd, or by autograd of the functionalized model.
+
+    The first refuses writes to parts; the second has no derivative of a whole copy.
+    """
     x = X.clone().requires_grad_()
     try:
         return torch.autograd.grad((function(x) * u).sum(), x)[0]

@@ -1,7 +1,8 @@
 """A card for every rule, written from its declaration before the site is read: docs/rules/<verb>.md.
 
-On each card: formula, spellings, variants and which preset uses them, what is frozen, the laws with the largest error that was
-measured now on the rule's first sample (float64), the picture of its pair graph, its source. Nothing is kept in the repository.
+On each card: formula, spellings, variants and which preset uses them, what is frozen, the laws with the
+largest error that was measured now on the rule's first sample (float64), the picture of its pair graph, its
+source. Nothing is kept in the repository.
 """
 
 from __future__ import annotations

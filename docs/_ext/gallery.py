@@ -1,4 +1,7 @@
-"""The gallery's scraper: every matplotlib figure that a block of an example makes becomes an image; a drawing shows itself, and is the thumbnail."""
+"""The gallery's scraper: every matplotlib figure that a block of an example makes becomes an image.
+
+A drawing shows itself, and is the thumbnail.
+"""
 
 from __future__ import annotations
 

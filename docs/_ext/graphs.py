@@ -1,7 +1,8 @@
 """``{graphs} NAME``: a network as it is traced and as ``transform`` rewrites it, in tabs that need no script.
 
-Every picture is drawn from the live code while the site is built. ``:forms:`` names the forms (default: traced, pair, filter,
-adjoint); large graphs are folded, and unfold below; the generated code and the table of operations are there to open.
+Every picture is drawn from the live code while the site is built. ``:forms:`` names the forms (default:
+traced, pair, filter, adjoint); large graphs are folded, and unfold below; the generated code and the table of
+operations are there to open.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ FORMS = {
     ),
     "filter": ("filter", "(x0, x1) → F(x0) x1: additive constants are gone, and what only they needed."),
     "residual": ("residual", "x0 → r(x0): what the additive constants add."),
-    "adjoint": ("adjoint", "(x0, y2) → F(x0)ᵀ y2: the interpreter's tape in reverse, of ordinary operators."),
+    "adjoint": (
+        "adjoint",
+        "(x0, y2) → F(x0)ᵀ y2: the interpreter's tape in reverse, of ordinary operators.",
+    ),
     "row": ("row", "(x0, index) → (y0, row, r): one output, how it reads x0, and what the constants add."),
 }
 _tabs = itertools.count(1)

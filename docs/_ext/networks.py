@@ -1,4 +1,7 @@
-"""The networks whose graphs the documentation draws: each a function without arguments, its source shown beside its pictures."""
+"""The networks whose graphs the documentation draws.
+
+Each is a function without arguments, and its source is shown beside its pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""``{run}``: a block of Python that is executed when the site is built, with what it prints and shows below it.
+"""``{run}``: a block of Python that is executed when the site is built.
 
-The blocks of a page share one namespace, from top to bottom. A block that ends in an expression shows its value: a drawing
-as a graph that can be clicked, a matplotlib figure as SVG, an object with ``_repr_html_`` as that, anything else as text.
-``:hide:`` leaves the code out, ``:rows: n`` bounds what is printed.
+What it prints and shows appears below it.
+
+The blocks of a page share one namespace, from top to bottom. A block that ends in an expression shows its
+value: a drawing as a graph that can be clicked, a matplotlib figure as SVG, an object with ``_repr_html_`` as
+that, anything else as text. ``:hide:`` leaves the code out, ``:rows: n`` bounds what is printed.
 """
 
 from __future__ import annotations

@@ -37,7 +37,10 @@ def fit(
 def crop(
     low: torch.Tensor, high: torch.Tensor, side: int, rng: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A random crop of ``side`` low-resolution pixels and what lies there in ``high``, flipped and rotated at random."""
+    """A random crop of ``side`` low-resolution pixels and what lies there in ``high``.
+
+    Both are flipped and rotated at random.
+    """
     scale = high.shape[1] // low.shape[1]
     y, x = (int(torch.randint(0, s - side + 1, (), generator=rng)) for s in low.shape[1:])
     low = low[:, y : y + side, x : x + side]
@@ -56,7 +59,10 @@ def rounded(model: nn.Module) -> nn.Module:
 
 
 def ship(model: nn.Module, name: str, record: dict, dtype: torch.dtype = torch.float16) -> None:
-    """NAME.safetensors, its floating-point entries in ``dtype``, and NAME.json, where the networks of fxscope.models lie."""
+    """Write NAME.safetensors and NAME.json where the networks of fxscope.models lie.
+
+    The floating-point entries are stored in ``dtype``.
+    """
     command = " ".join(["python", record["script"], *sys.argv[1:]])
     record = record | {
         "command": command,

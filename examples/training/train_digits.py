@@ -2,8 +2,8 @@
 
     python examples/training/train_digits.py [digits_vgg digits_vgg_bn digits_resnet]
 
-scikit-learn's digits at 32x32, shifted by up to three pixels; cross entropy; 450 digits held out. Ends with the accuracy
-of the weights as they are stored.
+scikit-learn's digits at 32x32, shifted by up to three pixels; cross entropy; 450 digits held out. Ends with
+the accuracy of the weights as they are stored.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python examples/training/train_edsr.py
 
-Colour in 0..255; low resolution by anti-aliased bicubic (Keys, a = -1/2); random crops, flips and rotations; mean absolute
-error. It starts as an interpolation: the first three channels carry the picture through, every other weight is small. Held
-out: chelsea, coffee and rocket; PSNR is that of the luminance, 8 pixels of border left out, of the weights as they are stored.
+Colour in 0..255; low resolution by anti-aliased bicubic (Keys, a = -1/2); random crops, flips and rotations;
+mean absolute error. It starts as an interpolation: the first three channels carry the picture through, every
+other weight is small. Held out: chelsea, coffee and rocket; PSNR is that of the luminance, 8 pixels of border
+left out, of the weights as they are stored.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def gains(model: nn.Module) -> dict[str, dict[str, float]]:
 
 @torch.no_grad()
 def start_as_interpolation(model: nn.Module) -> None:
-    """Channels 0, 1, 2 hold the picture from head to tail; each doubling reads the nearest pixels by 1/4 and 3/4."""
+    """Channels 0, 1, 2 hold the picture from head to tail.
+
+    Each doubling reads the nearest pixels by 1/4 and 3/4.
+    """
     for block in model.body[:-1]:
         block.body[2].weight.mul_(0.1), block.body[2].bias.zero_()
     for conv in (model.head[0], model.body[-1], model.tail[0][0], model.tail[0][2], model.tail[1]):

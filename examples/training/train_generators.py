@@ -1,10 +1,15 @@
-"""Train the two image-to-image stand-ins: ResNet generators with instance norm (CycleGAN's layout, 12 features, 9 blocks).
+"""Train the two image-to-image stand-ins.
+
+They are ResNet generators with instance norm (CycleGAN's layout, 12 features, 9 blocks).
 
     python examples/training/train_generators.py [facades_resnet painter_resnet]
 
-``facades_resnet``: facades drawn by a seeded procedure to their label maps (seeds from 10000 for training, 0 to 31 held out).
-``painter_resnet``: scikit-image's photographs to a painterly filter's output (chelsea, coffee and rocket held out). Both on
-128x128 pictures in [-1, 1], mean absolute error, no discriminator. Ends with the figures of the weights as they are stored.
+``facades_resnet``: facades drawn by a seeded procedure to their label maps
+(seeds from 10000 for training, 0 to 31 held out).
+``painter_resnet``: scikit-image's photographs to a painterly filter's output
+(chelsea, coffee and rocket held out).
+Both on 128x128 pictures in [-1, 1], mean absolute error, no discriminator. Ends with the figures of the
+weights as they are stored.
 """
 
 from __future__ import annotations
@@ -64,7 +69,10 @@ def train(draw, steps: int, seed: int, batch: int, rate: float) -> nn.Module:
 
 @torch.no_grad()
 def facade_figures(model: nn.Module) -> dict[str, float]:
-    """Share of pixels whose nearest label colour is right, and that of the commonest class alone, on the held-out seeds."""
+    """Share of pixels whose nearest label colour is right, on the held-out seeds.
+
+    Beside it, that of the commonest class alone.
+    """
     right, commonest = [], []
     for seed in HELD_OUT_SEEDS:
         photo, labels = datasets.facade(seed, SIDE)
@@ -79,7 +87,10 @@ def facade_figures(model: nn.Module) -> dict[str, float]:
 
 @torch.no_grad()
 def painter_figures(model: nn.Module) -> dict[str, dict[str, float]]:
-    """PSNR in dB of the network's output, of the photograph, and of the photograph in the painter's palette, against the painting; the middle 256x256 pixels."""
+    """PSNR in dB against the painting, over the middle 256x256 pixels.
+
+    It is that of the network's output, of the photograph, and of the photograph in the painter's palette.
+    """
     found: dict[str, dict[str, float]] = {"psnr": {}, "psnr_photograph": {}, "psnr_recoloured": {}}
     for name in HELD_OUT:
         photo = photos.shipped(name)

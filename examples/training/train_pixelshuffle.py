@@ -2,9 +2,10 @@
 
     python examples/training/train_pixelshuffle.py
 
-Luminance (BT.601) in [0, 1]; low resolution by anti-aliased bicubic (Keys, a = -1/2); orthogonal initialisation as in
-PyTorch's example; random crops, flips and rotations; Adam with a one-cycle rate on the mean absolute, then squared, error.
-Held out: chelsea, coffee and rocket. Writes the weights and a .json that says where they come from.
+Luminance (BT.601) in [0, 1]; low resolution by anti-aliased bicubic (Keys, a = -1/2); orthogonal
+initialisation as in PyTorch's example; random crops, flips and rotations; Adam with a one-cycle rate on the
+mean absolute, then squared, error. Held out: chelsea, coffee and rocket. Writes the weights and a .json that
+says where they come from.
 """
 
 from __future__ import annotations

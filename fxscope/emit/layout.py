@@ -1,4 +1,7 @@
-"""Where the images of a batch are in every value of the tape, so that what a constant adds can be told apart by image."""
+"""Where the images of a batch are in every value of the tape.
+
+With it, what a constant adds can be told apart by image.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ from ..passes.rewrite import Probe, Program, Record
 def batch_major(program: Program) -> bool:
     """Whether every additive constant stands where the images are slowest.
 
-    In a layout (L, B, E) or (L*B, E), as in torch.nn.MultiheadAttention, it does not: there a constant's share of one image
-    is found by a reverse pass from that image alone. False where it is not certain.
+    In a layout (L, B, E) or (L*B, E), as in torch.nn.MultiheadAttention, it does not: there a constant's
+    share of one image is found by a reverse pass from that image alone. False where it is not certain.
     """
     at: dict[Any, int | None] = dict.fromkeys(program.probes, 0)
     for record in program.tape:
@@ -44,7 +47,10 @@ def _lifted(at: int | None, lift: int) -> int | None:
 
 
 def _moved(record: Record, at: int | None) -> int | None:
-    """The dimension of the batch behind a twin, from that in front of it; the probes' own dimension is not counted."""
+    """The dimension of the batch behind a twin, from that in front of it.
+
+    The probes' own dimension is not counted.
+    """
     first = record.inputs[0]
     before = record.rank if isinstance(first, Probe) else first.rank
     return None if at is None else record.twin.batch_axis(at, before, record.rank)

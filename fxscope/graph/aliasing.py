@@ -77,7 +77,10 @@ def overloads_of(found: OpOverloadPacket) -> tuple[OpOverload, ...]:
 
 
 def _writes_out(overload: OpOverload) -> bool:
-    """Whether an overload is the ``out=`` form of an operator, by its schema: the oldest supported torch has no tag for it."""
+    """Whether an overload is the ``out=`` form of an operator, by its schema.
+
+    The oldest supported torch has no tag for it.
+    """
     arguments = overload._schema.arguments
     return any(a.kwarg_only and a.alias_info is not None and a.alias_info.is_write for a in arguments)
 

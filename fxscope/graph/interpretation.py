@@ -33,8 +33,8 @@ CHANGES: dict[int, tuple[str, ...]] = {
         (
             "`transform(model)` and `interpret(model, x0)` freeze the same operands: what an operator "
             "reduced is known without an example, however its dimension comes back (`c(x) * l(x.mean((2, "
-            "3)))[:, :, None, None]`, a one-channel convolution, `expand`, `reshape` to sizes that were read off a "
-            "tensor), and is not carried through a layer that fills it."
+            "3)))[:, :, None, None]`, a one-channel convolution, `expand`, `reshape` to sizes that were read "
+            "off a tensor), and is not carried through a layer that fills it."
         ),
         (
             "`a * b`, `a @ b` and `einsum` freeze the same operand: one that was reduced, or contracted, "

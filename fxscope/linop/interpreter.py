@@ -134,7 +134,10 @@ class LinearInterpreter:
         self.F = self._operator(chunk or _chunk(program, self._args[0].device))
 
     def _keep_x0(self, args: tuple) -> None:
-        """Run the model at x0, and keep its output and its states; raise ``NonFinite`` if one is not finite."""
+        """Run the model at x0, and keep its output and its states.
+
+        Raise ``NonFinite`` if one is not finite.
+        """
         meta = emitted(self._parts["record"])
         names = meta["state"]
         with self.fresh_run():

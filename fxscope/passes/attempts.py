@@ -123,12 +123,16 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
 
 
 def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
-    """Raise ``TraceFailure`` if the model calls a Python function that has a rule: export would look inside."""
+    """Raise ``TraceFailure`` if the model calls a Python function that has a rule.
+
+    Export would look inside.
+    """
     python = [f for f in registry().functions if isinstance(f, FunctionType) and not _of_torch(f)]
     called = functions_called(model, example, python)
     if called:
         raise TraceFailure(
-            f"{type(model).__name__}: torch.export looks inside {', '.join(f.__qualname__ for f in called)}, so"
+            f"{type(model).__name__}: torch.export looks inside "
+            f"{', '.join(f.__qualname__ for f in called)}, so"
             " that its rule would not be used; make it an operator with torch.library.custom_op, and register"
             " the rule for that"
         )

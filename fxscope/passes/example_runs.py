@@ -87,7 +87,10 @@ def _compare(name: str, traced: torch.Tensor, expected: torch.Tensor) -> None:
 
 
 def functions_called(model: nn.Module, example: Example, functions: list[FunctionType]) -> list[FunctionType]:
-    """Those of some Python functions that the model calls on the example, under whatever name it knows them."""
+    """Those of some Python functions that the model calls on the example.
+
+    They are found under whatever name it knows them.
+    """
     by_code = {f.__code__: f for f in functions}
     called: dict[FunctionType, None] = {}
     if not by_code:

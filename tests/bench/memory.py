@@ -1,8 +1,12 @@
-"""Peak memory of the pair under no_grad against the plain model on the same batch of K + 1 images; of K rows against autograd's.
+"""Peak memory of the pair and of K rows.
+
+The pair runs under no_grad, against the plain model on the same batch of K + 1 images. K rows are compared
+with autograd's.
 
     python tests/bench/memory.py [--json FILE]
 
-Every allocation of the CPU allocator is counted (torch.profiler), not the process's size: exact, and the same in every run.
+Every allocation of the CPU allocator is counted (torch.profiler), not the process's size: exact, and the same
+in every run.
 """
 
 from __future__ import annotations
@@ -56,7 +60,10 @@ def compare(name: str, K: int, layout: torch.memory_format) -> dict:
 
 
 def rows(name: str, K: int) -> dict:
-    """K rows of F, x0's own run and its states included, against autograd through the model on K copies of x0."""
+    """K rows of F against autograd through the model on K copies of x0.
+
+    x0's own run and its states are included.
+    """
     make, size = NETWORKS[name]
     model = make().eval().requires_grad_(False)
     x0 = torch.randn(1, 3, size, size)

@@ -2,8 +2,8 @@
 
     python tests/bench/products.py [--networks NAME,...] [--json FILE]
 
-K = 8 probes. The denominator is the plain model without gradients on K images, in its faster memory layout; torch.func runs in
-the same layout. Medians of interleaved runs.
+K = 8 probes. The denominator is the plain model without gradients on K images, in its faster memory layout;
+torch.func runs in the same layout. Medians of interleaved runs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""What an explanation costs where it is served: emit="row" against the plain forward pass, in every runtime, by batch.
+"""What an explanation costs where it is served.
+
+emit="row" is compared with the plain forward pass, in every runtime, by batch.
 
     python tests/bench/serve.py [--networks NAME,...] [--json FILE]
 
-One row an image (K = 1). Per runtime the plain network goes the same way: both eager, both compiled by Inductor, both an AOTInductor
-package, both in onnxruntime. "autograd" is the gradient of the output by torch in eager mode: y0 and the row, no r, and nothing that could be
-exported. Medians of interleaved runs; one file serves all batches.
+One row an image (K = 1). Per runtime the plain network goes the same way: both eager, both compiled by
+Inductor, both an AOTInductor package, both in onnxruntime. "autograd" is the gradient of the output by torch
+in eager mode: y0 and the row, no r, and nothing that could be exported. Medians of interleaved runs; one file
+serves all batches.
 """
 
 from __future__ import annotations

@@ -1,11 +1,16 @@
-"""Passes and seconds of the singular value decomposition: the default, scipy's solvers over the same operator, and what there was before.
+"""Passes and seconds of the singular value decomposition.
 
-    python tests/bench/svd.py [--networks NAME,...] [--k 6,20] [--size N] [--runs N] [--tol 1e-5] [--json FILE]
+Compared are the default, scipy's solvers over the same operator, and what there was before.
 
-A pass is one product with F or F^T of one vector. "torch.func" is svds (arpack, its default) over a jvp/vjp operator of the model;
-"algorithm1" is the paper's method with deflation. Every line tells the largest true residual |F v - s u|, |F^T u - s v| over s.
-Seconds are wall-clock, "cpu" is processor time of all threads. Medians of interleaved runs; each begins with another random vector (seed 0, 1, ...), on
-which the passes of every method depend, and the residual is the largest of all. Methods that take more than ``--once`` seconds run once.
+    python tests/bench/svd.py [--networks NAME,...] [--k 6,20] [--size N] [--runs N] [--tol 1e-5]
+                              [--json FILE]
+
+A pass is one product with F or F^T of one vector. "torch.func" is svds (arpack, its default) over a jvp/vjp
+operator of the model; "algorithm1" is the paper's method with deflation. Every line tells the largest true
+residual |F v - s u|, |F^T u - s v| over s. Seconds are wall-clock, "cpu" is processor time of all threads.
+Medians of interleaved runs; each begins with another random vector (seed 0, 1, ...), on which the passes of
+every method depend, and the residual is the largest of all. Methods that take more than ``--once`` seconds
+run once.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """docs/benchmarks.md from the JSON files of the benchmarks.
 
-    for b in pair memory products sparse svd votes serve; do python tests/bench/$b.py --json tests/bench/results/$b.json; done
+    for b in pair memory products sparse svd votes serve; do
+        python tests/bench/$b.py --json tests/bench/results/$b.json
+    done
     python tests/bench/table.py
 
-Every file holds a list of rows; a table has a column for every key. Nothing in the page is written by hand but its sentences.
+Every file holds a list of rows; a table has a column for every key. Nothing in the page is
+written by hand but its sentences.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""Rows of all 1000 scores of vgg16 at 224, extrapolated from some, against forward passes in the faster memory layout.
+"""Rows of all 1000 scores of vgg16 at 224, extrapolated from some.
+
+They are compared with forward passes in the faster memory layout.
 
     python tests/bench/votes.py [--rows 96] [--chunk 8] [--json FILE]
 
-A forward pass is that of the plain network without gradients on ``chunk`` images at once, over their number. Chunks of rows and
-passes alternate; medians of the wall-clock, and of the processor time of all threads, which other work on the machine disturbs
-less. Memory is the process's peak after a third and after all of the labels: what is kept for every label would show there; a row of
-224 x 224 x 3 numbers is 0.57 MiB.
+A forward pass is that of the plain network without gradients on ``chunk`` images at once, over their number.
+Chunks of rows and passes alternate; medians of the wall-clock, and of the processor time of all threads,
+which other work on the machine disturbs less. Memory is the process's peak after a third and after all of the
+labels: what is kept for every label would show there; a row of 224 x 224 x 3 numbers is 0.57 MiB.
 """
 
 from __future__ import annotations

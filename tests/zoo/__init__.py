@@ -1,4 +1,6 @@
-"""The hostile zoo: small modules with one habit of real code each. ``tests/test_zoo.py`` walks them over every public entry point.
+"""The hostile zoo: small modules with one habit of real code each.
+
+``tests/test_zoo.py`` walks them over every public entry point.
 
 Every module of this package registers its cases with ``case``; nothing else is to be edited.
 """

@@ -16,14 +16,17 @@ class Case:
 
     build        gives the module, in float64; its parameters are drawn under a fixed seed
     inputs       generator -> the positional arguments of one call, the batch B in front
-    refused      the error that every entry point raises; None where ``interpret`` must be right (other entry points may refuse by an ``FxscopeError``)
+    refused      the error that every entry point raises; None where ``interpret`` must be right
+                 (other entry points may refuse by an ``FxscopeError``)
     train        the module is walked in train mode
     draws        the module draws random numbers: both sides of a comparison run under one seed
     independent  the images of a batch do not depend on each other
     free         another batch size may be given to a graph made without an example
     sizes        other spatial sizes at which F must be the same network's F (shapes of the first input)
-    derivative   autograd of the module gives its derivative; the others are walked by ``verify`` alone (tests/test_check_rule.py)
-    place        (model, arguments) -> (the model as a function of the probed value alone, that value), where the probe does not enter at the first input
+    derivative   autograd of the module gives its derivative; the others are walked by ``verify``
+                 alone (tests/test_check_rule.py)
+    place        (model, arguments) -> (the model as a function of the probed value alone, that value),
+                 where the probe does not enter at the first input
     why          what was wrong once, or why it is refused
     """
 
@@ -55,7 +58,11 @@ def case(
     seed: int = 0,
     **fields: Any,
 ) -> Callable[[type], type]:
-    """Register a module class: ``@case((2, 3, 8, 8))`` for float64 normal inputs of these shapes, or ``inputs=`` for others. Options as in ``Case``."""
+    """Register a module class.
+
+    ``@case((2, 3, 8, 8))`` for float64 normal inputs of these shapes, or ``inputs=`` for others. Options as
+    in ``Case``.
+    """
 
     def draw(generator: torch.Generator) -> tuple:
         return tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)

@@ -1,4 +1,7 @@
-"""Decisions that read the whole image, one place of it, or its size: a crop of the image decides otherwise."""
+"""Decisions that read the whole image, one place of it, or its size.
+
+A crop of the image decides otherwise.
+"""
 
 from __future__ import annotations
 

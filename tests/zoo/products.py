@@ -1,4 +1,7 @@
-"""Products: which operand is frozen is decided by the graph, not by the sizes of an example; and ranks that a graph tells or not."""
+"""Products: which operand is frozen is decided by the graph, not by the sizes of an example.
+
+And ranks that a graph tells or not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Networks whose outputs are very small or very large: F is what it is at any scale, and so are its values and norms."""
+"""Networks whose outputs are very small or very large.
+
+F is what it is at any scale, and so are its values and norms.
+"""
 
 from __future__ import annotations
 

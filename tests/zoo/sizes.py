@@ -1,4 +1,7 @@
-"""Sizes that real code reads as numbers: every graph is right at another size, or says which one it was made for."""
+"""Sizes that real code reads as numbers.
+
+Every graph is right at another size, or says which one it was made for.
+"""
 
 from __future__ import annotations
 

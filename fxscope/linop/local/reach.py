@@ -1,8 +1,10 @@
-"""How far every axis reaches: which input places each output place can depend on, from the tape alone, without probing.
+"""How far every axis reaches: which input places each output place can depend on.
 
-For every value of the tape and every dimension of it, a ``Reach`` holds the interval of places of one input dimension; a
-dimension without one depends on everything. Each twin says how an axis of its output reads an axis of its input
-(``Twin.support``); a twin that does not say reads everything, so the boxes are supersets.
+This is known from the tape alone, without probing.
+
+For every value of the tape and every dimension of it, a ``Reach`` holds the interval of places of one input
+dimension; a dimension without one depends on everything. Each twin says how an axis of its output reads an
+axis of its input (``Twin.support``); a twin that does not say reads everything, so the boxes are supersets.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from ...twins.places import Table, shape_of
 
 @dataclass(frozen=True)
 class Reach:
-    """Along one dimension: the input dimension it follows, and the interval of its places for each of its own."""
+    """Along one dimension: the input dimension that it follows.
+
+    And, for each of its own places, the interval of places of that input dimension.
+    """
 
     axis: int
     first: np.ndarray
@@ -26,7 +31,10 @@ class Reach:
 
 
 def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
-    """{tape value: {its dimension: Reach}} for a program of one probe whose shapes are known from example inputs."""
+    """{tape value: {its dimension: Reach}} for a program of one probe.
+
+    Its shapes are known from example inputs.
+    """
     probe = program.probes[0]
     shape = shape_of(probe.node)
     found: dict[Any, dict[int, Reach]] = {

@@ -115,7 +115,10 @@ class SVD(Result):
         )
 
     def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
-        caption = f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}"
+        caption = (
+            f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, "
+            f"orthogonal to {self.orthogonality:.1e}"
+        )
         rows = zip(
             range(len(self)),
             (f"{s:.6g}" for s in self.s.tolist()),
