@@ -49,3 +49,12 @@ def test_no_import_steps_back():
         if order.get(room, len(order)) > order[own]
     ]
     assert not back, "\n".join(back)
+
+
+def test_lines_fit():
+    """At most 110 columns, as ruff formats code; docstrings and comments, which it leaves alone, too."""
+    paths = [
+        p for folder in ("fxscope", "tests", "examples", "docs/_ext") for p in (ROOT / folder).rglob("*.py")
+    ]
+    long = [f"{p.relative_to(ROOT)}:{i}" for p in paths for i, s in enumerate(p.open(), 1) if len(s) > 111]
+    assert not long, long
