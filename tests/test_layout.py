@@ -56,5 +56,10 @@ def test_lines_fit():
     paths = [
         p for folder in ("fxscope", "tests", "examples", "docs/_ext") for p in (ROOT / folder).rglob("*.py")
     ]
-    long = [f"{p.relative_to(ROOT)}:{i}" for p in paths for i, s in enumerate(p.open(), 1) if len(s) > 111]
+    long = [
+        f"{p.relative_to(ROOT)}:{i}"
+        for p in paths
+        for i, s in enumerate(p.read_text(encoding="utf-8").splitlines(), 1)
+        if len(s) > 110
+    ]
     assert not long, long
