@@ -56,10 +56,10 @@ def _table(block: list[str]) -> list[str]:
     return out
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, marks: str = r"[*|`\\_]") -> str:
     """Text without accidental markup; ``code`` stays."""
     parts = re.split(r"(``.+?``)", text)
-    return "".join(p if p.startswith("``") else re.sub(r"([*|`\\_])", r"\\\1", p) for p in parts)
+    return "".join(p if p.startswith("``") else re.sub(f"({marks})", r"\\\1", p) for p in parts)
 
 
 def process(app, what, name, obj, options, lines) -> None:
@@ -73,12 +73,7 @@ def process(app, what, name, obj, options, lines) -> None:
 
 def without_markup(lines: list[str]) -> list[str]:
     """The lines of a docstring with NumPy sections, where ``|`` and ``*`` of a formula are no markup."""
-    return [line if line.lstrip().startswith((">>>", "*")) else _plain(line) for line in lines]
-
-
-def _plain(line: str) -> str:
-    parts = re.split(r"(``.+?``)", line)
-    return "".join(p if p.startswith("``") else re.sub(r"([*|])", r"\\\1", p) for p in parts)
+    return [line if line.lstrip().startswith((">>>", "*")) else _escaped(line, "[*|]") for line in lines]
 
 
 def setup(app):

@@ -98,8 +98,7 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
         return type(model.get_submodule(str(node.target))).__name__
     if node.op != "call_function" or not isinstance(node.target, FunctionType) or info(node).rule:
         return ""
-    of_torch = node.target.__module__.partition(".")[0] == "torch"
-    return "" if of_torch else node.target.__name__
+    return "" if _of_package(node.target, "torch") else node.target.__name__
 
 
 def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
@@ -127,7 +126,8 @@ def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
 
     Export would look inside.
     """
-    python = [f for f in registry().functions if isinstance(f, FunctionType) and not _of_torch(f)]
+    python = [f for f in registry().functions if isinstance(f, FunctionType)]
+    python = [f for f in python if not _of_package(f, "torch", "fxscope")]
     called = functions_called(model, example, python)
     if called:
         raise TraceFailure(
@@ -138,8 +138,8 @@ def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
         )
 
 
-def _of_torch(function: FunctionType) -> bool:
-    return function.__module__.partition(".")[0] in ("torch", "fxscope")
+def _of_package(function: FunctionType, *packages: str) -> bool:
+    return function.__module__.partition(".")[0] in packages
 
 
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
