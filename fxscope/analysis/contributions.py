@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from ..emit import emit_shares, layer_of
 from ..errors import FxscopeError, ShapeError
 from ..graph.interpretation import KEY, VERSION, of
+from ..graph.ir import emitted
 from ..linop.index import several
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import Result
@@ -143,7 +144,7 @@ class Contributions(Result):
         graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
         with lin.fresh_run():
             _, shares = graph(*lin._args, lin.structured(y2))
-        names = _unique([label["place"] for label in graph.meta["fxscope"]["labels"]])
+        names = _unique([label["place"] for label in emitted(graph)["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
     def numbers(self) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def iter_contributions(lin: LinearInterpreter, indices: Iterable[Any], chunk: in
     graph = emit_shares(lin.program).train(lin.model.training)
     labels = [
         {**label, "layer": layer_of(record)}
-        for label, record in zip(graph.meta["fxscope"]["labels"], graph.meta["fxscope"]["records"])
+        for label, record in zip(emitted(graph)["labels"], emitted(graph)["records"])
     ]
     lin.check_blocks()
     indices = iter(several(indices, lin.F.outputs.name))
@@ -212,7 +213,7 @@ def _together(
     with lin.fresh_run():
         x2, shares = (
             _by_image(lin, graph, y2)
-            if graph.meta["fxscope"]["apart"] and lin.batch > 1
+            if emitted(graph)["apart"] and lin.batch > 1
             else graph(*lin._args, lin.structured(y2))
         )
     linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
@@ -234,9 +235,9 @@ def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
 
     A constant that is an output of its own is a term only if the index means this output.
     """
-    own, space = graph.meta["fxscope"]["own"], lin.F.outputs
+    own, space = emitted(graph)["own"], lin.F.outputs
     leaves = pytree.tree_leaves(y2)
-    inner = len(graph.meta["fxscope"]["labels"]) - len(own)
+    inner = len(emitted(graph)["labels"]) - len(own)
     return [True] * inner + [bool(leaves[space.keys.index(key)].any()) for key in own]
 
 

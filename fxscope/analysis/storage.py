@@ -14,7 +14,7 @@ from ..emit.pipeline import program_of
 from ..emit.recorded import slots_of
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.interpretation import VERSION
-from ..graph.ir import info
+from ..graph.ir import info, notes
 from ..passes.optimize import optimized
 from ..passes.sizes import shapes_at
 from ..results.base import Result
@@ -162,7 +162,7 @@ def storage(
         if not whole:
             continue
         value = values[node.name]
-        if node.meta.get("folded"):
+        if notes(node).get("folded"):
             weights += value.numel() * value.element_size()
             continue
         line = counts[PARTS.get(labels.get(node, "constant"), "constants")]

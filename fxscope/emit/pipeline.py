@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch.fx as fx
 from torch import nn
 
@@ -12,7 +10,7 @@ from ..frontend.example import Example
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
 from ..frontend.unchanged import leaves_unchanged
-from ..graph.check import check_ir
+from ..graph.check import check_stage
 from ..graph.ir import emitted
 from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
@@ -139,6 +137,7 @@ def transform(
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     gm.train(model.training)
     emitted(gm)["constant"] = tuple(program.constant_outputs())
+    check_stage(gm, "emitted")
     return gm
 
 
@@ -186,15 +185,9 @@ def program_of(
     taps = probes_of(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)
-    _check_stage(gm, "canonical")
+    check_stage(gm, "canonical")
     classify(gm, [p.node for p in taps], policy)
-    _check_stage(gm, "classified")
+    check_stage(gm, "classified")
     program = rewrite(gm, taps)
-    _check_stage(program.gm, "classified")
+    check_stage(program.gm, "classified")
     return program
-
-
-def _check_stage(gm: fx.GraphModule, stage: str) -> None:
-    """Check the invariants of a stage if the environment variable ``FXSCOPE_CHECK_IR`` is set."""
-    if os.environ.get("FXSCOPE_CHECK_IR"):
-        check_ir(gm, stage)

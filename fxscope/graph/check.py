@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import get_args
 
@@ -56,6 +57,12 @@ STAGES: dict[str, dict[str, Check]] = {
     "classified": _CLASSIFIED,
     "emitted": _EMITTED,
 }
+
+
+def check_stage(gm: fx.GraphModule, stage: str) -> None:
+    """``check_ir`` if the environment variable ``FXSCOPE_CHECK_IR`` is set."""
+    if os.environ.get("FXSCOPE_CHECK_IR"):
+        check_ir(gm, stage)
 
 
 def check_ir(gm: fx.GraphModule, stage: str) -> None:

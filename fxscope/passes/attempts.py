@@ -14,6 +14,7 @@ from ..frontend.example import Example
 from ..frontend.exported import decomposed, export, lift, writes
 from ..frontend.symbolic import check_model, trace
 from ..graph.assumptions import assumptions, broken, input_names
+from ..graph.check import check_stage
 from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
@@ -72,6 +73,7 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
             f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
         )
     gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
+    check_stage(gm, "traced")
     gm = canonicalize(gm, model, None if example is None else decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)
@@ -157,6 +159,7 @@ def _checked_lift(
     program: torch.export.ExportedProgram, model: nn.Module, example: Example
 ) -> fx.GraphModule:
     gm = lift(program, model)
+    check_stage(gm, "traced")
     gm = canonicalize(gm, model, decider(gm, model, example))
     settle_one_image(gm, model, example)
     unmet = broken(assumptions(gm), example.tensors(), input_names(gm))
