@@ -37,8 +37,6 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
         emitted(part).update({"state": names, "folded": folded, "constants": constants})
     frozen = [node if whole else None for _, node, whole in slots.order]
     emitted(parts["record"])["windows"] = _windows(program, frozen)
-    for form in ("replay", "pullback"):
-        _annotate(parts[form], len(names))
     return parts
 
 
@@ -91,13 +89,6 @@ def _entry(program: Program, source: GraphSource, node: fx.Node, whole: bool) ->
     with source.graph.inserting_after(copy):  # the value need not live on for its sizes
         sizes = [source.like(node, rank).size(d) for d in range(rank)]
         # a scalar has none
-        last = max((s.node for s in sizes), key=list(source.graph.nodes).index, default=copy)
+        last = max((s.node for s in sizes), default=copy)  # the last in the graph's order
     with source.graph.inserting_after(last):
         return mark(value.new_zeros([0, *sizes]).node, branch="original", role="shape")
-
-
-def _annotate(gm: fx.GraphModule, count: int) -> None:
-    """The state's type, which TorchScript needs."""
-    node = next(n for n in gm.graph.nodes if n.op == "placeholder")
-    node.type = list[torch.Tensor]
-    gm.recompile()

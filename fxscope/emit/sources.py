@@ -139,8 +139,9 @@ class StateSource:
         self.tracer = fx.proxy.GraphAppendingTracer(graph)
 
     def placeholders(self) -> None:
-        """Create the input ``state``."""
-        self.state = mark(self.graph.placeholder("state"), branch="original", role="frozen", place="state")
+        """Create the input ``state``, with the type that TorchScript needs."""
+        state = self.graph.placeholder("state", type_expr=list[torch.Tensor])
+        self.state = mark(state, branch="original", role="frozen", place="state")
 
     def __contains__(self, node: fx.Node) -> bool:
         return True

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written
@@ -138,7 +139,8 @@ class _Before:
 
     def restore(self) -> None:
         for container, before in self._containers:
-            _put_back(container, before)
+            if container or before:  # most dicts of a module are empty
+                _put_back(container, before)
         for kind, before in self._classes.items():
             _put_class_back(kind, before)
         for tensor in self._tensors.values():
@@ -253,14 +255,14 @@ class _Watch(TorchDispatchMode):
             for tensor in _written(schema, args, kwargs):
                 for each in self._pending.pop(_memory(tensor), ()):
                     each.save()
-        return func(*(_allocated(a) for a in args), **{name: _allocated(a) for name, a in kwargs.items()})
+        if forward_ad._current_level >= 0:  # a zero tangent of forward-mode derivatives has no memory
+            args = tuple(_allocated(each) for each in args)
+            kwargs = {name: _allocated(each) for name, each in kwargs.items()}
+        return func(*args, **kwargs)
 
 
 def _allocated(value: Any) -> Any:
-    """The value, with memory where it is a zero tangent of torch.func.
-
-    Such a tangent has no memory, and operators that a mode calls crash on it.
-    """
+    """The value, with memory where it is a zero tangent: operators that a mode calls crash without."""
     if type(value) is torch.Tensor and value._is_zerotensor():
         return torch.zeros(value.shape, dtype=value.dtype, device=value.device)
     if type(value) is list:

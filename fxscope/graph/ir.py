@@ -8,7 +8,7 @@ Roles are stored on the node (``info(node)``), never sniffed from its name.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 import torch.fx as fx
@@ -56,7 +56,11 @@ class NodeInfo:
 
     def but(self, **changes: Any) -> NodeInfo:
         """A copy with other values in some fields."""
-        return dataclasses.replace(self, **changes)
+        new = object.__new__(
+            NodeInfo
+        )  # dataclasses.replace is four times slower, on the hottest path of a rewrite
+        vars(new).update(vars(self), **changes)
+        return new
 
 
 class Notes(TypedDict, total=False):
@@ -146,12 +150,12 @@ class GraphNotes(TypedDict, total=False):
 
 def notes(node: fx.Node) -> Notes:
     """``node.meta``, with the types of what fxscope writes there."""
-    return cast(Notes, node.meta)
+    return node.meta  # type: ignore[return-value]  # a plain dict; typing.cast costs a call
 
 
 def graph_notes(gm: fx.GraphModule) -> GraphNotes:
     """``gm.meta``, with the types of what fxscope writes there."""
-    return cast(GraphNotes, gm.meta)
+    return gm.meta  # type: ignore[return-value]
 
 
 def emitted(gm: fx.GraphModule) -> Emitted:

@@ -210,8 +210,8 @@ class _Writes:
 
     def _replace(self, node: fx.Node, new: fx.Node) -> None:
         """Replace the result of a call that wrote by the value that it wrote."""
-        self.edges = {n: [(new if b is node else b, s) for b, s in pairs] for n, pairs in self.edges.items()}
-        node.replace_all_uses_with(new)
+        for user in list(node.users):
+            self._reads(user, node, new)
         self.graph.erase_node(node)
 
     def _assign_item(self, node: fx.Node) -> None:
@@ -254,11 +254,13 @@ class _Writes:
         for old, current in updated.items():
             for user in list(old.users):
                 if self._is_after(user, node):
-                    user.replace_input_with(old, current)
-        self.edges = {
-            n: [(updated.get(b, b), s) for b, s in pairs] if self.order[n] > self.order[node] else pairs
-            for n, pairs in self.edges.items()
-        }
+                    self._reads(user, old, current)
+
+    def _reads(self, user: fx.Node, old: fx.Node, new: fx.Node) -> None:
+        """Let a call read another value, also where it is a view of it."""
+        user.replace_input_with(old, new)
+        if user in self.edges:
+            self.edges[user] = [(new if b is old else b, shares) for b, shares in self.edges[user]]
 
     def _stand_in(self, updated: dict) -> None:
         """Make a new value a view of the old one's base, unless it is the new base itself (y[:] = ...)."""
