@@ -8,7 +8,7 @@ import torch.fx as fx
 
 from ..graph import interpretation
 from ..graph.assumptions import assumptions
-from ..graph.ir import graph_notes
+from ..graph.ir import graph_notes, info, mark
 from ..passes.rewrite import Program, Structure
 from .checks import check_inputs
 from .reuse import in_place
@@ -19,12 +19,23 @@ def rebuild(graph: fx.Graph, value: Any) -> Any:
     """An output structure as arguments of the output node; dataclasses and namedtuples are built again."""
     if isinstance(value, Structure):
         args = tuple(rebuild(graph, v) for v in value.args)
-        return graph.call_function(value.kind, args, {k: rebuild(graph, v) for k, v in value.kwargs.items()})
+        kwargs = {k: rebuild(graph, v) for k, v in value.kwargs.items()}
+        return _built(graph.call_function(value.kind, args, kwargs))
     if isinstance(value, (list, tuple)):
         return type(value)(rebuild(graph, v) for v in value)
     if isinstance(value, dict):
         return {k: rebuild(graph, v) for k, v in value.items()}
     return value
+
+
+def _built(node: fx.Node) -> fx.Node:
+    """A structure of values is of the interpreter branch if one of its values is."""
+    of_x0 = [n for n in node.all_input_nodes if info(n).branch == "original"]
+    if len(of_x0) == len(node.all_input_nodes):
+        return mark(node, branch="original", role="frozen")
+    return mark(
+        node, branch="interpreter", role="affine", twin="output", freezes={n.name: "constant" for n in of_x0}
+    )
 
 
 def probe_major(y: fx.Proxy, rank: int | None, stacked: bool) -> fx.Proxy:
