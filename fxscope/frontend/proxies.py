@@ -186,6 +186,8 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
         return builtins_type(node.target(*ones))
     if node.op == "call_function" and builtins_isinstance(node.target, builtins_type):
         return node.target
+    if "return_indices" in node.kwargs:  # a pooling of torch.nn.functional, whose operator gives both
+        return tuple if node.kwargs["return_indices"] else torch.Tensor
     returns = {tuple(str(r.type) for r in o._schema.returns) for o in aliasing.overloads(node)}
     if returns == {("Tensor",)}:
         return torch.Tensor

@@ -331,3 +331,13 @@ class OnlyTheWinner(nn.Module):
 
     def forward(self, x):
         return self.a(x).argmax(1, keepdim=True).double()
+
+
+@case((2, 3, 9, 9))
+class PoolsOfFunctional(nn.Module):
+    """Poolings whose operator gives the indices too, of which a function of torch hands out the first."""
+
+    def forward(self, x):
+        channels = F.adaptive_max_pool2d(x, (3, 3)).repeat(1, 1, 2, 2)
+        rows = F.adaptive_max_pool1d(x.flatten(2), 36).mul(2).unflatten(2, (6, 6))
+        return channels + rows + F.adaptive_max_pool2d(x, 6, True)[0].relu()
