@@ -7,7 +7,7 @@ from .analysis.storage import storage
 from .emit.pipeline import places, transform
 from .errors import FxscopeError
 from .export import check_saved, save
-from .linop import interpret, local_row
+from .linop import interpret, local_row, prepare
 from .passes.policy import Policy
 from .render import draw, summary, to_networkx
 from .rules import register_rule
@@ -27,6 +27,7 @@ __all__ = [
     "models",
     "places",
     "plot",
+    "prepare",
     "register_rule",
     "save",
     "storage",

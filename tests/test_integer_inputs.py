@@ -193,8 +193,8 @@ def test_a_model_that_computes_wider_than_its_input(dtype, bound):
 def test_the_error_is_that_of_the_rows_too():
     """A transpose that cuts values off shows in ``lin.error``, though F x0 + r is exact."""
     lin = fxscope.interpret(Net(lambda x: x.double()), pixels().double() / 255)
-    pullback = lin._parts["pullback"]
-    lin._parts["pullback"] = lambda state, y2: pullback(state, y2).trunc()
+    pullback = lin.prepared.pullback
+    lin.prepared.pullback = lambda state, y2: pullback(state, y2).trunc()
     assert lin.error > 1e-3
 
 

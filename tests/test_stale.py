@@ -228,5 +228,5 @@ def test_the_check_is_cheap():
     """A number for every weight, and one small copy: no operator on the whole weights."""
     model = nn.Sequential(*[nn.Linear(2000, 2000) for _ in range(3)])
     lin = fxscope.interpret(model, torch.ones(1, 2000))
-    compared = sum(len(v) for sample in lin.fresh._samples for v in sample.views)
+    compared = sum(len(v) for sample in lin.fresh.weights._samples for v in sample.views)
     assert compared <= 6 * 2000 and laws.distance(lin.F.row(3), lin.F.row(3)) == 0

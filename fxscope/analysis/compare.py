@@ -11,7 +11,8 @@ from torch import nn
 
 from ..errors import ShapeError
 from ..graph.interpretation import VERSION, of, together
-from ..linop.interpreter import LinearInterpreter, interpret
+from ..linop.interpreter import LinearInterpreter
+from ..linop.reader import interpret
 from ..linop.scale import norm_of, power_of_two
 from ..passes.outputs import tensors_of
 from ..passes.policy import Policy

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch.utils import _pytree as pytree
 
-from ..emit import emit_shares, layer_of
+from ..emit import layer_of
 from ..errors import FxscopeError, ShapeError
 from ..graph.interpretation import KEY, VERSION, of
 from ..graph.ir import emitted
@@ -141,9 +141,8 @@ class Contributions(Result):
     def elementwise(self) -> dict[str, torch.Tensor]:
         """{place: (B, ...)}: the contributions of every constant before they are summed."""
         lin, y2, _ = self._live()
-        graph = emit_shares(lin.program, elementwise=True).train(lin.model.training)
-        with lin.fresh_run():
-            _, shares = graph(*lin._args, lin.structured(y2))
+        graph, _ = lin.prepared.shares(elementwise=True)
+        _, shares = lin.shares(y2, elementwise=True)
         names = _unique([label["place"] for label in emitted(graph)["labels"]])
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
@@ -194,7 +193,7 @@ class Contributions(Result):
 @provides(LinearInterpreter, "contributions")
 def iter_contributions(lin: LinearInterpreter, indices: Iterable[Any], chunk: int) -> Iterator[Contributions]:
     """Yield the contributions of many outputs, ``chunk`` outputs in one batch of reverse passes."""
-    graph = emit_shares(lin.program).train(lin.model.training)
+    graph, _ = lin.prepared.shares()
     labels = [
         {**label, "layer": layer_of(record)}
         for label, record in zip(emitted(graph)["labels"], emitted(graph)["records"])
@@ -210,12 +209,10 @@ def _together(
 ) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    with lin.fresh_run():
-        x2, shares = (
-            _by_image(lin, graph, y2)
-            if emitted(graph)["apart"] and lin.batch > 1
-            else graph(*lin._args, lin.structured(y2))
-        )
+    if emitted(graph)["apart"] and lin.batch > 1:
+        x2, shares = _by_image(lin, y2)
+    else:
+        x2, shares = lin.shares(y2)
     linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
@@ -241,7 +238,7 @@ def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
     return [True] * inner + [bool(leaves[space.keys.index(key)].any()) for key in own]
 
 
-def _by_image(lin: LinearInterpreter, graph: Any, y2: Any) -> tuple[Any, list[torch.Tensor]]:
+def _by_image(lin: LinearInterpreter, y2: Any) -> tuple[Any, tuple[torch.Tensor, ...]]:
     """A reverse pass for every image.
 
     It is needed where a layout such as (L, B, E) hides to which image a constant's share belongs.
@@ -251,10 +248,9 @@ def _by_image(lin: LinearInterpreter, graph: Any, y2: Any) -> tuple[Any, list[to
     each = pytree.tree_map(
         lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2
     )
-    x2, shares = graph(*lin._args, lin.structured(each))
-    return pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2), [
-        s.unflatten(0, (-1, B)).sum(2) for s in shares
-    ]
+    x2, shares = lin.shares(each)
+    x2 = pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2)
+    return x2, tuple(s.unflatten(0, (-1, B)).sum(2) for s in shares)
 
 
 def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:

@@ -81,7 +81,9 @@ def emit_projections(program: Program) -> Projections:
     masked = ends.run()
     back = {name: _back(program, slots, [emission.records[i] for i in at]) for name, at in layers.items()}
     masked_back = {name: _back(program, slots, [ends.ends[i] for i in at]) for name, at in layers.items()}
-    return Projections(emit_record(program, "stacked", slots), shares, masked, back, masked_back, layers)
+    return Projections(
+        emit_record(program, "stacked", slots.order), shares, masked, back, masked_back, layers
+    )
 
 
 def layer_of(record: Record) -> str:

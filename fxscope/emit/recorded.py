@@ -5,6 +5,8 @@ They are record x0 -> (y0, state), replay (state, x1) -> F x1 and pullback (stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.fx as fx
 
@@ -15,7 +17,7 @@ from ..twins import Select
 from .checks import own_assertions
 from .forward import drawn, emit_replay, upstream
 from .outputs import finish, rebuild
-from .sources import GraphSource, Slots, sizes_of
+from .sources import GraphSource, Slots, State, sizes_of
 from .tagging import Tagging
 from .transposed import emit_pullback
 
@@ -29,19 +31,19 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     """
     program, slots = optimized(program), Slots()
     parts = {"replay": emit_replay(program, probes, slots), "pullback": emit_pullback(program, probes, slots)}
-    parts["record"] = emit_record(program, probes, slots)
+    parts["record"] = emit_record(program, probes, slots.order)
     names = tuple(name for name, _, _ in slots.order)
     folded = tuple(name for name, node, _ in slots.order if notes(node).get("folded"))
     constants = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
     for part in parts.values():
         emitted(part).update({"state": names, "folded": folded, "constants": constants})
-    frozen = [node if whole else None for _, node, whole in slots.order]
-    emitted(parts["record"])["windows"] = _windows(program, frozen)
+    emitted(parts["record"])["windows"] = windows_of(program, slots.order)
     return parts
 
 
-def _windows(program: Program, slots: list[fx.Node | None]) -> dict[int, tuple]:
+def windows_of(program: Program, states: Sequence[State]) -> dict[int, tuple]:
     """{position of a max-pool's index in the state: (its windows, the pooled sizes)}, if sizes are known."""
+    slots = [node if whole else None for _, node, whole in states]
     found = {}
     for record in program.tape:
         twin = record.twin
@@ -63,18 +65,27 @@ def slots_of(program: Program) -> Slots:
     return slots
 
 
-def emit_record(program: Program, probes: str, slots: Slots) -> fx.GraphModule:
-    """x0 -> (y0, the states that the slots name)."""
+def emit_record(program: Program, probes: str, states: Sequence[State]) -> fx.GraphModule:
+    """x0 -> (y0, the states)."""
     graph = fx.Graph()
     source = GraphSource(program, graph)
     source.placeholders()
     kept = [*leaves(program.outputs), *own_assertions(program)]
-    source.copy_all(upstream([*kept, *drawn(program), *(node for _, node, _ in slots.order)]))
+    source.copy_all(upstream([*kept, *drawn(program), *(node for _, node, _ in states)]))
     with Tagging(graph, branch="original", role="frozen", rule="state"):
-        state = tuple(_entry(program, source, node, whole) for _, node, whole in slots.order)
+        state = tuple(_entry(program, source, node, whole) for _, node, whole in states)
     y0 = map_structure(lambda n: source[n], program.outputs)
     graph.output(rebuild(graph, (y0, state)))
     return finish(program, graph, "record", probes == "stacked", source)
+
+
+def emit_folded(program: Program, states: Sequence[State]) -> fx.GraphModule:
+    """() -> the states that are weights folded with their batch norm."""
+    graph = fx.Graph()
+    source = GraphSource(program, graph)
+    source.copy_all(upstream([node for _, node, _ in states]))
+    graph.output(tuple(source[node] for _, node, _ in states))
+    return fx.GraphModule(program.gm, graph, f"{type(program.gm).__name__}_folded")
 
 
 def _entry(program: Program, source: GraphSource, node: fx.Node, whole: bool) -> fx.Node:

@@ -111,20 +111,30 @@ class GraphSource:
         return fx.Proxy(self.reads[node, what, d], self.tracer)
 
 
+State = tuple[str, fx.Node, bool]  # name, node, whether it is kept whole, or only its sizes
+
+
 class Slots:
     """The states that replay and pullback need, as (name, node, whole); not whole if only sizes are read."""
 
     def __init__(self) -> None:
-        self.order: list[tuple[str, fx.Node, bool]] = []
+        self.order: list[State] = []
         self._at: dict[tuple[fx.Node, bool], int] = {}
+        self._taken: set[str] = set()
+
+    def copy(self) -> Slots:
+        """The same states, to which others may be appended."""
+        new = Slots()
+        new.order, new._at, new._taken = list(self.order), dict(self._at), set(self._taken)
+        return new
 
     def index(self, node: fx.Node, whole: bool) -> int:
         """The position of a state; a new one is appended under a unique name."""
         if (node, whole) not in self._at:
             name = (info(node).place or node.name).replace(".", "_")
-            taken = {n for n, _, _ in self.order}
             name = name if whole else f"{name}_size"
-            unique = next(c for c in _candidates(name) if c not in taken)
+            unique = next(c for c in _candidates(name) if c not in self._taken)
+            self._taken.add(unique)
             self._at[node, whole] = len(self.order)
             self.order.append((unique, node, whole))
         return self._at[node, whole]

@@ -188,12 +188,12 @@ class _Row(_Transposed):
 
 
 class _Shares(_Transposed):
-    """(x0, y2) -> (F^T y2, the share of every additive constant in <y2, y0>, in the order of the graph)."""
+    """(state, y2) -> (F^T y2, the share of every additive constant in <y2, y0>, in order)."""
 
     constants = True
 
-    def __init__(self, program: Program, stacked: bool, elementwise: bool):
-        super().__init__(program, "shares", stacked)
+    def __init__(self, program: Program, slots: Slots, elementwise: bool):
+        super().__init__(program, "shares", True, slots)
         self.elementwise = elementwise
 
     def _output(self, reversal: Reversal, found: list) -> None:
@@ -234,13 +234,15 @@ class _Shares(_Transposed):
         return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
 
 
-def emit_shares(program: Program, elementwise: bool = False) -> fx.GraphModule:
-    """Stacked (x0, y2) -> (F^T y2, shares) of shape (K, B), or of their cotangents if ``elementwise``.
+def emit_shares(program: Program, slots: Slots, elementwise: bool = False) -> fx.GraphModule:
+    """Stacked (state, y2) -> (F^T y2, shares) of shape (K, B), or of their cotangents if ``elementwise``.
+
+    What it needs of x0 is appended to ``slots``.
 
     ``meta["fxscope"]["labels"]`` names the shares. The last of them are outputs that do not depend on the
     probe; their keys are ``meta["fxscope"]["own"]``.
     """
-    emission = _Shares(program, True, elementwise)
+    emission = _Shares(program, slots, elementwise)
     gm = emission.run()
     emitted(gm).update(
         {

@@ -38,8 +38,8 @@ class _Known:
         return _version(t) == self.version and t.data_ptr() == self.memory and t.dtype == self.dtype
 
 
-class Fresh:
-    """The tensors that an interpreter was made from; ``check`` raises an error if one has changed.
+class Weights:
+    """The weights and buffers that graphs read, as they are when this is made.
 
     A weight or buffer has changed if it is another object, or if its memory, dtype or version differs. Fused
     optimizers, the update of batch norm and writes through ``.data`` do not change the version. Numbers are
@@ -50,9 +50,30 @@ class Fresh:
         read = [(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users]
         weights = {name: attribute_value(gm, name) for gm, name in read}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
-        self._weights = [_Known.of(name, value) for name, value in tensors.items()]
+        self._known = [_Known.of(name, value) for name, value in tensors.items()]
         self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
         self._samples = _samples(tensors)
+
+    def replaced(self) -> str | None:
+        """The name of a tensor in whose place the model holds another one; graphs read the former one."""
+        return next((n for table, key, value, n in self._places if table.get(key) is not value), None)
+
+    def change(self) -> tuple[str, str] | None:
+        """The name of a tensor that is not as it was, and what happened to it; None if all are."""
+        replaced = self.replaced()
+        if replaced is not None:
+            return replaced, "was replaced"
+        name = next((known.name for known in self._known if not known.same()), None)
+        if name is None:
+            name = next((found for each in self._samples if (found := each.change()) is not None), None)
+        return None if name is None else (name, "was changed")
+
+
+class Fresh:
+    """The weights that an interpreter was made from, and its own tensors; ``check`` raises if one changed."""
+
+    def __init__(self, weights: Weights):
+        self.weights = weights
         self._held: dict[str, list[_Known]] = {}
 
     def hold(self, name: str, tensors: Iterable[torch.Tensor]) -> None:
@@ -61,14 +82,9 @@ class Fresh:
 
     def check(self) -> None:
         """Raise ``StaleInterpreter`` with the name of the tensor that changed."""
-        for table, key, value, name in self._places:
-            if table.get(key) is not value:
-                raise StaleInterpreter(_said(name, "was replaced"))
-        for known in self._weights:
-            if not known.same():
-                raise StaleInterpreter(_said(known.name, "was changed"))
-        for sample in self._samples:
-            sample.check()
+        changed = self.weights.change()
+        if changed is not None:
+            raise StaleInterpreter(_said(*changed))
         for known in (k for each in self._held.values() for k in each):
             if not known.same():
                 raise StaleInterpreter(_said(f"lin.{known.name}", "was written over"))
@@ -82,15 +98,14 @@ class _Sample:
     views: tuple[torch.Tensor, ...]
     values: torch.Tensor
 
-    def check(self) -> None:
-        """Raise ``StaleInterpreter`` if a number has changed."""
+    def change(self) -> str | None:
+        """The name of a tensor of which a number has changed."""
         now = torch.cat(self.views)
         if torch.equal(_bytes(now), _bytes(self.values)):
-            return
+            return None
         sizes = [len(v) for v in self.views]
         pairs = zip(self.names, now.split(sizes), self.values.split(sizes))
-        changed = next(name for name, a, b in pairs if not torch.equal(_bytes(a), _bytes(b)))
-        raise StaleInterpreter(_said(changed, "was changed"))
+        return next(name for name, a, b in pairs if not torch.equal(_bytes(a), _bytes(b)))
 
 
 def _samples(tensors: dict[str, torch.Tensor]) -> list[_Sample]:

@@ -1,4 +1,4 @@
-"""``fxscope.interpret``: run x0 once, keep its decisions, and give the linear interpreter as an operator."""
+"""``LinearInterpreter``: the decisions of one x0, and the affine map that they make of the network."""
 
 from __future__ import annotations
 
@@ -12,96 +12,23 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..emit import emit, emit_parts
-from ..emit.pipeline import program_of
-from ..errors import FxscopeError, ImagesMix, NonFinite, ShapeError
-from ..frontend.example import Example
+from ..errors import ImagesMix, NonFinite, ShapeError
 from ..frontend.symbolic import source_of
-from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
+from ..frontend.unchanged import Draw
 from ..graph.interpreter import Recorder
-from ..graph.ir import emitted, info, notes
+from ..graph.ir import info
 from ..passes.outputs import tensors_of
-from ..passes.rewrite import Program
 from ..results.provenance import of_interpreter
 from ..results.registry import provided
 from .fresh import Fresh
 from .linear import Operator
 from .local.sparse import Support
-from .memory import MODES, Kept
+from .memory import Kept
+from .prepared import Prepared, running
 from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
-
-# bytes of activations of probes that run together; a CPU gains nothing from more
-CPU_BUDGET, BUDGET = 1 << 28, 1 << 30
-
-
-@leaves_unchanged
-def interpret(
-    model: nn.Module,
-    *args: Any,
-    policy: Any = None,
-    inputs: Any = None,
-    outputs: Any = None,
-    memory: str = "record",
-    chunk: int | None = None,
-    frontend: str = "auto",
-    **kwargs: Any,
-) -> LinearInterpreter:
-    """The linear interpreter of a model at x0 (paper, eq. 2 to 5).
-
-    It is the affine map y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0::
-
-        lin = interpret(model, x0)
-        lin(x1), lin.F @ v, lin.F.T @ u, lin.F.row(i), lin.residual
-
-    The model, its running statistics and the global random state do not change. If the model draws random
-    numbers, all results of one interpreter use the same draw: call ``torch.manual_seed`` before to choose it.
-    If weights change afterwards, products raise ``StaleInterpreter``.
-
-    Parameters
-    ----------
-    model : nn.Module
-    *args, **kwargs
-        Arguments of the model. The first tensor is x0 (B, ...), unless ``inputs`` names other places. Token
-        numbers are probed at their embedding. The logits of a Hugging Face ``ModelOutput`` are the output.
-    policy, inputs, outputs
-        As in ``fxscope.transform``.
-    memory : {"record", "packed", "recompute"}
-        "record" keeps the states of x0. "packed" stores masks with one bit an element. "recompute"
-        keeps nothing, and runs x0 with every product, as in the paper.
-    chunk : int, optional
-        Probes that run together. Default: as many as fit into 256 MiB on a CPU, 1 GiB elsewhere.
-    frontend : {"auto", "symbolic", "export"}
-        "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
-
-    Returns
-    -------
-    LinearInterpreter
-
-    Raises
-    ------
-    FxscopeError
-        As ``fxscope.transform`` does.
-    NonFinite
-        If a recorded state or the output holds NaN or infinite values.
-
-    Examples
-    --------
-    >>> lin = interpret(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
-    >>> tuple(lin.F.row((1, 2, 2)).shape), tuple((lin.F @ torch.randn(5, 1, 8, 8)).shape)
-    ((1, 8, 8), (5, 2, 6, 6))
-    """
-    if memory not in MODES:
-        raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
-    example = Example.of(Example(args, kwargs), model)
-    assert example is not None
-    program = program_of(
-        model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example, frontend=frontend
-    )
-    return LinearInterpreter(model, program, example.tensors(), memory, chunk, str(policy or "freeze"))
 
 
 class LinearInterpreter:
@@ -119,41 +46,39 @@ class LinearInterpreter:
         Number of images B in x0.
     """
 
-    def __init__(
-        self, model: nn.Module, program: Program, args: tuple, memory: str, chunk: int | None, policy: str
-    ):
-        self.model, self.program, self.policy, self.memory = model, program, policy, memory
-        self._given = args[0]
-        self._parts = emit_parts(program, "stacked")
-        for part in self._parts.values():
-            part.train(model.training)
-        self._draw = Draw((*args, *model.parameters(), *model.buffers()))
-        self.fresh = Fresh(model, self._parts.values())
-        self._keep_x0(args)
-        self.batch = self._args[0].shape[0]
-        self.F = self._operator(chunk or _chunk(program, self._args[0].device))
+    def __init__(self, prepared: Prepared, args: tuple[torch.Tensor, ...]):
+        self.prepared = prepared
+        self.model, self.program = prepared.model, prepared.program
+        self.policy, self.memory = prepared.policy, prepared.memory
+        self.read(args)
 
-    def _keep_x0(self, args: tuple) -> None:
-        """Run the model at x0, and keep its output and its states.
+    def read(self, args: tuple[torch.Tensor, ...]) -> None:
+        """Become the interpreter at these inputs: run the model, and keep its output and its states.
 
         Raise ``NonFinite`` if one is not finite.
         """
-        meta = emitted(self._parts["record"])
-        names = meta["state"]
+        prepared = self.prepared
+        for name in ("_residual", "_mixes", "_error", "_more"):
+            vars(self).pop(name, None)
+        self._given = args[0]
+        self._draw = (
+            Draw((*args, *self.model.parameters(), *self.model.buffers())) if prepared.draws else None
+        )
+        weights, self._folded = prepared.weights()
+        self.fresh = Fresh(weights)
         with self.fresh_run():
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own tensors
-            self.y0, states = self._parts["record"](*self._args)
-            with self._draw.again():
-                self.x = self._probed(self._args)
-            of_x0 = tuple(s for n, s in zip(names, states) if n not in meta["constants"])
-            _finite(self.program, self._args, self.y0, of_x0, self._draw)
-        own = tuple(n not in meta["folded"] for n in names)
-        states = tuple(s.detach() for s in states)
-        self._kept = Kept(self._record, self.memory, states, own, meta["windows"])
+            self.y0, of_x0 = prepared.record(*self._args)
+            self.x = self._probed(self._args)
+            _finite(self, (*prepared.checked(of_x0), *tensors_of(self.y0)))
+        states = tuple(s.detach() for s in prepared.merged(of_x0, self._folded))
+        self._kept = Kept(self._record, self.memory, states, prepared.own(), prepared.windows)
         self.fresh.hold("x0", self._args)
         self.fresh.hold("x", tensors_of(self.x))
         self.fresh.hold("y0", tensors_of(self.y0))
         self.fresh.hold("states", self._kept.tensors())
+        self.batch = self._args[0].shape[0]
+        self.F = self._operator(prepared.chunk(self._args[0]))
 
     def _operator(self, chunk: int) -> Operator:
         """F between the space of x and that of y0."""
@@ -179,7 +104,7 @@ class LinearInterpreter:
         interpreter was made.
         """
         self.fresh.check()
-        with unchanged(self.model), self._draw.again(), torch.inference_mode(False), torch.no_grad():
+        with running(self.prepared, self._draw):
             yield
 
     @property
@@ -205,7 +130,7 @@ class LinearInterpreter:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Names of ``states``."""
-        return emitted(self._parts["record"])["state"]
+        return tuple(name for name, _, _ in self.prepared.states)
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
@@ -222,9 +147,8 @@ class LinearInterpreter:
         """The residual r, y1 at x1 = 0, in the structure of the outputs."""
         self.fresh.check()
         if not hasattr(self, "_residual"):
-            graph = emit(self.program, "residual").train(self.model.training)
             with self.fresh_run():
-                self._residual = graph(*self._args)
+                self._residual = self.prepared.residual(*self._args)
             self.fresh.hold("residual", tensors_of(self._residual))
         return self._residual
 
@@ -277,6 +201,36 @@ class LinearInterpreter:
     def pixel_votes(self, labels: Any = None, **options: Any) -> Any:
         """The vote of every pixel for a label (paper, Fig. 3); see ``fxscope.analysis.pixel_votes``."""
         return provided(self, "pixel_votes")(self, labels, **options)
+
+    def shares(self, y2: Any, elementwise: bool = False) -> tuple[Any, tuple[torch.Tensor, ...]]:
+        """F^T y2, and what every additive constant contributes to <y2, y0>, (K, B) each.
+
+        Parameters
+        ----------
+        y2 : torch.Tensor or structure of tensors
+            Cotangents (K, B, ...).
+        elementwise : bool
+            Whether the contributions are not summed; they then have the shapes of the constants.
+        """
+        self.fresh.check()
+        graph, _ = self.prepared.shares(elementwise)
+        states = (*self._kept.get(), *self._states_of_shares(elementwise))
+        with torch.no_grad():
+            return graph(states, self.structured(y2))
+
+    def _states_of_shares(self, elementwise: bool) -> tuple[torch.Tensor, ...]:
+        """The states that the constants need beside the recorded ones; one run of x0 gives them."""
+        _, record = self.prepared.shares(elementwise)
+        if record is None:
+            return ()
+        kept = vars(self).setdefault("_more", {})
+        if elementwise not in kept:
+            with self.fresh_run():
+                more = record(*self._args)[1]
+            if self.memory == "recompute":
+                return more
+            kept[elementwise] = more
+        return kept[elementwise]
 
     def check_blocks(self) -> None:
         """Warn (``ImagesMix``) if an output of the first image depends on another image of the batch.
@@ -356,7 +310,8 @@ class LinearInterpreter:
         if args[0].shape != self.x0.shape:
             raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
         with self.fresh_run():
-            y, states = self._parts["record"](*args)
+            y, of_x0 = self.prepared.record(*args)
+        states = self.prepared.merged(of_x0, self._folded)
         pairs = [
             (a, b)
             for a, b in zip(self._kept.get(), states)
@@ -385,12 +340,12 @@ class LinearInterpreter:
         self.fresh.check()
         probes = v if isinstance(v, tuple) else (v,)
         with torch.no_grad():
-            return self._outputs(self._parts["replay"](self._kept.get(), *probes))
+            return self._outputs(self.prepared.replay(self._kept.get(), *probes))
 
     def _pullback(self, u: Any) -> Any:
         self.fresh.check()
         with torch.no_grad():
-            return self._parts["pullback"](self._kept.get(), self.structured(u))
+            return self.prepared.pullback(self._kept.get(), self.structured(u))
 
     def _outputs(self, y: Any) -> Any:
         """The outputs of F in an output structure: () replaces everything that is no floating tensor.
@@ -405,7 +360,7 @@ class LinearInterpreter:
 
     def _record(self) -> tuple[torch.Tensor, ...]:
         with self.fresh_run():
-            return self._parts["record"](*self._args)[1]
+            return self.prepared.merged(self.prepared.record(*self._args)[1], self._folded)
 
     def _probed(self, args: tuple) -> Any:
         """The values of the original branch at the probed places, for the inputs ``args``."""
@@ -443,14 +398,12 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double().flatten() * b.double().flatten()).sum())
 
 
-def _finite(
-    program: Program, args: tuple[torch.Tensor, ...], y0: Any, states: tuple[torch.Tensor, ...], draw: Draw
-) -> None:
+def _finite(lin: LinearInterpreter, values: Iterable[torch.Tensor]) -> None:
     """Raise ``NonFinite`` with the first node whose value is not finite, if a state or the output is not.
 
     Values that are infinite because of constants of the model (a causal mask) do not count.
     """
-    if all(_is_finite(t) for t in (*states, *tensors_of(y0))):
+    if all(_is_finite(t) for t in values):
         return
 
     found: list[torch.fx.Node] = []
@@ -465,8 +418,8 @@ def _finite(
             )
             masked.add(node) if given else found.append(node)
 
-    with draw.again():
-        Recorder(program.gm, look).run(*args)
+    with lin.fresh_run():
+        Recorder(lin.program.gm, look).run(*lin._args)
     where = (
         f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do"
         f" so, at {source_of(found[0])}"
@@ -477,16 +430,7 @@ def _finite(
 
 
 def _is_finite(value: torch.Tensor) -> bool:
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
-
-
-def _chunk(program: Program, device: torch.device) -> int:
-    """Probes that fit the budget; a pass holds about four tensors of the largest size at once."""
-    sizes = [
-        notes(n)["val"].numel() * notes(n)["val"].element_size()
-        for n in program.gm.graph.nodes
-        if isinstance(notes(n).get("val"), torch.Tensor) and n.op != "get_attr"
-    ]
-    if not sizes:
-        raise FxscopeError("the graph holds no sizes; interpret it with example inputs")
-    return max(1, min(256, (CPU_BUDGET if device.type == "cpu" else BUDGET) // (4 * max(sizes))))
+    """Whether all numbers are finite: their sum tells at once, unless it overflows."""
+    if not value.is_floating_point():
+        return True
+    return math.isfinite(value.sum()) or bool(torch.isfinite(value).all())

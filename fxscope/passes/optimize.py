@@ -38,6 +38,15 @@ def optimized(program: Program) -> Program:
     return renamed
 
 
+def masks_behind_pools(program: Program) -> Program:
+    """The program with masks moved behind max-pools, which is right for additive constants too.
+
+    ``optimized`` of it has the same masks, so that contributions can share the recorded states of the linear
+    forms.
+    """
+    return _merged(program, _mask_behind_pool)
+
+
 def without_gradients(program: Program) -> Program:
     """The program with detached states: constants to autograd, like all that they are computed from."""
     cut: dict[fx.Node, fx.Node] = {}

@@ -21,6 +21,7 @@ from ..errors import FxscopeError, ImagesMix
 from ..frontend.example import Example
 from ..frontend.symbolic import unchanged
 from ..linop import LinearInterpreter
+from ..linop.prepared import Prepared
 from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
 from .checks import CHECKS, Check
@@ -133,9 +134,8 @@ class LawCase:
     def interpreter(self, memory: str) -> LinearInterpreter:
         """The recorded interpreter, in one memory mode."""
         with self.calm():
-            return LinearInterpreter(
-                self.model, self.program, self.args, memory, None, str(self.policy or "freeze")
-            )
+            prepared = Prepared(self.model, self.program, memory, None, str(self.policy or "freeze"))
+            return LinearInterpreter(prepared, self.args)
 
     def form(self, name: str, probes: str = "flat") -> fx.GraphModule:
         """An emitted form of the program."""

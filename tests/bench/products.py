@@ -66,7 +66,7 @@ def compare(name: str, K: int, runs: int) -> dict:
     y0 = model(x0)
     cotangents = torch.randn(K, *y0.shape)
     state = lin._kept.get()
-    replay, pullback = lin._parts["replay"], lin._parts["pullback"]
+    replay, pullback = lin.prepared.replay, lin.prepared.pullback
     _, linear = torch.func.linearize(model, x0)
     _, pulled = torch.func.vjp(model, x0)
     calls = {

@@ -11,7 +11,7 @@ from torch import nn
 from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure
 from ...frontend.unchanged import leaves_unchanged
 from ...passes.attempts import canonical
-from ..interpreter import interpret
+from ..reader import interpret
 from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
 
 MARGINS = (0, 4, 16)  # grains around the field

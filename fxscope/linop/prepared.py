@@ -1,0 +1,190 @@
+"""``Prepared``: what an interpreter needs that does not depend on the values of x0."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.fx as fx
+from torch import nn
+
+from ..emit import emit, emit_shares
+from ..emit.forward import drawn, emit_replay
+from ..emit.recorded import emit_folded, emit_record, windows_of
+from ..emit.sources import Slots, State
+from ..emit.transposed import emit_pullback
+from ..errors import FxscopeError
+from ..frontend.unchanged import Draw, unchanged
+from ..graph.check import check_stage
+from ..graph.ir import info, notes
+from ..passes.optimize import masks_behind_pools, optimized
+from ..passes.rewrite import Program
+from .fresh import Weights
+
+# bytes of activations of probes that run together; a CPU gains nothing from more
+CPU_BUDGET, BUDGET = 1 << 28, 1 << 30
+_OF_TORCH = ("torch", "_operator", "builtins", "math", "fxscope")
+
+
+class Prepared:
+    """The graphs of one program, emitted once for any number of images.
+
+    Attributes
+    ----------
+    model, program, memory, policy
+        What the interpreters are of.
+    record, replay, pullback : GraphModule
+        x0 -> (y0, the states of x0); (states, x1) -> F x1; (states, y2) -> F^T y2, in the stacked form.
+    states : tuple
+        (name, node, whole) of every state, those of the weights alone included.
+    windows : dict
+        {position of a max-pool's index: (its windows, the pooled sizes)}, at the sizes of the example.
+    draws : bool
+        Whether the model draws random numbers.
+    owner : object
+        The reader that made it, if one did.
+    """
+
+    owner: Any = None
+
+    def __init__(
+        self, model: nn.Module, program: Program, memory: str, chunk: int | None, policy: str = "freeze"
+    ):
+        self.model, self.program, self.memory, self.policy = model, program, memory, policy
+        self._given_chunk = chunk
+        self._base = masks_behind_pools(program)
+        linear, self._slots = optimized(self._base), Slots()
+        self.replay = self._in_mode(emit_replay(linear, "stacked", self._slots))
+        self.pullback = self._in_mode(emit_pullback(linear, "stacked", self._slots))
+        self.states: tuple[State, ...] = tuple(self._slots.order)
+        folded = [s for s in self.states if _is_folded(s)]
+        of_x0 = [s for s in self.states if not _is_folded(s)]
+        self.record = self._in_mode(emit_record(linear, "stacked", of_x0))
+        self._folding = emit_folded(linear, folded) if folded else None
+        self.windows = windows_of(linear, self.states)
+        self.draws = bool(drawn(program))
+        self._pure = all(_is_pure(n) for n in self.record.graph.nodes)
+        self._graphs = [self.record, self.replay, self.pullback]
+        self._weights = Weights(model, self._graphs)
+        self._folded: tuple[torch.Tensor, ...] | None = None
+        for graph in self._graphs:
+            check_stage(graph, "emitted")
+
+    def _in_mode(self, graph: fx.GraphModule) -> fx.GraphModule:
+        return graph.train(self.model.training)
+
+    def weights(self) -> tuple[Weights, tuple[torch.Tensor, ...]]:
+        """The weights as they are now, and the states that are folded from them.
+
+        Both are kept until a weight changes.
+        """
+        if self._weights.change() is not None:
+            self._weights, self._folded = Weights(self.model, self._graphs), None
+        if self._folded is None:
+            with running(self, None):
+                self._folded = () if self._folding is None else self._folding()
+        return self._weights, self._folded
+
+    def outdated(self) -> bool:
+        """Whether the model holds another tensor in the place of one that the graphs read."""
+        return self._weights.replaced() is not None
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether other sizes than those of the example are possible."""
+        return not (self.memory == "packed" and self.windows)
+
+    def merged(
+        self, of_x0: tuple[torch.Tensor, ...], folded: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        """The states in the order of ``states``."""
+        given, of_weights = iter(of_x0), iter(folded)
+        return tuple(next(of_weights if _is_folded(s) else given) for s in self.states)
+
+    def checked(self, of_x0: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        """The states that depend on the values of x0."""
+        names = [s for s in self.states if not _is_folded(s)]
+        return tuple(t for t, (_, node, _) in zip(of_x0, names) if info(node).role not in ("const", "sized"))
+
+    def own(self) -> tuple[bool, ...]:
+        """For every state, whether its memory is of x0, and not of the weights alone."""
+        return tuple(not _is_folded(s) for s in self.states)
+
+    @functools.cached_property
+    def residual(self) -> fx.GraphModule:
+        """The graph x0 -> r."""
+        return self._in_mode(emit(self.program, "residual"))
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  # it lives as long as the graphs do
+    def shares(self, elementwise: bool = False) -> tuple[fx.GraphModule, fx.GraphModule | None]:
+        """(states, y2) -> (F^T y2, shares), and x0 -> (y0, its states that are not recorded anyway).
+
+        The second is None if the recorded states are enough.
+        """
+        slots = self._slots.copy()
+        graph = self._in_mode(emit_shares(self._base, slots, elementwise))
+        more = slots.order[len(self.states) :]
+        record = self._in_mode(emit_record(self._base, "stacked", more)) if more else None
+        return graph, record
+
+    def chunk(self, x0: torch.Tensor) -> int:
+        """Probes that run together: those asked for, or as many as fit the budget at the size of x0.
+
+        A pass holds about four tensors of the largest size at once.
+        """
+        if self._given_chunk:
+            return self._given_chunk
+        largest, of_x0 = self._largest
+        each = largest * max(1.0, x0.numel() / of_x0)
+        return max(1, min(256, int((CPU_BUDGET if x0.device.type == "cpu" else BUDGET) // (4 * each))))
+
+    @functools.cached_property
+    def _largest(self) -> tuple[int, int]:
+        """Bytes of the largest value on the example, and the numbers of its first input."""
+        known = [
+            (n, notes(n)["val"])
+            for n in self.program.gm.graph.nodes
+            if isinstance(notes(n).get("val"), torch.Tensor) and n.op != "get_attr"
+        ]
+        if not known:
+            raise FxscopeError("the graph holds no sizes; interpret it with example inputs")
+        first = next(v for n, v in known if n.op == "placeholder")
+        return max(v.numel() * v.element_size() for _, v in known), max(1, first.numel())
+
+
+@contextlib.contextmanager
+def running(prepared: Prepared, draw: Draw | None) -> Iterator[None]:
+    """Context of every run of x0: the same random draw, no gradients, model and random state unchanged.
+
+    Graphs of torch's operators alone write nothing into the model, so that no guard is needed. The cache of
+    autocast takes nothing in: a weight that was cast without gradients would give none to a later training
+    step.
+    """
+    guard = contextlib.nullcontext() if prepared._pure else unchanged(prepared.model)
+    drawing = contextlib.nullcontext() if draw is None else draw.again()
+    cache = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        with guard, drawing, torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        torch.set_autocast_cache_enabled(cache)
+
+
+def _is_folded(state: State) -> bool:
+    return bool(notes(state[1]).get("folded"))
+
+
+def _is_pure(node: fx.Node) -> bool:
+    """Whether a call is known to change nothing but its result: one of torch, not of the user's code."""
+    if node.op == "call_module":
+        return False
+    if node.op != "call_function":
+        return True
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target.namespace in ("aten", "prims", "torchvision")
+    module = getattr(node.target, "__module__", None)
+    return module is None or module.partition(".")[0] in _OF_TORCH

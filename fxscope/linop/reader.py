@@ -1,0 +1,247 @@
+"""``fxscope.prepare`` and ``fxscope.interpret``: from a model to its linear interpreters."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from ..emit.pipeline import program_of
+from ..errors import FxscopeError
+from ..frontend.example import Example
+from ..frontend.unchanged import leaves_unchanged
+from ..graph.assumptions import takes
+from .interpreter import LinearInterpreter
+from .memory import MODES
+from .prepared import Prepared
+
+KINDS = 8  # how many sizes, dtypes and devices of inputs a reader keeps graphs for
+_log = logging.getLogger("fxscope")
+
+
+@leaves_unchanged
+def prepare(
+    model: nn.Module,
+    *args: Any,
+    policy: Any = None,
+    inputs: Any = None,
+    outputs: Any = None,
+    memory: str = "record",
+    chunk: int | None = None,
+    frontend: str = "auto",
+    **kwargs: Any,
+) -> Reader:
+    """Do everything that does not depend on the values of x0, once: trace, check, rewrite, emit.
+
+    ::
+
+        reader = prepare(model, example)
+        for x0 in images:
+            lin = reader(x0)                # one forward that records its decisions (paper, eq. 2)
+            row = lin.F.row(index)          # one reverse pass
+
+    ``interpret(model, x0)`` is ``prepare(model, x0)(x0)``. The trace is checked against the model on the
+    example.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In eval or train mode, which is that of all interpreters.
+    *args, **kwargs
+        Arguments of the model, as an example: their values do not matter.
+    policy, inputs, outputs, memory, chunk, frontend
+        As in ``fxscope.interpret``.
+
+    Returns
+    -------
+    Reader
+        ``reader(x0)`` is the ``LinearInterpreter`` at x0.
+
+    Raises
+    ------
+    FxscopeError
+        As ``fxscope.interpret`` does.
+
+    References
+    ----------
+    "A Tour of Convolutional Networks Guided by Linear Interpreters", eq. 2 to 5.
+
+    Examples
+    --------
+    >>> reader = prepare(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
+    >>> [reader(x0).error < 1e-6 for x0 in torch.randn(3, 1, 1, 8, 8)]
+    [True, True, True]
+    """
+    if memory not in MODES:
+        raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
+    options = {"policy": policy, "inputs": inputs, "outputs": outputs, "frontend": frontend}
+    reader = Reader(model, options, memory, chunk)
+    reader._make(Example(args, kwargs))
+    return reader
+
+
+@leaves_unchanged
+def interpret(
+    model: nn.Module,
+    *args: Any,
+    policy: Any = None,
+    inputs: Any = None,
+    outputs: Any = None,
+    memory: str = "record",
+    chunk: int | None = None,
+    frontend: str = "auto",
+    **kwargs: Any,
+) -> LinearInterpreter:
+    """The linear interpreter of a model at x0 (paper, eq. 2 to 5).
+
+    It is the affine map y1 = F(x0) x1 + r(x0), with y1 = y0 at x1 = x0::
+
+        lin = interpret(model, x0)
+        lin(x1), lin.F @ v, lin.F.T @ u, lin.F.row(i), lin.residual
+
+    The model, its running statistics and the global random state do not change. If the model draws random
+    numbers, all results of one interpreter use the same draw: call ``torch.manual_seed`` before to choose it.
+    If weights change afterwards, products raise ``StaleInterpreter``.
+
+    Parameters
+    ----------
+    model : nn.Module
+    *args, **kwargs
+        Arguments of the model. The first tensor is x0 (B, ...), unless ``inputs`` names other places. Token
+        numbers are probed at their embedding. The logits of a Hugging Face ``ModelOutput`` are the output.
+    policy, inputs, outputs
+        As in ``fxscope.transform``.
+    memory : {"record", "packed", "recompute"}
+        "record" keeps the states of x0. "packed" stores masks with one bit an element. "recompute"
+        keeps nothing, and runs x0 with every product, as in the paper.
+    chunk : int, optional
+        Probes that run together. Default: as many as fit into 256 MiB on a CPU, 1 GiB elsewhere.
+    frontend : {"auto", "symbolic", "export"}
+        "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
+
+    Returns
+    -------
+    LinearInterpreter
+
+    Raises
+    ------
+    FxscopeError
+        As ``fxscope.transform`` does.
+    NonFinite
+        If a recorded state or the output holds NaN or infinite values.
+
+    Examples
+    --------
+    >>> lin = interpret(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.randn(1, 1, 8, 8))
+    >>> tuple(lin.F.row((1, 2, 2)).shape), tuple((lin.F @ torch.randn(5, 1, 8, 8)).shape)
+    ((1, 8, 8), (5, 2, 6, 6))
+    """
+    reader = prepare(
+        model,
+        *args,
+        policy=policy,
+        inputs=inputs,
+        outputs=outputs,
+        memory=memory,
+        chunk=chunk,
+        frontend=frontend,
+        **kwargs,
+    )
+    return reader(*args, **kwargs)
+
+
+class Reader:
+    """The interpreters of one model under one policy: ``reader(x0)`` is the one at x0.
+
+    Sizes that the trace left free are free. For another size, dtype, device or argument that is no tensor, or
+    after ``train()`` or ``eval()`` of the model, the graphs are made again, and those of the last few kinds
+    are kept; the logger "fxscope" says so. Weights are read when ``reader(x0)`` runs, so that a training step
+    between two calls counts. Plain attributes of Python that the forward reads are those of the trace.
+
+    Attributes
+    ----------
+    model : nn.Module
+    policy : str
+    memory : str
+    """
+
+    def __init__(self, model: nn.Module, options: dict[str, Any], memory: str, chunk: int | None):
+        self.model, self.memory = model, memory
+        self.policy = str(options["policy"] or "freeze")
+        self._options, self._chunk = options, chunk
+        self._kinds: list[tuple[Any, tuple, Prepared]] = []  # (kind of the call, sizes, graphs), newest last
+
+    def __call__(self, *args: Any, out: LinearInterpreter | None = None, **kwargs: Any) -> LinearInterpreter:
+        """The interpreter at x0: one run of the model that records its decisions.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Arguments of the model.
+        out : LinearInterpreter, optional
+            An earlier interpreter of this reader, which becomes the one at x0: what it held is given up.
+
+        Returns
+        -------
+        LinearInterpreter
+            ``out`` if it is given.
+
+        Raises
+        ------
+        NonFinite
+            If a recorded state or the output holds NaN or infinite values.
+        FxscopeError
+            If ``out`` is of another reader, or if the graphs must be made again and cannot be.
+        """
+        example = Example.of(Example(args, kwargs), self.model)
+        assert example is not None
+        if out is not None and (out.prepared.owner is not self):
+            raise FxscopeError("out= takes an interpreter that this reader made; leave it out for a new one")
+        kind, sizes = self._kind(example), _sizes(example)
+        known = [(s, each) for k, s, each in reversed(self._kinds) if k == kind and not each.outdated()]
+        same = next((each for s, each in known if s == sizes), None)
+        if same is not None:
+            return self._read(same, example, out)
+        free = next((e for _, e in known if e.takes_sizes and takes(e.program.gm, *example.tensors())), None)
+        if free is not None:
+            try:
+                return self._read(free, example, out)
+            except (AssertionError, RuntimeError) as error:  # a size that the graph turns out not to take
+                _log.info("%r: %s", self, str(error).splitlines()[0])
+        _log.info("%r: made again for %s", self, ", ".join(str(tuple(s)) for s in sizes))
+        return self._read(self._make(example), example, out)
+
+    def _read(self, prepared: Prepared, example: Example, out: LinearInterpreter | None) -> LinearInterpreter:
+        if out is None:
+            return LinearInterpreter(prepared, example.tensors())
+        out.prepared, out.program = prepared, prepared.program
+        out.read(example.tensors())
+        return out
+
+    def _kind(self, example: Example) -> Any:
+        """What graphs depend on besides the sizes of the inputs."""
+        leaves, structure = pytree.tree_flatten((example.args, example.kwargs))
+        each = [(v.dtype, v.device, v.dim()) if isinstance(v, torch.Tensor) else (type(v), v) for v in leaves]
+        return structure, each, [m.training for m in self.model.modules()]
+
+    def _make(self, example: Example) -> Prepared:
+        """Make the graphs for this kind of call, and keep them."""
+        found = Example.of(example, self.model)
+        assert found is not None
+        program = program_of(self.model, example_inputs=found, **self._options)
+        prepared = Prepared(self.model, program, self.memory, self._chunk, self.policy)
+        prepared.owner = self
+        kept = [each for each in self._kinds if not each[2].outdated()]
+        self._kinds = [*kept[-KINDS + 1 :], (self._kind(found), _sizes(found), prepared)]
+        return prepared
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(" and ".join(str(tuple(s)) for s in sizes) for _, sizes, _ in self._kinds)
+        return f"Reader({type(self.model).__name__}, policy {self.policy}, {self.memory}, made for {sizes})"
+
+
+def _sizes(example: Example) -> tuple:
+    return tuple(t.shape for t in example.tensors())
