@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..linop import interpret
+from ..linop import Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
 
@@ -124,10 +124,12 @@ def layer_contributions(
     if batch_norm not in ("with", "apart"):
         raise ValueError(f"batch_norm={batch_norm!r}; it is 'with' its layer or 'apart'")
     parts = []
+    reader: Reader | None = None
     with steps(len(x0), "contributions", progress) as bar:
         for start in range(0, len(x0), batch):
             part = x0[start : start + batch]
-            lin = interpret(model, part, policy=policy)
+            reader = prepare(model, part, policy=policy) if reader is None else reader
+            lin = reader(part)
             y0 = lin.y0.flatten(1)
             chosen = (
                 y0.argmax(1)

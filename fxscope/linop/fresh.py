@@ -156,5 +156,5 @@ def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict
 def _said(name: str, what: str) -> str:
     return (
         f"{name} {what} after this interpreter was made: its decisions are those of the values before. "
-        "Call fxscope.interpret(model, x0) again"
+        "Make a new one: reader(x0) of fxscope.prepare, or fxscope.interpret(model, x0)"
     )

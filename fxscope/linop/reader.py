@@ -214,6 +214,40 @@ class Reader:
         _log.info("%r: made again for %s", self, ", ".join(str(tuple(s)) for s in sizes))
         return self._read(self._make(example), example, out)
 
+    def rows(self, images: torch.Tensor, indices: Any) -> Any:
+        """The row of one output of every image: one forward and one reverse pass together.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            (B, ...).
+        indices : index or list of B indices
+            The output of every image, as ``lin.F.row`` takes it.
+
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            (B, ...) if there are several images, in the shape of an image if there is one.
+        """
+        return self(images).F.row(indices)
+
+    def contributions(self, images: torch.Tensor, indices: Any) -> Any:
+        """F x0 and all additive constants of one output of every image: one forward and one reverse pass.
+
+        Parameters
+        ----------
+        images : torch.Tensor
+            (B, ...).
+        indices : index or list of B indices
+            The output of every image, as ``lin.contributions`` takes it.
+
+        Returns
+        -------
+        fxscope.analysis.Contributions
+            Its values are of shape (B,) if there are several images.
+        """
+        return self(images).contributions(indices)
+
     def _read(self, prepared: Prepared, example: Example, out: LinearInterpreter | None) -> LinearInterpreter:
         if out is None:
             return LinearInterpreter(prepared, example.tensors())
