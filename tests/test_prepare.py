@@ -1,4 +1,4 @@
-"""``fxscope.prepare``: graphs that are made once give the interpreters that are made anew, to the last bit."""
+"""``fxscope.prepare``: graphs made once give the interpreters that are made anew, to the last bit."""
 
 from __future__ import annotations
 
