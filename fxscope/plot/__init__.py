@@ -1,6 +1,6 @@
-"""Figures fit for a paper: signed data on one symmetric scale, places marked, column width, 8 pt.
+"""Figures for publication: one or two columns wide, 8 pt text, signed data on one symmetric colour scale.
 
-Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes PDF, SVG or PNG.
+Every function returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes a PDF, SVG or PNG file.
 """
 
 from . import records as records  # registers the figures of the records

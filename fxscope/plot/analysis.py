@@ -1,4 +1,4 @@
-"""Figures of the records of ``fxscope.analysis``; each function returns a matplotlib ``Figure``."""
+"""Figures of the records of ``fxscope.analysis``. Each function returns a matplotlib ``Figure``."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
         Source,
     )
 
-CUT = 99.5  # percentile at which a picture of contributions saturates; the limit is printed
+CUT = 99.5  # percentile of |contribution| at which the colours saturate; the colour bar prints this limit
 
 
 def residual_share(found: ResidualShare, text: str = ""):
-    """Bars of the mean share, with the standard deviation over the images."""
+    """Draw the mean residual share of every network as a bar, with the standard deviation over the images."""
     figure = new_figure(PAGE if len(found.models) > 6 else COLUMN, 2.3)
     axis = figure.subplots()
     means, stds = [100 * m.mean for m in found.models], [100 * m.std for m in found.models]
@@ -59,7 +59,10 @@ def residual_share(found: ResidualShare, text: str = ""):
 
 
 def layers(found: dict[str, LayerContributions], text: str = ""):
-    """Mean share of F x0 and of every layer, with its standard deviation; one panel a network, one scale."""
+    """Draw the mean share of F x0 and of every layer, with a band of one standard deviation.
+
+    Every network has a panel; all panels have the same scale.
+    """
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
@@ -82,7 +85,10 @@ def layers(found: dict[str, LayerContributions], text: str = ""):
 
 
 def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
-    """The photograph and its discussions on one symmetric scale, saturated at the largest 0.5%."""
+    """Draw the photograph and its pixel discussions on one symmetric scale.
+
+    The colours saturate at the percentile ``CUT`` of the magnitudes.
+    """
     pictures = [
         as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
     ]
@@ -102,7 +108,7 @@ def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
 
 
 def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any = None, top: int = 3):
-    """The photograph, who wins where, and the photograph behind the masks of the most popular labels."""
+    """Draw the photograph, the winner of every pixel, and the pixels won by each of the ``top`` labels."""
     photograph = found._photograph[0] if photograph is None else photograph
     first = list(found.popularity.items())[:top]
     figure = new_figure(PAGE, 1.9)
@@ -130,7 +136,7 @@ def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any 
 
 
 def fgsm(found: FGSM, text: str = ""):
-    """Share of the images whose label changes, against the step."""
+    """Draw the share of the images whose label changes, against the step size."""
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
     axis.plot([255 * e for e in found.epsilons], 100 * found.success.numpy(), "o-", color="#4477aa")
@@ -143,7 +149,7 @@ def fgsm(found: FGSM, text: str = ""):
 
 
 def energies(found: dict[str, Energy], text: str = ""):
-    """Energy within a distance, one line a network."""
+    """Draw the share of a row's energy within a distance of its place, one curve for each network."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
@@ -164,12 +170,12 @@ def energies(found: dict[str, Energy], text: str = ""):
 
 
 def aligned(found: Invariance, text: str = ""):
-    """The filters laid over one another, on one scale."""
+    """Draw the aligned filters side by side on one scale."""
     return filter_row({f"{i}": f for i, f in enumerate(found.filters)}, text=text)
 
 
 def off_diagonals(found: dict[str, Diagonal], text: str = ""):
-    """Off-diagonal share of every row, one column of dots a network, the mean as a bar."""
+    """Draw the off-diagonal share of every row as a dot and the mean as a bar, for each network."""
     together(found.values(), "a figure")
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
@@ -184,7 +190,7 @@ def off_diagonals(found: dict[str, Diagonal], text: str = ""):
 
 
 def source(found: Source, text: str = "", photograph: Any = None):
-    """The row of an output: its place as a circle, the strongest window elsewhere as an ellipse."""
+    """Draw a row, with circles around the place of its output and around the strongest window elsewhere."""
     from matplotlib.patches import Circle
 
     figure = new_figure(COLUMN, 2.1)
@@ -205,7 +211,10 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
 
 def reach(found: Reach, text: str = ""):
-    """The same row under every variant, on a logarithmic scale, with the bound of the convolutions."""
+    """Draw the magnitude of the same row under every variant of instance norm, on a logarithmic scale.
+
+    The square marks the pixels that the convolutions alone can reach.
+    """
     from matplotlib.patches import Rectangle
 
     figure = new_figure(PAGE, 2.5)
@@ -239,7 +248,7 @@ def reach(found: Reach, text: str = ""):
 
 
 def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
-    """Filters side by side on one symmetric scale, each panel's middle crossed."""
+    """Draw filters side by side on one symmetric scale, with a cross in the middle of each."""
     width = min(PAGE, max(COLUMN, 1.35 * len(panels)))
     figure = new_figure(width, 1.25 * width / len(panels) + 0.35)
     signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
@@ -248,7 +257,10 @@ def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
 
 
 def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text: str = ""):
-    """Zoomed filters in lines of ``columns``, one symmetric scale a line; a cross marks the middle."""
+    """Draw filters in rows of ``columns`` panels.
+
+    Each row of panels has one symmetric scale. A cross marks the middle of each panel.
+    """
     lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
     figure = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines))
     for axes, line in zip(figure.subplots(len(lines), columns, squeeze=False), lines):
@@ -260,7 +272,7 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
 
 
 def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text: str = ""):
-    """Photographs with numbered places (y, x), the same for all panels or {title: places}."""
+    """Draw photographs with numbered places (y, x): one list for all panels, or {title: list}."""
     from matplotlib.patheffects import withStroke
 
     outline = withStroke(linewidth=2.5, foreground="w")
@@ -284,7 +296,7 @@ def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text
 
 
 def _photo(axis: Any, image: torch.Tensor, title: str, mask: Any = None) -> None:
-    """A photograph, stretched to [0, 1] where it is normalised; where a mask is off it is faint."""
+    """Show a photograph; values outside of [0, 1] are rescaled, and pixels outside of the mask are faint."""
     data = image.detach().double().cpu()
     low, high = (0.0, 1.0) if data.min() >= 0 and data.max() <= 1 else (float(data.min()), float(data.max()))
     data = (data - low) / ((high - low) or 1.0)
@@ -302,7 +314,7 @@ def _named(names: Any, label: Any) -> str:
 
 
 def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
-    """Bars by token: the norm of F x0 and of r."""
+    """Draw the norms of F x0 and of r at every token."""
     figure = new_figure(PAGE, 2.0)
     axis = figure.subplots()
     x = np.arange(len(linear))
@@ -316,7 +328,7 @@ def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
 
 
 def by_layer(values: dict[str, float], output: float, text: str = ""):
-    """Bars of F x0 and of every layer's constants, {name: value} in their order, with their running sum."""
+    """Draw F x0 and the constants of every layer, {name: value} in graph order, with their running sum."""
     figure = new_figure(PAGE, 2.6)
     axis = figure.subplots()
     x, heights = np.arange(len(values)), np.array([float(v) for v in values.values()])

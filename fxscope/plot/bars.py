@@ -1,4 +1,4 @@
-"""Contributions by depth: what F x0 and every additive constant add to one output."""
+"""Contributions to one output, in the order of the graph."""
 
 from __future__ import annotations
 
@@ -20,20 +20,31 @@ COLOURS = {
     "frozen": "#e377c2",
     "padding": "#8c564b",
 }
-NAMED = 40  # more bars than this carry no names
+NAMED = 40  # with more bars than this, the axis shows no names
 
 
 def contributions(c: Contributions, image: int = 0, text: str = ""):
-    """Bars of F x0 and the terms in the order of the graph, with their running sum up to the output.
+    """Draw F x0 and every additive constant as bars in graph order, with the running sum (paper, Theorem 1).
 
     Parameters
     ----------
     c : Contributions
-        The result of ``lin.contributions``.
+        The result of ``lin.contributions(index)``.
     image : int
-        Which image of a batch.
+        Position of the image in the batch.
     text : str
         The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The bars are in units of the output. The running sum ends at y0[index], the dotted line.
+
+    Examples
+    --------
+    >>> import fxscope
+    >>> lin = fxscope.interpret(torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8))
+    >>> figure = fxscope.plot.contributions(lin.contributions((0, 2, 2)))
     """
     terms = [("F x0", "F x0", _of(c.linear, image))] + [
         (t.place, t.kind, _of(t.value, image)) for t in c.terms

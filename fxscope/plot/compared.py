@@ -1,4 +1,4 @@
-"""Rows of several networks or policies on one shared scale, and their energy against distance."""
+"""The figure of a ``Comparison``: its rows on one scale, and their energy against distance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ if TYPE_CHECKING:
 
 
 def compared(comparison: Comparison, text: str = ""):
-    """The rows of a comparison, (C, H, W) or (H, W), side by side; below, their energy against distance."""
+    """Draw the rows of a comparison side by side, and below them their energy against distance.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The result of ``fxscope.compare``. Its rows are (C, H, W), (H, W) or (n,).
+    text : str
+        The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The rows have one symmetric scale. The curves show the share of each row's energy within a distance.
+    """
     entries = comparison.readings
     figure = new_figure(PAGE, 4.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
@@ -29,7 +42,7 @@ def compared(comparison: Comparison, text: str = ""):
     for entry in entries:
         curve.plot(entry.distance, entry.energy, linewidth=1, label=entry.name)
     curve.set_xlabel("distance from the place", fontsize=TEXT)
-    curve.set_ylabel("energy of the row", fontsize=TEXT)
+    curve.set_ylabel("share of the row's energy", fontsize=TEXT)
     curve.tick_params(labelsize=TEXT - 2)
     curve.legend(fontsize=TEXT - 1, frameon=False)
     caption(lower, text)

@@ -1,4 +1,4 @@
-"""Rows and columns of F as pictures, whole and zoomed; photographs beside one another."""
+"""Figures of rows and columns of F, and of images side by side."""
 
 from __future__ import annotations
 
@@ -22,25 +22,38 @@ from .style import (
 
 
 def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
-    """A row of F, the receptive filter of one output, whole and zoomed to its support.
+    """Draw a row of F, the receptive filter of one output: the whole image, and a zoom (paper, eq. 7).
 
-    Both panels show the mean over channels on one symmetric scale.
+    Both panels show the mean over channels, on the same symmetric scale.
 
     Parameters
     ----------
     values : torch.Tensor
-        (C, H, W) or (H, W).
+        The row, (C, H, W) or (H, W), in output units per input unit.
     place : (int, int), optional
-        (y, x) of the input under the output, marked by a cross. The default is the largest coefficient.
+        (y, x) of the input pixel at the position of the output, marked by a cross. The default is the largest
+        coefficient.
     zoom : int, optional
-        Side of the zoomed square in pixels. The default holds every coefficient above 1/100 of the largest.
+        Side of the zoomed square in pixels. The default square around ``place`` holds every coefficient above
+        1/100 of the largest.
     text : str
-        The caption: model, policy, dtype, error.
+        The caption, for example model, policy, dtype and error.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The figure.
+        Two panels and a colour bar.
+
+    Raises
+    ------
+    FxscopeError
+        If ``values`` is no image, or matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import fxscope
+    >>> lin = fxscope.interpret(fxscope.models.bicubic4x(), torch.rand(1, 1, 16, 16))
+    >>> figure = fxscope.plot.row(lin.F.row((0, 32, 32)), place=(8, 8))
     """
     return _filter(values, place, zoom, text, "receptive filter")
 
@@ -48,7 +61,27 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
 def column(
     values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
 ):
-    """A column of F, the projective filter of one input, drawn as ``row``; ``place`` counts output pixels."""
+    """Draw a column of F, the projective filter of one input: the whole image, and a zoom (paper, eq. 9).
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        The column, (C, H, W) or (H, W), in output units per input unit.
+    place : (int, int), optional
+        (y, x) of the output pixel at the position of the input. The default is the largest coefficient.
+    zoom, text
+        As in ``row``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels and a colour bar.
+
+    Raises
+    ------
+    FxscopeError
+        As ``row`` does.
+    """
     return _filter(values, place, zoom, text, "projective filter")
 
 
@@ -77,7 +110,7 @@ def _filter(values: torch.Tensor, place: tuple[int, int] | None, zoom: int | Non
 
 
 def _box(picture: np.ndarray, y: int, x: int, limit: float, zoom: int | None) -> tuple[int, int, int, int]:
-    """top, bottom, left, right of a square around the place, inside the picture."""
+    """(top, bottom, left, right) of a square around a place, cut at the borders of the picture."""
     h, w = picture.shape
     if zoom is None:
         ys, xs = np.nonzero(np.abs(picture) > limit / 100)
@@ -88,12 +121,27 @@ def _box(picture: np.ndarray, y: int, x: int, limit: float, zoom: int | None) ->
 
 
 def images(panels: dict[str, torch.Tensor], signed: bool = False, text: str = ""):
-    """Images side by side: photographs in [0, 1], or signed data on one shared symmetric scale.
+    """Draw images side by side: photographs in [0, 1], or signed data on one symmetric scale.
 
     Parameters
     ----------
     panels : dict
-        {title: (C, H, W) or (H, W)}.
+        {title: image}, each (C, H, W) or (H, W). Three channels are drawn as colours unless ``signed``;
+        otherwise the mean over channels is drawn.
+    signed : bool
+        Use one symmetric scale for all panels. If False, values are clipped to [0, 1].
+    text : str
+        The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for each image.
+
+    Raises
+    ------
+    FxscopeError
+        If an image has another number of dimensions, or matplotlib is not installed.
     """
     figure = new_figure(COLUMN if len(panels) <= 2 else PAGE, 2.0)
     axes = np.atleast_1d(figure.subplots(1, len(panels)))

@@ -1,4 +1,4 @@
-"""``record.plot()``: the figure of every record, registered by its type."""
+"""Register the figure of every record as its method ``.plot()``."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def _contributions(found: Contributions, **options: Any) -> Any:
 
 @provides(Filters, "plot")
 def _filters(found: Filters, which: int = 0, **options: Any) -> Any:
-    """One of the rows or columns, whole and zoomed, captioned with where it comes from."""
+    """Draw one of the rows or columns; the caption has its provenance."""
     if not isinstance(found.values, torch.Tensor):
-        raise ShapeError("a structure of tensors has no one picture: plot its parts with fxscope.plot.row")
+        raise ShapeError("cannot draw a structure of tensors as one figure; plot each with fxscope.plot.row")
     draw = filters.row if found.kind == "row" else filters.column
     text = f"{found.kind} {found.indices[which]}: {caption(found.origin)}"
     return draw(found[which], **{"text": text, **options})

@@ -1,4 +1,4 @@
-"""What all figures share: width of a column, size of the text, the signed scale."""
+"""What all figures share: widths, text size, the colour map of signed data, captions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 from ..errors import FxscopeError
 
-COLUMN, PAGE = 3.5, 7.16  # inches, one and two columns
+COLUMN, PAGE = 3.5, 7.16  # widths of one and of two columns, in inches
 TEXT = 8  # points
 SIGNED = "RdBu_r"  # zero is white
 
 
 def new_figure(width: float, height: float):
-    """An empty figure in inches, laid out so that nothing overlaps."""
+    """An empty figure of this size in inches, with constrained layout."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -24,7 +24,7 @@ def new_figure(width: float, height: float):
 
 
 def as_picture(values: torch.Tensor) -> np.ndarray:
-    """(C, H, W) or (H, W) as one signed picture: the mean over channels."""
+    """The mean over channels of an image (C, H, W) or (H, W), as an array (H, W)."""
     if values.dim() not in (2, 3):
         raise FxscopeError(f"expected an image (H, W) or (C, H, W), got shape {tuple(values.shape)}")
     data = values.detach().double().cpu()
@@ -32,14 +32,14 @@ def as_picture(values: torch.Tensor) -> np.ndarray:
 
 
 def limit_of(pictures: list[np.ndarray]) -> float:
-    """The largest absolute value of all panels: one scale for all."""
+    """The largest absolute value of all pictures, or 1 if they are all zero."""
     return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
 
 
 def signed_panels(
     figure: Any, axes: Any, panels: dict[str, torch.Tensor], cross: bool = False, size: float = TEXT
 ) -> None:
-    """Signed pictures side by side on one symmetric scale with its bar; a cross marks the middle of each."""
+    """Show signed images on one symmetric scale with a colour bar; ``cross`` marks the middle of each."""
     pictures = [as_picture(v) for v in panels.values()]
     limit = limit_of(pictures)
     for axis, title, picture in zip(axes, panels, pictures):
@@ -59,12 +59,12 @@ def signed_panels(
 
 
 def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
-    """A colour bar with the limits and zero printed."""
+    """Add a colour bar with ticks at -limit, 0 and limit."""
     bar = figure.colorbar(shown, ax=axes, shrink=0.85, ticks=[-limit, 0, limit])
     bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=TEXT - 1)
 
 
 def caption(figure: Any, text: str) -> None:
-    """One line below everything: model, policy, dtype, error."""
+    """Write the caption below the figure."""
     if text:
         figure.supxlabel(text, fontsize=TEXT - 1, color="0.35")

@@ -1,4 +1,4 @@
-"""Figures of singular vectors and of the spectrum."""
+"""Figures of singular vectors, of their shapes, and of the spectrum."""
 
 from __future__ import annotations
 
@@ -11,28 +11,40 @@ from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, ne
 
 
 def eigen(found: Any, count: int = 6, first: int = 0, text: str = ""):
-    """Eigen-inputs above, and below them the eigen-outputs that they turn into.
+    """Draw eigen-inputs in the upper row and the eigen-outputs to which F maps them below (paper, Fig. 5).
 
-    Each row of panels has one symmetric scale and shows the mean over channels. Scores are drawn as a line.
+    Each row of panels has one symmetric scale and shows the mean over channels. Vectors that are no images,
+    such as scores, are drawn as curves.
 
     Parameters
     ----------
     found : SVD
-        The result of ``F.svd``.
-    count, first : int
-        How many triplets are shown, and the first of them.
+        The result of ``lin.F.svd``.
+    count : int
+        Number of triplets to draw.
+    first : int
+        Position of the first of them.
+    text : str
+        The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The title of each column is its singular value.
 
     Raises
     ------
     FxscopeError
-        If there is no triplet to show.
+        If there is no such triplet, or F has several inputs or outputs.
     """
     shown = range(first, min(first + count, len(found)))
     if not shown:
-        raise FxscopeError(f"there are {len(found)} triplets; first={first}, count={count} shows none")
+        raise FxscopeError(
+            f"there are {len(found)} triplets: first={first}, count={count} shows none of them"
+        )
     rows = [("v", "eigen-inputs", found.v), ("u", "eigen-outputs", found.u)]
     if not all(isinstance(vectors, torch.Tensor) for *_, vectors in rows):
-        raise FxscopeError("figures are of one input and one output; name them with inputs= and outputs=")
+        raise FxscopeError("a figure needs one input and one output: choose them with inputs= and outputs=")
     figure = new_figure(PAGE if len(shown) > 2 else COLUMN, 3.0)
     axes = figure.subplots(2, len(shown), squeeze=False)
     for line, (letter, name, vectors) in zip(axes, rows):
@@ -59,7 +71,7 @@ def _row(figure: Any, axes: Any, vectors: list[torch.Tensor], letter: str, numbe
 
 
 def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
-    """Scores, or another vector that is no image."""
+    """Draw vectors that are no images, such as scores, as curves."""
     for axis, vector in zip(axes, vectors):
         axis.plot(vector.detach().flatten().double().cpu().numpy(), linewidth=0.6, color="0.2")
         axis.axhline(0, color="0.7", linewidth=0.5)
@@ -68,7 +80,22 @@ def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
 
 
 def spectrum(found: Any, bins: int = 30, text: str = ""):
-    """A histogram of all singular values with the standard errors of its counts, from ``F.spectrum``."""
+    """Draw a histogram of all singular values, with the standard errors of its counts.
+
+    Parameters
+    ----------
+    found : Spectrum
+        The result of ``lin.F.spectrum``.
+    bins : int
+        Number of bins from 0 to the largest value.
+    text : str
+        The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The counts sum to ``found.size``; their axis is linear up to 1 and logarithmic above.
+    """
     edges, counts, errors = found.density(bins)
     figure = new_figure(COLUMN, 2.2)
     axis = figure.subplots()
@@ -93,7 +120,20 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
 
 
 def shapes(sets: dict[str, list], text: str = ""):
-    """Participation, frequency and orientedness of sets of vectors, {name: result.shapes()}."""
+    """Compare the participation, frequency and orientedness of sets of singular vectors (paper, section 4).
+
+    Parameters
+    ----------
+    sets : dict
+        {label: ``found.shapes()``}; each has one curve.
+    text : str
+        The caption.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Three panels, against the number of the triplet.
+    """
     panels = [
         ("participation", "share of the area"),
         ("frequency", "cycles a pixel"),
