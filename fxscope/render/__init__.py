@@ -1,4 +1,4 @@
-"""The rewritten graph for people: a table, a networkx graph, a picture."""
+"""A rewritten graph as a table, as a networkx graph, and as a drawing."""
 
 from .cards import Card
 from .draw import Drawing, draw

@@ -1,4 +1,4 @@
-"""Cards: what is known about a box of a drawing, opened by a click on it, without a script."""
+"""Cards: the text that a page shows when a box of a drawing is clicked. No script is needed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from .operations import Box, Picture
 
 @dataclass(frozen=True)
 class Card:
-    """What one box stands for.
+    """The text of one box of a drawing.
 
-    name   the operation or the kind of twin, and where it stands in the model
-    lines  role, rule and variant; formula; module; source line; what is frozen; parameters
-    code   lines of the generated code
+    Parameters
+    ----------
+    name : str
+        The operation or the kind of twin, its place in the model, and the branch.
+    lines : tuple of str
+        Role, rule and variant; formula; module; source line; frozen states; parameters.
+    code : tuple of str
+        The lines of generated code that the box stands for.
     """
 
     name: str
@@ -24,7 +29,7 @@ class Card:
 
 
 def cards_of(picture: Picture) -> tuple[Card, ...]:
-    """A card for every box of a picture, in the order of its boxes."""
+    """One card for each box of a picture, in the order of the boxes."""
     return tuple(_card(box) for box in picture.boxes.values())
 
 
@@ -37,7 +42,7 @@ def _card(box: Box) -> Card:
 
 
 def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> str:
-    """A drawing as HTML, in which a box is a link to its card, and CSS shows the card that is the target."""
+    """A drawing as HTML: each box links to its card, and CSS shows the card that the link targets."""
     ids = re.findall(r'<g id="([^"]+-b\d+)"', svg)
     known = {name: card for name, card in zip(ids, cards) if card.lines or card.code}
 

@@ -1,4 +1,4 @@
-"""The ways of freeze edges: across the gap between the columns, around the boxes that stand in between."""
+"""Paths of the freeze edges, from the original branch across the gap to the interpreter branch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PITCH, LANE, TURN = 14.0, 9.0, 6.0
 
 @dataclass(frozen=True)
 class Caption:
-    """What a freeze edge carries, and from how many operations, written at (x, y)."""
+    """The label of a freeze edge at (x, y), and the number of operations that carry it."""
 
     x: float
     y: float
@@ -23,7 +23,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class _Edge:
-    """One label of a freeze edge, and its place among those that lead to the same box."""
+    """One label of a freeze edge; ``shift`` separates the edges that lead to the same box."""
 
     source: Name
     target: Name
@@ -34,7 +34,7 @@ class _Edge:
 
 
 def freeze_ways(picture: Picture, g: Geometry) -> tuple[list[Way], list[Caption]]:
-    """A way and a caption for every label of every freeze edge."""
+    """One path and one caption for each label of each freeze edge."""
     ways, captions, lanes = [], [], _Lanes()
     for edge in _edges(picture, g):
         end, tail = _end(g, edge)
@@ -47,7 +47,7 @@ def freeze_ways(picture: Picture, g: Geometry) -> tuple[list[Way], list[Caption]
 
 
 def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
-    """Place the labels one by one; those of one box are below one another, the highest source first."""
+    """The edges; those into one box are ordered by the row of their source, one below another."""
     into: dict[Name, list] = {}
     for (source, target), carried in sorted(picture.freezes.items(), key=lambda item: g.row(item[0][0])):
         into.setdefault(target, []).extend(
@@ -62,7 +62,10 @@ def _edges(picture: Picture, g: Geometry) -> list[_Edge]:
 
 
 def _start(g: Geometry, edge: _Edge, end: float) -> tuple[float, str]:
-    """Height in the gap, and the path from a box to it, by its side or through the channel below its row."""
+    """The height at which an edge enters the gap, and its path up to there.
+
+    The path leaves the side of a box that faces the gap, or else runs through the channel below its row.
+    """
     x, y, w, h = g.rectangles[edge.source]
     if g.is_inner(edge.source):
         level = end if y + 2 <= end <= y + h - 2 else y + h / 2
@@ -86,7 +89,7 @@ def _channel(g: Geometry, name: Name, edge: _Edge) -> float:
 
 
 def _step(a: float, b: float, lane: float) -> str:
-    """From height a to height b at x = lane, with round corners."""
+    """The path from height a to height b at x = lane, with rounded corners."""
     if abs(a - b) < 0.5:
         return ""
     down = 1 if b > a else -1
@@ -98,7 +101,7 @@ def _step(a: float, b: float, lane: float) -> str:
 
 
 class _Lanes:
-    """Lanes in the gap for edges that change height: the first that is free over the whole of it."""
+    """Lanes in the gap for edges that change height: an edge takes the first lane that is free along it."""
 
     def __init__(self):
         self.taken: list[list[tuple[float, float]]] = []

@@ -1,4 +1,4 @@
-"""The rewritten graph as a picture: the original branch on the left, its interpreter on the right."""
+"""Draw a rewritten graph: the original branch on the left, the interpreter branch on the right."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ from .svg import write
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG that shows itself in a notebook and saves itself to a file.
+    """An SVG picture, which a notebook shows and ``save`` writes to a file.
 
-    svg    the text of the picture, self-contained
-    boxes  {"branch key": (x, y, width, height)}, where every box is
-    title  what is drawn
-    cards  of every box: what a click on it opens in a page
+    Parameters
+    ----------
+    svg : str
+        The text of the picture; it needs no other file.
+    boxes : dict
+        {"branch key": (x, y, width, height)} of every box, in pixels.
+    title : str
+        The class of the model.
+    cards : tuple of Card
+        One card for each box, which a click on the box opens in a page.
     """
 
     svg: str
@@ -32,20 +38,36 @@ class Drawing:
     cards: tuple[Card, ...] = ()
 
     def clickable(self, page_style: bool = False) -> str:
-        """The picture as HTML in which a click on a box opens its card, without a script.
+        """The picture as HTML, in which a click on a box opens its card. No script is needed.
 
-        A card holds rule, formula, source line and generated code.
+        A card has the rule, the formula, the source line and the generated code.
 
         Parameters
         ----------
         page_style : bool
-            The page has the style sheet of all drawings (``render.style.site_style``); leave out the
-            drawing's own.
+            Leave out the drawing's own style sheet, because the page has that of all drawings
+            (``render.style.site_style``).
+
+        Returns
+        -------
+        str
+            An HTML fragment.
         """
         return clickable(self.svg, self.cards, page_style)
 
     def save(self, path: str | Path) -> None:
-        """Write the picture as ``.svg``, or as a page of its own as ``.html``."""
+        """Write the picture to a ``.svg`` file, or to a ``.html`` page in which boxes can be clicked.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+
+        Raises
+        ------
+        FxscopeError
+            If the suffix is another one.
+        """
         path = Path(path)
         if path.suffix.lower() not in (".svg", ".html", ".htm"):
             raise FxscopeError(f"a drawing is saved as .svg or .html, not as {path.suffix or path.name!r}")
@@ -69,29 +91,36 @@ class Drawing:
 
 
 def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
-    """Draw a graph: two columns for a rewritten one, one for a graph that was only traced.
+    """Draw a graph: a rewritten one in two columns, one for each branch; another graph in one column.
 
-    An operation and its linear twin are at the same height, in the colour of what is frozen. Hover over a box
-    for rule, formula, parameters, source line and generated code. A click opens them in ``.clickable()`` and
-    in ``.save("graph.html")``.
+    An operation and its twin are at the same height, and have the colour of what is frozen. The hover text of
+    a box has the rule, formula, parameters, source line and generated code; ``.clickable()`` and
+    ``.save("graph.html")`` show them on a click.
 
     Parameters
     ----------
     gm : torch.fx.GraphModule
-        What ``fxscope.transform`` returns, or any other graph.
+        The result of ``fxscope.transform``, or any other graph.
     fold : bool or int
-        True draws the first of repeated modules, and each of the others as one box. An int draws every module
-        at that depth of the module path as one box. False draws every operation.
+        True draws the first of several equal modules, and each of the others as one box. A number draws every
+        module at that depth of the module path as one box. False draws every operation.
 
     Returns
     -------
     Drawing
-        The SVG, which shows itself in a notebook.
+        The SVG picture.
 
     Raises
     ------
     FxscopeError
-        If python-igraph, which lays the graph out, is not installed.
+        If ``gm`` is no graph, ``fold`` is another value, or python-igraph is not installed.
+
+    Examples
+    --------
+    >>> import torch, fxscope
+    >>> drawing = fxscope.draw(fxscope.transform(torch.nn.ReLU()))
+    >>> drawing.svg[:4]
+    '<svg'
     """
     picture = folded(operations(graph_module(gm, "draw")), fold)
     form = emitted(gm).get("form", "")

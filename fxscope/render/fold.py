@@ -1,4 +1,4 @@
-"""Fold: repeated modules become one box each, found by module path and sequence of operations."""
+"""Fold repeated modules of a picture into one box each. Equal modules have equal sequences of operations."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ import networkx as nx
 from ..errors import FxscopeError
 from .operations import Box, Name, Picture
 
-SMALLEST = 3  # operations; less is not worth folding
+SMALLEST = 3  # operations; smaller modules are not folded
 LISTED = 24  # operations named in the hover text of a folded box
 
 
 @dataclass(frozen=True)
 class Group:
-    """Consecutive operations of one module, or of several equal modules in a row, that become one box."""
+    """Consecutive operations that become one box: those of one module, or of several equal modules in series.
+
+    Parameters
+    ----------
+    keys : tuple of str
+        The operations.
+    paths : tuple of str
+        The module paths.
+    signature : tuple
+        What equal modules have in common.
+    like : str
+        Path of the first equal module; "" if there is none before.
+    """
 
     keys: tuple[str, ...]
     paths: tuple[str, ...]
@@ -26,7 +38,7 @@ class Group:
 
     @property
     def key(self) -> str:
-        """First and last key."""
+        """The key of the box: its first and last operation."""
         return f"{self.keys[0]} to {self.keys[-1]}"
 
     @property
@@ -36,7 +48,7 @@ class Group:
 
 
 def fold(picture: Picture, how: bool | int) -> Picture:
-    """The picture with folded modules: the repeated ones (True), those at a depth (int), or none (False)."""
+    """The picture with folded modules: repeated ones (True), all at a depth (int), or none (False)."""
     if not isinstance(how, int) or (how is not False and how < 1):
         raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
     if how is False:
@@ -48,7 +60,7 @@ def fold(picture: Picture, how: bool | int) -> Picture:
 
 @dataclass(frozen=True)
 class _Row:
-    """An operation with its twin: key, module path, both names, and the keys of the operations it reads."""
+    """An operation with its twin: key, module path, names of both, and keys of its operands."""
 
     key: str
     module: tuple[str, ...]
@@ -83,7 +95,7 @@ def _runs(rows: list[_Row], depth: int):
 
 
 def _signature(run: list[_Row], depth: int) -> tuple:
-    """What makes two modules equal: paths within the module, operations, twins, and who reads whom."""
+    """Equal for equal modules: paths inside the module, names of operations and twins, edges between them."""
     position = {row.key: i for i, row in enumerate(run)}
     return tuple(
         (row.module[depth:], row.names, tuple(position[k] for k in row.reads if k in position)) for row in run
@@ -114,7 +126,7 @@ def _at_depth(rows: list[_Row], depth: int) -> list[Group]:
 
 
 def _in_series(groups: list[Group], rows: list[_Row]) -> list[Group]:
-    """Equal modules of which each reads the one before it become one group."""
+    """Join equal modules into one group if each reads the output of the one before it."""
     after = {row.key: follower.key for row, follower in itertools.pairwise(rows)}
     reads = {row.key: set(row.reads) for row in rows}
     joined: list[Group] = []
@@ -137,9 +149,9 @@ def _continues(last: Group, group: Group) -> bool:
 
 
 def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
-    """The groups without those that would close a cycle in a branch.
+    """The groups, without those that would make a cycle in a branch.
 
-    Such a module hands a value out and takes it back; the adjoint's tape runs against the original.
+    A folded module makes a cycle if an operation outside of it lies between two of its operations.
     """
     while True:
         into = {key: group.key for group in groups for key in group.keys}

@@ -1,4 +1,4 @@
-"""Geometry: a layout in pixels, two columns facing each other."""
+"""Positions in pixels: the two columns side by side, with the heights of their rows."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from .operations import Box, Name, Picture
 
 LINE, MARGIN, GAP, ROW_SPACE, CHANNEL, LEVEL, HEADING = 17.0, 24.0, 170.0, 21.0, 14.0, 5.0, 48.0
 NARROWEST, WIDEST, CROWDED, PADDING, STACK = 150.0, 330.0, 260.0, 10.0, 6.0
-BOLD, REGULAR = 7.4, 6.9  # widths of a letter
+BOLD, REGULAR = 7.4, 6.9  # widths of a letter, in pixels
 
 
 @dataclass
 class Geometry:
-    """Where everything is.
+    """Positions of all parts of a drawing, in pixels.
 
-    rectangles    (x, y, width, height) of every box
-    tops, bottoms of every row
-    inner, sign   of every column: x of the side that faces the other column, and the direction away from it
-    channels      {(row, freeze edge): level} of the freeze edges that run below a row past boxes
-    levels        {(row, key): level} of the data edges of a key that run along below a row
+    Attributes
+    ----------
+    rectangles : dict
+        {box: (x, y, width, height)}.
+    tops, bottoms : list of float
+        Heights of every row.
+    inner, sign : dict
+        For every column: x of the side that faces the other column, and the direction away from it.
+    channels : dict
+        {(row, freeze edge): level} of freeze edges that pass boxes below a row.
+    levels : dict
+        {(row, key): level} of data edges that run sideways below a row.
     """
 
     layout: Layout
@@ -45,15 +52,15 @@ class Geometry:
         return self.layout.layer[name[1]]
 
     def is_inner(self, name: Name) -> bool:
-        """Whether no box stands between this one and the other column."""
+        """Whether no box lies between this one and the other column."""
         return all(self.layout.x[key] >= self.layout.x[name[1]] for key in self._neighbours(name))
 
     def is_outer(self, name: Name) -> bool:
-        """Whether no box stands between this one and the lanes beside the column."""
+        """Whether no box lies between this one and the lanes beside the column."""
         return all(self.layout.x[key] <= self.layout.x[name[1]] for key in self._neighbours(name))
 
     def steps(self, upper: Name, lower: Name) -> list[tuple[int, float, float]]:
-        """(row, x above, x below) where an edge passes from one row to the next."""
+        """(row, x above, x below) for every row below which an edge runs."""
         xs = [self.layout.x[upper[1]], *self.trunk(upper, lower), self.layout.x[lower[1]]]
         found = [(self.row(upper) + i, a, b) for i, (a, b) in enumerate(itertools.pairwise(xs))]
         if len(xs) > 2:
@@ -65,7 +72,7 @@ class Geometry:
         return self.layout.trunks.get(upper[1], [])[: self.row(lower) - self.row(upper) - 1]
 
     def turns(self, name: Name, trunk: float) -> bool:
-        """Whether an edge goes through the outer side of the box: the trunk is outside of it."""
+        """Whether an edge uses the outer side of the box, because its trunk is outside of the box."""
         return self.is_outer(name) and trunk > self.layout.x[name[1]] + self.box_width / 2
 
     def _neighbours(self, name: Name) -> list[str]:
@@ -73,7 +80,7 @@ class Geometry:
 
 
 def geometry(picture: Picture) -> Geometry:
-    """Every box of a picture with its x; ``stack`` gives the heights."""
+    """The x of every box of a picture; ``stack`` adds the heights."""
     graph, layer = layering(picture)
     width = _box_width(picture, list(layer.values()))
     result = Geometry(layout(graph, layer, width), width)
@@ -89,7 +96,7 @@ def geometry(picture: Picture) -> Geometry:
 
 
 def stack(g: Geometry, picture: Picture, top: float) -> None:
-    """Give the rows their heights, from ``top`` down, with room for the freeze edges that run under them."""
+    """Set the heights of the rows, from ``top`` down, with space for the freeze edges below them."""
     channels, levels = _channels(g, picture), _levels(g, picture)
     y = top
     for number, keys in enumerate(g.layout.rows):
@@ -105,12 +112,12 @@ def stack(g: Geometry, picture: Picture, top: float) -> None:
 
 
 def box_height(box: Box) -> float:
-    """Height in pixels of a box of one or two lines."""
+    """Height of a box with one or two lines of text, in pixels."""
     return LINE * (2 if box.detail else 1) + 9 + (STACK if box.stack else 0)
 
 
 def _box_width(picture: Picture, rows: list[int]) -> float:
-    """Wide enough for every label, within bounds that are closer for three or more boxes side by side."""
+    """A width that holds every label, within limits that are tighter for three or more boxes side by side."""
     needed = max((_label_width(box) for box in picture.boxes.values()), default=0.0)
     crowded = any(rows.count(row) > 2 for row in set(rows))
     return min(CROWDED if crowded else WIDEST, max(NARROWEST, needed + 2 * PADDING))
@@ -134,7 +141,7 @@ def _columns(g: Geometry, branches: list[str]) -> None:
 
 
 def _channels(g: Geometry, picture: Picture) -> list[int]:
-    """A level below its row for every freeze edge of a box that others hide from the gap."""
+    """A level below its row for each freeze edge of a box that is not next to the gap."""
     used = [0] * len(g.layout.rows)
     for edge, carried in picture.freezes.items():
         rows = {g.row(name) for name in edge if not g.is_inner(name)}
@@ -146,7 +153,7 @@ def _channels(g: Geometry, picture: Picture) -> list[int]:
 
 
 def _levels(g: Geometry, picture: Picture) -> list[int]:
-    """A level for every box whose data edges run below a row, inner boxes above; levels in each row."""
+    """A level for each box whose data edges run sideways below a row, and the number of levels of a row."""
     along: dict[int, set[str]] = {}
     for name, other in picture.data:
         upper, lower = sorted((name, other), key=g.row)
@@ -160,5 +167,5 @@ def _levels(g: Geometry, picture: Picture) -> list[int]:
 
 
 def is_wide(a: float, b: float) -> bool:
-    """Whether an edge from x = a to x = b, one row below, is drawn as a step and not as a curve."""
+    """Whether an edge from x = a to x = b in the next row is drawn as a step instead of a curve."""
     return abs(a - b) > 36

@@ -1,8 +1,8 @@
-"""Layout: layers and order of the operations by python-igraph's Sugiyama, for boxes of one width.
+"""Rows and columns of the boxes, by the Sugiyama layout of python-igraph.
 
-Both columns have the same layout, mirrored, so that an operation and its twin are at the same height. x
-counts from the side that faces the other column. An edge that passes layers runs along a trunk, a path of its
-own beside the boxes.
+Both columns have the same layout, mirrored: an operation and its twin are at the same height. x counts from
+the side that faces the other column. An edge that passes several layers runs along a trunk, a vertical line
+beside the boxes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ Point = tuple[str, int]  # (key, 0) for a box, (key, i) for its trunk i layers f
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the operations are, in either column.
+    """Positions of the operations, the same for both columns.
 
-    layer   number of the layer of every key
-    x       centre of every key, from the inner side of the column
-    rows    keys of every layer
-    trunks  {key: x of its trunk in the layers below it}
-    width   of a column
+    Attributes
+    ----------
+    layer : dict
+        {key: number of its layer}.
+    x : dict
+        {key: its centre}, counted from the inner side of the column.
+    rows : list
+        The keys of every layer.
+    trunks : dict
+        {key: x of its trunk in every layer below it}.
+    width : float
+        Width of a column.
     """
 
     layer: dict[str, int]
@@ -38,7 +45,7 @@ class Layout:
 
 
 def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
-    """One graph for both columns, and the layer of every key, which is below all that the key reads."""
+    """One graph for both columns, and the layer of every key: below all operations whose values it reads."""
     graph = _union(picture)
     layer = {key: i for i, keys in enumerate(nx.topological_generations(graph)) for key in keys}
     if OUTPUT in layer:
@@ -47,7 +54,7 @@ def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
 
 
 def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
-    """The layout of a graph in layers whose boxes are ``width`` wide."""
+    """Place boxes of this width in the layers of a graph."""
     rows: list[list[str]] = [[] for _ in range(1 + max(layer.values(), default=-1))]
     for key in layer:
         rows[layer[key]].append(key)
@@ -76,7 +83,7 @@ def _union(picture: Picture) -> nx.DiGraph:
     graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
     forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]
     twins = [(s, t) for (branch, s), (_, t) in picture.data if branch == "interpreter"]
-    # y2 enters where y1 would leave
+    # in a backward graph y2 enters at the position of y1
     backwards = any(source == ("interpreter", OUTPUT) for source, _ in picture.data)
     for edges in (forward + twins, forward + [(t, s) for s, t in twins], forward)[backwards:]:
         graph.clear_edges()
@@ -87,7 +94,7 @@ def _union(picture: Picture) -> nx.DiGraph:
 
 
 def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]) -> dict[Point, float]:
-    """Igraph's x of every point: boxes, and the trunks between them."""
+    """The x that igraph gives to every point: the boxes, and the trunks between them."""
     try:
         import igraph
     except ModuleNotFoundError as error:
@@ -106,7 +113,7 @@ def _sugiyama(graph: nx.DiGraph, layer: dict[str, int], points: dict[Point, int]
 
 
 def _columns(points: dict[Point, int], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """X in pixels: a box alone in its layer is innermost; layers of several boxes keep igraph's columns."""
+    """X in pixels. A box alone in its layer is innermost; other layers keep the columns of igraph."""
     rows: list[list[Point]] = [[] for _ in range(1 + max(points.values(), default=-1))]
     for point in sorted(points, key=order.__getitem__):
         rows[points[point]].append(point)
@@ -121,12 +128,12 @@ def _columns(points: dict[Point, int], order: dict[Point, float], width: float) 
 
 
 def _squeezed(rows: list[list[Point]], order: dict[Point, float], width: float) -> dict[Point, float]:
-    """Igraph's columns as far apart as their boxes and trunks have to be."""
+    """The columns of igraph, at the smallest distances that boxes and trunks allow."""
     columns: dict[float, list[tuple[Point | None, Point]]] = {}
     for row in rows:
         for before, point in zip([None, *row], row):
             if before is not None and order[point] <= order[before]:
-                order[point] = order[before] + 0.01  # igraph may put two points of a layer in one place
+                order[point] = order[before] + 0.01  # igraph may give two points of a layer the same x
             columns.setdefault(order[point], []).append((before, point))
     at: dict[float, float] = {}
     nearest = 0.0
@@ -150,7 +157,7 @@ def _beside(before: Point | None, point: Point, at: dict, order: dict, width: fl
 
 
 def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dict[int, float]:
-    """How far out every layer reaches."""
+    """{layer: x of its outer side}."""
     sides: dict[int, float] = {}
     for point, row in points.items():
         sides[row] = max(sides.get(row, 0.0), x[point] + (0 if point[1] else width / 2) + SPACE / 2)
@@ -158,7 +165,7 @@ def _sides(points: dict[Point, int], x: dict[Point, float], width: float) -> dic
 
 
 def _lanes(trunks: dict[Point, int], sides: dict[int, float]) -> dict[Point, float]:
-    """X of the trunks beside the boxes: each straight down, the short ones inside."""
+    """X of the trunks beside the boxes: each trunk is one straight line, and short trunks are inside."""
     spans: dict[str, list[int]] = {}
     for (key, _), row in trunks.items():
         spans.setdefault(key, []).append(row)

@@ -1,4 +1,4 @@
-"""The legend of a drawing: the kinds of twin that occur in it, with the edges that lead to them."""
+"""The legend of a drawing: the kinds of twin that occur in it, with the freeze edges that lead to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SWATCH, _EDGE, _STEP = 14.0, 26.0, 20.0
 
 
 def legend(picture: Picture, x: float, y: float, room: float) -> tuple[list[str], float, float]:
-    """SVG parts, height and width of the legend, in lines up to ``room``; empty if nothing is frozen."""
+    """(SVG parts, height, width) of the legend in lines of up to ``room`` pixels; empty if nothing is frozen."""
     entries = _entries(picture) if picture.freezes else []
     parts, left, line, widest = [], 0.0, 0, 0.0
     for kind, text, width in entries:

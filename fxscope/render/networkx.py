@@ -1,4 +1,4 @@
-"""A graph as a networkx graph, and law 9 on it."""
+"""A graph as a networkx graph, and law 9 (no edge from x1 to y0) checked on it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,35 @@ from .operations import graph_module
 
 
 def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
-    """Every node of a graph with what fxscope knows about it, and what every edge carries.
+    """A graph as a networkx graph: nodes with their roles, edges with their kinds.
 
-    Nodes have op, target, branch, role, rule, variant, twin, origin, place, module and source. Edges have a
-    kind: "data" within a branch, "freeze" from the original branch into the interpreter, "parameter" from
-    what depends on no input. A freeze edge has a label: mask, index, stats, gate, constant or size. A graph
-    that was only traced has data edges and no branches.
+    Nodes have the attributes op, target, branch, role, rule, variant, twin, origin, place, module and source.
+    Edges have a ``kind``: "data" within a branch, "freeze" from the original branch into the interpreter
+    branch, or "parameter" from a node that depends on no input. A freeze edge has a ``label``: mask, index,
+    stats, gate, constant or size. A graph that ``fxscope.transform`` did not make has data edges and no
+    branches.
+
+    Parameters
+    ----------
+    gm : torch.fx.GraphModule
+        The result of ``fxscope.transform``, or any other graph.
+
+    Returns
+    -------
+    networkx.DiGraph
+        One node for each node of the graph, under its name.
+
+    Raises
+    ------
+    FxscopeError
+        If ``gm`` is no graph.
+
+    Examples
+    --------
+    >>> import torch, fxscope
+    >>> graph = fxscope.to_networkx(fxscope.transform(torch.nn.ReLU()))
+    >>> sorted({label for *_, label in graph.edges(data="label") if label})
+    ['mask', 'size']
     """
     graph = nx.DiGraph(name=type(gm).__name__)
     for node in graph_module(gm, "to_networkx").graph.nodes:
@@ -43,8 +66,18 @@ def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
 def crossings(graph: nx.DiGraph) -> list[tuple[str, str]]:
     """The edges of ``to_networkx`` that break law 9; none in a graph that fxscope emitted.
 
-    No edge may lead from the interpreter into the original branch. An edge from the original branch into the
-    interpreter must be declared: a parameter, a freeze edge, or a size from which only sizes are computed.
+    No edge may lead from the interpreter branch into the original branch. An edge in the other direction must
+    be declared: from a parameter, as a freeze edge, or as a size that is only used to compute sizes.
+
+    Parameters
+    ----------
+    graph : networkx.DiGraph
+        The result of ``to_networkx``.
+
+    Returns
+    -------
+    list of (str, str)
+        The edges, by the names of their nodes.
     """
     return [(a, b) for a, b, edge in graph.edges(data=True) if _breaks(graph.nodes[a], graph.nodes[b], edge)]
 

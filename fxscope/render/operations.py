@@ -1,4 +1,4 @@
-"""The operations of a graph as boxes: a node with its frozen extras is one box, its twin another."""
+"""The boxes of a drawing: one for each operation with the states it freezes, and one for its twin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..rules import registry
 from .palette import family
 
 OUTPUT = "output"
-# what goes in at the output's place, and what comes out beside the input
+# the input that enters at the output's position, and the result that leaves at the input's
 BACKWARDS = {
     "adjoint": ("y2", "x2"),
     "pullback": ("y2", "x2"),
@@ -31,15 +31,28 @@ Name = tuple[str, str]
 class Box:
     """One box of a drawing.
 
-    branch  "original", "interpreter", or "graph" for a graph that was not rewritten
-    key     what the box stands for; the box of an operation and that of its twin have the same key
-    name    the operation or the kind of twin; ``place`` its place in the model; ``detail`` a second line
-    kind    key of the palette
-    order   position in the graph
-    stack   how many modules are folded into the box
-    alone   an original operation that x1 does not pass: it has no twin
-    hover   lines of the hover text: place, role, rule, variant, formula, module, source line, parameters
-    code    lines of the generated code
+    Attributes
+    ----------
+    branch : str
+        "original", "interpreter", or "graph" for a graph that was not rewritten.
+    key : str
+        The operation; the box of an operation and that of its twin have the same key.
+    name, place, detail : str
+        The operation or the kind of twin, its place in the model, and a second line.
+    kind : str
+        A key of the palette.
+    order : int
+        Position in the graph.
+    module : str
+        Path of the module.
+    stack : int
+        Number of modules that are folded into the box.
+    alone : bool
+        Whether this is an original operation without a twin, because x1 does not pass through it.
+    hover : list of str
+        Lines of the hover text: place, role, rule, variant, formula, module, source line, parameters.
+    code : list of str
+        Lines of the generated code.
     """
 
     branch: str
@@ -58,7 +71,7 @@ class Box:
 
 @dataclass
 class Picture:
-    """Boxes by (branch, key), data edges within a branch, and freeze edges {(from, to): {label: count}}."""
+    """Boxes {(branch, key): box}, data edges inside a branch, freeze edges {(from, to): {label: count}}."""
 
     boxes: dict[Name, Box] = field(default_factory=dict)
     data: dict[tuple[Name, Name], None] = field(default_factory=dict)
@@ -71,7 +84,7 @@ class Picture:
 
 
 def operations(gm: fx.GraphModule) -> Picture:
-    """Every operation of a graph as a box, nothing folded. Parameters and sizes are not drawn."""
+    """One box for each operation of a graph, not folded. Parameters and sizes are not drawn."""
     picture = Picture(classes=_classes(gm))
     homes, code = _homes(gm), _code(gm)
     for order, (node, name) in enumerate(homes.items()):
@@ -85,17 +98,17 @@ def operations(gm: fx.GraphModule) -> Picture:
 
 
 def graph_module(gm: fx.GraphModule, caller: str) -> fx.GraphModule:
-    """``gm``, or an error that says what to pass."""
+    """``gm``, if it is a graph; raises ``FxscopeError`` otherwise."""
     if not isinstance(gm, fx.GraphModule):
         raise FxscopeError(
-            f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass what"
-            " fxscope.transform(model) returns"
+            f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass the result of"
+            " fxscope.transform(model)"
         )
     return gm
 
 
 def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
-    """{node: (branch, key)} of every node that is drawn."""
+    """{node: (branch, key) of its box} of every node that is drawn."""
     places = {
         n.name: info(n).place
         for n in gm.graph.nodes
@@ -112,7 +125,7 @@ def _backwards(gm: fx.GraphModule) -> bool:
 
 
 def _home_backwards(node: fx.Node, places: dict[str, str]) -> Name:
-    """y2 stands where y1 would, and x2 beside the input."""
+    """The box of a node of a backward graph: y2 is at the position of y1, and x2 at that of the input."""
     i = info(node)
     if i.branch == "interpreter" and i.twin == "output":
         return i.branch, next(iter(places), OUTPUT)
@@ -180,13 +193,13 @@ def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
 
 
 def _tap(gm: fx.GraphModule, node: fx.Node) -> str:
-    """The place that a probe replaces, where it is not an input."""
+    """The place that a probe replaces, if it is not an input of the model."""
     inputs = {n.name for n in gm.graph.nodes if n.op == "placeholder" and info(n).branch == "original"}
     return info(node).place if info(node).branch == "interpreter" and info(node).origin not in inputs else ""
 
 
 def operation(node: fx.Node) -> str:
-    """The operation of a node in a word: the rule that covers it, or what it calls."""
+    """The name of a node's operation: its rule, or else the function that it calls."""
     i = info(node)
     if i.rule and not i.origin:
         return i.rule
@@ -219,7 +232,7 @@ def _hover(node: fx.Node) -> list[str]:
 
 
 def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
-    """The parameters that a node reads, with their shapes, through whatever is computed from them alone."""
+    """The parameters that a node uses, also through nodes that depend on parameters alone, with their shapes."""
     lines = []
     for source in node.all_input_nodes:
         if source.op == "get_attr":
@@ -280,7 +293,7 @@ def _leaves(node: fx.Node, homes: dict[fx.Node, Name]) -> list[fx.Node]:
 
 
 def _colour(picture: Picture) -> None:
-    """A twin has the colour of what it freezes; an original operation that of its result, or of its twin."""
+    """Set the kind of each box: a twin by the states that it freezes, an operation by those that it gives."""
     labels: dict[Name, set] = {}
     for (source, target), carried in picture.freezes.items():
         labels.setdefault(source, set()).update(carried)
@@ -291,7 +304,7 @@ def _colour(picture: Picture) -> None:
 
 
 def _mark_alone(picture: Picture) -> None:
-    """Mark what has no twin, except operations that leave x1 unchanged."""
+    """Mark operations that have no twin, except those that leave x1 unchanged."""
     if "interpreter" not in picture.branches():
         return
     graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
@@ -311,9 +324,9 @@ def _mark_alone(picture: Picture) -> None:
 
 
 def _module(node: fx.Node) -> str:
-    """Path of the call that ran a node: "block@1" is the second call of block.
+    """Path of the module call that ran a node: "block@1" is the second call of block.
 
-    A module that several others share is under its caller.
+    A module that several others share has the path of its caller.
     """
     path = ""
     for call, (step, _) in (node.meta.get("nn_module_stack") or {}).items():

@@ -1,4 +1,4 @@
-"""The colours: one hue for a kind of twin and for the freeze edges that lead to it."""
+"""Colours: each kind of twin has one hue, as have the freeze edges that lead to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Colour:
-    """Line (also text) and fill, on a light and on a dark background."""
+    """Colours of lines (and text) and of areas, on a light and on a dark background."""
 
     line: str
     fill: str
@@ -39,5 +39,5 @@ MEANING = {
 
 
 def family(labels) -> str:
-    """The kind of twin to which freeze edges with these labels lead; "linear" if there are none."""
+    """The kind of twin to which freeze edges with these labels lead; "linear" if there are no labels."""
     return next((kind for label, kind in FAMILIES.items() if label in labels), "linear")

@@ -1,4 +1,4 @@
-"""The ways of data edges: straight down a column, or along a trunk beside it."""
+"""Paths of the data edges: straight down a column, or along a trunk beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TURN, TIP, ABOVE = 6.0, 2.0, 11.0
 
 @dataclass(frozen=True)
 class Way:
-    """An SVG path from one box to another; ``label`` names what a freeze edge carries."""
+    """An SVG path from one box to another; ``label`` is that of a freeze edge."""
 
     source: Name
     target: Name
@@ -23,7 +23,7 @@ class Way:
 
 
 def data_ways(picture: Picture, g: Geometry) -> list[Way]:
-    """A path for every data edge; of the edges that share a trunk the longest draws it."""
+    """A path for every data edge; the longest of the edges that share a trunk draws the trunk."""
     edges = [(a, b) if g.row(a) <= g.row(b) else (b, a) for a, b in picture.data]
     deepest: dict[Name, int] = {}
     for upper, lower in edges:
@@ -55,7 +55,7 @@ def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:
 
 
 def _leave(g: Geometry, name: Name, trunk: float) -> str:
-    """Round a corner into the trunk, from the outer side of a box, or from its bottom."""
+    """The path from a box into the trunk, from the outer side of the box or from its bottom."""
     x, y, w, h = g.rectangles[name]
     to, out, middle = g.x(name[0], trunk), g.sign[name[0]], y + h / 2
     if not g.turns(name, trunk):
@@ -84,7 +84,7 @@ def _into_top(g: Geometry, upper: Name, name: Name, start: float) -> str:
 
 
 def _step(g: Geometry, upper: Name, row: int, a: float, b: float) -> str:
-    """From x = a to x = b in the space under a row, and down to the next row."""
+    """The path from x = a to x = b in the space below a row, and down to the next row."""
     below = g.tops[row + 1]
     if abs(a - b) < 0.5:
         return ""

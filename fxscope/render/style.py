@@ -1,4 +1,4 @@
-"""The style sheet of a drawing, under its own id, or of a whole site: a light and a dark scheme."""
+"""The style sheet of one drawing, or of all drawings of a site, with a light and a dark scheme."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIXED = [
 
 
 def style(name: str) -> str:
-    """CSS of the drawing with this id."""
+    """CSS for the drawing with this id."""
     return (
         f"{_scoped(f'#{name}', FIXED)}{_scoped(f'#{name}', _colours(''))}@media"
         f" (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
@@ -26,9 +26,10 @@ def style(name: str) -> str:
 
 
 def site_style(light: str, dark: str) -> str:
-    """One style sheet for every drawing of a site.
+    """One style sheet for all drawings of a site.
 
-    ``light`` and ``dark`` are the selectors under which a page has that scheme, whatever the system has.
+    ``light`` and ``dark`` are the selectors with which the page chooses a scheme, whatever the system
+    prefers.
     """
     drawing = "svg.fxscope-drawing"
     system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))
@@ -39,7 +40,7 @@ def site_style(light: str, dark: str) -> str:
 
 
 def _scoped(scope: str, rules: list[str]) -> str:
-    """Rules put under a selector: 'a,b{...}' becomes '#name a,#name b{...}'."""
+    """Rules under a selector: 'a,b{...}' becomes '#name a,#name b{...}'."""
     return "".join(
         ",".join(f"{scope} {part}" for part in rule.partition("{")[0].split(","))
         + "{"
@@ -49,7 +50,7 @@ def _scoped(scope: str, rules: list[str]) -> str:
 
 
 def _colours(page: str) -> list[str]:
-    """The rules in which a light ("") and a dark ("dark_") page differ."""
+    """The rules that differ between a light page ("") and a dark one ("dark_")."""
     line, fill = f"{page}line", f"{page}fill"
     grey = getattr(PALETTE["linear"], line)
     rules = [

@@ -1,4 +1,4 @@
-"""One row per operation of a graph: what it is to the interpreter, by which rule, and from which line."""
+"""A table with one row for each operation of a graph: role, rule, variant, twin, frozen states, source."""
 
 from __future__ import annotations
 
@@ -23,14 +23,25 @@ LABELS = tuple(FAMILIES)
 class Row:
     """One operation.
 
-    node     name in the graph
-    place    name of the place in the model, as ``inputs=`` and ``outputs=`` take it
-    role     const, sized, shape, frozen or affine
-    rule     the rule that covers it, and the variant that the policy chose
-    twin     the linear operator that stands for it in the interpreter branch; "" where x1 does not pass
-    frozen   what the twin reads from x0: mask, index, stats, gate, constant
-    module   path of the module that ran it
-    source   the user's own line
+    Parameters
+    ----------
+    node : str
+        Name of the node in the graph.
+    place : str
+        Name of the place in the model, as ``inputs=`` and ``outputs=`` take it.
+    role : {"const", "sized", "shape", "frozen", "affine"}
+        "const" depends on no input, "sized" is a constant of the input's size, "shape" is a size, "frozen"
+        depends on x0 only, and "affine" is on the path of x1.
+    rule, variant : str
+        The rule of the operation, and the variant that the policy chose.
+    twin : str
+        The linear operator that replaces it in the interpreter branch; "" if x1 does not pass through it.
+    frozen : str
+        The states that the twin takes from x0: mask, index, stats, gate, constant.
+    module : str
+        Path of the module that ran it.
+    source : str
+        The line of the user's code.
     """
 
     node: str
@@ -46,13 +57,26 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Every operation of a graph; prints as a table and shows itself in a notebook.
+    """Every operation of a graph, printed as a table; a notebook shows it as HTML.
 
-    nodes           {branch: number of nodes}
-    nonlinearities  {rule: number of operations that freeze something}
-    freezes         {label: number of operations that freeze it}
-    constant        keys of the outputs that do not depend on the probe, beside others that do
-    specialised     the resolution for which torch.export made the graph, and the batch unless it is free
+    Parameters
+    ----------
+    name : str
+        Class of the graph.
+    rows : tuple of Row
+        The operations, in graph order.
+    nodes : dict
+        {branch: number of nodes}.
+    nonlinearities : dict
+        {rule: number of its operations that freeze a state}.
+    freezes : dict
+        {label: number of operations that freeze such a state}.
+    specialised : str
+        The sizes for which torch.export made the graph, if it did; the batch too, unless it is free.
+    constant : tuple of str
+        Keys of the outputs that do not depend on the probe, if others do.
+    interpretation : int
+        The version of the interpretation.
     """
 
     name: str
@@ -66,7 +90,7 @@ class Summary:
 
     @property
     def header(self) -> str:
-        """The counts in one line."""
+        """All counts in one line."""
         nodes = ", ".join(f"{count} {branch}" for branch, count in self.nodes.items())
         mark = f"; {self.specialised}" if self.specialised else ""
         mark += (
@@ -94,7 +118,7 @@ class Summary:
         )
 
     def to_json(self) -> str:
-        """All fields as text in JSON."""
+        """All fields as JSON text."""
         return json.dumps(asdict(self), indent=2)
 
     def _repr_html_(self) -> str:
@@ -106,9 +130,29 @@ class Summary:
 
 
 def summary(gm: fx.GraphModule) -> Summary:
-    """Every operation of a graph, in order, as a table.
+    """A table with one row for each operation of a graph, in graph order.
 
-    The columns are role, rule, variant, twin, what is frozen, and source line.
+    Parameters
+    ----------
+    gm : torch.fx.GraphModule
+        The result of ``fxscope.transform``, or any other graph.
+
+    Returns
+    -------
+    Summary
+        Its columns are node, place, role, rule, variant, twin, frozen and source.
+
+    Raises
+    ------
+    FxscopeError
+        If ``gm`` is no graph.
+
+    Examples
+    --------
+    >>> import torch, fxscope
+    >>> found = fxscope.summary(fxscope.transform(torch.nn.ReLU()))
+    >>> found.nonlinearities, found.freezes
+    ({'relu': 1}, {'mask': 1})
     """
     nodes = [n for n in graph_module(gm, "summary").graph.nodes if n.op not in ("get_attr", "output")]
     twins: dict[str, list[fx.Node]] = {}
@@ -138,7 +182,7 @@ def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
 
 
 def _specialised(gm: fx.GraphModule) -> str:
-    """The sizes for which torch.export made a graph: all but a free batch are those of the example."""
+    """The sizes for which torch.export made the graph, as text; "" for a graph of symbolic tracing."""
     frontend = emitted(graph_module(gm, "summary")).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""

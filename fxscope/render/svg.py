@@ -1,4 +1,4 @@
-"""SVG: a picture written out, self-contained, for light and dark pages."""
+"""Write a picture as SVG text that needs no other file, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FORMS = {
 
 
 def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
-    """The SVG text of a picture, and where everything is in it."""
+    """The SVG text of a picture, and its geometry."""
     g = geometry(picture)
     top = MARGIN + 24
     entries, height, least = legend(picture, MARGIN, top, g.width - 2 * MARGIN)
@@ -48,7 +48,7 @@ def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
 
 
 def box_id(name: str, number: int) -> str:
-    """The id of a box: that of its drawing and its number."""
+    """The id of a box in the SVG: the id of the drawing, and the number of the box."""
     return f"{name}-b{number}"
 
 
@@ -110,7 +110,7 @@ def _caption(caption: Caption) -> str:
 
 
 def _box(box: Box, g: Geometry, name: str) -> str:
-    """A box with its hover text; dashed where an operation has no twin: it runs on x0 only."""
+    """A box with its hover text; its border is dashed if the operation has no twin."""
     x, y, w, h = g.rectangles[box.branch, box.key]
     kind = f"box {box.kind}{' alone' if box.alone else ''}"
     shifts, inset = {0: (), 1: (STACK,)}.get(box.stack, (STACK, STACK / 2)), STACK if box.stack else 0
@@ -126,7 +126,7 @@ def _box(box: Box, g: Geometry, name: str) -> str:
 
 
 def _label(box: Box, x: float, y: float, room: float) -> str:
-    """Name and place, and the second line of a folded box; what does not fit is in the hover text."""
+    """Name, place, and the second line of a folded box. Text that does not fit is in the hover text only."""
     name = ending(box.name, room, BOLD)
     left = room - BOLD * len(name) - REGULAR
     place = beginning(box.place, left) if box.stack else ending(box.place, left)
@@ -144,12 +144,12 @@ def _detail(text: str, room: float) -> str:
 
 
 def ending(text: str, room: float, letter: float = REGULAR) -> str:
-    """As much of the end of a text as there is room for; of a place in a model it says the most."""
+    """The longest ending of a text that fits; the end of a place in a model tells the most."""
     fits = int(room / letter)
     return text if len(text) <= fits else "…" + text[len(text) - fits + 1 :].lstrip(".") if fits > 3 else ""
 
 
 def beginning(text: str, room: float) -> str:
-    """As much of the beginning of a text as there is room for."""
+    """The longest beginning of a text that fits."""
     fits = int(room / REGULAR)
     return text if len(text) <= fits else f"{text[: fits - 1]}…" if fits > 6 else ""
