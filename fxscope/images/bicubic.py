@@ -1,4 +1,4 @@
-"""Bicubic upscaling as a network: the reference of which every column is known."""
+"""Bicubic upscaling as a network, a reference with known rows and columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ A = -0.5
 
 
 def keys(t: torch.Tensor) -> torch.Tensor:
-    """Keys' cubic kernel with a = -1/2: support (-2, 2), exact on quadratics."""
+    """Keys' cubic convolution kernel with a = -1/2: its support is (-2, 2), and it reproduces quadratics."""
     t = t.abs()
     inner = ((A + 2) * t - (A + 3)) * t * t + 1
     outer = ((A * t - 5 * A) * t + 8 * A) * t - 4 * A
@@ -18,11 +18,17 @@ def keys(t: torch.Tensor) -> torch.Tensor:
 
 
 class Bicubic(nn.Module):
-    """(B, C, H, W) -> (B, C, s*H, s*W): the same fixed filter for every channel.
+    """Bicubic upscaling, (B, C, H, W) to (B, C, scale * H, scale * W), channel by channel.
 
-    Output pixel i lies at (i + 1/2)/s - 1/2 in input pixels. Its value is sum_j k(position - j) x_j, on both
-    axes. It is one convolution with s^2 phases, then a pixel shuffle. Borders are ``padding`` "zero" or
-    "circular".
+    Output pixel i is at (i + 1/2)/scale - 1/2 in input pixels. Its value is sum_j k(position - j) x_j along
+    each axis, computed by one convolution with scale^2 phases and a pixel shuffle.
+
+    Parameters
+    ----------
+    scale : int
+        The scale factor.
+    padding : {"zero", "circular"}
+        The values outside of the image.
     """
 
     kernel: torch.Tensor
@@ -39,7 +45,7 @@ class Bicubic(nn.Module):
         self.register_buffer("kernel", kernel.to(torch.get_default_dtype()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Enlarge x, (B, C, H, W)."""
+        """Upscale x, (B, C, H, W)."""
         b, c, h, w = x.shape
         x = x.reshape(b * c, 1, h, w)
         x = F.pad(x, (2, 2, 2, 2), mode="circular" if self.padding == "circular" else "constant")

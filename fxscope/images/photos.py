@@ -1,4 +1,4 @@
-"""Photographs: reading them as tensors, and the ones that scikit-image ships."""
+"""Read photographs as tensors, scale them, and compare them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,23 @@ _SUFFIX = {"rocket": ".jpg", "hubble_deep_field": ".jpg"}
 
 
 def shipped(name: str) -> torch.Tensor:
-    """A photograph (3, H, W) in [0, 1], float32, from scikit-image's package; nothing is downloaded."""
+    """A photograph that comes with scikit-image, (3, H, W) in [0, 1], float32. Nothing is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        One of ``SHIPPED``, for example "chelsea".
+
+    Returns
+    -------
+    torch.Tensor
+        (3, H, W).
+
+    Raises
+    ------
+    ImageError
+        If scikit-image is not installed, or has no such photograph.
+    """
     skimage = _skimage()
     path = Path(skimage.__file__).parent / "data" / f"{name}{_SUFFIX.get(name, '.png')}"
     return read(path)
@@ -37,8 +53,23 @@ def shipped(name: str) -> torch.Tensor:
 def read(path: str | Path) -> torch.Tensor:
     """Read an image file as (3, H, W) in [0, 1], float32.
 
-    Grey is repeated, alpha is dropped, and 16-bit values are scaled by their range. Raise ``ImageError`` if
-    the file is no image.
+    A grey image is repeated in three channels, an alpha channel is dropped, and integers are divided by the
+    largest number of their type.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that Pillow can read.
+
+    Returns
+    -------
+    torch.Tensor
+        (3, H, W).
+
+    Raises
+    ------
+    ImageError
+        If there is no such file, it is no image, or Pillow is not installed.
     """
     try:
         from PIL import Image
@@ -46,7 +77,7 @@ def read(path: str | Path) -> torch.Tensor:
         raise ImageError("reading images needs Pillow: pip install 'fxscope[images]'") from error
     path = Path(path)
     if not path.is_file():
-        raise ImageError(f"no image at {path}")
+        raise ImageError(f"there is no image file {path}")
     try:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr") else picture)
@@ -70,13 +101,16 @@ def read(path: str | Path) -> torch.Tensor:
 
 
 def luminance(image: torch.Tensor) -> torch.Tensor:
-    """ITU-R BT.601 luma of (3, H, W) in [0, 1]: (1, H, W)."""
+    """The ITU-R BT.601 luma of an image (3, H, W) in [0, 1], as (1, H, W)."""
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=image.dtype)
     return torch.einsum("c,chw->hw", weights, image)[None]
 
 
 def downscale(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """(C, H, W) -> (C, H/f, W/f) by an anti-aliased Keys bicubic filter (a = -1/2), borders mirrored."""
+    """Downscale (C, H, W) to (C, H // factor, W // factor) by an anti-aliased bicubic filter.
+
+    The filter is Keys' kernel with a = -1/2, stretched by ``factor``; borders are mirrored.
+    """
     h, w = image.shape[1:]
     image = image[:, : h - h % factor, : w - w % factor]
     from .bicubic import keys
@@ -90,7 +124,10 @@ def downscale(image: torch.Tensor, factor: int) -> torch.Tensor:
 
 
 def psnr(a: torch.Tensor, b: torch.Tensor, border: int = 0) -> float:
-    """Peak signal-to-noise ratio in dB of images in [0, 1], a border left out."""
+    """The peak signal-to-noise ratio in dB of two images in [0, 1].
+
+    ``a`` is clipped to [0, 1], and ``border`` pixels at each side do not count.
+    """
     if border:
         a, b = a[..., border:-border, border:-border], b[..., border:-border, border:-border]
     return float(-10 * torch.log10(((a.clamp(0, 1) - b) ** 2).mean()))

@@ -1,4 +1,4 @@
-"""Networks of the paper, with the keys of their public checkpoints, and small trained stand-ins for them."""
+"""The networks of the paper, which load their public checkpoints, and small trained stand-ins for them."""
 
 from __future__ import annotations
 

@@ -22,12 +22,24 @@ class ResnetBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         return x + self.conv_block(x)
 
 
 class ResnetGenerator(nn.Module):
-    """(B, 3, H, W) in [-1, 1] -> the same; instance norm after every convolution but the last, then Tanh."""
+    """CycleGAN's generator, (B, 3, H, W) in [-1, 1] to the same shape and range.
+
+    Instance norm follows every convolution but the last, and Tanh follows that one.
+
+    Parameters
+    ----------
+    blocks : int
+        Number of residual blocks.
+    features : int
+        Channels after the first convolution; the blocks have four times as many.
+    channels : int
+        Channels of the input and of the output.
+    """
 
     def __init__(self, blocks: int = 9, features: int = 64, channels: int = 3):
         super().__init__()
@@ -46,10 +58,10 @@ class ResnetGenerator(nn.Module):
         self.model = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         return self.model(x)
 
 
 def cyclegan(blocks: int = 9) -> ResnetGenerator:
-    """The generator with 9 (11,378,179 parameters) or 6 blocks."""
+    """CycleGAN's generator with 9 blocks (11,378,179 parameters) or with 6, untrained."""
     return ResnetGenerator(blocks)

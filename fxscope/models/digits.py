@@ -1,4 +1,4 @@
-"""Small classifiers of digits: (B, 1, 32, 32) normalised ink -> (B, 10) scores."""
+"""Small classifiers of digits, (B, 1, 32, 32) normalised images to (B, 10) scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ STAGES = ((16, 16), (32, 32), (64, 64))
 
 
 class DigitsVGG(nn.Module):
-    """Three stages of two 3x3 convolutions and a max-pooling, then two linear layers, as in VGG."""
+    """A small VGG: three stages of two 3x3 convolutions and a max-pool each, then two linear layers.
+
+    Parameters
+    ----------
+    batch_norm : bool
+        Whether every convolution has a batch norm.
+    """
 
     def __init__(self, batch_norm: bool = False):
         super().__init__()
@@ -31,7 +37,7 @@ class DigitsVGG(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         return self.classifier(self.features(x).flatten(1))
 
 
@@ -50,13 +56,13 @@ class Block(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
         return F.relu(y + self.downsample(x))
 
 
 class DigitsResNet(nn.Module):
-    """A convolution, three stages of two blocks, global average pooling, one linear layer."""
+    """A small ResNet: a convolution, three stages of two blocks, global average pooling, a linear layer."""
 
     def __init__(self):
         super().__init__()
@@ -71,6 +77,6 @@ class DigitsResNet(nn.Module):
         self.fc = nn.Linear(64, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         x = self.layers(F.relu(self.bn1(self.conv1(x))))
         return self.fc(x.mean((2, 3)))

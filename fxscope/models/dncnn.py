@@ -7,7 +7,21 @@ from torch import nn
 
 
 class DnCNN(nn.Module):
-    """(B, C, H, W) noisy -> denoised: x minus the predicted noise; r = 0 exactly if ``bias=False``."""
+    """A denoiser, (B, C, H, W) to the same shape: the input minus the noise that the layers predict.
+
+    Parameters
+    ----------
+    depth : int
+        Number of convolutions.
+    features : int
+        Channels of the hidden layers.
+    channels : int
+        Channels C of the image.
+    bias : bool
+        False leaves out all biases and all batch norms; r is then exactly 0.
+    norm : bool
+        Whether hidden convolutions have a batch norm.
+    """
 
     def __init__(
         self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True
@@ -26,15 +40,15 @@ class DnCNN(nn.Module):
         self.dncnn = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         return x - self.dncnn(x)
 
 
 def dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
-    """DnCNN with batch normalisation."""
+    """DnCNN with batch norm, untrained."""
     return DnCNN(depth, channels=channels)
 
 
 def bias_free_dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
-    """DnCNN without biases and without batch normalisation: homogeneous, f(a x) = a f(x)."""
+    """DnCNN without biases and batch norm, untrained; f(a x) = a f(x) for a >= 0."""
     return DnCNN(depth, channels=channels, bias=False)

@@ -1,4 +1,4 @@
-"""EDSR (Lim et al., 2017), key-compatible with sanghyun-son/EDSR-PyTorch."""
+"""EDSR (Lim et al., 2017), with the keys of sanghyun-son/EDSR-PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 
 class MeanShift(nn.Conv2d):
-    """x + sign * 255 * mean, as the fixed 1x1 convolution that the checkpoints hold; x in 0..255."""
+    """x + sign * 255 * mean for x in 0..255, as a fixed 1x1 convolution, which the checkpoints hold."""
 
     def __init__(self, sign: int):
         super().__init__(3, 3, 1)
@@ -21,7 +21,7 @@ class MeanShift(nn.Conv2d):
 
 
 class ResBlock(nn.Module):
-    """x + res_scale * conv(relu(conv(x))); the ReLU is one in-place module shared by all blocks."""
+    """x + res_scale * conv(relu(conv(x))). All blocks share one in-place ReLU module."""
 
     def __init__(self, features: int, act: nn.Module, res_scale: float):
         super().__init__()
@@ -31,14 +31,26 @@ class ResBlock(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         res = self.body(x).mul(self.res_scale)
         res += x
         return res
 
 
 class EDSR(nn.Module):
-    """(B, 3, H, W) in 0..255 -> (B, 3, scale*H, scale*W)."""
+    """A super-resolution network, (B, 3, H, W) in 0..255 to (B, 3, scale * H, scale * W).
+
+    Parameters
+    ----------
+    blocks : int
+        Number of residual blocks.
+    features : int
+        Channels of the hidden layers.
+    res_scale : float
+        Factor of the residual branch of a block.
+    scale : int
+        The scale factor: 3 or a power of 2.
+    """
 
     def __init__(self, blocks: int = 16, features: int = 64, res_scale: float = 1.0, scale: int = 4):
         super().__init__()
@@ -50,7 +62,7 @@ class EDSR(nn.Module):
         self.tail = nn.Sequential(_upsampler(scale, features), nn.Conv2d(features, 3, 3, padding=1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         x = self.head(self.sub_mean(x))
         res = self.body(x)
         res += x
@@ -69,10 +81,16 @@ def _upsampler(scale: int, features: int) -> nn.Sequential:
 
 
 def edsr_baseline(scale: int = 4) -> EDSR:
-    """16 blocks of 64 channels, 1,517,571 parameters at x4, receptive field 73 low-resolution pixels."""
+    """EDSR with 16 blocks of 64 channels, untrained.
+
+    It has 1,517,571 parameters at scale 4, and a receptive field of 73 low-resolution pixels.
+    """
     return EDSR(16, 64, 1.0, scale)
 
 
 def edsr(scale: int = 4) -> EDSR:
-    """32 blocks of 256 channels, 43,089,923 parameters at x4, receptive field 137 low-resolution pixels."""
+    """EDSR with 32 blocks of 256 channels, untrained.
+
+    It has 43,089,923 parameters at scale 4, and a receptive field of 137 low-resolution pixels.
+    """
     return EDSR(32, 256, 0.1, scale)

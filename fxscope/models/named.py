@@ -27,7 +27,7 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
 
 
 def names() -> list[str]:
-    """Names that ``build`` and ``fxscope:NAME`` take."""
+    """The names that ``build`` takes, and ``fxscope:NAME`` on the command line."""
     return list(_BUILDERS)
 
 

@@ -8,7 +8,15 @@ from torch.nn import init
 
 
 class PixelShuffleNet(nn.Module):
-    """(B, 1, H, W) luminance in [0, 1] -> (B, 1, r*H, r*W); 61,680 parameters at r = 4, field 11 pixels."""
+    """Four convolutions and a pixel shuffle: luminance (B, 1, H, W) to (B, 1, scale * H, scale * W).
+
+    It has 61,680 parameters at scale 4, and a receptive field of 11 low-resolution pixels.
+
+    Parameters
+    ----------
+    scale : int
+        The scale factor.
+    """
 
     def __init__(self, scale: int = 4):
         super().__init__()
@@ -21,7 +29,7 @@ class PixelShuffleNet(nn.Module):
         self._orthogonal()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Run the network, or its part, on x."""
+        """Apply the module to x."""
         x = self.relu(self.conv1(x))
         x = self.relu(self.conv2(x))
         x = self.relu(self.conv3(x))

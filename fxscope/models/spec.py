@@ -1,4 +1,4 @@
-"""Networks by a text: ``torchvision:NAME``, ``fxscope:NAME`` or ``path/to/file.py:factory``."""
+"""Networks by name: ``torchvision:NAME``, ``fxscope:NAME`` or ``path/to/file.py:factory``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from .weights import load_weights
 
 
 def load_model(spec: str, weights: str | None = None) -> nn.Module:
-    """Build the network that a text names, in eval mode.
+    """Build the network of a MODEL argument, in eval mode.
 
     Parameters
     ----------
     spec : str
-        "torchvision:NAME", "fxscope:NAME" or "path/to/file.py:factory"; the factory takes no argument.
+        "torchvision:NAME", "fxscope:NAME" or "path/to/file.py:factory". The factory is called without
+        arguments.
     weights : str, optional
         A checkpoint for ``load_weights``, or "DEFAULT" for torchvision's own weights.
 
@@ -31,9 +32,14 @@ def load_model(spec: str, weights: str | None = None) -> nn.Module:
     Raises
     ------
     FxscopeError
-        If the text names no network.
+        If there is no such network.
     WeightsError
         If the weights cannot be read or downloaded, or do not fit.
+
+    Examples
+    --------
+    >>> load_model("fxscope:pixelshuffle4x")(torch.rand(1, 1, 8, 8)).shape
+    torch.Size([1, 1, 32, 32])
     """
     kind, _, name = spec.rpartition(":")
     if kind == "fxscope":

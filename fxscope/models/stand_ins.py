@@ -1,4 +1,4 @@
-"""Small trained networks that are shipped, as stand-ins for the paper's."""
+"""Small trained networks that stand in for those of the paper; their weights are part of the package."""
 
 from __future__ import annotations
 
@@ -17,43 +17,49 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def pixelshuffle4x() -> PixelShuffleNet:
-    """The 4-layer PixelShuffle x4 network, on luminance in [0, 1]."""
+    """The 4-layer PixelShuffle network x4, trained, (B, 1, H, W) luminance in [0, 1]."""
     return _trained(PixelShuffleNet(4), "pixelshuffle4x")
 
 
 def edsr_small(trained: bool = True) -> EDSR:
-    """EDSR x4 with 8 blocks of 32 channels, on colour in 0..255; receptive field 41 low-resolution pixels."""
+    """EDSR x4 with 8 blocks of 32 channels, (B, 3, H, W) in 0..255.
+
+    Its receptive field is 41 low-resolution pixels. ``trained=False`` leaves the initial weights.
+    """
     model = EDSR(8, 32, 1.0, 4)
     return _trained(model, "edsr_small4x") if trained else model
 
 
 def digits_vgg() -> DigitsVGG:
-    """A VGG-like classifier of digits without batch norm, on ``datasets.normalised`` ink."""
+    """A small VGG without batch norm, trained on digits, (B, 1, 32, 32) to (B, 10).
+
+    ``fxscope.paper.datasets.normalised`` gives its input.
+    """
     return _trained(DigitsVGG(False), "digits_vgg")
 
 
 def digits_vgg_bn() -> DigitsVGG:
-    """A VGG-like classifier of digits with batch norm."""
+    """A small VGG with batch norm, trained on digits as ``digits_vgg``."""
     return _trained(DigitsVGG(True), "digits_vgg_bn")
 
 
 def digits_resnet() -> DigitsResNet:
-    """A small ResNet for digits."""
+    """A small ResNet, trained on digits as ``digits_vgg``."""
     return _trained(DigitsResNet(), "digits_resnet")
 
 
 def generator_small() -> ResnetGenerator:
-    """CycleGAN's generator with 12 features and 9 blocks (reach 169 pixels), untrained."""
+    """CycleGAN's generator with 12 features and 9 blocks, untrained; receptive field 169 pixels."""
     return ResnetGenerator(9, 12)
 
 
 def facades_resnet() -> ResnetGenerator:
-    """Photo to label: drawn facades to their label maps, in [-1, 1]."""
+    """A small CycleGAN generator, trained to map drawn facades to label maps, (B, 3, H, W) in [-1, 1]."""
     return _trained(generator_small(), "facades_resnet")
 
 
 def painter_resnet() -> ResnetGenerator:
-    """Style: photographs to a painterly filter's output, in [-1, 1]."""
+    """A small CycleGAN generator, trained to imitate a painterly filter, (B, 3, H, W) in [-1, 1]."""
     return _trained(generator_small(), "painter_resnet")
 
 

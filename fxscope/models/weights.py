@@ -1,4 +1,4 @@
-"""Loading checkpoints: safetensors or weights_only, never arbitrary code."""
+"""Load checkpoints from safetensors files, or by ``torch.load(weights_only=True)``; no code is run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ _ACCEPTED = (
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load a checkpoint into ``model`` and return it.
+    """Load a checkpoint into ``model``.
 
-    "module." prefixes are dropped, and so are the running statistics that old CycleGAN files hold for
-    instance norm.
+    The prefix "module." is removed from keys. Running statistics of instance norm, which old CycleGAN files
+    hold, are ignored.
 
     Parameters
     ----------
     model : torch.nn.Module
         The network; it is unchanged if the checkpoint does not fit.
-    path : path
+    path : str or Path
         A safetensors file, or a state_dict that ``torch.load(weights_only=True)`` reads.
+
+    Returns
+    -------
+    torch.nn.Module
+        The same network.
 
     Raises
     ------
@@ -82,10 +87,21 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         ) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path} holds no dictionary of tensors; {_ACCEPTED}")
+        raise WeightsError(f"{path} holds something else than a dictionary of tensors; {_ACCEPTED}")
     return state
 
 
 def provenance(name: str) -> dict:
-    """Where bundled weights come from: script, data, seed, held-out figures."""
+    """How bundled weights were trained: script, data, seed, and results on held-out data.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``STAND_INS``.
+
+    Returns
+    -------
+    dict
+        What the JSON file beside the weights holds.
+    """
     return json.loads((DATA / f"{name}.json").read_text())

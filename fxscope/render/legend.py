@@ -11,7 +11,7 @@ _SWATCH, _EDGE, _STEP = 14.0, 26.0, 20.0
 
 
 def legend(picture: Picture, x: float, y: float, room: float) -> tuple[list[str], float, float]:
-    """(SVG parts, height, width) of the legend in lines of up to ``room`` pixels; empty if nothing is frozen."""
+    """(SVG parts, height, width) of the legend, in lines of up to ``room`` pixels."""
     entries = _entries(picture) if picture.freezes else []
     parts, left, line, widest = [], 0.0, 0, 0.0
     for kind, text, width in entries:

@@ -232,7 +232,7 @@ def _hover(node: fx.Node) -> list[str]:
 
 
 def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
-    """The parameters that a node uses, also through nodes that depend on parameters alone, with their shapes."""
+    """The parameters that a node uses, also through nodes that depend on parameters alone; with shapes."""
     lines = []
     for source in node.all_input_nodes:
         if source.op == "get_attr":
