@@ -1,4 +1,4 @@
-"""Check of a saved file against the graph in memory.
+"""Compare a saved file with the graph in memory.
 
 The file is loaded in a fresh process that cannot import fxscope.
 """
@@ -22,11 +22,11 @@ from ..passes.outputs import tensors_of
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
-# kernels round differently, and in float32 that may flip a decision: an error above these bounds must be one
-# that rounding makes too
+# Kernels round differently, which may flip a decision in float32. A larger error than these bounds is accepted
+# only if rounding alone has a similar effect.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
-SEED = 0  # both sides draw the same random numbers, where they draw any
-# such an error may be that many times what rounding x0 otherwise does to the graph itself, and no more
+SEED = 0  # the graph and the file draw the same random numbers
+# such an error may be at most FLIPPED times the effect of perturbing x0 by its rounding
 FLIPPED = 4.0
 
 LOADER = """
@@ -67,14 +67,21 @@ torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in giv
 
 @dataclass(frozen=True)
 class SavedCheck:
-    """How a saved file compares with the graph.
+    """How the results of a saved file differ from those of the graph.
 
-    path, format   the file
-    errors         for each set of inputs, the largest relative error over all outputs
-    tolerance      the bound on the errors where no decision flips
-    excess         the largest error over its bound, at most 1; with flips, the bound may be ``FLIPPED`` times
-                   their effect
-    flips          where an error is above the tolerance, the decisions that rounding alone flips
+    Parameters
+    ----------
+    path, format : str
+        The file and its format.
+    errors : tuple of float
+        The largest relative error over all outputs, for each set of inputs.
+    tolerance : float
+        The bound on the errors if no decision flips.
+    excess : float
+        The largest error divided by its bound; the check fails above 1. If rounding flips decisions, the
+        bound is at least ``FLIPPED`` times their effect on the graph itself.
+    flips : tuple of Flips
+        The decisions that rounding alone flips, for each set of inputs whose error exceeds ``tolerance``.
     """
 
     path: str
@@ -100,7 +107,7 @@ class SavedCheck:
 def run_saved(
     path: str | Path, format: str, input_sets: list[tuple], names: list[str]
 ) -> list[list[torch.Tensor]]:
-    """The outputs of a saved file for every set of inputs, in a process that cannot import fxscope."""
+    """The outputs of a saved file for each set of inputs, from a process that cannot import fxscope."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
         torch.save(
@@ -127,10 +134,10 @@ def run_saved(
 
 
 def compare(graph: fx.GraphModule, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
-    """Run file and graph on every set of inputs; raises ``SavedFileDiffers`` where they disagree.
+    """Run the file and the graph on each set of inputs; raises ``SavedFileDiffers`` if they disagree.
 
-    Decisions that rounding flips may explain an error of a graph that takes x0; a graph that takes a recorded
-    state makes no decisions.
+    A larger error is accepted if rounding alone flips decisions of the graph and has a similar effect. A
+    graph that takes a recorded state makes no decisions.
     """
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []

@@ -1,10 +1,8 @@
-"""Transposed convolutions as convolutions, for a runtime whose transposed ones are slow.
+"""Replace transposed convolutions by convolutions, which onnxruntime computes twice as fast.
 
-In onnxruntime they have half the speed.
-
-Where the stride is 1, the transpose of a convolution is a convolution with the flipped kernel and its
-channels exchanged. Weights are constants of a file, so the runtime flips them once, when it loads. Elsewhere
-this would cost a copy of them at every call.
+If the stride is 1, the transpose of a convolution is a convolution with flipped kernel and exchanged
+channels. The weights are constants in the file, so the runtime flips them once, when it loads the file. Other
+runtimes would copy them at every call.
 """
 
 from __future__ import annotations
@@ -22,10 +20,7 @@ from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
-    """Replace transposed convolutions of the interpreter branch by convolutions, in place.
-
-    Only those with a stride of 1 and a constant weight are replaced.
-    """
+    """Replace transposed convolutions of the interpreter branch with stride 1 and constant weight, in place."""
     for node in list(gm.graph.nodes):
         if node.target in TRANSPOSED.values() and info(node).branch == "interpreter" and len(node.args) == 8:
             _replace(gm, node)
@@ -43,7 +38,7 @@ def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
         return
     full = [d * (k - 1) - p for d, k, p in zip(per_axis(dilation, n), kernel[2:], per_axis(padding, n))]
     if min(full) < 0:
-        return  # a padding wider than the kernel cuts
+        return  # a padding wider than the kernel crops the output, which a convolution cannot do
     tracer = fx.proxy.GraphAppendingTracer(gm.graph)
     with gm.graph.inserting_before(node):
         result = convolution(
@@ -60,7 +55,7 @@ def _replace(gm: fx.GraphModule, node: fx.Node) -> None:
 
 
 def _flipped(weight: Any, groups: int, n: int) -> Any:
-    """(out, in/groups, ...) -> (in, out/groups, ...), every spatial dimension turned round."""
+    """(out, in/groups, ...) -> (in, out/groups, ...), with every spatial dimension flipped."""
     exchanged = (
         weight.transpose(0, 1)
         if groups == 1
@@ -70,7 +65,7 @@ def _flipped(weight: Any, groups: int, n: int) -> Any:
 
 
 def _shape(gm: fx.GraphModule, weight: fx.Node) -> torch.Size | None:
-    """Of a parameter, or of a product of one with factors a channel."""
+    """Shape of a weight, which is a parameter or the product of one with a factor per channel."""
     while weight.target is operator.mul and isinstance(weight.args[0], fx.Node):
         weight = weight.args[0]
     return attribute_value(gm, str(weight.target)).shape if weight.op == "get_attr" else None

@@ -1,9 +1,9 @@
-"""What rounding alone does to an emitted graph: decisions that flip, and how far each output moves.
+"""Decisions of a graph that rounding alone flips, and the change of each output that they cause.
 
-A different kernel rounds differently. The mask bit of a unit at its kink may then flip, and this moves y1 and
-rows far more than y0: one bit of 1.3 million moved inception's y1 by 2e-2, while y0 agreed to 2e-6. Running
-the graph itself at x0 with different rounding shows how much; the decisions that change are counted and
-named.
+A different kernel rounds differently. This may flip the mask of a unit at its kink, which changes y1 and rows
+far more than y0: in Inception one of 1.3 million mask elements changed y1 by 2e-2, while y0 agreed to 2e-6.
+Run the graph on x0 with perturbed rounding to measure the effect, and count and name the decisions that
+change.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ NAMED = 3
 class Flips:
     """The decisions that rounding alone flips.
 
-    changed   how many masks and indices flip, the most in one draw
-    total     how many masks and indices there are
-    places    where they flip
-    moved     the largest relative change of every output
+    Parameters
+    ----------
+    changed : int
+        The largest number of masks and indices that flip in one draw.
+    total : int
+        The number of all masks and indices.
+    places : tuple of str
+        The places at which they flip.
+    moved : tuple of float
+        The largest relative change of each output.
     """
 
     changed: int
@@ -42,8 +48,8 @@ class Flips:
     def __str__(self) -> str:
         where = ", ".join(self.places[:NAMED]) + (" ..." if len(self.places) > NAMED else "")
         return (
-            f"rounding x0 otherwise flips {self.changed} of {self.total:,}"
-            f" decisions{f' ({where})' if where else ''}, which moves the graph's own output by"
+            f"perturbing x0 by its rounding flips {self.changed} of {self.total:,}"
+            f" decisions{f' ({where})' if where else ''} and changes the graph's own output by"
             f" {max(self.moved):.1e}"
         )
 
@@ -51,7 +57,7 @@ class Flips:
 def flips(
     graph: fx.GraphModule, inputs: tuple, error: Callable[[torch.Tensor, torch.Tensor], float]
 ) -> Flips:
-    """Run ``graph`` at x0 (1 + a few units of rounding), and compare.
+    """Run ``graph`` on x0 and on x0 (1 + a few units of rounding), and compare the results.
 
     ``error(a, b)`` is the relative difference of two outputs.
     """
@@ -69,7 +75,7 @@ def flips(
 
 
 def _run(graph: fx.GraphModule, inputs: tuple) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    """The outputs, and the masks and indices of the original branch by the place that decided."""
+    """The outputs, and {place: its masks and indices} of the original branch."""
     recorder = Recorder(graph, _decision)
     with torch.no_grad():
         outputs = tensors_of(recorder.run(*inputs))
@@ -81,7 +87,7 @@ def _run(graph: fx.GraphModule, inputs: tuple) -> tuple[list[torch.Tensor], dict
 
 
 def _decision(node: fx.Node, value: Any) -> torch.Tensor | None:
-    """A mask or index that the original branch computed and the interpreter branch reads; else None."""
+    """The mask or index that this node of the original branch gives to the interpreter branch, or None."""
     found = isinstance(value, torch.Tensor) and value.dtype in (torch.bool, torch.int64)
     return value if found and _frozen(node) and any(not _frozen(user) for user in node.users) else None
 
@@ -91,7 +97,7 @@ def _frozen(node: fx.Node) -> bool:
 
 
 def _perturbed(graph: fx.GraphModule, inputs: tuple, rng: torch.Generator) -> tuple:
-    """The inputs with different rounding, except the probes."""
+    """The inputs with perturbed rounding, except the probes."""
     probes = probe_positions(graph)
     return tuple(
         (

@@ -1,4 +1,4 @@
-"""Outputs of saved forms: dataclasses become dicts and namedtuples tuples, which every exporter can read."""
+"""Replace dataclass outputs by dicts and namedtuples by tuples, which every exporter takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..graph.ir import acts
 
 
 def plain(graph: fx.GraphModule) -> fx.GraphModule:
-    """The same graph with its output constructors replaced by dicts and tuples; parameters stay shared."""
+    """The same graph with dicts and tuples as outputs; it shares the parameters."""
     copied = fx.GraphModule(graph, copy.deepcopy(graph.graph), type(graph).__name__)
     copied.train(graph.training)
     copied.meta.update(graph.meta)

@@ -1,4 +1,4 @@
-"""Save an emitted graph in the form its user ships, and check the file before returning."""
+"""Write an emitted graph to a file, and check the file before returning."""
 
 from __future__ import annotations
 
@@ -46,44 +46,51 @@ def save(
 ) -> SavedCheck:
     """Write a graph to a file, and check the file.
 
-    The file is written beside its name and renamed, loaded in a fresh process that cannot import fxscope, and
-    run on the example and, where shapes are dynamic, on other K, B, height and width. Dataclass outputs
-    become dicts, namedtuples become tuples.
+    The file is written under a temporary name, loaded in a fresh process that cannot import fxscope, and run
+    on the example and, if shapes are dynamic, on other K, B, height and width. It is then renamed. Dataclass
+    outputs become dicts, and namedtuples become tuples.
 
-    What the graph was made for (sizes that its trace turned into numbers, conditions on the batch) holds in
-    the file, too: .pt2 and .ts assert it, ONNX and AOTInductor fix those sizes, and a condition fixes the
-    size that it is about. ONNX files say why in ``metadata_props`` and .pt2 files in an extra file, both
-    under "fxscope.assumptions". The version of the interpretation is "fxscope.interpretation": in
-    ``metadata_props``, in extra files of .pt2 and .ts, and in AOTInductor's metadata.
+    A graph that was made for certain sizes keeps this in the file. Files in .pt2 and .ts assert the sizes and
+    the conditions on the batch; in ONNX and AOTInductor files they are fixed. The reasons are in
+    ``metadata_props`` of an ONNX file and in an extra file of a .pt2 file, as "fxscope.assumptions". Every
+    file has the version of the interpretation, as "fxscope.interpretation": in ``metadata_props``, in an
+    extra file of .pt2 and .ts, or in the metadata of AOTInductor.
 
     Parameters
     ----------
-    graph
-        A graph from ``fxscope.transform``.
-    path
+    graph : torch.fx.GraphModule
+        The result of ``fxscope.transform``.
+    path : str or Path
         The file.
-    example_inputs
-        A tuple of the graph's inputs.
-    format
-        By suffix: ".pt2" (torch.export), ".ts" (TorchScript) or ".onnx". "aoti" (AOTInductor, suffix .pt2) is
-        given explicitly.
-    dynamic_shapes
-        As torch.export takes them. None: the batch B and the number K of probes are free in the "stacked"
-        form, K
-        alone in the "flat" form; sizes of 1 in the example are repeated first, since exporters fix them.
-        "spatial": height and width of a stacked graph are free, too, for fully convolutional networks.
+    example_inputs : tuple
+        Inputs of the graph.
+    format : {"pt2", "ts", "onnx", "aoti"}, optional
+        The default follows from the suffix: ".pt2" (torch.export), ".ts" (TorchScript) or ".onnx". "aoti"
+        (AOTInductor, suffix ".pt2") has to be given.
+    dynamic_shapes : optional
+        As torch.export takes it. By default the number K of probes is dynamic, and in the "stacked" form the
+        batch B too; an example of size 1 is repeated first, because exporters fix such a size. "spatial" also
+        makes height and width dynamic, for fully convolutional networks in the "stacked" form.
 
     Returns
     -------
     SavedCheck
-        How the file compares with the graph.
+        The errors of the file. The file is kept only if they are within their bounds.
 
     Raises
     ------
     SavedFileDiffers
-        If the file gives something else than the graph; the message has the errors.
+        If the file gives other results than the graph. The message has the errors.
     FxscopeError
-        If the format does not exist, or cannot have a size that should be free.
+        If the format does not exist, or a size that should be dynamic is fixed in the graph.
+
+    Examples
+    --------
+    >>> import tempfile, torch, fxscope
+    >>> graph, x0 = fxscope.transform(torch.nn.Conv2d(1, 1, 3)), torch.rand(2, 1, 8, 8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fxscope.save(graph, f"{folder}/scope.ts", (x0, x0)).ok
+    True
     """
     path = Path(path)
     format = _format(path, format, graph, example_inputs)
@@ -91,7 +98,7 @@ def save(
     example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
     if format == "ts":
         dynamic = True
-        # its states are a list
+        # TorchScript takes the states as a list
         example = tuple(list(x) if isinstance(x, tuple) and shapes.has_state(graph) else x for x in example)
     sets = [example]
     if dynamic_shapes in (None, shapes.SPATIAL) and dynamic:
@@ -111,15 +118,15 @@ def save(
 
 
 def _format(path: Path, format: str | None, graph: fx.GraphModule, example_inputs: tuple) -> str:
-    """The format of a file, given or by its suffix; raises ``FxscopeError`` if the graph cannot have it."""
+    """The format, given or by the suffix of the file; raises ``FxscopeError`` if the graph cannot have it."""
     format = format or _SUFFIXES.get(path.suffix, "")
     if format not in FORMATS:
         raise FxscopeError(
-            f"{path.name}: the suffix tells the form: {', '.join(_SUFFIXES)}; or format= one of"
+            f"{path.name}: the suffix has to be one of {', '.join(_SUFFIXES)}, or format= one of"
             f" {', '.join(FORMATS)}"
         )
     if not path.parent.is_dir():
-        raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
+        raise FxscopeError(f"cannot write {path.name}: there is no folder {path.parent}")
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
         way = "save graph.float() with float32 inputs"
         if assumptions(graph):
@@ -137,32 +144,32 @@ def check_saved(
     policy: Any = None,
     format: str | None = None,
 ) -> SavedCheck:
-    """Compare the saved pair at ``path`` with the model's own, on x1 = x0 and on random probes.
+    """Compare a saved pair with the model itself, on x1 = x0 and on random probes.
 
     Parameters
     ----------
-    path
-        A file of ``save``, of the graph ``fxscope.transform(model, "pair", ...)``.
-    model
+    path : str or Path
+        A file that ``save`` wrote for ``fxscope.transform(model, "pair", ...)``.
+    model : torch.nn.Module
         The model.
-    x0
+    x0 : torch.Tensor
         Its input, (B, ...).
     probes, policy
-        Those of the saved graph.
-    format
-        As ``save`` takes it.
+        As for ``fxscope.transform`` when the graph was made.
+    format : str, optional
+        As for ``save``.
 
     Returns
     -------
     SavedCheck
-        How the file compares with the graph.
+        The errors of the file.
 
     Raises
     ------
     OtherInterpretation
-        If the file is of another version of the interpretation.
+        If the file has another version of the interpretation.
     SavedFileDiffers
-        If the file gives something else than the graph.
+        If the file gives other results than the model.
     """
     from ..emit.pipeline import transform
 
@@ -206,7 +213,7 @@ def _write_aoti(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) 
 
 
 def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModule:
-    """The graph with an operator for each tensor input that asserts its dtype and sizes.
+    """The graph with an assertion of the dtype and the sizes of each tensor input.
 
     Sizes that are not free are asserted as numbers.
     """
@@ -224,9 +231,9 @@ def _with_metadata_checks(graph: fx.GraphModule, example: tuple) -> fx.GraphModu
 
 @contextlib.contextmanager
 def _kept_checks() -> Iterator[None]:
-    """Keep assertions about inputs in AOTInductor.
+    """Keep the assertions about inputs in AOTInductor.
 
-    It drops them, and its packages then read an input of another size as if it had their own.
+    It removes them, and its packages then read an input of another size as if it had the expected one.
     """
     from torch._inductor import lowering
     from torch._inductor.fx_passes import post_grad
@@ -258,9 +265,9 @@ def _write_onnx(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) 
 
 
 def _output_names(graph: fx.GraphModule) -> list[str]:
-    """The names of the form's results, dotted where a result is a structure.
+    """The names of the form's results, with dots inside structures.
 
-    A recorded state has the names of its entries.
+    The entries of a recorded state keep their names.
     """
     value = next(n for n in graph.graph.nodes if n.op == "output").args[0]
     meta = emitted(graph)

@@ -1,7 +1,4 @@
-"""Which sizes of an emitted graph's inputs are free when it is exported.
-
-And inputs of other sizes, to check the file with.
-"""
+"""The dynamic sizes of an exported graph's inputs, and inputs of other sizes to check the file with."""
 
 from __future__ import annotations
 
@@ -22,13 +19,13 @@ SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are 
 
 
 def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool = True) -> tuple[tuple, Any]:
-    """The example with free sizes of at least two, and the dynamic shapes that really export.
+    """The example, with free sizes of at least two, and its dynamic shapes as torch.export takes them.
 
-    Stacked: K and B are free; flat: K alone, since that K*B is a multiple of B cannot be said of two free
-    sizes. Of a recorded state every size is as free as the graph leaves it. ``given`` "spatial": height and
-    width (depth, length) too. A batch that the graph was made for is fixed, and so is one under a condition
-    where the form of the file has no ``conditions``. Raises ``FxscopeError`` where a size is asked to be free
-    that the graph was made for.
+    In the "stacked" form K and B are free. In the "flat" form only K is, because torch.export cannot express
+    that K*B is a multiple of a free B. Sizes of a recorded state are free unless the graph fixes them. If
+    ``given`` is "spatial", the sizes of the images are free too. A batch for which the graph was made is
+    fixed. A batch under a condition is fixed if the format cannot hold ``conditions``. Raises
+    ``FxscopeError`` if ``given`` frees a size for which the graph was made.
     """
     if not has_state(graph):
         _refuse_other(graph, example)
@@ -56,12 +53,12 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
 
 
 def _batch(graph: fx.GraphModule) -> str:
-    """What the graph's trace left of the batch: "free", "conditional" or "specialised"."""
+    """The batch of the graph: "free", "conditional" or "specialised"."""
     return batch_of(assumptions(graph), names_of(graph)) if assumptions(graph) else "free"
 
 
 def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tuple, Any]:
-    """The batch of the example: as free as the graph's own condition leaves it, or one number."""
+    """Dynamic shapes for a batch that is under a condition, or one number."""
     example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
     if batch == "specialised" or example[0].shape[0] == 1:
         return example, tuple({0: K} if i in probes else {} for i in range(len(example)))
@@ -73,14 +70,14 @@ def _two_probes(x: torch.Tensor) -> torch.Tensor:
 
 
 def _refuse_other(graph: fx.GraphModule, example: tuple) -> None:
-    """Raise where the example is not what the graph was made for."""
+    """Raise ``FxscopeError`` if the graph was not made for such an example."""
     unmet = broken(assumptions(graph), example, names_of(graph))
     if unmet is not None:
         raise FxscopeError(f"save: the graph was not made for these example inputs: {unmet}. {WAY_OUT}")
 
 
 def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
-    """Raise where dynamic shapes name a size that the graph was made for."""
+    """Raise ``FxscopeError`` if dynamic shapes free a size for which the graph was made."""
     known, names = assumptions(graph), names_of(graph)
     asked = [
         a for a in known if a.kind == SIZE and a.input in names and _asks(given, names.index(a.input), a)
@@ -88,9 +85,9 @@ def _refuse_fixed(graph: fx.GraphModule, given: Any) -> None:
     if asked:
         listed = ", ".join(f"dimension {a.dimension} of {a.input}, {a.value}" for a in asked)
         raise FxscopeError(
-            f"dynamic_shapes asks for free sizes that this graph was made for: {listed}. It came through"
-            f" torch.export, at {said(known)}, and is right there alone: save it without them, and make one"
-            " for every size with fxscope.transform(..., example_inputs=)"
+            f"dynamic_shapes frees sizes that this graph was made for: {listed}. torch.export made it at"
+            f" {said(known)}, and it is right only there: save it with these sizes fixed, and make a graph"
+            " for each other size with fxscope.transform(..., example_inputs=)"
         )
 
 
@@ -109,11 +106,11 @@ def _asks(given: Any, position: int, assumption: Assumption) -> bool:
 
 
 def _with_spatial(graph: fx.GraphModule, example: tuple, probes: list[int]) -> tuple[tuple, Any]:
-    """K, B and every size behind the channels: the exporter finds how those of y2 follow from those of x0."""
+    """K, B and all sizes after the channels are free; the exporter infers the sizes of y2 from x0."""
     if not is_stacked(graph) or has_state(graph):
         raise FxscopeError(
-            "dynamic_shapes='spatial' takes a graph in the stacked form: transform(model, ...,"
-            " probes='stacked'), and no recorded state, whose sizes are free where the graph leaves them"
+            "dynamic_shapes='spatial' needs a graph in the stacked form, transform(model, ...,"
+            " probes='stacked'), and not replay or pullback, whose sizes are free already"
         )
     example, _ = dynamic(graph, example, None)
     return example, tuple(
@@ -150,12 +147,10 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
 
 
 def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
-    """Every size of a recorded state as free as the graph leaves it.
+    """All sizes of a recorded state are free unless the graph fixes them.
 
-    Weights that are folded with their batch norm keep their sizes.
-
-    A free kernel size k makes a convolution's size floor(-k/2) + c, which ONNX, whose division truncates,
-    gets wrong.
+    Weights that are folded with their batch norm keep their sizes: a free kernel size k makes a convolution's
+    size floor(-k/2) + c, which ONNX computes wrongly because its division truncates.
     """
     meta = emitted(graph)
     state, probe = (
@@ -177,7 +172,7 @@ def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[t
 
 
 def others(graph: fx.GraphModule, example: tuple) -> tuple:
-    """The example with one more probe and, where it is free, one more image."""
+    """The example with one more probe and, if the batch is free, one more image."""
     probes, stacked = probe_positions(graph), is_stacked(graph)
     if has_state(graph):
         more = 1 if stacked else _batch_of(graph, example)
@@ -224,7 +219,7 @@ def probe_positions(graph: fx.GraphModule) -> list[int]:
 
 
 def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
-    """One name a tensor: a recorded state has those of its entries, a structure dotted ones."""
+    """One name for each tensor: entries of a recorded state have their own, those of a structure dotted ones."""
     placeholders = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
     states = emitted(graph).get("state", ())
     names = []

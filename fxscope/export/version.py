@@ -1,4 +1,4 @@
-"""The version of the interpretation in saved graphs: where every format keeps it."""
+"""The version of the interpretation in saved files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..graph.ir import emitted
 
 
 def stamp(graph: fx.GraphModule) -> dict[str, str]:
-    """What a file says of its graph's version."""
+    """The metadata of a file: the version of its graph's interpretation."""
     meta = emitted(graph)
     return {FILE_KEY: str(of(meta) if meta else VERSION)}
 
 
 def version_of(path: str | Path, format: str) -> int:
-    """The version of the interpretation that a saved file is of; 1 where it carries none."""
+    """The version of the interpretation of a saved file; 1 if the file has none."""
     path = Path(path)
     if not path.is_file():
         raise FxscopeError(f"no file {path}")

@@ -56,7 +56,9 @@ def load_model(spec: str, weights: str | None = None) -> nn.Module:
             f"MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory, got {spec!r}"
         )
     if weights == "DEFAULT":
-        raise WeightsError(f"--weights DEFAULT is torchvision's; {spec} has its own or needs a file")
+        raise WeightsError(
+            f"--weights DEFAULT needs torchvision:NAME, got {spec}; give --weights FILE, or no weights"
+        )
     if weights:
         load_weights(model, weights)
     return model.eval()
