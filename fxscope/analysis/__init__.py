@@ -1,7 +1,7 @@
 """The analyses of the paper, as functions that return records.
 
-Every record has ``.to_json()``, ``.save()``, ``.load()`` and a table in a notebook, and ``.plot()`` where
-there is a figure of it.
+Every record has ``.to_json()``, ``.save()`` and ``.load()``, is shown as a table in a notebook, and has
+``.plot()`` if there is a figure of it.
 """
 
 from .adversarial import FGSM, fgsm

@@ -1,4 +1,4 @@
-"""The fast gradient sign method: one clean step in pixel space, its size swept (paper, Fig. 8 and 10)."""
+"""The fast gradient sign method: one step in pixel space, for several step sizes (paper, Fig. 8 and 10)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
 @dataclass(frozen=True, repr=False)
 class FGSM(VersionedResult):
-    """Images after one step of every size.
+    """Images and labels after one step of each size.
 
     Parameters
     ----------
     epsilons : tuple of float
-        E step sizes, in units of pixels in [0, 1].
+        E step sizes; a pixel value is in [0, 1].
     images : torch.Tensor
-        (E, B, C, H, W), as the network takes them.
+        (E, B, C, H, W), as inputs of the network.
     labels : torch.Tensor
         (E, B), the labels after the step.
     before : torch.Tensor
-        (B,), the labels without it.
+        (B,), the labels before the step.
     """
 
     epsilons: tuple[float, ...]
@@ -39,12 +39,12 @@ class FGSM(VersionedResult):
 
     @property
     def success(self) -> torch.Tensor:
-        """(E,) share of the images whose label changed."""
+        """(E,), the share of the images whose label changed."""
         return (self.labels != self.before).double().mean(1)
 
     @property
     def flipped_at(self) -> list[float]:
-        """The smallest step that changes the label of each image; infinity if none does."""
+        """The smallest step size that changes the label of each image; infinity if no step does."""
         changed = self.labels != self.before
         return [
             min((e for e, c in zip(self.epsilons, changed[:, b]) if c), default=float("inf"))
@@ -52,7 +52,7 @@ class FGSM(VersionedResult):
         ]
 
     def numbers(self) -> dict[str, Any]:
-        """Steps, success and labels."""
+        """Step sizes, success and labels."""
         return {
             "epsilons": list(self.epsilons),
             "success": self.success,
@@ -85,11 +85,11 @@ def fgsm(
     x0 : torch.Tensor
         (B, C, H, W), as the network takes it.
     labels : torch.Tensor or int, optional
-        (B,) the labels that the step leads away from. The default is the network's own labels.
+        (B,), the labels whose loss the step increases. The default is the labels that the network gives.
     epsilons : sequence of float
-        Step sizes in units of pixels in [0, 1].
+        Step sizes; a pixel value is in [0, 1].
     mean, std : float or sequence of float
-        The network's normalisation, one number or one a channel.
+        The normalisation of the network: one number, or one for each channel.
 
     Returns
     -------
@@ -99,12 +99,19 @@ def fgsm(
     Raises
     ------
     FxscopeError
-        If the pixels that ``mean`` and ``std`` give are outside of [0, 1].
+        If x0 * std + mean is not in [0, 1].
 
     References
     ----------
     Goodfellow, Shlens, Szegedy, "Explaining and harnessing adversarial examples" (2015). The paper
     iterates this step until the label flips (Fig. 8 and 10); its epsilon is not known.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    >>> found = fgsm(model, torch.rand(2, 1, 8, 8))
+    >>> tuple(found.images.shape), tuple(found.labels.shape)
+    ((5, 2, 1, 8, 8), (5, 2))
     """
     mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
     pixels = x0 * std + mean
@@ -129,6 +136,6 @@ def fgsm(
 
 
 def _labels(model: nn.Module, x: torch.Tensor, draw: Draw) -> torch.Tensor:
-    """The labels of the largest scores, with the same random numbers at each call."""
+    """The labels with the largest scores, under the same random draw at each call."""
     with draw.again():
         return model(x).argmax(1)

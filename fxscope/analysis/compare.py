@@ -23,26 +23,26 @@ HEAD = 5  # singular values
 
 @dataclass(frozen=True)
 class ComparisonEntry:
-    """One network under one policy at x0.
+    """The result for one network under one policy.
 
     Parameters
     ----------
     name, policy : str
-        The entry's name, and its policy as text.
+        The name of the entry, and its policy as text.
     residual_share : float
         |r| / |y0|.
     gap : float
         |F x + r - f(x)| / |f(x)| at a point x near x0.
     changed : float
-        The share of masks and indices that are other ones at x.
+        The share of masks and indices that differ between x and x0.
     row : torch.Tensor
-        The row of the chosen output, in the input's shape.
+        The row of the chosen output, in the shape of the input.
     place : tuple of int
-        Where the row is centred.
+        The place in the input around which distances are measured.
     distance, energy : tuple
         Distances from the place, and the share of the row's energy within each.
     spectrum : tuple of float
-        The largest singular values, largest first; empty unless ``spectrum=True``.
+        The largest singular values in descending order; empty unless ``spectrum=True``.
     """
 
     name: str
@@ -60,18 +60,18 @@ class ComparisonEntry:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Result):
-    """Entries for one x0 and one output, on one shared scale.
+    """Several networks or policies, at the same x0 and the same output.
 
     Parameters
     ----------
     at : Any
         The index of the output.
     near : float
-        The distance from x0, relative to |x0|, at which the gap is measured.
+        The gap is measured at this distance from x0, relative to |x0|.
     readings : tuple of ComparisonEntry
         The entries; ``comparison[name]`` is one of them.
     limit : float
-        The largest absolute coefficient of all rows.
+        The largest absolute coefficient of all rows, which is the scale of the figure.
     """
 
     at: Any
@@ -100,7 +100,7 @@ class Comparison(Result):
         return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise", *lines])
 
     def numbers(self) -> dict[str, Any]:
-        """Everything but the rows' coefficients, of which the norm is given."""
+        """All fields except the rows; of a row the norm and the shape."""
         entries = [
             {**_without_row(e), "row_norm": norm_of([e.row]), "row_shape": list(e.row.shape)}
             for e in self.readings
@@ -114,7 +114,7 @@ class Comparison(Result):
 
     @classmethod
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Comparison:
-        """The comparison of a file, its index as text."""
+        """The comparison that a file holds; its index is text."""
         entries = (
             ComparisonEntry(row=row, **_without_lists(entry))
             for entry, row in zip(header["readings"], tensors["rows"])
@@ -134,7 +134,7 @@ class Comparison(Result):
             for e in self.readings
         )
         head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
-        return f"readings at {self.at}", head, rows
+        return f"comparison at {self.at}", head, rows
 
 
 def _without_lists(entry: dict[str, Any]) -> dict[str, Any]:
@@ -167,15 +167,15 @@ def compare(
     x0 : torch.Tensor
         (1, ...), one image.
     readings : dict or list
-        {name: model} or {name: (model, policy)}; with ``model=`` a list of policies or {name: policy}.
+        {name: model} or {name: (model, policy)}. With ``model=``, a list of policies or {name: policy}.
     at : int or tuple
         An index of the un-batched output, as ``lin.F.row`` takes it.
     model : torch.nn.Module, optional
-        The one network of several policies.
+        The network to which all policies are applied.
     near : float
-        The gap is measured at x0 + near |x0| e, where e has unit norm and is the same for all.
+        The gap is measured at x0 + near |x0| e, where e is random noise of unit norm, the same for all.
     spectrum : bool
-        Compute the five largest singular values of each, too, which takes some hundred passes.
+        Also compute the five largest singular values, which takes some hundred passes for each entry.
     seed : int
         Seed of e.
 
@@ -188,6 +188,13 @@ def compare(
     ------
     ShapeError
         If x0 holds more than one image. The errors of ``fxscope.interpret`` are raised as well.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GELU(), nn.Conv2d(2, 1, 3))
+    >>> found = compare(torch.rand(1, 1, 8, 8), ["freeze", "taylor"], at=(0, 2, 2), model=net)
+    >>> tuple(found["taylor"].row.shape)
+    (1, 8, 8)
     """
     if x0.shape[0] != 1:
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
@@ -206,8 +213,8 @@ def _entries(readings: Any, model: nn.Module | None) -> dict[str, tuple[nn.Modul
         return {name: (model, policy) for name, policy in table.items()}
     if not isinstance(readings, dict) or not readings:
         raise TypeError(
-            "compare takes {name: model} or {name: (model, policy)}; for several policies of one model pass"
-            " model="
+            "compare takes {name: model} or {name: (model, policy)}; to compare several policies of one"
+            " model, pass model= and a list of policies"
         )
     return {name: value if isinstance(value, tuple) else (value, None) for name, value in readings.items()}
 
@@ -244,7 +251,7 @@ def _share(lin: LinearInterpreter) -> float:
 
 
 def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...]:
-    """The place where a row is centred: under the output for images, else its largest coefficient."""
+    """The place of a row: for images at the position of the output, else at the largest coefficient."""
     outputs = lin.F.outputs.shapes[0]
     if (
         isinstance(at, tuple)
@@ -258,7 +265,7 @@ def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...
 
 
 def _energy(row: torch.Tensor, place: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Cumulated share of sum row^2 within a (largest-coordinate) distance of the place."""
+    """Distances from the place, by the largest difference of coordinates, and the energy within each."""
     row = row.double() / power_of_two(norm_of([row]))
     power = row.square().sum(0) if row.dim() > 1 else row.square()
     axes = [(torch.arange(n, device=row.device) - p).abs() for n, p in zip(power.shape, place)]

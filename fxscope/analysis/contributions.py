@@ -1,4 +1,4 @@
-"""Contributions: how F x0 and every additive constant of the network sum to an output (Theorem 1)."""
+"""Contributions: F x0 and every additive constant of the network, which sum to an output (Theorem 1)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from ..results.registry import provides
 
 @dataclass(frozen=True)
 class Term:
-    """What one additive constant adds to the output.
+    """The contribution of one additive constant to the output.
 
     Parameters
     ----------
     place : str
         The node at which the constant is added.
     module, rule : str
-        Its module path and its rule.
+        Path of its module, and its rule.
     kind : str
-        "bias" (convolution, linear), "shift" (norms), "intercept" (c(x0) of a unit), "constant" (an operand),
-        "padding", or "frozen" (a value of x0 beside the probe: a second input, a skip around a tap).
+        "bias" (convolution, linear), "shift" (norms), "intercept" (c(x0) of a unit), "constant" (a constant
+        operand), "padding", or "frozen" (a value of x0 that does not depend on the probe, such as a second
+        input or a skip connection around a tap).
     depth : int
-        Its position in the order of the graph.
+        Position in the order of the graph.
     value : float or torch.Tensor
-        (B,), or a number for one image.
+        A number for one image, or (B,). In units of the output.
     layer : str
-        The linear layer to which it belongs, together with batch norm and its unit.
+        The linear layer to which it belongs; a layer includes the batch norm and the unit after it.
     """
 
     place: str
@@ -52,18 +53,18 @@ class Term:
 
 @dataclass(frozen=True, repr=False)
 class Contributions(Result):
-    """y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
+    """The contributions to one output: y0[index] = linear + sum of the terms (paper, eq. 15 and Theorem 1).
 
     Parameters
     ----------
     index : Any
         The index of the output.
     linear : float or torch.Tensor
-        <row, x0>; (B,), or a number for one image.
+        <row, x0>, a number for one image, or (B,).
     terms : tuple of Term
-        The constants' contributions, in the order of the graph.
+        The contributions of all constants, in the order of the graph.
     output : float or torch.Tensor
-        y0[index].
+        y0[index], a number for one image, or (B,).
     """
 
     description: ClassVar[str] = "contributions"
@@ -81,7 +82,7 @@ class Contributions(Result):
 
     @property
     def total(self) -> Any:
-        """The sum of everything; it equals ``output`` up to ``error``."""
+        """``linear`` plus ``residual``; it differs from ``output`` by ``error``."""
         return self.linear + self.residual
 
     @property
@@ -96,21 +97,22 @@ class Contributions(Result):
 
     @property
     def interpretation(self) -> int:
-        """The version of the interpretation that these are of."""
+        """The version of the interpretation."""
         return VERSION if self._origin is None else of(self._origin)
 
     def by_layer(self, depth: int | None = None) -> dict[str, Any]:
-        """The contribution of each module: its bias and intercept together, which is the paper's masked bias.
+        """The sum of the terms of each module; bias and intercept together are the paper's masked bias.
 
         Parameters
         ----------
         depth : int, optional
-            Cut the modules' paths to so many names: ``by_layer(3)`` has one entry for "transformer.h.0".
+            Number of names that are kept of a module path: ``by_layer(3)`` has one entry for
+            "transformer.h.0".
 
         Returns
         -------
         dict
-            {module: sum of its terms}.
+            {module: sum of its terms}, in the order of the graph.
         """
         found: dict[str, Any] = {}
         for term in self.terms:
@@ -119,7 +121,7 @@ class Contributions(Result):
         return found
 
     def by_token(self, dim: int = 1) -> torch.Tensor:
-        """What each token's embedding adds: <row, x> at every position of the probed place.
+        """The contribution of the embedding of each token: <row, x> at each position of the probed place.
 
         Parameters
         ----------
@@ -129,17 +131,22 @@ class Contributions(Result):
         Returns
         -------
         torch.Tensor
-            (B, L); the sum is ``linear``. Position embeddings and biases are terms of the residual instead.
+            (B, L), with the sum ``linear``. Position embeddings and biases are terms of the residual.
+
+        Raises
+        ------
+        ShapeError
+            If several places are probed, or the probed place has no dimension of tokens.
         """
         lin, _, row = self._live()
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
-            raise ShapeError("by_token is about one probed place with a dimension of tokens, (B, L, ...)")
+            raise ShapeError("by_token needs one probed place with a dimension of tokens, (B, L, ...)")
         lin.fresh.check()
         product = row[0] * lin.x
         return product.sum([d for d in range(1, product.dim()) if d != dim])
 
     def elementwise(self) -> dict[str, torch.Tensor]:
-        """{place: (B, ...)}: the contributions of every constant before they are summed."""
+        """{place: (B, ...)}, the contribution of each element of a constant; each tensor sums to its term."""
         lin, y2, _ = self._live()
         graph, _ = lin.prepared.shares(elementwise=True)
         _, shares = lin.shares(y2, elementwise=True)
@@ -147,7 +154,7 @@ class Contributions(Result):
         return {name: share[0] for name, share, met in zip(names, shares, _met(lin, graph, y2)) if met}
 
     def numbers(self) -> dict[str, Any]:
-        """The terms with their places, and the totals."""
+        """The terms with their places, and the sums."""
         totals = {n: torch.as_tensor(getattr(self, n)) for n in ("linear", "residual", "total", "output")}
         terms = [asdict(t) for t in self.terms]
         return {
@@ -169,7 +176,7 @@ class Contributions(Result):
 
     @classmethod
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Contributions:
-        """The contributions of a file, their index as text."""
+        """The contributions that a file holds; their index is text."""
         terms = tuple(
             Term(**term, value=_value(value)) for term, value in zip(header["terms"], tensors["values"])
         )
@@ -179,7 +186,7 @@ class Contributions(Result):
     def _live(self) -> tuple:
         if self._source is None:
             raise FxscopeError(
-                "contributions from a file hold the sums alone; compute them again from the model:"
+                "contributions from a file hold only the sums; compute them again from the model:"
                 " lin.contributions(index)"
             )
         return self._source
@@ -230,7 +237,7 @@ def _together(
 def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
     """Whether each share is a term for the cotangent y2.
 
-    A constant that is an output of its own is a term only if the index means this output.
+    A constant that is itself an output is a term only if the index selects this output.
     """
     own, space = emitted(graph)["own"], lin.F.outputs
     leaves = pytree.tree_leaves(y2)
@@ -239,9 +246,9 @@ def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
 
 
 def _by_image(lin: LinearInterpreter, y2: Any) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    """A reverse pass for every image.
+    """One reverse pass for each image.
 
-    It is needed where a layout such as (L, B, E) hides to which image a constant's share belongs.
+    This is needed if the layout, such as (L, B, E), does not tell to which image a constant's share belongs.
     """
     B = lin.batch
     eye = torch.eye(B, device=lin.F.outputs.device)
@@ -257,7 +264,7 @@ def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
     """<cotangent, value> of every probe and image, (K, B)."""
     pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
     apart = {b.shape[:1] for _, b in pairs}
-    # no index means the others
+    # an index cannot select the other outputs
     with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]
     return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
 

@@ -1,4 +1,4 @@
-"""Pixel discussions: all contributions to a score, back-projected to the pixels (paper, eq. 18)."""
+"""Pixel discussions: all contributions to a score, projected back to the pixels (paper, eq. 18)."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ..results.progress import steps
 from ..results.registry import provides
 
 READINGS = ("weighted", "per-layer", "literal")
-CONDITION = 1e3  # a scaling that magnifies rounding more than this is refused
-ELEMENTS = 1 << 26  # numbers that one chunk of labels may hold
+CONDITION = 1e3  # a scaling that amplifies rounding errors by more than this is refused
+ELEMENTS = 1 << 26  # the most numbers that one chunk of labels holds
 
 
 @dataclass(frozen=True, repr=False)
 class PixelDiscussion(VersionedResult):
-    """One image of pixel-wise contributions for each label; each sums to its score.
+    """For each label an image of the contributions of every pixel, which sums to the score of the label.
 
     Parameters
     ----------
     labels : tuple
-        K indices of the scores.
-    reading : str
-        "weighted", "per-layer" or "literal".
+        K indices of scores.
+    reading : {"weighted", "per-layer", "literal"}
+        The variant of eq. 18.
     images : torch.Tensor
-        (K, C, H, W); with B images (K, B, C, H, W).
+        (K, C, H, W), or (K, B, C, H, W) for B images; in units of the scores.
     scores : torch.Tensor
         (K,), or (K, B).
     added : float
-        The size of the corrections of "weighted" relative to the layers' contributions; 0 for the others.
+        The size of the corrections relative to the layers' contributions in the variant "weighted"; else 0.
     condition : float
-        The largest factor sum |p| / |sum p| by which a scaling magnifies rounding; 1 for "weighted".
+        The largest factor sum |p| / |sum p| by which a scaling amplifies rounding errors; 1 for "weighted".
     """
 
     labels: tuple
@@ -51,7 +51,7 @@ class PixelDiscussion(VersionedResult):
 
     @property
     def error(self) -> float:
-        """The largest |sum of an image - its score|, relative to the largest |score|."""
+        """The largest |sum of an image - its score|, divided by the largest |score|."""
         dims = list(range(self.scores.dim(), self.images.dim()))
         return float((self.images.sum(dims) - self.scores).abs().max() / self.scores.abs().max())
 
@@ -75,18 +75,18 @@ def pixel_discussion(
     condition: float = CONDITION,
     progress: bool = True,
 ) -> PixelDiscussion:
-    """The pixel discussion of one or several labels: contributions to the score, back-projected to the input.
+    """The pixel discussion: all contributions to a score, projected back to the input (paper, eq. 18).
 
     ::
 
         PD = F^T e_k * x0 + sum_i p_i,        sum of PD = y_k
 
-    The paper leaves open how the layers' images p_i are scaled. ``reading`` chooses:
+    The paper does not say how the images p_i of the layers are scaled. ``reading`` chooses a variant:
 
     * "weighted": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k. It is
       corrected to the layer's contribution c by p + |p| (c - sum p) / sum |p|.
     * "per-layer": p_i = P_i b_i, scaled so that it sums to c.
-    * "literal": PD as a whole is scaled to the score (eq. 18).
+    * "literal": p_i = P_i b_i, and PD as a whole is scaled so that it sums to the score.
 
     Each label costs a row; "weighted" also costs one back-projection from every layer.
 
@@ -95,23 +95,27 @@ def pixel_discussion(
     lin : LinearInterpreter
         The interpreter of a classifier at x0.
     labels : int, tuple or list
-        An index of the scores, or a list of them, K.
-    reading : str
-        See above.
+        An index of the scores, or a list of K indices.
+    reading : {"weighted", "per-layer", "literal"}
+        The variant of eq. 18.
     condition : float
-        The largest sum |p| / |sum p| that the scaling variants accept.
+        The largest sum |p| / |sum p| that "per-layer" and "literal" accept.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     PixelDiscussion
-        Images (K, C, H, W), with B images (K, B, C, H, W).
+        Images (K, C, H, W), or (K, B, C, H, W) for B images.
 
     Raises
     ------
     IllConditioned
-        If a scaling would magnify by more than ``condition``.
+        If a scaling would amplify rounding errors by more than ``condition``.
+    FxscopeError
+        If several places are probed, or the network has several outputs.
+    ValueError
+        If there is no such variant.
 
     References
     ----------
@@ -133,14 +137,14 @@ def pixel_discussion(
 
 
 class Discussion:
-    """The back-projections of one interpreter, ready for any number of labels."""
+    """The back-projections of one interpreter, for any number of labels."""
 
     def __init__(self, lin: LinearInterpreter, reading: str = "weighted", condition: float = CONDITION):
         if reading not in READINGS:
             raise ValueError(f"reading={reading!r}; it is one of {', '.join(READINGS)}")
         if isinstance(lin.x, tuple) or not lin.F.outputs.spec.is_leaf():
             raise FxscopeError(
-                "a pixel discussion is about one input and one output; name them with inputs= and outputs="
+                "a pixel discussion needs one input and one output: choose them with inputs= and outputs="
             )
         self.lin, self.reading, self.limit = lin, reading, condition
         self.parts = emit_projections(lin.program)
@@ -153,7 +157,7 @@ class Discussion:
     def chunks(
         self, labels: list, progress: bool = True
     ) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
-        """Yield (labels, images (K, *input), scores (K,)) for as many labels at a time as fit the budget."""
+        """Yield (labels, images (K, *input), scores (K,)) for as many labels at a time as fit into memory."""
         size = max(1, min(self.lin.F.chunk, ELEMENTS // self._numbers()))
         with steps(len(labels), "pixel discussions", progress) as bar:
             for start in range(0, len(labels), size):
@@ -183,14 +187,15 @@ class Discussion:
     def _summed(self, share: torch.Tensor) -> torch.Tensor:
         """The sum of a share for each image, (K, B).
 
-        One image may have any layout, such as a transformer's (K, L, B, E). Several images must come first.
+        With one image any layout is possible, such as (K, L, B, E). With several, dimension 1 has to be the
+        images.
         """
         if self.lin.batch == 1:
             return share.flatten(1).sum(1, keepdim=True)
         if share.shape[1] != self.lin.batch:
             raise FxscopeError(
-                f"a constant's share has shape {tuple(share.shape)}, in which the {self.lin.batch} images do"
-                " not come first; discuss them one by one"
+                f"the share of a constant has shape {tuple(share.shape)}, whose first dimension after the"
+                f" labels is not the batch of {self.lin.batch}; interpret the images one by one"
             )
         return share.flatten(2).sum(2)
 
@@ -210,7 +215,7 @@ class Discussion:
         }
 
     def _corrected(self, p: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        """P + |p| (c - sum p) / sum |p|; a layer that no pixel feeds is spread evenly."""
+        """P + |p| (c - sum p) / sum |p|; the contribution of a layer that reaches no pixel is spread."""
         size = p.abs().flatten(2).sum(2)
         weight = torch.where(
             _wide(size, p) > 0,
@@ -224,15 +229,16 @@ class Discussion:
         return p + weight * _wide(missing, p)
 
     def _scaled(self, p: torch.Tensor, wanted: torch.Tensor, what: Any) -> torch.Tensor:
-        """P times wanted / sum p; raises where the sum cancels."""
+        """P times wanted / sum p; raises ``IllConditioned`` if the sum cancels."""
         total, size = p.flatten(2).sum(2), p.abs().flatten(2).sum(2)
         needed = (wanted != 0).expand(torch.broadcast_shapes(wanted.shape, total.shape))
         condition = torch.where(needed, (size / total.abs()).expand_as(needed), torch.ones(()).to(p))
         worst = float(condition.nan_to_num(nan=float("inf")).max())
         if worst > self.limit:
             raise IllConditioned(
-                f"reading={self.reading!r}: the image of {what} sums to 1/{worst:.3g} of its absolute sum,"
-                f" and scaling it would magnify as much (limit {self.limit:g}); use reading='weighted'"
+                f"reading={self.reading!r}: the image of {what} sums to 1/{worst:.3g} of its absolute sum;"
+                f" scaling it would amplify rounding errors by that factor (limit {self.limit:g}): use"
+                " reading='weighted'"
             )
         self.condition = max(self.condition, worst)
         return p * _wide(

@@ -1,4 +1,4 @@
-"""Rows and columns of networks that map images to images (paper, Fig. 5 to 7 and 11 to 15)."""
+"""Analyses of rows and columns of networks from images to images (paper, Fig. 5 to 7 and 11 to 15)."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ INSTANCE_NORMS = ("stats", "scale", "taylor")
 
 @dataclass(frozen=True, repr=False)
 class Energy(VersionedResult):
-    """Energy of K filters against the distance from their place, averaged.
+    """The share of the energy of filters within a distance of their places, averaged over the filters.
 
     Parameters
     ----------
     share : torch.Tensor
-        (R + 1,), the share of the energy within 0, 1, ..., R pixels, by the larger of both axes' distances.
+        (R + 1,), the share within 0, 1, ..., R pixels, where the distance is max(|y - y0|, |x - x0|).
     """
 
     share: torch.Tensor
 
     def radius(self, part: float = 0.9) -> int:
-        """The smallest distance that holds a part of the energy."""
+        """The smallest distance, in pixels, within which the share is at least ``part``."""
         return int((self.share < part - 1e-12).sum())
 
     def numbers(self) -> dict[str, Any]:
-        """The figures of merit."""
+        """The distances that hold given shares."""
         return {
             "radius_50": self.radius(0.5),
             "radius_90": self.radius(0.9),
@@ -46,19 +46,24 @@ class Energy(VersionedResult):
 
 
 def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, int]]) -> Energy:
-    """The share of the energy of rows within a distance of their places.
+    """The share of the energy of rows or columns within a distance of their places.
 
     Parameters
     ----------
     filters : torch.Tensor
-        (K, C, H, W).
+        (K, C, H, W), rows or columns of F.
     places : sequence of (int, int)
-        K places (y, x), in the filters' own pixels.
+        K places (y, x), in pixels of the filters.
 
     Returns
     -------
     Energy
         The mean share over the K filters.
+
+    Examples
+    --------
+    >>> energy_against_distance(torch.eye(5)[None, None], [(2, 2)]).share.tolist()
+    [0.2, 0.6, 1.0, 1.0, 1.0]
     """
     energy = filters.double().square().sum(1)
     size = max(energy.shape[1:])
@@ -70,21 +75,21 @@ def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, i
 
 
 def distance(shape: Sequence[int], place: tuple[int, int]) -> torch.Tensor:
-    """(H, W) of max(|y - y0|, |x - x0|)."""
+    """(H, W), the distance max(|y - y0|, |x - x0|) of every pixel from a place."""
     y, x = torch.arange(shape[-2]) - place[0], torch.arange(shape[-1]) - place[1]
     return torch.maximum(y.abs()[:, None], x.abs()[None, :])
 
 
 @dataclass(frozen=True, repr=False)
 class Invariance(VersionedResult):
-    """How much the filters of different places differ when they are aligned.
+    """How much filters at different places differ after they are aligned.
 
     Parameters
     ----------
     spread : float
-        sum |f_i - mean f|^2 / sum |f_i|^2; 0 for a space-invariant filter such as bicubic interpolation.
+        sum_i |f_i - mean f|^2 / sum_i |f_i|^2; 0 for a space-invariant network such as bicubic interpolation.
     reference : float or None
-        sum |f_i - f|^2 / sum |f_i|^2 for a given filter f.
+        sum_i |f_i - f|^2 / sum_i |f_i|^2 for a given filter f.
     filters : torch.Tensor
         (K, C, 2 radius + 1, 2 radius + 1), the aligned filters.
     """
@@ -100,7 +105,7 @@ def invariance(
     radius: int,
     reference: torch.Tensor | None = None,
 ) -> Invariance:
-    """Cut columns around their places and compare them.
+    """Align columns by cutting a square around their places, and measure how much they differ.
 
     Parameters
     ----------
@@ -109,9 +114,9 @@ def invariance(
     places : sequence of (int, int)
         K places (y, x), in output pixels.
     radius : int
-        Pixels to each side that are kept.
+        The squares have the side 2 radius + 1.
     reference : torch.Tensor, optional
-        The same cut of a known filter, (C, 2 radius + 1, 2 radius + 1).
+        A known filter to compare with, (C, 2 radius + 1, 2 radius + 1).
 
     Returns
     -------
@@ -125,19 +130,19 @@ def invariance(
 
 
 def crop_around(image: torch.Tensor, place: tuple[int, int], radius: int) -> torch.Tensor:
-    """(C, 2 radius + 1, 2 radius + 1) around a place, zeros outside of the image."""
+    """A square (C, 2 radius + 1, 2 radius + 1) around a place, with zeros outside of the image."""
     y, x = place
     return F.pad(image, (radius,) * 4)[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
 
 
 @dataclass(frozen=True, repr=False)
 class Diagonal(VersionedResult):
-    """Where the energy of rows lies.
+    """The share of the energy of rows that is far from their places.
 
     Parameters
     ----------
     off : torch.Tensor
-        (K,), the share outside of ``radius`` pixels around each row's own place.
+        (K,), the share of the energy more than ``radius`` pixels from the place of each row.
     radius : int
         In pixels.
     """
@@ -151,26 +156,26 @@ class Diagonal(VersionedResult):
         return float(self.off.mean())
 
     def numbers(self) -> dict[str, Any]:
-        """The figures of merit."""
+        """Radius, mean, largest and all shares."""
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
 
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
-    """The off-diagonal energy of rows.
+    """The off-diagonal energy of rows: the share that is more than ``radius`` pixels from their places.
 
     Parameters
     ----------
     rows : torch.Tensor
         (K, C, H, W).
     places : sequence of (int, int)
-        The input places (y, x) under the K outputs.
+        K places (y, x) in the input, at the positions of the outputs.
     radius : int
-        Pixels around a place that count as the diagonal.
+        In pixels; the distance is max(|y - y0|, |x - x0|).
 
     Returns
     -------
     Diagonal
-        The share of each row.
+        The share for each row.
     """
     energy = rows.double().square().sum(1)
     outside = torch.stack([distance(e.shape, p) > radius for e, p in zip(energy, places)])
@@ -179,20 +184,20 @@ def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int 
 
 @dataclass(frozen=True, repr=False)
 class Source(VersionedResult):
-    """From where an output takes its value, beyond its neighbourhood.
+    """The strongest source of an output outside of its neighbourhood.
 
     Parameters
     ----------
     place : (int, int)
-        (y, x) of the output.
+        (y, x) of the output, in input pixels.
     source : (int, int)
-        (y, x), the centre of the strongest window outside of the neighbourhood.
+        (y, x), the centre of the window with most energy outside of the neighbourhood.
     window : int
         Side of the window, in pixels.
     share : float
         The share of the row's energy in this window.
     off : float
-        The share of the energy beyond ``radius``.
+        The share of the row's energy more than ``radius`` pixels from ``place``.
     radius : int
         Size of the neighbourhood, in pixels.
     row : torch.Tensor
@@ -209,9 +214,9 @@ class Source(VersionedResult):
 
 
 def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window: int = 9) -> Source:
-    """The off-diagonal source of one output: the window with most of the row's energy beyond ``radius``.
+    """The window with most of a row's energy outside of the neighbourhood of its output.
 
-    The paper's copy-move strategy (Fig. 7 and 13) appears as a large ``share``.
+    The paper's copy-move strategy (Fig. 7 and 13) shows as a large ``share``.
 
     Parameters
     ----------
@@ -219,13 +224,15 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
         (C, H, W).
     place : (int, int)
         (y, x) of the output, in input pixels.
-    radius, window : int
-        Size of the neighbourhood, and side of the window, in pixels.
+    radius : int
+        The neighbourhood holds the pixels at a distance of at most ``radius``.
+    window : int
+        Side of the window in pixels, an odd number.
 
     Returns
     -------
     Source
-        The window, and its share.
+        The window and its share of the energy.
     """
     energy = row.double().square().sum(0)
     far = energy * (distance(energy.shape, place) > radius)
@@ -247,22 +254,22 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
 
 @dataclass(frozen=True, repr=False)
 class Reach(VersionedResult):
-    """How far one row reaches under each variant of instance norm.
+    """How far a row reaches under each variant of instance norm.
 
     Parameters
     ----------
     index : tuple
         The index of the output.
     place : (int, int)
-        (y, x) of the input under it.
+        (y, x) of the input pixel at the position of the output.
     bound : int
-        Pixels to each side that the convolutions alone allow.
+        The distance in pixels that the convolutions alone can reach.
     furthest : dict
-        {variant: distance of the furthest coefficient that is not 0}.
+        {variant: distance of the furthest nonzero coefficient, in pixels}.
     beyond : dict
-        {variant: share of the row's energy outside of the bound}.
+        {variant: share of the row's energy beyond ``bound``}.
     error : dict
-        {variant: error of the sum <row, x0> + r - y0, relative to y0}.
+        {variant: |<row, x0> + r - y0| / |y0|}.
     """
 
     index: tuple
@@ -287,9 +294,10 @@ def reach(
     bound: int = 84,
     readings: Sequence[str] = INSTANCE_NORMS,
 ) -> Reach:
-    """One row of F under every variant of instance norm.
+    """One row of F under each variant of instance norm.
 
-    The variants are ``stats`` (Fig. 2, pointwise), ``scale`` (the mean stays linear) and ``taylor``.
+    The variants are "stats" (mean and deviation frozen, Fig. 2), "scale" (deviation frozen) and "taylor"
+    (both differentiated).
 
     Parameters
     ----------
@@ -300,17 +308,17 @@ def reach(
     index : tuple
         (c, y, x) of the output.
     place : (int, int), optional
-        (y, x) of the input under it. The default is that of ``index``.
+        (y, x) of the input pixel at the position of the output. The default is (y, x) of ``index``.
     bound : int
-        Pixels to each side that the convolutions alone reach: 84 for CycleGAN's generator of 9 blocks, whose
-        receptive field is 169 pixels.
+        The distance in pixels that the convolutions alone can reach. It is 84 for CycleGAN's generator of 9
+        blocks, whose receptive field is 169 pixels.
     readings : sequence of str
         The variants.
 
     Returns
     -------
     Reach
-        The rows, and how far they reach.
+        The rows, and how far each reaches.
     """
     place = tuple(index[-2:]) if place is None else place
     rows, furthest, beyond, error = {}, {}, {}, {}

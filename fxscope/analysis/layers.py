@@ -1,4 +1,4 @@
-"""Layer-wise contributions over many images, as shares of the score (paper, Fig. 4 and 8)."""
+"""Contributions of the layers over many images, as shares of the score (paper, Fig. 4 and 8)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from ..results.progress import steps
 
 @dataclass(frozen=True, repr=False)
 class LayerContributions(VersionedResult):
-    """What F x0 and every layer add to one score of every image.
+    """The contributions of F x0 and of every layer to one score of each image.
 
     Parameters
     ----------
     names : tuple of str
         L layers, in the order of the graph.
     labels : torch.Tensor
-        (B,), the labels of the scores.
+        (B,), the label of the score of each image.
     linear : torch.Tensor
         (B,), F x0.
     values : torch.Tensor
-        (B, L), the layers' contributions.
+        (B, L), the contributions of the layers.
     output : torch.Tensor
         (B,), the scores: linear + sum of values.
     """
@@ -39,27 +39,27 @@ class LayerContributions(VersionedResult):
 
     @property
     def error(self) -> float:
-        """The largest error of the sums, relative to the scores."""
+        """The largest |linear + sum of values - output|, relative to the score."""
         return float(((self.linear + self.values.sum(1) - self.output) / self.output).abs().max())
 
     @property
     def shares(self) -> torch.Tensor:
-        """(B, 1 + L): F x0 and the layers, divided by the score."""
+        """(B, 1 + L), F x0 and the contributions of the layers, divided by the score."""
         return torch.cat([self.linear[:, None], self.values], 1) / self.output[:, None]
 
     @property
     def mean(self) -> torch.Tensor:
-        """(1 + L,) mean shares over the images."""
+        """(1 + L,), the mean shares over the images."""
         return self.shares.mean(0)
 
     @property
     def std(self) -> torch.Tensor:
-        """(1 + L,) standard deviations of the shares, with B in the denominator."""
+        """(1 + L,), the standard deviations of the shares, with B in the denominator."""
         return self.shares.std(0, unbiased=False)
 
     @property
     def depth(self) -> float:
-        """The mean position of the layers, weighted by |mean share|: 0 is the first layer, 1 the last."""
+        """The mean position of the layers, weighted by |mean share|: 0 is the first layer, 1 the last one."""
         weight = self.mean[1:].abs()
         return (
             float((weight * torch.linspace(0, 1, len(weight), dtype=weight.dtype)).sum() / weight.sum())
@@ -88,7 +88,7 @@ def layer_contributions(
     policy: Any = None,
     progress: bool = True,
 ) -> LayerContributions:
-    """F x0 and the masked biases of every layer, as they sum to one score of every image.
+    """The contributions of F x0 and of every layer's masked biases to one score of each image.
 
     ::
 
@@ -97,16 +97,16 @@ def layer_contributions(
     Parameters
     ----------
     model : torch.nn.Module
-        A classifier.
+        A classifier, (B, ...) to (B, labels).
     x0 : torch.Tensor
         (B, ...), images.
     labels : torch.Tensor or int, optional
-        (B,) or one label. The default is the largest score of every image.
+        (B,), or one label for all. The default is the largest score of each image.
     batch_norm : {"with", "apart"}
-        "with" counts the shift of a batch norm with the convolution before it, as the paper does; "apart"
-        counts it as a layer of its own.
+        "with" adds the shift of a batch norm to the convolution before it, as the paper does. "apart" makes
+        it a layer of its own.
     batch : int
-        How many images run at once.
+        Number of images that run at once.
     policy : optional
         As in ``fxscope.interpret``.
     progress : bool

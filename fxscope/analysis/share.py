@@ -1,4 +1,4 @@
-"""Residual share: the part of the largest score that the biases make (paper, Tables 3 and 4)."""
+"""Residual share: the share of the biases in the largest score (paper, Tables 3 and 4)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ..results.progress import steps
 
 @dataclass(frozen=True, repr=False)
 class Share(VersionedResult):
-    """r_k / y_k of the largest score of every image, for one network.
+    """The residual share r_k / y_k of the largest score of each image, for one network.
 
     Parameters
     ----------
     name : str
-        The network's name.
+        The name of the network.
     shares, labels : dict
         {image: r_k / y_k} and {image: k}.
     error : float
@@ -44,7 +44,7 @@ class Share(VersionedResult):
 
     @property
     def mean(self) -> float:
-        """The mean share, from an exact sum, so that the order of the images has no effect."""
+        """The mean share, by an exact sum: the order of the images has no effect."""
         return math.fsum(self.shares.values()) / len(self.shares)
 
     @property
@@ -53,7 +53,7 @@ class Share(VersionedResult):
         return math.sqrt(math.fsum((v - self.mean) ** 2 for v in self.shares.values()) / len(self.shares))
 
     def numbers(self) -> dict[str, Any]:
-        """Mean, standard deviation and the share of every image."""
+        """Mean, standard deviation, and the share of each image."""
         return {
             "name": self.name,
             "images": len(self.shares),
@@ -67,7 +67,13 @@ class Share(VersionedResult):
 
 @dataclass(frozen=True, repr=False)
 class ResidualShare(VersionedResult):
-    """The table of the networks, one ``Share`` each."""
+    """The residual shares of several networks.
+
+    Parameters
+    ----------
+    models : tuple of Share
+        One entry for each network.
+    """
 
     models: tuple[Share, ...]
 
@@ -99,25 +105,25 @@ def residual_share(
     policy: Any = None,
     progress: bool = True,
 ) -> ResidualShare:
-    """r_k / y_k of the largest score k of every image, for several networks.
+    """The residual share r_k / y_k of the largest score k of each image, for one or several networks.
 
     ::
 
         y_k = <row_k, x0> + r_k
 
-    The share depends on the meaning of x = 0. x0 is the input as the network takes it. For ImageNet networks
-    it is normalised, and 0 is the mean colour.
+    The share depends on the meaning of x = 0. x0 is the input that the network takes, so for ImageNet
+    networks it is normalised, and 0 is the mean colour.
 
     Parameters
     ----------
     models : torch.nn.Module or dict
         One classifier or {name: classifier}, each (B, ...) to (B, labels).
     images : iterable of (str, torch.Tensor)
-        (name, x0), x0 (1, ...) as the networks take it. It is iterated once for each network.
+        (name, x0), where x0 is (1, ...). It is iterated once for each network.
     state : path, optional
         A JSON file that is written after every batch. Images that are in the file are not computed again.
     batch : int
-        How many images of one size run at once.
+        Number of images of one size that run at once.
     policy : optional
         As in ``fxscope.interpret``.
     progress : bool
@@ -131,9 +137,9 @@ def residual_share(
     Raises
     ------
     FxscopeError
-        If there is no image, or a score is 0.
+        If there is no image, or a largest score is 0.
     OtherInterpretation
-        If the state file is of another version of the interpretation.
+        If the state file has another version of the interpretation.
 
     References
     ----------
@@ -167,7 +173,7 @@ def residual_share(
 
 
 def _graph(model: nn.Module, x0: torch.Tensor, policy: Any) -> torch.fx.GraphModule:
-    """A graph for these images: of any number of them where the model's code leaves that free."""
+    """The row graph for these images; its batch is free if the code of the model allows it."""
     graph = transform(model, "argmax", policy=policy, example_inputs=(x0[:1],))
     return graph if takes(graph, x0) else transform(model, "argmax", policy=policy, example_inputs=(x0,))
 
@@ -180,7 +186,8 @@ def _measure(
     y = y0.flatten(1).gather(1, index[:, None])[:, 0].double()
     if (y == 0).any():
         raise FxscopeError(
-            f"residual_share: the largest score of {names[int((y == 0).nonzero()[0])]} is 0, it has no share"
+            f"residual_share: the largest score of {names[int((y == 0).nonzero()[0])]} is 0, so r / y is"
+            " not defined"
         )
     linear = (row * x0).flatten(1).double().sum(1)
     error = ((linear + r - y) / y).abs()
@@ -190,7 +197,7 @@ def _measure(
 def _batches(
     images: Iterable[tuple[str, torch.Tensor]], batch: int, known: dict
 ) -> Iterator[tuple[list[str], torch.Tensor]]:
-    """(names, images) of one size each, at most ``batch`` of them, without those that are known."""
+    """(names, images) of one size each, at most ``batch`` at a time, without the images that are known."""
     names: list[str] = []
     tensors: list[torch.Tensor] = []
     for name, x0 in images:
@@ -206,9 +213,9 @@ def _batches(
 
 
 class _Kept:
-    """{network and its weights: {image: (share, label, error)}} in a file.
+    """The finished images, {network and weights: {image: (share, label, error)}}, in a file.
 
-    The file is replaced as a whole, so that an interruption never truncates it.
+    The file is replaced as a whole, so that an interruption cannot truncate it.
     """
 
     def __init__(self, path: str | Path | None):

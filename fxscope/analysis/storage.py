@@ -1,4 +1,4 @@
-"""Storage of x0's decisions: the paper's Table 1 for any network, counted without running it."""
+"""Memory of the frozen states of x0: the paper's Table 1 for any network, without running the network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One part of the state: how many numbers, and their bytes recorded and packed."""
+    """One kind of state: the number of values, and their bytes as recorded and as packed."""
 
     part: str
     numbers: int
@@ -41,21 +41,21 @@ class Line:
 
 @dataclass(frozen=True, repr=False)
 class Storage(Result):
-    """The memory that one x0 takes.
+    """The memory of the frozen states of one x0.
 
     Parameters
     ----------
     model : str
-        The network's class.
+        The class of the network.
     shape : tuple of int
         The shape of x0.
     activations : int
-        How many floats a method keeps that stores the outputs of the units (deconvolution, "DfV");
-        four times as many bytes.
+        Number of activations that a method has to store if it keeps the outputs of the units, as
+        deconvolution does ("DfV" in the paper). In float32 they take four bytes each.
     lines : tuple of Line
-        What ``fxscope.interpret`` keeps, by part.
+        The states that ``fxscope.interpret`` keeps, by kind.
     weights : int
-        Bytes of convolutions folded with their batch norm; all x0 share them.
+        Bytes of convolution weights that are folded with a batch norm. All x0 share them.
     """
 
     model: str
@@ -67,25 +67,26 @@ class Storage(Result):
 
     @property
     def recorded(self) -> int:
-        """Bytes of the state as it is recorded."""
+        """Bytes of the states as recorded."""
         return sum(line.recorded for line in self.lines)
 
     @property
     def packed(self) -> int:
-        """Bytes of the state once it is packed."""
+        """Bytes of the states as packed."""
         return sum(line.packed for line in self.lines)
 
     @property
     def table_1(self) -> dict[str, float]:
-        """The two values of the paper's Table 1.
+        """The two values for the paper's Table 1.
 
-        They are KiB of float32 activations, and the same number as it is printed, in "GB" (KiB / 1000).
+        "KiB" is the size of the float32 activations. "printed as GB" is KiB / 1000, the number that the paper
+        prints.
         """
         kib = self.activations * 4 / 1024
         return {"KiB": kib, "printed as GB": kib / 1000}
 
     def numbers(self) -> dict[str, Any]:
-        """The lines, their sums, and both values of Table 1."""
+        """The lines, their sums, and both values for Table 1."""
         sums = {"recorded": self.recorded, "packed": self.packed, "table_1": self.table_1}
         return {**asdict(self), **sums}
 
@@ -102,7 +103,7 @@ class Storage(Result):
         rows = [("activations (fp32)", self.activations, 4 * self.activations, 4 * self.activations)]
         rows += [(line.part, line.numbers, line.recorded, line.packed) for line in self.lines]
         rows += [
-            ("all that is kept", sum(line.numbers for line in self.lines), self.recorded, self.packed),
+            ("sum of the states", sum(line.numbers for line in self.lines), self.recorded, self.packed),
             ("recompute", 0, 0, 0),
         ]
         text = [
@@ -128,7 +129,7 @@ class Storage(Result):
 def storage(
     model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None
 ) -> Storage:
-    """Count the state that one x0 makes ``model`` keep, without running the model or allocating activations.
+    """The memory of the states that one x0 needs, without running the model or allocating activations.
 
     Parameters
     ----------
@@ -139,16 +140,27 @@ def storage(
     policy : optional
         As in ``fxscope.interpret``.
     example_inputs : tuple, optional
-        Inputs on which the model runs once, if the graph does not determine a rank (``transform`` says so).
+        Inputs on which the model runs once, if ``fxscope.transform`` needs an example for this model.
 
     Returns
     -------
     Storage
-        Numbers and bytes by part. The errors of ``fxscope.transform`` are raised.
+        Numbers and bytes of each kind of state.
+
+    Raises
+    ------
+    FxscopeError
+        As ``fxscope.transform`` does.
 
     References
     ----------
     The paper, section 5 and Table 1.
+
+    Examples
+    --------
+    >>> found = storage(nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), (1, 1, 34, 34))
+    >>> found.activations, found.recorded, found.packed
+    (8192, 8192, 1024)
     """
     program = program_of(model, policy=policy, example_inputs=example_inputs)
     full = optimized(program)
@@ -174,7 +186,7 @@ def storage(
 
 
 def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
-    """Bytes of a packed state: a boolean takes one bit, an offset as few bits as its window needs."""
+    """Bytes of a packed state: one bit for a boolean, and for a pooling offset what its window needs."""
     if value.dtype == torch.bool:
         return -(-value.numel() // 8)
     window = windows(program).get(node)
@@ -184,7 +196,7 @@ def packed_bytes(value: torch.Tensor, node: fx.Node, program: Any) -> int:
 
 
 def windows(program: Any) -> dict[fx.Node, Any]:
-    """{index of a max-pool: its ``Window``}."""
+    """{index node of a max-pool: its ``Window``}."""
     return {r.twin.index: r.twin.window for r in program.tape if getattr(r.twin, "window", None) is not None}
 
 
@@ -197,7 +209,7 @@ def _labels(program: Any) -> dict[fx.Node, str]:
 
 
 def _activations(program: Any, values: dict[str, torch.Tensor]) -> int:
-    """Numbers that the piecewise-linear activation units put out."""
+    """Number of outputs of the piecewise-linear activation units."""
     rules = registry().rules
     total = 0
     for node in program.gm.graph.nodes:

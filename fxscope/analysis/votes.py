@@ -16,22 +16,22 @@ from .discussion import CONDITION, Discussion
 
 @dataclass(frozen=True, repr=False)
 class PixelVotes(VersionedResult):
-    """The winner of every pixel.
+    """For each pixel the label to whose score it contributes most.
 
     Parameters
     ----------
     labels : tuple
-        The L labels among which the pixels choose.
+        The L labels that the pixels choose from.
     reading : str
         The variant of the pixel discussion.
     winners : torch.Tensor
-        (H, W) positions in ``labels``; with B images (B, H, W).
+        (H, W), or (B, H, W) for B images: positions in ``labels``.
     highest : torch.Tensor
-        (H, W), the winning contributions.
+        (H, W), or (B, H, W): the contributions to the winning labels, in units of the scores.
     scores : torch.Tensor
         (L,), or (L, B).
     error : float
-        The largest |sum of a discussion - score|, relative to the largest |score|.
+        The largest |sum of a discussion - score|, divided by the largest |score|.
     """
 
     labels: tuple
@@ -44,7 +44,7 @@ class PixelVotes(VersionedResult):
 
     @property
     def popularity(self) -> dict[Any, float]:
-        """{label: share of the pixels that it wins}, the most popular first."""
+        """{label: share of the pixels that it wins}, in descending order."""
         counts = (
             torch.bincount(self.winners.flatten(), minlength=len(self.labels)).double() / self.winners.numel()
         )
@@ -54,14 +54,25 @@ class PixelVotes(VersionedResult):
 
     @property
     def entropy(self) -> float:
-        """The entropy of the popularity in bits: 0 if all pixels agree, log2 L for L equal shares."""
+        """The entropy of the popularity, in bits: 0 if all pixels agree, log2 L for L equal shares."""
         shares = torch.tensor(list(self.popularity.values()), dtype=torch.float64)
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
     def of(self, image: int) -> PixelVotes:
-        """The votes on one image of a batch; ``error`` stays the largest of the batch."""
+        """The votes of one image of a batch; ``error`` is still that of the whole batch.
+
+        Parameters
+        ----------
+        image : int
+            Position in the batch.
+
+        Raises
+        ------
+        FxscopeError
+            If the votes are those of one image.
+        """
         if self.winners.dim() != 3:
-            raise FxscopeError("these are the votes on one image")
+            raise FxscopeError("these votes are those of one image already; use them without .of()")
         kept = self._photograph[image : image + 1]
         return replace(
             self,
@@ -72,13 +83,24 @@ class PixelVotes(VersionedResult):
         )
 
     def mask(self, label: Any) -> torch.Tensor:
-        """(H, W) booleans: the pixels that a label wins."""
+        """(H, W), or (B, H, W), True at the pixels that a label wins.
+
+        Parameters
+        ----------
+        label : Any
+            One of ``labels``.
+
+        Raises
+        ------
+        FxscopeError
+            If the label is not one of them.
+        """
         if label not in self.labels:
-            raise FxscopeError(f"label {label!r} did not stand for election; there are {len(self.labels)}")
+            raise FxscopeError(f"label {label!r} is not in the election of {len(self.labels)} labels")
         return self.winners == self.labels.index(label)
 
     def masked(self, photograph: torch.Tensor, label: Any) -> torch.Tensor:
-        """The photograph (C, H, W) where a label wins, 0 elsewhere."""
+        """The photograph (C, H, W) with 0 at the pixels that the label does not win."""
         return photograph * self.mask(label)
 
     def numbers(self) -> dict[str, Any]:
@@ -101,29 +123,32 @@ def pixel_votes(
     condition: float = CONDITION,
     progress: bool = True,
 ) -> PixelVotes:
-    """Each pixel's vote: the label whose pixel discussion, summed over the colours, is largest there.
+    """For each pixel the label whose pixel discussion is largest there (paper, Fig. 3 and 9).
 
-    The labels run in chunks and only the largest values are kept; the memory does not grow with their number.
-    The first label wins a tie. Each label costs a row; "weighted" costs back-projections, too.
+    Pixel discussions are summed over the channels before they are compared.
+
+    The labels run in chunks, of which only the largest values are kept, so memory does not grow with their
+    number. The first label wins a tie. Each label costs a row, and in the variant "weighted" also
+    back-projections.
 
     Parameters
     ----------
     lin : LinearInterpreter
         The interpreter of a classifier at images (C, H, W).
     labels : list, optional
-        The labels among which the pixels choose. The default is all labels.
+        The labels that the pixels choose from. The default is all labels.
     reading, condition, progress
         As in ``pixel_discussion``.
 
     Returns
     -------
     PixelVotes
-        The winners (H, W), and their contributions.
+        The winning labels (H, W), or (B, H, W) for B images, and their contributions.
 
     Raises
     ------
     FxscopeError
-        If the input is no image, or the output is no vector of scores and ``labels`` is missing.
+        If the input is no image, or the output is no vector of scores and ``labels`` is not given.
 
     References
     ----------
@@ -132,8 +157,8 @@ def pixel_votes(
     shape = lin.F.outputs.shape
     if labels is None and len(shape) != 1 + lin.F.outputs.batched:
         raise FxscopeError(
-            f"pixel votes need scores, one number a label; the output is {tuple(shape)}: give labels=[...],"
-            " indices of it"
+            f"pixel votes need a vector of scores, and the output is {tuple(shape)}: pass labels=[...], a"
+            " list of indices of the output"
         )
     labels = list(range(shape[-1])) if labels is None else list(labels)
     if len(lin.F.inputs.shape) != 3 + lin.F.inputs.batched:
@@ -149,7 +174,7 @@ def pixel_votes(
         scores.append(score)
         first += len(part)
     if best is None:
-        raise FxscopeError("pixel votes need a label")
+        raise FxscopeError("pixel votes need at least one label, got labels=[]")
     score = torch.cat(scores)
     highest, winners = best
     return PixelVotes(

@@ -22,8 +22,8 @@ from ..passes.outputs import tensors_of
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
-# Kernels round differently, which may flip a decision in float32. A larger error than these bounds is accepted
-# only if rounding alone has a similar effect.
+# Kernels round differently, which may flip a decision in float32. A larger error than these bounds is
+# accepted only if rounding alone has a similar effect.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-3, torch.float16: 5e-2, torch.bfloat16: 5e-2}
 SEED = 0  # the graph and the file draw the same random numbers
 # such an error may be at most FLIPPED times the effect of perturbing x0 by its rounding

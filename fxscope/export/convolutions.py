@@ -20,7 +20,10 @@ from ..twins.convolution import FORWARD, SPATIAL, TRANSPOSED, per_axis
 
 
 def as_convolutions(gm: fx.GraphModule) -> fx.GraphModule:
-    """Replace transposed convolutions of the interpreter branch with stride 1 and constant weight, in place."""
+    """Replace transposed convolutions of the interpreter branch by convolutions, in place.
+
+    Only those with stride 1 and a constant weight are replaced.
+    """
     for node in list(gm.graph.nodes):
         if node.target in TRANSPOSED.values() and info(node).branch == "interpreter" and len(node.args) == 8:
             _replace(gm, node)

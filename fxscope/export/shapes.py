@@ -219,7 +219,7 @@ def probe_positions(graph: fx.GraphModule) -> list[int]:
 
 
 def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
-    """One name for each tensor: entries of a recorded state have their own, those of a structure dotted ones."""
+    """One name for each tensor: that of a state's entry, or a dotted one inside another structure."""
     placeholders = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
     states = emitted(graph).get("state", ())
     names = []
