@@ -15,7 +15,7 @@ from .scale import norms
 
 @dataclass(frozen=True, repr=False)
 class Filters(Result):
-    """Rows or columns of F (paper, eq. 7 to 9), from ``lin.F.filters(rows=[...])`` or ``(columns=[...])``.
+    """Rows or columns of F (paper, eq. 7 to 9), from ``lin.F.filters(rows=[...])`` or ``columns=[...]``.
 
     Attributes
     ----------

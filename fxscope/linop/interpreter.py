@@ -109,7 +109,7 @@ class LinearInterpreter:
 
     @property
     def x0(self) -> torch.Tensor:
-        """The caller's own tensor, or a copy of its former values if it was written over."""
+        """The tensor that was passed as x0, or a copy of its values at that time if it was overwritten."""
         given, kept = self._given, self._args[0]
         unwritten = given.shape == kept.shape and given.dtype == kept.dtype and torch.equal(given, kept)
         return given if unwritten else kept
@@ -120,10 +120,10 @@ class LinearInterpreter:
 
     @property
     def constant_outputs(self) -> tuple[Any, ...]:
-        """Keys of the outputs that do not depend on the probe; their rows are 0, and y1 = y0 there.
+        """Keys of the outputs that do not depend on the probe; there y1 = y0.
 
-        ``contributions`` gives their value as one term of the kind "frozen". An index of a row into such an
-        output raises ``NoLinearPath``, which names the operator that ends the path.
+        In ``contributions`` the value of such an output is one term, of the kind "frozen". Its rows are zero;
+        to ask for one raises ``NoLinearPath``, which names the operator that ends the path.
         """
         return tuple(self.F.outputs.keys[number] for number in self.F.outputs.constant)
 
@@ -134,17 +134,17 @@ class LinearInterpreter:
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
-        """The recorded values of x0 that the products need, by name; tensors without entries carry sizes."""
+        """{name: recorded value} of all states that the products need; a tensor of size 0 stands for sizes."""
         return dict(zip(self.state_names, self._kept.get()))
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the interpreter holds of x0."""
+        """Memory of the kept states, in bytes; weights folded with a batch norm do not count."""
         return self._kept.nbytes
 
     @property
     def residual(self) -> Any:
-        """The residual r, y1 at x1 = 0, in the structure of the outputs."""
+        """The residual r = y1 at x1 = 0, in the structure of the outputs."""
         self.fresh.check()
         if not hasattr(self, "_residual"):
             with self.fresh_run():
@@ -153,20 +153,35 @@ class LinearInterpreter:
         return self._residual
 
     def __call__(self, x1: Any) -> Any:
-        """F x1 + r; leading dimensions of x1 are probes.
+        """F x1 + r (paper, eq. 5).
 
         Outputs that are no floating tensors are those of x0.
+
+        Parameters
+        ----------
+        x1 : torch.Tensor or structure of tensors
+            The probes, (..., *inputs); there may be any number of leading dimensions.
+
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            y1, (..., *outputs).
+
+        Raises
+        ------
+        ShapeError
+            If x1 has other trailing dimensions than x0, or another dtype or device.
         """
         y = self._linear(x1)
         return self._with_others(y, self.F.inputs.stack(x1)[1])
 
     def _linear(self, x1: Any) -> Any:
-        """F x1 + r, for the outputs of F alone."""
+        """F x1 + r, for the floating outputs only."""
         r = self.F.outputs.unstack(self._outputs(self.residual), ())
         return pytree.tree_map(torch.add, self.F @ x1, r)
 
     def _with_others(self, y: Any, head: tuple[int, ...]) -> Any:
-        """The outputs y of F, completed for every probe with the outputs that are none of F."""
+        """The floating outputs y, together with the outputs that are no floating tensors, for every probe."""
         given, spec = pytree.tree_flatten(_fields(self.y0))
         each, batch = iter(pytree.tree_leaves(y)), not self.F.outputs.batched
 
@@ -184,22 +199,46 @@ class LinearInterpreter:
     def contributions(self, index: Any) -> Any:
         """F x0 and all additive constants of the network, which sum to y0[index] (paper, Theorem 1).
 
+        Parameters
+        ----------
+        index : tuple, boolean mask, dict or list
+            As in ``lin.F.row``.
+
         Returns
         -------
         fxscope.analysis.Contributions
+            The terms, in units of the output.
+
+        Raises
+        ------
+        PlaceIndexError
+            If this is no index.
         """
         return next(self.iter_contributions([index]))
 
     def iter_contributions(self, indices: Iterable[Any], chunk: int | None = None) -> Iterator[Any]:
-        """Iterate over the contributions of many outputs, computed ``chunk`` reverse passes at a time."""
+        """Iterate over the contributions of many outputs.
+
+        Parameters
+        ----------
+        indices : iterable
+            Indices as in ``contributions``.
+        chunk : int, optional
+            Number of reverse passes that run together. The default is ``lin.F.chunk``.
+
+        Yields
+        ------
+        fxscope.analysis.Contributions
+            The contributions of each index, in order.
+        """
         return provided(self, "contributions")(self, indices, chunk or self.F.chunk)
 
     def pixel_discussion(self, labels: Any, **options: Any) -> Any:
-        """The part of every pixel in a score (paper, eq. 18); see ``fxscope.analysis.pixel_discussion``."""
+        """The contribution of every pixel to a score; see ``fxscope.analysis.pixel_discussion``."""
         return provided(self, "pixel_discussion")(self, labels, **options)
 
     def pixel_votes(self, labels: Any = None, **options: Any) -> Any:
-        """The vote of every pixel for a label (paper, Fig. 3); see ``fxscope.analysis.pixel_votes``."""
+        """For each pixel the label to which it contributes most; see ``fxscope.analysis.pixel_votes``."""
         return provided(self, "pixel_votes")(self, labels, **options)
 
     def shares(self, y2: Any, elementwise: bool = False) -> tuple[Any, tuple[torch.Tensor, ...]]:
@@ -233,9 +272,9 @@ class LinearInterpreter:
         return kept[elementwise]
 
     def check_blocks(self) -> None:
-        """Warn (``ImagesMix``) if an output of the first image depends on another image of the batch.
+        """Warn with ``ImagesMix`` if an output of the first image depends on another image of the batch.
 
-        One reverse pass decides this, at the first call.
+        The first call makes one reverse pass to find out.
         """
         if not hasattr(self, "_mixes"):
             self._mixes = self.batch > 1 and self._reads_others()
@@ -251,7 +290,7 @@ class LinearInterpreter:
         """Whether an output of the first image depends on another image."""
         spaces = self.F.inputs, self.F.outputs
         if any(not shape or shape[0] != self.batch for space in spaces for shape in space.shapes):
-            return False  # at a tapped place the batch is another dimension: blocks are unknown
+            return False  # at a tapped place the batch may be in another dimension: blocks are unknown
         seeds = spaces[1].zeros(1)
         for seed in seeds:
             seed[:, 0] = 1
@@ -259,9 +298,9 @@ class LinearInterpreter:
 
     @property
     def error(self) -> float:
-        """The verification error, of the order of rounding if the interpreter is right (paper, eq. 3).
+        """The verification error, which is of the order of rounding (paper, eq. 3).
 
-        It is the larger of two numbers, the second of which checks the rows of F:
+        It is the larger of two numbers; the second one checks the rows of F::
 
             |F x0 + r - y0| / |y0|
             |<F^T u, x0> + <u, r - y0>| / |y0|,    u = y0 / |y0|
@@ -286,20 +325,20 @@ class LinearInterpreter:
         return abs(total - size) / size if size else abs(total)
 
     def gap(self, x: Any) -> dict[str, float]:
-        """How well the interpreter of x0 fits another input x.
+        """Measure how well the interpreter of x0 approximates the network at another input x.
 
         If the model draws random numbers, f(x) uses the same draw.
 
         Parameters
         ----------
         x : torch.Tensor
-            Of the shape of x0, with or without its batch dimension.
+            An input of the shape of x0, with or without its batch dimension.
 
         Returns
         -------
         dict
-            ``error`` is ``|F x + r - f(x)| / |f(x)|``. ``changed`` is the share of masks and indices that x
-            decides differently.
+            ``error`` is ``|F x + r - f(x)| / |f(x)|``. ``changed`` is the share of masks and indices that
+            differ between x and x0.
 
         Raises
         ------
@@ -348,14 +387,14 @@ class LinearInterpreter:
             return self.prepared.pullback(self._kept.get(), self.structured(u))
 
     def _outputs(self, y: Any) -> Any:
-        """The outputs of F in an output structure: () replaces everything that is no floating tensor.
+        """The floating outputs in an output structure; () replaces everything else.
 
         A dataclass becomes a dict of its tensors.
         """
         return only_floating(_fields(y))
 
     def structured(self, u: Any) -> Any:
-        """Cotangents as the graphs take them: by attribute if the output of the model is a dataclass."""
+        """Cotangents in the structure that the graphs take; an object with attributes for a dataclass."""
         return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
 
     def _record(self) -> tuple[torch.Tensor, ...]:
@@ -399,9 +438,9 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _finite(lin: LinearInterpreter, values: Iterable[torch.Tensor]) -> None:
-    """Raise ``NonFinite`` with the first node whose value is not finite, if a state or the output is not.
+    """Raise ``NonFinite`` with the first node that is not finite, if a state or the output is not.
 
-    Values that are infinite because of constants of the model (a causal mask) do not count.
+    Infinite values that come from constants of the model, such as a causal mask, do not count.
     """
     if all(_is_finite(t) for t in values):
         return

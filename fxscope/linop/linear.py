@@ -1,4 +1,4 @@
-"""``Operator``: F or F^T without a matrix; products, rows, columns, algebra, dense and scipy forms."""
+"""``Operator``: F or F^T as a linear operator: products, rows, columns, sums, dense and scipy forms."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Operator:
         F.row(i)      F^T e_i, (*inputs)
         F.column(j)   F e_j, (*outputs)
 
-    Leading dimensions are probes; ``chunk`` of them run together. For n inputs and N outputs ``F.shape`` is
-    (N, n). With a batch B > 1 the batch is a dimension of both spaces, and F is block-diagonal over it.
-    ``ImagesMix`` warns if it is not.
+    Leading dimensions are probes, and ``chunk`` of them run together. ``F.shape`` is (N, n), for n inputs and
+    N outputs. With a batch B > 1 the batch is a dimension of both spaces, and F is block-diagonal over it;
+    the warning ``ImagesMix`` says if it is not.
 
     Parameters
     ----------
@@ -51,8 +51,15 @@ class Operator:
     support, origin, blocks : callable, optional
         Support of F, its provenance, and the check that F is block-diagonal.
     factor : float
-        Every product is multiplied with it. The factor c of c * F is kept apart, so that it rounds nothing
-        of F.
+        The factor c of c * F, by which every product is multiplied at its end, so that the products of F
+        itself are not rounded.
+
+    Examples
+    --------
+    >>> import fxscope
+    >>> F = fxscope.interpret(torch.nn.Conv2d(1, 2, 3), torch.rand(1, 1, 8, 8)).F
+    >>> F.shape, tuple((F @ torch.rand(5, 1, 8, 8)).shape), tuple(F.row((1, 2, 2)).shape)
+    ((72, 64), (5, 2, 6, 6), (1, 8, 8))
     """
 
     __array_ufunc__ = None  # numpy's numbers leave their products to this class
@@ -117,7 +124,7 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
-        size = -(-K // -(-K // self.chunk))  # equal parts: 8 probes, at most 7 together, run as 4 and 4
+        size = -(-K // -(-K // self.chunk))  # equal parts: with chunk = 7, 8 probes run as 4 and 4
         done = [
             self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec))
             for i in range(0, K, size)
@@ -130,11 +137,47 @@ class Operator:
         return self.outputs.unstack(self.outputs.build(each), head)
 
     def rows(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
-        """F^T e_i for each of R indices, (R, *inputs)."""
+        """The rows F^T e_i of several outputs.
+
+        Parameters
+        ----------
+        indices : list
+            R indices, each as in ``row``.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            (R, *inputs), in output units per input unit.
+
+        Raises
+        ------
+        PlaceIndexError
+            If this is a single index, or one of the indices is none.
+        """
         return self.T.columns(several(indices, self.outputs.name), progress)
 
     def columns(self, indices: Iterable[Any], progress: bool = True) -> torch.Tensor:
-        """F e_j for each of R indices, (R, *outputs)."""
+        """The columns F e_j of several inputs.
+
+        Parameters
+        ----------
+        indices : list
+            R indices, each as in ``column``.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            (R, *outputs), in output units per input unit.
+
+        Raises
+        ------
+        PlaceIndexError
+            If this is a single index, or one of the indices is none.
+        """
         found = [
             y for _, y in self._iterate(list(several(indices, self.inputs.name)), self.chunk, None, progress)
         ]
@@ -149,26 +192,41 @@ class Operator:
         ----------
         index : tuple, boolean mask, dict or list
             A place of the un-batched output, e.g. (c, y, x). Slices or a boolean mask give the sum of the
-            rows, and {index: weight} their combination. With several outputs it begins with a key: (key,
-            ...). With B > 1 it is one index for all images, or a list of B indices.
+            rows, and {index: weight} their weighted sum. With several outputs an index begins with a key:
+            (key, ...). With B > 1 this is one index for all images, or a list of B indices.
 
         Returns
         -------
         torch.Tensor or structure of tensors
-            F^T e_index, (*inputs).
+            F^T e_index, (*inputs), in output units per input unit.
 
         Raises
         ------
         PlaceIndexError
-            If this is no index. A list or an array of whole numbers is refused: it may mean one place or
-            several.
+            If this is no index. A list or an array of whole numbers is refused, because it may mean one
+            place or several.
+        NoLinearPath
+            If the index is in an output that does not depend on the probe.
         """
         return pytree.tree_map(lambda t: t[0], self.rows([index], progress=False))
 
     def column(self, index: Any) -> Any:
-        """The column of an input, F e_index, (*outputs): its projective filter (paper, eq. 9).
+        """The column of an input, its projective filter F e_index (paper, eq. 9).
 
-        ``index`` is as in ``row``, of the un-batched input.
+        Parameters
+        ----------
+        index : tuple, boolean mask, dict or list
+            A place of the un-batched input, as in ``row``.
+
+        Returns
+        -------
+        torch.Tensor or structure of tensors
+            F e_index, (*outputs), in output units per input unit.
+
+        Raises
+        ------
+        PlaceIndexError
+            If this is no index.
         """
         return pytree.tree_map(lambda t: t[0], self.columns([index], progress=False))
 
@@ -179,8 +237,22 @@ class Operator:
 
         Parameters
         ----------
-        rows, columns : list of indices
-            One of the two: the outputs whose rows, or the inputs whose columns are computed.
+        rows, columns : list
+            Indices of outputs, or of inputs. One of the two has to be given.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        Filters
+            The rows or columns, in output units per input unit.
+
+        Raises
+        ------
+        FxscopeError
+            If both or none are given.
+        PlaceIndexError
+            If one of the indices is none.
         """
         if rows is not None and columns is None:
             kind, indices = "row", list(several(rows, self.outputs.name))
@@ -199,9 +271,23 @@ class Operator:
     def iter_rows(
         self, indices: Iterable[Any], chunk: int | None = None, out_device: Any = None, progress: bool = True
     ) -> Iterator[tuple[Any, Any]]:
-        """Iterate over (index, row), for more rows than memory holds.
+        """Iterate over the rows of many outputs, also if they do not fit into memory together.
 
-        Rows are computed ``chunk`` at a time and moved to ``out_device``.
+        Parameters
+        ----------
+        indices : iterable
+            Indices as in ``row``.
+        chunk : int, optional
+            Number of rows that are computed together. The default is ``F.chunk``.
+        out_device : optional
+            The device to which the rows are moved.
+        progress : bool
+            Whether to show a progress bar.
+
+        Yields
+        ------
+        (index, torch.Tensor or structure of tensors)
+            Each index with its row, in order.
         """
         return self.T._iterate(several(indices, self.outputs.name), chunk or self.chunk, out_device, progress)
 
@@ -233,7 +319,7 @@ class Operator:
 
     @property
     def flat(self) -> FlatOperator:
-        """The operator on flat vectors (n,) or (n, k), the layout of scipy."""
+        """The operator on flat vectors, (n,) or (n, k), as scipy lays them out."""
         return FlatOperator(self)
 
     def to_scipy(self):
@@ -268,28 +354,81 @@ class Operator:
         )
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
-        """The whole matrix (N, n) over the flattened spaces, by rows or by columns, whichever are fewer."""
+        """The whole matrix over the flattened spaces, computed by rows or by columns, whichever are fewer.
+
+        Parameters
+        ----------
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        torch.Tensor
+            (N, n).
+        """
         N, n = self.shape
         if n <= N:
             return self._all_columns(progress).T
         return self.T._all_columns(progress)
 
     def receptive_field(self, index: Any) -> Field:
-        """A box of inputs that holds all nonzero coefficients of a row, from the graph alone."""
+        """A box of inputs that holds all nonzero coefficients of a row, found in the graph alone.
+
+        Parameters
+        ----------
+        index : tuple of int
+            A place of the un-batched output.
+
+        Returns
+        -------
+        Field
+            The box and the shape of the input.
+
+        Raises
+        ------
+        PlaceIndexError
+            If the index is no place of the output.
+        NotLocal
+            If F has several inputs or outputs, or is a transpose, a sum or a product.
+        """
         return self._supported().receptive(index)
 
     def projective_field(self, index: Any) -> Field:
-        """A box of outputs that holds all nonzero coefficients of a column."""
+        """A box of outputs that holds all nonzero coefficients of a column, found in the graph alone.
+
+        Parameters
+        ----------
+        index : tuple of int
+            A place of the un-batched input.
+
+        Returns
+        -------
+        Field
+            The box and the shape of the output.
+
+        Raises
+        ------
+        PlaceIndexError, NotLocal
+            As ``receptive_field`` does.
+        """
         return self._supported().projective(index)
 
     def passes(self) -> int:
-        """Number of passes that ``to_sparse`` takes."""
+        """The number of passes that ``to_sparse`` takes."""
         return plan(self._supported()).passes
 
     def to_sparse(self, progress: bool = True):
-        """The whole matrix (N, n) over the flattened spaces as ``scipy.sparse.csr_matrix``.
+        """The whole matrix as a sparse matrix; probes whose fields do not overlap share a pass.
 
-        Probes whose fields do not overlap share a pass.
+        Parameters
+        ----------
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix
+            (N, n).
 
         Raises
         ------
@@ -368,23 +507,75 @@ class Operator:
     def norm(
         self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
     ) -> Estimate:
-        """The largest singular value (``ord=2``) or the Frobenius norm (``ord="fro"``), with its error.
+        """A norm of F, with its error.
 
-        "fro" is exact if all of F takes at most twice ``probes`` passes. Otherwise it is estimated by
-        Hutch++ from ``probes`` random vectors (Meyer, Musco, Musco, Woodruff, SOSA 2021). ``tol`` is that of
-        ``svd``, for ``ord=2``.
+        Parameters
+        ----------
+        ord : {2, "fro"}
+            2 is the largest singular value. "fro" is the Frobenius norm; it is exact if the whole of F takes
+            at most twice ``probes`` passes, and else estimated by Hutch++.
+        probes : int
+            Number of random vectors, for "fro".
+        tol : float
+            As in ``svd``, for 2.
+        seed : int
+            Seed of the random vectors.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        Estimate
+            The value; its error is a residual, a standard error, or 0 if the value is exact.
+
+        References
+        ----------
+        Meyer, Musco, Musco, Woodruff, "Hutch++", SOSA 2021.
         """
         return norm(self, ord, probes, tol, seed, progress)
 
     def trace(self, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
-        """The trace of a square F, exact or by Hutch++ as ``norm("fro")``, with a standard error."""
+        """The trace of a square F, exact or estimated by Hutch++ under the condition of ``norm("fro")``.
+
+        Parameters
+        ----------
+        probes, seed, progress
+            As in ``norm``.
+
+        Returns
+        -------
+        Estimate
+            The value with a standard error, which is 0 if the value is exact.
+
+        Raises
+        ------
+        ShapeError
+            If the inputs and outputs have different shapes.
+        """
         return trace(self, probes, seed, progress)
 
     def spectrum(self, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
         """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature.
 
-        It takes at most ``probes * (2 * steps - 1)`` passes (Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38,
-        2017).
+        Parameters
+        ----------
+        probes : int
+            Number of random vectors, at least 2.
+        steps : int
+            Lanczos steps for each; together they take at most ``probes * (2 * steps - 1)`` passes.
+        seed : int
+            Seed of the random vectors.
+        progress : bool
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        Spectrum
+            Counts and moments of the singular values, with standard errors.
+
+        References
+        ----------
+        Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38 (2017).
         """
         return spectrum(self, probes, steps, seed, progress)
 
@@ -427,7 +618,7 @@ class Operator:
             isinstance(factor, (torch.Tensor, np.ndarray)) and factor.ndim == 0
         )
         if not number:
-            return NotImplemented  # a product of operators is F @ G
+            return NotImplemented  # the product of two operators is F @ G
         if (
             isinstance(factor, complex)
             or getattr(factor, "dtype", None) in _COMPLEX
@@ -471,7 +662,7 @@ class Operator:
             raise ShapeError("a sum needs two operators between the same spaces")
 
         factor = max(self.factor, other.factor, key=abs) or 1.0
-        # one of a and b is 1: the common factor stays apart
+        # one of a and b is 1, so that the common factor is applied after the sum
         a, b = self.factor / factor, other.factor / factor
 
         def both(f: Callable, g: Callable) -> Callable:
@@ -491,12 +682,17 @@ class Operator:
         return self + (-other)
 
     def restrict(self, inputs: Any = None, outputs: Any = None) -> Operator:
-        """The operator between parts of its spaces; entries outside the given indices are zero.
+        """The operator between parts of its spaces: the same shape, but 0 outside of the given indices.
 
         Parameters
         ----------
         inputs, outputs : index, optional
-            As in ``row``, with slices or masks.
+            The parts, as in ``row``, with slices or masks. The default is the whole space.
+
+        Returns
+        -------
+        Operator
+            P F Q, where P and Q select the outputs and the inputs.
         """
         masks = [
             None if index is None else space.cotangents([index], self.batch)
@@ -535,7 +731,7 @@ class FlatOperator:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(N, n), as of the operator."""
+        """(N, n), as that of the operator."""
         return self.operator.shape
 
     @property
@@ -564,5 +760,5 @@ class FlatOperator:
     matvec = __matmul__
 
     def rmatvec(self, u: torch.Tensor) -> torch.Tensor:
-        """Product with the transpose."""
+        """The product with the transpose, (N,) or (N, k)."""
         return self.T @ u
