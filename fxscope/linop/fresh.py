@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import StaleInterpreter
 from ..graph.constants import attribute_value
 
-# tensors up to WHOLE numbers are compared in full, of a larger one SPREAD numbers
+# tensors of up to WHOLE numbers are compared in full; of a larger tensor, SPREAD numbers are compared
 WHOLE, SPREAD = 1024, 32
 
 
@@ -77,7 +77,7 @@ class Fresh:
         self._held: dict[str, list[_Known]] = {}
 
     def hold(self, name: str, tensors: Iterable[torch.Tensor]) -> None:
-        """Also detect in-place writes to recorded values, which the interpreter hands out."""
+        """Detect in-place writes also to recorded values, which users of the interpreter can get hold of."""
         self._held[name] = [_Known.of(name, t) for t in tensors]
 
     def check(self) -> None:
@@ -118,7 +118,7 @@ def _samples(tensors: dict[str, torch.Tensor]) -> list[_Sample]:
 
 
 def _spread(tensor: torch.Tensor) -> torch.Tensor:
-    """A view (n,) of all numbers of a small tensor, or of numbers at equal distances in a large one."""
+    """All numbers of a small tensor as a view (n,), or numbers at equal distances of a large one."""
     flat, count = tensor.detach(), tensor.numel()
     reach = sum((n - 1) * s for n, s in zip(flat.shape, flat.stride())) + 1
     if reach != count:  # the memory has gaps, or several entries share a number
@@ -138,7 +138,7 @@ def _version(tensor: torch.Tensor) -> int | None:
 
 
 def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:
-    """(table, key, value, path) from the model down to a tensor; [] if the model does not hold it there."""
+    """(table, key, value, path) of every step from the model to a tensor; [] if it is not there."""
     found: list[tuple[dict, str, Any, str]] = []
     value: Any = model
     for name in path.split("."):

@@ -1,6 +1,6 @@
-"""Indices of rows and columns: one spelling for an index, and one for a list of indices.
+"""Check the indices of rows and columns: one index, or a list of indices.
 
-Every other spelling is refused with an error that names the right one.
+Every other spelling is refused with an error that shows the right one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _SUMS = "their sum has a tuple with slices, a boolean mask, or {index: weight}"
 
 
 def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
-    """Check the indices of ``rows``, ``columns`` and the like, and return them unchanged.
+    """Check a list of indices, and return it unchanged.
 
-    Raises ``PlaceIndexError`` for a single index, {index: weight} or a mask: iterating over it would
-    silently give other rows.
+    Raises ``PlaceIndexError`` for a single index, {index: weight} or a mask, because iterating over these
+    would silently give other rows.
     """
     if isinstance(indices, dict):
         raise PlaceIndexError(
@@ -55,7 +55,7 @@ def several(indices: Iterable[Any], name: str) -> Iterable[Any]:
 
 
 def key(index: Any, shape: tuple[int, ...], name: str) -> tuple:
-    """One index of a tensor as torch takes it, of whole numbers, slices, ... and boolean masks."""
+    """Check one index of a tensor: whole numbers, slices, ... and boolean masks, as torch takes it."""
     parts = index if isinstance(index, tuple) else (index,)
     return tuple(_part(part, index, shape, name) for part in parts)
 
@@ -84,7 +84,7 @@ def _part(part: Any, index: Any, shape: tuple[int, ...], name: str) -> Any:
 
 
 def _is_part(part: Any) -> bool:
-    """Whether this is a part of an index, and no index in a list of them."""
+    """Whether this is a part of an index, and not an index in a list of indices."""
     return (
         isinstance(part, slice)
         or part is Ellipsis

@@ -134,7 +134,7 @@ class LinearInterpreter:
 
     @property
     def states(self) -> dict[str, torch.Tensor]:
-        """{name: recorded value} of all states that the products need; a tensor of size 0 stands for sizes."""
+        """{name: recorded value} of all states that the products need; tensors of size 0 stand for sizes."""
         return dict(zip(self.state_names, self._kept.get()))
 
     @property

@@ -1,4 +1,4 @@
-"""What is kept of x0: nothing, the states, or packed states (masks as bits, max-pool indices as offsets)."""
+"""The kept states of x0: all of them, packed (masks as bits, max-pool indices as offsets), or none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Windows = dict[int, tuple[Window, tuple[int, ...]]]
 
 
 class Kept:
-    """The states of one x0, kept as ``memory`` says."""
+    """The states of one x0 in one memory mode."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Kept:
             self._states = tuple(pack(s, windows.get(i)) for i, s in enumerate(states))
 
     def get(self) -> tuple[torch.Tensor, ...]:
-        """The flat tuple of states that the replay and pullback graphs take."""
+        """The flat tuple of states, the first input of the replay and pullback graphs."""
         if self.memory == "recompute":
             return self._record()
         return tuple(s.unpack() if isinstance(s, Packed) else s for s in self._states)
@@ -44,7 +44,7 @@ class Kept:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are held of x0.
+        """Bytes of the held tensors.
 
         Memory that several states share counts once. Weights folded with a batch norm do not count.
         """
@@ -83,7 +83,7 @@ class Packed:
 
 
 class PackedIndex(Packed):
-    """Indices of a max-pool, stored as offsets inside their windows."""
+    """Indices of a max-pool, packed as offsets inside their windows."""
 
     def __init__(self, index: torch.Tensor, window: Window, sizes: tuple[int, ...]):
         self.window, self.sizes = window, sizes
@@ -125,7 +125,7 @@ class PackedIndex(Packed):
 
 
 def pack(state: torch.Tensor, window: tuple[Window, tuple[int, ...]] | None = None) -> Any:
-    """A state in fewer bytes, if ``unpack`` can restore it bit for bit; else the state itself."""
+    """A state in fewer bytes if ``unpack`` restores it bit for bit, and else the state itself."""
     if state.dtype == torch.bool and state.numel() >= 8:
         return Packed(state, 1)
     return PackedIndex(state, *window) if window is not None else state

@@ -9,7 +9,7 @@ import torch
 
 
 def power_of_two(size: float) -> float:
-    """The largest power of two up to ``size``, 1 for 0 and what is not finite; products with it are exact."""
+    """The largest power of two up to ``size``, 1 if that is 0 or not finite; products with it are exact."""
     if not size or not math.isfinite(size):
         return 1.0
     return math.ldexp(1.0, math.frexp(size)[1] - 1)
@@ -32,7 +32,7 @@ def norm_of(tensors: Iterable[torch.Tensor]) -> float:
 
 
 def multiplied(values: torch.Tensor, factor: float) -> torch.Tensor:
-    """``factor * values``, also if the dtype of the values holds the product but not the factor."""
+    """``factor * values``, also if the dtype of the values can hold the product but not the factor."""
     if factor == 1:
         return values
     limits = torch.finfo(values.dtype)

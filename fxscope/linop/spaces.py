@@ -1,4 +1,4 @@
-"""``Space``: the tensors, or structures of tensors, that an operator takes or gives, with probes in front."""
+"""``Space``: the tensors that an operator takes or gives, with leading dimensions for probes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Space:
         """Merge the leading dimensions into one, K, and add the batch; also return these dimensions."""
         leaves, spec = pytree.tree_flatten(value)
         if spec != self.spec:
-            leaves, spec = pytree.tree_flatten(only_floating(value))  # without labels beside logits
+            leaves, spec = pytree.tree_flatten(only_floating(value))  # without labels and the like
         other = next((t for t in leaves if not isinstance(t, torch.Tensor)), None)
         if other is not None:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got a {type(other).__name__}")
@@ -104,7 +104,7 @@ class Space:
         )
 
     def _head(self, tensor: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, ...]:
-        """The leading dimensions of a tensor of the space; raises ``ShapeError`` if it is none."""
+        """The leading dimensions of a tensor of the space; raises ``ShapeError`` if it does not fit."""
         cut = tensor.dim() - len(shape)
         if cut < 0 or tuple(tensor.shape[cut:]) != shape:
             raise ShapeError(
@@ -136,9 +136,9 @@ class Space:
         return pytree.tree_unflatten(leaves, self.spec)
 
     def cotangents(self, indices: list[Any], batch: int, constant: bool = False) -> Any:
-        """One-hot (or weighted) tensors (K, *shape), 1 where the indices point to.
+        """One-hot (or weighted) tensors (K, *shape), which are 1 at the indices.
 
-        With B > 1 a list of B indices gives one index for each image. An index into a tensor where F is zero
+        With B > 1 a list of B indices has one index for each image. An index into a tensor where F is zero
         raises ``NoLinearPath`` unless ``constant`` is True.
         """
         leaves = self.zeros(len(indices))
@@ -165,7 +165,7 @@ class Space:
         return list(enumerate(each))
 
     def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
-        """Add a weight at one place of probe k, of image b."""
+        """Add a weight at one place, for probe k and image b."""
         if b is not None and not target.dim() > 1:
             raise PlaceIndexError(
                 f"{self.name}: a number of the whole batch has no place {place!r} of one image"
@@ -188,7 +188,7 @@ class Space:
             ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
-        """(number of a tensor, index in it); with several tensors an index begins with a key."""
+        """(number of a tensor, index in it); if there are several tensors, an index begins with a key."""
         keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
         if len(self.shapes) == 1 and not keyed:
             return 0, place
@@ -211,7 +211,7 @@ class Space:
         return found, tuple(rest)
 
     def _numbered(self) -> Any:
-        """The structure with the number of every tensor in its place."""
+        """The structure with the number of each tensor in its position."""
         return self.build(list(range(len(self.shapes))))
 
 

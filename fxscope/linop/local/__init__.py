@@ -1,1 +1,1 @@
-"""Local F: how far each output reaches, the sparse matrix, and rows from a crop."""
+"""Local networks: the reach of each output, F as a sparse matrix, and rows computed from a crop."""

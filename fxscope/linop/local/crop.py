@@ -19,18 +19,18 @@ MARGINS = (0, 4, 16)  # grains around the field
 
 @dataclass(frozen=True)
 class LocalRow:
-    """A row of F inside its receptive field; it is 0 outside.
+    """A row of F on its receptive field; outside of it the row is 0.
 
     Attributes
     ----------
     values : torch.Tensor
-        The row on the crop, (C, h, w).
+        The row on the crop, (C, h, w), in output units per input unit.
     box : tuple of slice
         The crop in x0, one slice for each dimension of (C, H, W).
     y0 : float
         The output.
     r : float
-        Its residual: <values, x0[box]> + r = y0.
+        The residual of the output: <values, x0[box]> + r = y0.
     """
 
     values: torch.Tensor
@@ -41,16 +41,16 @@ class LocalRow:
 
 @leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
-    """A row of F at x0, computed from the crop of x0 inside its receptive field alone.
+    """A row of F at x0, computed from the crop of x0 inside its receptive field (paper, eq. 7).
 
-    Time and memory are those of the crop. The values are those of the whole computation, borders included.
-    The field covers all paths to the output, also those of the decisions. Each operator on the way must be
-    known to be local, and must do on the crop what it does on the whole image.
+    Time and memory are those of the crop. The values equal those of the computation on the whole image, also
+    at borders. The field covers all paths to the output, including those to decisions. Each operator on these
+    paths must be known to be local, and must compute the same on the crop as on the whole image.
 
     Parameters
     ----------
-    model : nn.Module
-        A network of one image.
+    model : torch.nn.Module
+        A network from one image to one image.
     x0 : torch.Tensor
         The image, (1, C, H, W).
     index : tuple of int
@@ -61,12 +61,23 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     Returns
     -------
     LocalRow
+        The row, its place in x0, and the residual.
 
     Raises
     ------
     NotLocal
-        With the first operator that is not local: global pooling, instance norm, a median over the image,
-        coordinates, an output of a fixed size.
+        If an operator is not local, such as global pooling, instance norm, a median over the image,
+        coordinates, or an output of fixed size. The message names the first one.
+    ShapeError
+        If x0 is not one image (1, C, H, W).
+    PlaceIndexError
+        If the index is no place of the output.
+
+    Examples
+    --------
+    >>> found = local_row(nn.Conv2d(1, 1, 3, padding=1), torch.rand(1, 1, 64, 64), (0, 32, 32))
+    >>> tuple(found.values.shape), found.box[1:]
+    ((1, 3, 3), (slice(31, 34, None), slice(31, 34, None)))
     """
     if not x0.is_floating_point():
         raise NotFloating(
@@ -133,9 +144,9 @@ def _place(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 def _box(
     whole: Traced, graph: torch.fx.GraphModule, x0: torch.Tensor, need: dict
 ) -> tuple[tuple[slice, ...], dict[int, int]]:
-    """The box of x0, (C, H, W), on which the network does what it does on all of x0, and its start.
+    """The box of x0, (C, H, W), on which the network computes the same as on all of x0, and its start.
 
-    It is the box of the field, or a wider one if a slice that counts from an end needs a margin.
+    It is the box of the field, or a wider one if a slice that counts from the end needs a margin.
     """
     image = next(n for n in graph.graph.nodes if n.op == "placeholder")
     first_error: NotLocal | None = None

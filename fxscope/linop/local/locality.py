@@ -1,9 +1,9 @@
-"""The receptive field of one output place over all paths, decisions included, and a proof for its crop.
+"""The receptive field of one output over all paths, including those to decisions, and a proof for its crop.
 
 For every node between x0 and the output, its rule tells which places of the operands a place reads
-(``fxscope.rules._local``). Followed backwards from one place of the output, this gives the field in x0. The
-same axes at the size of a crop, compared at the needed places, prove that the crop computes the same numbers
-there. Nothing is run for this.
+(``fxscope.rules._local``). Following this backwards from one place of the output gives the field in x0. The
+same steps at the size of a crop, compared at the needed places, prove that the crop computes the same numbers
+there. The network is not run for this.
 """
 
 from __future__ import annotations
@@ -43,14 +43,24 @@ class Step:
 class Traced:
     """A graph at one image size.
 
-    values    the value of every node, of which only the shape counts
-    steps     how nodes read operands, in order
-    follows   {node: {dimension: the image dimension that it follows}}
-    rates     {(node, dimension): places by which it moves for one pixel}
-    numbers   arguments of every node that are no tensors
-    depends   nodes that depend on the values of x0
-    uniform   nodes with one value at all places, at any size
-    sized     constants that depend on the image size
+    Attributes
+    ----------
+    values : dict
+        The value of every node, of which only the shape is used.
+    steps : list of Step
+        How nodes read their operands, in graph order.
+    follows : dict
+        {node: {dimension: the image dimension that it follows}}.
+    rates : dict
+        {(node, dimension): places by which it moves for one pixel}.
+    numbers : dict
+        The arguments of every node that are no tensors.
+    depends : set
+        Nodes that depend on the values of x0.
+    uniform : set
+        Nodes with one value at all places, at any size.
+    sized : set
+        Constants that depend on the image size.
     """
 
     values: dict[fx.Node, Any]
@@ -86,14 +96,14 @@ def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtyp
             and not isinstance(value, torch.Size)
             and traced.depends & set(node.all_input_nodes)
         ):
-            traced.depends.add(node)  # several tensors: each is traced where it is taken
+            traced.depends.add(node)  # several tensors: each is traced at the getitem that takes it
     if output not in traced.follows:
         raise NotLocal(f"the output does not depend on the image's values; {WAY_OUT}")
     return traced
 
 
 def output_of(gm: fx.GraphModule) -> fx.Node:
-    """The only tensor that a graph returns; raises ``NotLocal`` if it returns something else."""
+    """The tensor that a graph returns; raises ``NotLocal`` if it returns something else."""
     found = next(n for n in gm.graph.nodes if n.op == "output").args[0]
     if not isinstance(found, fx.Node):
         raise NotLocal(
@@ -223,7 +233,7 @@ def _carry(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis
 
 
 def _what_follows(node: fx.Node) -> str:
-    """For the message: which nodes read rows and columns that a reshape has joined."""
+    """For the message: the nodes that read rows and columns after a reshape joined them."""
     rule = rule_of(node)
     if rule is None or rule.local is not reshaped:
         return ""

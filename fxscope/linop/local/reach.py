@@ -1,10 +1,9 @@
-"""How far every axis reaches: which input places each output place can depend on.
+"""The reach of every axis: the input places on which each output place can depend.
 
-This is known from the tape alone, without probing.
-
-For every value of the tape and every dimension of it, a ``Reach`` holds the interval of places of one input
-dimension; a dimension without one depends on everything. Each twin says how an axis of its output reads an
-axis of its input (``Twin.support``); a twin that does not say reads everything, so the boxes are supersets.
+It is found in the tape alone, without a pass. For every dimension of every value of the tape, a ``Reach``
+holds the interval of places of one input dimension; a dimension without a ``Reach`` depends on everything.
+Each twin tells how an axis of its output reads an axis of its input (``Twin.support``). A twin that does not
+tell reads everything, so the boxes are supersets of the true ones.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ from ...twins.places import Table, shape_of
 
 @dataclass(frozen=True)
 class Reach:
-    """Along one dimension: the input dimension that it follows.
-
-    And, for each of its own places, the interval of places of that input dimension.
-    """
+    """The reach of one dimension: the input dimension that it follows, and its interval for each place."""
 
     axis: int
     first: np.ndarray
@@ -31,10 +27,7 @@ class Reach:
 
 
 def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
-    """{tape value: {its dimension: Reach}} for a program of one probe.
-
-    Its shapes are known from example inputs.
-    """
+    """{value of the tape: {dimension: Reach}} for a program of one probe, made with example inputs."""
     probe = program.probes[0]
     shape = shape_of(probe.node)
     found: dict[Any, dict[int, Reach]] = {
@@ -65,7 +58,7 @@ def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, 
 
 
 def _through(reach: Reach, table: Table) -> Reach:
-    """What is read of the input, through what its places read themselves."""
+    """The reach in the input of what reads the given places of a value with this reach."""
     size = len(reach.first)
     if (np.diff(reach.first) >= 0).all() and (np.diff(reach.last) >= 0).all():
         a, b = table[0].clip(0, size - 1), table[1].clip(0, size - 1)
@@ -82,7 +75,7 @@ def _through(reach: Reach, table: Table) -> Reach:
 
 
 def _union(parts: list[dict[int, Reach]]) -> dict[int, Reach]:
-    """A sum depends on what its operands depend on; where one of them depends on everything, so does it."""
+    """The reach of a sum: the union over its operands; everything, if one of them depends on everything."""
     found = {}
     for d in set.intersection(*(set(p) for p in parts)) if parts else ():
         reaches = [p[d] for p in parts]

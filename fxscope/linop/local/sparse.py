@@ -1,4 +1,4 @@
-"""Support boxes of rows and columns, and F as a sparse matrix from probes that share a pass."""
+"""Boxes that hold rows and columns, and F as a sparse matrix from probes that share a pass."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Field:
 
 
 class Support:
-    """Which inputs each output can depend on, along each un-batched axis; for one input and one output."""
+    """The inputs on which each output can depend, along each un-batched axis; one input, one output."""
 
     def __init__(self, program: Program, F: Operator):
         self.inputs, self.outputs = F.inputs.shape, F.outputs.shape
@@ -56,7 +56,7 @@ class Support:
         self.reach = {d: r for d, r in shifted.items() if axes.count(r.axis) == 1}
 
     def receptive(self, index: tuple[int, ...]) -> Field:
-        """The inputs that an output can depend on."""
+        """The box of inputs on which an output can depend."""
         place = _checked(index, self.outputs)
         box = [slice(0, n) for n in self.inputs]
         for d, r in self.reach.items():
@@ -65,7 +65,7 @@ class Support:
         return Field(tuple(box), self.inputs)
 
     def projective(self, index: tuple[int, ...]) -> Field:
-        """The outputs that can depend on an input."""
+        """The box of outputs that can depend on an input."""
         place = _checked(index, self.inputs)
         box = [slice(0, n) for n in self.outputs]
         for d, r in self.reach.items():
@@ -90,7 +90,7 @@ def _touched(r: Reach, j: int) -> tuple[int, int]:
 
 
 def colours(intervals: list[tuple[int, int]]) -> list[int]:
-    """The fewest colours for intervals, so that intervals of one colour do not overlap."""
+    """Colour intervals with as few colours as possible, so that intervals of one colour do not overlap."""
     order = sorted(range(len(intervals)), key=lambda i: intervals[i])
     ends: list[int] = []
     found = [0] * len(intervals)
@@ -104,12 +104,17 @@ def colours(intervals: list[tuple[int, int]]) -> list[int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the whole matrix is computed: by columns or by rows, and which places of each axis share a pass.
+    """How the whole matrix is computed: by columns or by rows, and the places of each axis that share a pass.
 
-    by      "columns" or "rows", the probed space being the inputs or the outputs groups  lists of places
-    that share a pass, for every dimension of the probed space owners  {dimension of the other space: (the
-    probed dimension it follows, owners)}; for every group the probed
-            place to which each place belongs, -1 for none
+    Attributes
+    ----------
+    by : {"columns", "rows"}
+        The probed space is that of the inputs for "columns", and that of the outputs for "rows".
+    groups : list
+        For each dimension of the probed space, lists of places that share a pass.
+    owners : dict
+        {dimension of the other space: (the probed dimension that it follows, owners)}. The owners of a group
+        are the probed place to which each place belongs, -1 for none.
     """
 
     by: str
@@ -149,7 +154,7 @@ def _plan(support: Support, by: str) -> Plan:
 
 
 def _owner(group: list[int], intervals: list[tuple[int, int]], n: int) -> np.ndarray:
-    """Which interval of a group holds each of n places, -1 for none."""
+    """The interval of a group that holds each of n places, -1 for none."""
     owner = np.full(n, -1)
     for i in group:
         first, last = intervals[i]
@@ -179,9 +184,9 @@ def to_sparse(F: Operator, support: Support, progress: bool = True):
 
 
 def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
-    """The matrix (results, probes) as CSC, from the places in the result, probes and values of all passes.
+    """The matrix (results, probes) as CSC, from (places in the result, probes, values) of all passes.
 
-    Each probe belongs to one pass, whose places ascend, so that the entries are sorted.
+    Each probe belongs to one pass, in which places ascend, so the entries are sorted.
     """
     from scipy.sparse import coo_matrix
 
@@ -190,7 +195,7 @@ def _assembled(passes: list[tuple[np.ndarray, ...]], shape: tuple[int, int]):
 
 
 def as_numpy(values: torch.Tensor) -> np.ndarray:
-    """A numpy array, of single precision for half: numpy has no bfloat16, and scipy has neither."""
+    """A numpy array; half precision becomes single, which scipy needs and numpy needs for bfloat16."""
     return (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).cpu().numpy()
 
 
@@ -201,7 +206,7 @@ def _chunks(items: Any, size: int):
 
 
 def _run(operator: Operator, chosen: Plan, batch: list[tuple[int, ...]]) -> torch.Tensor:
-    """The passes of a batch, each with one group a dimension: its probe is 1 at all places of the groups."""
+    """Run one batch of passes; in each, the probe is 1 at all places of its groups."""
     probes = operator.inputs.zeros(len(batch))[0]
     for k, pass_ in enumerate(batch):
         places = [torch.tensor(groups[g]) for groups, g in zip(chosen.groups, pass_)]

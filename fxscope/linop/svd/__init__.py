@@ -1,4 +1,4 @@
-"""Singular values and vectors of F without its matrix, norms, trace, spectrum, and shapes of vectors."""
+"""Singular values and vectors of F from products alone, norms, trace, spectrum, and shapes of vectors."""
 
 from .result import SVD
 from .shapes import Shape

@@ -1,4 +1,4 @@
-"""Method "dense": the whole matrix, and LAPACK. It takes the fewest passes if F has few rows or columns."""
+"""Method "dense": the whole matrix and LAPACK, with the fewest passes if F has few rows or columns."""
 
 from __future__ import annotations
 

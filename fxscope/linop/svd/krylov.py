@@ -1,4 +1,4 @@
-"""A Krylov basis V of F^T F that grows row by row, with A = F V and the matrix H for the Ritz values."""
+"""A Krylov basis V of F^T F that grows by rows, with A = F V and the matrix H for the Ritz values."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from ..scale import norm_of, norms
 from .rows import Rows, ShortSide, noise
 
-DEFLATED = 32  # times eps: a remainder of a vector below this is rounding
+DEFLATED = 32  # a remainder of a vector below DEFLATED * eps is rounding
 
 
 class Basis:
-    """Orthonormal rows V of the smaller side: the first ``done`` are multiplied, the others wait.
+    """Orthonormal rows V of the smaller side; the first ``done`` are multiplied, the others are waiting.
 
     ::
 
@@ -41,7 +41,7 @@ class Basis:
 
     @property
     def waiting(self) -> int:
-        """Rows that are not multiplied yet."""
+        """Number of rows that are not multiplied yet."""
         return self.total - self.done
 
     def room(self, block: int) -> bool:
@@ -60,7 +60,7 @@ class Basis:
         added = 0
         for i in range(b):
             row = left[i : i + 1]
-            for _ in range(2 if added else 0):  # against the rows that this block has added
+            for _ in range(2 if added else 0):  # orthogonalise against the rows that this block has added
                 new = self.V[self.total : self.total + added]
                 within = new @ row.T
                 row = row - within.T @ new
@@ -111,7 +111,7 @@ class Basis:
     def mix(self, count: int) -> None:
         """Rotate the last ``count`` waiting rows by 45 degrees with as many rows before them.
 
-        Each last row is then the normalised sum of two rows, and its chain goes on with both.
+        Each last row is then the normalised sum of two rows, so its chain continues both.
         """
         new, old = slice(self.total - count, self.total), slice(self.total - 2 * count, self.total - count)
         rows: Any
@@ -147,7 +147,7 @@ class Basis:
         self.A[self.done : need] = new
 
     def _close(self, count: int) -> None:
-        """Finish a basis that spans the space: H is <F v_i, F v_j>, and F^T needs no further pass."""
+        """Finish a basis that spans the whole space: H is <F v_i, F v_j>, and F^T needs no further pass."""
         end = self.done + count
         self.H[:end, self.done : end] = (self.A[:end] @ self.A[self.done : end].T).double().cpu().numpy()
         self.H[self.done : end, : self.done] = self.H[: self.done, self.done : end].T

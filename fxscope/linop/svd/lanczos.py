@@ -16,26 +16,25 @@ from .search import Search
 from .task import Task, Triplets
 
 BLOCKS = (1, 8, 16, 32, 64)
-BUDGET = 2 << 30  # bytes that the basis may take before it is restarted
+BUDGET = 2 << 30  # the basis is restarted before it takes more bytes
 
 
 def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None = None) -> Triplets:
     """The k largest triplets from the Krylov space of F^T F (of F F^T if F has fewer rows than columns).
 
-    A step takes two passes a vector. The errors are those of the last Ritz vectors, known without a further
-    pass. The basis is restarted only if it would take more than ``BUDGET``: without a restart the passes are
-    fewest.
+    A step takes two passes for each vector. The errors of the Ritz vectors are known without a further pass.
+    The basis is restarted only if it would take more than ``BUDGET``, because a restart costs passes.
 
     Parameters
     ----------
     block : int, optional
-        Vectors that go through the network together. With 1, the default on a CPU, the passes are fewest.
-        More are faster where a pass of several vectors costs less than as many passes of one. On other
-        devices the block is chosen by timing a pass of each size.
+        Number of vectors that go through the network together. 1, the default on a CPU, takes the fewest
+        passes. More are faster where a pass of several vectors costs less than as many passes of one. On
+        other devices the block is chosen by timing a pass of each size.
     look : int, optional
-        Most steps of the multiplicity check, which looks for copies of repeated values after everything has
-        converged; 0 turns it off. Default: half of the steps before, or 0 where a copy is improbable and the
-        check is expensive. ``info["risk"]`` bounds the probability that a copy is missing.
+        Largest number of steps of the multiplicity check, which searches for copies of repeated values after
+        all values have converged; 0 turns it off. The default is half of the steps so far, or 0 if a copy is
+        improbable and the check is expensive. ``info["risk"]`` bounds the probability that a copy is missing.
 
     References
     ----------
@@ -61,14 +60,14 @@ def lanczos(rows: Rows, task: Task, block: int | None = None, look: int | None =
 
 
 def _generator(task: Task) -> torch.Generator:
-    """Random vectors that differ from those of the earlier result, whose space is known."""
+    """Random vectors that differ from those of the earlier result, whose space is known already."""
     return torch.Generator().manual_seed(task.seed + (0 if task.start is None else task.start.passes))
 
 
 def _timed_block(rows: Rows, task: Task) -> int:
-    """The block: 1 on a CPU, where K probes cost K passes, and else by timing a forward pass of each size.
+    """The block: 1 on a CPU, where K probes cost K passes; else chosen by timing a forward pass of each size.
 
-    A block is taken to need sqrt(block) times as many passes as single vectors.
+    A block is assumed to need sqrt(block) times as many passes as single vectors.
     """
     if rows.F.device.type == "cpu":
         return 1
@@ -79,7 +78,7 @@ def _timed_block(rows: Rows, task: Task) -> int:
 
 
 def _seconds(rows: Rows, count: int) -> float:
-    """Time of the second of two passes of ``count`` probes; ``float`` waits for the device."""
+    """Time of the second of two passes with ``count`` probes; ``float`` waits for the device."""
     probes = rows.zeros(count, rows.n)
     for _ in range(2):
         start = time.perf_counter()
@@ -89,15 +88,15 @@ def _seconds(rows: Rows, count: int) -> float:
 
 
 def _capacity(rows: Rows, k: int, block: int) -> int:
-    """Most rows of the basis, by memory (``BUDGET``) and by the cost of the dense eigenproblem."""
+    """The most rows of the basis, by memory (``BUDGET``) and by the cost of the dense eigenproblem."""
     size = (rows.n + rows.N) * torch.finfo(rows.dtype).bits // 8
     return max(2 * k + 4 * block + 8, min(BUDGET // size, max(10 * k, 400) + 4 * block))
 
 
 def _start(basis: Basis, rows: Rows, task: Task, block: int) -> None:
-    """Fill the basis with random rows; with an earlier result, with its triplets, or its vectors as a guess.
+    """Fill the basis with random rows, or with the vectors of an earlier result.
 
-    The triplets are taken over if they are those of this F.
+    If the earlier result is of this F, its triplets are used; else its vectors are a guess.
     """
     if task.start is not None:
         small, large, s = _earlier(task.start, basis)
@@ -127,7 +126,7 @@ def _earlier(start: SVD, basis: Basis) -> tuple[torch.Tensor, torch.Tensor, torc
 
 
 def _same(basis: Basis, small: torch.Tensor, large: torch.Tensor, s: torch.Tensor) -> bool:
-    """Whether F maps the vectors as the result says; one pass with a combination of all vectors."""
+    """Whether F maps the vectors as the result says; takes one pass with a combination of all vectors."""
     weights = torch.ones(1, len(s)).to(small) / len(s) ** 0.5
     found = basis.short.forward(weights @ small).double()
     s = s.double() / basis.short.rows.unit  # known after the product

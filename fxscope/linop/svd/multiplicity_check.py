@@ -1,11 +1,12 @@
-"""The multiplicity check looks for copies of a repeated singular value that the Krylov space does not hold.
+"""The multiplicity check: search for copies of a repeated singular value that the Krylov space does not hold.
 
 A Krylov space of one random vector holds one copy of each value. Further copies are orthogonal to it, and no
 residual shows them. So, once k values have converged, the check adds a fresh random vector to the basis and
 follows its chain:
 
-* The values of a growing basis only grow. If one of the k largest grows by more than its residual allows, the
-  chain has found a copy, and the search goes on with the rows that are now in the basis.
+* The values of a growing basis never decrease. If one of the k largest grows by more than its residual
+allows,
+  the chain has found a copy, and the search continues with the rows that are now in the basis.
 * If none grows, ``Chance`` bounds the probability that a copy exists and that the chain has missed it. The
   check passes when this bound is small, or when the chain has taken the steps that it may take.
 
@@ -24,19 +25,24 @@ if TYPE_CHECKING:
     from .result import SVD
     from .search import Search
 
-RISK = 0.05  # the check passes where a copy is hidden with at most this probability
-RISK_REPEATED = 0.0005  # the same where a value repeats: others may, and may be half in the basis already
-FEWEST = 10  # steps that a fresh chain may take in any case
+RISK = 0.05  # the check passes if a copy is hidden with at most this probability
+RISK_REPEATED = 0.0005  # used if a value repeats: then others may too, and may be in the basis in part
+FEWEST = 10  # a fresh chain may always take this many steps
 EXPENSIVE = 20  # a check is expensive if it takes more than 1/EXPENSIVE of the steps so far
-RECENT = 8  # steps that tell how fast a chain grows
+RECENT = 8  # the growth of a chain is estimated from this many steps
 
 
 class MultiplicityCheck:
-    """The check in one call of the Lanczos method; it runs again after every copy that it finds.
+    """The check of one call of the Lanczos method; it runs again after every copy that it finds.
 
-    passed  whether nothing is left to check
-    limit   steps that the last fresh chain was allowed to take; 0 if none was followed
-    risk    upper bound of the probability that a copy is hidden; None if no bound is known
+    Attributes
+    ----------
+    passed : bool
+        Whether the check is finished.
+    limit : int
+        Number of steps that the last fresh chain was allowed to take; 0 if there was none.
+    risk : float or None
+        Upper bound of the probability that a copy is hidden; None if no bound is known.
     """
 
     def __init__(self, search: Search, earlier: SVD | None, asked: int | None):
@@ -45,15 +51,15 @@ class MultiplicityCheck:
         self.limit: int = 0 if earlier is None else info.get("look", FEWEST)
         self.passed: bool = info.get("looked", True)
         self.risk: float | None = info.get("risk")
-        # the bound is that of a single vector, and of a basis without the rows of an unfinished check
+        # the bound holds for a single vector, and for a basis without rows of an unfinished check
         self._bounded = search.block == 1 and self.passed
 
     def reset(self) -> None:
-        """The basis has grown: what an earlier check found no longer counts."""
+        """Forget the result of an earlier check, because the basis has grown."""
         self.passed, self.risk = False, None
 
     def run(self) -> None:
-        """Follow a fresh chain and set ``passed``; what the chain finds stays in the basis."""
+        """Follow a fresh chain and set ``passed``; all rows of the chain stay in the basis."""
         theta, errors = self.search.wanted()
         self.limit = self._limit(theta, errors) if self.asked is None else self.asked
         self.risk = 1.0 if self._bounded else None
@@ -63,7 +69,7 @@ class MultiplicityCheck:
             self.passed = self.search.affordable and self._follow(theta)
 
     def _follow(self, before: np.ndarray) -> bool:
-        """Take the steps of a fresh chain; False if it finds a copy, or if the passes run out."""
+        """Take the steps of a fresh chain; returns False if it finds a copy or the passes run out."""
         search, basis = self.search, self.basis
         most = before * (1 + search.task.tol) + 64 * search.rows.epsilon * before[0]
         goal = RISK_REPEATED if self._repeats(before) else RISK
@@ -99,9 +105,9 @@ class MultiplicityCheck:
         return chance.risk
 
     def _begin(self) -> bool:
-        """Add fresh random rows, and mix each with a row that the wanted vectors point to, if there are any.
+        """Add fresh random rows, and mix each with a row that the wanted vectors point to, if there is one.
 
-        The chain of the sum of two rows goes on with both, so that the wanted vectors improve meanwhile.
+        The chain of the sum of two rows continues both, so the wanted vectors improve meanwhile.
         """
         basis, block = self.basis, self.search.block
         old = basis.total
@@ -115,11 +121,11 @@ class MultiplicityCheck:
         return mixed
 
     def _limit(self, theta: np.ndarray, errors: np.ndarray) -> int:
-        """Steps that a fresh chain may take: half of the steps so far, or 0 if the check is not worth them.
+        """Number of steps that a fresh chain may take: half of the steps so far, or 0 to skip the check.
 
-        A single vector is not checked if a copy is improbable and the check is expensive. For k = 1 a copy
-        changes nothing. A fresh block gets the steps that the first block took to see the smallest of the
-        wanted values, and a quarter more.
+        The check of a single vector is skipped if a copy is improbable and the check is expensive. For k = 1
+        a copy changes nothing. A fresh block gets the steps after which the first block found the smallest of
+        the wanted values, and a quarter more.
         """
         search = self.search
         if search.task.k == 1:
@@ -136,11 +142,11 @@ class MultiplicityCheck:
         return bool((theta[:-1] - theta[1:] <= self.search.task.tol * theta[:-1]).any())
 
     def _improbable(self, theta: np.ndarray, errors: np.ndarray) -> bool:
-        """Whether most errors are at rounding, which by then has brought copies into the basis."""
+        """Whether most errors are at rounding; rounding has then brought copies into the basis."""
         return bool((errors[:-1] <= 0.1 * self.search.rows.epsilon * theta[0]).mean() >= 0.5)
 
     def _expensive(self, theta: np.ndarray) -> bool:
-        """Whether the values crowd, so that a fresh chain has to grow long before it tells anything."""
+        """Whether the values are so close that a fresh chain needs many steps before it tells anything."""
         basis = self.basis
         steps = steps_to_tell(basis.H, basis.done, float(theta[-2]), basis.short.small)
         return steps > self.search.steps / EXPENSIVE
@@ -154,7 +160,7 @@ class Chance:
 
         G w_j = b_{j-1} w_{j-1} + a_j w_j + b_j w_{j+1} + h_j w' + (a vector of the Krylov space)
 
-    so that <w_j, x> = p_j <w_1, x> with p_1 = 1 and ::
+    so that <w_j, x> = p_j <w_1, x>, with p_1 = 1 and ::
 
         b_j p_{j+1} = (s^2 - a_j) p_j - b_{j-1} p_{j-1} - h_j p'
 
@@ -171,7 +177,7 @@ class Chance:
         self.before, self.now, self.last, self.sum = 0.0, 1.0, 0.0, 1.0 + self.aside**2
 
     def add(self, diagonal: float, border: float, aside: float) -> None:
-        """Add a step: a_j, b_j, h_j. If b_j = 0 the chain holds all that w_1 has of any eigenvector."""
+        """Add a step: a_j, b_j, h_j. If b_j = 0, the chain holds all that w_1 has of any eigenvector."""
         following = (self.theta - diagonal) * self.now - self.last * self.before - aside * self.aside
         self.before, self.now, self.last = self.now, following / border if border > 0 else math.inf, border
         self.sum += self.now**2
@@ -183,7 +189,7 @@ class Chance:
 
 
 def steps_to_tell(H: np.ndarray, done: int, theta: float, size: int) -> float:
-    """Steps until the risk is down to ``RISK``, if a fresh chain grows as fast as the latest steps."""
+    """Steps until the risk is at most ``RISK``, if a fresh chain grows as the latest steps did."""
     last = np.arange(max(0, done - RECENT), done)
     if not len(last):
         return 0.0

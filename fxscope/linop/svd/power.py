@@ -1,4 +1,4 @@
-"""Method "power": Algorithm 1 of the paper, the power method with momentum, corrected and as printed."""
+"""Method "power": Algorithm 1 of the paper, the power method with momentum, as corrected and as printed."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def power(
     Parameters
     ----------
     momentum : float or "auto"
-        0 is plain power iteration. A float in (0, 1) is relative to sigma^4/4 of the current sigma, above
-        which nothing converges. "auto" estimates the best one, sigma_2^4/4, for each triplet.
+        0 is plain power iteration. A float in (0, 1) is relative to sigma^4/4 of the current sigma; at 1 or
+        more the iteration does not converge. "auto" estimates the best value, sigma_2^4/4, for each triplet.
     literal : bool
-        The printed form: ``momentum`` is its m and ``steps`` its S (default 100). Sigma is biased if m is
-        not 0.
+        Use the printed form: ``momentum`` is its m and ``steps`` its S (default 100). Its sigma is biased
+        if m is not 0.
     residual : torch.Tensor, optional
         r, for the literal form, which then computes u = y1(v) - r as printed.
 
@@ -156,7 +156,7 @@ def _momentum(momentum: float | str, sigma: float, error: float, before: float |
 
 
 def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Generator, step: int) -> None:
-    """Add a triplet of value 0, with random v and u that are orthogonal to the others."""
+    """Add a triplet of value 0, whose random v and u are orthogonal to the others."""
     rows = found.rows
     u = noise(rows, 1, rows.N, generator)
     for _ in range(2):
@@ -176,14 +176,14 @@ def _null(found: _Found, v: torch.Tensor, Fv: torch.Tensor, generator: torch.Gen
 
 
 def _in_units(m: float, rows: Rows) -> float:
-    """Quotient m / unit^4 in four divisions: unit^4 may overflow where the quotient does not."""
+    """The quotient m / unit^4 by four divisions: unit^4 may overflow although the quotient does not."""
     for _ in range(4):
         m = m / rows.unit
     return m
 
 
 def _printed(found: _Found, v: torch.Tensor, m: float, steps: int, residual: torch.Tensor | None) -> None:
-    """Lines 1 to 10 as printed, except the m of line 1; then two passes for the true errors."""
+    """Lines 1 to 10 as printed, except the m of line 1; two more passes give the true errors."""
     rows, previous = found.rows, torch.zeros_like(v)
     squared = torch.zeros((), dtype=torch.float64, device=v.device)
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""Method "randomized": a range finder with power iterations, and a bound of what it misses."""
+"""Method "randomized": a range finder with power iterations, and a bound on what it misses."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class SVD(Result):
     Attributes
     ----------
     s : torch.Tensor
-        Singular values, (k,), descending. In double precision if the dtype of F does not hold them.
+        Singular values, (k,), descending; in double precision if the dtype of F cannot hold them.
     v : torch.Tensor or structure of tensors
         Eigen-inputs, (k, *inputs).
     u : torch.Tensor or structure of tensors
@@ -48,7 +48,7 @@ class SVD(Result):
     upper : torch.Tensor or None
         Upper bounds of the true values, with probability 1 - risk (method "randomized").
     rest : dict
-        Rows from which ``start=`` goes on.
+        Rows from which ``start=`` continues.
     """
 
     description: ClassVar[str] = "singular value decomposition"
@@ -78,15 +78,17 @@ class SVD(Result):
         return torch.maximum(self.forward_errors, self.adjoint_errors)
 
     def shapes(self, which: str = "v") -> list[Shape]:
-        """How localised, oriented and bandpass every eigen-input ("v") or eigen-output ("u") is.
+        """How localised, oriented and bandpass every eigen-input or eigen-output is (paper, section 4).
 
         Parameters
         ----------
         which : {"v", "u"}
+            "v" are the eigen-inputs, "u" the eigen-outputs.
 
         Returns
         -------
         list of Shape
+            One entry for each triplet.
 
         Raises
         ------
@@ -98,7 +100,7 @@ class SVD(Result):
         return shapes_of(getattr(self, which))
 
     def numbers(self) -> dict[str, Any]:
-        """Everything but the vectors, as plain numbers."""
+        """All fields except the vectors, as plain numbers."""
         return plain(
             {
                 n: getattr(self, n)

@@ -1,4 +1,4 @@
-"""F on stacked flat vectors, (K, n) -> (K, N), as every solver sees it; passes are counted."""
+"""F on stacked flat vectors, (K, n) -> (K, N), as the solvers use it; passes are counted."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Rows:
         forward   (K, n) -> (K, N), F v / unit
         adjoint   (K, N) -> (K, n), F^T u / unit
 
-    The first product that is not zero tells the size of F. Every method then works with an operator of size
-    1, whose squares and fourth powers neither underflow nor overflow. The caller multiplies the result with
-    ``unit``. The size is a power of two, so that no product is rounded by it. The factor c of c * F is left
-    out of all products, which are therefore those of F, bit for bit.
+    The first nonzero product gives the size of F. Every method then works with an operator of size 1, whose
+    squares and fourth powers neither underflow nor overflow; the caller multiplies the result by ``unit``.
+    The size is a power of two, so scaling rounds nothing. The factor c of c * F is left out of all products,
+    which are therefore those of F, bit for bit.
 
     Raises
     ------
@@ -85,7 +85,7 @@ class Rows:
 
     @property
     def unit(self) -> float:
-        """F is ``sign * unit`` times the operator that the methods see; known after the first product."""
+        """The size of F, known after the first product: F is ``sign * unit`` times what the methods use."""
         return abs(self.factor) * (self._size or 1.0)
 
     @property
@@ -102,9 +102,9 @@ class Rows:
         return self._product(self.F.T, u)
 
     def whole(self, product: Callable, size: int) -> torch.Tensor:
-        """The products of all unit vectors, ``F.chunk`` at a time.
+        """The products with all unit vectors, ``F.chunk`` at a time.
 
-        Each part tells its own size; the largest of them is the size of F.
+        Each part gives its own size; the largest is the size of F.
         """
         units = torch.eye(size, dtype=self.dtype, device=self.F.device).split(self.F.chunk)
         parts, sizes = [], []
@@ -129,7 +129,7 @@ class Rows:
     def _product(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
             return self._first(operator, given)
-        # half of the size before the network and half after it: its sums are then of order 1
+        # half of the size is applied before the network and half after it, so its sums are of order 1
         lift = self._lift(-0.5 * math.log2(self._size))
         found = multiplied(self._raw(operator, given, lift), 1 / (lift * self._size))
         if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
@@ -137,13 +137,13 @@ class Rows:
         return found
 
     def _first(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
-        """The product that tells the size of F.
+        """The first product, which gives the size of F.
 
-        A product that leaves the range of the dtype is computed again with vectors of another size.
+        If it leaves the range of the dtype, it is computed again with vectors of another size.
         """
         lift, found = 1.0, self._raw(operator, given, 1.0)
         sign = 1 if torch.isfinite(found).all() else -1
-        # a vector with zeros may be mapped to 0 by any F
+        # a vector with zeros may be mapped to 0 although F is not 0
         retried = not self._in_range(found) and (sign < 0 or bool(given.all()))
         for part in (0.5, 0.8) if retried else ():
             other = self._lift(sign * part * self._bits)
@@ -181,11 +181,11 @@ class Rows:
 
     @property
     def _least(self) -> float:
-        """Numbers above this have all their digits."""
+        """Numbers above this have their full precision."""
         return max(torch.finfo(d).tiny / torch.finfo(d).eps for d in self._dtypes)
 
     def _in_range(self, found: torch.Tensor) -> bool:
-        """Whether no entry is infinite and the largest have all their digits."""
+        """Whether no entry is infinite and the largest have full precision."""
         return bool(torch.isfinite(found).all()) and float(found.abs().max()) >= self._least
 
 
@@ -195,7 +195,7 @@ _NON_FINITE = "a product with F holds NaN or infinite values: the network, or x0
 class ShortSide:
     """F or F^T, whichever takes the shorter vectors.
 
-    ``forward`` maps (K, small) to (K, large), ``adjoint`` maps (K, large) to (K, small).
+    ``forward`` maps (K, small) to (K, large), and ``adjoint`` maps (K, large) to (K, small).
     """
 
     def __init__(self, rows: Rows):
@@ -217,9 +217,9 @@ def noise(rows: Rows, count: int, size: int, generator: torch.Generator) -> torc
 
 
 def decomposed(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """U, s, V^T of a small matrix by LAPACK in double precision.
+    """U, s, V^T of a small matrix, by LAPACK in double precision.
 
-    In single precision, singular vectors were orthogonal to 1e-5 only.
+    In single precision its singular vectors are orthogonal to 1e-5 only.
     """
     U, s, Vt = torch.linalg.svd(A.double(), full_matrices=False)
     return U.to(A.dtype), s.to(A.dtype), Vt.to(A.dtype)

@@ -1,4 +1,4 @@
-"""``Search``: the steps of the Lanczos method, when to restart, and when the result is good enough."""
+"""``Search``: the steps of the Lanczos method, its restarts, and its stopping rule."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from .task import Task
 class Search:
     """One call of the Lanczos method: grow the basis until k values have converged and no copy is missing.
 
-    steps, restarts   done so far
-    largest           after how many steps F^T F had which largest value: (steps, value)
+    Attributes
+    ----------
+    steps, restarts : int
+        Number of them so far.
+    largest : list
+        The largest value of F^T F after each step: (steps, value).
     """
 
     def __init__(self, basis: Basis, rows: Rows, task: Task, block: int, look: int | None):
         self.basis, self.rows, self.task, self.block = basis, rows, task, block
-        # vectors of another F's result: no residual points to exact ones, so they are multiplied first
+        # vectors from a result of another F: their residuals are unknown, so they are multiplied first
         self.given = 0 if task.start is None or basis.done else basis.waiting
         self.restarts = self.steps = self._due = 0
         self.largest: list[tuple[int, float]] = []
@@ -54,7 +58,7 @@ class Search:
             self.step()
 
     def step(self, which: str = "wanted") -> None:
-        """Multiply the waiting rows that the wanted vectors point to most, or the newest, or the oldest."""
+        """Multiply waiting rows: those that the wanted vectors point to most, the newest, or the oldest."""
         if which == "newest":
             self.basis.arrange(np.roll(np.arange(self.basis.waiting), self.block))
         elif which == "wanted" and self.basis.waiting > self.block and self.basis.done >= self.given:
@@ -66,7 +70,7 @@ class Search:
         self.steps += 1
 
     def arrange(self, last: bool = False) -> None:
-        """Put the waiting rows that the wanted vectors point to most first, or last."""
+        """Put the waiting rows that the wanted vectors point to most at the front, or at the end."""
         size = np.linalg.norm(self.basis.left(self.basis.ritz()[1][:, : self.task.k]), axis=1)
         self.basis.arrange(np.argsort(size if last else -size, kind="stable"))
 
@@ -78,8 +82,8 @@ class Search:
     def converged(self) -> bool:
         """Whether |F^T u - s v| <= tol s for the k largest values.
 
-        Far from convergence this is looked at only every few steps: the eigenproblem costs as much as a pass
-        of a small network.
+        Far from convergence this is checked only every few steps, because the eigenproblem costs as much as a
+        pass of a small network.
         """
         if self._checked != self.steps and (self.steps >= self._due or self.basis.waiting < self.block):
             excess = self._excess()

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import FxscopeError
 
-BOX = 0.95  # share of the energy that the box holds
+BOX = 0.95  # share of the energy inside the box
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ def _shape(image: torch.Tensor) -> Shape:
 
 
 def _interval(marginal: torch.Tensor) -> tuple[int, int]:
-    """Start and length of the shortest run that holds (1 + BOX)/2 of the energy.
+    """Start and length of the shortest interval that holds (1 + BOX)/2 of the energy.
 
-    Two of them, by rows and by columns, leave at most 1 - BOX outside the box.
+    Two intervals, of rows and of columns, leave at most 1 - BOX of the energy outside their box.
     """
     sums = torch.cat([marginal.new_zeros(1), marginal.cumsum(0)])
     for length in range(1, len(marginal) + 1):
@@ -100,7 +100,7 @@ def _spectrum(image: torch.Tensor) -> tuple[float, float, float, float, float]:
     octave = torch.log2(radius.clamp_min(1e-12))
     centre = (power * octave).sum() / rest
     bandwidth = float(((power * (octave - centre) ** 2).sum() / rest).sqrt())
-    turn = torch.polar(power, 2 * torch.atan2(fy, fx)).sum() / rest  # f and -f count alike
+    turn = torch.polar(power, 2 * torch.atan2(fy, fx)).sum() / rest  # f and -f are one direction
     return (
         float((power * radius).sum()),
         bandwidth,

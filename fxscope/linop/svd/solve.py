@@ -120,7 +120,7 @@ def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: st
 
 
 def _held(values: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Values in the precision of F, or in double if that does not hold all digits of the largest."""
+    """Values in the precision of F, or in double precision if that cannot hold all digits of the largest."""
     limits, largest = torch.finfo(dtype), float(values.max())
     return values.to(dtype) if largest == 0 or limits.tiny <= largest <= limits.max else values
 

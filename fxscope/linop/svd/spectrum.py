@@ -1,4 +1,4 @@
-"""Norms, trace and spectrum of F from random probes, with error bars; exact where that is cheap."""
+"""Norms, trace and spectrum of F from random probes, with errors; exact if that takes few passes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def trace(F: Operator, probes: int = 64, seed: int = 0, progress: bool = True) -
 
 
 def _few_passes(F: Operator, probes: int) -> str | None:
-    """``dense`` or ``sparse`` if all of F takes at most twice ``probes`` passes, else None."""
+    """``dense`` or ``sparse`` if the whole of F takes at most twice ``probes`` passes, else None."""
     if min(F.shape) <= 2 * probes:
         return "dense"
     try:
@@ -118,7 +118,7 @@ def _inner(short: ShortSide, z: torch.Tensor) -> torch.Tensor:
 
 
 def _hutchpp(short: ShortSide, form: Any, probes: int, seed: int) -> tuple[float, float]:
-    """Trace of a quadratic form and its standard error: exact on a sketch of the range, estimated beside it.
+    """The trace of a quadratic form, exact on a sketch of the range and estimated on the rest.
 
     A sixth of the probes span the range, with two passes each. A sixth of the passes gives its exact part,
     and half of the passes are those of random signs. Source: Meyer, Musco, Musco, Woodruff, "Hutch++" (SOSA
@@ -162,13 +162,13 @@ class Spectrum(Result):
     origin: dict[str, Any]
 
     def count(self, threshold: float) -> Estimate:
-        """Number of singular values of at least ``threshold``, with a standard error."""
+        """The number of singular values of at least ``threshold``, with its standard error."""
         return self._mean((self.weights * (self.nodes >= threshold)).sum(1))
 
     def moment(self, power: float) -> Estimate:
-        """Sum of s^power over all singular values, with a standard error.
+        """The sum of s^power over all singular values, with its standard error.
 
-        Power 2 gives the squared Frobenius norm, 1 the nuclear norm.
+        Power 2 gives the squared Frobenius norm, and 1 the nuclear norm.
         """
         return self._mean((self.weights * self.nodes**power).sum(1))
 
@@ -178,7 +178,18 @@ class Spectrum(Result):
         return Estimate(float(each.mean()), error, self.passes, "lanczos quadrature")
 
     def density(self, bins: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(edges, counts, standard errors) of a histogram from 0 to the largest node, with ``bins`` bins."""
+        """A histogram of the singular values, from 0 to the largest node.
+
+        Parameters
+        ----------
+        bins : int
+            Number of bins.
+
+        Returns
+        -------
+        edges, counts, errors : numpy.ndarray
+            (bins + 1,) edges, (bins,) counts, and the standard errors of the counts.
+        """
         edges = np.linspace(0, float(self.nodes.max()) * (1 + 1e-9) or 1.0, bins + 1)
         each = np.stack([np.histogram(n, edges, weights=w)[0] for n, w in zip(self.nodes, self.weights)])
         return edges, each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5
@@ -245,7 +256,7 @@ def _tridiagonal(short: ShortSide, v: torch.Tensor, steps: int) -> tuple[np.ndar
             stacked = torch.stack(basis, 1)  # (probes, step, small)
             w = w - torch.einsum("ps,psn->pn", torch.einsum("psn,pn->ps", stacked, w), stacked)
         size = norms(w)[:, None].to(w)
-        # 0 where the space is invariant
+        # 0 if the space is invariant
         size = torch.where(
             size > 64 * short.rows.epsilon * alphas[0].max().to(size), size, torch.zeros_like(size)
         )

@@ -26,7 +26,7 @@ class Task:
 
 @dataclass
 class Triplets:
-    """Triplets as rows: s (k,) descending, v (k, n), u (k, N), with F v and F^T u as products of ``Rows``.
+    """Triplets as rows: s (k,) descending, v (k, n), u (k, N), and the products F v and F^T u of ``Rows``.
 
     upper   upper bounds of the true values, each with probability 1 - risk, if the method has any
     rest    rows to go on with and their weights, {waiting, border}, on the smaller side:
