@@ -1,1 +1,1 @@
-"""What belongs to the paper: the datasets of its stand-ins, and the tour."""
+"""The paper's experiments: the datasets of its stand-ins, and the tour."""

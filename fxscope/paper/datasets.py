@@ -1,4 +1,4 @@
-"""Data of the trained stand-ins: handwritten digits, drawn facades, and a painterly filter."""
+"""Data for the trained stand-ins: handwritten digits, drawn facades, and a painterly filter."""
 
 from __future__ import annotations
 
@@ -26,11 +26,16 @@ LABELS = {
 
 @functools.cache
 def digits(split: str = "test", seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """scikit-learn's digits as ink in [0, 1], (N, 1, 32, 32), and their labels (N,).
+    """The digits of scikit-learn in [0, 1], (N, 1, 32, 32), and their labels (N,).
 
-    The 8x8 images are enlarged to 24x24 (bilinear) and have a border of 4 pixels.
+    The 8x8 images are enlarged to 24x24 (bilinear), and get a border of 4 pixels.
 
-    split  "train" (1347) or "test" (450, held out), a stratified split of ``seed``
+    Parameters
+    ----------
+    split : {"train", "test"}
+        1347 training images, or 450 held-out images.
+    seed : int
+        Seed of the stratified split.
     """
     try:
         from sklearn.datasets import load_digits
@@ -46,7 +51,7 @@ def digits(split: str = "test", seed: int = 0) -> tuple[torch.Tensor, torch.Tens
 
 
 def normalised(ink: torch.Tensor) -> torch.Tensor:
-    """Ink in [0, 1] as the digit classifiers take it."""
+    """Digits in [0, 1], normalised as the classifiers take them."""
     return (ink - INK_MEAN) / INK_STD
 
 
@@ -126,7 +131,7 @@ class _Canvas:
         self.photo[max(y0, 0) : y1, max(x0, 0) : x1 : 3] += 0.35
 
     def done(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Light that falls off across the picture, and a little noise."""
+        """Add light that fades across the picture, and a little noise."""
         slope = rng.uniform(-0.15, 0.15, 2)
         y, x = np.mgrid[-0.5 : 0.5 : self.size * 1j, -0.5 : 0.5 : self.size * 1j]
         lit = self.photo * (1 + slope[0] * y + slope[1] * x)[..., None] + 0.015 * rng.standard_normal(
@@ -143,20 +148,21 @@ def palette() -> torch.Tensor:
 
 
 def label_map(labels: torch.Tensor) -> torch.Tensor:
-    """(H, W) class numbers as the coloured picture (3, H, W) in [0, 1]."""
+    """Class numbers (H, W) as a coloured picture (3, H, W) in [0, 1]."""
     return palette()[labels].permute(2, 0, 1).contiguous()
 
 
 def nearest_label(picture: torch.Tensor) -> torch.Tensor:
-    """(3, H, W) in [0, 1] -> (H, W): the class whose colour is nearest."""
+    """The class with the nearest colour at each pixel: (3, H, W) in [0, 1] to (H, W)."""
     distances = (picture[None] - palette()[:, :, None, None]).square().sum(1)
     return distances.argmin(0)
 
 
 def painterly(picture: torch.Tensor, radius: int = 3) -> torch.Tensor:
-    """A painting of a photograph (3, H, W) in [0, 1]: Kuwahara's filter, dark outlines, and a palette.
+    """A photograph (3, H, W) in [0, 1] as a painting: Kuwahara's filter, dark outlines, and a palette.
 
-    Kuwahara: of the four squares of ``radius`` + 1 pixels at a pixel, the mean of the one that varies least.
+    Kuwahara's filter takes, of the four squares of side ``radius`` + 1 at a pixel, the mean of the one with
+    the smallest variance.
     """
     side = radius + 1
     x = F.pad(picture[None], (radius,) * 4, mode="reflect")

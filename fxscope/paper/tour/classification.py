@@ -55,8 +55,8 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     chapter.figure(
         "residual_share",
         found.plot(),
-        f"The biases' part r in the winning score y, mean over {COUNT} digits with the standard deviation as"
-        " a line.",
+        f"The share of the residual r in the largest score y: the mean over {COUNT} digits, and the standard"
+        " deviation as a line.",
     )
     chapter.table(("network", "r / y", "images", "largest error of the sum"), rows)
     mean = {m.name: m.mean for m in found.models}
@@ -73,7 +73,7 @@ def _share_findings(mean: dict[str, float], std: dict[str, float]) -> list[Findi
     falling = all(std[a] >= std[b] for a, b in itertools.pairwise(order))
     return [
         Finding(
-            "The residual is most of the score",
+            "The residual is the larger part of the score",
             "78 to 95% (Table 4)",
             text,
             min(mean.values()) > 0.5,
@@ -114,8 +114,9 @@ def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
     chapter.figure(
         "templates",
         draw.grid(panels, SHOWN, cross=False),
-        f"The first {SHOWN} digits as the networks take them, and the row of each one's top score under every"
-        f" network; each line has one scale. Cosine of row and image, mean over {COUNT} digits: {said}.",
+        f"The first {SHOWN} digits as inputs of the networks, and the row of the top score of each, one"
+        f" network a line; each line has one scale. Cosine of row and image, mean over {COUNT} digits:"
+        f" {said}.",
     )
     chapter.numbers["templates"] = alike
     chapter.findings.append(
@@ -142,8 +143,8 @@ def _attack(
     chapter.figure(
         "fgsm",
         found.plot(),
-        "Share of the digits whose label changes after one clean step in pixel space. The step of"
-        f" {255 * STEPS[chosen]:.0f}/255 changes {100 * success:.0f}%; it is the one used below.",
+        "The share of the digits whose label changes after one step in pixel space. The step of"
+        f" {255 * STEPS[chosen]:.0f}/255 changes {100 * success:.0f}% of the labels; it is used below.",
     )
     return found.images[chosen]
 
@@ -163,7 +164,7 @@ def _layers(
     chapter.figure(
         "layers",
         draw.layers(panels),
-        "F x0 (grey) and every layer's masked biases (batch norm's shift counted with its layer), as shares"
+        "F x0 (grey) and the masked biases of every layer (with the shift of its batch norm), as shares"
         f" of the top score; the band is one standard deviation over {COUNT} digits. The mean depth, 0 at the"
         f" first layer and 1 at the last, is {plain.depth:.2f} without and {normed.depth:.2f} with batch"
         " norm.",
@@ -189,14 +190,14 @@ def _layer_findings(
     peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
     return [
         Finding(
-            "Without batch norm one peak is early, one just before the dense layers",
+            "Without batch norm there is an early peak, and one just before the dense layers",
             "two peaks (Fig. 8)",
             f"largest: {peaks[0]}, then {peaks[1]}",
             _two_peaks(plain),
-            "the two largest are among the first two and the last two before the dense layers",
+            "one of the two largest is in the first stage, one in the last stage before the dense layers",
         ),
         Finding(
-            "With batch norm the contributions lie deeper",
+            "With batch norm the contributions come from deeper layers",
             "one peak, just before the dense layers",
             f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with",
             normed.depth > plain.depth,
@@ -228,7 +229,7 @@ def _two_peaks(found: LayerContributions) -> bool:
 
 
 def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -> None:
-    chapter.heading("Pixel discussions (eq. 18) in three readings")
+    chapter.heading("Three variants of the pixel discussion (eq. 18)")
     lin = interpret(network, x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
     errors: dict[str, float | None] = {}
@@ -237,20 +238,21 @@ def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -
         try:
             found = lin.pixel_discussion(two, reading=reading, progress=False)
         except IllConditioned as refused:
-            chapter.text(f"The reading {reading!r} is refused here: {refused}.")
+            chapter.text(f"The variant {reading!r} is refused here: {refused}.")
             errors[reading] = None
             continue
         errors[reading], added = found.error, found.added if reading == "weighted" else added
         extra = (
             f"; the corrections amount to {100 * found.added:.0f}% of the layers' contributions"
             if reading == "weighted"
-            else f"; the scaling magnifies by up to {found.condition:.0f}"
+            else f"; the scaling amplifies rounding errors by up to {found.condition:.0f}"
         )
         chapter.figure(
             f"discussion_{reading}",
             found.plot(),
-            f"The discussion of the first and second label, reading {reading!r}: each pixel's part in the"
-            f" score, red for, blue against. Each sums to its score to {found.error:.0e}{extra}.",
+            f"The discussion of the first and second label, variant {reading!r}: the contribution of each"
+            " pixel to the score, positive in red, negative in blue. Each sums to its score with a relative"
+            f" error of {found.error:.0e}{extra}.",
         )
     chapter.numbers["discussions"] = {"errors": errors, "added": added}
 
@@ -268,8 +270,9 @@ def _votes(
     error = max(m[0].error for m in [*measured, *after])
     chapter.text(
         f"Means over {VOTED} digits. Ink covers {100 * mean['chance']:.0f}% of a picture;"
-        f" {100 * mean['votes']:.0f}% of the top label's votes and {100 * mean['discussion']:.0f}% of its"
-        f" discussion's magnitude lie on ink. Each discussion sums to its score to {error:.0e}."
+        f" {100 * mean['votes']:.0f}% of the votes for the top label, and {100 * mean['discussion']:.0f}% of"
+        " the magnitude of its discussion, are on ink. Each discussion sums to its score with a relative"
+        f" error of {error:.0e}."
     )
     chapter.numbers["votes"] = {
         **mean,
@@ -289,14 +292,14 @@ def _vote_figures(chapter: Chapter, ink: torch.Tensor, measured: list, after: li
         chapter.figure(
             f"votes_{i}",
             votes.plot(photograph=ink[i]),
-            "A digit, the label that every pixel votes for, and the digit where the three most popular"
-            f" labels win. The most popular is {top}, with {100 * share:.0f}% of the pixels; the largest"
-            f" score is {int(votes.scores.argmax())}'s.",
+            "A digit, the label for which each pixel votes, and the pixels that the three most popular labels"
+            f" win. The most popular label is {top}, with {100 * share:.0f}% of the pixels; label"
+            f" {int(votes.scores.argmax())} has the largest score.",
         )
     chapter.figure(
         "votes_attacked",
         after[0][0].plot(photograph=ink[0]),
-        "The votes on the first digit after FGSM (the clean digit is shown): entropy"
+        "The votes on the first digit after FGSM (the picture is the digit before it): entropy"
         f" {measured[0][0].entropy:.2f} bits before, {after[0][0].entropy:.2f} after.",
     )
 

@@ -1,4 +1,4 @@
-"""Chapter 3: networks from images to images of the same size (paper, Fig. 7, 13 to 15)."""
+"""Chapter 3: networks from images to images of the same size (paper, Fig. 7 and 13 to 15)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def image_to_image(
     chapter.text(
         f"ResNet generators with instance norm (CycleGAN's layout with 9 blocks) at {SIDE} x {SIDE}:"
         f" {', '.join(n.title for n in networks)}. A facade drawn from seed {SEED}, not used in training, and"
-        f" the photograph {title}. Instance norm is read as in Fig. 2 (mean and deviation frozen) unless"
+        f" the photograph {title}. Instance norm has its mean and deviation frozen, as in Fig. 2, unless"
         " another variant is named."
     )
     interpreters = {n.name: interpret(n.module, n.take(given[n.name])) for n in networks}
@@ -56,7 +56,7 @@ def image_to_image(
 
 def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
     """Residuals and eigen-inputs beside those of the super-resolution stand-ins, on the photograph."""
-    chapter.heading("Against super-resolution")
+    chapter.heading("Compared with super-resolution")
     mine, eigen = chapter.numbers["networks"], chapter.numbers["eigen"]
     shares, areas = {}, {}
     for n in upscalers()[1:]:  # the first is bicubic, which has no residual
@@ -68,14 +68,14 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
         for n, v in mine.items()
     ] + [(n, f"{100 * v:.1f}%", f"{100 * areas[n]:.2g}%") for n, v in shares.items()]
     chapter.text(
-        "Norms are in the units that each network gives: [-1, 1] for the generators, so that a grey output"
-        " counts as 0, and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture."
+        "Norms are in the output units of each network: [-1, 1] for the generators, so that grey counts as 0,"
+        " and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture."
     )
     chapter.table(("network", "|r| / |y|", "area of an eigen-input"), rows)
     chapter.numbers["super_resolution"] = {"residual_share": shares, "participation": areas}
     chapter.findings += [
         Finding(
-            "Residuals of image-to-image networks are larger than of super-resolution",
+            "Residuals of image-to-image networks are larger than those of super-resolution networks",
             "larger (Fig. 15)",
             _beside({n: v["residual_share"] for n, v in mine.items()}, shares),
             min(v["residual_share"] for v in mine.values()) > max(shares.values()),
@@ -97,7 +97,7 @@ def _beside(mine: dict[str, float], others: dict[str, float]) -> str:
 
 
 def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, given: dict) -> None:
-    chapter.heading("Outputs, and what the biases add")
+    chapter.heading("Outputs and residuals")
     rows = []
     for n in networks:
         lin = interpreters[n.name]
@@ -113,8 +113,9 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, give
         chapter.figure(
             f"i2i_parts_{n.name}",
             plot.images({"F x0": filtered, "r": r[0]}, signed=True),
-            f"{n.title}: the output as F x0 + r on one scale (mean over colours); the norm of r is"
-            f" {100 * share:.0f}% of the output's. The frozen means count in r, so F x0 and r may cancel.",
+            f"{n.title}: the output as F x0 + r on one scale (mean over colours). The norm of r is"
+            f" {100 * share:.0f}% of that of the output. The frozen means are part of r, so F x0 and r may"
+            " cancel.",
         )
         rows.append((n.title, f"{100 * share:.1f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {"residual_share": share, "sum_error": error}
@@ -144,14 +145,14 @@ def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) ->
             f"i2i_{what}s",
             draw.grid(panels, 3),
             f"The {said} at a strong edge, a flat place and the middle, zoomed to 49 pixels around the"
-            " crossed place; the mean over colours, one scale a network.",
+            " place, which is marked by a cross; mean over colours, one scale for each network.",
         )
 
 
 def _off_diagonal(
     chapter: Chapter, networks: list[Network], interpreters: dict, places: dict, given: dict
 ) -> None:
-    chapter.heading("Off the diagonal, and where it comes from")
+    chapter.heading("Off-diagonal energy and its source")
     found = {}
     for n in networks:
         lin = interpreters[n.name]
@@ -163,10 +164,11 @@ def _off_diagonal(
         chapter.figure(
             f"source_{n.name}",
             furthest.plot(photograph=given[n.name]),
-            f"{n.title}: of {SAMPLED} places the one that takes most from one window elsewhere. The black"
-            f" circle is the output's place {furthest.place}, the yellow one the source {furthest.source},"
-            f" which holds {100 * furthest.share:.2g}% of the row's energy; {100 * furthest.off:.2g}% lie"
-            f" more than {RADIUS} pixels away. The colours saturate at a quarter of the largest coefficient.",
+            f"{n.title}: of {SAMPLED} places, the one with the largest share of its energy in one distant"
+            f" window. The black circle is the place of the output, {furthest.place}; the yellow circle is"
+            f" the source {furthest.source}, with {100 * furthest.share:.2g}% of the energy of the row;"
+            f" {100 * furthest.off:.2g}% of the energy is more than {RADIUS} pixels away. The colours"
+            " saturate at a quarter of the largest coefficient.",
         )
         same = _agreement(sources)
         chapter.numbers["networks"][n.name] |= {
@@ -185,22 +187,22 @@ def _off_diagonal(
 def _diagonal_findings(numbers: dict[str, dict]) -> list[Finding]:
     return [
         Finding(
-            "Rows have strong off-diagonals",
+            "Rows have much energy off the diagonal",
             "less sparse than in super-resolution",
             ", ".join(f"{n}: {100 * v['off_diagonal']:.1f}% beyond {RADIUS} px" for n, v in numbers.items()),
             all(v["off_diagonal"] > 0.1 for v in numbers.values()),
             "more than 10% for all",
         ),
         Finding(
-            "Copy-move: one fixed area feeds all places",
+            "Copy-move: all places take their values from one fixed area",
             "the same ellipse for all pixels (Fig. 7)",
             ", ".join(
-                f"{n}: {100 * v['source_agreement']:.0f}% of the places share a source, the strongest gives"
-                f" {100 * v['largest_source']:.1f}%"
+                f"{n}: {100 * v['source_agreement']:.0f}% of the places share a source; the strongest source"
+                f" has {100 * v['largest_source']:.1f}% of the energy"
                 for n, v in numbers.items()
             ),
             any(v["source_agreement"] > 0.5 and v["largest_source"] > 0.05 for v in numbers.values()),
-            "half of the places share one that gives 5%, for any",
+            "for any network, half of the places share a source with 5% of the energy",
         ),
     ]
 
@@ -213,7 +215,7 @@ def _agreement(sources: list, near: int = 12) -> float:
 
 
 def _reach(chapter: Chapter, networks: list[Network], given: dict, places: dict) -> None:
-    chapter.heading("One row under three readings of instance norm")
+    chapter.heading("One row under three variants of instance norm")
     answers = []
     for n in networks:
         y, x = SIDE // 4, SIDE // 4
@@ -226,9 +228,9 @@ def _reach(chapter: Chapter, networks: list[Network], given: dict, places: dict)
         chapter.figure(
             f"reach_{n.name}",
             found.plot(),
-            f"{n.title}: the same row with the mean and deviation frozen (stats, Fig. 2), the mean linear"
-            " (scale), and both differentiated (taylor), as a logarithm of its magnitude. The box is what"
-            f" the convolutions reach, {2 * BOUND + 1} pixels. {said}.",
+            f"{n.title}: the magnitude of one row, on a logarithmic scale, with the mean and deviation frozen"
+            " (stats, Fig. 2), only the deviation frozen (scale), and both differentiated (taylor). The"
+            f" square has {2 * BOUND + 1} pixels a side, which the convolutions can reach. {said}.",
         )
         chapter.numbers["networks"][n.name] |= {
             "furthest": found.furthest,
@@ -249,6 +251,6 @@ def _reach(chapter: Chapter, networks: list[Network], given: dict, places: dict)
                 a.furthest["stats"] <= BOUND and min(a.furthest["scale"], a.furthest["taylor"]) > BOUND
                 for a in answers
             ),
-            "beyond the bound of the convolutions only where the mean is not frozen",
+            "there is energy beyond the reach of the convolutions only if the mean is not frozen",
         )
     )

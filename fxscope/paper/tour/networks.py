@@ -1,4 +1,4 @@
-"""A network as the pages need it: its name, its input convention, and the kind of its output."""
+"""A network as the pages use it: its name, its input convention, and the kind of its output."""
 
 from __future__ import annotations
 
@@ -25,10 +25,22 @@ BUDGET = 4 << 30  # bytes that a page may take
 class Network:
     """A network and its input convention.
 
-    mean, std   x0 = (pixels - mean) / std, pixels in [0, 1];  channels 1 takes luminance
-    kind        "scores", "tokens" or "images" (``scale`` times larger than the input)
-    side        the side of the square it is shown, in pixels; None for any size
-    note        what weights it has, said wherever it is named
+    Parameters
+    ----------
+    name : str
+        The name on the page.
+    module : torch.nn.Module
+        The network.
+    mean, std : float or tuple of float
+        x0 = (pixels - mean) / std, for pixels in [0, 1].
+    channels : int
+        Channels of x0; 1 takes the luminance.
+    kind : {"scores", "tokens", "images"}
+        Kind of the output; ``scale`` is the factor between an input image and an output image.
+    side : int or None
+        Side of the square input in pixels; None for any size.
+    note : str
+        Which weights it has; the page shows this with the name.
     """
 
     name: str
@@ -43,18 +55,18 @@ class Network:
 
     @property
     def title(self) -> str:
-        """Name and note."""
+        """The name with the note."""
         return f"{self.name} ({self.note})"
 
     def take(self, picture: torch.Tensor) -> torch.Tensor:
-        """(3, H, W) in [0, 1] -> x0 (1, C, h, w): resized and cut to ``side`` where the network has one."""
+        """A picture (3, H, W) in [0, 1] as x0 (1, C, h, w), resized and cut if the network has a ``side``."""
         if self.side is not None:
             picture = fitted(picture, self.side)
         picture = photos.luminance(picture) if self.channels == 1 else picture
         return (picture[None] - self._wide(self.mean)) / self._wide(self.std)
 
     def show(self, image: torch.Tensor) -> torch.Tensor:
-        """(C, H, W) in the network's units -> pixels in [0, 1]."""
+        """An image (C, H, W) of the network as pixels in [0, 1]."""
         return (image * self._wide(self.std)[0] + self._wide(self.mean)[0]).clamp(0, 1)
 
     def _wide(self, value: Any) -> torch.Tensor:
@@ -103,13 +115,13 @@ def network(
 
 
 def channels_of(module: nn.Module) -> int:
-    """How many channels the first layer takes; 3 where no layer says so."""
+    """Number of input channels of the first layer; 3 if no layer tells."""
     first: Any = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
     return 3 if first is None else first.in_channels
 
 
 def _range_of(family: str, name: str) -> str:
-    """The range of a family: normalised, 0..255, -1..1 or 0..1."""
+    """The input range of a family of networks."""
     if family == "torchvision":
         return "imagenet"
     if name.startswith("edsr"):
@@ -148,12 +160,12 @@ def _with_kind(found: Network) -> Network:
         ) from error
     if not isinstance(out, torch.Tensor):
         raise FxscopeError(
-            f"{found.name} gives {type(out).__name__}, and a page is about one tensor of scores, tokens or an"
+            f"{found.name} gives {type(out).__name__}, and a page needs one tensor of scores, tokens or an"
             " image"
         )
     if out.dim() not in (2, 3, 4):
         raise FxscopeError(
-            f"{found.name} gives shape {tuple(out.shape)}; a page is about scores (B, N), tokens (B, T, N) or"
+            f"{found.name} gives shape {tuple(out.shape)}; a page needs scores (B, N), tokens (B, T, N) or"
             " images (B, C, H, W)"
         )
     kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]

@@ -1,4 +1,4 @@
-"""One self-contained page of chapters, whose making can be resumed."""
+"""A self-contained HTML page of chapters; an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .templating import environment
 
 @dataclass
 class Finding:
-    """A claim of the paper beside the measurement; ``appears`` is None if the ``rule`` cannot decide it."""
+    """A claim of the paper with the measurement; ``appears`` is None if the ``rule`` cannot decide."""
 
     claim: str
     paper: str
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass
 class Chapter:
-    """Blocks in their order on the page, each a dict with its kind; numbers; findings."""
+    """The blocks of a chapter in order, each a dict with its kind; its numbers; its findings."""
 
     title: str
     blocks: list[dict[str, Any]] = field(default_factory=list)
@@ -51,21 +51,21 @@ class Chapter:
         self.blocks.append({"kind": "heading", "text": text})
 
     def figure(self, name: str, figure: Any, caption: str) -> None:
-        """Add a matplotlib figure, or a ``Drawing`` of a graph; ``name`` is that of its files."""
+        """Add a matplotlib figure or a ``Drawing``; its files are called ``name``."""
         self.blocks.append({"kind": "figure", "name": name, "figure": figure, "caption": caption})
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        """Add a table; the cells are text."""
+        """Add a table of text cells."""
         self.blocks.append({"kind": "table", "head": head, "rows": rows, "caption": caption})
 
     def html(self, text: str) -> None:
-        """Add HTML as it is."""
+        """Add HTML unchanged."""
         self.blocks.append({"kind": "html", "text": text})
 
 
 @dataclass(frozen=True)
 class Written:
-    """Where the page is, and every number on it."""
+    """The path of a page, and all its numbers."""
 
     page: Path
     numbers: dict
@@ -73,10 +73,10 @@ class Written:
 
 
 class Page:
-    """A folder with ``index.html``, ``numbers.json``, ``figures/`` and the chapters that are finished.
+    """A folder with ``index.html``, ``numbers.json``, ``figures/`` and the finished chapters.
 
-    A later run keeps the finished chapters. It makes a chapter again if ``key`` (the inputs on which chapters
-    depend), the version of the interpretation, of fxscope or of torch has changed.
+    A later run keeps the finished chapters. It makes a chapter again if ``key`` (the inputs of the chapters)
+    has changed, or the version of the interpretation, of fxscope or of torch.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Page:
         (self.folder / "chapters").mkdir(exist_ok=True)
 
     def write(self, chapters: dict[str, Callable[[], Chapter]], progress: bool = True) -> Written:
-        """Make the chapters that are not there yet, one after the other, and put all of them on the page."""
+        """Make the chapters that are missing, one after the other, and write all of them to the page."""
         done: dict[str, dict] = {}
         with steps(len(chapters), "chapters", progress) as bar:
             for name, make in chapters.items():
@@ -138,7 +138,7 @@ class Page:
         return part
 
     def _drawn(self, block: dict[str, Any], files: list[str]) -> dict[str, Any]:
-        """Write a figure's files, add their names to ``files``, and return the block for the template."""
+        """Write a figure to files, add their names to ``files``, and return the block for the template."""
         figure, stem = block["figure"], str(self.folder / "figures" / block["name"])
         if isinstance(figure, Drawing):
             figure.save(f"{stem}.svg")

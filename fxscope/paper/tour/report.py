@@ -1,4 +1,4 @@
-"""``fxscope report``: the page about one's own networks, with the chapters that fit their output."""
+"""``fxscope report``: a page about the user's own networks, with the chapters that fit their output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .page import Chapter, Page, Written
 from .super_resolution import eigen_images, probe_places
 from .tour import digest
 
-VOTERS = 10  # labels that stand for election on a report
+VOTERS = 10  # number of labels that the pixels vote for in a report
 
 
 def report(
@@ -34,10 +34,10 @@ def report(
     names: Sequence[str] | None = None,
     progress: bool = True,
 ) -> Written:
-    """Write the page about one network, or several side by side, on one's own images.
+    """Write a page about one network, or several side by side, on the user's own images.
 
-    Scores have contributions, discussion and votes. Images have F x0 and r, rows, columns, energy against
-    distance and eigen-images. Tokens have bars by token and by layer. All have the rewritten graph and the
+    Scores get contributions, discussions and votes. Images get F x0 and r, rows, columns, energy against
+    distance and eigen-images. Tokens get bars by token and by layer. All get the rewritten graph and the
     laws. Figures are PDF, SVG and PNG files beside the page.
 
     Parameters
@@ -49,7 +49,7 @@ def report(
     out : path
         The folder of the page.
     names : sequence of str, optional
-        The labels' names, for a classifier. The default is their numbers.
+        Names of the labels, for a classifier. The default is their numbers.
     progress : bool
         Show a progress bar.
 
@@ -79,8 +79,8 @@ def report(
     page = Page(
         out,
         f"Report: {', '.join(n.name for n in networks)}",
-        "Freeze what every nonlinear unit decided on an image x0, and the network is one affine map, y1 ="
-        " F(x0) x1 + r(x0).",
+        "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
+        " y1 = F(x0) x1 + r(x0).",
         key,
         ("pdf", "svg", "png"),
     )
@@ -106,7 +106,7 @@ def chapter_of(
     names: Any = None,
     prefix: str = "",
 ) -> Chapter:
-    """One network on the images: what fits its output, then its graph and the laws."""
+    """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
     chapter = Chapter(n.title)
     prefix = prefix or f"{n.name}_"
     for i, (title, picture) in enumerate(pictures):
@@ -131,24 +131,25 @@ def _scores(
     chapter.figure(
         f"{prefix}contributions",
         parts.plot(),
-        f"What F x0 and every additive constant add to the largest score, {_said(names, top)} ="
-        f" {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.",
+        f"The contributions of F x0 and of every additive constant to the largest score, {_said(names, top)}"
+        f" = {float(parts.output):.4g}; they sum to it with an error of {parts.error:.1e}.",
     )
     found = lin.pixel_discussion(order[:2], progress=progress)
     chapter.figure(
         f"{prefix}discussion",
         found.plot(names=names),
-        f"Each pixel's part in the two largest scores, {' and '.join(_said(names, k) for k in order[:2])}"
-        f" (weighted reading); each sums to its score to {found.error:.0e}, the corrections amount to"
-        f" {100 * found.added:.0f}% of the layers' contributions.",
+        "The contribution of each pixel to the two largest scores,"
+        f" {' and '.join(_said(names, k) for k in order[:2])} (variant 'weighted'). Each sums to its score"
+        f" with a relative error of {found.error:.0e}; the corrections amount to {100 * found.added:.0f}% of"
+        " the layers' contributions.",
     )
     votes = pixel_votes(lin, order, progress=progress)
     first, share = next(iter(votes.popularity.items()))
     chapter.figure(
         f"{prefix}votes",
         votes.plot(names=names, photograph=n.show(x0[0])),
-        f"The label to which each pixel adds most, among the {len(order)} largest scores; the most popular is"
-        f" {_said(names, first)} with {100 * share:.0f}% of the pixels.",
+        f"The label to whose score each pixel contributes most, among the {len(order)} largest scores. The"
+        f" most popular is {_said(names, first)}, with {100 * share:.0f}% of the pixels.",
     )
     chapter.numbers[title] = {
         "top": top,
@@ -170,12 +171,13 @@ def _images(
         chapter.figure(
             f"{prefix}output",
             plot.images({"input": n.show(x0[0]), "output": n.show(y0)}),
-            "The image as the network takes it, and its output.",
+            "The input image and the output.",
         )
     chapter.figure(
         f"{prefix}parts",
         plot.images({"F x0": filtered, "r": r}, signed=True),
-        f"The output as F x0 + r, on one scale, to {error:.1e}; r holds {100 * share:.1f}% of its norm.",
+        f"The output as F x0 + r, on one scale, with an error of {error:.1e}. The norm of r is"
+        f" {100 * share:.1f}% of that of the output.",
     )
     places = probe_places(x0[0].mean(0))
     chapter.figure(
@@ -188,7 +190,7 @@ def _images(
     chapter.figure(
         f"{prefix}energy",
         energy.plot(),
-        f"Share of the rows' energy within a distance; 90% within {energy.radius(0.9)} pixels.",
+        f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
     )
     chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
     eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
@@ -212,7 +214,7 @@ def _filters(
         f"{prefix}filters",
         draw.grid(panels, 3),
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
-        " middle, zoomed around the crossed place.",
+        " middle, zoomed around the place, which is marked by a cross.",
     )
     return rows
 
@@ -242,8 +244,9 @@ def _tokens(
     chapter.figure(
         f"{prefix}layers",
         draw.by_layer(layers, float(parts.output)),
-        "What F x0 and the constants of every layer add to the largest number of the first token, output"
-        f" {index} = {float(parts.output):.4g}; they sum to it to {parts.error:.1e}.",
+        "The contributions of F x0 and of the constants of every layer to the largest output of the first"
+        f" token, {index}, which is {float(parts.output):.4g}; they sum to it with an error of"
+        f" {parts.error:.1e}.",
     )
     chapter.numbers[title] = {
         "index": index,
@@ -257,7 +260,7 @@ def _tokens(
 
 
 def _named_layers(parts: Any) -> dict[str, float]:
-    """{layer: value} with as much of the layers' paths as leaves no more than ``NAMED`` of them."""
+    """{layer: value}, where module paths are cut so that at most ``NAMED`` layers remain."""
     whole = parts.by_layer()
     deepest = max((name.count(".") + 1 for name in whole), default=1)
     return next(
@@ -272,8 +275,8 @@ def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, pr
     chapter.figure(
         f"{prefix}layers",
         found.plot(),
-        "F x0 and every layer's masked biases as shares of the top score; the band is one standard deviation"
-        f" over {len(pictures)} images. Largest error of the sums {found.error:.1e}.",
+        "F x0 and the masked biases of every layer, as shares of the top score; the band is one standard"
+        f" deviation over {len(pictures)} images. The largest error of the sums is {found.error:.1e}.",
     )
     chapter.numbers["layers"] = found.numbers()
 
@@ -283,7 +286,8 @@ def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str)
     chapter.figure(
         f"{prefix}graph",
         draw_graph(transform(n.module, example_inputs=(x0,))),
-        "Original branch, interpreter branch, and dashed edges that carry what each unit decided.",
+        "The original branch, the interpreter branch, and dashed edges that carry the decisions of each"
+        " unit.",
     )
     small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
     found = verify(copy.deepcopy(n.module), small)
@@ -308,7 +312,7 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
         chapter.figure(
             "layers_side_by_side",
             draw.layers(found),
-            "Shares of the top score by depth, the band one standard deviation over the images.",
+            "Shares of the top score by depth; the band is one standard deviation over the images.",
         )
         chapter.table(
             ("network", "F x0", "mean depth of the biases", "error"),
@@ -325,13 +329,13 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
         chapter.figure(
             "outputs_side_by_side",
             plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in interpreters.items()}),
-            "The outputs on the same photograph.",
+            "The outputs for the same photograph.",
         )
         rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in interpreters.items()}
         chapter.table(("network", "|r| / |y|"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
         chapter.numbers |= rows
     if not chapter.blocks:
-        chapter.text("These networks have no output in common that could stand in one figure.")
+        chapter.text("The outputs of these networks are of different kinds, so no figure compares them.")
     return chapter
 
 

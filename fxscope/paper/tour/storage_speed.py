@@ -32,7 +32,7 @@ SPEEDS = ("network", "input", "forward", "rows a second", "columns a second", "r
 
 
 def storage_and_speed(progress: bool = False) -> Chapter:
-    """Both values of Table 1, and the time of a row, a column and a forward pass of the stand-ins."""
+    """The memory of Table 1, and the time of a row, a column and a forward pass of the stand-ins."""
     chapter = Chapter("Storage and speed")
     _table_1(chapter)
     _speed(chapter)
@@ -65,8 +65,8 @@ def _table_1(chapter: Chapter) -> None:
         "Storage of one image",
     )
     chapter.text(
-        "The paper's numbers are the KiB of one image divided by 1000 and printed as GB: 58, 90 and 4,147."
-        " One image takes a thousandth of that."
+        "The paper prints 58, 90 and 4,147 GB. These are the KiB of one image divided by 1000, so one image"
+        " takes a thousandth of what is printed."
     )
     chapter.numbers["table_1"] = measured
     chapter.findings.append(
@@ -125,11 +125,12 @@ def _speed(chapter: Chapter) -> None:
     chapter.table(
         SPEEDS,
         rows,
-        f"On this machine's CPU, {torch.get_num_threads()} threads, single precision, the smallest of five",
+        f"On the CPU of this machine, {torch.get_num_threads()} threads, single precision, the best of five"
+        " runs",
     )
     chapter.text(
-        "The paper reports more than 2 rows and columns a second for the full EDSR on a Titan X; the stand-in"
-        " is far smaller, so the two numbers do not compare."
+        "The paper reports more than 2 rows and columns a second for the full EDSR on a Titan X. The stand-in"
+        " is far smaller, so the two numbers cannot be compared."
     )
 
 

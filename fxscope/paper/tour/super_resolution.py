@@ -18,7 +18,7 @@ from .networks import Network, middle, network
 from .page import Chapter, Finding
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
-SAMPLED = 16  # places of which rows and columns are averaged
+SAMPLED = 16  # number of places whose rows and columns are averaged
 SHAPES = (
     "network",
     "singular values",
@@ -30,7 +30,7 @@ SHAPES = (
 
 
 def default_networks() -> list[Network]:
-    """Bicubic and both stand-ins."""
+    """Bicubic upscaling and both trained stand-ins."""
     return [network(f"fxscope:{n}", models.build(n)) for n in ("bicubic4x", "pixelshuffle4x", "edsr_small4x")]
 
 
@@ -44,8 +44,8 @@ def super_resolution(
     high = middle(picture, SIDE, scale)
     low = photos.downscale(high, scale)
     chapter.text(
-        f"The photograph {title}, its middle {high.shape[2]} x {high.shape[1]} pixels, made {scale} times"
-        f" smaller and given to {', '.join(n.title for n in networks)}."
+        f"The middle {high.shape[2]} x {high.shape[1]} pixels of the photograph {title}, made {scale} times"
+        f" smaller, are the input of {', '.join(n.title for n in networks)}."
     )
     interpreters = {n.name: interpret(n.module, n.take(low)) for n in networks}
     _outputs(chapter, networks, interpreters, high)
@@ -57,7 +57,7 @@ def super_resolution(
 
 
 def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high: torch.Tensor) -> None:
-    chapter.heading("Outputs, and what the biases add")
+    chapter.heading("Outputs and residuals")
     truth, panels, rows = photos.luminance(high), {"photograph": photos.luminance(high)}, []
     shares, parts = {}, {}
     for n in networks:
@@ -80,14 +80,13 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
     chapter.figure(
         "upscaled",
         plot.images(panels),
-        "The photograph (luminance) and what each network makes of its small copy, with the PSNR of the"
-        " luminance.",
+        "The photograph (luminance) and the outputs for its small copy, with the PSNR of the luminance.",
     )
     chapter.figure(
         "sr_residuals",
         plot.images({k: v for k, v in parts.items() if float(v.abs().max()) > 0} or parts, signed=True),
-        "The residual r of every network, the output that is made of biases alone, in pixels of range 1, on"
-        " one scale; bicubic has none.",
+        "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1] and on one"
+        " scale; bicubic upscaling has none.",
     )
     chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
     chapter.findings.append(_residual_finding(shares))
@@ -145,8 +144,8 @@ def _filters(
             f"sr_{what}s",
             draw.grid(panels, len(names)),
             f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels;"
-            " the cross is the place. Each network has one scale. Bicubic's are the same wherever one"
-            " looks.",
+            " a cross marks the place. Each network has one scale. Those of bicubic upscaling are the same at"
+            " every place.",
         )
 
 
@@ -166,7 +165,7 @@ def sample(
 def _locality(
     chapter: Chapter, networks: list[Network], interpreters: dict, scale: int, shape: tuple[int, int]
 ) -> None:
-    chapter.heading("How local, and how much alike")
+    chapter.heading("Locality, and variation from place to place")
     places = sample(shape)
     energies, rows = {}, []
     for n in networks:
@@ -188,13 +187,13 @@ def _locality(
     chapter.figure(
         "sr_energy",
         draw.energies(energies),
-        "Share of a row's energy within a distance of its place, in low-resolution pixels, the mean over"
-        f" {len(places)} places.",
+        "The share of a row's energy within a distance of its place, in low-resolution pixels, as the mean"
+        f" over {len(places)} places.",
     )
     chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows)
     chapter.text(
-        "Rows: the distance in small pixels that holds a part of their energy. Columns: the energy of their"
-        " deviation from the mean column, laid over one another."
+        "Rows: the distance in low-resolution pixels within which a share of their energy is. Columns: the"
+        " energy of their deviation from the mean of the aligned columns."
     )
     _locality_findings(chapter, [n.name for n in networks if not n.name.startswith("bicubic")])
 
@@ -203,7 +202,7 @@ def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
     numbers = chapter.numbers["networks"]
     chapter.findings.append(
         Finding(
-            "Rows of super-resolution are sparse and lie around their pixel",
+            "Rows of super-resolution are sparse, and near their pixel",
             "section 8.B",
             ", ".join(f"{n}: 90% within {numbers[n]['radius_90']} px" for n in trained),
             all(numbers[n]["radius_90"] <= 4 for n in trained),
@@ -218,7 +217,8 @@ def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
         ordered = max(spread["bicubic"]) < 1e-6 < max(spread["pixelshuffle"]) < min(spread["edsr"])
         chapter.findings.append(
             Finding(
-                "EDSR's columns adapt to the image more than PixelShuffle's, bicubic's not at all",
+                "The columns of EDSR adapt to the image more than those of PixelShuffle, and bicubic's do"
+                " not",
                 '"like walking with a flashlight"',
                 ", ".join(f"{n} {100 * v['column_spread']:.2g}%" for n, v in numbers.items()),
                 ordered,
@@ -268,8 +268,8 @@ def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: f
     chapter.figure(
         f"{prefix}_eigen_{name}",
         found.plot(),
-        f"{name}: the {len(found)} largest singular values with their eigen-inputs above and eigen-outputs"
-        " below, the mean over channels, one scale a line. An eigen-input covers"
+        f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below;"
+        " mean over channels, one scale for each line. An eigen-input covers"
         f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
         f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
     )
@@ -281,12 +281,12 @@ def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: f
     chapter.figure(
         f"{prefix}_eigen_zoom_{name}",
         draw.grid(zoomed, len(found), cross=False),
-        f"{name}: the same, cut around where each has most energy, 25 input pixels wide.",
+        f"{name}: the same, cut to 25 input pixels around the place with most energy.",
     )
 
 
 def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
-    """The largest singular triplets to 1%; the page says which of them did not converge."""
+    """The largest singular triplets, with a tolerance of 1%; the page names those that did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
         return lin.F.svd(count, tol=1e-2, progress=False)
@@ -298,7 +298,7 @@ def _unconverged(found: SVD) -> str:
 
 
 def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
-    """The square of a singular vector (C, H, W) around the neighbourhood with most energy."""
+    """A square of a singular vector (C, H, W) around the place with most energy."""
     energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
     return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)
 

@@ -1,4 +1,4 @@
-"""``fxscope tour``: everything the paper shows, on stand-ins or on given networks, as one page."""
+"""``fxscope tour``: the experiments of the paper, on stand-ins or on given networks, as one page."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def tour(
     chapters: Sequence[str] = (),
     progress: bool = True,
 ) -> Written:
-    """Write the tour into a folder: one page that opens from disk, its figures as files, its numbers as JSON.
+    """Write the tour to a folder: one page that opens from disk, its figures as files, its numbers as JSON.
 
-    If it is interrupted and run again, it goes on after the last finished chapter.
+    A run that was interrupted continues after the last finished chapter.
 
     Parameters
     ----------
     images : str or sequence of str, optional
-        Photographs (files or folders) for the chapters of images; the first one is shown. The default is one
-        of scikit-image.
+        Photographs (files or folders) for the chapters about images; the first one is shown. The default
+        comes with scikit-image.
     out : path
         The folder of the page.
     networks : sequence of Network
-        They replace the stand-ins, each in the chapter that its output fits: upscalers, images of the same
-        size. Classifiers get a report of their own after the digits.
+        Networks that replace the stand-ins, each in the chapter that fits its output: upscalers, or images
+        of the same size. Classifiers get a report of their own after the digits.
     chapters : sequence of str
-        Some of ``CHAPTERS``; the default is all.
+        Some of ``CHAPTERS``. The default is all of them.
     progress : bool
         Show a progress bar.
 
@@ -98,21 +98,21 @@ def _makers(pictures: list, networks: list[Network], progress: bool) -> dict[str
 
 def _about(networks: Sequence[Network]) -> str:
     whose = (
-        f"The networks {', '.join(n.title for n in networks)} are shown in the chapters they fit; elsewhere"
-        " small stand-ins"
+        f"The networks {', '.join(n.title for n in networks)} are shown in the chapters that fit them. In the"
+        " other chapters, small stand-ins"
         if networks
         else "Small networks, trained for this purpose and named stand-ins,"
     )
     return (
-        "Freeze what every nonlinear unit decided on an image x0, and a network is one affine map, y1 ="
-        f" F(x0) x1 + r(x0). This page asks of it what the paper asks. {whose} take the places of the"
-        " paper's. The first table puts what was measured here beside what the paper says; no finding is"
-        " assumed, and at this size some do not appear."
+        "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
+        f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper. {whose} replace those of"
+        " the paper. The first table compares the measurements with the paper. No finding is assumed, and at"
+        " this size some do not appear."
     )
 
 
 def digest(*tensors: torch.Tensor) -> list[float]:
-    """Two sums that change where a tensor does: enough to know whether a finished chapter still fits."""
+    """Two sums over a tensor, which change if it changes: enough to tell whether a chapter still fits."""
     flat = [
         t.detach().double().flatten()
         for t in tensors

@@ -48,8 +48,8 @@ def verification(progress: bool = False) -> Chapter:
         "graph",
         picture,
         "The rewritten 4-layer PixelShuffle network: the original branch computes y0 from x0; the interpreter"
-        " branch replays its decisions on x1. Dashed edges carry what each unit decided. Hover over a box for"
-        " its rule and source line.",
+        " branch replays its decisions on x1. Dashed edges carry these decisions. Hover over a box for its"
+        " rule and source line.",
     )
     ok = all(r.ok for r in reports.values())
     worst = largest(law.error for r in reports.values() for law in r.laws if not law.skipped)
@@ -68,7 +68,7 @@ def _finding(ok: bool, worst: float) -> Finding:
         "hard requirement (eq. 3)",
         f"largest error {worst:.0e} over {len(SHAPES)} networks",
         ok,
-        "every law holds within its bound",
+        "every error is within its bound",
     )
 
 
