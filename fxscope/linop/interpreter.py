@@ -300,7 +300,7 @@ class LinearInterpreter:
     def error(self) -> float:
         """The verification error, which is of the order of rounding (paper, eq. 3).
 
-        It is the larger of two numbers; the second one checks the rows of F::
+        It is the larger of two numbers; the second one checks the rows of F:
 
             |F x0 + r - y0| / |y0|
             |<F^T u, x0> + <u, r - y0>| / |y0|,    u = y0 / |y0|
