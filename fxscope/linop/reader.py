@@ -108,17 +108,20 @@ def interpret(
 
     Parameters
     ----------
-    model : nn.Module
+    model : torch.nn.Module
+        The network.
     *args, **kwargs
         Arguments of the model. The first tensor is x0 (B, ...), unless ``inputs`` names other places. Token
         numbers are probed at their embedding. The logits of a Hugging Face ``ModelOutput`` are the output.
     policy, inputs, outputs
         As in ``fxscope.transform``.
     memory : {"record", "packed", "recompute"}
-        "record" keeps the states of x0. "packed" stores masks with one bit an element. "recompute"
-        keeps nothing, and runs x0 with every product, as in the paper.
+        "record" keeps the states of x0. "packed" keeps masks with one bit for each element, and pooling
+        indices as offsets. "recompute" keeps no states, and runs x0 again with every product, as the paper
+        does.
     chunk : int, optional
-        Probes that run together. Default: as many as fit into 256 MiB on a CPU, 1 GiB elsewhere.
+        Number of probes that run together. The default is as many as fit into 256 MiB on a CPU, or 1 GiB on
+        another device.
     frontend : {"auto", "symbolic", "export"}
         "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
 
