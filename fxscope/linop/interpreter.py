@@ -53,7 +53,7 @@ class LinearInterpreter:
         self.read(args)
 
     def read(self, args: tuple[torch.Tensor, ...]) -> None:
-        """Become the interpreter at these inputs: run the model, and keep its output and its states.
+        """Run the model at these inputs, and replace the kept output and states by those of this run.
 
         Raise ``NonFinite`` if one is not finite.
         """

@@ -35,7 +35,7 @@ class Prepared:
     Attributes
     ----------
     model, program, memory, policy
-        What the interpreters are of.
+        The model and its rewritten program, the memory mode, and the policy of all interpreters.
     record, replay, pullback : GraphModule
         x0 -> (y0, the states of x0); (states, x1) -> F x1; (states, y2) -> F^T y2, in the stacked form.
     states : tuple

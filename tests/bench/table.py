@@ -123,8 +123,9 @@ def page() -> str:
             " little. Made by"
         ),
         (
-            "```\nfor b in pair memory products prepare sparse svd votes serve; do python tests/bench/$b.py --json"
-            " tests/bench/results/$b.json; done\npython tests/bench/table.py\n```"
+            "```\nfor b in pair memory products prepare sparse svd votes serve; do\n"
+            "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
+            "python tests/bench/table.py\n```"
         ),
         (
             f"on {platform.machine()}, {torch.get_num_threads()} threads, torch"
