@@ -60,6 +60,19 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         before.restore()
 
 
+@contextlib.contextmanager
+def tensors_unchanged(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """These tensors hold what they held when the block ends, with the same version counters."""
+    before = [_Tensor(t) for t in tensors]
+    for each in before:
+        each.save()
+    try:
+        yield
+    finally:
+        for each in before:
+            each.restore()
+
+
 def _open() -> list[_Before]:
     """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):

@@ -7,18 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.fx as fx
-from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..emit import emit
 from ..frontend.example import Example
-from ..passes.rewrite import Program
-
-
-def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:
-    """An emitted form of a program, in train or eval mode as its model."""
-    return emit(program, form, probes).train(model.training)
 
 
 def mapped(function: Callable, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 import traceback
 import warnings
@@ -16,6 +17,7 @@ from torch.utils import _pytree as pytree
 
 from ...emit.pipeline import program_of
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
+from ...export import save
 from ...frontend.example import Example
 from ...frontend.symbolic import check_model
 from ...graph.ir import info
@@ -100,7 +102,20 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
     line["skipped"] = {law.name.removeprefix("law "): law.skipped for law in found if law.skipped}
     if notes:
         line["note"] = "; ".join(notes)
-    return {**line, "exports": s.exports()} if exports else line
+    return {**line, "exports": _exports(s)} if exports else line
+
+
+def _exports(s: LawCase) -> list[str]:
+    """The file formats in which the filter could be saved and checked."""
+    done = []
+    for form in ("pt2", "ts"):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                save(s.form("filter", "stacked"), f"{folder}/graph.{form}", (*s.args, *s.probes))
+                done.append(form)
+            except Exception:  # the table says which forms work
+                continue
+    return done
 
 
 def round_(value: float) -> float:
