@@ -144,7 +144,7 @@ def test_laws(name, rng):
     x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
     if name != "bicubic":
         randomize(model, x0)
-    s = LawCase.of(model, x0, free=True, K=3)
+    s = LawCase.of(model, (x0,), free=True, K=3)
     errors = s.errors("law 1", "law 2", "law 3", "law 9", "law 11")
     assert errors["law 1"] == 0
     assert max(errors.values()) < 1e-9
@@ -164,7 +164,7 @@ def test_transposed(name, rng):
     x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
     if name != "bicubic":
         randomize(model, x0)
-    s = LawCase.of(model, x0)
+    s = LawCase.of(model, (x0,))
     assert s.errors("law 5")["law 5"] < 1e-10
     assert s.errors("law 8 row")["law 8 row"] < 1e-9
     if sum(p.numel() for p in model.parameters()) > 100_000_000:

@@ -115,7 +115,7 @@ def test_random_networks_obey_the_laws(kinds, seed):
     rng = torch.Generator().manual_seed(seed)
     x0 = torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64)
     with torch.no_grad():
-        s = LawCase.of(model, x0, free=True, K=3)
+        s = LawCase.of(model, (x0,), free=True, K=3)
         errors = s.errors("law 1", "law 2", "law 3", "law 9", "law 11")
         assert errors["law 1"] <= 1e-12  # GLU and the norms of a single element run other kernels
         assert max(errors.values()) < 1e-9

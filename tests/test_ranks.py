@@ -74,12 +74,12 @@ UNKNOWN = {
 
 
 def check(model, x0, **options):
-    s = LawCase.of(model, x0, **options)
+    s = LawCase.of(model, (x0,), **options)
     assert s.errors("law 3")["law 3"] < 1e-12
     reference = fxscope.interpret(model, x0)
     assert reference.error < 1e-12
     assert laws.distance(s.linear.unflatten(0, (s.K, -1)), reference.F @ s.probes[0]) < 1e-12
-    tangent = LawCase.of(model, x0, policy="taylor").errors("law 6", "law 13 memory")
+    tangent = LawCase.of(model, (x0,), policy="taylor").errors("law 6", "law 13 memory")
     assert max(tangent.values()) < 1e-9
 
 

@@ -28,9 +28,9 @@ LAWS = ("law 1", "law 2", "law 3", "law 4", "law 9", "law 11")
 def law_case(model: nn.Module, x0, policy=None, **options) -> LawCase:
     """The case of a model; its rank is told by an example where the graph alone does not."""
     try:
-        return LawCase.of(model, x0, policy=policy, free=True, **options)
+        return LawCase.of(model, (x0,), policy=policy, free=True, **options)
     except UnknownRank:
-        return LawCase.of(model, x0, policy=policy, **options)
+        return LawCase.of(model, (x0,), policy=policy, **options)
 
 
 def at(s: LawCase, x0) -> LawCase:
@@ -61,7 +61,7 @@ def test_transposed(case, variant):
 
     And record, replay and pullback against filter and adjoint.
     """
-    s = LawCase.of(case.target(), case.x0, policy=policy_of(case.rule, variant))
+    s = LawCase.of(case.target(), (case.x0,), policy=policy_of(case.rule, variant))
     errors = s.errors("law 5", "law 13 form")
     assert errors["law 5"] < TOLERANCE
     assert errors["law 13 form"] < 1e-12
@@ -177,7 +177,7 @@ def test_scripted_equals_eager(case):
         policy, given = policy_of(case.rule, variant), (case.x0, case.probes[0])
         pair = law_case(case.target(), case.x0, policy).form("pair")
         assert laws.distance(torch.jit.script(pair)(*given), pair(*given)) == 0
-        s = LawCase.of(case.target(), case.x0, policy=policy)
+        s = LawCase.of(case.target(), (case.x0,), policy=policy)
         adjoint, record, pullback = (s.form(name) for name in ("adjoint", "record", "pullback"))
         y2, state = record(case.x0)
         # a number of each probe: (K,)

@@ -70,7 +70,7 @@ def measure(rule: Rule) -> list[Measured]:
 
 
 def _measure(case: RuleCase, variant: str) -> Measured:
-    s = LawCase.of(case.target(), case.x0, policy=policy_of(case.rule, variant))
+    s = LawCase.of(case.target(), (case.x0,), policy=policy_of(case.rule, variant))
     frozen = {label for n in s.form("pair").graph.nodes for label in info(n).freezes.values()} - {"size"}
     names = [name for name in LAWS if name != "law 6" or gives_jacobian(case.rule, variant)]
     return Measured(

@@ -17,6 +17,7 @@ from ..emit import PARTS, emit, emit_parts
 from ..emit.pipeline import program_of
 from ..errors import FxscopeError, ImagesMix
 from ..frontend.example import Example
+from ..frontend.exported import Exports
 from ..frontend.unchanged import tensors_unchanged, unchanged
 from ..linop import LinearInterpreter
 from ..linop.prepared import Prepared
@@ -76,16 +77,31 @@ class LawCase:
         self.args = example.tensors()
         self.batch = self.args[0].shape[0] if self.args[0].dim() else 1
         self._graphs: dict[tuple[str, str], fx.GraphModule] = {}
+        self._exports = Exports()
 
     @classmethod
     def of(
-        cls, model: nn.Module, *args: torch.Tensor, policy: Any = None, free: bool = False, **options: Any
+        cls,
+        model: nn.Module,
+        example: tuple | Example,
+        policy: Any = None,
+        inputs: Any = None,
+        outputs: Any = None,
+        frontend: str = "auto",
+        free: bool = False,
+        **options: Any,
     ) -> LawCase:
-        """The case of a model on the inputs ``args``; if ``free``, its program is made without them."""
-        example = Example(args)
-        with torch.no_grad():
-            program = program_of(model, policy=policy, example_inputs=None if free else example)
-        return cls(model, program, example, policy=policy, **options)
+        """The case of a model on a call, through a program that is made here.
+
+        If ``free``, the program is made without the example.
+        """
+        call, exports = Example.of(example, model) or Example(), Exports()
+        named = {"policy": policy, "inputs": inputs, "outputs": outputs}
+        with torch.no_grad(), exports:
+            program = program_of(model, frontend=frontend, example_inputs=None if free else call, **named)
+        found = cls(model, program, call, **named, **options)
+        found._exports = exports
+        return found
 
     def but(
         self,
@@ -108,8 +124,8 @@ class LawCase:
             self.K,
             thorough=self.thorough,
         )
-        other.rng, other.bound = self.rng, self.bound
-        if example is None:
+        other.rng, other.bound, other._exports = self.rng, self.bound, self._exports
+        if example is None and "x" in vars(self):
             other.x = self.x
         if program is None:
             other._graphs = self._graphs
@@ -214,7 +230,7 @@ class LawCase:
         """Trace the network again, for another example, through another frontend, or under another policy."""
         frontend = frontend or self.program.gm.meta["frontend"]["name"]
         policy = self.policy if policy is None else policy
-        with self.calm():
+        with self.calm(), self._exports:
             return program_of(
                 self.model,
                 policy=policy,

@@ -189,9 +189,9 @@ def _alone(s: LawCase, b: int) -> float:
 
     A graph that holds for one batch size is made again for one image.
     """
-    one = s.first_remade if _fixed(s) and b == 0 else s.image(b)
-    if _fixed(s) and b > 0:
-        one = one.but(program=one.remade(one.example), probes=one.probes)
+    one = s.image(b)
+    if _fixed(s):
+        one = s.first_remade.but(one.example, probes=one.probes)
     try:
         found = one.alone
     except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so

@@ -88,7 +88,7 @@ def _policies(rule: Rule) -> list[str]:
 
 def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
     """All laws at the random input, and laws 1 to 5 at the points where units are likely to fail."""
-    s = LawCase.of(model, case.x0, policy=policy, thorough=first)
+    s = LawCase.of(model, (case.x0,), policy=policy, thorough=first)
     names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
     found = [_said(law, f"policy {policy}") for law in s.measured(names)]
     for name, x0 in case.points().items():
@@ -114,7 +114,7 @@ def laws_of_spellings(case: RuleCase) -> Iterator[tuple[str, list[Law]]]:
     """(spelling, laws 1 and 2, and law 12 against the first spelling) of every spelling that runs."""
     first: Any = None
     for label, network, _ in case.spellings():
-        s = LawCase.of(network, case.x0)
+        s = LawCase.of(network, (case.x0,))
         first = s.linear if first is None else first
         law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
         yield label, [*s.measured(("law 1", "law 2")), law_12]
