@@ -170,7 +170,7 @@ def verify(
         example = converted(example, dtype)
     if not all(torch.isfinite(t).all() for t in example.tensors()):
         raise FxscopeError("x0 holds NaN or infinite values; the laws are about finite ones")
-    options = {"frontend": frontend, "K": K, "seed": seed, "thorough": thorough}
+    options: dict[str, Any] = {"frontend": frontend, "K": K, "seed": seed, "thorough": thorough}
     with torch.no_grad():
         s = LawCase.of(model, example, policy, inputs, outputs, **options)
         _ = s.lin  # raises where x0 gives values that are not finite

@@ -47,7 +47,7 @@ _OF_EVEN_CHANNELS = (
 def rearranged(d: Draw) -> str:
     """Dimensions moved, split, joined and put back."""
     name = d.tensor((3, 4, 4))
-    options = _OF_TOKENS if d.rank(name) == 3 else _OF_IMAGES
+    options: tuple[str, ...] = _OF_TOKENS if d.rank(name) == 3 else _OF_IMAGES
     if d.rank(name) == 4 and d.shape(name)[1] % 2 == 0:
         options += _OF_EVEN_CHANNELS
     return d.unary(d.one(*options).replace("{}", "{0}"), name)
