@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import warnings
@@ -182,10 +183,17 @@ class LawCase:
         """The recorded interpreter."""
         return self.interpreter("record")
 
+    @functools.cached_property
+    def _prepared(self) -> Prepared:
+        """The graphs of the recorded interpreter, the same in every memory mode."""
+        with self.calm():
+            return Prepared(self.model, self.program, "record", None, str(self.policy or "freeze"))
+
     def interpreter(self, memory: str) -> LinearInterpreter:
         """The recorded interpreter, in one memory mode."""
+        prepared = copy.copy(self._prepared)
+        prepared.memory = memory
         with self.calm():
-            prepared = Prepared(self.model, self.program, memory, None, str(self.policy or "freeze"))
             return LinearInterpreter(prepared, self.args)
 
     def form(self, name: str, probes: str = "flat") -> fx.GraphModule:
