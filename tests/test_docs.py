@@ -16,6 +16,8 @@ import torch
 
 import fxscope
 
+pytestmark = pytest.mark.usefixtures("rules_as_before")
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
@@ -39,18 +41,6 @@ def _parameters(paths, slow):
 def blocks(page: Path) -> list[str]:
     """The blocks of Python of a page, without the directive's options."""
     return [re.sub(r"\A(:\w+:.*\n)+", "", body) for _, body in FENCE.findall(page.read_text())]
-
-
-@pytest.fixture(autouse=True)
-def as_it_was():
-    """Rules that a page or an example registers are gone after it; those of other tests are there again."""
-    before = fxscope.rules.registry().rules.values()
-    fxscope.rules.registry.cache_clear()
-    yield
-    fxscope.rules.registry.cache_clear()
-    for rule in before:
-        if rule.name not in fxscope.rules.registry().rules:
-            fxscope.register_rule(rule)
 
 
 @pytest.mark.parametrize("page", _parameters(PAGES, lambda p: p.name in SLOW_PAGES))

@@ -12,10 +12,10 @@ from torch import nn
 
 import fxscope
 from fxscope import models
-from fxscope.emit import emit, emit_parts
-from fxscope.emit.pipeline import program_of
 from fxscope.images.bicubic import keys
 from fxscope.testing import laws, randomize
+from fxscope.testing.case import LawCase
+from fxscope.testing.derivative import is_jacobian
 
 FAMILIES = [
     "alexnet",
@@ -144,43 +144,32 @@ def test_laws(name, rng):
     x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
     if name != "bicubic":
         randomize(model, x0)
-    pair, filter = fxscope.transform(model), fxscope.transform(model, "filter")
-    probes = torch.randn(3, 2, *shape, generator=rng, dtype=torch.float64)
-    assert laws.law_1(pair, model, x0) == 0
-    assert laws.law_2(pair, x0) < 1e-9
-    assert laws.law_3(filter, x0, probes[0], probes[1]) < 1e-9
-    assert laws.law_11(pair, x0, probes, lambda y: y[1]) < 1e-9
-    assert laws.law_9(pair) == []
-    y1 = pair(x0, probes[0])[1]
-    y = filter(x0, probes[0])
+    s = LawCase.of(model, (x0,), free=True, K=3)
+    errors = s.errors("law 1", "law 2", "law 3", "law 9", "law 11")
+    assert errors["law 1"] == 0
+    assert max(errors.values()) < 1e-9
+    assert not s.mixing
     if name not in ("bicubic",):
-        assert (y1 - y).norm() > 0.05 * y1.norm(), "the residual is too small for these laws to test anything"
+        assert s.share > 0.05, "the residual is too small for these laws to test anything"
     if not name.startswith((*SMOOTH, "cyclegan", "unet", "rcan", "mnasnet")) or name.startswith("mnasnet"):
-        assert laws.law_6(filter, model, x0, probes[0]) < 1e-9
+        assert is_jacobian(s.program) and s.errors("law 6")["law 6"] < 1e-9
 
 
 @pytest.mark.parametrize("name", networks())
 @torch.no_grad()
 def test_transposed(name, rng):
-    """Law 5 below 1e-10, law 8, and the recorded forms, through one program."""
+    """Law 5 below 1e-10, rows, and the recorded forms, through one program."""
     model, shape = build(name)
     model = model.double().eval()
     x0 = torch.randn(2, *shape, generator=rng, dtype=torch.float64)
     if name != "bicubic":
         randomize(model, x0)
-    program = program_of(model, example_inputs=(x0,))
-    filter, adjoint, row = (emit(program, form) for form in ("filter", "adjoint", "row"))
-    u = torch.randn(4, *shape, generator=rng, dtype=torch.float64)
-    fu = filter(x0, u)
-    v = torch.randn(fu.shape, generator=rng, dtype=torch.float64)
-    assert laws.law_5(filter, adjoint, x0, u, v) < 1e-10
-    assert laws.law_8(row, x0, torch.randint(fu[0].numel(), (4,), generator=rng)) < 1e-9
+    s = LawCase.of(model, (x0,))
+    assert s.errors("law 5")["law 5"] < 1e-10
+    assert s.errors("law 8 row")["law 8 row"] < 1e-9
     if sum(p.numel() for p in model.parameters()) > 100_000_000:
         return  # a state holds the folded weights once more: gigabytes in float64
-    parts = emit_parts(program, "flat")
-    _, state = parts["record"](x0)
-    assert laws.distance(parts["replay"](state, u), fu) < 1e-12
-    assert laws.distance(parts["pullback"](state, v), adjoint(x0, v)) < 1e-12
+    assert s.errors("law 13 form")["law 13 form"] < 1e-12
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-import fxscope
 from fxscope.rules import registry
-from fxscope.testing import laws
+from fxscope.testing.case import LawCase
 
 CHANNELS = 4
 ACTIVATIONS = [
@@ -114,14 +113,10 @@ class Random(nn.Module):
 def test_random_networks_obey_the_laws(kinds, seed):
     model = Random(kinds, seed).double().eval()
     rng = torch.Generator().manual_seed(seed)
-    x0, probes = (
-        torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64),
-        torch.randn(3, 2, 3, 8, 8, generator=rng, dtype=torch.float64),
-    )
+    x0 = torch.randn(2, 3, 8, 8, generator=rng, dtype=torch.float64)
     with torch.no_grad():
-        pair, filter = fxscope.transform(model), fxscope.transform(model, "filter")
-        assert laws.law_1(pair, model, x0) <= 1e-12  # GLU and the norms of a single element run other kernels
-        assert laws.law_2(pair, x0) < 1e-9
-        assert laws.law_3(filter, x0, probes[0], probes[1]) < 1e-9
-        assert laws.law_9(pair) == []
-        assert laws.law_11(pair, x0, probes, lambda y: y[1]) < 1e-9
+        s = LawCase.of(model, (x0,), free=True, K=3)
+        errors = s.errors("law 1", "law 2", "law 3", "law 9", "law 11")
+        assert errors["law 1"] <= 1e-12  # GLU and the norms of a single element run other kernels
+        assert max(errors.values()) < 1e-9
+        assert errors["law 9"] == 0 and not s.mixing

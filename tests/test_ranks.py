@@ -10,6 +10,7 @@ from torch import nn
 import fxscope
 from fxscope.errors import UnknownRank
 from fxscope.testing import laws
+from fxscope.testing.case import LawCase
 
 IMAGE = (2, 4, 6, 5)
 
@@ -72,21 +73,21 @@ UNKNOWN = {
 }
 
 
-def check(filter, model, x0):
-    v, w = torch.randn(2, *x0.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    assert laws.law_3(filter, x0, v, w) < 1e-12
+def check(model, x0, **options):
+    s = LawCase.of(model, (x0,), **options)
+    assert s.errors("law 3")["law 3"] < 1e-12
     reference = fxscope.interpret(model, x0)
     assert reference.error < 1e-12
-    assert laws.distance(filter(x0, v), reference.F @ v) < 1e-12
-    tangent = fxscope.interpret(model, x0, policy="taylor")
-    assert laws.law_6(lambda x, u: tangent.F @ u, model, x0, v) < 1e-9
+    assert laws.distance(s.linear.unflatten(0, (s.K, -1)), reference.F @ s.probes[0]) < 1e-12
+    tangent = LawCase.of(model, (x0,), policy="taylor").errors("law 6", "law 13 memory")
+    assert max(tangent.values()) < 1e-9
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_without_an_example(name, rng):
     model = Model(KNOWN[name]).double().eval()
     x0 = torch.randn(IMAGE, generator=rng, dtype=torch.float64)
-    check(fxscope.transform(model, "filter"), model, x0)
+    check(model, x0, free=True)
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
@@ -95,4 +96,4 @@ def test_unknown_without_an_example(name, rng):
     x0 = torch.randn(IMAGE, generator=rng, dtype=torch.float64)
     with pytest.raises(UnknownRank, match=r"squeeze.*example_inputs|example_inputs"):
         fxscope.transform(model, "filter")
-    check(fxscope.transform(model, "filter", example_inputs=(x0,)), model, x0)
+    check(model, x0)

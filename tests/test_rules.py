@@ -9,16 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from fxscope.emit import emit
-from fxscope.emit.pipeline import program_of
 from fxscope.errors import UnknownRank
 from fxscope.frontend.example import Example
 from fxscope.rules import registry
 from fxscope.testing import laws
 from fxscope.testing.case import LawCase
-from fxscope.testing.checks import STATEMENT_11
-from fxscope.testing.laws import Law
-from fxscope.testing.rule import law_case, laws_of_spellings
+from fxscope.testing.rule import laws_of_spellings
 from fxscope.testing.samples import RuleCase, gives_jacobian, name_of, policy_of, variants
 
 D = torch.float64
@@ -29,39 +25,24 @@ SAMPLED = [rule for rule in RULES.values() if rule.samples]
 LAWS = ("law 1", "law 2", "law 3", "law 4", "law 9", "law 11")
 
 
-def program_of_graph(model: nn.Module, policy, x0):
-    """The program of a model; its rank is told by an example where the graph alone does not."""
+def law_case(model: nn.Module, x0, policy=None, **options) -> LawCase:
+    """The case of a model; its rank is told by an example where the graph alone does not."""
     try:
-        return program_of(model, policy=policy)
+        return LawCase.of(model, (x0,), policy=policy, free=True, **options)
     except UnknownRank:
-        return program_of(model, policy=policy, example_inputs=(x0,))
+        return LawCase.of(model, (x0,), policy=policy, **options)
 
 
-def graphs(model: nn.Module, policy, x0, forms, draws: bool = False):
-    """The emitted graphs of a model."""
-    program = program_of_graph(model, policy, x0)
-    emitted = [emit(program, form).train(model.training) for form in forms]
-    return [_seeded(g) for g in emitted] if draws else emitted
-
-
-def _seeded(graph):
-    """The same draws at every call."""
-
-    def run(*args):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(7)
-            return graph(*args)
-
-    run.graph = graph.graph if hasattr(graph, "graph") else None
-    return run
+def at(s: LawCase, x0) -> LawCase:
+    """The same graphs and probes at another x0."""
+    return s.but(Example((x0,)), probes=s.probes)
 
 
 def cases():
     for rule in SAMPLED:
-        for i, sample in enumerate(rule.samples):
+        for i, case in RuleCase.every(rule):
             for variant in variants(rule):
-                if sample.spellings != ():
-                    yield pytest.param(rule, sample, variant, id=f"{rule.name}-{i}-{variant}")
+                yield pytest.param(case, variant, id=f"{rule.name}-{i}-{variant}")
 
 
 def test_every_rule_has_samples_or_a_reason():
@@ -69,34 +50,30 @@ def test_every_rule_has_samples_or_a_reason():
     assert not bare, f"rules with neither samples nor a reason, or with both: {bare}"
 
 
-def held(s: LawCase, *names: str) -> dict[str, Law]:
-    """These laws, none of which may be left out."""
-    found = {law.name: law for law in s.measured(names)}
-    assert not any(law.skipped for law in found.values()), found
-    return found
+def breaks(rule, variant: str) -> str:
+    """The law that a variant breaks by its definition."""
+    return rule.breaks.get(variant, ("",))[0]
 
 
-@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
-def test_transposed(rule, sample, variant):
+@pytest.mark.parametrize(("case", "variant"), list(cases()))
+def test_transposed(case, variant):
     """Law 5 for the adjoint, law 8 for the constants.
 
     And record, replay and pullback against filter and adjoint.
     """
-    case = RuleCase(rule, sample)
-    s = law_case(case.target(), case.x0, policy_of(rule, variant))
-    found = held(s, "law 5", "law 13 form")
-    assert found["law 5"].error < TOLERANCE
-    assert found["law 13 form"].error < 1e-12
+    s = LawCase.of(case.target(), (case.x0,), policy=policy_of(case.rule, variant))
+    errors = s.errors("law 5", "law 13 form")
+    assert errors["law 5"] < TOLERANCE
+    assert errors["law 13 form"] < 1e-12
     whole = isinstance(s.linear, torch.Tensor) and s.linear.dim() > 1 and _images(case)
-    if whole and rule.breaks.get(variant, ("",))[0] != "law 2":
-        assert held(s, "law 8 row")["law 8 row"].error < TOLERANCE
+    if whole and breaks(case.rule, variant) != "law 2":
+        assert s.errors("law 8 row")["law 8 row"] < TOLERANCE
 
 
-@pytest.mark.parametrize(("rule", "sample", "variant"), list(cases()))
-def test_laws(rule, sample, variant):
-    law, _ = rule.breaks.get(variant, ("", ""))
-    case = RuleCase(rule, sample)
-    check_laws(case, case.target(), policy_of(rule, variant), gives_jacobian(rule, variant), law)
+@pytest.mark.parametrize(("case", "variant"), list(cases()))
+def test_laws(case, variant):
+    policy, jacobian = policy_of(case.rule, variant), gives_jacobian(case.rule, variant)
+    check_laws(case, case.target(), policy, jacobian, breaks(case.rule, variant))
 
 
 def check_laws(case: RuleCase, model, policy, jacobian: bool, broken: str = ""):
@@ -104,19 +81,17 @@ def check_laws(case: RuleCase, model, policy, jacobian: bool, broken: str = ""):
 
     ``broken`` names the one that must fail.
     """
-    example = Example((case.x0,))
-    s = LawCase(model, program_of_graph(model, policy, case.x0), example, policy=policy, K=3)
-    plain, special = held(s, *LAWS), held(s.at(case.special), "law 1", "law 2")
-    for found in (plain, special):
-        assert found["law 1"].error <= (1e-12 if case.rule.rounding else 0)
-    assert (plain["law 2"].error < TOLERANCE) == (broken != "law 2"), "an exemption that is not needed"
-    assert (special["law 2"].error < TOLERANCE) == (not broken), "an exemption that is not needed"
-    assert max(plain[f"law {n}"].error for n in (3, 4, 11)) < TOLERANCE
-    assert plain["law 9"].error == 0
-    assert not _images(case) or plain["law 11"].statement == STATEMENT_11
+    s = law_case(model, case.x0, policy, K=3)
+    plain, special = s.errors(*LAWS), at(s, case.special).errors("law 1", "law 2")
+    assert max(plain["law 1"], special["law 1"]) <= (1e-12 if case.rule.rounding else 0)
+    assert (plain["law 2"] < TOLERANCE) == (broken != "law 2"), "an exemption that is not needed"
+    assert (special["law 2"] < TOLERANCE) == (not broken), "an exemption that is not needed"
+    assert max(plain[f"law {n}"] for n in (3, 4, 11)) < TOLERANCE
+    assert plain["law 9"] == 0
+    assert not _images(case) or (s.batch > 1 and not s.mixing)
     if jacobian:
-        law = held(s, "law 6")["law 6"]
-        assert law.statement.startswith("F v is the Jacobian")
+        (law,) = s.measured(("law 6",))
+        assert not law.skipped and law.statement.startswith("F v is the Jacobian")
         assert law.error < (case.rule.derivative or (TOLERANCE,))[0]
 
 
@@ -179,35 +154,31 @@ def test_laws_behind_a_convolution(rule):
 
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_non_finite_values_are_not_turned_into_numbers(rule):
-    for sample in rule.samples:
-        if sample.spellings == ():
-            continue
-        case = RuleCase(rule, sample)
-        (pair,) = graphs(case.target(), None, case.x0, ("pair",), sample.draws)
+    for _, case in RuleCase.every(rule):
+        s = law_case(case.target(), case.x0)
         for bad in (float("nan"), float("inf"), float("-inf")):
             x0 = case.x0.clone()
             x0.view(-1)[[0, x0.numel() // 2]] = bad
-            assert laws.non_finite(pair, x0) == 0
+            for a, b in zip(*at(s, x0).pair_at_x0, strict=True):
+                assert not torch.isfinite(b.reshape(a.shape)[~torch.isfinite(a)]).any()
 
 
 def scripted():
     """The first sample of every rule, and all of them in the long run."""
     for rule in SAMPLED:
-        samples = [s for s in rule.samples if s.spellings != () and not s.draws]
-        for i, sample in enumerate(samples):
-            yield pytest.param(rule, sample, id=f"{rule.name}-{i}", marks=[pytest.mark.full] if i else [])
+        still = [case for _, case in RuleCase.every(rule) if not case.sample.draws]
+        for i, case in enumerate(still):
+            yield pytest.param(case, id=f"{rule.name}-{i}", marks=[pytest.mark.full] if i else [])
 
 
-@pytest.mark.parametrize(("rule", "sample"), list(scripted()))
-def test_scripted_equals_eager(rule, sample):
-    case = RuleCase(rule, sample)
-    for variant in variants(rule):
-        (pair,) = graphs(case.target(), policy_of(rule, variant), case.x0, ("pair",))
-        assert (
-            laws.distance(torch.jit.script(pair)(case.x0, case.probes[0]), pair(case.x0, case.probes[0])) == 0
-        )
-        program = program_of(case.target(), policy=policy_of(rule, variant), example_inputs=(case.x0,))
-        adjoint, record, pullback = (emit(program, form) for form in ("adjoint", "record", "pullback"))
+@pytest.mark.parametrize("case", list(scripted()))
+def test_scripted_equals_eager(case):
+    for variant in variants(case.rule):
+        policy, given = policy_of(case.rule, variant), (case.x0, case.probes[0])
+        pair = law_case(case.target(), case.x0, policy).form("pair")
+        assert laws.distance(torch.jit.script(pair)(*given), pair(*given)) == 0
+        s = LawCase.of(case.target(), (case.x0,), policy=policy)
+        adjoint, record, pullback = (s.form(name) for name in ("adjoint", "record", "pullback"))
         y2, state = record(case.x0)
         # a number of each probe: (K,)
         y2 = torch.utils._pytree.tree_map(lambda t: t if t.dim() else t[None], y2)
@@ -218,19 +189,13 @@ def test_scripted_equals_eager(rule, sample):
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_single_precision_stays_single(rule):
     """No state of another dtype leaks into y1, and eq. 3 holds to single precision."""
-    for sample in rule.samples:
-        if (
-            sample.spellings == ()
-            or torch.float64 in sample.kwargs.values()
-            or rule.name in ("double", "to", "type_as")
-        ):
+    for _, case in RuleCase.every(rule):
+        if torch.float64 in case.sample.kwargs.values() or rule.name in ("double", "to", "type_as"):
             continue
-        case = RuleCase(rule, sample)
-        x0 = case.x0.float()
-        (pair,) = graphs(case.target().float(), None, x0, ("pair",), sample.draws)
-        y0, y1 = (laws.tensors_of(y) for y in pair(x0, x0))
+        s = law_case(case.target().float(), case.x0.float())
+        y0, y1 = s.pair_at_x0
         assert [y.dtype for y in y1] == [y.dtype for y in y0] == [torch.float32] * len(y0)
-        assert laws.law_2(pair, x0) < 1e-4
+        assert s.errors("law 2")["law 2"] < 1e-4
 
 
 SMOOTH = [
@@ -253,18 +218,15 @@ def test_the_factor_is_the_mean_slope(rule):
     nodes, weights = (torch.from_numpy(a).double() for a in np.polynomial.legendre.leggauss(40))
     size = torch.cat([torch.logspace(-14, 0, 57, dtype=D), torch.tensor([0.9, 1.2], dtype=D)])
     x0 = torch.cat([-size.flip(0), size]).expand(2, 3, 1, -1).contiguous()
-    for sample in rule.samples:
-        if sample.positive or sample.call is not None:
+    for case in (RuleCase(rule, sample) for sample in rule.samples):
+        if case.sample.positive or case.sample.call is not None:
             continue
-        case = RuleCase(rule, sample)
-        (filter,) = graphs(case.target(), {rule.name: "freeze"}, x0, ("filter",))
-        at = (nodes + 1) / 2
         slopes = [
             laws.jacobian_vector_product(lambda x: (case.target()(x),), x0 * t, torch.ones_like(x0))[0]
-            for t in at
+            for t in (nodes + 1) / 2
         ]
-        mean = sum(w / 2 * s for w, s in zip(weights, slopes))
-        got = filter(x0, torch.ones_like(x0))
+        mean = sum(w / 2 * slope for w, slope in zip(weights, slopes))
+        got = law_case(case.target(), x0, {rule.name: "freeze"}).run("filter", torch.ones_like(x0))
         assert torch.allclose(got, mean, rtol=1e-11, atol=1e-13), (got - mean).abs().max()
 
 
@@ -273,11 +235,9 @@ def test_stochastic_depth_is_drawn_once():
 
     x0 = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(0), dtype=D)
     for mode in ("row", "batch"):
-        model = StochasticDepth(0.5, mode).train()
-        (pair,) = graphs(model, None, x0, ("pair",), draws=True)
-        assert laws.law_1(pair, _seeded(model), x0) == 0 and laws.law_2(pair, x0) == 0
-        (pair,) = graphs(model.eval(), None, x0, ("pair",))
-        assert laws.law_1(pair, model, x0) == 0
+        for training in (True, False):
+            model = StochasticDepth(0.5, mode).train(training)
+            assert law_case(model, x0).errors("law 1", "law 2") == {"law 1": 0, "law 2": 0}
 
 
 EXEMPT = {

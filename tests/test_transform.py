@@ -14,6 +14,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 import fxscope
 from fxscope import errors
 from fxscope.testing import laws, randomize
+from fxscope.testing.case import LawCase
 
 D = torch.float64
 
@@ -168,9 +169,8 @@ class Aliases(nn.Module):
 
 def test_in_place_writes_are_seen_through_every_alias(rng):
     model, x0 = Aliases().double(), photo(rng)
-    pair, filter = fxscope.transform(model), fxscope.transform(model, "filter")
-    assert laws.law_1(pair, model, x0) == 0 and laws.law_2(pair, x0) < 1e-12
-    assert laws.law_6(filter, model, x0, photo(rng)) < 1e-12
+    errors = LawCase.of(model, (x0,), free=True).errors("law 1", "law 2", "law 6")
+    assert errors["law 1"] == 0 and max(errors.values()) < 1e-12
 
 
 def test_dropout_is_drawn_once_in_train_mode(rng):
@@ -404,7 +404,7 @@ def test_no_linear_path_and_its_way_out(rng):
         fxscope.transform(model)
     x0 = photo(rng, 2, 4)
     assert fxscope.transform(model, outputs="0")(x0, x0)[1].shape == (2, 3)
-    assert laws.law_2(fxscope.transform(model, policy="taylor"), x0) < 1e-12
+    assert LawCase.of(model, (x0,), policy="taylor", free=True).errors("law 2")["law 2"] < 1e-12
 
 
 def test_hooks_are_refused():
@@ -454,7 +454,7 @@ def test_parametrized_weights(rng):
     model = (
         nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), nn.ReLU()).double().eval()
     )
-    assert laws.law_1(fxscope.transform(model), model, photo(rng)) == 0
+    assert LawCase.of(model, (photo(rng),), free=True).errors("law 1") == {"law 1": 0}
 
 
 class OneDeadHead(nn.Module):
@@ -468,7 +468,8 @@ def test_a_dead_head_among_several_is_a_constant(rng):
         fxscope.transform(model, example_inputs=(x0,)),
         fxscope.transform(model, "filter", example_inputs=(x0,)),
     )
-    assert laws.law_2(pair, x0) == 0 and laws.law_9(pair) == [] and not filter(x0, photo(rng))["b"].any()
+    assert LawCase.of(model, (x0,)).errors("law 2", "law 9") == {"law 2": 0, "law 9": 0}
+    assert not filter(x0, photo(rng))["b"].any()
     assert fxscope.render.crossings(fxscope.to_networkx(pair)) == []
 
 

@@ -19,9 +19,9 @@ import fxscope
 from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.rules.declare import Rule
-from fxscope.testing.checks import CHECKS
-from fxscope.testing.rule import law_case
+from fxscope.testing.case import LawCase
 from fxscope.testing.samples import RuleCase, gives_jacobian, name_of, policy_of, variants
+from fxscope.testing.table import CHECKS
 
 VERBS = {
     "mask": ("Masks", "An elementwise unit freezes one factor an element: $y_1 = A(x_0)\\,x_1 + c(x_0)$."),
@@ -70,7 +70,7 @@ def measure(rule: Rule) -> list[Measured]:
 
 
 def _measure(case: RuleCase, variant: str) -> Measured:
-    s = law_case(case.target(), case.x0, policy_of(case.rule, variant))
+    s = LawCase.of(case.target(), (case.x0,), policy=policy_of(case.rule, variant))
     frozen = {label for n in s.form("pair").graph.nodes for label in info(n).freezes.values()} - {"size"}
     names = [name for name in LAWS if name != "law 6" or gives_jacobian(case.rule, variant)]
     return Measured(

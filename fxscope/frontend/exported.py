@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections import Counter
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import torch
@@ -50,9 +51,40 @@ def export(model: nn.Module, example: Example, dynamic: bool = True) -> torch.ex
 
     dynamic   leave the batch (dimension 0 of the tensor inputs that share it) free where the code allows it
     """
+    made = _exports.get()
+    if made is not None:
+        return made.once(model, example, dynamic)
+    return _export(model, example, dynamic)
+
+
+def _export(model: nn.Module, example: Example, dynamic: bool) -> torch.export.ExportedProgram:
     if dynamic:
         example = _two_images(example)
     return _unrolled(_exported(model, example, _free_batch(example, model) if dynamic else None))
+
+
+class Exports:
+    """A context in which a model that does not change is exported once for the same tensors."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple, tuple[Example, torch.export.ExportedProgram]] = {}
+
+    def __enter__(self) -> None:
+        self._before = _exports.set(self)
+
+    def __exit__(self, *exception: Any) -> None:
+        _exports.reset(self._before)
+
+    def once(self, model: nn.Module, example: Example, dynamic: bool) -> torch.export.ExportedProgram:
+        """The program that ``export`` gives, which nothing writes to."""
+        key = (id(model), dynamic, *map(id, example.tensors()))
+        if key not in self._made:
+            # with the example, so that no other tensor has its address
+            self._made[key] = example, _export(model, example, dynamic)
+        return self._made[key][1]
+
+
+_exports: ContextVar[Exports | None] = ContextVar("exports", default=None)
 
 
 def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

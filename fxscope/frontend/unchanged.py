@@ -60,6 +60,19 @@ def unchanged(model: nn.Module) -> Iterator[None]:
         before.restore()
 
 
+@contextlib.contextmanager
+def tensors_unchanged(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
+    """These tensors hold what they held when the block ends, with the same version counters."""
+    before = [_Tensor(t) for t in tensors if _is_here(t)]
+    for each in before:
+        each.save()
+    try:
+        yield
+    finally:
+        for each in before:
+            each.restore()
+
+
 def _open() -> list[_Before]:
     """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):
@@ -198,10 +211,14 @@ class _Before:
                 self._inside(slots.values(), depth + 1)
 
     def _tensor(self, value: torch.Tensor) -> None:
-        """One whose memory is here: fake ones, and those of other layouts, hold nothing that is kept."""
-        here = value.layout is torch.strided and value.device.type != "meta"
-        if here and not torch._subclasses.fake_tensor.is_fake(value):
+        if _is_here(value):
             self._tensors[id(value)] = _Tensor(value)
+
+
+def _is_here(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has memory here: fake ones, and those of other layouts, hold nothing that is kept."""
+    here = tensor.layout is torch.strided and tensor.device.type != "meta"
+    return here and not torch._subclasses.fake_tensor.is_fake(tensor)
 
 
 class _Tensor:

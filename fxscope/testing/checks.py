@@ -1,40 +1,26 @@
-"""The table of laws: name, statement, and measure of each on a ``LawCase``.
-
-``fxscope.verify``, ``check_rule``, the matrix of networks, the cards of the documentation and the tests of
-the rules all run this table. A measure returns the largest relative error, or a whole ``Law`` if its
-statement or bound depends on the network. It raises ``NotChecked`` with the reason if the law does not
-apply.
-"""
+"""Laws 1 to 11 on a ``LawCase``: each returns the largest relative error, or a whole ``Law``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.fx as fx
 
+from ..graph.ir import info
 from ..passes.outputs import tensors_of
-from . import invariance, laws
-from .derivative import law_6
-from .laws import Law, NotChecked, distance, largest
-from .structure import emitted, first_line, tensors_in
+from .laws import Law, NotChecked, distance, largest, reshaped
+from .structure import first_line, tensors_in
 
 if TYPE_CHECKING:
     from .case import LawCase
 
 EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}  # bounds for y0, which the same kernels compute
 HEADS = 8  # number of outputs whose contributions are summed
-
-
-@dataclass(frozen=True)
-class Check:
-    """A law that is measured on networks; ``probed`` if it is about F or r."""
-
-    name: str
-    statement: str
-    measure: Callable[[LawCase], Any]
-    probed: bool = True
+STATEMENT_1 = "y0 is the untouched model's output"
+STATEMENT_8 = "F x0 + r = y0 = the sum of contributions"
+STATEMENT_9 = "no edge leads from x1 to y0"
+STATEMENT_11 = "probes and images do not mix"
 
 
 def law_1(s: LawCase) -> Law:
@@ -48,13 +34,13 @@ def law_1(s: LawCase) -> Law:
 def law_2(s: LawCase) -> float:
     """y1 = y0 at x1 = x0 (paper, eq. 3)."""
     y0, y1 = s.pair_at_x0
-    return distance([b.reshape(a.shape) for a, b in zip(y0, y1, strict=True)], y0)
+    return distance(reshaped(y1, y0), y0)
 
 
 def law_3(s: LawCase, a: float = 0.7, b: float = -1.3) -> float:
     """F (a u + b v) = a F u + b F v, and F 0 = 0."""
     mixed = tuple(torch.stack([a * p[0] + b * p[1], torch.zeros_like(p[0])]).flatten(0, 1) for p in s.probes)
-    got = [t.unflatten(0, (2, -1)) for t in s.affine(tensors_of(s.run(s.form("filter"), *mixed)))]
+    got = [t.unflatten(0, (2, -1)) for t in s.affine(tensors_of(s.run("filter", *mixed)))]
     each = [t.unflatten(0, (s.K, -1)) for t in s.affine(tensors_of(s.linear))]
     zero = largest(t[1].abs().max().item() for t in got if t.numel())
     return largest([zero, distance([t[0] for t in got], [a * t[0] + b * t[1] for t in each])])
@@ -62,9 +48,14 @@ def law_3(s: LawCase, a: float = 0.7, b: float = -1.3) -> float:
 
 def law_4(s: LawCase) -> float:
     """The pair's y1 is the filter's output plus the residual."""
-    return distance(
-        s.together, [laws.tiled(r, f) + f for r, f in zip(s.r, tensors_of(s.linear), strict=True)]
-    )
+    return distance(s.together, [f + _tiled(r, f) for r, f in zip(s.r, tensors_of(s.linear), strict=True)])
+
+
+def _tiled(r: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """R of (B, ...) for every probe: (K*B, ...); an output without a batch gets K in front."""
+    if r.dim() == 0 or r.shape == like.shape:
+        return r.expand(like.shape)
+    return r.repeat(like.shape[0] // r.shape[0], *[1] * (r.dim() - 1))
 
 
 def law_5(s: LawCase) -> float:
@@ -79,21 +70,22 @@ def law_5(s: LawCase) -> float:
     return (left - right).abs().max().item() / (scale if scale > 0 else 1.0)
 
 
+def eq_8(s: LawCase) -> float:
+    """F x0 + r = y0 over all outputs."""
+    f = tensors_of(s.run("filter", *s.x))
+    return distance([a + b for a, b in zip(f, reshaped(s.r, f), strict=True)], reshaped(s.y0, f))
+
+
 def law_8(s: LawCase) -> Law:
     """F x0 + r = y0 over all outputs, and the sum of contributions to two entries of every output."""
-    f = tensors_of(s.run(s.form("filter"), *s.x))
-    expected = [y.reshape(a.shape) for a, y in zip(f, s.y0, strict=True)]
-    whole = distance([a + b.reshape(a.shape) for a, b in zip(f, s.r, strict=True)], expected)
-    scale = largest(t.abs().max().item() for t in s.affine(s.y0)) or 1.0
+    errors, statement = [eq_8(s)], STATEMENT_8
     if not s.batched and s.batch > 1:
-        return Law(
-            "law 8", "F x0 + r = y0 (the batch is not the first dimension: no contributions)", whole, s.bound
-        )
-    with s.calm():
-        found = list(s.lin.iter_contributions(_places(s)))
-    return Law(
-        "law 8", STATEMENT_8, largest([whole, *(_missing(s, each) / scale for each in found)]), s.bound
-    )
+        statement = "F x0 + r = y0 (the batch is not the first dimension: no contributions)"
+    else:
+        scale = largest(t.abs().max().item() for t in s.affine(s.y0)) or 1.0
+        with s.calm():
+            errors += [_missing(s, each) / scale for each in s.lin.iter_contributions(_places(s))]
+    return Law("law 8", statement, largest(errors), s.bound)
 
 
 def _missing(s: LawCase, found: Any) -> float:
@@ -125,7 +117,7 @@ def law_8_rows(s: LawCase) -> float:
     y0, N = s.y0[0].flatten(1), s.y0[0][0].numel()
     index = torch.randint(N, (s.K, s.batch), generator=s.rng)
     index[0, 0] = N - 1
-    y, rows, r = s.run(s.form("row"), index.flatten().to(y0.device))
+    y, rows, r = s.run("row", index.flatten().to(y0.device))
     rows = rows if isinstance(rows, tuple) else (rows,)
     rows = [row.reshape(s.K, s.batch, -1) for row in rows]
     at_x0 = sum((row * x.reshape(s.batch, -1)).sum(-1) for row, x in zip(rows, s.x)) + r.reshape(s.K, s.batch)
@@ -148,22 +140,35 @@ def _largest_finite(value: torch.Tensor) -> float:
 
 
 def law_9(s: LawCase) -> Law:
-    """The number of edges from the interpreter into the original branch is 0."""
+    """The number of edges from the interpreter into the original branch, and of undeclared ones, is 0."""
     graphs = [s.form(name) for name in ("pair", "filter", "residual")]
-    return Law("law 9", STATEMENT_9, float(sum(len(laws.law_9(graph)) for graph in graphs)), 0.0)
+    return Law("law 9", STATEMENT_9, float(sum(len(crossings(graph)) for graph in graphs)), 0.0)
+
+
+def crossings(gm: fx.GraphModule) -> list[str]:
+    """Edges from the interpreter into the original branch, and undeclared ones between them: must be none."""
+    bad = []
+    for node in gm.graph.nodes:
+        for source in node.all_input_nodes:
+            branches = info(source).branch, info(node).branch
+            if branches == ("interpreter", "original") and node.op != "output":
+                bad.append(f"{source.name} -> {node.name}")
+            undeclared = info(source).role != "const" and source.name not in info(node).freezes
+            if branches == ("original", "interpreter") and undeclared:
+                bad.append(f"{source.name} -> {node.name} is not declared")
+    return bad
 
 
 def law_11(s: LawCase) -> Law:
     """A stack of K probes equals K calls; if the images of a batch are independent, K*B calls."""
-    worst = largest(
-        distance([w.unflatten(0, (s.K, -1))[k].reshape(a.shape) for w, a in zip(s.together, alone)], alone)
-        for k, alone in enumerate(s.alone)
-    )
-    reason = _not_apart(s)
+    stacks = [t.unflatten(0, (s.K, -1)) for t in s.together]
+    errors = [distance(reshaped([t[k] for t in stacks], one), one) for k, one in enumerate(s.alone)]
+    reason, statement = _not_apart(s), STATEMENT_11
     if reason:
-        return Law("law 11", f"probes do not mix ({reason})", worst, s.bound)
-    statement = f"{STATEMENT_11} (each alone in a graph for one batch size)" if _fixed(s) else STATEMENT_11
-    return Law("law 11", statement, largest([worst, *(_alone(s, b) for b in range(s.batch))]), s.bound)
+        return Law("law 11", f"probes do not mix ({reason})", largest(errors), s.bound)
+    if _fixed(s):
+        statement += " (each alone in a graph for one batch size)"
+    return Law("law 11", statement, largest([*errors, *(_alone(s, b) for b in range(s.batch))]), s.bound)
 
 
 def _fixed(s: LawCase) -> bool:
@@ -185,58 +190,11 @@ def _alone(s: LawCase, b: int) -> float:
     A graph that holds for one batch size is made again for one image.
     """
     one = s.image(b)
-    pair = emitted(s.remade(one), "pair", s.model) if _fixed(s) else s.form("pair")
-    errors = []
-    for k, together in enumerate(s.alone):
-        try:
-            y1 = tensors_of(s.run(pair, *(p[k, b : b + 1] for p in s.probes), args=one.tensors())[1])
-        except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
-            raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
-        errors.append(distance([w[b : b + 1] if w.dim() else w for w in together], y1))
-    return largest(errors)
-
-
-def _elsewhere(reason: str) -> Callable[[LawCase], Any]:
-    def measure(s: LawCase) -> Any:
-        raise NotChecked(reason)
-
-    return measure
-
-
-STATEMENT_1 = "y0 is the untouched model's output"
-STATEMENT_8 = "F x0 + r = y0 = the sum of contributions"
-STATEMENT_9 = "no edge leads from x1 to y0"
-STATEMENT_11 = "probes and images do not mix"
-CHECKS = (
-    Check("law 1", STATEMENT_1, law_1, False),
-    Check("law 2", "x1 = x0 gives y1 = y0 (eq. 3)", law_2),
-    Check("law 3", "superposition, and F 0 = 0", law_3),
-    Check("law 4", "pair = filter + residual", law_4),
-    Check("law 5", "dot test of F and its transpose", law_5),
-    Check("law 6", "F v is the derivative (policy taylor)", law_6),
-    Check(
-        "law 7",
-        "F is the derivative with its factors detached",
-        _elsewhere("it needs the network written by hand with its factors detached"),
-        False,
-    ),
-    Check("law 8", STATEMENT_8, law_8),
-    Check("law 8 row", "<row, x0> + r_k = y0[k], <row, v> = (F v)[k]", law_8_rows),
-    Check("law 9", STATEMENT_9, law_9, False),
-    Check(
-        "law 10", "exported equals eager", _elsewhere("fxscope.save checks every file that it writes"), False
-    ),
-    Check("law 11", STATEMENT_11, law_11),
-    Check(
-        "law 12",
-        "every spelling gives the same F",
-        _elsewhere("it is about another spelling of the same model"),
-        False,
-    ),
-    Check("law 13 batch", "F is the same alone and in a batch", invariance.batch),
-    Check("law 13 size", "one graph holds at another size", invariance.size),
-    Check("law 13 example", "F is the same without an example", invariance.example),
-    Check("law 13 frontend", "both frontends give the same F", invariance.frontend),
-    Check("law 13 memory", "every memory mode gives the same F", invariance.memory),
-    Check("law 13 form", "every emitted form gives the same F", invariance.forms),
-)
+    if _fixed(s):
+        one = s.first_remade.but(one.example, probes=one.probes)
+    try:
+        found = one.alone
+    except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
+        raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
+    cut = [[t[b : b + 1] if t.dim() else t for t in outputs] for outputs in s.alone]
+    return largest(distance(a, c) for a, c in zip(cut, found, strict=True))

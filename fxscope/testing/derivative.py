@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.fx as fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..emit.forward import upstream
@@ -21,7 +21,7 @@ from ..rules import registry
 from ..twins import BatchNorm, Constant, Offset
 from . import laws
 from .laws import Law, NotChecked, distance
-from .structure import emitted, mapped, tensors_in
+from .structure import mapped, mapped_example, tensors_in
 
 if TYPE_CHECKING:
     from .case import LawCase
@@ -49,11 +49,13 @@ def law_6(s: LawCase) -> Law:
     left_out = _left_out(s, program)
     statement += f" ({left_out} left out: it is a constant)" if left_out else ""
     bound, strangers, v = max([s.bound, *_loose(program)]), foreign(s), tuple(p[0] for p in s.probes)
-    got = tensors_of(s.run(emitted(program, "filter", s.model), *v))
+    f = s if own else s.but(program=program)
+    y = f.run("filter", *v)
+    got = tensors_of(y)
     error = float("nan") if strangers else _error(program, got, _tangent(s, v))
     if error <= bound:
         return Law("law 6", statement, error, bound)
-    pulled = _transposed(s, program, v)
+    pulled = _transposed(f, y)
     if pulled is not None and pulled <= bound:
         return Law("law 6", "F^T u is the vector-Jacobian product", pulled, bound)
     differences = _differences(s, v)
@@ -105,7 +107,7 @@ def _exact(record: Any) -> bool:
 def foreign(s: LawCase) -> list[str]:
     """The operators outside torch that the model calls; torch may not know their derivatives."""
     with _Called() as called:
-        s.exact(s.example)
+        s.exact()
     return sorted(called.names)
 
 
@@ -148,16 +150,15 @@ def _tangent(s: LawCase, v: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...
         return laws.jacobian_vector_product(_function(s), s.x, v)
 
 
-def _transposed(s: LawCase, program: Program, v: tuple[torch.Tensor, ...]) -> float | None:
+def _transposed(s: LawCase, like: Any) -> float | None:
     """The largest error of F^T u against reverse differentiation; None if torch lacks the derivative."""
-    u = mapped(lambda t: s.random(*t.shape, like=t), s.run(emitted(program, "filter", s.model), *v))
-    given = _affine(program, tensors_in(u))
-    pulled = s.run(emitted(program, "adjoint", s.model), u)
+    u = mapped(lambda t: s.random(*t.shape, like=t), like)
+    given, pulled = _affine(s.program, tensors_in(u)), s.run("adjoint", u)
     try:
         with s.calm(gradients=True), warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*autograd kernel was not registered")
             x = tuple(t.detach().clone().requires_grad_() for t in s.x)
-            y = _affine(program, list(_function(s)(*x)))
+            y = _affine(s.program, list(_function(s)(*x)))
             given = [g.reshape(t.shape) for g, t in zip(given, y, strict=True)]
             found = torch.autograd.grad(y, x, given, materialize_grads=True)
     except (RuntimeError, ValueError, NotImplementedError, Warning):
@@ -193,8 +194,8 @@ def _function(s: LawCase) -> Callable:
     holds.
     """
     nodes = [p.node for p in s.program.probes]
-    if s.outputs is None and all(n.op == "placeholder" for n in nodes):
-        return _of_inputs(s, nodes)
+    if s.outputs is None and s.places is not None:
+        return _of_inputs(s, s.places)
     if s.outputs is None and len(nodes) == 1 and info(nodes[0]).rule == "embedding" and info(nodes[0]).module:
         return _of_embedding(s, info(nodes[0]).module)
 
@@ -207,19 +208,11 @@ def _function(s: LawCase) -> Callable:
     return run
 
 
-def _of_inputs(s: LawCase, nodes: list[fx.Node]) -> Callable:
-    places = [n for n in s.program.gm.graph.nodes if n.op == "placeholder"]
-    values, spec = pytree.tree_flatten((s.example.args, s.example.kwargs))
-    tensors = [i for i, v in enumerate(values) if isinstance(v, torch.Tensor)]
-    at = [tensors[places.index(n)] for n in nodes]
-
+def _of_inputs(s: LawCase, places: list[int]) -> Callable:
     def run(*x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        # a model may write into its inputs
-        given = [v.clone() if isinstance(v, torch.Tensor) else v for v in values]
-        for place, value in zip(at, x, strict=True):
-            given[place] = value.clone()
-        args, kwargs = pytree.tree_unflatten(given, spec)
-        return tuple(tensors_of(main_output(s.model(*args, **kwargs))))
+        probed, number = dict(zip(places, x, strict=True)), itertools.count()
+        example = mapped_example(lambda t: probed.get(next(number), t), s.example)
+        return tuple(tensors_of(main_output(example.call(s.model))))
 
     return run
 

@@ -12,14 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..emit.pipeline import program_of
 from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.interpretation import VERSION
 from .case import LawCase
 from .laws import Law
-from .structure import mapped_example
+from .structure import converted
 
 _ABOUT_F = ("law 2", "law 3", "law 5")  # at least one of them must be checked for a report to be ok
 
@@ -168,13 +167,12 @@ def verify(
     example = Example.of(example, model) or example
     if dtype is not None:
         model = model.to(dtype)
-        example = mapped_example(lambda t: t.to(dtype) if t.is_floating_point() else t, example)
+        example = converted(example, dtype)
     if not all(torch.isfinite(t).all() for t in example.tensors()):
         raise FxscopeError("x0 holds NaN or infinite values; the laws are about finite ones")
-    options = {"policy": policy, "inputs": inputs, "outputs": outputs}
+    options: dict[str, Any] = {"frontend": frontend, "K": K, "seed": seed, "thorough": thorough}
     with torch.no_grad():
-        program = program_of(model, example_inputs=example, frontend=frontend, **options)
-        s = LawCase(model, program, example, K=K, seed=seed, thorough=thorough, **options)
+        s = LawCase.of(model, example, policy, inputs, outputs, **options)
         _ = s.lin  # raises where x0 gives values that are not finite
         laws, share = s.measured(), s.share
     x0 = s.args[0]

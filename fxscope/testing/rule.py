@@ -10,13 +10,12 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from ..emit.pipeline import program_of
 from ..frontend.example import Example
 from ..rules import Rule
 from .case import LawCase
-from .checks import CHECKS
 from .laws import Law, distance
 from .samples import Network, RuleCase, function_of
+from .table import CHECKS
 
 AT_POINTS = ("law 1", "law 2", "law 3", "law 4", "law 5")  # measured at zeros, kinks and large values too
 # measured under the first policy alone: policies differ in their twins, not in how a network is traced
@@ -89,12 +88,13 @@ def _policies(rule: Rule) -> list[str]:
 
 def _of_policy(case: RuleCase, model: nn.Module, policy: str, first: bool) -> list[Law]:
     """All laws at the random input, and laws 1 to 5 at the points where units are likely to fail."""
-    s = law_case(model, case.x0, policy, thorough=first)
+    s = LawCase.of(model, (case.x0,), policy=policy, thorough=first)
     names = tuple(check.name for check in CHECKS if first or check.name not in RETRACED)
     found = [_said(law, f"policy {policy}") for law in s.measured(names)]
     for name, x0 in case.points().items():
-        if _finite(s, x0):
-            found += [_said(law, f"policy {policy}, x0: {name}") for law in s.at(x0).measured(AT_POINTS)]
+        point = s.but(Example((x0,)), probes=s.probes)
+        if _finite(point):
+            found += [_said(law, f"policy {policy}, x0: {name}") for law in point.measured(AT_POINTS)]
     return found
 
 
@@ -102,31 +102,22 @@ def _said(law: Law, where: str) -> Law:
     return Law(law.name, f"{law.statement}; {where}", law.error, law.bound, law.skipped)
 
 
-def _finite(s: LawCase, x0: torch.Tensor) -> bool:
+def _finite(s: LawCase) -> bool:
     """Whether the operator itself is finite at a point; one that refuses it is not."""
     try:
-        values = s.runs(Example((x0,)), "there")
+        return all(bool(torch.isfinite(t).all()) for t in s.expected)
     except Exception:  # the operator's own checks of its arguments
         return False
-    return all(bool(torch.isfinite(t).all()) for t in values)
 
 
 def laws_of_spellings(case: RuleCase) -> Iterator[tuple[str, list[Law]]]:
     """(spelling, laws 1 and 2, and law 12 against the first spelling) of every spelling that runs."""
     first: Any = None
     for label, network, _ in case.spellings():
-        s = law_case(network, case.x0)
+        s = LawCase.of(network, (case.x0,))
         first = s.linear if first is None else first
         law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
         yield label, [*s.measured(("law 1", "law 2")), law_12]
-
-
-def law_case(model: nn.Module, x0: torch.Tensor, policy: Any = None, **options: Any) -> LawCase:
-    """A network of one operator under the laws; ``options`` are those of ``LawCase``."""
-    example = Example((x0,))
-    with torch.no_grad():
-        program = program_of(model, policy=policy, example_inputs=example)
-    return LawCase(model, program, example, policy=policy, **options)
 
 
 def _network(case: RuleCase) -> nn.Module:

@@ -108,9 +108,16 @@ class RuleCase:
         self.probes = torch.randn(3, *sample.shape, generator=rng, dtype=D)
 
     @classmethod
+    def every(cls, rule: Rule) -> Iterator[tuple[int, RuleCase]]:
+        """(number, case) of every sample that fits the canonical spelling."""
+        for number, sample in enumerate(rule.samples):
+            if sample.spellings != ():
+                yield number, cls(rule, sample)
+
+    @classmethod
     def first(cls, rule: Rule) -> RuleCase | None:
         """The first sample that fits the canonical spelling."""
-        return next((cls(rule, sample) for sample in rule.samples if sample.spellings != ()), None)
+        return next((case for _, case in cls.every(rule)), None)
 
     def _plain(self, rng):
         x = torch.randn(self.sample.shape, generator=rng, dtype=D)

@@ -7,18 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-import torch.fx as fx
-from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..emit import emit
 from ..frontend.example import Example
-from ..passes.rewrite import Program
-
-
-def emitted(program: Program, form: str, model: nn.Module, probes: str = "flat") -> fx.GraphModule:
-    """An emitted form of a program, in train or eval mode as its model."""
-    return emit(program, form, probes).train(model.training)
 
 
 def mapped(function: Callable, value: Any) -> Any:
@@ -51,6 +42,11 @@ def mapped_example(function: Callable, example: Example) -> Example:
             lambda v: function(v) if isinstance(v, torch.Tensor) else v, (example.args, example.kwargs)
         )
     )
+
+
+def converted(example: Example, dtype: torch.dtype) -> Example:
+    """The same call with its floating tensors in another dtype."""
+    return mapped_example(lambda t: t.to(dtype) if t.is_floating_point() else t, example)
 
 
 def first_line(error: BaseException) -> str:

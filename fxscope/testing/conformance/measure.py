@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 import traceback
 import warnings
@@ -12,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
-from ...emit.pipeline import program_of
 from ...errors import FxscopeError, LawBroken, NoLinearPath, TraceFailure, UnsupportedOperator
+from ...export import save
 from ...frontend.example import Example
 from ...frontend.symbolic import check_model
 from ...graph.ir import info
@@ -23,6 +23,7 @@ from ...rules import registry
 from ..case import LawCase
 from ..precision import Widened
 from ..randomize import randomize
+from ..structure import converted
 
 
 def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
@@ -68,19 +69,14 @@ def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
     check_model(model)
     model = model.double().eval()
     example = Example.of(example, model)
-    wide = pytree.tree_map(
-        lambda v: v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v,
-        (example.args, example.kwargs),
-    )
-    example = Example(*wide)
+    example = converted(example, torch.float64)
     randomize(model, *example.args, **example.kwargs)
     return model, example
 
 
 def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, Any]:
-    program = program_of(model, example_inputs=example)
-    frontend = program.gm.meta["frontend"]
-    s = LawCase(model, program, example, thorough=False)
+    s = LawCase.of(model, example, thorough=False)
+    program, frontend = s.program, s.program.gm.meta["frontend"]
     _ = s.lin  # raises where x0 gives values that are not finite
     found = s.measured()
     errors = {law.name.removeprefix("law "): round_(law.error) for law in found if not law.skipped}
@@ -91,7 +87,7 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
         "status": "ok" if all(law.ok for law in found) else "BROKEN",
         "traced": frontend["name"],
         "batch": frontend.get("batch", "free"),
-        "nodes": sum(n.op != "get_attr" for n in program.gm.graph.nodes),
+        "nodes": s.nodes,
         "twins": len(program.tape),
         "rules": dict(sorted(Counter(r.rule for r in program.tape).items())),
         "share": round_(s.share),
@@ -100,7 +96,20 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
     line["skipped"] = {law.name.removeprefix("law "): law.skipped for law in found if law.skipped}
     if notes:
         line["note"] = "; ".join(notes)
-    return {**line, "exports": s.exports()} if exports else line
+    return {**line, "exports": _exports(s)} if exports else line
+
+
+def _exports(s: LawCase) -> list[str]:
+    """The file formats in which the filter could be saved and checked."""
+    done = []
+    for form in ("pt2", "ts"):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                save(s.form("filter", "stacked"), f"{folder}/graph.{form}", (*s.args, *s.probes))
+                done.append(form)
+            except Exception:  # the table says which forms work
+                continue
+    return done
 
 
 def round_(value: float) -> float:

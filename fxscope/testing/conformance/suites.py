@@ -205,61 +205,47 @@ def diffusers() -> dict[str, Build]:
     return {"UNet2DModel": huggingface.unet2d}
 
 
+_WINDOWS = {"img_size": 16, "embed_dim": 12, "window_size": 8, "upscale": 2, "upsampler": "pixelshuffle"}
+# {class: (its module in spandrel.architectures, side of the image, its options)}
+_SPANDREL: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "SwinIR": (
+        "SwinIR.__arch.SwinIR",
+        16,
+        {**_WINDOWS, "depths": [2, 2], "num_heads": [2, 2], "mlp_ratio": 2},
+    ),
+    "RCAN": (
+        "RCAN.__arch.rcan_arch",
+        16,
+        {"n_resgroups": 2, "n_resblocks": 2, "n_feats": 16, "reduction": 4},
+    ),
+    "HAT": (
+        "HAT.__arch.HAT",
+        16,
+        {**_WINDOWS, "depths": [2], "num_heads": [2], "compress_ratio": 3, "squeeze_factor": 4},
+    ),
+    "DRUNet": (
+        "DRUNet.__arch.network_unet",
+        32,
+        {"in_nc": 3, "out_nc": 3, "nc": [8, 16, 16, 16], "nb": 1},
+    ),
+    "NAFNet": (
+        "NAFNet.__arch.NAFNet_arch",
+        32,
+        {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+    ),
+}
+
+
 def spandrel() -> dict[str, Build]:
     """Restoration networks of spandrel's architectures, at the sizes of a test."""
-
-    def make(module: str, kind: str, side: int, **options: Any) -> Build:
-        def build():
-            found = getattr(importlib.import_module(f"spandrel.architectures.{module}"), kind)
-            return found(**options), _image(side)
-
-        return build
-
     importlib.import_module("spandrel")
-    return {
-        "SwinIR": make(
-            "SwinIR.__arch.SwinIR",
-            "SwinIR",
-            16,
-            img_size=16,
-            embed_dim=12,
-            depths=[2, 2],
-            num_heads=[2, 2],
-            window_size=8,
-            mlp_ratio=2,
-            upscale=2,
-            upsampler="pixelshuffle",
-        ),
-        "RCAN": make(
-            "RCAN.__arch.rcan_arch", "RCAN", 16, n_resgroups=2, n_resblocks=2, n_feats=16, reduction=4
-        ),
-        "HAT": make(
-            "HAT.__arch.HAT",
-            "HAT",
-            16,
-            img_size=16,
-            embed_dim=12,
-            depths=[2],
-            num_heads=[2],
-            window_size=8,
-            compress_ratio=3,
-            squeeze_factor=4,
-            upscale=2,
-            upsampler="pixelshuffle",
-        ),
-        "DRUNet": make(
-            "DRUNet.__arch.network_unet", "DRUNet", 32, in_nc=3, out_nc=3, nc=[8, 16, 16, 16], nb=1
-        ),
-        "NAFNet": make(
-            "NAFNet.__arch.NAFNet_arch",
-            "NAFNet",
-            32,
-            width=8,
-            middle_blk_num=1,
-            enc_blk_nums=[1, 1],
-            dec_blk_nums=[1, 1],
-        ),
-    }
+    return {kind: functools.partial(_restoration, kind) for kind in _SPANDREL}
+
+
+def _restoration(kind: str) -> tuple[torch.nn.Module, tuple]:
+    module, side, options = _SPANDREL[kind]
+    found = getattr(importlib.import_module(f"spandrel.architectures.{module}"), kind)
+    return found(**options), _image(side)
 
 
 def deepinv() -> dict[str, Build]:

@@ -42,8 +42,7 @@ def two_paths(d: Draw) -> str:
 @production(4)
 def gate_of_channels(d: Draw) -> str:
     """Squeeze and excitation, in its many spellings."""
-    name = d.tensor(4)
-    c, g = d.shape(name)[1], d.new()
+    name, g = d.tensor(4), d.new()
     bound = d.one(
         "torch.sigmoid({})",
         "{}.sigmoid()",
@@ -54,19 +53,28 @@ def gate_of_channels(d: Draw) -> str:
         "(1 + {})",
         "F.softmax({}, dim=1)",
     )
-    if d.chance(0.5):
-        mean = d.one(
-            "{0}.mean((2, 3), keepdim=True)",
-            "F.adaptive_avg_pool2d({0}, 1)",
-            "{0}.mean([2, 3], True)",
-            "{0}.amax((2, 3), keepdim=True)",
-            "{0}.flatten(2).mean(2)[..., None, None]",
-        )
-        layer = d.layer(f"nn.Conv2d({c}, {d.one(c, c, 1)}, 1)")
-        lines = f"{g} = {bound.format(f'{layer}({mean.format(name)})')}"
-        lines += f"\n{d.target(name)} = "
-        options = ("{0} * {1}", "{1} * {0}", "{0} + {1}", "{0} * (1 + {1})", "torch.mul({0}, {1})")
-        return lines + d.one(*options).format(name, g)
+    made, product = _by_convolution(d, name, g) if d.chance(0.5) else _by_linear_layer(d, name, g)
+    return f"{g} = {bound.format(made)}\n{product}"
+
+
+def _by_convolution(d: Draw, name: str, g: str) -> tuple[str, str]:
+    """What gives the gate ``g``, before its bound, and the product with it."""
+    c = d.shape(name)[1]
+    mean = d.one(
+        "{0}.mean((2, 3), keepdim=True)",
+        "F.adaptive_avg_pool2d({0}, 1)",
+        "{0}.mean([2, 3], True)",
+        "{0}.amax((2, 3), keepdim=True)",
+        "{0}.flatten(2).mean(2)[..., None, None]",
+    )
+    layer, target = d.layer(f"nn.Conv2d({c}, {d.one(c, c, 1)}, 1)"), d.target(name)
+    product = d.one("{0} * {1}", "{1} * {0}", "{0} + {1}", "{0} * (1 + {1})", "torch.mul({0}, {1})")
+    return f"{layer}({mean.format(name)})", f"{target} = {product.format(name, g)}"
+
+
+def _by_linear_layer(d: Draw, name: str, g: str) -> tuple[str, str]:
+    """The same, of vectors that are spread over the image."""
+    c = d.shape(name)[1]
     mean = d.one(
         "{0}.mean((2, 3))",
         "{0}.flatten(2).mean(-1)",
@@ -82,12 +90,9 @@ def gate_of_channels(d: Draw) -> str:
         "{0}.view({1}.size(0), -1, 1, 1)",
         "{0}.view({1}.shape[0], {1}.shape[1], 1, 1)",
         "{0}[..., None, None].expand_as({1})",
-    )
-    lines = f"{g} = {bound.format(f'{layer}({mean.format(name)})')}"
-    return (
-        f"{lines}\n{d.target(name)} ="
-        f" {d.one('{0} * {1}', '{1} * {0}', '{0}.mul({1})').format(name, spread.format(g, name))}"
-    )
+    ).format(g, name)
+    target, product = d.target(name), d.one("{0} * {1}", "{1} * {0}", "{0}.mul({1})")
+    return f"{layer}({mean.format(name)})", f"{target} = {product.format(name, spread)}"
 
 
 @production(2)

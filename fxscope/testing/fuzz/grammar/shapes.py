@@ -4,62 +4,52 @@ from __future__ import annotations
 
 from .base import Draw, Unsuitable, production
 
+_OF_TOKENS = (
+    "{}.transpose(1, 2)",
+    "{}.permute(0, 2, 1)",
+    "{}.mT",
+    "{}.swapaxes(1, 2)",
+    "{}.flip(1)",
+    "{}.flatten(1)",
+    "{}.roll(1, dims=-1)",
+    "{}.permute(2, 0, 1).flip(0).permute(1, 2, 0)",
+    "{0}.reshape({0}.size(0), -1)",
+    "{0}.unsqueeze(-1)",
+    "{0}[..., None]",
+    "{0}.movedim(1, -1)",
+    "{}.transpose(0, 1)",
+)
+_OF_IMAGES = (
+    "{}.flatten(2)",
+    "{}.flatten(2).transpose(1, 2)",
+    "{}.permute(0, 2, 3, 1)",
+    "{}.transpose(2, 3)",
+    "{}.flip(-1)",
+    "torch.flip({}, (2, 3))",
+    "{}.flatten(1)",
+    "{0}.view({0}.size(0), -1)",
+    "{0}.view({0}.shape[0], {0}.shape[1], -1)",
+    "{0}.reshape({0}.shape[0], -1, {0}.shape[3])",
+    "torch.roll({}, (1, -1), (2, 3))",
+    "{}.permute(0, 2, 1, 3).contiguous()",
+    "{}.flatten(-2).unflatten(-1, {0}.shape[2:])",
+    "{}.mT",
+    "{}.movedim(1, 3).moveaxis(-1, 1)",
+)
+_OF_EVEN_CHANNELS = (
+    "{0}.view({0}.size(0), 2, -1, {0}.size(2), {0}.size(3)).transpose(1, 2).flatten(1, 2)",
+    "{0}.unflatten(1, (2, -1)).sum(2)",
+    "{0}.reshape(-1, {0}.shape[1] // 2, 2, *{0}.shape[2:]).transpose(1, 2).reshape({0}.shape)",
+)
+
 
 @production(5)
 def rearranged(d: Draw) -> str:
     """Dimensions moved, split, joined and put back."""
     name = d.tensor((3, 4, 4))
-    rank, c = d.rank(name), d.shape(name)[1]
-    if rank == 3:
-        options = [
-            "{}.transpose(1, 2)",
-            "{}.permute(0, 2, 1)",
-            "{}.mT",
-            "{}.swapaxes(1, 2)",
-            "{}.flip(1)",
-            "{}.flatten(1)",
-            "{}.roll(1, dims=-1)",
-            "{}.permute(2, 0, 1).flip(0).permute(1, 2, 0)",
-        ]
-        options += [
-            "{0}.reshape({0}.size(0), -1)",
-            "{0}.unsqueeze(-1)",
-            "{0}[..., None]",
-            "{0}.movedim(1, -1)",
-            "{}.transpose(0, 1)",
-        ]
-    else:
-        options = [
-            "{}.flatten(2)",
-            "{}.flatten(2).transpose(1, 2)",
-            "{}.permute(0, 2, 3, 1)",
-            "{}.transpose(2, 3)",
-            "{}.flip(-1)",
-            "torch.flip({}, (2, 3))",
-            "{}.flatten(1)",
-        ]
-        options += [
-            "{0}.view({0}.size(0), -1)",
-            "{0}.view({0}.shape[0], {0}.shape[1], -1)",
-            "{0}.reshape({0}.shape[0], -1, {0}.shape[3])",
-            "torch.roll({}, (1, -1), (2, 3))",
-        ]
-        options += [
-            "{}.permute(0, 2, 1, 3).contiguous()",
-            "{}.flatten(-2).unflatten(-1, {0}.shape[2:])",
-            "{}.mT",
-            "{}.movedim(1, 3).moveaxis(-1, 1)",
-        ]
-        if c % 2 == 0:
-            options += [
-                "{0}.view({0}.size(0), 2, -1, {0}.size(2), {0}.size(3)).transpose(1, 2).flatten(1, 2)",
-                "{0}.unflatten(1, (2, -1)).sum(2)",
-            ]
-            options += [
-                "{0}.reshape(-1, {1} // 2, 2, *{0}.shape[2:]).transpose(1, 2).reshape({0}.shape)".replace(
-                    "{1}", "{0}.shape[1]"
-                )
-            ]
+    options: tuple[str, ...] = _OF_TOKENS if d.rank(name) == 3 else _OF_IMAGES
+    if d.rank(name) == 4 and d.shape(name)[1] % 2 == 0:
+        options += _OF_EVEN_CHANNELS
     return d.unary(d.one(*options).replace("{}", "{0}"), name)
 
 
@@ -84,56 +74,54 @@ def sizes_by_name(d: Draw) -> str:
     )
 
 
+_PARTS = (
+    "{}[:, 1:]",
+    "{}[:, :-1]",
+    "{}[:, ::2]",
+    "{}[:, :1]",
+    "{}[:, -1:]",
+    "{}[:, [1, 0]]",
+    "{}[..., 1:]",
+    "{}[..., :-1]",
+    "{}.narrow(1, 0, 1)",
+    "{}[:, 1:2]",
+    "{}[:, None]",
+)
+_PARTS_OF_THREE = (
+    "{}[:, 0]",
+    "{}[:, -1]",
+    "{}.select(1, 1)",
+    "{}[:, :, 1:]",
+    "{}[..., ::2]",
+    "{}[:, 0].unsqueeze(1)",
+    "{}[:, 0:1].squeeze(1)",
+    "{}[:, :, -1]",
+    "{}[..., 0]",
+    "torch.select({}, 1, 0)[:, None]",
+    "{0}.index_select(1, torch.tensor([0, 1], device={0}.device))",
+    "{}[:, 1:2, 1:]",
+    "{}.narrow(2, 1, 2)",
+)
+_PARTS_OF_FOUR = (
+    "{}[:, :, 1:-1, 1:-1]",
+    "{}[:, :, ::2, 1::2]",
+    "{}[:, :, :2]",
+    "{}[:, :1, :, None].squeeze(3)",
+    "{}[..., :3, :3]",
+    "{0}[:, :, :{0}.shape[2] // 2]",
+)
+
+
 @production(5)
 def part(d: Draw) -> str:
     """Slices, single places, strides, and dimensions of size 1."""
     name = d.tensor((2, 3, 4, 4), lambda t: t.shape[1] > 1)
     rank, shape = d.rank(name), d.shape(name)
-    options = [
-        "{}[:, 1:]",
-        "{}[:, :-1]",
-        "{}[:, ::2]",
-        "{}[:, :1]",
-        "{}[:, -1:]",
-        "{}[:, [1, 0]]",
-        "{}[..., 1:]",
-        "{}[..., :-1]",
-        "{}.narrow(1, 0, 1)",
-        "{}[:, 1:2]",
-        "{}[:, None]",
-    ]
-    if rank > 2:
-        options += [
-            "{}[:, 0]",
-            "{}[:, -1]",
-            "{}.select(1, 1)",
-            "{}[:, :, 1:]",
-            "{}[..., ::2]",
-            "{}[:, 0].unsqueeze(1)",
-            "{}[:, 0:1].squeeze(1)",
-            "{}[:, :, -1]",
-            "{}[..., 0]",
-        ]
-        options += [
-            "torch.select({}, 1, 0)[:, None]",
-            "{0}.index_select(1, torch.tensor([0, 1], device={0}.device))",
-            "{}[:, 1:2, 1:]",
-            "{}.narrow(2, 1, 2)",
-        ]
-    if rank > 3:
-        options += [
-            "{}[:, :, 1:-1, 1:-1]",
-            "{}[:, :, ::2, 1::2]",
-            "{}[:, :, :2]",
-            "{}[:, :1, :, None].squeeze(3)",
-            "{}[..., :3, :3]",
-            "{0}[:, :, :{0}.shape[2] // 2]",
-        ]
+    options = _PARTS + (_PARTS_OF_THREE if rank > 2 else ()) + (_PARTS_OF_FOUR if rank > 3 else ())
     if 1 in shape[1:]:
-        options = [
-            f"{{}}.squeeze({d.dim(rank, shape.index(1, 1))})",
-            "{}[:, 0]" if shape[1] == 1 else "{}.squeeze(-1)",
-        ] * 2 + options[:4]
+        squeezed = f"{{}}.squeeze({d.dim(rank, shape.index(1, 1))})"
+        other = "{}[:, 0]" if shape[1] == 1 else "{}.squeeze(-1)"
+        options = (squeezed, other, squeezed, other, *options[:4])
     return d.unary(d.one(*options), name)
 
 

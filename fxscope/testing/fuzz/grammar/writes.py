@@ -98,39 +98,43 @@ def written_part(d: Draw) -> str:
     ).format(name)
 
 
+_VIEWS = (
+    "{0}.view({0}.size(0), -1)",
+    "{0}.flatten(1)",
+    "{0}.transpose(1, 2)",
+    "{0}[:, :1]",
+    "{0}.permute({1})",
+    "{0}.mT",
+    "{0}.reshape({0}.shape[0], -1)",
+    "{0}.unsqueeze(1)",
+    "{0}.swapdims(1, 2)",
+    "{0}.movedim(1, -1)",
+    "{0}.unbind(1)[0]",
+    "{0}.chunk(2, 1)[0]",
+    "{0}.split(1, 1)[0]",
+    "{0}[..., ::2]",
+    "{0}.view_as({0})",
+    "{0}.diagonal(dim1=-2, dim2=-1)",
+    "{0}.contiguous()",
+    "{0}.to({0}.dtype)",
+    "{0}.type_as({0})",
+    "{0}.flatten(-2)",
+    "{0}.ravel()",
+    "{0}.squeeze()",
+    "{0}.narrow(-1, 0, 2)",
+    "{0}.expand_as({0})",
+    "{0}.double()",
+    "{0}.unfold(-1, 2, 2)",
+    "{0}.permute({1}).contiguous()",
+)
+
+
 @production(3)
 def written_view(d: Draw) -> str:
     """A view with a name, and a write through it."""
     name, v = _own(d, (3, 4)), d.new()
-    view = d.one(
-        "{0}.view({0}.size(0), -1)",
-        "{0}.flatten(1)",
-        "{0}.transpose(1, 2)",
-        "{0}[:, :1]",
-        "{0}.permute(0, 2, 1)" if d.rank(name) == 3 else "{0}.permute(0, 2, 3, 1)",
-        "{0}.mT",
-        "{0}.reshape({0}.shape[0], -1)",
-        "{0}.unsqueeze(1)",
-        "{0}.swapdims(1, 2)",
-        "{0}.movedim(1, -1)",
-        "{0}.unbind(1)[0]",
-        "{0}.chunk(2, 1)[0]",
-        "{0}.split(1, 1)[0]",
-        "{0}[..., ::2]",
-        "{0}.view_as({0})",
-        "{0}.diagonal(dim1=-2, dim2=-1)",
-        "{0}.contiguous()",
-        "{0}.to({0}.dtype)",
-        "{0}.type_as({0})",
-        "{0}.flatten(-2)",
-        "{0}.ravel()",
-        "{0}.squeeze()",
-        "{0}.narrow(-1, 0, 2)",
-        "{0}.expand_as({0})",
-        "{0}.double()",
-        "{0}.unfold(-1, 2, 2)",
-        "{0}.permute(0, 2, 1).contiguous()" if d.rank(name) == 3 else "{0}.permute(0, 2, 3, 1).contiguous()",
-    ).format(name)
+    channels_last = "0, 2, 1" if d.rank(name) == 3 else "0, 2, 3, 1"
+    view = d.one(*_VIEWS).format(name, channels_last)
     write = d.one(
         "{0} += 1",
         "{0}.relu_()",
