@@ -16,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
+from .files import replacing
 
 
 def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
@@ -52,9 +53,9 @@ def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str
         if value is not None
     }
     text = json.dumps({**header, "layout": layout})
-    _safetensors().save_file(
-        {n: t.detach().contiguous().cpu() for n, t in leaves.items()}, path, {f"fxscope.{kind}": text}
-    )
+    stored = {n: t.detach().contiguous().cpu() for n, t in leaves.items()}
+    with replacing(path) as new:
+        _safetensors().save_file(stored, new, {f"fxscope.{kind}": text})
     return path
 
 
