@@ -16,8 +16,8 @@ from ..errors import FxscopeError
 def replacing(path: str | Path) -> Iterator[Path]:
     """A new empty file beside ``path``, with its suffix, which then takes the place of ``path``.
 
-    If the block raises, the new file is removed, and ``path`` is as it was. The umask decides who may read the
-    file. A link is followed: the file that it names is replaced.
+    If the block raises, the new file is removed, and ``path`` is as it was. The umask decides who may read
+    the file. A link is followed: the file that it names is replaced.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise ``FxscopeError`` if ``replacing`` could not write ``path``; a file is made beside it, and removed."""
+    """Make a file beside ``path`` and remove it; raise ``FxscopeError`` where ``replacing`` would."""
     _beside(Path(os.path.realpath(path))).unlink()
 
 

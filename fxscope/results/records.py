@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, said
 from .files import replacing
 
 
@@ -97,7 +97,7 @@ def read(
             for name, spec in layout.items()
         }
     except Exception as error:  # a damaged file fails in many ways
-        raise FxscopeError(f"{path} holds no {what}: {str(error).splitlines()[0]}") from error
+        raise FxscopeError(f"{path} holds no {what}: {said(error)}") from error
 
 
 def plain(value: Any) -> Any:
