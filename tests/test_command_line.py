@@ -216,7 +216,7 @@ def test_an_image_that_cannot_be_read(verb, image, files):
 )
 def test_weights_of_another_network_or_of_none(verb, weights, said, files):
     refused(called(verb, files, "--weights", files / weights), 1, said)
-    refused(called(verb, files, "--weights", "DEFAULT"), 1, "DEFAULT is torchvision's")
+    refused(called(verb, files, "--weights", "DEFAULT"), 1, "DEFAULT needs torchvision")
 
 
 @pytest.mark.parametrize("verb", [v for v in VERBS if having("size").count(v) and having("outputs").count(v)])
