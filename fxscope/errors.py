@@ -28,6 +28,7 @@ __all__ = [
     "ShapeError",
     "StaleInterpreter",
     "TraceFailure",
+    "UnknownNetwork",
     "UnknownRank",
     "UnsupportedOperator",
     "WeightsError",
@@ -205,6 +206,14 @@ class IllConditioned(FxscopeError, ArithmeticError):
     """
 
 
+class UnknownNetwork(FxscopeError, ValueError):
+    """A text names no network, or the factory that it names does not make one.
+
+    MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory; the factory takes no argument and
+    returns a torch.nn.Module. The message has the nearest names, or the line of the file that failed.
+    """
+
+
 class WeightsError(FxscopeError, ValueError):
     """A weights file does not fit the network; the message lists missing and unexpected keys.
 
@@ -218,3 +227,9 @@ class ImageError(FxscopeError, ValueError):
 
     The message has the size that is needed, or the memory that would be needed and the `--size` that fits.
     """
+
+
+def said(error: BaseException) -> str:
+    """The type of an error and the first line of its message, if it has one."""
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

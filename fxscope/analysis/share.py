@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..frontend.unchanged import unchanged
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
 from ..results.base import VersionedResult
+from ..results.files import write_text
 from ..results.progress import steps
 
 
@@ -252,6 +252,4 @@ class _Kept:
     def write(self) -> None:
         """Replace the file, if there is one."""
         if self.path is not None:
-            new = self.path.with_suffix(self.path.suffix + ".new")
-            new.write_text(json.dumps({KEY: VERSION, **self.values}))
-            os.replace(new, self.path)
+            write_text(self.path, json.dumps({KEY: VERSION, **self.values}))

@@ -1,47 +1,173 @@
-"""The options that several verbs share, each defined once."""
+"""The options that several verbs share, each defined once, and ``verb``, which makes a command of them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import click
 
 from ..analysis.discussion import READINGS
+from ..models import load_model
+from ..models.spec import has_random_weights, weights_note
 from ..paper.tour.networks import RANGES
+from ..passes.policy import PRESETS
+from . import types
+from .running import Verb, usage
 
 Decorator = Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A network that the command line names, and its weights."""
+
+    model: str
+    weights: str | None
+    seed: int
+
+    @property
+    def note(self) -> str:
+        """What weights it has, with the seed where they are drawn."""
+        return weights_note(self.model, self.weights, self.seed)
+
+    @property
+    def title(self) -> str:
+        """How it is called wherever it is named."""
+        return f"{self.model} ({self.note})"
+
+    @property
+    def random(self) -> bool:
+        """Whether its weights are drawn at random."""
+        return has_random_weights(self.model, self.weights)
+
+    def load(self) -> Any:
+        """The network itself."""
+        return load_model(self.model, self.weights, self.seed)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a verb was asked; what it has no option for keeps its default.
+
+    about   "scores" or "images" if the verb is about networks of such an output alone
+    """
+
+    model: str | tuple[str, ...] = ()
+    weights: str | tuple[str, ...] | None = None
+    seed: int = 0
+    others: tuple[str, ...] = ()
+    image: str | tuple[str, ...] | None = None
+    outputs: str | None = None
+    policy: str = "freeze"
+    size: int | None = None
+    scale: str | None = None
+    output: str | None = None
+    as_json: bool = False
+    about: str | None = None
+
+    @property
+    def choices(self) -> list[Choice]:
+        """Every network that is named, with its weights."""
+        models = [*_listed(self.model), *self.others]
+        weights = _listed(self.weights)
+        if weights and len(weights) != len(models):
+            raise usage(
+                f"{len(models)} networks and {len(weights)} --weights: give one for each, in their order"
+            )
+        return [Choice(m, w, self.seed) for m, w in zip(models, weights or [None] * len(models))]
+
+    @property
+    def choice(self) -> Choice:
+        """The first network."""
+        return self.choices[0]
+
+
+def _listed(value: Any) -> list[Any]:
+    """The values of an option that is given once or several times."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def verb(name: str, *options: Decorator, about: str | None = None) -> Decorator:
+    """A command whose function takes ``Asked``, and its own options by name."""
+    kept = {field.name for field in fields(Asked)}
+
+    def make(function: Any) -> click.Command:
+        @functools.wraps(function)
+        def run(**given: Any) -> Any:
+            shared = {key: given.pop(key) for key in list(given) if key in kept}
+            return function(Asked(about=about, **shared), **given)
+
+        for option in reversed(options):
+            run = option(run)
+        return click.command(name, cls=Verb)(run)
+
+    return make
+
+
 def together(*options: Decorator) -> Decorator:
-    """One decorator of several options; the last one comes first in the help."""
+    """One decorator of several options; they come in this order in the help."""
 
     def add(function: Any) -> Any:
-        for option in options:
+        for option in reversed(options):
             function = option(function)
         return function
 
     return add
 
 
-model = click.argument("model")
-one_image = click.argument("image")
-optional_image = click.argument("image", required=False)
-many_images = click.argument("image", nargs=-1, required=True)
+model = click.argument("model", type=types.Model())
+many_models = click.argument("model", nargs=-1, required=True, type=types.Model())
+other_models = click.option(
+    "--and", "others", multiple=True, type=types.Model(), help="another network, side by side"
+)
+one_image = click.argument("image", type=types.IMAGE)
+optional_image = click.argument("image", required=False, type=types.IMAGE)
+many_images = click.argument("image", nargs=-1, required=True, type=types.IMAGES)
 
 weights = click.option(
-    "--weights", help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own"
+    "--weights",
+    type=types.Weights(),
+    help="a checkpoint (safetensors, or a weights_only .pt), or DEFAULT for torchvision's own",
 )
 many_weights = click.option(
     "--weights",
     multiple=True,
+    type=types.Weights(),
     help="a checkpoint a network, in their order, or DEFAULT for torchvision's own",
 )
-policy = click.option("--policy", default="freeze", show_default=True, help="freeze, detach or taylor")
+seed = click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="of all that is random: the weights of a network that has none, the start of a method",
+)
+outputs = click.option(
+    "--outputs",
+    type=types.Place(),
+    help="the key of one output of several (of a dict or a tuple), or a place within the network",
+)
+key = click.option(
+    "--outputs", type=types.Place(), help="the key of one output of several (of a dict or a tuple)"
+)
+policy = click.option(
+    "--policy",
+    default="freeze",
+    show_default=True,
+    type=click.Choice([*PRESETS, "paper"]),
+    help="what is frozen",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
-numbers_as_json = click.option("--json", "as_json", is_flag=True, help="print the numbers as JSON")
 output = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False), help="draw into FILE.png, .svg or .pdf"
+    "-o",
+    "--output",
+    type=types.NewFile(*types.PICTURES, needs=("matplotlib", "plot")),
+    help="draw into FILE.png, .svg or .pdf",
 )
 side = click.option(
     "--size",
@@ -53,9 +179,8 @@ side = click.option(
 )
 cut = click.option(
     "--size",
-    default=64,
-    show_default=True,
-    help="side of the square of the photograph that is used, in pixels",
+    type=click.IntRange(min=1),
+    help="side of the square of the photograph that is used, in pixels (default: 64, or what it has)",
 )
 scale = click.option(
     "--range",
@@ -65,6 +190,7 @@ scale = click.option(
 )
 at = click.option(
     "--at",
+    type=types.Index(),
     help=(
         "index of the un-batched tensor, as C,Y,X or a class (default: the middle of an image, the"
         " largest score)"
@@ -77,14 +203,12 @@ reading = click.option("--reading", default="weighted", show_default=True, type=
 def folder(default: str) -> Decorator:
     """``--out``, the folder of a page."""
     return click.option(
-        "--out",
-        default=default,
-        show_default=True,
-        type=click.Path(file_okay=False),
-        help="folder of the page",
+        "--out", default=default, show_default=True, type=types.Folder(), help="folder of the page"
     )
 
 
-common = together(weights, policy, cut, as_json)
-at_an_index = together(at, output, common)
-analysis = together(side, scale, policy, as_json, output)
+network = together(model, weights, seed)
+common = together(policy, cut, as_json)
+at_a_photograph = together(model, optional_image, weights, seed, outputs, output, common)
+convention = together(side, scale, policy, as_json, output)
+analysis = together(weights, seed, key, convention)

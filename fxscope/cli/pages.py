@@ -2,78 +2,73 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 import torch
 
 from ..paper import tour as pages
-from ..paper.tour import Network, Written
-from . import options
-from .inputs import names_of, networks_of
+from ..paper.tour import CHAPTERS, Network, Written
+from . import options, types
+from .inputs import Photographs, names_of, networks_of
+from .options import Asked, verb
+from .shown import answer
 
 
-@click.command("tour")
-@click.argument("image", nargs=-1)
+@verb("tour", options.many_weights, options.seed, options.as_json)
+@click.argument("images", metavar="IMAGE...", nargs=-1, type=types.IMAGES)
 @click.option(
-    "--model", multiple=True, help="a network in place of the stand-ins, in the chapter that its output fits"
+    "--model",
+    multiple=True,
+    type=types.Model(),
+    help="a network in place of the stand-ins, in the chapter that its output fits",
 )
-@options.many_weights
 @options.folder("fxscope-tour")
 @click.option(
     "--chapter",
+    "chapters",
     multiple=True,
-    help="classification, super-resolution, image-to-image, storage or verification alone",
+    type=click.Choice(CHAPTERS),
+    help="this chapter alone (or several)",
 )
-@options.numbers_as_json
-def tour_verb(
-    image: tuple[str, ...],
-    model: tuple[str, ...],
-    weights: tuple[str, ...],
-    out: str,
-    chapter: tuple[str, ...],
-    as_json: bool,
-) -> None:
+def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[str, ...]) -> None:
     """Write one page with everything the paper shows; interrupted and run again it goes on."""
-    _say(pages.tour(image, out, networks_of(model, weights), chapter), as_json)
+    photographs = Photographs(images, least=64)
+    files = photographs.files() if images else []
+    _answer(asked, pages.tour(files, out, networks_of(asked), chapters), photographs)
 
 
-@click.command("report")
-@options.model
-@options.many_images
-@click.option("--and", "others", multiple=True, help="another network, side by side")
-@options.many_weights
-@options.side
-@options.scale
+@verb(
+    "report",
+    options.model,
+    options.many_images,
+    options.other_models,
+    options.many_weights,
+    options.seed,
+    options.key,
+    options.side,
+    options.scale,
+    options.as_json,
+)
 @options.folder("fxscope-report")
-@options.numbers_as_json
-def report_verb(
-    model: str,
-    image: tuple[str, ...],
-    others: tuple[str, ...],
-    weights: tuple[str, ...],
-    size: int | None,
-    scale: str | None,
-    out: str,
-    as_json: bool,
-) -> None:
+def report_verb(asked: Asked, out: str) -> None:
     """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
-    networks = networks_of([model, *others], weights, scale, size)
-    _say(pages.report(networks, list(image), out, _names(model, networks)), as_json)
+    photographs = Photographs(asked.image)
+    files, networks = photographs.files(), networks_of(asked)
+    _answer(asked, pages.report(networks, files, out, _names(asked, networks)), photographs)
 
 
-def _names(spec: str, networks: list[Network]) -> list[str] | None:
-    """The labels' names, where one of the networks is a classifier."""
-    if all(n.kind != "scores" for n in networks):
-        return None
-    first = networks[0]
-    with torch.no_grad():
-        count = first.module(first.take(torch.zeros(3, 64, 64))).shape[-1]
-    return names_of(spec, count)
+def _names(asked: Asked, networks: list[Network]) -> list[str] | None:
+    """The labels' names, where all networks that give scores are of the same labels."""
+    found = []
+    for choice, network in zip(asked.choices, networks):
+        if network.kind == "scores":
+            with torch.no_grad():
+                count = network.module(network.take(torch.zeros(3, 64, 64))).shape[-1]
+            found.append(names_of(choice, count))
+    return found[0] if found and None not in found else None
 
 
-def _say(written: Written, as_json: bool) -> None:
-    click.echo(json.dumps(written.numbers, indent=2) if as_json else f"the page is {written.page}")
+def _answer(asked: Asked, written: Written, photographs: Photographs) -> None:
+    answer(asked, written.numbers, f"the page is {written.page}", skipped=photographs.skipped)
 
 
 VERBS = (tour_verb, report_verb)

@@ -1,4 +1,4 @@
-"""What a verb prints and draws."""
+"""What a verb answers: its numbers as text or JSON, its figure, its exit code."""
 
 from __future__ import annotations
 
@@ -9,27 +9,65 @@ from typing import Any
 import click
 
 from ..linop import LinearInterpreter
+from ..results.files import replacing
 from ..results.provenance import caption
+from ..results.records import plain
+from .options import Asked
+from .running import note
 
 
-def say(found: Any, text: str, as_json: bool) -> None:
-    """Print the text; with ``as_json`` the JSON of a record, or of a dict of numbers."""
-    if not as_json:
-        click.echo(text)
-    elif isinstance(found, dict):
-        click.echo(json.dumps(found))
-    else:
-        click.echo(found.to_json())
+def answer(
+    asked: Asked,
+    found: Any,
+    text: str,
+    figure: Callable[[], Any] | None = None,
+    skipped: dict[str, str] | None = None,
+) -> None:
+    """Print the answer on stdout, draw its figure, and exit with 1 if an image was left out.
+
+    Parameters
+    ----------
+    asked
+        The networks that are named beside the answer, "-o" and "--json".
+    found
+        A record, or a dict of numbers: the JSON.
+    text
+        What is printed without "--json".
+    figure
+        Draws the matplotlib figure.
+    skipped
+        {image: why it was left out}, for verbs that take several images.
+    """
+    out = click.get_current_context().obj
+    click.echo(_json(asked, found, skipped) if asked.as_json else _text(asked, text), file=out)
+    if asked.output and figure:
+        drawn = figure()
+        with replacing(asked.output) as new:
+            drawn.savefig(new, dpi=200)
+        note(f"drawn into {asked.output}")
+    if skipped:
+        raise click.exceptions.Exit(1)
 
 
-def draw(figure: Callable[[], Any], output: str | None) -> None:
-    """Save the figure if an output file was named."""
-    if output:
-        figure().savefig(output, dpi=200)
-        click.echo(f"drawn into {output}", err=True)
+def _json(asked: Asked, found: Any, skipped: dict[str, str] | None) -> str:
+    numbers = plain(found) if isinstance(found, dict) else json.loads(found.to_json())
+    networks = [
+        {"model": c.model, "weights": c.note, "seed": c.seed if c.random else None} for c in asked.choices
+    ]
+    rest = {} if skipped is None else {"skipped": skipped}
+    return json.dumps({"networks": networks, **rest, **numbers}, indent=2)
 
 
-def origin_of(spec: str, lin: LinearInterpreter) -> str:
-    """The caption of a figure: network, policy, dtype and verification error."""
-    dtype = str(lin.F.dtype).removeprefix("torch.")
-    return caption({"model": spec, "policy": f"policy {lin.policy}", "dtype": dtype, "error": lin.error})
+def _text(asked: Asked, text: str) -> str:
+    return "\n".join([*(choice.title for choice in asked.choices), text])
+
+
+def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
+    """The caption of a figure: networks and their weights, policy, dtype and verification error."""
+    said: dict[str, Any] = {
+        "model": ", ".join(choice.title for choice in asked.choices),
+        "policy": f"policy {asked.policy}",
+    }
+    if lin is not None:
+        said |= {"dtype": str(lin.F.dtype).removeprefix("torch."), "error": lin.error}
+    return caption(said)

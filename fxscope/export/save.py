@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from ..graph.assumptions import as_data, assumptions
 from ..graph.interpretation import KEY
 from ..graph.interpretation import check as check_version
 from ..graph.ir import emitted
+from ..results.files import check_writable, replacing
 from . import shapes
 from .check import SavedCheck, compare
 from .convolutions import as_convolutions
@@ -106,14 +105,9 @@ def save(
     if dynamic_shapes == shapes.SPATIAL:
         sets.append(shapes.doubled(graph, example))
     written = plain(graph) if graph.training else plain(graph).eval()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
-        _WRITERS[format](written, example, dynamic, temporary)
-        check = compare(written, temporary, format, sets)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as new:
+        _WRITERS[format](written, example, dynamic, str(new))
+        check = compare(written, new, format, sets)
     return dataclasses.replace(check, path=str(path))
 
 
@@ -125,8 +119,7 @@ def _format(path: Path, format: str | None, graph: fx.GraphModule, example_input
             f"{path.name}: the suffix has to be one of {', '.join(_SUFFIXES)}, or format= one of"
             f" {', '.join(FORMATS)}"
         )
-    if not path.parent.is_dir():
-        raise FxscopeError(f"cannot write {path.name}: there is no folder {path.parent}")
+    check_writable(path)
     if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
         way = "save graph.float() with float32 inputs"
         if assumptions(graph):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import ImageError
+from ..errors import ImageError, said
 
 SHIPPED = (
     "astronaut",
@@ -82,7 +82,7 @@ def read(path: str | Path) -> torch.Tensor:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr") else picture)
     except Exception as error:  # every image reader has its own errors
-        raise ImageError(f"{path} is not an image that can be read: {str(error).splitlines()[0]}") from error
+        raise ImageError(f"{path} is not an image that can be read: {said(error)}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):

@@ -25,6 +25,8 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "bias_free_dncnn": bias_free_dncnn,
 }
 
+TRAINED = {**dict.fromkeys(STAND_INS, "stand-in"), "bicubic4x": "fixed filter"}  # what weights they have
+
 
 def names() -> list[str]:
     """The names that ``build`` takes, and ``fxscope:NAME`` on the command line."""

@@ -10,6 +10,7 @@ import torch.fx as fx
 
 from ..errors import FxscopeError
 from ..graph.ir import emitted
+from ..results.files import write_text
 from .cards import Card, cards_of, clickable
 from .fold import fold as folded
 from .operations import graph_module, operations
@@ -71,7 +72,7 @@ class Drawing:
         path = Path(path)
         if path.suffix.lower() not in (".svg", ".html", ".htm"):
             raise FxscopeError(f"a drawing is saved as .svg or .html, not as {path.suffix or path.name!r}")
-        path.write_text(self.svg if path.suffix.lower() == ".svg" else self._page(), encoding="utf-8")
+        write_text(path, self.svg if path.suffix.lower() == ".svg" else self._page())
 
     def _page(self) -> str:
         head = (

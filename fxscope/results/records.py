@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, said
+from .files import replacing
 
 
 def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str, Any]) -> Path:
@@ -52,9 +53,9 @@ def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str
         if value is not None
     }
     text = json.dumps({**header, "layout": layout})
-    _safetensors().save_file(
-        {n: t.detach().contiguous().cpu() for n, t in leaves.items()}, path, {f"fxscope.{kind}": text}
-    )
+    stored = {n: t.detach().contiguous().cpu() for n, t in leaves.items()}
+    with replacing(path) as new:
+        _safetensors().save_file(stored, new, {f"fxscope.{kind}": text})
     return path
 
 
@@ -96,7 +97,7 @@ def read(
             for name, spec in layout.items()
         }
     except Exception as error:  # a damaged file fails in many ways
-        raise FxscopeError(f"{path} holds no {what}: {str(error).splitlines()[0]}") from error
+        raise FxscopeError(f"{path} holds no {what}: {said(error)}") from error
 
 
 def plain(value: Any) -> Any:

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ... import models
 from ...analysis import storage
-from ...errors import FxscopeError, ImageError
+from ...errors import FxscopeError, ImageError, said
 from ...images import photos
+from ...models.part import keys_of
+from ...models.spec import weights_note
 from .. import datasets
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -110,7 +111,7 @@ def network(
     channels = channels_of(module)
     if channels not in (1, 3):
         raise FxscopeError(f"{name} takes {channels} channels, and a photograph has 1 or 3")
-    found = Network(name, module.eval(), mean, std, channels, size, note or _note(family, name))
+    found = Network(name, module.eval(), mean, std, channels, size, note or weights_note(spec))
     return _with_kind(found)
 
 
@@ -139,29 +140,22 @@ def _convention(range: str) -> tuple[Any, Any]:
     return -low / (high - low), 1 / (high - low)
 
 
-def _note(family: str, name: str) -> str:
-    if family == "fxscope" and name in models.STAND_INS:
-        return "stand-in"
-    if family == "fxscope" and name.startswith("bicubic"):
-        return "fixed filter"
-    return "random weights" if family in ("fxscope", "torchvision") else "own"
-
-
 def _with_kind(found: Network) -> Network:
     side = found.side or 32
     parameter = next(found.module.parameters(), torch.zeros(()))
     try:
         with torch.no_grad():
             out = found.module(torch.zeros(1, found.channels, side, side, dtype=parameter.dtype))
-    except (RuntimeError, ValueError, AssertionError) as error:
+    except FxscopeError:
+        raise
+    except Exception as error:  # a network's own code fails in many ways
         raise FxscopeError(
-            f"{found.name} does not run on (1, {found.channels}, {side}, {side}):"
-            f" {str(error).splitlines()[0]}; give --size"
+            f"{found.name} does not run on (1, {found.channels}, {side}, {side}): {said(error)}; give --size"
         ) from error
     if not isinstance(out, torch.Tensor):
         raise FxscopeError(
-            f"{found.name} gives {type(out).__name__}, and a page needs one tensor of scores, tokens or an"
-            " image"
+            f"{found.name} gives {type(out).__name__}, and one tensor of scores, tokens or an image is"
+            f" needed; choose one with --outputs KEY: {', '.join(map(str, keys_of(out))) or 'it has none'}"
         )
     if out.dim() not in (2, 3, 4):
         raise FxscopeError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from ..._version import __version__
 from ...graph.interpretation import KEY, VERSION
 from ...render import Drawing
+from ...results.files import replacing, write_text
 from ...results.progress import steps
 from ...results.provenance import digest
 from ...results.records import plain
@@ -105,9 +105,9 @@ class Page:
             "chapters": numbers,
             "findings": [asdict(f) for f in findings],
         }
-        _replace(self.folder / "numbers.json", json.dumps(written, indent=2) + "\n")
+        write_text(self.folder / "numbers.json", json.dumps(written, indent=2) + "\n")
         page = self.folder / "index.html"
-        _replace(page, self._html(done, findings) + "\n")
+        write_text(page, self._html(done, findings) + "\n")
         return Written(page, numbers, findings)
 
     def _finished(self, name: str) -> dict | None:
@@ -134,7 +134,7 @@ class Page:
             "numbers": plain(chapter.numbers),
             "findings": [asdict(f) for f in chapter.findings],
         }
-        _replace(self.folder / "chapters" / f"{name}.json", json.dumps(part))
+        write_text(self.folder / "chapters" / f"{name}.json", json.dumps(part))
         return part
 
     def _drawn(self, block: dict[str, Any], files: list[str]) -> dict[str, Any]:
@@ -146,7 +146,8 @@ class Page:
             return {**block, "svg": figure.svg}
         for suffix in self.formats:
             metadata = {"Date": None} if suffix == "svg" else None
-            figure.savefig(f"{stem}.{suffix}", dpi=200, metadata=metadata)
+            with replacing(f"{stem}.{suffix}") as new:
+                figure.savefig(new, dpi=200, metadata=metadata)
             files.append(f"{block['name']}.{suffix}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
@@ -159,9 +160,3 @@ class Page:
         return page.render(
             title=self.title, about=self.about, chapters=chapters, findings=findings, **versions
         )
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_suffix(path.suffix + ".new")
-    new.write_text(text)
-    os.replace(new, path)

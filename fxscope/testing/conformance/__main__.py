@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import FxscopeError
 from ...graph.interpretation import KEY, VERSION, of
+from ...results.files import write_text
 from .subprocess_run import LIMIT, measure_in_subprocess
 from .suites import SUITES, members
 from .table import one_line, write_docs
@@ -129,9 +130,7 @@ def read(path: Path) -> dict[str, dict]:
 def write(path: Path, lines: dict[str, dict]) -> None:
     """Write all lines and then replace the file, so that a stopped run leaves a complete one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".part")
-    fresh.write_text("".join(json.dumps(line) + "\n" for line in lines.values()))
-    fresh.replace(path)
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines.values()))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from ...graph.interpretation import of
+from ...results.files import write_text
 
 HEAD = """# Conformance
 
@@ -57,7 +58,7 @@ def write_docs(folder: Path) -> Path:
         lines = [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
         parts.append(_section(path.stem, lines))
     target = folder.with_suffix(".md")
-    target.write_text("\n".join(parts))
+    write_text(target, "\n".join(parts))
     return target
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..._version import __version__
+from ...results.files import write_text
 from .check import FREEZE, Finding, Result, check
 from .draw import draw
 from .network import Network
@@ -103,7 +104,7 @@ class Report:
                 source=network.source(),
                 network=network,
             )
-            (folder / f"{finding.outcome}_{seed}.py").write_text(text)
+            write_text(folder / f"{finding.outcome}_{seed}.py", text)
 
     def __str__(self) -> str:
         counts = ", ".join(
