@@ -25,7 +25,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 from ..errors import AliasingWrite, HookedModel, TraceFailure, UnsupportedOperator
 from ..graph.aliasing import augmented, writes
 from ..graph.draws import draws
-from ..graph.ir import info, mark
+from ..graph.ir import graph_notes, info, mark
 from ..graph.overridden import own_class, runs_as
 from .proxies import InPlaceProxy, types_of_values
 from .unchanged import unchanged
@@ -165,12 +165,37 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     if not torch.equal(before, after):
         raise TraceFailure(_draws_numbers(model))
     _drop_fixed(graph, fixed)
+    whole = _with_unused(graph)
     graph.eliminate_dead_code(is_impure_node=is_write)
     # which has its own attributes again, and for this block those that tracing put on it
     with unchanged(model):
         for name, value in constants.items():
             setattr(model, name, value)
-        return fx.GraphModule(model, graph, type(model).__name__)
+        gm = fx.GraphModule(model, graph, type(model).__name__)
+        if whole is not None:
+            graph_notes(gm)["whole"] = fx.GraphModule(model, whole, type(model).__name__)
+        return gm
+
+
+def _with_unused(graph: fx.Graph) -> fx.Graph | None:
+    """A copy that also gives what nothing reads; None where everything is read.
+
+    The model computes it at every call, so that it tells of the inputs.
+    """
+    ends = [n for n in graph.nodes if not n.users and n.op not in ("placeholder", "output")]
+    unused = [_written(n) for n in ends]
+    if not unused:
+        return None
+    whole, copies = fx.Graph(), {}
+    result = whole.graph_copy(graph, copies)
+    whole.output((result, *(copies[n] for n in unused)))
+    return whole
+
+
+def _written(node: fx.Node) -> fx.Node:
+    """The value that a statement without a value of its own writes into; any other node itself."""
+    first = node.args[0] if node.args else None
+    return first if writes(node) and isinstance(first, fx.Node) else node
 
 
 def _constants(model: nn.Module, graph: fx.Graph) -> dict[str, torch.Tensor]:

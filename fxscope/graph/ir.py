@@ -72,6 +72,7 @@ class Notes(TypedDict, total=False):
                  of the same graph, and replace the node's own arguments; not in emitted graphs
     unspelled    why the rule of the node's function does not know this form of the call
     rank_hint    the number of dimensions that the module asked of its input; None where it takes several
+    rank_limits  of a placeholder, the least and the most dimensions that the model takes
     counts       the node counts the batches that a batch norm has seen: it writes, and nothing reads it
     written      the network wrote this value in place, so it has the shape of what it overwrote
     folded       the node is a convolution's weight times the factors of a batch norm, and so a constant
@@ -83,6 +84,7 @@ class Notes(TypedDict, total=False):
     recognized: dict[str, Any]
     unspelled: str
     rank_hint: int | None
+    rank_limits: tuple[int, int]
     counts: bool
     written: bool
     folded: bool
@@ -140,11 +142,13 @@ class GraphNotes(TypedDict, total=False):
 
     frontend      of a traced graph, which frontend made it; every canonical graph has it
     assumptions   of a traced graph, what the trace assumed of its inputs; absent where it assumed nothing
+    whole         of a traced graph, the same with what the model computes and does not use; see ``unused.py``
     fxscope       of an emitted graph, everything that is known of it
     """
 
     frontend: Frontend
     assumptions: Assumptions
+    whole: fx.GraphModule
     fxscope: Emitted
 
 

@@ -19,6 +19,7 @@ from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
 from .example_runs import check_trace, decider, functions_called, settle_one_image
+from .unused import learn_from_unused
 
 FRONTENDS = ("auto", "symbolic", "export")
 _log = logging.getLogger("fxscope")
@@ -74,6 +75,9 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
         )
     gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
     check_stage(gm, "traced")
+    whole = graph_notes(gm).pop("whole", None)
+    if whole is not None and example is None:
+        learn_from_unused(gm, whole, model)
     gm = canonicalize(gm, model, None if example is None else decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)

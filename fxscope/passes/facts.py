@@ -20,9 +20,10 @@ from ..frontend.symbolic import source_of
 from ..graph.constants import attribute_value, constants, stand_in_ranks
 from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
-from ..rules._ranks import Floating
+from ..rules._ranks import Floating, at_least
 from ..rules._reduced import Reduced
 from ..rules.declare import UNBOUNDED, Interval
+from .ranks import PASSES, Ranks
 
 FINITE = 1e9  # a bound of what is finite, of unknown size
 SIZES: Interval = (1.0, FINITE)
@@ -33,22 +34,19 @@ _NOTHING = Reduced()
 class Facts:
     """Ranks, bounds and reduced dimensions of the nodes of a canonical graph.
 
-    ``constants`` are on the meta device, without values. ``solved`` has the ranks of inputs that a later
-    operator tells.
+    ``constants`` are on the meta device, without values.
     """
 
     sizes: set[fx.Node] = field(default_factory=set)
     constants: dict[fx.Node, torch.Tensor] = field(default_factory=dict)
-    ranks: dict[fx.Node, Any] = field(default_factory=dict)
+    ranks: Ranks = None  # type: ignore[assignment]  # which ``gather_facts`` gives
     bounds: dict[fx.Node, Interval] = field(default_factory=dict)
     reduced: dict[fx.Node, Reduced] = field(default_factory=dict)
-    solved: dict[str, int] = field(default_factory=dict)
 
     def rank(self, value: Any) -> int | None:
         """Number of dimensions of a node or plain value; None where the graph does not tell it."""
-        if not isinstance(value, fx.Node):
-            return value.dim() if isinstance(value, torch.Tensor) else 0
-        return self._known(self.ranks.get(value))
+        rank = self.ranks(value)
+        return rank if isinstance(rank, int) else None
 
     def need_rank(self, node: fx.Node, why: str) -> int:
         """The rank of a node; raises ``UnknownRank`` if the graph does not tell it."""
@@ -108,33 +106,28 @@ class Facts:
 
     def lift(self, value: Any, other: Any) -> int:
         """How many dimensions ``value`` lacks in front when it is broadcast with ``other``."""
-        if self.rank(other) == 0:
+        a, b = self.ranks(value), self.ranks(other)
+        if at_least(a, b):
             return 0
-        a, b = self.rank(value), self.rank(other)
-        if a is not None and b is not None:
-            return max(0, b - a)
-        if a is None and b is not None and b <= 2:
-            return 0  # a probe has at least a batch and one more dimension
-        if a is None and b is None and self._same_root(value, other):
-            return 0
-        return self.need_rank(value if a is None else other, "this broadcast")
-
-    def _same_root(self, value: Any, other: Any) -> bool:
-        a, b = self.ranks.get(value), self.ranks.get(other)
-        return isinstance(a, Floating) and a == b
-
-    def _known(self, rank: Any) -> int | None:
-        if isinstance(rank, Floating):
-            base = self.solved.get(rank.root)
-            return None if base is None else base + rank.offset
-        return rank
+        if isinstance(a, int) and isinstance(b, int):
+            return b - a
+        if isinstance(a, Floating) and isinstance(b, Floating) and a.root == b.root:
+            return b.offset - a.offset
+        return self.need_rank(other if isinstance(a, int) else value, "this broadcast")
 
 
-def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node]) -> Facts:
-    """Infer ranks (twice: a later operator may tell the rank of an input), bounds and reduced dimensions."""
+def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node], probed: Iterable[fx.Node] = ()) -> Facts:
+    """Infer ranks, as long as a later operator tells more of an earlier one; then bounds.
+
+    ``probed`` are the nodes whose values are probed.
+    """
     facts = Facts(set(sizes), constants(gm))
-    for _ in range(2):
+    facts.ranks = Ranks(facts, {node.name for node in probed})
+    for _ in range(PASSES):
+        before = dict(facts.ranks.limits)
         _gather_ranks(facts, gm)
+        if facts.ranks.limits == before:
+            break
     for node in gm.graph.nodes:
         if node in facts.constants:
             facts.bounds[node] = _constant_bounds(gm, node)
@@ -147,60 +140,26 @@ def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
     """Infer ranks and reduced dimensions together, since ``squeeze`` removes a dimension that was reduced."""
     stand_ins = stand_in_ranks(gm, facts)
     for node in gm.graph.nodes:
-        facts.ranks[node] = 0 if node in facts.sizes else _rank(facts, gm, node, stand_ins)
+        _rank(facts, node, stand_ins)
         rule = None if node in facts.sizes or node in facts.constants else rule_of(node)
         if rule is not None and rule.reduced is not None:
             facts.reduced[node] = rule.reduced(facts, bound(node))
 
 
-def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.Node, int]) -> Any:
-    value = notes(node).get("val")
-    if isinstance(value, torch.Tensor):
-        return value.dim()
-    if node.op == "placeholder":
-        return Floating(node.name)
-    if node in facts.constants:
-        return facts.constants[node].dim()
-    if node in stand_ins:
-        return stand_ins[node]
-    rule = rule_of(node)
-    if rule is None:
-        return None
-    arguments = bound(node)
-    carried = arguments.get(rule.carries[0]) if rule.carries else None
-    wanted = rule.input_rank or notes(node).get("rank_hint")
-    if wanted is not None and isinstance(carried, fx.Node):
-        _solve(facts, carried, wanted)
-    if rule.rank is not None:
-        return rule.rank(Ranks(facts), arguments)
-    return None if carried is None else _settle(facts, carried)
-
-
-class Ranks:
-    """What a rule's ``rank`` may read: ``rank(value)``, an int, a ``Floating`` or None; ``rank.facts``."""
-
-    def __init__(self, facts: Facts):
-        self.facts = facts
-
-    def __call__(self, value: Any) -> Any:
-        """The rank of a value."""
-        return _settle(self.facts, value)
-
-
-def _settle(facts: Facts, value: Any) -> Any:
-    """The rank of a value: an int, a ``Floating``, or None."""
-    if isinstance(value, fx.Node):
-        rank = facts.ranks.get(value)
-        known = facts._known(rank)
-        return rank if known is None else known
-    return value.dim() if isinstance(value, torch.Tensor) else 0
-
-
-def _solve(facts: Facts, node: fx.Node, wanted: int) -> None:
-    """Take the rank that an operator needs as the rank of its input."""
-    rank = facts.ranks.get(node)
-    if isinstance(rank, Floating) and rank.root not in facts.solved:
-        facts.solved[rank.root] = wanted - rank.offset
+def _rank(facts: Facts, node: fx.Node, stand_ins: dict[fx.Node, int]) -> None:
+    value, rule, ranks = notes(node).get("val"), rule_of(node), facts.ranks
+    if node in facts.sizes:
+        ranks.found[node] = 0
+    elif isinstance(value, torch.Tensor):
+        ranks.found[node] = value.dim()
+    elif node in facts.constants:
+        ranks.found[node] = facts.constants[node].dim()
+    elif node in stand_ins:
+        ranks.found[node] = stand_ins[node]
+    elif rule is None:
+        ranks.found[node] = ranks.own(node)
+    else:
+        ranks.learn(node, rule)
 
 
 def _interval(facts: Facts, node: fx.Node) -> Interval:

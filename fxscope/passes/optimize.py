@@ -208,7 +208,7 @@ def _inserted(program: Program, record: Record, function: Callable, *given: fx.N
             **named,
         )
         node = node.next
-    program.facts.ranks[result] = program.facts.rank(given[0])
+    program.facts.ranks.found[result] = program.facts.rank(given[0])
     return result
 
 

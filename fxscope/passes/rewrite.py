@@ -173,7 +173,7 @@ class _Rewriter:
     def __init__(self, gm: fx.GraphModule, probes: list[Probe]):
         self.gm, self.graph = gm, gm.graph
         self.sizes = size_nodes(self.graph)
-        self.facts = gather_facts(gm, self.sizes)
+        self.facts = gather_facts(gm, self.sizes, [p.node for p in probes])
         self.values: dict[fx.Node, Any] = {p.node: p for p in probes}
         self.tape: list[Record] = []
         self.tracer = fx.proxy.GraphAppendingTracer(self.graph)
@@ -202,7 +202,7 @@ class _Rewriter:
             like: Any = fx.Proxy(node, self.tracer)
             if rule.yields == "values":  # the shape is that of the values, not of the pair
                 like = like[0]
-                self.facts.ranks[like.node] = self.facts.rank(node)
+                self.facts.ranks.found[like.node] = self.facts.rank(node)
         self._tag(node, before, rule, variant)
         if isinstance(result, tuple):
             twin, inputs = result
@@ -233,7 +233,7 @@ class _Rewriter:
         fields = {f.name: _nodes(getattr(twin, f.name)) for f in dataclasses.fields(twin)}
         rule = str(info(call.node).rule)
         if rank is not None and like is not None:
-            self.facts.ranks.setdefault(like.node, rank)
+            self.facts.ranks.found.setdefault(like.node, rank)
         shape = (like.node, self.facts.rank(like.node)) if like is not None else self._kept(twin, inputs)
         record = Record(
             dataclasses.replace(twin, **fields), tuple(inputs), call.node, rule, call.variant, *shape

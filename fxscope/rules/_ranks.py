@@ -1,40 +1,69 @@
-"""Numbers of dimensions, where some are known only up to the rank of an input."""
+"""Numbers of dimensions, where some are known only up to a rank that is not."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..graph.ir import stands_for_sizes
 
+MOST = 64  # the most dimensions that a tensor may have in torch
+
 
 @dataclass(frozen=True)
 class Floating:
-    """The rank of an input not yet known, plus an offset."""
+    """A rank not yet known: that of ``root`` (the name of a node) plus an offset.
+
+    ``least`` and ``most`` are what is known of the sum.
+    """
 
     root: str
     offset: int = 0
+    least: int = field(default=0, compare=False)
+    most: int = field(default=MOST, compare=False)
 
 
 def shift(rank: Any, by: int) -> Any:
     """A rank plus an offset, whatever is known of it."""
     if isinstance(rank, Floating):
-        return Floating(rank.root, rank.offset + by)
+        return Floating(rank.root, rank.offset + by, rank.least + by, rank.most + by)
     return None if rank is None else rank + by
+
+
+def limits(rank: Any) -> tuple[int, int]:
+    """The least and the most that a rank can be."""
+    if isinstance(rank, Floating):
+        return rank.least, rank.most
+    return (0, MOST) if rank is None else (rank, rank)
+
+
+def at_least(rank: Any, other: Any) -> bool:
+    """Whether one rank is known to be no less than another."""
+    if isinstance(rank, Floating) and rank == other:
+        return True
+    if isinstance(rank, Floating) and isinstance(other, Floating) and rank.root == other.root:
+        return rank.offset >= other.offset
+    return limits(rank)[0] >= limits(other)[1]
 
 
 def widest(*ranks: Any) -> Any:
     """The rank of a broadcast of values of these ranks; None where the graph does not tell."""
-    known = [r for r in ranks if isinstance(r, int)]
-    floating = [r for r in ranks if isinstance(r, Floating)]
-    if None in ranks or len({f.root for f in floating}) > 1:
-        return None
-    if floating:
-        widest_input = max(floating, key=lambda f: f.offset)
-        # an input has a batch and one more dimension at least; beyond that the graph alone does not tell
-        # which is wider
-        return widest_input if max(known, default=0) <= 2 + widest_input.offset else None
-    return max(known, default=None)
+    return next((r for r in ranks if r is not None and all(at_least(r, other) for other in ranks)), None)
+
+
+@dataclass(frozen=True)
+class Broadcast:
+    """The ``rank`` of a rule whose operands broadcast together: the arguments of these names, or all."""
+
+    names: tuple[str, ...] = ()
+
+    def operands(self, a: dict) -> list[Any]:
+        """The operands of a call; an optional one that is not given is none."""
+        return [a[name] for name in self.names or a if a[name] is not None]
+
+    def __call__(self, rank: Any, a: dict) -> Any:
+        """The rank of the widest operand."""
+        return widest(*(rank(v) for v in self.operands(a)))
 
 
 def reduced_rank(rank: Any, a: dict) -> Any:
@@ -44,6 +73,20 @@ def reduced_rank(rank: Any, a: dict) -> Any:
     if a["dim"] in (None, [], ()):
         return 0
     return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
+
+
+def length(rank: Any, sizes: Any) -> int | None:
+    """How many sizes a list has, or (a slice of) the size of a value; None where the graph does not tell."""
+    if isinstance(sizes, (list, tuple)):
+        return len(sizes)
+    if not stands_for_sizes(sizes):
+        return None
+    if sizes.op == "call_function" and isinstance(sizes.args[1], slice):
+        whole, key = length(rank, sizes.args[0]), sizes.args[1]
+        plain = all(n is None or isinstance(n, int) for n in (key.start, key.stop, key.step))
+        return None if whole is None or not plain else len(range(whole)[key])
+    known = rank(sizes.args[0])
+    return known if isinstance(known, int) else None
 
 
 def last_dims_of(sizes: Any, facts: Any, why: str) -> list[int]:

@@ -7,7 +7,7 @@ import torch
 from ..twins import Add, Negate, Offset
 from . import _reduced
 from ._local import elementwise
-from ._ranks import widest
+from ._ranks import Broadcast
 from .declare import Sample, composite, linear
 
 
@@ -39,17 +39,13 @@ def neg(x):
     return Negate()
 
 
-def broadcast_rank(rank, a):
-    return widest(rank(a["x"]), rank(a["other"]))
-
-
 def _with_alpha(function):
     return lambda x, other, alpha=1: function(x, other) if alpha == 1 else function(x, other * alpha)
 
 
 _BOTH = {
     "carries": ("x", "other"),
-    "rank": broadcast_rank,
+    "rank": Broadcast(("x", "other")),
     "reduced": _reduced.elementwise,
     "local": elementwise,
     "source": "the paper, eq. 2",

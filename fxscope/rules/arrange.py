@@ -5,6 +5,7 @@ import operator
 import torch
 from torch import nn
 
+from ..graph.ir import stands_for_sizes
 from ..twins import Concat, Dims, Expand, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
 from . import _reduced
@@ -24,7 +25,7 @@ from ._moves import (
     swapped,
     without_dim,
 )
-from ._ranks import shift
+from ._ranks import MOST, length, shift
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -217,15 +218,23 @@ def _scatter(call, function, args):
 
 def _reshape_rank(rank, a):
     shape = a["shape"]
-    if isinstance(shape, (list, tuple)):
-        return len(shape)
-    return rank(shape.args[0]) if shape.target == "size" and len(shape.args) == 1 else None
+    if stands_for_sizes(shape) and shape.op == "call_method":
+        return rank(shape.args[0])
+    return length(rank, shape)
+
+
+def _unflatten_rank(rank, a):
+    new = length(rank, a["sizes"])
+    return None if new is None else shift(rank(a["x"]), new - 1)
 
 
 def _flatten_rank(rank, a):
+    """The dimensions between two of one sign are counted without the rank."""
     r, s, e = rank(a["x"]), a["start_dim"], a["end_dim"]
     if s >= 0 and e == -1:
         return s + 1
+    if (s < 0) == (e < 0):
+        return shift(r, s - e)
     return r - ((e % r) - (s % r)) if isinstance(r, int) else None
 
 
@@ -264,6 +273,20 @@ def _index_ranks(rank, k):
     if not isinstance(known, int) or (bits is None and known != 1):
         return None
     return (known, 1) if bits else (1, known)
+
+
+def _asked_by_expand(a):
+    """A new dimension in front has a size of its own, so that -1 there says that it is none."""
+    size = a["size"]
+    return [(a["x"], len(size) if len(size) and size[0] == -1 else 0, len(size))]
+
+
+def _asked_by_index(a):
+    """A dimension for each number and slice; a mask or a tensor of indices takes one or more."""
+    if yields(a["x"]) != "tensor":
+        return []
+    key = a["index"] if isinstance(a["index"], tuple) else (a["index"],)
+    return [(a["x"], sum(k is not None and k is not Ellipsis for k in key), MOST)]
 
 
 _BOUNDS = {"interval": lambda bound, a: bound(a["x"])}
@@ -381,9 +404,7 @@ UNFLATTEN = _move(
     methods=("unflatten",),
     functions=(_ATEN.unflatten.int,),
     modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}},
-    rank=lambda rank, a: (
-        shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None
-    ),
+    rank=_unflatten_rank,
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),),
     formula="y1 = x1 unflattened",
 )
@@ -397,6 +418,7 @@ PERMUTE = _move(
     functions=(_ATEN.permute.default,),
     variadic=True,
     rank=lambda rank, a: len(a["dims"]),
+    asks=lambda a: [(a["x"], len(a["dims"]), len(a["dims"]))],
     samples=(Sample(kwargs={"dims": (0, 2, 3, 1)}), Sample(kwargs={"dims": (0, -1, 1, 2)})),
     formula="y1 = x1 permuted",
 )
@@ -516,6 +538,7 @@ EXPAND = _move(
     methods=("broadcast_to",),
     variadic=True,
     rank=lambda rank, a: len(a["size"]),
+    asks=_asked_by_expand,
     samples=(
         Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, independent_batch=False),
         Sample((2, 1, 4), {"size": (-1, 3, -1)}),
@@ -587,6 +610,7 @@ GETITEM = _move(
     reduced=taken,
     local=item,
     rank=_index_rank,
+    asks=_asked_by_index,
     samples=(
         Sample(kwargs={"index": (slice(None), slice(0, 2), 1)}),
         Sample(kwargs={"index": (slice(None), None, slice(None), slice(1, None, 2))}),

@@ -3,7 +3,7 @@
 import torch
 
 from ..twins import Mask
-from ._ranks import widest
+from ._ranks import Broadcast
 from .declare import Sample, composite, mask
 
 
@@ -19,10 +19,6 @@ def _bounds(bound, a):
     return low, high if a["max"] is None else min(high, bound(a["max"])[1])
 
 
-def _rank(rank, a):
-    return widest(*(rank(v) for v in (a["x"], a["min"], a["max"]) if v is not None))
-
-
 _ATEN = torch.ops.aten
 RULE = mask(
     "clamp",
@@ -32,7 +28,7 @@ RULE = mask(
     functions=(torch.clip, _ATEN.clamp.default, _ATEN.clamp.Tensor),
     methods=("clamp", "clip"),
     interval=_bounds,
-    rank=_rank,
+    rank=Broadcast(("x", "min", "max")),
     samples=(
         Sample(kwargs={"min": -0.3, "max": 0.7}),
         Sample(kwargs={"min": 0.1}),

@@ -26,7 +26,7 @@ from ..graph.ir import stands_for_sizes
 from ..twins import Gate, TangentProduct
 from . import _reduced
 from ._local import elementwise, over_dims
-from ._ranks import widest
+from ._ranks import Broadcast
 
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
@@ -107,6 +107,9 @@ class Rule:
         argument.
     input_rank
         The number of dimensions of the first carried argument, where the operator fixes it.
+    asks
+        What else a call tells of the ranks of its arguments: a function of the arguments that yields
+        (argument, least, most), see ``rules/_ranks.py``.
     interval
         Bounds of the output from those of the arguments; None: unbounded.
     reduced
@@ -155,6 +158,7 @@ class Rule:
     frozen: tuple[str, ...] = ()
     rank: Callable | None = None
     input_rank: int | None = None
+    asks: Callable | None = None
     interval: Callable | None = None
     reduced: Callable | None = None
     bits: bool = False
@@ -299,7 +303,7 @@ def binary(
         table["taylor"] = _weighted(taylor, *operands)
     fields = {
         "carries": operands,
-        "rank": lambda rank, a: widest(*(rank(a[name]) for name in operands)),
+        "rank": Broadcast(operands),
         "samples": two_operands(operands[1]),
         **fields,
     }

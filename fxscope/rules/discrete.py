@@ -10,7 +10,7 @@ from torch import nn
 from ..twins import Identity
 from . import _reduced
 from ._local import elementwise, fresh, in_front, over_dims, unread
-from ._ranks import reduced_rank, shift, widest
+from ._ranks import Broadcast, reduced_rank, shift
 from .declare import Sample, composite, constant
 
 
@@ -66,15 +66,10 @@ def _same(rank, a):
     return rank(next(iter(a.values())))
 
 
-def _widest(rank, a):
-    """The rank of all operands broadcast together."""
-    return widest(*(rank(v) for v in a.values()))
-
-
 _NO_PROBE = "no probe enters it"
 _BITS: dict[str, Any] = {
     "carries": (),
-    "rank": _widest,
+    "rank": Broadcast(),
     "bits": True,
     "interval": lambda bound, a: (0.0, 1.0),
     "formula": "a constant",

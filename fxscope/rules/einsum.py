@@ -10,6 +10,7 @@ import torch
 from ..twins import Add, Einsum, Gate, Offset
 from ._contracted import lettered, summed_products
 from ._moves import letters
+from ._ranks import MOST
 from .declare import Sample, product
 from .product import decide
 
@@ -42,6 +43,14 @@ def output_rank(rank, a):
     return len(result) if arrow and "." not in result else None
 
 
+def _asked(a):
+    """A dimension for each letter of an operand; more where an ellipsis stands for some."""
+    terms = a["equation"].replace(" ", "").partition("->")[0].split(",")
+    for value, term in zip(a["operands"], terms):
+        letters = len(term.replace(".", ""))
+        yield value, letters, MOST if "." in term else letters
+
+
 def _with(equation, **more):
     return lambda f, x, **given: f(equation, x, *(given[k] for k in sorted(given)), **more)
 
@@ -57,6 +66,7 @@ EINSUM = product(
     variadic=True,
     carries=("operands",),
     rank=output_rank,
+    asks=_asked,
     reduced=summed_products,
     samples=(
         Sample((2, 5, 3), tensors={"w": (3, 4)}, call=_with("bij,jk->bik")),

@@ -5,8 +5,7 @@ import torch
 from ..twins import Dims, Gather, Masked, Where
 from . import _reduced
 from ._local import elementwise, over_dims
-from ._ranks import reduced_rank
-from .arithmetic import broadcast_rank
+from ._ranks import Broadcast, reduced_rank
 from .declare import Sample, select
 from .spread import last_dims
 
@@ -92,7 +91,7 @@ _ATEN = torch.ops.aten
 _CHOICE = {
     "reduced": _reduced.elementwise,
     "carries": ("x", "other"),
-    "rank": broadcast_rank,
+    "rank": Broadcast(("x", "other")),
     "local": elementwise,
     "source": "the paper, eq. 2",
     "samples": (

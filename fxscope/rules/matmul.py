@@ -11,7 +11,7 @@ from ..twins import Add, Gate, MatmulLeft, MatmulRight, Offset
 from ..twins.norms import InnerProduct
 from ._contracted import matrices, matrix_product
 from ._moves import product_of_matrices
-from ._ranks import widest
+from ._ranks import limits, widest
 from .declare import Sample, product
 from .product import decide
 
@@ -51,7 +51,9 @@ def matmul_rank(rank, a):
     p, q = rank(a["x"]), rank(a["other"])
     if isinstance(p, int) and isinstance(q, int) and min(p, q) == 1:
         return max(p, q) - 1
-    return widest(p, q)
+    if q == 2:
+        return p  # a vector times a matrix is a vector
+    return widest(p, q) if min(limits(p)[0], limits(q)[0]) > 1 else None
 
 
 MATMUL = product(

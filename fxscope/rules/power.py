@@ -7,7 +7,7 @@ import torch
 
 from ..twins import Gate
 from ._homogeneous import is_norm
-from ._ranks import widest
+from ._ranks import Broadcast
 from ._stable import expm1c
 from .declare import Sample, composite, mask
 
@@ -113,7 +113,7 @@ POW = mask(
     methods=("pow", "__pow__"),
     interval=_even,
     carries=("x", "exponent"),
-    rank=lambda rank, a: widest(rank(a["x"]), rank(a["exponent"])),
+    rank=Broadcast(("x", "exponent")),
     samples=(
         Sample(kwargs={"exponent": 2}),
         Sample(kwargs={"exponent": 3}),

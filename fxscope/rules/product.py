@@ -17,7 +17,7 @@ from . import _reduced
 from ._activated import activated
 from ._contracted import reduces, side_by_side
 from ._local import elementwise
-from .arithmetic import broadcast_rank
+from ._ranks import Broadcast
 from .declare import Sample, composite, product
 
 
@@ -112,7 +112,7 @@ def div_rounding(x, other, rounding_mode=None):
 
 _BOTH = {
     "carries": ("x", "other"),
-    "rank": broadcast_rank,
+    "rank": Broadcast(("x", "other")),
     "reduced": _reduced.elementwise,
     "source": "the paper, eq. 2; Fig. 2 for sigmoid gates",
 }

@@ -5,7 +5,7 @@ import torch
 from ..twins import Masked
 from . import _reduced
 from ._local import elementwise
-from ._ranks import widest
+from ._ranks import Broadcast
 from .declare import Sample, composite, select
 from .extremum import choose
 
@@ -38,7 +38,7 @@ WHERE = select(
     local=elementwise,
     functions=(_ATEN.where.self, _ATEN.where.ScalarOther, _ATEN.where.ScalarSelf),
     carries=("x", "other"),
-    rank=lambda rank, a: widest(rank(a["condition"]), rank(a["x"]), rank(a["other"])),
+    rank=Broadcast(("condition", "x", "other")),
     interval=_either("x", "other"),
     reduced=_reduced.elementwise,
     samples=(
@@ -90,7 +90,7 @@ MASKED_FILL = select(
     local=elementwise,
     functions=(_ATEN.masked_fill.Scalar, _ATEN.masked_fill.Tensor),
     methods=("masked_fill",),
-    rank=lambda rank, a: widest(rank(a["x"]), rank(a["mask"])),
+    rank=Broadcast(("x", "mask")),
     interval=_either("x", "value"),
     reduced=_reduced.elementwise,
     samples=(
