@@ -36,14 +36,14 @@ def _adds(record: Record) -> bool:
 
 
 def _lifts(record: Record) -> tuple:
-    """Dimensions that are new in front of every input."""
+    """Dimensions that are new in front of every input; None where the graph does not tell how many."""
     twin = record.twin
     lift = getattr(twin, "lifts", None) or (getattr(twin, "lift", 0),) * len(record.inputs)
-    return tuple(v if isinstance(v, int) else 0 for v in lift)
+    return tuple(v if isinstance(v, int) or v is None else 0 for v in lift)
 
 
-def _lifted(at: int | None, lift: int) -> int | None:
-    return None if at is None else at + lift
+def _lifted(at: int | None, lift: int | None) -> int | None:
+    return None if at is None or lift is None else at + lift
 
 
 def _moved(record: Record, at: int | None) -> int | None:

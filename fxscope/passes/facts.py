@@ -104,8 +104,11 @@ class Facts:
             if unsure is not None:
                 self.need_rank(unsure, "which operand of this product is its gate")
 
-    def lift(self, value: Any, other: Any) -> int:
-        """How many dimensions ``value`` lacks in front when it is broadcast with ``other``."""
+    def lift(self, value: Any, other: Any) -> int | None:
+        """How many dimensions ``value`` lacks in front when it is broadcast with ``other``.
+
+        None where the graph does not tell it.
+        """
         a, b = self.ranks(value), self.ranks(other)
         if at_least(a, b):
             return 0
@@ -113,7 +116,14 @@ class Facts:
             return b - a
         if isinstance(a, Floating) and isinstance(b, Floating) and a.root == b.root:
             return b.offset - a.offset
-        return self.need_rank(other if isinstance(a, int) else value, "this broadcast")
+        return None
+
+    def need_lift(self, value: Any, other: Any) -> int:
+        """The same; raises ``UnknownRank`` where the graph does not tell it."""
+        lift = self.lift(value, other)
+        if lift is None:
+            return self.need_rank(other if self.rank(value) is not None else value, "this broadcast")
+        return lift
 
 
 def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node], probed: Iterable[fx.Node] = ()) -> Facts:

@@ -149,9 +149,18 @@ class Call:
         """The rank of the operator's own value."""
         return self.facts.rank(self.node)
 
-    def lift(self, name: str, *others: str) -> int:
-        """How many dimensions argument ``name`` lacks in front when it is broadcast with the others."""
-        return max(self.facts.lift(self.arguments[name], self.arguments[other]) for other in others)
+    def lift(self, name: str, *others: str) -> int | None:
+        """How many dimensions argument ``name`` lacks in front when it is broadcast with the others.
+
+        None where the graph does not tell it.
+        """
+        found = [self.facts.lift(self.arguments[name], self.arguments[other]) for other in others]
+        known = [count for count in found if count is not None]
+        return max(known) if len(known) == len(found) else None
+
+    def need_lift(self, name: str, other: str) -> int:
+        """The same for one other argument; raises ``UnknownRank`` where the graph does not tell it."""
+        return self.facts.need_lift(self.arguments[name], self.arguments[other])
 
 
 def rewrite(gm: fx.GraphModule, probes: list[Probe]) -> Program:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..graph.ir import stands_for_sizes
-from ..twins import Concat, Dims, Expand, Identity, Index, Item, Repeat, Reshape, Stack, shifted
+from ..twins import Concat, Dims, Expand, Gate, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
 from . import _reduced
 from ._local import broadcast, elementwise
@@ -25,7 +25,7 @@ from ._moves import (
     swapped,
     without_dim,
 )
-from ._ranks import MOST, length, shift
+from ._ranks import MOST, length, shift, widest
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -36,10 +36,15 @@ def reshape(x, shape, *, call):
     given = call.arguments["shape"]
     if isinstance(given, (list, tuple)):
         return Reshape(shape)
-    # the sizes of another tensor, as a list: one by one, since a Size is a tuple in Python and a list in
-    # TorchScript
-    rank = call.facts.need_rank(call.node, "reshape to another tensor's size")
-    return Reshape([shape[d] for d in range(rank)])
+    return Reshape(_one_by_one(shape, call))
+
+
+def _one_by_one(sizes, call):
+    """Sizes of the operator's value as a list, since a Size is a tuple in Python and a list in TorchScript.
+
+    They stay a Size where the graph does not tell how many they are.
+    """
+    return sizes if call.out_rank is None else [sizes[d] for d in range(call.out_rank)]
 
 
 def flatten(x, start_dim=0, end_dim=-1):
@@ -65,13 +70,9 @@ def t(x):
 def squeeze(x, dim=None, *, call):
     if dim is not None:
         return Dims(torch.squeeze, (shifted(dim),))
-    return Reshape(_sizes_of_output(call))
-
-
-def _sizes_of_output(call):
-    rank = call.facts.need_rank(call.node, "squeeze without a dimension")
     y = torch.fx.Proxy(call.node, torch.fx.proxy.GraphAppendingTracer(call.node.graph))
-    return [y.size(d) for d in range(rank)]
+    rank = call.out_rank
+    return Reshape(y.size() if rank is None else [y.size(d) for d in range(rank)])
 
 
 def unsqueeze(x, dim):
@@ -93,17 +94,24 @@ def identity(x, memory_format=None):
 
 
 def expand(x, size, *, call):
-    rank = call.need_rank("x")
-    return Expand(size, lift=len(size) - rank)
+    return Expand(size, lift=_missing(call, len(size)))
 
 
 def expand_as(x, other, *, call):
-    rank = call.facts.need_rank(call.arguments["other"], "expand_as")
-    return Expand([other.size(d) for d in range(rank)], lift=rank - call.need_rank("x"))
+    rank = call.rank("other")
+    if rank is None:
+        return Gate(torch.ones_like(other), lift=call.lift("x", "other"), grows=True)
+    return Expand([other.size(d) for d in range(rank)], lift=_missing(call, rank))
 
 
 def repeat(x, repeats, *, call):
-    return Repeat(repeats, lift=len(repeats) - call.need_rank("x"))
+    return Repeat(repeats, lift=_missing(call, len(repeats)))
+
+
+def _missing(call, count):
+    """How many dimensions x lacks; None where the graph does not tell it, or x has more."""
+    rank = call.rank("x")
+    return None if rank is None or rank > count else count - rank
 
 
 def repeat_interleave(x, repeats, dim=None):
@@ -555,7 +563,7 @@ REPEAT = _move(
     methods=("repeat", "tile"),
     functions=(_ATEN.repeat.default,),
     variadic=True,
-    rank=lambda rank, a: len(a["repeats"]),
+    rank=lambda rank, a: widest(len(a["repeats"]), rank(a["x"])),
     samples=(
         Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
         Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),

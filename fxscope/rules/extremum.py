@@ -2,12 +2,13 @@
 
 import torch
 
-from ..twins import Dims, Gather, Masked, Where
+from ..twins import Dims, Gather, Masked, Where, shifted
 from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import Broadcast, reduced_rank
 from .declare import Sample, select
-from .spread import last_dims
+from .selection import winner
+from .spread import inserted, last_dims
 
 
 def choose(call, keep, y, *others):
@@ -31,22 +32,17 @@ def minimum(x, other, *, call, y):
     return choose(call, (x <= other) | (x != x), y)
 
 
-def reduce(x, y, dims, keepdim, call, winner):
-    """Gather at the first index that wins, dimension by dimension; ``dims`` count from the end."""
-    rank, value = call.need_rank("x"), call.value("x")
+def reduce(x, y, dims, keepdim, call, first):
+    """Gather at the first index that wins, dimension by dimension."""
+    rank, value = call.rank("x"), call.value("x")
     for d in dims:
-        index = winner(x, d, True)
+        index = first(x, d, True)
         # the values, which have x's dtype
-        x = torch.gather(x, d, index) if d is not dims[-1] else _with_ones(y, dims, keepdim)
-        value = call.record(Gather(index, d, rank), [value], like=x, rank=rank)
-    return None, [value if keepdim else call.record(Dims(torch.squeeze, (list(dims),)), [value], like=y)]
-
-
-def _with_ones(y, dims, keepdim):
-    """Y with the dimensions that were reduced, of size one."""
-    for d in sorted(dims, reverse=True) if not keepdim else ():
-        y = y.unsqueeze(d)
-    return y
+        x = torch.gather(x, d, index) if d != dims[-1] else inserted(y, () if keepdim else dims)
+        value = call.record(Gather(index, shifted(d), rank), [value], like=x, rank=rank)
+    if keepdim:
+        return None, [value]
+    return None, [call.record(Dims(torch.squeeze, (shifted(list(dims)),)), [value], like=y)]
 
 
 def amax(x, dim=(), keepdim=False, *, call, y):
@@ -60,20 +56,7 @@ def amin(x, dim=(), keepdim=False, *, call, y):
 def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
     (d,) = last_dims(call, dim)
-    index = y[1] if keepdim else y[1].unsqueeze(d)
-    value = call.record(
-        Gather(index, d, call.need_rank("x")),
-        [call.value("x")],
-        like=y[0] if keepdim else y[0].unsqueeze(d),
-        rank=call.need_rank("x"),
-    )
-    return None, [
-        (
-            value
-            if keepdim
-            else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)
-        )
-    ]
+    return winner(call, y, d, keepdim)
 
 
 def _forms(over_two, over_all):

@@ -2,6 +2,7 @@
 
 import torch
 
+from ..twins import shifted
 from ..twins.norms import InnerProduct
 from . import _reduced
 from ._ranks import reduced_rank
@@ -13,7 +14,7 @@ def freeze(x, dim, keepdim=False, *, call, y):
     dims = last_dims(call, dim)
     whole = torch.logsumexp(x, dims, True)
     pattern = torch.exp(x - whole)
-    return InnerProduct(pattern, y - (pattern * x).sum(dims, keepdim=keepdim), tuple(dims), keepdim)
+    return InnerProduct(pattern, y - (pattern * x).sum(dims, keepdim=keepdim), tuple(shifted(dims)), keepdim)
 
 
 RULE = mask(

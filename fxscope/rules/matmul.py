@@ -24,27 +24,34 @@ def matmul(x, other, *, call, y):
         return InnerProduct(other), [a]
     if a is None and call.rank("x") == 1:
         return InnerProduct(x.unsqueeze(-1), dims=(-2,)), [b]
-    lifts = (call.lift("x", "other"), call.lift("other", "x"))
     if b is None:
-        return MatmulRight(other, lifts[0]), [a]
+        return _right(call, other), [a]
     if a is None:
-        return MatmulLeft(x, lifts[1]), [b]
+        return _left(call, x), [b]
     chosen = decide(call, matrices(call.facts, call.arguments["x"], call.arguments["other"]))
     if chosen == "left":
-        return MatmulRight(other, lifts[0]), [a]
+        return _right(call, other), [a]
     if chosen == "right":
-        return MatmulLeft(x, lifts[1]), [b]
+        return _left(call, x), [b]
     both = call.record(
         Add(1, (0, 0)),
         [
-            call.record(MatmulRight(other, lifts[0]), [a], like=y),
-            call.record(MatmulLeft(x, lifts[1]), [b], like=y),
+            call.record(_right(call, other), [a], like=y),
+            call.record(_left(call, x), [b], like=y),
         ],
         like=y,
     )
     if chosen == "taylor":
         return Offset(y, -1, grows=False), [both]
     return Gate(factor=0.5), [both]
+
+
+def _right(call, other):
+    return MatmulRight(other, call.need_lift("x", "other"))
+
+
+def _left(call, x):
+    return MatmulLeft(x, call.need_lift("other", "x"))
 
 
 def matmul_rank(rank, a):

@@ -6,11 +6,11 @@ Its Jacobian projects out the direction of x0.
 import torch
 import torch.nn.functional as F
 
-from ..twins import Add, Divide, Gate
+from ..twins import Add, Divide, Gate, shifted
 from ..twins.norms import InnerProduct
 from ._local import over_dims
 from .declare import Sample, normalize
-from .spread import unit_weight
+from .spread import last_dims, unit_weight
 
 
 def _norm(x, p, dim, eps):
@@ -25,14 +25,13 @@ def stats(x, p=2.0, dim=1, eps=1e-12):
 def taylor(x, p=2.0, dim=1, eps=1e-12, *, call, y):
     """J v = v/n - y0 <w0, v>/n where the norm n exceeds eps, w0 its gradient; c = y0 there."""
     norm, safe = _norm(x, p, dim, eps)
-    rank = call.need_rank("x")
-    dims = tuple(d % rank - rank for d in (dim if isinstance(dim, (list, tuple)) else (dim,)))
+    dims = last_dims(call, dim)
     free = torch.where(norm > eps, y, torch.zeros_like(y))
     along = call.record(
-        InnerProduct(unit_weight(x, norm, p, list(dims)), None, dims, True),
+        InnerProduct(unit_weight(x, norm, p, dims), None, tuple(shifted(dims)), True),
         [call.value("x")],
         like=norm,
-        rank=rank,
+        rank=call.rank("x"),
     )
     plain = call.record(Divide(safe), [call.value("x")])
     change = call.record(Gate(-free / safe, offset=free, grows=True), [along], like=y)

@@ -2,18 +2,18 @@
 
 import torch
 
-from ..twins import Dims, Gather
+from ..twins import Dims, Gather, shifted
 from . import _reduced
 from ._local import over_dims
 from ._moves import along_dim
-from ._ranks import reduced_rank
+from ._ranks import reduced_rank, shift
 from .declare import Sample, select
 from .spread import last_dims
 
 
 def _ordered(call, dim, index):
     (d,) = last_dims(call, dim)
-    return Gather(index, d, call.need_rank("x"))
+    return Gather(index, shifted(d), call.rank("x"))
 
 
 def topk(x, k, dim=-1, largest=True, sorted=True, *, call, y):
@@ -32,19 +32,18 @@ def one_of(x, dim=None, keepdim=False, *, call, y):
     if dim is None:
         raise TypeError("the median of everything mixes the images of a batch; name the dimension")
     (d,) = last_dims(call, dim)
-    value = call.record(
-        Gather(y[1] if keepdim else y[1].unsqueeze(d), d, call.need_rank("x")),
-        [call.value("x")],
-        like=y[0] if keepdim else y[0].unsqueeze(d),
-        rank=call.need_rank("x"),
-    )
-    return None, [
-        (
-            value
-            if keepdim
-            else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)
-        )
-    ]
+    return winner(call, y, d, keepdim)
+
+
+def winner(call, y, d, keepdim):
+    """The entry along one dimension that the operator says has won."""
+    index, kept = (v if keepdim else v.unsqueeze(d) for v in (y[1], y[0]))
+    rank = call.rank("x")
+    twin = Gather(index, shifted(d), rank)
+    value = call.record(twin, [call.value("x")], like=kept, rank=rank)
+    if keepdim:
+        return None, [value]
+    return None, [call.record(Dims(torch.squeeze, (shifted(d),)), [value], like=y[0], rank=shift(rank, -1))]
 
 
 def kthvalue(x, k, dim=-1, keepdim=False, *, call, y):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..twins import shifted
 from ..twins.norms import InnerProduct
 from . import _reduced
 from ._ranks import reduced_rank
@@ -16,18 +17,24 @@ from .declare import Sample, composite, mask
 
 
 def last_dims(call, dim, name="x"):
-    """Dimensions counted from the end; all of them where none is named."""
+    """Dimensions counted from the end; all of them where none is named.
+
+    Where the rank is not known they stay as they are, if all are counted from one end.
+    """
+    named = list(dim) if isinstance(dim, (list, tuple)) else [] if dim is None else [dim]
+    if call.rank(name) is None and named and len({d < 0 for d in named}) == 1:
+        return named
     rank = call.need_rank(name)
     if rank == 0:
         raise TypeError("a tensor without dimensions, which has none to reduce")
-    dims = (
-        range(rank)
-        if dim is None or dim == [] or dim == ()
-        else dim
-        if isinstance(dim, (list, tuple))
-        else [dim]
-    )
-    return [d % rank - rank for d in dims]
+    return [d % rank - rank for d in named or range(rank)]
+
+
+def inserted(y, dims):
+    """Y with dimensions of size one more, at these places of the result: all counted from one end."""
+    for d in sorted(dims, reverse=any(d < 0 for d in dims)):
+        y = y.unsqueeze(d)
+    return y
 
 
 def over(divisor, x):
@@ -61,14 +68,14 @@ def _freedom(x, dims, unbiased, correction):
 def var(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call):
     dims = last_dims(call, dim)
     return InnerProduct(
-        _centred(x, dims) / _freedom(x, dims, unbiased, correction), None, tuple(dims), keepdim
+        _centred(x, dims) / _freedom(x, dims, unbiased, correction), None, tuple(shifted(dims)), keepdim
     )
 
 
 def var_taylor(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call, y):
     dims = last_dims(call, dim)
     return InnerProduct(
-        _centred(x, dims) * 2 / _freedom(x, dims, unbiased, correction), -y, tuple(dims), keepdim
+        _centred(x, dims) * 2 / _freedom(x, dims, unbiased, correction), -y, tuple(shifted(dims)), keepdim
     )
 
 
@@ -76,7 +83,7 @@ def std(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call):
     dims = last_dims(call, dim)
     centred, freedom = _centred(x, dims), _freedom(x, dims, unbiased, correction)
     deviation = torch.sqrt((centred * centred).sum(dims, keepdim=True) / freedom)
-    return InnerProduct(over(deviation, centred) / freedom, None, tuple(dims), keepdim)
+    return InnerProduct(over(deviation, centred) / freedom, None, tuple(shifted(dims)), keepdim)
 
 
 def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None, *, call):
@@ -84,7 +91,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None, *, call):
         raise TypeError(f"a norm with ord={ord}, dtype={dtype}")
     dims = last_dims(call, dim)
     norm = torch.linalg.vector_norm(x, ord, dims, True)
-    return InnerProduct(unit_weight(x, norm, ord, dims), None, tuple(dims), keepdim)
+    return InnerProduct(unit_weight(x, norm, ord, dims), None, tuple(shifted(dims)), keepdim)
 
 
 def norm(x, p="fro", dim=None, keepdim=False, dtype=None, *, call):

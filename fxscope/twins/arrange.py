@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.fx as fx
 
 from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .dims import ADJOINTS, batch_behind, of_dims
@@ -72,18 +73,21 @@ class Offset(Twin):
 
     value: Any = state("constant")
     alpha: Any = 1
-    lift: int = 0
+    lift: int | None = 0
     grows: bool = True
     adds = "constant"
     elementwise = True
 
     def apply(self, k: ForwardContext, x):
-        x = k.lift(x, self.lift)
-        if not k.linear:
-            return x + self.value if self.alpha == 1 else torch.add(x, self.value, alpha=self.alpha)
-        if not self.grows:
-            return x
-        return torch.ops.aten.broadcast_tensors([x, self.value])[0]
+        if k.linear and not self.grows:
+            return k.lift(x, self.lift)
+        return k.aligned(self._spread if k.linear else self._sum, (x,), (self.lift,), self.value)
+
+    def _sum(self, x, value):
+        return x + value if self.alpha == 1 else torch.add(x, value, alpha=self.alpha)
+
+    def _spread(self, x, value):
+        return torch.ops.aten.broadcast_tensors([x, value])[0]
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(y, x, self.lift) if self.grows else y
@@ -105,7 +109,9 @@ class Add(Twin):
     elementwise = True
 
     def apply(self, k: ForwardContext, a, b):
-        a, b = k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1])
+        return k.aligned(self._sum, (a, b), self.lifts)
+
+    def _sum(self, a, b):
         return a + b if self.alpha == 1 else torch.add(a, b, alpha=self.alpha)
 
     def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
@@ -184,6 +190,8 @@ class Reshape(Twin):
     shape: Any = state("size")
 
     def apply(self, k: ForwardContext, x):
+        if isinstance(self.shape, fx.Proxy):  # as many as the value has whose size it is
+            return x.flatten(1).unflatten(1, self.shape)
         return x.reshape([k.K, *self.shape])
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
@@ -269,9 +277,11 @@ class Expand(Twin):
     """Broadcast to the sizes that the original branch computed; ``lift`` dimensions are new in front."""
 
     shape: Any = state("size")
-    lift: int = 0
+    lift: int | None = 0
 
     def apply(self, k: ForwardContext, x):
+        if self.lift is None:
+            return x.movedim(0, -1).expand([*self.shape, k.K]).movedim(-1, 0)
         return k.lift(x, self.lift).expand([k.K, *self.shape])
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
@@ -286,14 +296,18 @@ class Repeat(Twin):
     """Tile by the given repetitions; ``lift`` dimensions are new in front."""
 
     repeats: Any = state("size")
-    lift: int = 0
+    lift: int | None = 0
 
     def apply(self, k: ForwardContext, x):
+        if self.lift is None:
+            return torch.tile(x.movedim(0, -1), [*self.repeats, 1]).movedim(-1, 0)
         return k.lift(x, self.lift).repeat([1, *self.repeats])
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
-        sizes = [1] * self.lift + x.sizes()
-        pairs = [v for pair in zip(self.repeats, sizes) for v in pair]
+        sizes = x.sizes()
+        missing = len(sizes) - len(self.repeats)
+        sizes, repeats = [1] * -missing + sizes, [1] * missing + list(self.repeats)
+        pairs = [v for pair in zip(repeats, sizes) for v in pair]
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:

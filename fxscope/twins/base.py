@@ -68,6 +68,18 @@ class ForwardContext:
             x = x.unsqueeze(1)
         return x
 
+    def aligned(self, function: Callable, given: tuple, lifts: tuple, *states):
+        """``function`` of probes and frozen states that broadcast together.
+
+        Where a lift is None, which the graph alone does not tell, K goes behind all other dimensions:
+        broadcasting counts from the end.
+        """
+        if None not in lifts:
+            return function(*(self.lift(x, count) for x, count in zip(given, lifts)), *states)
+        behind = (x.movedim(0, -1) for x in given)
+        once = (s if s is None or isinstance(s, (int, float)) else s.unsqueeze(-1) for s in states)
+        return function(*behind, *once).movedim(-1, 0)
+
 
 class ShapeRef:
     """The sizes of one input of a twin, without K.
@@ -123,11 +135,13 @@ class AdjointContext(ForwardContext):
         """Y in the input's shape."""
         return y.reshape([self.K, *x.sizes()])
 
-    def fold(self, y, x: ShapeRef, lift: int = 0):
+    def fold(self, y, x: ShapeRef, lift: int | None = 0):
         """The transpose of broadcasting: sums over the dimensions in which the input was spread.
 
-        ``lift`` of them are in front.
+        ``lift`` of them are in front; None where the graph alone does not tell how many.
         """
+        if lift is None:
+            return y.movedim(0, -1).sum_to_size([*x.sizes(), self.K]).movedim(-1, 0)
         if lift:
             y = y.sum(list(range(1, 1 + lift)))
         return y.sum_to_size([self.K, *x.sizes()])

@@ -5,6 +5,7 @@ A normalisation is a gate whose factor and offset are its statistics.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,16 @@ class Mask(Twin):
 
     keep: Any = state("mask")
     other: Any = state("constant", default=None)
-    lift: int = 0
+    lift: int | None = 0
     grows: bool = False
     additive = ("other",)
     elementwise = True
 
     def apply(self, k: ForwardContext, x):
-        x = k.lift(x, self.lift)
-        return x * self.keep if self.other is None else torch.where(self.keep, x, self.other)
+        return k.aligned(self._masked, (x,), (self.lift,), self.keep, self.other)
+
+    def _masked(self, x, keep, other):
+        return x * keep if other is None else torch.where(keep, x, other)
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.keep
@@ -56,8 +59,8 @@ class Masked(Mask):
 
     kind = "mask"
 
-    def apply(self, k: ForwardContext, x):
-        return torch.where(self.keep, k.lift(x, self.lift), 0.0 if self.other is None else self.other)
+    def _masked(self, x, keep, other):
+        return torch.where(keep, x, 0.0 if other is None else other)
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = torch.where(self.keep, y, 0.0)
@@ -98,16 +101,16 @@ class Gate(Twin):
 
     factor: Any = state("gate")
     offset: Any = state("constant", default=None)
-    lift: int = 0
+    lift: int | None = 0
     grows: bool = False
     additive = ("offset",)
     elementwise = True
 
     def apply(self, k: ForwardContext, x):
-        x = k.lift(x, self.lift)
-        if self.offset is None:
-            return x * self.factor
-        return torch.addcmul(self.offset, x, self.factor)
+        return k.aligned(self._gated, (x,), (self.lift,), self.factor, self.offset)
+
+    def _gated(self, x, factor, offset):
+        return x * factor if offset is None else torch.addcmul(offset, x, factor)
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y * self.factor
@@ -139,12 +142,12 @@ class Divide(Twin):
     """y1 = x1 / denominator0."""
 
     denominator: Any = state("gate")
-    lift: int = 0
+    lift: int | None = 0
     grows: bool = False
     elementwise = True
 
     def apply(self, k: ForwardContext, x):
-        return k.lift(x, self.lift) / self.denominator
+        return k.aligned(operator.truediv, (x,), (self.lift,), self.denominator)
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         y = y / self.denominator
@@ -230,7 +233,10 @@ class Select(Twin):
 
 @dataclass(frozen=True)
 class Gather(Twin):
-    """y1 = x1 gathered along one dimension (counted from the end) at frozen indices of the output's shape."""
+    """y1 = x1 gathered along one dimension at frozen indices of the output's shape.
+
+    The dimension is counted from the end, or with K in front.
+    """
 
     index: Any = state("index")
     dim: int = -1
@@ -286,12 +292,16 @@ class Where(Twin):
     elementwise = True
 
     def apply(self, k: ForwardContext, a, b):
-        return torch.where(self.keep, k.lift(a, self.lifts[0]), k.lift(b, self.lifts[1]))
+        return k.aligned(lambda a, b, keep: torch.where(keep, a, b), (a, b), self.lifts, self.keep)
 
     def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         return k.fold(torch.where(self.keep, y, 0.0), a, self.lifts[0]), k.fold(
             torch.where(self.keep, 0.0, y), b, self.lifts[1]
         )
+
+
+def _both(a1, b1, a, b):
+    return a1 * b + b1 * a
 
 
 @dataclass(frozen=True)
@@ -307,7 +317,7 @@ class Average(Twin):
     elementwise = True
 
     def apply(self, k: ForwardContext, a1, b1):
-        return (k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a) * 0.5
+        return k.aligned(_both, (a1, b1), self.lifts, self.a, self.b) * 0.5
 
     def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):
         y = y * 0.5
@@ -329,7 +339,7 @@ class TangentProduct(Twin):
     elementwise = True
 
     def apply(self, k: ForwardContext, a1, b1):
-        y = k.lift(a1, self.lifts[0]) * self.b + k.lift(b1, self.lifts[1]) * self.a
+        y = k.aligned(_both, (a1, b1), self.lifts, self.a, self.b)
         return y if self.offset is None else y - self.offset
 
     def adjoint(self, k: AdjointContext, y, a: ShapeRef, b: ShapeRef):

@@ -132,7 +132,7 @@ class LogSoftmaxTangent(Twin):
 class InnerProduct(Twin):
     """y1 = sum(weight * x1) over ``dims`` + offset: norms and variances at frozen weights.
 
-    Dimensions are counted from the end.
+    Dimensions are counted from the end, or all of them with K in front.
     """
 
     weight: Any = state("stats")
@@ -149,7 +149,7 @@ class InnerProduct(Twin):
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         if not self.keepdim:
-            for d in sorted(self.dims, reverse=True):
+            for d in sorted(self.dims, reverse=self.dims[0] < 0):
                 y = y.unsqueeze(d)
         return self.weight * y
 
