@@ -63,7 +63,12 @@ class InPlaceProxy(fx.Proxy):
         self.tracer.create_proxy("call_function", operator.setitem, (self, key, value), {})
 
     def __int__(self) -> int:
-        return self.tracer.refuse("int()")
+        found = self.tracer.value(self)
+        return self.tracer.refuse("int()") if found is None else int(found)
+
+    def __len__(self) -> int:
+        found = self.tracer.length(self)
+        return super().__len__() if found is None else found
 
     def __float__(self) -> float:
         return self.tracer.refuse("float()")
@@ -319,15 +324,22 @@ def types_of_values() -> Iterator[None]:
         names.update(isinstance=builtins_isinstance, type=builtins_type, __import__=builtins_import)
 
 
+@contextlib.contextmanager
+def own_types() -> Iterator[None]:
+    """Inside the block ``type`` and ``isinstance`` are Python's own again."""
+    names = vars(builtins)
+    ours = {"isinstance": names["isinstance"], "type": names["type"]}
+    names.update(isinstance=builtins_isinstance, type=builtins_type)
+    try:
+        yield
+    finally:
+        names.update(ours)
+
+
 def _import(*args: Any, **kwargs: Any) -> Any:
     """Import with Python's own ``type`` and ``isinstance`` in place.
 
     A module that is imported for the first time while a model is traced defines its classes with them.
     """
-    names = vars(builtins)
-    ours = {"isinstance": names["isinstance"], "type": names["type"]}
-    names.update(isinstance=builtins_isinstance, type=builtins_type)
-    try:
+    with own_types():
         return builtins_import(*args, **kwargs)
-    finally:
-        names.update(ours)

@@ -8,12 +8,14 @@ record them as what they are, so that canonicalize can respect aliasing.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import linecache
 import os
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,7 +29,7 @@ from ..graph.aliasing import augmented, writes
 from ..graph.draws import draws
 from ..graph.ir import graph_notes, info, mark
 from ..graph.overridden import own_class, runs_as
-from .proxies import InPlaceProxy, types_of_values
+from .proxies import InPlaceProxy, own_types, types_of_values
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -50,9 +52,9 @@ _GLOBAL_HOOKS = tuple(
 class Tracer(fx.Tracer):
     """A ``torch.fx.Tracer`` whose leaves are the modules that a rule spells, plus torch.nn's own."""
 
-    def __init__(self, leaves: tuple[type, ...] = ()):
+    def __init__(self, leaves: tuple[type, ...] = (), known: Any = None):
         super().__init__(autowrap_functions=())
-        self.leaves = leaves
+        self.leaves, self.known = leaves, known
         self.places: Counter[str] = Counter()
         self.refused = ""
 
@@ -65,9 +67,31 @@ class Tracer(fx.Tracer):
         raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        """Refuse a branch on a traced value, and remember its line."""
+        """Decide a branch on ranks and sizes that are known; refuse any other, and remember its line."""
+        found = self.value(obj)
+        if found is not None:
+            return bool(found)
         self.refused = self.refused or user_line(inspect.currentframe())
         return super().to_bool(obj)
+
+    def iter(self, obj: fx.Proxy) -> Iterator:
+        """The items of a value of which it is known how many they are."""
+        count = self.length(obj)
+        return super().iter(obj) if count is None else (obj[i] for i in range(count))
+
+    def value(self, obj: fx.Proxy) -> Any:
+        """The number or truth value that a proxy stands for; None where it is not known while tracing."""
+        if self.known is None:
+            return None
+        with _not_traced():
+            return self.known.value(obj.node)
+
+    def length(self, obj: fx.Proxy) -> int | None:
+        """How many items a proxy's value has; None where it is not known while tracing."""
+        if self.known is None:
+            return None
+        with _not_traced():
+            return self.known.length(obj.node)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """A proxy that records writes."""
@@ -114,6 +138,13 @@ class Tracer(fx.Tracer):
         return f"{name}_{count}" if count else name
 
 
+@contextlib.contextmanager
+def _not_traced() -> Iterator[None]:
+    """Modules and types as they are outside of a trace, for the block."""
+    with own_types(), fx._symbolic_trace._maybe_revert_all_patches():
+        yield
+
+
 def is_user_file(filename: str) -> bool:
     """Whether a source file belongs to the user or a model library, and not to torch or fxscope."""
     if filename.startswith(_PACKAGE):  # networks of fxscope's own are a user's to the pass
@@ -135,18 +166,21 @@ def describe_line(filename: str, number: int | None) -> str:
     return f"{os.path.basename(filename)}:{number}: {linecache.getline(filename, number or 0).strip()}"
 
 
-def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = ()) -> fx.GraphModule:
+def trace(
+    model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ...] = (), known: Any = None
+) -> fx.GraphModule:
     """Trace ``model`` into a GraphModule that shares its parameters.
 
     ``concrete`` fixes arguments of ``forward``; arguments with a default that are not named there are fixed
-    at it. Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and
+    at it. ``known`` answers what the model's code asks of ranks and sizes (``value`` and ``length`` of a
+    node). Raises ``TraceFailure`` with the user's line where the model's Python code cannot be recorded, and
     ``HookedModel``.
     """
     check_model(model)
     _refuse_hooks(model)
     _refuse_patched(model)
     fixed = _fixed_arguments(model, concrete or {})
-    tracer = Tracer(leaves)
+    tracer = Tracer(leaves, known)
     try:
         with unchanged(model), types_of_values():
             held = _versions(model)
@@ -165,7 +199,8 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
     if not torch.equal(before, after):
         raise TraceFailure(_draws_numbers(model))
     _drop_fixed(graph, fixed)
-    whole = _with_unused(graph)
+    output = next(n for n in graph.nodes if n.op == "output")
+    whole = with_unused(graph, output.args[0]) if unread(graph) else None
     graph.eliminate_dead_code(is_impure_node=is_write)
     # which has its own attributes again, and for this block those that tracing put on it
     with unchanged(model):
@@ -177,18 +212,20 @@ def trace(model: nn.Module, concrete: dict | None = None, leaves: tuple[type, ..
         return gm
 
 
-def _with_unused(graph: fx.Graph) -> fx.Graph | None:
-    """A copy that also gives what nothing reads; None where everything is read.
+def unread(graph: fx.Graph) -> list[fx.Node]:
+    """The calls of a graph whose values nothing reads."""
+    return [n for n in graph.nodes if not n.users and n.op not in ("placeholder", "output")]
+
+
+def with_unused(graph: fx.Graph, result: Any) -> fx.Graph:
+    """A copy of a graph whose output is ``result`` and what nothing reads.
 
     The model computes it at every call, so that it tells of the inputs.
     """
-    ends = [n for n in graph.nodes if not n.users and n.op not in ("placeholder", "output")]
-    unused = [_written(n) for n in ends]
-    if not unused:
-        return None
-    whole, copies = fx.Graph(), {}
-    result = whole.graph_copy(graph, copies)
-    whole.output((result, *(copies[n] for n in unused)))
+    whole, copies = fx.Graph(), dict[fx.Node, fx.Node]()
+    whole.graph_copy(graph, copies)
+    given = fx.node.map_arg((result, *(_written(n) for n in unread(graph))), lambda n: copies[n])
+    whole.output(given)
     return whole
 
 

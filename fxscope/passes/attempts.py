@@ -19,6 +19,7 @@ from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
 from .example_runs import check_trace, decider, functions_called, settle_one_image
+from .known import Known
 from .unused import learn_from_unused
 
 FRONTENDS = ("auto", "symbolic", "export")
@@ -73,7 +74,8 @@ def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
         raise TraceFailure(
             f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
         )
-    gm = trace(model, None if example is None else example.given(model), tuple(registry().modules))
+    concrete, known = (None, Known(model)) if example is None else (example.given(model), None)
+    gm = trace(model, concrete, tuple(registry().modules), known)
     check_stage(gm, "traced")
     whole = graph_notes(gm).pop("whole", None)
     if whole is not None and example is None:

@@ -1,0 +1,92 @@
+"""What a model's Python code asks of values while it is traced, answered where the graph so far tells it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch.fx as fx
+from torch import nn
+
+from ..errors import FxscopeError
+from ..frontend.symbolic import with_unused
+from .canonicalize import canonicalize, size_nodes
+from .extents import Extents, parts
+from .facts import gather_facts
+
+_ARITHMETIC = ("_operator", "builtins", "math")
+_RANKS = ("dim", "ndim", "ndimension")
+
+
+class Known:
+    """Answers about the nodes of a graph that is being traced."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def value(self, node: Any) -> Any:
+        """The number or truth value of a node: a rank, a size, or what Python computes of them; or None."""
+        if not isinstance(node, fx.Node):
+            return node if isinstance(node, (bool, int, float)) else None
+        of, dim = _size(node)
+        if of is not None:
+            return self._extent(of, dim)
+        field = node.args[1] if node.target is getattr else node.target
+        if field in _RANKS and node.op in ("call_method", "call_function"):
+            return self._rank(node.args[0])
+        return self._computed(node)
+
+    def length(self, node: fx.Node) -> int | None:
+        """How many items iteration gives: the dimensions of a shape, the parts of a cut; or None."""
+        of = _whole(node)
+        if of is not None:
+            return self._rank(of)
+        return self._asked(node, lambda extents, copy: parts(extents, copy))
+
+    def _computed(self, node: fx.Node) -> Any:
+        if node.op != "call_function" or getattr(node.target, "__module__", "") not in _ARITHMETIC:
+            return None
+        values = [self.value(a) for a in node.args]
+        if node.target is getattr or node.kwargs or None in values:
+            return None
+        function: Any = node.target
+        return function(*values)
+
+    def _rank(self, node: Any) -> int | None:
+        return self._asked(node, lambda extents, copy: extents.facts.rank(copy))
+
+    def _extent(self, node: Any, dim: int) -> int | None:
+        return self._asked(node, lambda extents, copy: extents.size(copy, dim))
+
+    def _asked(self, node: fx.Node, answer: Callable[[Extents, fx.Node], int | None]) -> int | None:
+        """An answer about a node, from the canonical form of the graph so far."""
+        gm = fx.GraphModule(self.model, with_unused(node.graph, node))
+        try:
+            gm = canonicalize(gm, self.model)
+        except FxscopeError:
+            return None
+        placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"][:1]
+        facts = gather_facts(gm, size_nodes(gm.graph), placeholders)
+        output = next(n for n in gm.graph.nodes if n.op == "output")
+        copy: Any = output.args[0][0]  # type: ignore[index]
+        return answer(Extents(gm, facts), copy)
+
+
+def _whole(node: fx.Node) -> Any:
+    """X of ``x.shape`` and ``x.size()``; None for anything else."""
+    if node.target is getattr and node.args[1] == "shape":
+        return node.args[0]
+    plain = node.op == "call_method" and node.target == "size" and len(node.args) == 1 and not node.kwargs
+    return node.args[0] if plain else None
+
+
+def _size(node: fx.Node) -> tuple[Any, Any]:
+    """X and d of ``x.size(d)`` and ``x.shape[d]``; None, None for anything else."""
+    if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
+        return node.args if isinstance(node.args[1], int) else (None, None)
+    if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
+        of = _whole(node.args[0])
+        if of is not None and isinstance(node.args[1], int):
+            return of, node.args[1]
+    return None, None
