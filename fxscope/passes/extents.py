@@ -64,9 +64,17 @@ class Extents:
             return own(a)
         x = a.get(rule.carries[0]) if rule.carries else next(iter(a.values()), None)
         if rule.name.startswith(_POOLED) and rule.input_rank:
-            return _before(self._known(x), 2 - rule.input_rank)
+            return self._same(node, x, 2 - rule.input_rank)
+        if rule.name == "pad":
+            return self._same(node, x, -(len(a["pad"]) // 2)) if isinstance(a["pad"], (list, tuple)) else {}
         keeps = rule.rank is None and rule.input_rank is None and rule.verb in ("mask", "normalize")
-        return dict(self._known(x)) if keeps or rule.name in _KEEPING else {}
+        return self._same(node, x) if keeps or rule.name in _KEEPING else {}
+
+    def _same(self, node: fx.Node, x: Any, below: int = 0) -> Sizes:
+        """The dimensions before one, which an operator keeps: what is known of either value holds of both."""
+        for place, size in _before(self._known(node), below).items():
+            self._tell(x, place, size)
+        return _before(self._known(x), below)
 
     def _broadcast(self, operands: list[Any]) -> Sizes:
         """A size that is not 1 is that of the result; it is 1 where no operand has another."""

@@ -39,9 +39,11 @@ class Known:
 
     def length(self, node: fx.Node) -> int | None:
         """How many items iteration gives: the dimensions of a shape, the parts of a cut; or None."""
-        of = _whole(node)
+        whole, cut = _cut(node)
+        of = _whole(whole)
         if of is not None:
-            return self._rank(of)
+            rank = self._rank(of)
+            return None if rank is None else len(range(rank)[cut])
         return self._asked(node, lambda extents, copy: parts(extents, copy))
 
     def _computed(self, node: fx.Node) -> Any:
@@ -71,6 +73,15 @@ class Known:
         output = next(n for n in gm.graph.nodes if n.op == "output")
         copy: Any = output.args[0][0]  # type: ignore[index]
         return answer(Extents(gm, facts), copy)
+
+
+def _cut(node: fx.Node) -> tuple[fx.Node, slice]:
+    """What a slice by numbers is of, and the slice; any other node is of itself, whole."""
+    if node.target is not operator.getitem or not isinstance(node.args[1], slice):
+        return node, slice(None)
+    base, cut = node.args
+    plain = all(n is None or isinstance(n, int) for n in (cut.start, cut.stop, cut.step))
+    return (base, cut) if plain and isinstance(base, fx.Node) else (node, slice(None))
 
 
 def _whole(node: fx.Node) -> Any:

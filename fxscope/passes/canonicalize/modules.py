@@ -189,5 +189,7 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
 
 
 def _rank_hint(kind: type) -> int | None:
-    """4 for BatchNorm2d and 5 for BatchNorm3d; None for 1d forms, which take 2 or 3 dimensions."""
+    """4 for BatchNorm2d and 5 for BatchNorm3d; None for BatchNorm1d, which takes 2 or 3 dimensions."""
+    if issubclass(kind, nn.InstanceNorm1d):
+        return 3
     return {"2d": 4, "3d": 5}.get(kind.__name__[-2:])
