@@ -26,6 +26,8 @@ from ..rules.declare import UNBOUNDED, Interval
 from .ranks import PASSES, Ranks
 
 FINITE = 1e9  # a bound of what is finite, of unknown size
+# the highest rank that is tried: beyond it, what is counted from the front and from the end never meets
+DEEPEST = 16
 SIZES: Interval = (1.0, FINITE)
 _NOTHING = Reduced()
 
@@ -42,6 +44,7 @@ class Facts:
     ranks: Ranks = None  # type: ignore[assignment]  # which ``gather_facts`` gives
     bounds: dict[fx.Node, Interval] = field(default_factory=dict)
     reduced: dict[fx.Node, Reduced] = field(default_factory=dict)
+    by_rank: dict[str, list[Facts]] = field(default_factory=dict)
 
     def rank(self, value: Any) -> int | None:
         """Number of dimensions of a node or plain value; None where the graph does not tell it."""
@@ -97,12 +100,14 @@ class Facts:
             return None
         return rule.bits or (None if rule.verb == "linear" else False)
 
-    def be_sure(self, values: Iterable[Any]) -> None:
-        """Raise ``UnknownRank`` if an unknown rank leaves it open which dimensions are reduced."""
-        for value in values:
-            unsure = self.of(value).unsure
-            if unsure is not None:
-                self.need_rank(unsure, "which operand of this product is its gate")
+    def unsure(self, values: Iterable[Any]) -> fx.Node | None:
+        """A node whose unknown rank leaves it open which dimensions of the values are reduced; or None."""
+        return next((n for n in (self.of(value).unsure for value in values) if n is not None), None)
+
+    def cases(self, node: fx.Node) -> list[Facts]:
+        """The facts with every rank that a node can have; none where they were not looked at."""
+        rank = self.ranks.found.get(node)
+        return self.by_rank.get(rank.root, []) if isinstance(rank, Floating) else []
 
     def lift(self, value: Any, other: Any) -> int | None:
         """How many dimensions ``value`` lacks in front when it is broadcast with ``other``.
@@ -131,8 +136,27 @@ def gather_facts(gm: fx.GraphModule, sizes: set[fx.Node], probed: Iterable[fx.No
 
     ``probed`` are the nodes whose values are probed.
     """
+    names = {node.name for node in probed}
+    facts = _gathered(gm, sizes, names, {})
+    for root in _doubtful(facts):
+        low, high = facts.ranks.limits[root]
+        tried = range(low, min(high, DEEPEST) + 1)
+        facts.by_rank[root] = [
+            _gathered(gm, sizes, names, {**facts.ranks.limits, root: (n, n)}) for n in tried
+        ]
+    return facts
+
+
+def _doubtful(facts: Facts) -> set[str]:
+    """The roots of unknown ranks that leave it open which dimensions are reduced."""
+    unsure = {reduced.unsure for reduced in facts.reduced.values()} - {None}
+    ranks = [facts.ranks.found.get(node) for node in unsure if node is not None]
+    return {rank.root for rank in ranks if isinstance(rank, Floating)}
+
+
+def _gathered(gm: fx.GraphModule, sizes: set[fx.Node], names: set[str], limits: dict) -> Facts:
     facts = Facts(set(sizes), constants(gm))
-    facts.ranks = Ranks(facts, {node.name for node in probed})
+    facts.ranks = Ranks(facts, names, limits)
     for _ in range(PASSES):
         before = dict(facts.ranks.limits)
         _gather_ranks(facts, gm)

@@ -33,10 +33,10 @@ class Ranks:
     ``found`` has the ranks of nodes, and ``limits`` the limits of the roots.
     """
 
-    def __init__(self, facts: Facts, probed: set[str]):
+    def __init__(self, facts: Facts, probed: set[str], limits: dict[str, tuple[int, int]]):
         self.facts, self.probed = facts, probed
         self.found: dict[fx.Node, Any] = {}
-        self.limits: dict[str, tuple[int, int]] = {}
+        self.limits = dict(limits)
 
     def __call__(self, value: Any) -> Any:
         """The rank of a value: an int, a ``Floating`` with its limits, or None."""

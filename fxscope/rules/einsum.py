@@ -24,8 +24,12 @@ def einsum(equation, operands, *, call, y):
     if len(carried) > 2:
         raise TypeError(f"{len(carried)} operands depend on the probe; write it as products of two")
     first, second = carried
-    whole = lettered(call.facts, equation, list(call.arguments["operands"]))
-    chosen = decide(call, replace(whole, factors=(whole.factors[first], whole.factors[second])))
+
+    def contraction(facts):
+        whole = lettered(facts, equation, list(call.arguments["operands"]))
+        return replace(whole, factors=(whole.factors[first], whole.factors[second]))
+
+    chosen = decide(call, contraction)
     if chosen in ("left", "right"):
         return parts[first if chosen == "left" else second]
     both = call.record(

@@ -28,7 +28,7 @@ def matmul(x, other, *, call, y):
         return _right(call, other), [a]
     if a is None:
         return _left(call, x), [b]
-    chosen = decide(call, matrices(call.facts, call.arguments["x"], call.arguments["other"]))
+    chosen = decide(call, lambda facts: matrices(facts, call.arguments["x"], call.arguments["other"]))
     if chosen == "left":
         return _right(call, other), [a]
     if chosen == "right":

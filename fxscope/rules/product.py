@@ -29,29 +29,40 @@ def gate_rank(facts, value, reduced):
     return int(reduced)
 
 
-def which_is_gate(facts, whole):
-    """0 or 1 for the operand of a product of two to freeze, None for the uniform variant."""
+def which_is_gate(facts, contraction):
+    """0 or 1 for the operand of a product of two to freeze, None for the uniform variant.
+
+    Where a rank that is not known matters, every rank that it can be must give the same answer.
+    """
+    whole = contraction(facts)
     ranks = [
         gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)
     ]
-    if max(ranks) < 2:
-        facts.be_sure(factor.value for factor in whole.factors)
+    unsure = facts.unsure(factor.value for factor in whole.factors) if max(ranks) < 2 else None
+    if unsure is not None:
+        answers = {which_is_gate(case, contraction) for case in facts.cases(unsure)}
+        if len(answers) != 1:
+            facts.need_rank(unsure, "which operand of this product is its gate")
+        return answers.pop()
     return None if ranks[0] == ranks[1] else int(ranks[1] > ranks[0])
 
 
-def decide(call, whole=None):
+def decide(call, contraction=None):
     """The variant of a product both of whose operands carry the probe.
 
     "left" (the first operand stays linear), "right", "uniform" or "taylor".
 
-    ``whole`` is the two operands over the union of their dimensions; by default they are those of ``a * b``.
+    ``contraction(facts)`` is the two operands over the union of their dimensions; by default they are those
+    of ``a * b``.
     """
     if call.variant in ("left", "right", "uniform", "taylor"):
         return call.variant
-    whole = whole or side_by_side(call.facts, call.arguments["x"], call.arguments["other"])
-    gate = which_is_gate(call.facts, whole)
+    contraction = contraction or (
+        lambda facts: side_by_side(facts, call.arguments["x"], call.arguments["other"])
+    )
+    gate = which_is_gate(call.facts, contraction)
     if gate is None and call.variant == "gate":
-        gate = activated(*(factor.value for factor in whole.factors))
+        gate = activated(*(factor.value for factor in contraction(call.facts).factors))
     return {0: "right", 1: "left", None: "uniform"}[gate]
 
 
