@@ -116,6 +116,11 @@ class Extents:
         self._tell(a["x"], -1, shape[1])
         return {**self._known(a["x"]), -1: shape[0]}
 
+    def _reshape(self, a: dict) -> Sizes:
+        """The sizes that are numbers in the code."""
+        shape = a["shape"] if isinstance(a["shape"], (list, tuple)) else []
+        return {i - len(shape): n for i, n in enumerate(shape) if type(n) is int and n > 0}
+
     def _permute(self, a: dict) -> Sizes:
         count, known = len(a["dims"]), self._known(a["x"])
         order = [d % count - count for d in a["dims"]]

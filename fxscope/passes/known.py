@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from .extents import Extents, parts
 from .facts import gather_facts
 
 _ARITHMETIC = ("_operator", "builtins", "math")
+_ORDERS = (operator.gt, operator.ge, operator.lt, operator.le)
 _RANKS = ("dim", "ndim", "ndimension")
 
 
@@ -50,10 +52,12 @@ class Known:
         if node.op != "call_function" or getattr(node.target, "__module__", "") not in _ARITHMETIC:
             return None
         values = [self.value(a) for a in node.args]
-        if node.target is getattr or node.kwargs or None in values:
+        if node.target is getattr or node.kwargs:
             return None
         function: Any = node.target
-        return function(*values)
+        if None not in values:
+            return function(*values)
+        return _compared(function, node.args, values)
 
     def _rank(self, node: Any) -> int | None:
         return self._asked(node, lambda extents, copy: extents.facts.rank(copy))
@@ -73,6 +77,15 @@ class Known:
         output = next(n for n in gm.graph.nodes if n.op == "output")
         copy: Any = output.args[0][0]  # type: ignore[index]
         return answer(Extents(gm, facts), copy)
+
+
+def _compared(function: Any, operands: tuple, values: list) -> bool | None:
+    """An order of an unknown size and a number, where every size from 1 on gives the same; or None."""
+    sizes = [isinstance(n, fx.Node) and _size(n)[0] is not None for n in operands]
+    if function not in _ORDERS or any(v is None and not s for v, s in zip(values, sizes)):
+        return None
+    answers = {function(*(end if v is None else v for v in values)) for end in (1, math.inf)}
+    return answers.pop() if len(answers) == 1 and values.count(None) == 1 else None
 
 
 def _cut(node: fx.Node) -> tuple[fx.Node, slice]:

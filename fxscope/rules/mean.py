@@ -18,12 +18,22 @@ def _all(call, dim):
     return shifted(dim)
 
 
+def _over(function, call, dim, keepdim):
+    """The twin of a reduction; over all dimensions, as many as they are, in two steps."""
+    if dim not in (None, [], ()) or keepdim or call.rank("x") is not None:
+        return Dims(function, (_all(call, dim), keepdim))
+    flat = call.record(
+        Dims(torch.flatten, (1, -1)), [call.value("x")], like=call.proxy("x").flatten(), rank=1
+    )
+    return Dims(function, (1, False)), [flat]
+
+
 def mean(x, dim=None, keepdim=False, *, call):
-    return Dims(torch.mean, (_all(call, dim), keepdim))
+    return _over(torch.mean, call, dim, keepdim)
 
 
 def total(x, dim=None, keepdim=False, *, call):
-    return Dims(torch.sum, (_all(call, dim), keepdim))
+    return _over(torch.sum, call, dim, keepdim)
 
 
 def cumsum(x, dim):

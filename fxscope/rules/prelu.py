@@ -10,7 +10,8 @@ from .declare import Sample, mask
 
 
 def freeze(x, weight, *, call):
-    rank = call.need_rank("x")
+    one = call.facts.shape(call.arguments["weight"]) == (1,)
+    rank = 1 if one and call.rank("x") is None else call.need_rank("x")
     slope = weight.reshape([1, -1] + [1] * (rank - 2)) if rank > 1 else weight
     return Slope(keep=~(x <= 0), slope=slope)
 
