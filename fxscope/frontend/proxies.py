@@ -27,6 +27,7 @@ import torch.fx as fx
 
 from ..graph import aliasing
 from ..graph.aliasing import AUGMENTED, operator_name
+from ..graph.ir import notes
 
 if TYPE_CHECKING:
     from .symbolic import Tracer
@@ -65,6 +66,16 @@ class InPlaceProxy(fx.Proxy):
     def __int__(self) -> int:
         found = self.tracer.value(self)
         return self.tracer.refuse("int()") if found is None else int(found)
+
+    def __iter__(self) -> Iterator:
+        """The items; ``b, c, h, w = x.shape`` tells how many they are."""
+        frame = sys._getframe(1)
+        code, at = frame.f_code.co_code, frame.f_lasti
+        if dis.opname[code[at]] != "UNPACK_SEQUENCE":
+            return self.tracer.iter(self)
+        count = code[at + 1]
+        notes(self.node)["unpacked"] = count
+        return (operator.getitem(cast("Any", self), i) for i in range(count))
 
     def __len__(self) -> int:
         found = self.tracer.length(self)

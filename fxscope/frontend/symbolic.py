@@ -74,7 +74,7 @@ class Tracer(fx.Tracer):
         self.refused = self.refused or user_line(inspect.currentframe())
         return super().to_bool(obj)
 
-    def iter(self, obj: fx.Proxy) -> Iterator:
+    def iter(self, obj: Any) -> Iterator:
         """The items of a value of which it is known how many they are."""
         count = self.length(obj)
         return super().iter(obj) if count is None else (obj[i] for i in range(count))

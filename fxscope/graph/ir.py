@@ -73,6 +73,7 @@ class Notes(TypedDict, total=False):
     unspelled    why the rule of the node's function does not know this form of the call
     rank_hint    the number of dimensions that the module asked of its input; None where it takes several
     rank_limits  of a placeholder, the least and the most dimensions that the model takes
+    unpacked     into how many names the model's code unpacks the value
     counts       the node counts the batches that a batch norm has seen: it writes, and nothing reads it
     written      the network wrote this value in place, so it has the shape of what it overwrote
     folded       the node is a convolution's weight times the factors of a batch norm, and so a constant
@@ -85,6 +86,7 @@ class Notes(TypedDict, total=False):
     unspelled: str
     rank_hint: int | None
     rank_limits: tuple[int, int]
+    unpacked: int
     counts: bool
     written: bool
     folded: bool

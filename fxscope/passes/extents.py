@@ -127,11 +127,9 @@ class Extents:
         return {i - count: known[d] for i, d in enumerate(order) if d in known}
 
     def _transpose(self, a: dict) -> Sizes:
-        places = [end(self.facts, a["x"], d) for d in (a["dim0"], a["dim1"])]
-        if None in places:
-            return {}
+        places = self._places(a["x"], [a["dim0"], a["dim1"]])
         swap = dict(zip(places, reversed(places)))
-        return {swap.get(d, d): n for d, n in self._known(a["x"]).items()}
+        return {swap.get(d, d): n for d, n in self._known(a["x"]).items()} if places else {}
 
     def _unsqueeze(self, a: dict) -> Sizes:
         rank = self.facts.rank(a["x"])
@@ -142,13 +140,16 @@ class Extents:
 
     def _reduction(self, a: dict) -> Sizes:
         dims = a["dim"] if isinstance(a["dim"], (list, tuple)) else [a["dim"]]
-        places = [end(self.facts, a["x"], d) for d in dims]
-        known = self._known(a["x"])
-        if None in places:
+        places, known = self._places(a["x"], dims), self._known(a["x"])
+        if not places:
             return {}
-        if a["keepdim"]:
-            return {**known, **dict.fromkeys(places, 1)}
-        return _without(known, places)
+        return {**known, **dict.fromkeys(places, 1)} if a["keepdim"] else _without(known, places)
+
+    def _places(self, x: Any, dims: Any) -> list[int]:
+        """Dimensions counted from the end; none where one of them is not known."""
+        places = [end(self.facts, x, d) for d in dims]
+        known = [p for p in places if p is not None]
+        return known if len(known) == len(places) else []
 
     _mean = _sum = _amax = _amin = _var = _std = _norm = _vector_norm = _logsumexp = _reduction
 
@@ -170,8 +171,9 @@ class Extents:
         if name == "unbind":
             return _without(rest, [place])
         size, cut = self.size(a["x"], a["dim"]), a.get("chunks", a.get("split_size_or_sections"))
-        even = name in ("chunk", "split") and isinstance(cut, int) and size is not None and size % cut == 0
-        return {**rest, place: size // cut if name == "chunk" else cut} if even and size else rest
+        if name not in ("chunk", "split") or not isinstance(cut, int) or not size or size % cut:
+            return rest
+        return {**rest, place: size // cut if name == "chunk" else cut}
 
     def _indexed(self, x: Any, key: tuple) -> Sizes:
         """By whole slices, ``None`` and numbers: what is left of the dimensions, and those of size one."""
@@ -182,7 +184,8 @@ class Extents:
         taken = sum(k is not None and k is not Ellipsis for k in key)
         where = key.index(Ellipsis) if Ellipsis in key else len(key)
         full = [*key[:where], *[slice(None)] * (rank - taken), *key[where + 1 :]]
-        sizes, d = [], -rank
+        sizes: list[int | None] = []
+        d = -rank
         for k in full:
             if k is None:
                 sizes.append(1)

@@ -184,6 +184,8 @@ def _rank(facts: Facts, node: fx.Node, stand_ins: dict[fx.Node, int]) -> None:
     value, rule, ranks = notes(node).get("val"), rule_of(node), facts.ranks
     if node in facts.sizes:
         ranks.found[node] = 0
+        if "unpacked" in notes(node) and node.target == "size":
+            ranks.narrow(node.args[0], notes(node)["unpacked"], notes(node)["unpacked"])
     elif isinstance(value, torch.Tensor):
         ranks.found[node] = value.dim()
     elif node in facts.constants:

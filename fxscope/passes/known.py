@@ -90,11 +90,13 @@ def _compared(function: Any, operands: tuple, values: list) -> bool | None:
 
 def _cut(node: fx.Node) -> tuple[fx.Node, slice]:
     """What a slice by numbers is of, and the slice; any other node is of itself, whole."""
-    if node.target is not operator.getitem or not isinstance(node.args[1], slice):
+    if node.target is not operator.getitem:
         return node, slice(None)
     base, cut = node.args
+    if not isinstance(cut, slice) or not isinstance(base, fx.Node):
+        return node, slice(None)
     plain = all(n is None or isinstance(n, int) for n in (cut.start, cut.stop, cut.step))
-    return (base, cut) if plain and isinstance(base, fx.Node) else (node, slice(None))
+    return (base, cut) if plain else (node, slice(None))
 
 
 def _whole(node: fx.Node) -> Any:

@@ -93,8 +93,9 @@ class Ranks:
     def _grows(self, x: fx.Node, y: fx.Node) -> bool:
         """Whether y is known to have more dimensions than x, so that an operator counts those of y."""
         a, b = self.found.get(x), self.found[y]
-        same = isinstance(a, Floating) and isinstance(b, Floating) and a.root == b.root
-        return same and b.offset > a.offset
+        if not isinstance(a, Floating) or not isinstance(b, Floating):
+            return False
+        return a.root == b.root and b.offset > a.offset
 
     def _broadcast(self, node: fx.Node, operands: list[Any]) -> None:
         """A broadcast is as wide as its widest operand."""

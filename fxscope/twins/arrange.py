@@ -80,7 +80,7 @@ class Offset(Twin):
 
     def apply(self, k: ForwardContext, x):
         if k.linear and not self.grows:
-            return k.lift(x, self.lift)
+            return x
         return k.aligned(self._spread if k.linear else self._sum, (x,), (self.lift,), self.value)
 
     def _sum(self, x, value):
