@@ -136,3 +136,36 @@ class AssertsItsWidth(nn.Module):
     def forward(self, x):
         torch._assert(x.shape[-1] % 8 == 0, "the width is a multiple of 8")
         return torch.relu(x) * 2 - x
+
+
+@case((2, 3, 5, 6), sizes=((2, 3, 6, 5),), why="the number of channels was unknown without an example")
+class EachChannelByItself(_Body):
+    def forward(self, x):
+        return torch.stack([channel.tanh() for channel in self.body(x).unbind(1)], 1)
+
+
+@case((2, 3, 5, 6), sizes=((2, 3, 6, 5),), why="a rank that a convolution fixes was unknown in Python")
+class AsksForTheRank(_Body):
+    def forward(self, x):
+        h = self.body(x).relu()
+        if h.dim() == 4:
+            h = h.flatten(2)
+        return h.std(-1) * len(x.shape)
+
+
+@case((2, 3, 5, 6), sizes=((2, 3, 6, 5),), why="only an operator that is not used tells the rank")
+class ComputesMoreThanItUses(_Body):
+    def forward(self, x):
+        self.body(x)
+        return (x - x.amin(1, keepdim=True)) / (x.std((2, 3), keepdim=True) + 1)
+
+
+@case((2, 4, 5), why="the rank is open, and F does not depend on it")
+class WorksForEveryRank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+
+    def forward(self, x):
+        h = self.layer(x)
+        return h.sort(1)[0] * x.mean(1, keepdim=True) + F.normalize(h, dim=1)
