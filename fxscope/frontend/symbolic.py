@@ -202,13 +202,21 @@ def trace(
     output = next(n for n in graph.nodes if n.op == "output")
     whole = with_unused(graph, output.args[0]) if unread(graph) else None
     graph.eliminate_dead_code(is_impure_node=is_write)
+    return _module(model, graph, whole, constants)
+
+
+def _module(
+    model: nn.Module, graph: fx.Graph, whole: fx.Graph | None, constants: dict[str, torch.Tensor]
+) -> fx.GraphModule:
+    """The traced module; ``graph_notes`` has the whole of what the model computes, if it does not use all."""
+    name = type(model).__name__
     # which has its own attributes again, and for this block those that tracing put on it
     with unchanged(model):
-        for name, value in constants.items():
-            setattr(model, name, value)
-        gm = fx.GraphModule(model, graph, type(model).__name__)
+        for path, value in constants.items():
+            setattr(model, path, value)
+        gm = fx.GraphModule(model, graph, name)
         if whole is not None:
-            graph_notes(gm)["whole"] = fx.GraphModule(model, whole, type(model).__name__)
+            graph_notes(gm)["whole"] = fx.GraphModule(model, whole, name)
         return gm
 
 

@@ -21,10 +21,10 @@ Sizes = dict[int, int]
 _POOLED = ("max_pool", "avg_pool", "adaptive_", "lp_pool")
 _KEEPING = {
     "neg", "flip", "roll", "identity", "to", "type_as", "float", "double", "half", "bfloat16", "cpu",
-    "detach", "sign", "sgn", "round", "floor", "ceil", "trunc", "dropout", "dropout1d", "dropout2d", "dropout3d",
-    "feature_dropout", "cumsum", "reciprocal", "softmax", "sort", "cummax", "cummin", "tril", "triu",
-    "slice_scatter", "select_scatter", "diagonal_scatter", "full_like", "ones_like", "zeros_like",
-    "empty_like", "rand_like", "randn_like",
+    "detach", "sign", "sgn", "round", "floor", "ceil", "trunc", "dropout", "dropout1d", "dropout2d",
+    "dropout3d", "feature_dropout", "cumsum", "reciprocal", "softmax", "sort", "cummax", "cummin",
+    "tril", "triu", "slice_scatter", "select_scatter", "diagonal_scatter", "full_like", "ones_like",
+    "zeros_like", "empty_like", "rand_like", "randn_like",
 }  # fmt: skip
 
 
