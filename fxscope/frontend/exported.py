@@ -10,12 +10,15 @@ code turned into numbers stay numbers.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import operator
 import re
 import sys
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -34,11 +37,12 @@ from ..graph.ir import graph_notes, mark
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
-from .symbolic import describe_line, is_user_file, is_write, unchanged
+from .symbolic import describe_line, is_user_file, is_write, place_of, reason_of, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
 _LEAVES = "torch.nn.modules."
+_VALUES = (torch.Tensor, bool, int, float, complex, str, type(None))
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -127,13 +131,15 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
 
 
 def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The same program with no in-place operator left: slower, for writes that canonicalize cannot follow."""
+    """The same program with no in-place operator left, and with the casts of autocast written out.
+
+    It is slower, and for writes that canonicalize cannot follow.
+    """
     return _with_decompositions(program, {})
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with warnings.catch_warnings(), _all_sizes():
-        warnings.simplefilter("ignore")
+    with _quiet(), _all_sizes():
         return program.run_decompositions(table)
 
 
@@ -170,36 +176,53 @@ def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
 
 
 def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.ExportedProgram:
-    torch_log = logging.getLogger("torch")
-    level = torch_log.level
-    torch_log.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), _all_sizes():
-            warnings.simplefilter("ignore")  # export's and the model library's own
+        with torch.no_grad(), unchanged(model), _quiet(), _all_sizes():
             copy = example.clone()
+            model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever the model's own Python code raises
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise TraceFailure(
-            f"{type(model).__name__} cannot be exported: {type(error).__name__}: {reason.strip()}\n  at"
-            f" {_where(error)}"
+            f"{type(model).__name__} cannot be exported: {reason_of(error)}{place_of(error)}"
         ) from error
+
+
+def _without_objects(model: nn.Module, args: Any, output: Any) -> Any:
+    """An output with None for what is no tensor, number, text or structure of them (a cache, for example)."""
+
+    def kept(value: Any) -> Any:
+        return value if isinstance(value, _VALUES) or hasattr(value, "__dataclass_fields__") else None
+
+    return pytree.tree_map(kept, output)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of torch.export and the model library, and without what export prints.
+
+    Where export fails it prints the graph so far; the error has the reason.
+    """
+    log = logging.getLogger("torch")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        torch_log.setLevel(level)
-
-
-def _where(error: BaseException) -> str:
-    trace, found = error.__traceback__, "unknown line"
-    while trace is not None:
-        if is_user_file(trace.tb_frame.f_code.co_filename):
-            found = describe_line(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
+        log.setLevel(level)
 
 
 def writes(program: torch.export.ExportedProgram) -> bool:
     """Whether an operator of the program writes into an argument."""
     return any(_in_place(n.target) for n in program.graph.nodes)
+
+
+def casts(program: torch.export.ExportedProgram) -> bool:
+    """Whether a region of the program runs under autocast, whose casts are no nodes yet."""
+    graphs = [m.graph for m in program.graph_module.modules() if isinstance(m, fx.GraphModule)]
+    regions = [n for g in graphs for n in g.nodes if n.target is torch.ops.higher_order.wrap_with_autocast]
+    return any(n.args[2] for n in regions)
 
 
 def _in_place(target: Any) -> bool:

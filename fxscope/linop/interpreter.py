@@ -15,6 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import ImagesMix, NonFinite, ShapeError
+from ..frontend.autocast import computes_without_autocast
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw
 from ..graph.interpreter import Recorder
@@ -31,6 +32,7 @@ from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
 
 
+@computes_without_autocast
 class LinearInterpreter:
     """The affine map y1 = F x1 + r of a network at one x0.
 
