@@ -43,7 +43,8 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     Parameters, buffers and plain tensors (values, version counters, memory), attributes of the modules, of
     their classes and of the objects, dicts and lists that they hold, hooks, training flags; the generators of
     torch (of the CPU and of the model's devices), of Python and of numpy. Autocast is off, and its cache takes
-    nothing in: a weight that was cast without gradients would give none to a later training step.
+    nothing in: a weight that was cast without gradients would give none to a later training step. The fast
+    path of torch's transformer modules is off.
     """
     outer = next((before for before in reversed(_open()) if before.model is model), None)
     if outer is not None:  # an inner block begins where the outer one did, since every block ends there
@@ -57,7 +58,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     torch.set_autocast_cache_enabled(False)
     _open().append(before)
     try:
-        with no_autocast(), before.watch:
+        with no_autocast(), _no_fast_path(), before.watch:
             yield
     finally:
         _open().remove(before)
@@ -76,6 +77,20 @@ def tensors_unchanged(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
     finally:
         for each in before:
             each.restore()
+
+
+@contextlib.contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """torch.nn.TransformerEncoder and its like compute what they compute where gradients are asked for.
+
+    Their fast path gives zeros at padded positions, where the network itself gives values.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _open() -> list[_Before]:
