@@ -10,15 +10,10 @@ code turned into numbers stay numbers.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import operator
 import re
 import sys
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -37,6 +32,7 @@ from ..graph.ir import graph_notes, mark
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
+from .quiet import quiet
 from .symbolic import describe_line, is_user_file, is_write, place_of, reason_of, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -139,7 +135,7 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with _quiet(), _all_sizes():
+    with quiet(), _all_sizes():
         return program.run_decompositions(table)
 
 
@@ -177,7 +173,7 @@ def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
 
 def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.ExportedProgram:
     try:
-        with torch.no_grad(), unchanged(model), _quiet(), _all_sizes():
+        with torch.no_grad(), unchanged(model), quiet(), _all_sizes():
             copy = example.clone()
             model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
@@ -194,23 +190,6 @@ def _without_objects(model: nn.Module, args: Any, output: Any) -> Any:
         return value if isinstance(value, _VALUES) or hasattr(value, "__dataclass_fields__") else None
 
     return pytree.tree_map(kept, output)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of torch.export and the model library, and without what export prints.
-
-    Where export fails it prints the graph so far; the error has the reason.
-    """
-    log = logging.getLogger("torch")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def writes(program: torch.export.ExportedProgram) -> bool:

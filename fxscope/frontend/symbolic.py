@@ -368,9 +368,9 @@ def _cannot_trace(model: nn.Module, error: Exception) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what an error says, at most 300 characters, with its type where torch.fx gave none."""
+    """The first line of what an error says, at most 200 characters, with its type where torch.fx gave none."""
     line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
-    line = line if len(line) <= 300 else f"{line[:300]} ..."
+    line = line if len(line) <= 200 else f"{line[:200]} ..."
     if isinstance(error, (fx.proxy.TraceError, FxscopeError)):
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__

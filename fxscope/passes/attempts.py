@@ -99,10 +99,13 @@ def _run(model: nn.Module, example: Example | None) -> None:
 def _brief(error: Exception) -> str:
     """The reason that an error gives, and the line of the model's code; not its advice."""
     reason, *more = str(error).splitlines()
+    for made in _SAID:
+        reason = reason.rpartition(made)[2]
     place = more[0] if more and more[0].startswith("  at ") else ""
     return f"{reason}\n  {place}" if place else reason
 
 
+_SAID = ("cannot be traced symbolically: ", "cannot be exported: ", "cannot be made a graph: ")
 _WAYS_OUT = (
     "What is left: change that line of the forward (a decision on values can be a torch.where), or interpret"
     " the modules before and behind it, each by itself"
