@@ -1,4 +1,4 @@
-"""What every exporter can read: dataclasses become dicts, namedtuples tuples, and computed weights tensors."""
+"""What every exporter can read: dicts, tuples, and tensors in place of computed weights."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _format(path: Path, format: str | None, graph: fx.GraphModule, example_input
 
 
 def _write(format: str, graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
-    """Write the graph; an exporter's own error is told by its first cause, without the graph that it prints."""
+    """Write the graph; an exporter's error is told by its first cause, without the graph that it prints."""
     try:
         with quiet():
             _WRITERS[format](graph, example, dynamic, path)
@@ -144,9 +144,9 @@ def _write(format: str, graph: fx.GraphModule, example: tuple, dynamic: Any, pat
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise FxscopeError(
-            f"the graph cannot be written as {format}, because its exporter refuses it: {reason_of(cause)}. Try"
-            f" another format ({', '.join(f for f in FORMATS if f != format)}), or save a part of the network"
-            " (inputs=, outputs= of fxscope.transform)"
+            f"the graph cannot be written as {format}, because its exporter refuses it: {reason_of(cause)}."
+            f" Try another format ({', '.join(f for f in FORMATS if f != format)}), or save a part of the"
+            " network (inputs=, outputs= of fxscope.transform)"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Autocast, the casts that torch makes by itself: off around fxscope, refused or written out inside a forward.
+"""Autocast, the casts that torch makes by itself: off around fxscope, written out inside a forward.
 
 F is that of the network, and of nothing around it. So autocast that is on where fxscope is called is switched
 off for the call. Autocast inside a forward is part of the network: its casts become nodes of the graph.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import inspect
 import linecache
 import os
-import sys
 import sysconfig
 from collections import Counter
 from types import FrameType
@@ -78,10 +77,10 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""
-        if isinstance(module, _CONTAINERS):
-            return False
         if isinstance(module, ParametrizationList):
             return True  # a computed weight, which canonicalize looks into
+        if isinstance(module, _CONTAINERS):
+            return False
         if own_class(module, (nn.Identity, *self.leaves)) is not None:
             return True
         return type(module).__module__.startswith("torch.nn.modules") and runs_as(module, type(module))
@@ -368,7 +367,7 @@ def _cannot_trace(model: nn.Module, error: Exception) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of what an error says, at most 200 characters, with its type where torch.fx gave none."""
+    """The first line of what an error says, at most 200 characters, with the error's type."""
     line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
     line = line if len(line) <= 200 else f"{line[:200]} ..."
     if isinstance(error, (fx.proxy.TraceError, FxscopeError)):

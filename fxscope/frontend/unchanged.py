@@ -42,9 +42,9 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
     Parameters, buffers and plain tensors (values, version counters, memory), attributes of the modules, of
     their classes and of the objects, dicts and lists that they hold, hooks, training flags; the generators of
-    torch (of the CPU and of the model's devices), of Python and of numpy. Autocast is off, and its cache takes
-    nothing in: a weight that was cast without gradients would give none to a later training step. The fast
-    path of torch's transformer modules is off.
+    torch (of the CPU and of the model's devices), of Python and of numpy. Autocast is off, and its cache
+    takes nothing in: a weight that was cast without gradients would give none to a later training step. The
+    fast path of torch's transformer modules is off.
     """
     outer = next((before for before in reversed(_open()) if before.model is model), None)
     if outer is not None:  # an inner block begins where the outer one did, since every block ends there
@@ -113,8 +113,8 @@ def leaves_unchanged(function: Callable) -> Callable:
     def guarded(model: Any, *args: Any, **kwargs: Any) -> Any:
         if autocast_devices():
             _log.warning(
-                "%s is called under autocast, which it switches off; F is that of the network itself. Autocast"
-                " in the network's forward stays part of it",
+                "%s is called under autocast, which it switches off: F is that of the network itself."
+                " Autocast in the network's forward stays part of it",
                 function.__name__,
             )
         with no_autocast():

@@ -39,8 +39,8 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
         traced, own = tensors_of(got), tensors_of(expected)
         if len(traced) != len(own):
             raise LawBroken(
-                f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model gives"
-                f" {len(own)}: a Python-side state or a branch is lost in tracing"
+                f"the traced graph of {type(model).__name__} gives {len(traced)} tensors where the model"
+                f" gives {len(own)}: a Python-side state or a branch is lost in tracing"
             )
         far = [(a, b) for a, b in zip(traced, own) if a.dtype != b.dtype or not close(a, b, 1e-4, 1e-5)]
         if far and not _only_rounding(gm, model, example, far, got, expected):

@@ -1,7 +1,7 @@
 """Whether a graph and a model are one function, where both round: both are run in float64.
 
-In float16, bfloat16 and float32 two spellings of one operator differ by rounding, which a network amplifies. A
-write that is lost may be as small. In float64 rounding is far below what a lost write changes.
+In float16, bfloat16 and float32 two spellings of one operator differ by rounding, which a network amplifies.
+A write that is lost may be as small. In float64 rounding is far below what a lost write changes.
 """
 
 from __future__ import annotations

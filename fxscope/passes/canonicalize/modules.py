@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ...errors import TraceFailure
-from ...frontend.proxies import kind_of
+from ...frontend.proxies import InPlaceProxy, kind_of
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
 from ...graph.interpreter import evaluated
@@ -131,8 +131,9 @@ class _Constants(Tracer):
         self.held = {**dict(chain.named_parameters()), **dict(chain.named_buffers())}
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        if kind_of(obj) not in (bool, int, float):  # a decision on values is made anew at every call
-            return super().to_bool(obj)
+        kind = kind_of(cast(InPlaceProxy, obj))
+        if kind is None or not issubclass(kind, (int, float)):
+            return super().to_bool(obj)  # a decision on values is made anew at every call
         return bool(self._value(obj.node))
 
     def _value(self, node: fx.Node) -> Any:
