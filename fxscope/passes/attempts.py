@@ -10,7 +10,7 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from ..errors import AliasingWrite, FxscopeError, LawBroken, TraceFailure
+from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure
 from ..frontend.example import Example
 from ..frontend.exported import casts, decomposed, export, lift, writes
 from ..frontend.symbolic import check_model, place_of, reason_of, trace
@@ -55,6 +55,8 @@ def canonical(
         return _attempt(_symbolic if frontend == "symbolic" else _exported, model, example)
     try:
         gm = _attempt(_symbolic, model, example)
+    except BrokenInvariant:
+        raise  # a mistake of fxscope, which the other frontend would hide
     except FxscopeError as error:
         if example is None:
             raise ask_for_example(error) from error
