@@ -168,6 +168,9 @@ def test_autocast_in_the_forward_is_part_of_the_network(kind, rng):
     given = x.clone().requires_grad_()
     y = model(given)
     assert torch.equal(lin.y0, y.detach())
+    rows = fxscope.summary(fxscope.transform(model, example_inputs=(x,))).rows
+    assert all("test_low_precision.py" in row.source for row in rows if row.rule not in ("input", "size"))
+    assert {(row.place, row.rule) for row in rows} >= {("a", "linear"), ("b", "linear")}
     for index in range(3):
         (expected,) = torch.autograd.grad(y[:, index].sum(), given, retain_graph=True)
         assert distance(lin.F.row(index), expected) < 2 * torch.finfo(torch.bfloat16).eps

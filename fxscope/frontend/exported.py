@@ -131,6 +131,8 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
     It is slower, and for writes that canonicalize cannot follow.
     """
+    for region in _regions(program):  # node by node, so that every node keeps its line and its module
+        region.forward = fx.Interpreter(region).run
     return _with_decompositions(program, {})
 
 
@@ -175,7 +177,8 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
     try:
         with torch.no_grad(), unchanged(model), quiet(), _all_sizes():
             copy = example.clone()
-            model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
+            if not isinstance(model, torch.jit.ScriptModule):  # which export refuses by name
+                model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever the model's own Python code raises
         raise TraceFailure(
@@ -199,9 +202,15 @@ def writes(program: torch.export.ExportedProgram) -> bool:
 
 def casts(program: torch.export.ExportedProgram) -> bool:
     """Whether a region of the program runs under autocast, whose casts are no nodes yet."""
-    graphs = [m.graph for m in program.graph_module.modules() if isinstance(m, fx.GraphModule)]
-    regions = [n for g in graphs for n in g.nodes if n.target is torch.ops.higher_order.wrap_with_autocast]
-    return any(n.args[2] for n in regions)
+    graphs = [m.graph for m in (program.graph_module, *_regions(program))]
+    calls = [n for g in graphs for n in g.nodes if n.target is torch.ops.higher_order.wrap_with_autocast]
+    return any(n.args[2] for n in calls)
+
+
+def _regions(program: torch.export.ExportedProgram) -> list[fx.GraphModule]:
+    """The graphs that the program's graph calls, and those that they call."""
+    inner = [m for m in program.graph_module.modules() if m is not program.graph_module]
+    return [m for m in inner if isinstance(m, fx.GraphModule)]
 
 
 def _in_place(target: Any) -> bool:
@@ -354,7 +363,10 @@ class _Lifter:
         path, leaf = _module(node)
         function = getattr(node.target, "overloadpacket", node.target)
         function = getattr(function, "__name__", str(function)).removesuffix("_")
-        name = path if leaf else f"{path}.{function}" if path else function
+        if leaf and function != "_to_copy":  # a cast before the module's own operator is not its output
+            name = path
+        else:
+            name = f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
         return f"{name}_{count}" if count else name
@@ -388,7 +400,8 @@ def _slice(dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> t
 
 def _module(node: fx.Node) -> tuple[str, bool]:
     """The path of the innermost module that ran the node, and whether a rule spells that module's class."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    known = node.meta.get("nn_module_stack") or {}
+    stack = [module for key, module in known.items() if not key.startswith("_empty")]  # a pass's own mark
     if not stack:
         return "", False
     path, kind = stack[-1]
@@ -399,5 +412,6 @@ def _module(node: fx.Node) -> tuple[str, bool]:
 
 def _source(node: fx.Node) -> str:
     """The innermost line of the user's own code in the node's stack trace."""
-    frames = [(f, int(n)) for f, n in _FRAME.findall(node.meta.get("stack_trace") or "") if is_user_file(f)]
+    found = _FRAME.findall(node.meta.get("stack_trace") or "")
+    frames = [(f, int(n)) for f, n in found if is_user_file(f) and not f.startswith("torch/")]
     return describe_line(*frames[-1]) if frames else ""

@@ -153,7 +153,7 @@ def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict
     found: list[tuple[dict, str, Any, str]] = []
     value: Any = model
     for name in path.split("."):
-        if not isinstance(value, nn.Module):
+        if not isinstance(value, nn.Module) or isinstance(value, torch.jit.ScriptModule):
             return []
         tables = (value._parameters, value._buffers, value._modules, vars(value))
         table = next((t for t in tables if name in t), None)
