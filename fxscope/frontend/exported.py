@@ -363,10 +363,9 @@ class _Lifter:
         path, leaf = _module(node)
         function = getattr(node.target, "overloadpacket", node.target)
         function = getattr(function, "__name__", str(function)).removesuffix("_")
+        name = f"{path}.{function}" if path else function
         if leaf and function != "_to_copy":  # a cast before the module's own operator is not its output
             name = path
-        else:
-            name = f"{path}.{function}" if path else function
         count = self.places[name]
         self.places[name] += 1
         return f"{name}_{count}" if count else name
