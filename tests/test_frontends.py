@@ -1,4 +1,4 @@
-"""From a model to a graph: wrappers are opened, one frontend's failure is the next one's turn, errors are short."""
+"""From a model to a graph: wrappers are opened, the next frontend is tried, errors are short."""
 
 from __future__ import annotations
 
@@ -216,12 +216,13 @@ def clipped():
 
 def test_a_weight_that_decides_follows_its_parameter(rng):
     model, x = clipped().double(), photo(rng, 2, 6)
-    pair, lin = fxscope.transform(model), fxscope.interpret(model, x)
+    pair, lin, reader = fxscope.transform(model), fxscope.interpret(model, x), fxscope.prepare(model, x)
     with torch.no_grad():
         model[2].parametrizations.weight.original.mul_(0.01)  # the other branch
     assert distance(pair(x, x)[1], model(x)) < 1e-12
     with pytest.raises(fxscope.errors.StaleInterpreter):
         lin.F.row(0)
+    assert distance(reader(x)(x), model(x).detach()) < 1e-12
     model[2].parametrizations.weight.original.grad = None
     pair(x, x)[1].sum().backward()
     assert model[2].parametrizations.weight.original.grad.abs().sum() > 0

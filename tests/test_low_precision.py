@@ -193,7 +193,7 @@ def test_autocast_around_a_call_changes_nothing(rng, caplog):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 5)).eval()
     x = torch.randn(2, 3, 6, 6, generator=rng)
-    first = fxscope.interpret(model, x)
+    first, reader = fxscope.interpret(model, x), fxscope.prepare(model, x)
     products = {
         "y0": lambda lin: lin.y0,
         "row": lambda lin: lin.F.row(3),
@@ -212,6 +212,7 @@ def test_autocast_around_a_call_changes_nothing(rng, caplog):
         for name, product in products.items():
             assert torch.equal(product(within), expected[name]), name
             assert torch.equal(product(first), expected[name]), name
+            assert torch.equal(product(reader(x)), expected[name]), name
         assert fxscope.verify(model, x).ok
         assert torch.is_autocast_enabled("cpu")
     assert "under autocast, which it switches off" in caplog.text

@@ -91,7 +91,7 @@ class Fresh:
 
 
 def _read(gm: fx.GraphModule, node: fx.Node) -> list[str]:
-    """The paths of the tensors that a node reads from the graph's module: a called module's are all of its."""
+    """The paths of the tensors that a node reads from the graph's module; all those of a module it calls."""
     if node.op == "get_attr":
         return [str(node.target)]
     if node.op != "call_module":
