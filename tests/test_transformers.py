@@ -160,3 +160,29 @@ def test_saved(make, form, tmp_path):
         )
     check = fxscope.save(emit(program, form, "stacked"), tmp_path / "graph.pt2", (x0, torch.randn(2, *shape)))
     assert check.ok
+
+
+@pytest.mark.filterwarnings("ignore")  # the model library's own
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_a_default_llama_with_its_cache(dtype):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    model = LlamaForCausalLM(config).to(dtype).eval()
+    tokens = torch.randint(0, 50, (1, 7))
+    with torch.no_grad():
+        assert model(tokens).past_key_values is not None
+        lin = fxscope.interpret(model, input_ids=tokens)
+        cacheless = fxscope.interpret(model, input_ids=tokens, use_cache=False)
+    bound = max(8 * torch.finfo(dtype).eps, 1e-6)  # its norms compute in float32
+    assert laws.distance(lin.y0.double(), model(tokens).logits.detach().double()) < bound
+    assert laws.distance(lin.F.row((-1, 3)).double(), cacheless.F.row((-1, 3)).double()) < bound
+    assert abs(float(lin.contributions((-1, 3)).total - lin.y0[0, -1, 3])) < bound

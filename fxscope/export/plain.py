@@ -1,11 +1,13 @@
-"""Replace dataclass outputs by dicts and namedtuples by tuples, which every exporter takes."""
+"""What every exporter can read: dicts, tuples, and tensors in place of computed weights."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 
+import torch
 import torch.fx as fx
+from torch.nn.utils.parametrize import ParametrizationList
 
 from ..graph.ir import acts
 
@@ -15,11 +17,27 @@ def plain(graph: fx.GraphModule) -> fx.GraphModule:
     copied = fx.GraphModule(graph, copy.deepcopy(graph.graph), type(graph).__name__)
     copied.train(graph.training)
     copied.meta.update(graph.meta)
+    _fix_weights(copied)
     output = next(n for n in copied.graph.nodes if n.op == "output")
     output.args = (_plain(output.args[0]),)
     copied.graph.eliminate_dead_code(is_impure_node=acts)
     copied.recompile()
     return copied
+
+
+def _fix_weights(graph: fx.GraphModule) -> None:
+    """Replace calls of parametrisations, which have no inputs, by their results: a file's weights stay."""
+    for node in [n for n in graph.graph.nodes if n.op == "call_module"]:
+        chain = graph.get_submodule(str(node.target))
+        if isinstance(chain, ParametrizationList):
+            with torch.no_grad():
+                graph.register_buffer(node.name, chain())
+            with graph.graph.inserting_before(node):
+                value = graph.graph.get_attr(node.name)
+            value.meta.update(node.meta)
+            node.replace_all_uses_with(value)
+            graph.graph.erase_node(node)
+    graph.delete_all_unused_submodules()
 
 
 def _plain(value):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import warnings
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
+from ..frontend.quiet import quiet
+from ..frontend.symbolic import reason_of
 from ..frontend.unchanged import leaves_unchanged, unchanged
 from ..graph.assumptions import as_data, assumptions
 from ..graph.interpretation import KEY
@@ -29,6 +31,7 @@ from .convolutions import as_convolutions
 from .plain import plain
 from .version import stamp, version_of
 
+_log = logging.getLogger("fxscope")
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
 _REASONS = "fxscope.assumptions"  # a key of ONNX's metadata_props, an extra file of a .pt2
@@ -106,7 +109,7 @@ def save(
         sets.append(shapes.doubled(graph, example))
     written = plain(graph) if graph.training else plain(graph).eval()
     with replacing(path) as new:
-        _WRITERS[format](written, example, dynamic, str(new))
+        _write(format, written, example, dynamic, str(new))
         check = compare(written, new, format, sets)
     return dataclasses.replace(check, path=str(path))
 
@@ -126,6 +129,25 @@ def _format(path: Path, format: str | None, graph: fx.GraphModule, example_input
             way = "make the graph of a float32 model, with such example inputs"
         raise FxscopeError(f"onnxruntime has no float64 convolution: {way}")
     return format
+
+
+def _write(format: str, graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
+    """Write the graph; an exporter's error is told by its first cause, without the graph that it prints."""
+    try:
+        with quiet():
+            _WRITERS[format](graph, example, dynamic, path)
+    except FxscopeError:
+        raise
+    except Exception as error:
+        _log.debug("%s cannot be written", format, exc_info=error)
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise FxscopeError(
+            f"the graph cannot be written as {format}, because its exporter refuses it: {reason_of(cause)}."
+            f" Try another format ({', '.join(f for f in FORMATS if f != format)}), or save a part of the"
+            " network (inputs=, outputs= of fxscope.transform)"
+        ) from None
 
 
 def check_saved(
@@ -181,11 +203,7 @@ def _checked(
 
 
 def _write_ts(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=r".*torch\.jit", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="The TorchScript type system", category=UserWarning)
-        torch.jit.save(torch.jit.script(graph), path, _extra_files=stamp(graph))
+    torch.jit.save(torch.jit.script(graph), path, _extra_files=stamp(graph))
 
 
 def _write_pt2(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
@@ -244,12 +262,10 @@ def _write_onnx(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) 
     except ModuleNotFoundError as error:
         raise FxscopeError("ONNX needs its exporter and runtime: pip install 'fxscope[onnx]'") from error
     names = shapes.input_names(graph, example)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own deprecations
-        program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
-        file = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=names, output_names=_output_names(graph)
-        )
+    program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
+    file = torch.onnx.export(
+        program, dynamo=True, verbose=False, input_names=names, output_names=_output_names(graph)
+    )
     assert file is not None  # what dynamo=True gives
     if assumptions(graph):
         file.model.metadata_props[_REASONS] = json.dumps(as_data(assumptions(graph)))

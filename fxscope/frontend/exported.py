@@ -10,11 +10,9 @@ code turned into numbers stay numbers.
 
 from __future__ import annotations
 
-import logging
 import operator
 import re
 import sys
-import warnings
 from collections import Counter
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -34,11 +32,13 @@ from ..graph.ir import graph_notes, mark
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
-from .symbolic import describe_line, is_user_file, is_write, unchanged
+from .quiet import quiet
+from .symbolic import describe_line, is_user_file, is_write, place_of, reason_of, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
 _LEAVES = "torch.nn.modules."
+_VALUES = (torch.Tensor, bool, int, float, complex, str, type(None))
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -127,13 +127,17 @@ def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphMod
 
 
 def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """The same program with no in-place operator left: slower, for writes that canonicalize cannot follow."""
+    """The same program with no in-place operator left, and with the casts of autocast written out.
+
+    It is slower, and for writes that canonicalize cannot follow.
+    """
+    for region in _regions(program):  # node by node, so that every node keeps its line and its module
+        region.forward = fx.Interpreter(region).run
     return _with_decompositions(program, {})
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with warnings.catch_warnings(), _all_sizes():
-        warnings.simplefilter("ignore")
+    with quiet(), _all_sizes():
         return program.run_decompositions(table)
 
 
@@ -170,36 +174,43 @@ def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
 
 
 def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.ExportedProgram:
-    torch_log = logging.getLogger("torch")
-    level = torch_log.level
-    torch_log.setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), unchanged(model), warnings.catch_warnings(), _all_sizes():
-            warnings.simplefilter("ignore")  # export's and the model library's own
+        with torch.no_grad(), unchanged(model), quiet(), _all_sizes():
             copy = example.clone()
+            if not isinstance(model, torch.jit.ScriptModule):  # which export refuses by name
+                model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
     except Exception as error:  # whatever the model's own Python code raises
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise TraceFailure(
-            f"{type(model).__name__} cannot be exported: {type(error).__name__}: {reason.strip()}\n  at"
-            f" {_where(error)}"
+            f"{type(model).__name__} cannot be exported: {reason_of(error)}{place_of(error)}"
         ) from error
-    finally:
-        torch_log.setLevel(level)
 
 
-def _where(error: BaseException) -> str:
-    trace, found = error.__traceback__, "unknown line"
-    while trace is not None:
-        if is_user_file(trace.tb_frame.f_code.co_filename):
-            found = describe_line(trace.tb_frame.f_code.co_filename, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
+def _without_objects(model: nn.Module, args: Any, output: Any) -> Any:
+    """An output with None for what is no tensor, number, text or structure of them (a cache, for example)."""
+
+    def kept(value: Any) -> Any:
+        return value if isinstance(value, _VALUES) or hasattr(value, "__dataclass_fields__") else None
+
+    return pytree.tree_map(kept, output)
 
 
 def writes(program: torch.export.ExportedProgram) -> bool:
     """Whether an operator of the program writes into an argument."""
     return any(_in_place(n.target) for n in program.graph.nodes)
+
+
+def casts(program: torch.export.ExportedProgram) -> bool:
+    """Whether a region of the program runs under autocast, whose casts are no nodes yet."""
+    graphs = [m.graph for m in (program.graph_module, *_regions(program))]
+    calls = [n for g in graphs for n in g.nodes if n.target is torch.ops.higher_order.wrap_with_autocast]
+    return any(n.args[2] for n in calls)
+
+
+def _regions(program: torch.export.ExportedProgram) -> list[fx.GraphModule]:
+    """The graphs that the program's graph calls, and those that they call."""
+    inner = [m for m in program.graph_module.modules() if m is not program.graph_module]
+    return [m for m in inner if isinstance(m, fx.GraphModule)]
 
 
 def _in_place(target: Any) -> bool:
@@ -352,7 +363,9 @@ class _Lifter:
         path, leaf = _module(node)
         function = getattr(node.target, "overloadpacket", node.target)
         function = getattr(function, "__name__", str(function)).removesuffix("_")
-        name = path if leaf else f"{path}.{function}" if path else function
+        name = f"{path}.{function}" if path else function
+        if leaf and function != "_to_copy":  # a cast before the module's own operator is not its output
+            name = path
         count = self.places[name]
         self.places[name] += 1
         return f"{name}_{count}" if count else name
@@ -386,7 +399,8 @@ def _slice(dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> t
 
 def _module(node: fx.Node) -> tuple[str, bool]:
     """The path of the innermost module that ran the node, and whether a rule spells that module's class."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    known = node.meta.get("nn_module_stack") or {}
+    stack = [module for key, module in known.items() if not key.startswith("_empty")]  # a pass's own mark
     if not stack:
         return "", False
     path, kind = stack[-1]
@@ -397,5 +411,6 @@ def _module(node: fx.Node) -> tuple[str, bool]:
 
 def _source(node: fx.Node) -> str:
     """The innermost line of the user's own code in the node's stack trace."""
-    frames = [(f, int(n)) for f, n in _FRAME.findall(node.meta.get("stack_trace") or "") if is_user_file(f)]
+    found = _FRAME.findall(node.meta.get("stack_trace") or "")
+    frames = [(f, int(n)) for f, n in found if is_user_file(f) and not f.startswith("torch/")]
     return describe_line(*frames[-1]) if frames else ""

@@ -12,8 +12,7 @@ import contextlib
 import inspect
 import linecache
 import os
-import sys
-import traceback
+import sysconfig
 from collections import Counter
 from collections.abc import Iterator
 from types import FrameType
@@ -24,22 +23,21 @@ import torch.fx as fx
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from ..errors import AliasingWrite, HookedModel, TraceFailure, UnsupportedOperator
+from ..errors import AliasingWrite, FxscopeError, HookedModel, TraceFailure, UnsupportedOperator
 from ..graph.aliasing import augmented, writes
 from ..graph.draws import draws
 from ..graph.ir import graph_notes, info, mark
 from ..graph.overridden import own_class, runs_as
+from .autocast import autocast_devices
 from .proxies import InPlaceProxy, own_types, types_of_values
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PYTHON = sysconfig.get_path("stdlib") + os.sep
+_INSTALLED = tuple(os.path.join(_PYTHON, folder, "") for folder in ("site-packages", "dist-packages"))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-# what the model's Python code raises where it gets a proxy
-_MODEL_ERRORS = (
-    fx.proxy.TraceError, TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError,
-    AssertionError, IndexError, KeyError,
-)  # fmt: skip
+_FLOATING = ("FloatFunctional", "FXFloatFunctional")  # of torch.ao.nn.quantized, which compute with floats
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _GLOBAL_HOOKS = tuple(
     name
@@ -103,6 +101,8 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""
+        if isinstance(module, ParametrizationList):
+            return True  # a computed weight, which canonicalize looks into
         if isinstance(module, _CONTAINERS):
             return False
         if own_class(module, (nn.Identity, *self.leaves)) is not None:
@@ -113,6 +113,8 @@ class Tracer(fx.Tracer):
         self, kind: str, target: Any, args: Any, kwargs: Any, name: str | None = None, type_expr: Any = None
     ) -> fx.Node:
         """A node with its place, module path and source line."""
+        if kind.startswith("call") and autocast_devices():
+            raise fx.proxy.TraceError("autocast is on in its forward, and makes casts that are not recorded")
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
         path = "" if not self.module_stack else list(self.module_stack.values())[-1][0]
         if kind == "call_module":
@@ -146,16 +148,21 @@ def _not_traced() -> Iterator[None]:
 
 
 def is_user_file(filename: str) -> bool:
-    """Whether a source file belongs to the user or a model library, and not to torch or fxscope."""
+    """Whether a source file belongs to the user or a model library, and not to Python, torch or fxscope."""
     if filename.startswith(_PACKAGE):  # networks of fxscope's own are a user's to the pass
         return filename.removeprefix(_PACKAGE).partition(os.sep)[0] in ("models", "images", "testing")
+    if filename.startswith(_PYTHON) and not filename.startswith(_INSTALLED):
+        return False
     return not filename.startswith((_TORCH, "<")) or filename.startswith("<ipython")
 
 
 def user_line(frame: FrameType | None) -> str:
-    """'file.py:12: source text' of the innermost frame that is the user's."""
+    """'file.py:12: source text' of the innermost frame of the model's code; "" if only torch's code runs.
+
+    The frames outside of the trace are those of the caller, and not of the model.
+    """
     while frame is not None and not is_user_file(frame.f_code.co_filename):
-        frame = frame.f_back
+        frame = None if frame.f_code is fx.Tracer.trace.__code__ else frame.f_back
     if frame is None:
         return ""
     return describe_line(frame.f_code.co_filename, frame.f_lineno)
@@ -189,7 +196,9 @@ def trace(
             after = torch.get_rng_state()
             _refuse_lost_writes(model, graph, held)
             constants = _constants(model, graph)
-    except _MODEL_ERRORS as error:
+    except FxscopeError:
+        raise
+    except Exception as error:  # whatever the model's Python code raises where it gets a proxy
         raise TraceFailure(_cannot_trace(model, error)) from error
     if tracer.refused:
         reason = "it catches the error that a decision on a traced value is"
@@ -396,7 +405,9 @@ def check_model(model: nn.Module) -> None:
             " call .eval() on it"
         )
     found = {
-        path: type(m).__name__ for path, m in model.named_modules() if ".quantized" in type(m).__module__
+        path: type(m).__name__
+        for path, m in model.named_modules()
+        if ".quantized" in type(m).__module__ and type(m).__name__ not in _FLOATING
     }
     if found:
         shown = ", ".join(f"{path} ({kind})" for path, kind in list(found.items())[:4])
@@ -418,14 +429,31 @@ def _draws_numbers(model: nn.Module) -> str:
 
 
 def _cannot_trace(model: nn.Module, error: Exception) -> str:
-    frames = [f for f in traceback.extract_tb(sys.exc_info()[2]) if is_user_file(f.filename)]
-    where = describe_line(frames[-1].filename, frames[-1].lineno) if frames else "unknown line"
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return (
-        f"{type(model).__name__} cannot be traced symbolically: {reason}\n  at {where}\ntorch.fx records"
-        " tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs the"
-        " model on example inputs, takes many such models"
+        f"{type(model).__name__} cannot be traced symbolically: {reason_of(error)}{place_of(error)}\ntorch.fx"
+        " records tensor operations, not Python decisions on tensor values or sizes; torch.export, which runs"
+        " the model on example inputs, takes many such models"
     )
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of what an error says, at most 200 characters, with the error's type."""
+    line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
+    line = line if len(line) <= 200 else f"{line[:200]} ..."
+    if isinstance(error, (fx.proxy.TraceError, FxscopeError)):
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def place_of(error: BaseException) -> str:
+    """A line "at file.py:12: source text" for the innermost line of the model's code that raised; or ""."""
+    trace, found = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if is_user_file(name):
+            found = f"\n  at {describe_line(name, trace.tb_lineno)}"
+        trace = trace.tb_next
+    return found
 
 
 def source_of(node: fx.Node) -> str:

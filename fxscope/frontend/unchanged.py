@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import random
 import threading
 from collections import deque
@@ -18,11 +19,15 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from .autocast import autocast_devices, no_autocast
+from .parallel import unwrapped
+
 # numbers of a tensor that is copied beforehand; a larger one, and a parameter, when it is about to be written
 # to
 COPIED = 1 << 16
 DEEP = 3  # objects of the user's own classes, one inside the other, whose attributes are kept
 LONG = 10_000  # entries of a list or dict that are looked into; a longer one is kept as it is
+_log = logging.getLogger("fxscope")
 _OWN = ("torch", "builtins", "abc", "typing", "weakref", "_thread", "threading")
 _CONTAINERS = (dict, list, set, deque)
 _PLAIN = frozenset((
@@ -37,8 +42,9 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
     Parameters, buffers and plain tensors (values, version counters, memory), attributes of the modules, of
     their classes and of the objects, dicts and lists that they hold, hooks, training flags; the generators of
-    torch (of the CPU and of the model's devices), of Python and of numpy. The cache of autocast takes nothing
-    in: a weight that was cast without gradients would give none to a later training step.
+    torch (of the CPU and of the model's devices), of Python and of numpy. Autocast is off, and its cache
+    takes nothing in: a weight that was cast without gradients would give none to a later training step. The
+    fast path of torch's transformer modules is off.
     """
     outer = next((before for before in reversed(_open()) if before.model is model), None)
     if outer is not None:  # an inner block begins where the outer one did, since every block ends there
@@ -52,7 +58,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     torch.set_autocast_cache_enabled(False)
     _open().append(before)
     try:
-        with before.watch:
+        with no_autocast(), _no_fast_path(), before.watch:
             yield
     finally:
         _open().remove(before)
@@ -73,6 +79,20 @@ def tensors_unchanged(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
             each.restore()
 
 
+@contextlib.contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """torch.nn.TransformerEncoder and its like compute what they compute where gradients are asked for.
+
+    Their fast path gives zeros at padded positions, where the network itself gives values.
+    """
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 def _open() -> list[_Before]:
     """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):
@@ -84,14 +104,25 @@ _blocks = threading.local()
 
 
 def leaves_unchanged(function: Callable) -> Callable:
-    """A public function of a model, its first argument, that leaves it and the random state as they were."""
+    """A public function of a model, its first argument, that leaves it and the random state as they were.
+
+    The function gets the network inside wrappers such as ``nn.DataParallel``, and runs without autocast.
+    """
 
     @functools.wraps(function)
     def guarded(model: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(model, nn.Module):
-            return function(model, *args, **kwargs)  # which says what it takes
-        with unchanged(model):
-            return function(model, *args, **kwargs)
+        if autocast_devices():
+            _log.warning(
+                "%s is called under autocast, which it switches off: F is that of the network itself."
+                " Autocast in the network's forward stays part of it",
+                function.__name__,
+            )
+        with no_autocast():
+            if not isinstance(model, nn.Module):
+                return function(model, *args, **kwargs)  # which says what it takes
+            network = unwrapped(model)
+            with unchanged(network):
+                return function(network, *args, **kwargs)
 
     return guarded
 

@@ -47,7 +47,7 @@ class Weights:
     """
 
     def __init__(self, model: nn.Module, graphs: Iterable[fx.GraphModule]):
-        read = [(gm, n.target) for gm in graphs for n in gm.graph.nodes if n.op == "get_attr" and n.users]
+        read = [(gm, name) for gm in graphs for n in gm.graph.nodes if n.users for name in _read(gm, n)]
         weights = {name: attribute_value(gm, name) for gm, name in read}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
         self._known = [_Known.of(name, value) for name, value in tensors.items()]
@@ -88,6 +88,17 @@ class Fresh:
         for known in (k for each in self._held.values() for k in each):
             if not known.same():
                 raise StaleInterpreter(_said(f"lin.{known.name}", "was written over"))
+
+
+def _read(gm: fx.GraphModule, node: fx.Node) -> list[str]:
+    """The paths of the tensors that a node reads from the graph's module; all those of a module it calls."""
+    if node.op == "get_attr":
+        return [str(node.target)]
+    if node.op != "call_module":
+        return []
+    module = gm.get_submodule(str(node.target))
+    names = [name for name, _ in [*module.named_parameters(), *module.named_buffers()]]
+    return [f"{node.target}.{name}" for name in names]
 
 
 @dataclass(frozen=True)
@@ -142,7 +153,7 @@ def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict
     found: list[tuple[dict, str, Any, str]] = []
     value: Any = model
     for name in path.split("."):
-        if not isinstance(value, nn.Module):
+        if not isinstance(value, nn.Module) or isinstance(value, torch.jit.ScriptModule):
             return []
         tables = (value._parameters, value._buffers, value._modules, vars(value))
         table = next((t for t in tables if name in t), None)

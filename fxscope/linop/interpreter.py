@@ -15,6 +15,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import ImagesMix, NonFinite, ShapeError
+from ..frontend.autocast import computes_without_autocast
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw
 from ..graph.interpreter import Recorder
@@ -31,6 +32,7 @@ from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
 
 
+@computes_without_autocast
 class LinearInterpreter:
     """The affine map y1 = F x1 + r of a network at one x0.
 
@@ -437,10 +439,11 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a.double().flatten() * b.double().flatten()).sum())
 
 
-def _finite(lin: LinearInterpreter, values: Iterable[torch.Tensor]) -> None:
+def _finite(lin: LinearInterpreter, values: tuple[torch.Tensor, ...]) -> None:
     """Raise ``NonFinite`` with the first node that is not finite, if a state or the output is not.
 
-    Infinite values that come from constants of the model, such as a causal mask, do not count.
+    Infinite values that come from constants of the model, such as a causal mask or the -inf at padded places,
+    do not count.
     """
     if all(_is_finite(t) for t in values):
         return
@@ -459,6 +462,8 @@ def _finite(lin: LinearInterpreter, values: Iterable[torch.Tensor]) -> None:
 
     with lin.fresh_run():
         Recorder(lin.program.gm, look).run(*lin._args)
+    if not found and all(map(_is_finite, tensors_of(lin.y0))) and not any(map(_is_nan, values)):
+        return
     where = (
         f"{info(found[0]).place or found[0].name} holds NaN or infinite values at this x0, the first to do"
         f" so, at {source_of(found[0])}"
@@ -466,6 +471,10 @@ def _finite(lin: LinearInterpreter, values: Iterable[torch.Tensor]) -> None:
         else "a recorded state holds NaN or infinite values at this x0"
     )
     raise NonFinite(f"{where}; the interpreter is about finite ones (emitted graphs let them through)")
+
+
+def _is_nan(value: torch.Tensor) -> bool:
+    return value.is_floating_point() and bool(torch.isnan(value).any())
 
 
 def _is_finite(value: torch.Tensor) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, NotLocal, ShapeError
+from ..frontend.autocast import computes_without_autocast
 from ..results.progress import steps
 from ..results.provenance import of_operator
 from .filters import Filters
@@ -24,6 +25,7 @@ from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
 _COMPLEX = (torch.complex32, torch.complex64, torch.complex128, np.dtype("complex64"), np.dtype("complex128"))
 
 
+@computes_without_autocast
 class Operator:
     """A linear map between two spaces, given by its products and those of its transpose.
 

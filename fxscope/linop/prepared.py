@@ -17,6 +17,7 @@ from ..emit.recorded import emit_folded, emit_record, windows_of
 from ..emit.sources import Slots, State
 from ..emit.transposed import emit_pullback
 from ..errors import FxscopeError
+from ..frontend.autocast import no_autocast
 from ..frontend.unchanged import Draw, unchanged
 from ..graph.check import check_stage
 from ..graph.ir import info, notes
@@ -159,19 +160,13 @@ class Prepared:
 def running(prepared: Prepared, draw: Draw | None) -> Iterator[None]:
     """Context of every run of x0: the same random draw, no gradients, model and random state unchanged.
 
-    Graphs of torch's operators alone write nothing into the model, so that no guard is needed. The cache of
-    autocast takes nothing in: a weight that was cast without gradients would give none to a later training
-    step.
+    Graphs of torch's operators alone write nothing into the model, so that no guard is needed. Autocast is
+    off.
     """
     guard = contextlib.nullcontext() if prepared._pure else unchanged(prepared.model)
     drawing = contextlib.nullcontext() if draw is None else draw.again()
-    cache = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        with guard, drawing, torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        torch.set_autocast_cache_enabled(cache)
+    with no_autocast(), guard, drawing, torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _is_folded(state: State) -> bool:

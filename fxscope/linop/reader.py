@@ -11,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from ..emit.pipeline import program_of
 from ..errors import FxscopeError
+from ..frontend.autocast import computes_without_autocast
 from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.assumptions import takes
@@ -156,6 +157,7 @@ def interpret(
     return reader(*args, **kwargs)
 
 
+@computes_without_autocast
 class Reader:
     """The interpreters of one model under one policy: ``reader(x0)`` is the one at x0.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import FunctionType
 
 import torch
 import torch.fx as fx
 from torch import nn
 
-from ..errors import AliasingWrite, HookedModel, LawBroken, TraceFailure
+from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure
 from ..frontend.example import Example
-from ..frontend.exported import decomposed, export, lift, writes
-from ..frontend.symbolic import check_model, trace
+from ..frontend.exported import casts, decomposed, export, lift, writes
+from ..frontend.symbolic import check_model, place_of, reason_of, trace
+from ..frontend.unchanged import unchanged
 from ..graph.assumptions import assumptions, broken, input_names
 from ..graph.check import check_stage
 from ..graph.ir import graph_notes, info
@@ -51,20 +53,67 @@ def canonical(
         raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
     check_model(model)
     example = Example.of(example_inputs, model)
-    if frontend == "export":
-        return _exported(model, example)
+    if frontend != "auto":
+        return _attempt(_symbolic if frontend == "symbolic" else _exported, model, example)
     try:
-        gm = _symbolic(model, example)
-        if frontend == "symbolic":
-            return gm
-    except (TraceFailure, AliasingWrite, HookedModel, LawBroken) as error:
-        if frontend == "symbolic":
-            raise
+        gm = _attempt(_symbolic, model, example)
+    except BrokenInvariant:
+        raise  # a mistake of fxscope, which the other frontend would hide
+    except FxscopeError as error:
         if example is None:
             raise ask_for_example(error) from error
-        _log.warning("%s goes through torch.export: %s", type(model).__name__, str(error).splitlines()[0])
-        return _exported(model, example, error)
+        return _second(model, example, error)
     return gm if example is None else _without_opaque(gm, model, example)
+
+
+def _attempt(frontend: Callable, model: nn.Module, example: Example | None) -> fx.GraphModule:
+    """The graph of one frontend; whatever fails there is an ``FxscopeError``, or the model's own error."""
+    try:
+        return frontend(model, example)
+    except FxscopeError:
+        raise
+    except Exception as error:
+        _run(model, example)
+        raise TraceFailure(
+            f"{type(model).__name__} cannot be made a graph: {reason_of(error)}{place_of(error)}"
+        ) from error
+
+
+def _second(model: nn.Module, example: Example, first: FxscopeError) -> fx.GraphModule:
+    """The exported graph, where symbolic tracing failed; else an error with the reasons of both."""
+    _run(model, example)
+    name = type(model).__name__
+    _log.warning("%s goes through torch.export: %s", name, str(first).splitlines()[0])
+    try:
+        return _attempt(_exported, model, example)
+    except FxscopeError as second:
+        raise type(second)(
+            f"{name} can be made a graph neither by symbolic tracing nor by torch.export\n"
+            f"  symbolic tracing: {_brief(first)}\n  torch.export: {_brief(second)}\n{_WAYS_OUT}"
+        ) from second
+
+
+def _run(model: nn.Module, example: Example | None) -> None:
+    """Run the model on the example, which raises the model's own error if it has one."""
+    if example is not None:
+        with torch.no_grad(), unchanged(model):
+            example.call(model)
+
+
+def _brief(error: Exception) -> str:
+    """The reason that an error gives, and the line of the model's code; not its advice."""
+    reason, *more = str(error).splitlines()
+    for made in _SAID:
+        reason = reason.rpartition(made)[2]
+    place = more[0] if more and more[0].startswith("  at ") else ""
+    return f"{reason}\n  {place}" if place else reason
+
+
+_SAID = ("cannot be traced symbolically: ", "cannot be exported: ", "cannot be made a graph: ")
+_WAYS_OUT = (
+    "What is left: change that line of the forward (a decision on values can be a torch.where), or interpret"
+    " the modules before and behind it, each by itself"
+)
 
 
 def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
@@ -93,8 +142,8 @@ def _without_opaque(gm: fx.GraphModule, model: nn.Module, example: Example) -> f
     if not left:
         return gm
     try:
-        found = _exported(model, example)
-    except TraceFailure:
+        found = _attempt(_exported, model, example)
+    except FxscopeError:
         return gm  # classify names them, where they are on the path of a probe
     _log.warning("%s goes through torch.export: no rule for %s", type(model).__name__, ", ".join(left))
     return found
@@ -109,7 +158,7 @@ def _opaque(node: fx.Node, model: nn.Module) -> str:
     return "" if _of_package(node.target, "torch") else node.target.__name__
 
 
-def _exported(model: nn.Module, example: Example | None, earlier: Exception | None = None) -> fx.GraphModule:
+def _exported(model: nn.Module, example: Example | None) -> fx.GraphModule:
     """Go through torch.export with a dynamic batch, or with the sizes of the example if that fails."""
     if example is None:
         raise TraceFailure(
@@ -119,14 +168,9 @@ def _exported(model: nn.Module, example: Example | None, earlier: Exception | No
     _refuse_functions_with_a_rule(model, example)
     try:
         return _checked_export(model, example, True)
-    except (TraceFailure, LawBroken, RuntimeError, IndexError, TypeError):
-        pass
-    try:
-        return _checked_export(model, example, False)
-    except TraceFailure as error:
-        raise TraceFailure(
-            f"{error}" if earlier is None else f"{error}\nSymbolic tracing: {earlier}"
-        ) from error
+    except Exception as error:
+        _log.debug("%s with a free batch: %s", type(model).__name__, error)
+    return _checked_export(model, example, False)
 
 
 def _refuse_functions_with_a_rule(model: nn.Module, example: Example) -> None:
@@ -153,6 +197,8 @@ def _of_package(function: FunctionType, *packages: str) -> bool:
 def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.GraphModule:
     """Lift an exported program; if its writes cannot be followed, decompose it first."""
     program = export(model, example, dynamic)
+    if casts(program):
+        program = decomposed(program)
     try:
         return _checked_lift(program, model, example)
     except (AliasingWrite, LawBroken):

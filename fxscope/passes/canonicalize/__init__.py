@@ -6,6 +6,7 @@ import torch.fx as fx
 from torch import nn
 
 from ...graph.ir import acts
+from .empty import leave_out_empty
 from .modules import inline_modules
 from .recognize import recognize
 from .spell import spell
@@ -22,6 +23,7 @@ def canonicalize(gm: fx.GraphModule, model: nn.Module, decide: Decide | None = N
     inline_modules(gm, model)
     functionalize(gm, decide)
     spell(gm)
+    leave_out_empty(gm)
     recognize(gm)
     gm.graph.eliminate_dead_code(is_impure_node=acts)
     gm.graph.lint()

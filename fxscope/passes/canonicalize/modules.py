@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.fx as fx
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ...errors import TraceFailure
+from ...frontend.proxies import InPlaceProxy, kind_of
 from ...frontend.symbolic import Tracer
 from ...frontend.unchanged import unchanged
 from ...graph.interpreter import evaluated
@@ -33,6 +34,9 @@ def _inline(graph: fx.Graph, node: fx.Node, module: nn.Module, model: nn.Module)
         x: Any = node.args[0]
         node.replace_all_uses_with(x)
         graph.erase_node(node)
+        return
+    if isinstance(module, parametrize.ParametrizationList):
+        _replace_weight(graph, node, module)
         return
     found = registry().of_module(module)
     if found is None:
@@ -119,7 +123,7 @@ def attribute(graph: fx.Graph, near: fx.Node, path: str) -> fx.Node:
 
 
 class _Constants(Tracer):
-    """Traces a module without inputs; its code may branch on a value (``weight.ndim == 1``)."""
+    """Traces a module without inputs; its code may branch on a size (``weight.ndim == 1``)."""
 
     def __init__(self, chain: nn.Module):
         super().__init__()
@@ -127,6 +131,9 @@ class _Constants(Tracer):
         self.held = {**dict(chain.named_parameters()), **dict(chain.named_buffers())}
 
     def to_bool(self, obj: fx.Proxy) -> bool:
+        kind = kind_of(cast(InPlaceProxy, obj))
+        if kind is None or not issubclass(kind, (int, float)):
+            return super().to_bool(obj)  # a decision on values is made anew at every call
         return bool(self._value(obj.node))
 
     def _value(self, node: fx.Node) -> Any:
@@ -147,7 +154,7 @@ def _traced_weight(chain: nn.Module, path: str) -> fx.Graph:
     try:
         with unchanged(chain), torch.no_grad():
             inner = tracer.trace(chain)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except Exception as error:  # whatever its code raises where it gets a proxy
         raise TraceFailure(
             f"{path} computes its weight in a way that symbolic tracing cannot see: {error}"
         ) from error
@@ -171,9 +178,31 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
             f"{node.target} computes its weight anew at every call (spectral norm in train mode); call"
             " .eval()"
         )
-    chain = parametrizations[name]
-    path = f"{node.target}.parametrizations.{name}"
-    inner = _traced_weight(chain, path)
+    return _weight(graph, node, parametrizations[name], f"{node.target}.parametrizations.{name}")
+
+
+def _replace_weight(graph: fx.Graph, node: fx.Node, chain: nn.Module) -> None:
+    """Replace the call of a parametrisation, which a forward of the user's own makes, by its operators."""
+    with graph.inserting_before(node):
+        weight = _weight(graph, node, chain, str(node.target))
+    node.replace_all_uses_with(weight)
+    graph.erase_node(node)
+
+
+def _weight(graph: fx.Graph, node: fx.Node, chain: nn.Module, path: str) -> fx.Node:
+    """The operators of a parametrisation; one call of it where its code is more than operators.
+
+    It has no input, so that the call is a constant of x0 all the same.
+    """
+    known, place = info(node), f"{info(node).place}.{path.rpartition('.')[2]}"
+
+    def marked(new: fx.Node) -> fx.Node:
+        return mark(new, place=place, module=path, source=known.source)
+
+    try:
+        inner = _traced_weight(chain, path)
+    except TraceFailure:
+        return marked(graph.call_module(path))
     mapping: dict[fx.Node, fx.Node] = {}
     for n in inner.nodes:
         if n.op == "output":
@@ -181,10 +210,9 @@ def _parametrized(graph: fx.Graph, node: fx.Node, module: nn.Module, value, mode
         if n.op == "get_attr":
             mapping[n] = attribute(graph, node, f"{path}.{n.target}")
             continue
-        mapping[n] = graph.node_copy(n, lambda m: mapping[m])
+        mapping[n] = marked(graph.node_copy(n, lambda m: mapping[m]))
         if n.op == "call_module":
             mapping[n].target = f"{path}.{n.target}"
-        mark(mapping[n], place=f"{info(node).place}.{name}", module=path, source=info(node).source)
     raise RuntimeError(f"{path} has no output")
 
 
