@@ -18,6 +18,7 @@ import torch.fx as fx
 from ..errors import UnknownRank
 from ..frontend.symbolic import source_of
 from ..graph.constants import attribute_value, constants, stand_in_ranks
+from ..graph.draws import draws
 from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._ranks import Floating
@@ -165,7 +166,7 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.No
         return stand_ins[node]
     rule = rule_of(node)
     if rule is None:
-        return None
+        return _rank_of_draw(facts, node)
     arguments = bound(node)
     carried = arguments.get(rule.carries[0]) if rule.carries else None
     wanted = rule.input_rank or notes(node).get("rank_hint")
@@ -174,6 +175,12 @@ def _rank(facts: Facts, gm: fx.GraphModule, node: fx.Node, stand_ins: dict[fx.No
     if rule.rank is not None:
         return rule.rank(Ranks(facts), arguments)
     return None if carried is None else _settle(facts, carried)
+
+
+def _rank_of_draw(facts: Facts, node: fx.Node) -> Any:
+    """A draw over one tensor (normal_, exponential_) has its shape; None for other nodes without a rule."""
+    tensors = [n for n in node.all_input_nodes if n not in facts.sizes]
+    return _settle(facts, tensors[0]) if draws(node) and len(tensors) == 1 else None
 
 
 class Ranks:

@@ -25,6 +25,7 @@ from ._moves import (
     without_dim,
 )
 from ._ranks import shift
+from ._sizes import count
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -32,21 +33,15 @@ _ATEN = torch.ops.aten
 
 
 def reshape(x, shape, *, call):
-    given = call.arguments["shape"]
-    if isinstance(given, (list, tuple)):
-        return Reshape(shape)
-    # the sizes of another tensor, as a list: one by one, since a Size is a tuple in Python and a list in
-    # TorchScript
-    rank = call.facts.need_rank(call.node, "reshape to another tensor's size")
-    return Reshape([shape[d] for d in range(rank)])
+    return Reshape(call.sizes("shape"))
 
 
 def flatten(x, start_dim=0, end_dim=-1):
     return Dims(torch.flatten, (shifted(start_dim), shifted(end_dim)))
 
 
-def unflatten(x, dim, sizes):
-    return Dims(torch.unflatten, (shifted(dim), sizes))
+def unflatten(x, dim, sizes, *, call):
+    return Dims(torch.unflatten, (shifted(dim), call.sizes("sizes")))
 
 
 def permute(x, dims):
@@ -92,8 +87,8 @@ def identity(x, memory_format=None):
 
 
 def expand(x, size, *, call):
-    rank = call.need_rank("x")
-    return Expand(size, lift=len(size) - rank)
+    size = call.sizes("size")
+    return Expand(size, lift=len(size) - call.need_rank("x"))
 
 
 def expand_as(x, other, *, call):
@@ -102,7 +97,17 @@ def expand_as(x, other, *, call):
 
 
 def repeat(x, repeats, *, call):
-    return Repeat(repeats, lift=len(repeats) - call.need_rank("x"))
+    rank, repeats = call.need_rank("x"), call.sizes("repeats")
+    ones = [1] * (rank - len(repeats))  # tile takes fewer repetitions than there are dimensions
+    return Repeat([*ones, *repeats], lift=max(0, len(repeats) - rank))
+
+
+def _tile_rank(rank, a):
+    """The rank of x, or the number of repetitions where they are more."""
+    number, known = count(rank, a["repeats"]), rank(a["x"])
+    if isinstance(number, int) and isinstance(known, int):
+        return max(number, known)
+    return known if number == 1 else None
 
 
 def repeat_interleave(x, repeats, dim=None):
@@ -216,10 +221,12 @@ def _scatter(call, function, args):
 
 
 def _reshape_rank(rank, a):
-    shape = a["shape"]
-    if isinstance(shape, (list, tuple)):
-        return len(shape)
-    return rank(shape.args[0]) if shape.target == "size" and len(shape.args) == 1 else None
+    return count(rank, a["shape"])
+
+
+def _unflatten_rank(rank, a):
+    number = count(rank, a["sizes"])
+    return shift(rank(a["x"]), number - 1) if isinstance(number, int) else None
 
 
 def _flatten_rank(rank, a):
@@ -381,9 +388,7 @@ UNFLATTEN = _move(
     methods=("unflatten",),
     functions=(_ATEN.unflatten.int,),
     modules={nn.Unflatten: lambda m: {"dim": m.dim, "sizes": m.unflattened_size}},
-    rank=lambda rank, a: (
-        shift(rank(a["x"]), len(a["sizes"]) - 1) if isinstance(a["sizes"], (list, tuple)) else None
-    ),
+    rank=_unflatten_rank,
     samples=(Sample((2, 6, 5), {"dim": 1, "sizes": (2, 3)}, module={"dim": 1, "unflattened_size": (2, 3)}),),
     formula="y1 = x1 unflattened",
 )
@@ -515,7 +520,7 @@ EXPAND = _move(
     functions=(torch.broadcast_to, _ATEN.expand.default),
     methods=("broadcast_to",),
     variadic=True,
-    rank=lambda rank, a: len(a["size"]),
+    rank=lambda rank, a: count(rank, a["size"]),
     samples=(
         Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, independent_batch=False),
         Sample((2, 1, 4), {"size": (-1, 3, -1)}),
@@ -523,20 +528,33 @@ EXPAND = _move(
     ),
     formula="y1 = x1 broadcast",
 )
+_REPEATED = (
+    Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
+    Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
+)
 REPEAT = _move(
+    "repeat",
+    "repeat",
+    repeat,
+    reduced=_reduced.expanded,
+    local=elementwise,
+    functions=(_ATEN.repeat.default,),
+    variadic=True,
+    rank=lambda rank, a: count(rank, a["repeats"]),
+    samples=_REPEATED,
+    formula="y1 = x1 repeated",
+)
+TILE = _move(
     "tile",
     torch.tile,
     repeat,
     reduced=_reduced.expanded,
     local=elementwise,
-    methods=("repeat", "tile"),
-    functions=(_ATEN.repeat.default,),
+    methods=("tile",),
+    functions=(_ATEN.tile.default,),
     variadic=True,
-    rank=lambda rank, a: len(a["repeats"]),
-    samples=(
-        Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
-        Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
-    ),
+    rank=_tile_rank,
+    samples=(*_REPEATED, Sample((2, 3, 4), {"repeats": (2,)})),
     formula="y1 = x1 repeated",
 )
 REPEAT_INTERLEAVE = _move(

@@ -11,6 +11,7 @@ from ..twins import Identity
 from . import _reduced
 from ._local import elementwise, fresh, in_front, over_dims, unread
 from ._ranks import reduced_rank, shift, widest
+from ._sizes import count
 from .declare import Sample, composite, constant
 
 
@@ -212,7 +213,7 @@ def filled_with(x, value):
 
 _SIZED: dict[str, Any] = {
     **_FRESH,
-    "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
+    "rank": lambda rank, a: count(rank, a["size"]),
     "variadic": True,
 }
 NEW_ZEROS, NEW_ONES = (constant(n, n, sized, local=fresh, **_SIZED) for n in ("new_zeros", "new_ones"))
