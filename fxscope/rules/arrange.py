@@ -437,6 +437,17 @@ MATRIX_T = composite(
     source="the paper, eq. 7",
     **_BOUNDS,
 )
+ADJOINT = _move(
+    "adjoint",
+    torch.adjoint,
+    t,
+    reduced=_reduced.transposed,
+    local=permuted(swapped),
+    methods=("adjoint",),
+    functions=(_ATEN.adjoint.default, _ATEN.mH.default, _ATEN.matrix_H.default),
+    samples=_SAME,
+    formula="y1 = x1 transposed (x is real)",
+)
 NUMPY_T = composite(
     "numpy_T",
     _ATEN.numpy_T.default,

@@ -7,7 +7,7 @@ from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import reduced_rank
 from .arithmetic import broadcast_rank
-from .declare import Sample, select
+from .declare import Sample, composite, select
 from .spread import last_dims
 
 
@@ -75,6 +75,11 @@ def picked(x, dim=None, keepdim=False, *, call, y):
             else call.record(Dims(torch.squeeze, (d,)), [value], like=y[0], rank=call.need_rank("x") - 1)
         )
     ]
+
+
+def both_ends(x, dim=None, keepdim=False):
+    dims = [] if dim is None else dim
+    return torch.amin(x, dims, keepdim), torch.amax(x, dims, keepdim)
 
 
 def _forms(over_two, over_all):
@@ -184,4 +189,18 @@ MIN = select(
     samples=_FORMS,
     formula="h(x) = min x over a dimension;  y1 = x1 at the index that won",
     **_ONE,
+)
+AMINMAX = composite(
+    "aminmax",
+    torch.aminmax,
+    both_ends,
+    "",
+    methods=("aminmax",),
+    functions=(_ATEN.aminmax.default,),
+    samples=(
+        Sample(kwargs={"dim": 1}, call=lambda f, x, **given: f(x, **given)[1]),
+        Sample(kwargs={"dim": -1, "keepdim": True}, call=lambda f, x, **given: f(x, **given).min),
+    ),
+    formula="h(x) = min x and max x;  y1 = x1 at the index that won",
+    source="the paper, Fig. 2",
 )
