@@ -126,7 +126,9 @@ def _dims(start: int | None, stop: int | None) -> range | None:
 
 
 def _asks_rank(node: fx.Node) -> bool:
-    return node.target in ("dim", "ndimension") or (node.target is getattr and node.args[1] == "ndim")
+    if node.target is getattr:
+        return bool(node.args[1] == "ndim")
+    return node.target in ("dim", "ndimension")
 
 
 def _number(rank: Rank, value: Any) -> int | None:

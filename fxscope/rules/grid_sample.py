@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..twins import GridSample
+from ._sizes import count
 from .declare import Sample, composite, constant, linear
 
 
