@@ -183,6 +183,8 @@ def split(x, split_size_or_sections, dim=0):
 
 
 def tensor_split(x, sections, dim=0):
+    if isinstance(sections, torch.fx.Proxy):
+        raise TypeError("sections in a tensor decide the sizes of the parts; give numbers")
     return Dims(torch.tensor_split, (sections, shifted(dim)))
 
 
@@ -512,13 +514,18 @@ IDENTITY = _move(
     identity,
     reduced=_reduced.kept,
     local=elementwise,
-    methods=("contiguous", "clone"),
-    functions=(
-        _ATEN.clone.default,
-        _ATEN.alias.default,
-        _ATEN.contiguous.default,
-        _ATEN.lift_fresh_copy.default,
-    ),
+    methods=("clone",),
+    functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.lift_fresh_copy.default),
+    samples=_SAME,
+    formula="y1 = x1",
+)
+CONTIGUOUS = _move(
+    "contiguous",
+    "contiguous",  # and no clone, which keeps the order in memory: what is drawn for x is drawn in that order
+    identity,
+    reduced=_reduced.kept,
+    local=elementwise,
+    functions=(_ATEN.contiguous.default,),
     samples=_SAME,
     formula="y1 = x1",
 )
@@ -654,8 +661,8 @@ CHUNK = _move(
     chunk,
     reduced=_reduced.kept,
     local=part,
-    methods=("chunk",),
-    functions=(_ATEN.chunk.default,),
+    methods=("chunk", "unsafe_chunk"),
+    functions=(torch.unsafe_chunk, _ATEN.chunk.default, _ATEN.unsafe_chunk.default),
     yields="tensors",
     samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),),
     formula="y1 = parts of x1",
@@ -702,6 +709,28 @@ TENSOR_SPLIT = _move(
     ),
     formula="y1 = parts of x1",
 )
+
+
+def _split_along(name, function, dim, shape):
+    return composite(
+        name,
+        function,
+        lambda x, sections: torch.tensor_split(x, sections, dim),
+        "",
+        methods=(name,),
+        samples=(
+            Sample(shape, {"sections": 2}, call=_parts, independent_batch=dim != 0),
+            Sample(shape, {"sections": [1, 3]}, call=_ends, independent_batch=dim != 0),
+        ),
+        formula="y1 = parts of x1",
+        source="the paper, eq. 7",
+        **_BOUNDS,
+    )
+
+
+VSPLIT = _split_along("vsplit", torch.vsplit, 0, (4, 6))
+HSPLIT = _split_along("hsplit", torch.hsplit, 1, (2, 6))
+DSPLIT = _split_along("dsplit", torch.dsplit, 2, (2, 3, 6))
 UNBIND = _move(
     "unbind",
     torch.unbind,

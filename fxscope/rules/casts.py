@@ -6,7 +6,7 @@ from ..twins import Identity
 from . import _reduced
 from ._local import elementwise
 from ._of_node import rounds
-from .declare import Sample, composite, constant, linear
+from .declare import Sample, composite, linear
 
 
 def to(
@@ -32,6 +32,8 @@ def by_name(
         return getattr(moved, rounded)()
     if first is None and second is None:
         return None
+    if memory_format is not None:
+        given["memory_format"] = memory_format
     return x.to(**{k: v for k, v in given.items() if v is not None})
 
 
@@ -59,15 +61,16 @@ def type_as(x, other):
     return Identity("type_as", (other,))
 
 
-def rounded(x):
-    """The values of x as integers or truth values."""
-
-
 def _rounding(name):
-    return constant(
+    """A cast to integers: the numbers of integers are kept, and floating values are frozen as they round."""
+
+    def twin(x):
+        return Identity(name)
+
+    return linear(
         name,
         name,
-        rounded,
+        twin,
         reduced=_reduced.kept,
         local=elementwise,
         integers=True,
@@ -165,11 +168,15 @@ FLOAT, DOUBLE, HALF, BFLOAT16, CPU = (_cast(name) for name in ("float", "double"
 
 
 def to_dtype(x, dtype, non_blocking=False, copy=False, memory_format=None):
-    return x.to(dtype=dtype)
+    return _given(x, dtype=dtype, memory_format=memory_format)
 
 
 def to_device(x, device, dtype, non_blocking=False, copy=False, memory_format=None):
-    return x.to(device=device, dtype=dtype)
+    return _given(x, device=device, dtype=dtype, memory_format=memory_format)
+
+
+def _given(x, **options):
+    return x.to(**{k: v for k, v in options.items() if v is not None})
 
 
 def to_copy(
@@ -182,7 +189,7 @@ def to_copy(
     memory_format=None,
     copy=False,
 ):
-    return x.to(**{k: v for k, v in {"dtype": dtype, "device": device}.items() if v is not None})
+    return _given(x, dtype=dtype, device=device, memory_format=memory_format)
 
 
 _ATEN = torch.ops.aten
