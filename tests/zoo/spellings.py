@@ -46,14 +46,14 @@ class UnflattensToASlice(_Body):
 @case(IMAGE, sizes=((2, 4, 4, 8),), why="a sum of two lists of sizes was one size")
 class AddsListsOfSizes(_Body):
     def after(self, y, x):
-        gate = y.mean((2, 3)).view(y.shape[:2] + (1, 1))  # noqa: RUF005  # the spelling is the case
-        return (y * gate).flatten(2).view(y.shape[:-2] + (-1, 2)) + y.shape[1] / 2  # noqa: RUF005  # the spelling is the case
+        gate = y.mean((2, 3)).view(y.shape[:2] + (1, 1))  # noqa: RUF005
+        return (y * gate).flatten(2).view(y.shape[:-2] + (-1, 2)) + y.shape[1] / 2  # noqa: RUF005
 
 
 @case((2, 6), why="a sum of two lists of sizes was one size")
 class SplitsTheLastDimension(nn.Module):
     def forward(self, x):
-        return torch.relu(x).reshape(x.size()[:-1] + (2, 3)).sum(-1)  # noqa: RUF005  # the spelling is the case
+        return torch.relu(x).reshape(x.size()[:-1] + (2, 3)).sum(-1)  # noqa: RUF005
 
 
 @case(IMAGE, train=True, draws=True, independent=False, why="(1,) * (x.ndim - 1) was no list of sizes")
@@ -93,7 +93,7 @@ class DrawsInPlace(_Body):
 class JoinsPartsInReverse(_Body):
     def after(self, y, x):
         turned = torch.cat(y.chunk(2, 1)[::-1], 1)
-        return torch.cat(turned.split([1, 3], 1)[1:] + (x,), 1)  # noqa: RUF005  # the spelling is the case
+        return torch.cat(turned.split([1, 3], 1)[1:] + (x,), 1)  # noqa: RUF005
 
 
 @case(IMAGE, why="all parts together were one tensor")
