@@ -447,7 +447,10 @@ ADJOINT = _move(
     local=permuted(swapped),
     methods=("adjoint",),
     functions=(_ATEN.adjoint.default, _ATEN.mH.default, _ATEN.matrix_H.default),
-    samples=_SAME,
+    samples=(
+        Sample(spellings=("adjoint", "adjoint.default", "mH.default")),
+        Sample((4, 5), independent_batch=False),
+    ),
     formula="y1 = x1 transposed (x is real)",
 )
 NUMPY_T = composite(

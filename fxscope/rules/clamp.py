@@ -20,9 +20,9 @@ def _between(x, low, high, call, y):
     value, rank, inner = call.value("x"), call.need_rank("x"), x
     if low is not None:
         inner = y if high is None else torch.clamp(x, min=low)
-        value, rank = _one_of(call, "min", (value, rank, x > low), inner)
+        value, rank = _one_of(call, "min", (value, rank, (x > low) | (x != x)), inner)  # a NaN stays
     if high is not None:
-        value, rank = _one_of(call, "max", (value, rank, inner < high), y)
+        value, rank = _one_of(call, "max", (value, rank, (inner < high) | (inner != inner)), y)
     return None, [value]
 
 
