@@ -136,3 +136,35 @@ def test_the_same_without_an_example(function):
     y0, y1 = pair(X, X)
     assert distance(y0, model(X)) < 1e-12
     assert distance(y1, y0) < 1e-12
+
+
+def at_one_place_twice(x):
+    h = x * 1
+    h[:, [0, 2, 2]] = x.flip(1) * 3
+    return h
+
+
+def test_of_two_writes_to_one_place_the_one_that_the_memory_holds_is_kept():
+    model = Written(at_one_place_twice).eval()
+    lin = fxscope.interpret(model, X, policy="taylor", frontend="symbolic")
+    y, matrix = model(X), lin.F.to_dense().reshape(2, 3, 4, 2, 3, 4)
+    assert distance(lin.y0, y) < 1e-12
+    assert distance(lin(X), y) < 1e-12
+    # entry 2 is written from entries 1 and 0 of x, and holds one of them
+    read = matrix[0, 2, 0, 0, :, 0]
+    assert sorted(read.tolist()) == [0, 0, 3]
+    assert float(read @ X[0, :, 0]) == pytest.approx(float(y[0, 2, 0]), abs=1e-12)
+
+
+def under_no_grad(x):
+    with torch.no_grad():
+        factor = x.mean(1, keepdim=True)
+    return x + factor
+
+
+def test_no_grad_is_read_through_and_detach_is_a_constant():
+    u = torch.randn(X.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    through = fxscope.interpret(Written(under_no_grad), X, policy="taylor")
+    assert distance(through.F.T @ u, pulled(lambda x: x + x.mean(1, keepdim=True), u)) < 1e-12
+    constant = fxscope.interpret(Written(lambda x: x + x.detach().mean(1, keepdim=True)), X, policy="taylor")
+    assert distance(constant.F.T @ u, u) < 1e-12

@@ -17,7 +17,7 @@ from ..twins import ForwardContext
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
 from .reuse import mark_twin
-from .sources import GraphSource, Slots, StateSource, updates_statistics
+from .sources import GraphSource, Slots, StateSource, new_input, updates_statistics
 from .tagging import Tagging, tags_of
 
 _ASSERTS = {
@@ -107,7 +107,7 @@ class _Forward:
         if self.form == "residual":
             return
         for probe in self.program.probes:
-            node, place = self.graph.placeholder(probe.name), info(probe.node).place
+            node, place = new_input(self.graph, probe.name), info(probe.node).place
             origin = self._origin(probe.node)
             self.raw[probe] = mark(node, branch="interpreter", role="affine", place=place, origin=origin)
 

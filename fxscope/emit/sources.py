@@ -41,7 +41,7 @@ class GraphSource:
         nodes = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
         for node in nodes:
             # no default: a probe follows
-            self._put(node, self.graph.placeholder("x0" if len(nodes) == 1 else _spelled(node)))
+            self._put(node, new_input(self.graph, "x0" if len(nodes) == 1 else _spelled(node)))
 
     def copy_all(self, needed: set[fx.Node]) -> None:
         """Copy the needed nodes of the original graph, in its order."""
@@ -277,6 +277,14 @@ def _last_placeholder(graph: fx.Graph) -> fx.Node:
 
 def _need(facts: Facts, node: fx.Node) -> int:
     return facts.need_rank(node, "the adjoint")
+
+
+def new_input(graph: fx.Graph, name: str, type_expr: Any = None) -> fx.Node:
+    """An input of an emitted graph; it gets underscores behind its name if the model has an input of it."""
+    taken = {node.target for node in graph.nodes if node.op == "placeholder"}
+    while name in taken:
+        name += "_"
+    return graph.placeholder(name, type_expr=type_expr)
 
 
 def _spelled(node: fx.Node) -> str:

@@ -17,7 +17,7 @@ from .checks import own_assertions
 from .forward import drawn, upstream
 from .layout import batch_major
 from .outputs import finish, probe_major
-from .sources import GraphSource, Slots, StateSource
+from .sources import GraphSource, Slots, StateSource, new_input
 from .tagging import Tagging
 
 
@@ -77,7 +77,7 @@ class _Transposed:
 
     def _placeholders(self) -> None:
         self.y2 = mark(
-            self.graph.placeholder("y2", type_expr=_type(self.program.outputs)),
+            new_input(self.graph, "y2", _type(self.program.outputs)),
             branch="interpreter",
             role="affine",
             place="output",
@@ -137,7 +137,7 @@ class _Row(_Transposed):
             )
         self.index = None
         if self.form == "row":
-            index = self.graph.placeholder("index")
+            index = new_input(self.graph, "index")
             self.index = mark(index, branch="interpreter", role="shape", place="index")
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:

@@ -207,7 +207,7 @@ def trace(
         )
     if not torch.equal(before, after):
         raise TraceFailure(_draws_numbers(model))
-    _drop_fixed(graph, fixed)
+    _drop_fixed(graph, fixed, model)
     output = next(n for n in graph.nodes if n.op == "output")
     whole = with_unused(graph, output.args[0]) if unread(graph) else None
     graph.eliminate_dead_code(is_impure_node=is_write)
@@ -314,15 +314,22 @@ def _fixed_arguments(model: nn.Module, concrete: dict) -> dict:
     return fixed
 
 
-def _drop_fixed(graph: fx.Graph, fixed: dict) -> None:
-    """Remove the placeholders of arguments that were fixed, and the assertions torch.fx writes about them."""
-    for node in [n for n in graph.nodes if n.op == "placeholder"]:
-        if (
-            str(node.target).startswith("*")
-            or str(node.target).rsplit("_", 1)[0] in fixed
-            or node.target in fixed
-        ):
-            _erase_with_users(graph, node)
+def _drop_fixed(graph: fx.Graph, fixed: dict, model: nn.Module) -> None:
+    """Remove the placeholders of arguments that were fixed, and the assertions torch.fx writes about them.
+
+    They are in the order of forward's arguments; torch.fx gives those that are fixed names of its own.
+    """
+    inputs = [n for n in graph.nodes if n.op == "placeholder"]
+    starred = [n for n in inputs if str(n.target).startswith("*")]
+    named = zip([n for n in inputs if n not in starred], _names_in_code(model))
+    for node in [*starred, *(n for n, name in named if name in fixed)]:
+        _erase_with_users(graph, node)
+
+
+def _names_in_code(model: nn.Module) -> list[str]:
+    """The names of forward's arguments, but for *args and **kwargs."""
+    code: Any = inspect.unwrap(type(model).forward).__code__
+    return list(code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount])
 
 
 def _erase_with_users(graph: fx.Graph, node: fx.Node) -> None:

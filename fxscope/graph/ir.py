@@ -8,6 +8,7 @@ Roles are stored on the node (``info(node)``), never sniffed from its name.
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
@@ -186,9 +187,11 @@ def acts(node: fx.Node) -> bool:
 
 
 def stands_for_sizes(value: Any) -> bool:
-    """Whether a node stands for a list of sizes: x.view(y.shape), x.view(y.shape[:2])."""
+    """Whether a node stands for a list of sizes: y.shape, y.shape[:2] + (1, 1), (1,) * y.dim()."""
     if not isinstance(value, fx.Node):
         return False
+    if value.target in (operator.add, operator.mul):
+        return any(isinstance(v, (list, tuple)) or stands_for_sizes(v) for v in value.args)
     if (value.target == "size" and len(value.args) == 1 and not value.kwargs) or (
         value.target is getattr and value.args[1] == "shape"
     ):

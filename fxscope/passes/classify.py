@@ -12,7 +12,7 @@ from ..frontend.symbolic import source_of
 from ..graph.draws import draws
 from ..graph.ir import info, mark, notes
 from ..rules import registry
-from ..rules._of_node import bound, rule_of
+from ..rules._of_node import bound, rounds, rule_of
 from ..twins.base import nodes_of
 from .canonicalize import size_nodes
 from .policy import Policy
@@ -55,6 +55,8 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
     """The role of a node with an affine input: affine, or frozen if its rule freezes the input."""
     if is_structure(node):
         return "affine"
+    if rounds(node):
+        return "frozen"
     rule = rule_of(node)
     if rule is None:
         offenders.append((node, notes(node).get("unspelled", "no rule covers it")))

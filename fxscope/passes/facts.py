@@ -18,6 +18,7 @@ import torch.fx as fx
 from ..errors import UnknownRank
 from ..frontend.symbolic import source_of
 from ..graph.constants import attribute_value, constants, stand_in_ranks
+from ..graph.draws import draws
 from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._ranks import Floating, at_least
@@ -193,9 +194,16 @@ def _rank(facts: Facts, node: fx.Node, stand_ins: dict[fx.Node, int]) -> None:
     elif node in stand_ins:
         ranks.found[node] = stand_ins[node]
     elif rule is None:
-        ranks.found[node] = ranks.own(node)
+        drawn = _drawn_over(facts, node)
+        ranks.found[node] = ranks.own(node) if drawn is None else ranks(drawn)
     else:
         ranks.learn(node, rule)
+
+
+def _drawn_over(facts: Facts, node: fx.Node) -> fx.Node | None:
+    """The tensor whose shape a draw without a rule has (normal_, exponential_); None for other nodes."""
+    tensors = [n for n in node.all_input_nodes if n not in facts.sizes]
+    return tensors[0] if draws(node) and len(tensors) == 1 else None
 
 
 def _interval(facts: Facts, node: fx.Node) -> Interval:

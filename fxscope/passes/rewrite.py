@@ -19,9 +19,10 @@ import torch.fx as fx
 
 from ..errors import NoLinearPath
 from ..frontend.symbolic import source_of
-from ..graph.ir import info, mark, notes
+from ..graph.ir import info, mark, notes, stands_for_sizes
 from ..rules import Rule
 from ..rules._of_node import bound, rule_of
+from ..rules._sizes import SizeOf, entries, unknown_in
 from ..twins import Twin
 from .canonicalize import is_size, size_nodes
 from .classify import is_structure, unsupported
@@ -139,6 +140,24 @@ class Call:
             return self.facts.need_rank(value, str(info(self.node).rule))
         return self.facts.rank(value) or 0
 
+    def sizes(self, name: str) -> list:
+        """An argument that is a list of sizes, size by size.
+
+        Raises ``UnknownRank`` if the graph does not tell how many they are.
+        """
+        found = self.known_sizes(name)
+        if found is None:
+            value = self.arguments[name]
+            unknown = unknown_in(self.facts.rank, value) or self.node
+            self.facts.need_rank(unknown, f"the number of sizes in {info(self.node).rule}")
+            raise TypeError(f"{name} is no list of sizes")
+        return found
+
+    def known_sizes(self, name: str) -> list | None:
+        """The same; None if the graph does not tell how many they are."""
+        known = entries(self.facts.rank, self.arguments[name])
+        return None if known is None else [self._rewriter.size(v) for v in known]
+
     @property
     def channels_last(self) -> bool:
         """Whether the network has the channels-last layout, which decides about kernels, not values."""
@@ -190,9 +209,28 @@ class _Rewriter:
 
     def run(self) -> None:
         for node in list(self.graph.nodes):
+            if node in self.sizes and node.target in (operator.add, operator.mul):
+                self._listed(node)
+        for node in list(self.graph.nodes):
             skipped = node in self.values or node.op == "output" or is_structure(node)
             if info(node).role == "affine" and not skipped:
                 self._node(node)
+
+    def _listed(self, node: fx.Node) -> None:
+        """Write y.shape[:2] + (1, 1) as a list of sizes, since TorchScript has no sum of the two."""
+        known = entries(self.facts.rank, node) if stands_for_sizes(node) else None
+        if known is None:
+            return
+        with self.graph.inserting_before(node):
+            sizes = [_nodes(self.size(v)) for v in known]
+        for new in sizes:
+            if isinstance(new, fx.Node) and info(new).role is None:
+                new.meta.update(node.meta)
+                self.sizes.add(new)
+        for user in list(node.users):
+            user.args = fx.node.map_arg(user.args, lambda n: sizes if n is node else n)
+            user.kwargs = fx.node.map_arg(user.kwargs, lambda n: sizes if n is node else n)
+        self.graph.erase_node(node)
 
     def _node(self, node: fx.Node) -> None:
         """Run the variant of an operator: its twin goes on the tape, its frozen states behind the node."""
@@ -226,6 +264,12 @@ class _Rewriter:
         keyword = {n: extra[n] for n, p in parameters.items() if p.kind == p.KEYWORD_ONLY}
         given = {n: fx.node.map_arg(v, self._proxy) for n, v in arguments.items() if n in parameters}
         return function(**given, **keyword)
+
+    def size(self, entry: Any) -> Any:
+        """An entry of a list of sizes, as a value of the graph."""
+        if isinstance(entry, SizeOf):
+            return self._proxy(entry.x).size(entry.dim)
+        return fx.node.map_arg(entry, self._proxy)
 
     def _proxy(self, node: fx.Node) -> Any:
         return fx.Proxy(node, self.tracer)

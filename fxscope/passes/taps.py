@@ -52,7 +52,9 @@ def _looked_up(node: fx.Node) -> fx.Node | None:
         rule = info(user).rule
         if rule == "embedding" and bound(user)["input"] is node:
             return user
-        found = _looked_up(user) if rule in ("reshape", "to", "long", "identity") else None
+        found = (
+            _looked_up(user) if rule in ("reshape", "to", "long", "int", "identity", "contiguous") else None
+        )
         if found is not None:
             return found
     return None

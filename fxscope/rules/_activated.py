@@ -11,6 +11,7 @@ from ._reduced import elementwise
 
 _THROUGH = (
     "identity",
+    "contiguous",
     "to",
     "float",
     "double",

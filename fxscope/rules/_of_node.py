@@ -14,6 +14,17 @@ def rule_of(node: fx.Node) -> Rule | None:
     return registry().rules.get(info(node).rule or "")
 
 
+def rounds(node: fx.Node) -> bool:
+    """Whether a node's values are known to be integers or truth values: constants between their steps."""
+    value = notes(node).get("val")
+    if value is not None:
+        return not value.is_floating_point() and not value.is_complex()
+    rule = rule_of(node)
+    if rule is None:
+        return False
+    return rule.bits or (rule.integers(bound(node)) if callable(rule.integers) else rule.integers)
+
+
 def bound(node: fx.Node) -> dict:
     """{argument: value} of a canonical node."""
     if "recognized" in notes(node):

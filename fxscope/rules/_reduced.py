@@ -17,6 +17,8 @@ from typing import Any
 
 import torch.fx as fx
 
+from ._sizes import SizeOf, entries, tensor_of
+
 NONE: frozenset[int] = frozenset()
 
 
@@ -199,9 +201,9 @@ def moved_dims(view: Any, a: dict) -> Reduced:
 
 def reshaped(view: Any, a: dict) -> Reduced:
     """``reshape``: a size of one behind the front takes the place of what was reduced."""
-    base, shape = view.of(a["x"]), a["shape"]
-    if not isinstance(shape, (list, tuple)):
-        return _reshaped_as(view, base, shape)
+    base, shape = view.of(a["x"]), entries(view.rank, a["shape"])
+    if shape is None:
+        return _reshaped_as(view, base, a["shape"])
     return _filled(base, [i - len(shape) for i, s in enumerate(shape) if i and _is_one(view, s)])
 
 
@@ -209,6 +211,8 @@ def _is_one(view: Any, size: Any) -> bool:
     """Whether a size is 1 by what made it: a literal, or read off a dimension that is of size one."""
     if type(size) is int:
         return size == 1
+    if isinstance(size, SizeOf):
+        return end(view, size.x, size.dim) in view.of(size.x).unit
     if not isinstance(size, fx.Node):
         return False
     read = size.args if size.target == "size" else _item_of_size(size)
@@ -230,11 +234,7 @@ def _item_of_size(node: fx.Node) -> tuple:
 
 def _reshaped_as(view: Any, base: Reduced, shape: Any) -> Reduced:
     """To the size of another value, which knows its own dimensions of size one."""
-    other = (
-        shape.args[0]
-        if isinstance(shape, fx.Node) and shape.target == "size" and len(shape.args) == 1
-        else None
-    )
+    other = tensor_of(shape)
     if other is None:
         return replace(base, dims=NONE, unit=NONE, lost=base.lost or bool(base.dims))
     return _filled(base, sorted(view.of(other).unit))
@@ -264,9 +264,9 @@ def flattened(view: Any, a: dict) -> Reduced:
 
 
 def unflattened(view: Any, a: dict) -> Reduced:
-    x, sizes = a["x"], a["sizes"]
+    x, sizes = a["x"], entries(view.rank, a["sizes"])
     base, place = view.of(x), end(view, x, a["dim"])
-    if place is None or not isinstance(sizes, (list, tuple)):
+    if place is None or sizes is None:
         return unsure(base, x) if base.known else base
     found = base.without({place}).mapped(lambda d: d if d > place else d - len(sizes) + 1)
     new = [place - len(sizes) + 1 + i for i in range(len(sizes))]

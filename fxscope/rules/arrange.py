@@ -5,7 +5,6 @@ import operator
 import torch
 from torch import nn
 
-from ..graph.ir import stands_for_sizes
 from ..twins import Concat, Dims, Expand, Gate, Identity, Index, Item, Repeat, Reshape, Stack, shifted
 from ..twins import Constant as ConstantTwin
 from . import _reduced
@@ -25,7 +24,8 @@ from ._moves import (
     swapped,
     without_dim,
 )
-from ._ranks import MOST, length, shift, widest
+from ._ranks import MOST, shift, widest
+from ._sizes import count
 from .declare import Sample, composite, linear
 
 _SAME = (Sample(),)
@@ -33,26 +33,16 @@ _ATEN = torch.ops.aten
 
 
 def reshape(x, shape, *, call):
-    given = call.arguments["shape"]
-    if isinstance(given, (list, tuple)):
-        return Reshape(shape)
-    return Reshape(_one_by_one(shape, call))
-
-
-def _one_by_one(sizes, call):
-    """Sizes of the operator's value as a list, since a Size is a tuple in Python and a list in TorchScript.
-
-    They stay a Size where the graph does not tell how many they are.
-    """
-    return sizes if call.out_rank is None else [sizes[d] for d in range(call.out_rank)]
+    sizes = call.known_sizes("shape")
+    return Reshape(shape if sizes is None else sizes)
 
 
 def flatten(x, start_dim=0, end_dim=-1):
     return Dims(torch.flatten, (shifted(start_dim), shifted(end_dim)))
 
 
-def unflatten(x, dim, sizes):
-    return Dims(torch.unflatten, (shifted(dim), sizes))
+def unflatten(x, dim, sizes, *, call):
+    return Dims(torch.unflatten, (shifted(dim), call.sizes("sizes")))
 
 
 def permute(x, dims):
@@ -94,6 +84,7 @@ def identity(x, memory_format=None):
 
 
 def expand(x, size, *, call):
+    size = call.sizes("size")
     return Expand(size, lift=_missing(call, len(size)))
 
 
@@ -105,6 +96,7 @@ def expand_as(x, other, *, call):
 
 
 def repeat(x, repeats, *, call):
+    repeats = call.sizes("repeats")
     return Repeat(repeats, lift=_missing(call, len(repeats)))
 
 
@@ -187,6 +179,8 @@ def split(x, split_size_or_sections, dim=0):
 
 
 def tensor_split(x, sections, dim=0):
+    if isinstance(sections, torch.fx.Proxy):
+        raise TypeError("sections in a tensor decide the sizes of the parts; give numbers")
     return Dims(torch.tensor_split, (sections, shifted(dim)))
 
 
@@ -225,15 +219,12 @@ def _scatter(call, function, args):
 
 
 def _reshape_rank(rank, a):
-    shape = a["shape"]
-    if stands_for_sizes(shape) and shape.op == "call_method":
-        return rank(shape.args[0])
-    return length(rank, shape)
+    return count(rank, a["shape"])
 
 
 def _unflatten_rank(rank, a):
-    new = length(rank, a["sizes"])
-    return None if new is None else shift(rank(a["x"]), new - 1)
+    number = count(rank, a["sizes"])
+    return shift(rank(a["x"]), number - 1) if isinstance(number, int) else None
 
 
 def _flatten_rank(rank, a):
@@ -286,6 +277,8 @@ def _index_ranks(rank, k):
 def _asked_by_expand(a):
     """A new dimension in front has a size of its own, so that -1 there says that it is none."""
     size = a["size"]
+    if not isinstance(size, (list, tuple)):  # the sizes of a tensor
+        return []
     return [(a["x"], len(size) if len(size) and size[0] == -1 else 0, len(size))]
 
 
@@ -462,6 +455,20 @@ MATRIX_T = composite(
     source="the paper, eq. 7",
     **_BOUNDS,
 )
+ADJOINT = _move(
+    "adjoint",
+    torch.adjoint,
+    t,
+    reduced=_reduced.transposed,
+    local=permuted(swapped),
+    methods=("adjoint",),
+    functions=(_ATEN.adjoint.default, _ATEN.mH.default, _ATEN.matrix_H.default),
+    samples=(
+        Sample(spellings=("adjoint", "adjoint.default", "mH.default")),
+        Sample((4, 5), independent_batch=False),
+    ),
+    formula="y1 = x1 transposed (x is real)",
+)
 NUMPY_T = composite(
     "numpy_T",
     _ATEN.numpy_T.default,
@@ -526,13 +533,18 @@ IDENTITY = _move(
     identity,
     reduced=_reduced.kept,
     local=elementwise,
-    methods=("contiguous", "clone"),
-    functions=(
-        _ATEN.clone.default,
-        _ATEN.alias.default,
-        _ATEN.contiguous.default,
-        _ATEN.lift_fresh_copy.default,
-    ),
+    methods=("clone",),
+    functions=(_ATEN.clone.default, _ATEN.alias.default, _ATEN.lift_fresh_copy.default),
+    samples=_SAME,
+    formula="y1 = x1",
+)
+CONTIGUOUS = _move(
+    "contiguous",
+    "contiguous",  # and no clone, which keeps the order in memory: what is drawn for x is drawn in that order
+    identity,
+    reduced=_reduced.kept,
+    local=elementwise,
+    functions=(_ATEN.contiguous.default,),
     samples=_SAME,
     formula="y1 = x1",
 )
@@ -545,7 +557,7 @@ EXPAND = _move(
     functions=(torch.broadcast_to, _ATEN.expand.default),
     methods=("broadcast_to",),
     variadic=True,
-    rank=lambda rank, a: len(a["size"]),
+    rank=lambda rank, a: count(rank, a["size"]),
     asks=_asked_by_expand,
     samples=(
         Sample((2, 1, 1, 4), {"size": (2, 3, 5, 4)}, independent_batch=False),
@@ -554,19 +566,35 @@ EXPAND = _move(
     ),
     formula="y1 = x1 broadcast",
 )
+_REPEATED = (
+    Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
+    Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
+)
 REPEAT = _move(
+    "repeat",
+    "repeat",
+    repeat,
+    reduced=_reduced.expanded,
+    local=elementwise,
+    functions=(_ATEN.repeat.default,),
+    variadic=True,
+    rank=lambda rank, a: count(rank, a["repeats"]),
+    samples=_REPEATED,
+    formula="y1 = x1 repeated",
+)
+TILE = _move(
     "tile",
     torch.tile,
     repeat,
     reduced=_reduced.expanded,
     local=elementwise,
-    methods=("repeat", "tile"),
-    functions=(_ATEN.repeat.default,),
+    methods=("tile",),
+    functions=(_ATEN.tile.default,),
     variadic=True,
-    rank=lambda rank, a: widest(len(a["repeats"]), rank(a["x"])),
+    rank=lambda rank, a: widest(count(rank, a["repeats"]), rank(a["x"])),
     samples=(
-        Sample((2, 3, 4), {"repeats": (1, 2, 3)}),
-        Sample((3, 4), {"repeats": (2, 1, 3)}, independent_batch=False),
+        *_REPEATED,
+        Sample((2, 3, 4), {"repeats": (2,)}),
     ),
     formula="y1 = x1 repeated",
 )
@@ -657,8 +685,8 @@ CHUNK = _move(
     chunk,
     reduced=_reduced.kept,
     local=part,
-    methods=("chunk",),
-    functions=(_ATEN.chunk.default,),
+    methods=("chunk", "unsafe_chunk"),
+    functions=(torch.unsafe_chunk, _ATEN.chunk.default, _ATEN.unsafe_chunk.default),
     yields="tensors",
     samples=(Sample(kwargs={"chunks": 2, "dim": 1}, call=_parts),),
     formula="y1 = parts of x1",
@@ -705,6 +733,28 @@ TENSOR_SPLIT = _move(
     ),
     formula="y1 = parts of x1",
 )
+
+
+def _split_along(name, function, dim, shape):
+    return composite(
+        name,
+        function,
+        lambda x, sections: torch.tensor_split(x, sections, dim),
+        "",
+        methods=(name,),
+        samples=(
+            Sample(shape, {"sections": 2}, call=_parts, independent_batch=dim != 0),
+            Sample(shape, {"sections": [1, 3]}, call=_ends, independent_batch=dim != 0),
+        ),
+        formula="y1 = parts of x1",
+        source="the paper, eq. 7",
+        **_BOUNDS,
+    )
+
+
+VSPLIT = _split_along("vsplit", torch.vsplit, 0, (4, 6))
+HSPLIT = _split_along("hsplit", torch.hsplit, 1, (2, 6))
+DSPLIT = _split_along("dsplit", torch.dsplit, 2, (2, 3, 6))
 UNBIND = _move(
     "unbind",
     torch.unbind,

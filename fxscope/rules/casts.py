@@ -5,6 +5,7 @@ import torch
 from ..twins import Identity
 from . import _reduced
 from ._local import elementwise
+from ._of_node import rounds
 from .declare import Sample, composite, linear
 
 
@@ -18,13 +19,27 @@ def to(
 def by_name(
     x, first=None, second=None, dtype=None, device=None, non_blocking=False, copy=False, memory_format=None
 ):
-    """x.to(dtype), x.to(device), x.to(other) and x.to(device, dtype) with their arguments named."""
-    if first is None and second is None:
-        return None
+    """x.to(dtype), x.to(device), x.to(other) and x.to(device, dtype) with their arguments named.
+
+    A cast to integers is that operator, which rounds.
+    """
     given = {"dtype": dtype, "device": device}
     for value in (first, second):
         given |= _named(value)
+    rounded = _INTEGERS.get(given["dtype"])
+    if rounded is not None:
+        moved = x if given["device"] is None else x.to(device=given["device"])
+        return getattr(moved, rounded)()
+    if first is None and second is None:
+        return None
+    if memory_format is not None:
+        given["memory_format"] = memory_format
     return x.to(**{k: v for k, v in given.items() if v is not None})
+
+
+def of_type(x, dtype):
+    """x.type(dtype); a type by its name is not known here."""
+    return x.to(dtype=dtype) if isinstance(dtype, torch.dtype) else None
 
 
 def _named(value):
@@ -46,6 +61,39 @@ def type_as(x, other):
     return Identity("type_as", (other,))
 
 
+def _rounding(name):
+    """A cast to integers: the numbers of integers are kept, and floating values are frozen as they round."""
+
+    def twin(x):
+        return Identity(name)
+
+    return linear(
+        name,
+        name,
+        twin,
+        reduced=_reduced.kept,
+        local=elementwise,
+        integers=True,
+        rank=lambda rank, a: rank(a["x"]),
+        interval=lambda bound, a: _with_zero(*bound(a["x"])),
+        samples=(Sample(call=lambda f, x: f(x * 3) * x),),
+        formula="y1 = y0: values that are rounded are constants",
+        source="the paper, eq. 2 with A = 0",
+    )
+
+
+def _like_integers(value):
+    """Whether a dtype is that of integers, or that of a value which holds them."""
+    if isinstance(value, torch.fx.Node) and value.target is getattr:
+        value = value.args[0]
+    return isinstance(value, torch.fx.Node) and rounds(value)
+
+
+def _with_zero(low, high):
+    """Bounds of values that are rounded towards 0."""
+    return min(low, 0.0), max(high, 0.0)
+
+
 def _cast(name):
     def twin(x):
         return Identity(name)
@@ -64,6 +112,25 @@ def _cast(name):
     )
 
 
+_INTEGERS = {
+    torch.bool: "bool",
+    torch.uint8: "byte",
+    torch.int8: "char",
+    torch.int16: "short",
+    torch.int32: "int",
+    torch.int64: "long",
+}
+BYTE, CHAR, SHORT, INT, LONG = (_rounding(name) for name in _INTEGERS.values() if name != "bool")
+BOOL = composite(
+    "bool",
+    "bool",
+    lambda x: torch.ne(x, 0),  # TorchScript has no such method
+    "",
+    bits=True,
+    samples=(Sample(call=lambda f, x: x * f(x)),),
+    formula="y1 = y0: truth values are constants",
+    source="the paper, eq. 2 with A = 0",
+)
 _KEEP = {
     "reduced": _reduced.kept,
     "interval": lambda bound, a: bound(a["x"]),
@@ -74,6 +141,7 @@ TO = linear(
     "to",
     "to",
     to,
+    integers=lambda a: _like_integers(a["dtype"]),
     local=elementwise,
     expand=by_name,
     ignores=("first", "second"),
@@ -89,20 +157,26 @@ TYPE_AS = linear(
     "type_as",
     "type_as",
     type_as,
+    integers=lambda a: _like_integers(a["other"]),
     local=elementwise,
     ignores=("other",),
     samples=(Sample(tensors={"other": (1,)}),),
     **_KEEP,
 )
+TYPE = composite("type", "type", of_type, "", samples=(Sample(kwargs={"dtype": torch.float64}),), **_KEEP)
 FLOAT, DOUBLE, HALF, BFLOAT16, CPU = (_cast(name) for name in ("float", "double", "half", "bfloat16", "cpu"))
 
 
 def to_dtype(x, dtype, non_blocking=False, copy=False, memory_format=None):
-    return x.to(dtype=dtype)
+    return _given(x, dtype=dtype, memory_format=memory_format)
 
 
 def to_device(x, device, dtype, non_blocking=False, copy=False, memory_format=None):
-    return x.to(device=device, dtype=dtype)
+    return _given(x, device=device, dtype=dtype, memory_format=memory_format)
+
+
+def _given(x, **options):
+    return x.to(**{k: v for k, v in options.items() if v is not None})
 
 
 def to_copy(
@@ -115,7 +189,7 @@ def to_copy(
     memory_format=None,
     copy=False,
 ):
-    return x.to(**{k: v for k, v in {"dtype": dtype, "device": device}.items() if v is not None})
+    return _given(x, dtype=dtype, device=device, memory_format=memory_format)
 
 
 _ATEN = torch.ops.aten

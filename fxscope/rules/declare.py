@@ -117,6 +117,8 @@ class Rule:
         ``rules/_reduced.py``); None: along none.
     bits
         Whether its values are truth values.
+    integers
+        Whether its values are integers, or a function of the arguments that tells it.
     piecewise
         Whether it is piecewise linear: F must equal the Jacobian away from kinks.
     expand
@@ -162,6 +164,7 @@ class Rule:
     interval: Callable | None = None
     reduced: Callable | None = None
     bits: bool = False
+    integers: bool | Callable = False
     piecewise: bool = False
     expand: Callable | None = None
     local: Callable | None = None

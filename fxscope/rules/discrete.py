@@ -11,6 +11,7 @@ from ..twins import Identity
 from . import _reduced
 from ._local import elementwise, fresh, in_front, over_dims, unread
 from ._ranks import Broadcast, reduced_rank, shift
+from ._sizes import count
 from .declare import Sample, composite, constant
 
 
@@ -83,6 +84,7 @@ _FRESH: dict[str, Any] = {
     "source": "the paper, eq. 2 with A = 0",
     "unsampled": _NO_PROBE,
 }
+_INDEX: dict[str, Any] = {**_FRESH, "integers": True}
 
 
 def _comparison(name, target, *functions):
@@ -142,18 +144,18 @@ SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (
     for n in ("sign", "sgn", "round", "floor", "ceil", "trunc")
 )
 ARGMAX = constant(
-    "argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_FRESH, "rank": reduced_rank}
+    "argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_INDEX, "rank": reduced_rank}
 )
 ARGMIN = constant(
-    "argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **{**_FRESH, "rank": reduced_rank}
+    "argmin", torch.argmin, reduced, local=over_dims, methods=("argmin",), **{**_INDEX, "rank": reduced_rank}
 )
-ARGSORT = constant("argsort", torch.argsort, ordered, local=over_dims, methods=("argsort",), **_FRESH)
+ARGSORT = constant("argsort", torch.argsort, ordered, local=over_dims, methods=("argsort",), **_INDEX)
 ONE_HOT = constant(
     "one_hot",
     F.one_hot,
     encoded,
     local=in_front,
-    **{**_BITS, "bits": False, "rank": lambda rank, a: shift(rank(a["x"]), 1)},
+    **{**_BITS, "bits": False, "integers": True, "rank": lambda rank, a: shift(rank(a["x"]), 1)},
 )
 EMBEDDING = constant(
     "embedding",
@@ -207,7 +209,7 @@ def filled_with(x, value):
 
 _SIZED: dict[str, Any] = {
     **_FRESH,
-    "rank": lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
+    "rank": lambda rank, a: count(rank, a["size"]),
     "variadic": True,
 }
 NEW_ZEROS, NEW_ONES = (constant(n, n, sized, local=fresh, **_SIZED) for n in ("new_zeros", "new_ones"))

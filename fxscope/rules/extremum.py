@@ -6,7 +6,7 @@ from ..twins import Dims, Gather, Masked, Where, shifted
 from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import Broadcast, reduced_rank
-from .declare import Sample, select
+from .declare import Sample, composite, select
 from .selection import winner
 from .spread import inserted, last_dims
 
@@ -57,6 +57,11 @@ def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
     (d,) = last_dims(call, dim)
     return winner(call, y, d, keepdim)
+
+
+def both_ends(x, dim=None, keepdim=False):
+    dims = [] if dim is None else dim
+    return torch.amin(x, dims, keepdim), torch.amax(x, dims, keepdim)
 
 
 def _forms(over_two, over_all):
@@ -166,4 +171,18 @@ MIN = select(
     samples=_FORMS,
     formula="h(x) = min x over a dimension;  y1 = x1 at the index that won",
     **_ONE,
+)
+AMINMAX = composite(
+    "aminmax",
+    torch.aminmax,
+    both_ends,
+    "",
+    methods=("aminmax",),
+    functions=(_ATEN.aminmax.default,),
+    samples=(
+        Sample(kwargs={"dim": 1}, call=lambda f, x, **given: f(x, **given)[1]),
+        Sample(kwargs={"dim": -1, "keepdim": True}, call=lambda f, x, **given: f(x, **given).min),
+    ),
+    formula="h(x) = min x and max x;  y1 = x1 at the index that won",
+    source="the paper, Fig. 2",
 )

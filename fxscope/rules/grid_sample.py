@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from ..twins import GridSample
+from ._sizes import count
 from .declare import Sample, composite, constant, linear
 
 
@@ -78,7 +79,7 @@ AFFINE_GRID = constant(
     variants={"taylor": moving},
     functions=(torch.ops.aten.affine_grid_generator.default,),
     carries=("theta",),
-    rank=lambda rank, a: len(a["size"]) if isinstance(a["size"], (list, tuple)) else None,
+    rank=lambda rank, a: count(rank, a["size"]),
     unsampled="its value only ever is a frozen grid",
     formula="a frozen grid",
     source="the paper, eq. 2 with A = 0",

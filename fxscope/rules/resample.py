@@ -287,6 +287,10 @@ PAD = linear(
         Sample(_SHAPES[2], {"pad": (-1, 2, 0, -1)}),
         Sample((2, 3, 3, 4), {"pad": (3, 3, 2, 2), "mode": "reflect"}),
         Sample((2, 3, 3, 4), {"pad": (4, 3, 2, 3), "mode": "circular"}),
+        *(
+            Sample(_SHAPES[2], {"pad": (-1, 2, 1, -2), "mode": mode})
+            for mode in ("reflect", "replicate", "circular")
+        ),
         *_module_pads(),
     ),
     formula="y1 = x1 padded; a constant value is an additive constant",

@@ -7,7 +7,7 @@ from . import _reduced
 from ._local import over_dims
 from ._moves import along_dim
 from ._ranks import reduced_rank, shift
-from .declare import Sample, select
+from .declare import Sample, composite, select
 from .spread import last_dims
 
 
@@ -47,6 +47,10 @@ def winner(call, y, d, keepdim):
 
 
 def kthvalue(x, k, dim=-1, keepdim=False, *, call, y):
+    return one_of(x, dim, keepdim, call=call, y=y)
+
+
+def most_frequent(x, dim=-1, keepdim=False, *, call, y):
     return one_of(x, dim, keepdim, call=call, y=y)
 
 
@@ -94,6 +98,18 @@ SORT = select(
     formula="h(x) = x in order;  y1 = x1 in the order of x0",
     **_KEEP,
 )
+MSORT = composite(
+    "msort",
+    torch.msort,
+    lambda x: torch.sort(x, 0)[0],
+    "",
+    methods=("msort",),
+    functions=(_ATEN.msort.default,),
+    samples=(Sample(independent_batch=False),),
+    formula="sort over the first dimension",
+    source="the paper, Fig. 2 (indices)",
+    interval=lambda bound, a: bound(a["x"]),
+)
 KTHVALUE = select(
     "kthvalue",
     torch.kthvalue,
@@ -114,6 +130,28 @@ MEDIAN = select(
     rank=reduced_rank,
     samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
     formula="h(x) = the median;  y1 = x1 at its place",
+    **{**_KEEP, "reduced": _reduced.reduction},
+)
+NANMEDIAN = select(
+    "nanmedian",
+    torch.nanmedian,
+    one_of,
+    methods=("nanmedian",),
+    yields="values",
+    rank=reduced_rank,
+    samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+    formula="h(x) = the median of the numbers;  y1 = x1 at its place",
+    **{**_KEEP, "reduced": _reduced.reduction},
+)
+MODE = select(
+    "mode",
+    torch.mode,
+    most_frequent,
+    methods=("mode",),
+    yields="values",
+    rank=reduced_rank,
+    samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+    formula="h(x) = the most frequent value;  y1 = x1 at its place",
     **{**_KEEP, "reduced": _reduced.reduction},
 )
 CUMMAX = select(

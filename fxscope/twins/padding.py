@@ -25,13 +25,28 @@ def fold_back(y, x: ShapeRef, pad, mode: str):
     """
     for axis in range(len(pad) // 2):
         before, behind = pad[2 * axis], pad[2 * axis + 1]
-        if not (_zero(before) and _zero(behind)):
-            y = _folded(y, -1 - axis, before, behind, x.size(x.ndim - 1 - axis), mode, x.device)
+        n = x.size(x.ndim - 1 - axis)
+        if _cut(before) or _cut(behind):
+            y = _by_places(y, x.ndim + 1, -1 - axis, [before, behind], n, mode, x.device)
+        elif not (_zero(before) and _zero(behind)):
+            y = _folded(y, -1 - axis, before, behind, n, mode, x.device)
     return y
 
 
 def _zero(value) -> bool:
     return isinstance(value, int) and value == 0
+
+
+def _cut(count) -> bool:
+    return isinstance(count, int) and count < 0
+
+
+def _by_places(y, rank: int, dim: int, sides: list, n, mode: str, device):
+    """Add every entry at the place that it came from, where the padding cuts a side off."""
+    places = torch.arange(n, device=device, dtype=torch.float64).reshape([1, 1, n])
+    index = F.pad(places, sides, mode).flatten().to(torch.int64)
+    sizes = [n if d == rank + dim else y.size(d) for d in range(rank)]
+    return y.new_zeros(sizes).index_add(dim, index, y)
 
 
 def _folded(y, dim: int, before, behind, n, mode: str, device):

@@ -34,7 +34,7 @@ _WHOLE_WINDOW = (F.avg_pool2d, F.avg_pool3d)
 def transpose(k: AdjointContext, function: Callable, options: dict, y, x: ShapeRef):
     """The transpose of a separable operator: x2 = M_1^T ... M_d^T y2."""
     spatial = _SPATIAL.get(function) or x.ndim - 2
-    if options.get("output_size") in (1, (1,) * spatial, [1] * spatial):
+    if _is_global(options.get("output_size"), spatial):
         return _spread_mean(y, x, spatial)
     if options.get("divisor_override") is not None:
         y = y / options["divisor_override"]
@@ -45,6 +45,12 @@ def transpose(k: AdjointContext, function: Callable, options: dict, y, x: ShapeR
             axis - spatial, -1
         )
     return y
+
+
+def _is_global(size: Any, spatial: int) -> bool:
+    """Whether the output has one place by the numbers in the code."""
+    each = list(size) if isinstance(size, (list, tuple)) else [size] * spatial
+    return all(isinstance(n, int) and n == 1 for n in each)
 
 
 def _spread_mean(y, x: ShapeRef, spatial: int):

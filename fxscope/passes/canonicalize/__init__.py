@@ -8,6 +8,7 @@ from torch import nn
 from ...graph.ir import acts
 from .empty import leave_out_empty
 from .modules import inline_modules
+from .parts import list_parts
 from .recognize import recognize
 from .spell import spell
 from .writes import Decide, functionalize, is_size, size_nodes
@@ -23,6 +24,7 @@ def canonicalize(gm: fx.GraphModule, model: nn.Module, decide: Decide | None = N
     inline_modules(gm, model)
     functionalize(gm, decide)
     spell(gm)
+    list_parts(gm.graph)
     leave_out_empty(gm)
     recognize(gm)
     gm.graph.eliminate_dead_code(is_impure_node=acts)

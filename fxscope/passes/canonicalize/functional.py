@@ -164,7 +164,7 @@ def assigned(make: Make, node: fx.Node, sizes: set[fx.Node]) -> Values:
     """
     base: Any = node.args[0]
     key, value = node.args[1:]
-    places = _places(key, sizes)
+    places = _places(make, base, key, sizes)
     if places is None or isinstance(value, (list, tuple)):
         raise AliasingWrite(
             f"x[...] = y with this index cannot be expressed functionally, at {source_of(node)}; use"
@@ -179,7 +179,7 @@ def _assigned_number(make: Make, base: fx.Node, places: list, value: Any) -> fx.
     """where(written, value, base), with a mask of the entries that are written."""
     none = make(torch.zeros_like, (base,), {"dtype": torch.bool})
     true = make(torch.ones, ((),), {"dtype": torch.bool, "device": make(getattr, (base, "device"))})
-    written = make(torch.ops.aten.index_put.default, (none, places, true))
+    written = make(torch.ops.aten.index_put, (none, places, true))
     return make(torch.where, (make("expand_as", (written, base)), value, base))
 
 
@@ -188,11 +188,11 @@ def _assigned_tensor(make: Make, base: fx.Node, places: list, value: fx.Node) ->
     count, device = make("numel", (value,)), make(getattr, (base, "device"))
     number = make("reshape_as", (make(torch.arange, (count,), {"device": device}), value))
     none = make(torch.full_like, (base, -1), {"dtype": torch.int64})
-    source = make("expand_as", (make(torch.ops.aten.index_put.default, (none, places, number)), base))
+    source = make("expand_as", (make(torch.ops.aten.index_put, (none, places, number)), base))
     return chosen(make, base, value, source)
 
 
-def _places(key: Any, sizes: set[fx.Node]) -> list | None:
+def _places(make: Make, base: fx.Node, key: Any, sizes: set[fx.Node]) -> list | None:
     """An index in the form of index_put (tensors, and None for whole dimensions), or None if it has none."""
     keys = key if isinstance(key, tuple) else (key,)
     found: list[Any] = []
@@ -201,6 +201,8 @@ def _places(key: Any, sizes: set[fx.Node]) -> list | None:
             found.append(k)
         elif isinstance(k, slice) and k == slice(None):
             found.append(None)
+        elif isinstance(k, list) and all(isinstance(i, int) for i in k):
+            found.append(make(torch.tensor, (k,), {"device": make(getattr, (base, "device"))}))
         else:
             return None
     return found

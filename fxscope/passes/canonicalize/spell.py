@@ -16,12 +16,14 @@ from .writes import size_nodes
 _SIZES = {"shape": "size", "ndim": "dim"}
 _ATTRIBUTES: dict[str, tuple[Callable, tuple[int, ...]]] = {
     "mT": (torch.transpose, (-2, -1)),
+    "mH": (torch.adjoint, ()),
+    "H": (torch.adjoint, ()),
     "T": (torch.t, ()),
     "data": (torch.detach, ()),
     "real": (torch.real, ()),
     "imag": (torch.imag, ()),
 }
-_ITEMS = {"values": 0, "indices": 1}  # of max(dim), topk, sort
+_ITEMS = {"values": 0, "indices": 1, "min": 0, "max": 1}  # of max(dim), topk, sort, aminmax
 
 
 def spell(gm: fx.GraphModule) -> None:
@@ -119,6 +121,8 @@ def _expand(graph: fx.Graph, node: fx.Node, expand: Callable, full: dict) -> lis
 def _hand_out(graph: fx.Graph, node: fx.Node, results: tuple) -> None:
     """Replace the items of a call that gives several tensors."""
     for user in list(node.users):
+        if user.target is getattr:
+            _spell_attribute(user)
         if user.target is not operator.getitem or not isinstance(user.args[1], int):
             raise TypeError("its tensors are not taken one by one")
         user.replace_all_uses_with(results[user.args[1]].node)

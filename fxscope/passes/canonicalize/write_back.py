@@ -173,7 +173,7 @@ def by_number(make: Make, now: fx.Node, value: fx.Node, taken: Callable[[fx.Node
     places = make("reshape", (taken(numbers), -1))
     number = make(torch.arange, (make("numel", (places,)),), {"device": device})
     none = make(torch.full, ([count], -1), {"device": device})
-    source = make("reshape_as", (make(torch.ops.aten.index_put.default, (none, [places], number)), now))
+    source = make("reshape_as", (make(torch.ops.aten.index_put, (none, [places], number)), now))
     return chosen(make, now, value, source)
 
 
