@@ -15,6 +15,7 @@ __all__ = [
     "ImageError",
     "ImagesMix",
     "LawBroken",
+    "ModelFails",
     "NoLinearPath",
     "NonFinite",
     "NotConverged",
@@ -32,11 +33,19 @@ __all__ = [
     "UnknownRank",
     "UnsupportedOperator",
     "WeightsError",
+    "WrongArgument",
 ]
 
 
 class FxscopeError(Exception):
     """Base of every error that fxscope raises on purpose; catching it catches them all."""
+
+
+class WrongArgument(FxscopeError, TypeError):
+    """An argument of a public function is none of the kinds that it takes.
+
+    The message has what was expected, and what was given.
+    """
 
 
 class TraceFailure(FxscopeError, RuntimeError):
@@ -52,6 +61,14 @@ class HookedModel(FxscopeError, RuntimeError):
 
     Remove the hooks, or use parametrizations for weight and spectral norm. The message names the modules that
     carry them.
+    """
+
+
+class ModelFails(FxscopeError, RuntimeError):
+    """The model itself fails on the arguments that it was given.
+
+    The message has its own error, what it was given, and the dtype and device of its weights. Call the model
+    with what it takes, and pass the same to fxscope. `.__cause__` is the model's error.
     """
 
 
@@ -76,7 +93,7 @@ class NoLinearPath(FxscopeError, ValueError):
 
 
 class UnknownRank(FxscopeError, ValueError):
-    """The number of dimensions of a tensor matters here, and the graph alone does not tell it.
+    """The number of dimensions of a tensor, or of tensors in an output, is not told by the graph alone.
 
     Give `example_inputs=(x0, ...)`.
     """
@@ -143,7 +160,7 @@ class PlaceIndexError(FxscopeError, IndexError):
 
 
 class ShapeError(FxscopeError, ValueError):
-    """A probe or cotangent does not have the shape, dtype or device that the operator asks for.
+    """An input, a probe or a cotangent does not have the shape, dtype or device that is asked for.
 
     The message has what was given and what was expected. Probes are (K*B, ...), probe-major, and (K, B, ...)
     in the stacked form.

@@ -168,6 +168,17 @@ def test_every_error_has_its_page():
         )
 
 
+def test_every_error_shows_a_real_message():
+    """The page on errors runs a program for every class, which raises it."""
+    from error_messages import EXAMPLES, said
+
+    from fxscope import errors
+
+    assert set(EXAMPLES) == set(errors.__all__)
+    for name in EXAMPLES:
+        assert len(said(name)) > 20, name
+
+
 def test_docstrings_become_rest():
     from docstrings import to_rst
 

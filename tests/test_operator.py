@@ -350,7 +350,7 @@ def test_bad_input(small, lin):
     ):
         with pytest.raises(PlaceIndexError):
             lin.F.row(empty)
-    with pytest.raises(ShapeError, match="got a ndarray"):
+    with pytest.raises(ShapeError, match="got a numpy array"):
         lin.F @ image(2, 9, 10).numpy()
     with pytest.raises(ShapeError, match="chunk=-1"):
         next(lin.F.iter_rows([(0, 0, 0)], chunk=-1))

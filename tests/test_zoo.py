@@ -49,5 +49,6 @@ def test_refused(name: str):
 
 def _state(walk: Walk) -> dict[str, torch.Tensor]:
     return {
-        name: value.clone() for name, value in [*walk.model.state_dict().items(), *walk.model.named_buffers()]
+        name: value.to_dense().clone()
+        for name, value in [*walk.model.state_dict().items(), *walk.model.named_buffers()]
     }

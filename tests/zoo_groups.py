@@ -93,8 +93,8 @@ def _contributions(walk: Walk, number: int, index: Any, entries: torch.Tensor) -
         return
     size, said = scale_of(walk), f"contributions {index}"
     y = floating(walk.y0)[number].flatten()[entries - entries_before(walk.lin, number)]
-    right(torch.as_tensor(found.output).reshape(-1), y, f"{said}: output", size)
-    right(torch.as_tensor(found.total).reshape(-1), y, f"{said}: their sum", size)
+    right(torch.as_tensor(found.output, dtype=y.dtype).reshape(-1), y, f"{said}: output", size)
+    right(torch.as_tensor(found.total, dtype=y.dtype).reshape(-1), y, f"{said}: their sum", size)
     if walk.case.independent:
         right(
             torch.as_tensor(found.linear).reshape(-1),

@@ -1,10 +1,11 @@
-"""``{errors}``: one section for every class of ``fxscope.errors``, from its docstring."""
+"""``{errors}``: one section for every class of ``fxscope.errors``, from its docstring and a message."""
 
 from __future__ import annotations
 
 import inspect
 
 from docutils import nodes
+from error_messages import EXAMPLES, said
 from sphinx.util.docutils import SphinxDirective
 
 import fxscope.errors
@@ -21,6 +22,10 @@ def section(kind: type) -> nodes.section:
     found += nodes.title("", kind.__name__)
     for text in inspect.getdoc(kind).split("\n\n"):
         found += paragraph(" ".join(text.split()))
+    found += nodes.paragraph("", "For example,")
+    found += nodes.literal_block("", EXAMPLES[kind.__name__], language="python")
+    found += nodes.paragraph("", "says")
+    found += nodes.literal_block("", said(kind.__name__), language="text")
     builtin = [
         base.__name__ for base in kind.__bases__ if base.__module__ == "builtins" and base is not Exception
     ]

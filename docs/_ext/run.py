@@ -50,7 +50,7 @@ def execute(code: str, namespace: dict, name: str) -> tuple[str, object]:
     last = (
         ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     )
-    _readable(code, name)
+    readable(code, name)
     out = io.StringIO()
     with contextlib.redirect_stdout(out), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -59,7 +59,7 @@ def execute(code: str, namespace: dict, name: str) -> tuple[str, object]:
     return out.getvalue(), value
 
 
-def _readable(code: str, name: str) -> None:
+def readable(code: str, name: str) -> None:
     """Let source lines of the block be found, so that graphs traced in it name the line."""
     import linecache
 

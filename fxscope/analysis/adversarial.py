@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from ..errors import FxscopeError
+from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged
+from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
@@ -62,6 +64,7 @@ class FGSM(VersionedResult):
         }
 
 
+@checked
 @leaves_unchanged
 def fgsm(
     model: nn.Module,
@@ -113,6 +116,9 @@ def fgsm(
     >>> tuple(found.images.shape), tuple(found.labels.shape)
     ((5, 2, 1, 8, 8), (5, 2))
     """
+    check_images("fgsm: x0", x0)
+    if not bool(torch.as_tensor(std).all()):
+        raise ValueError(f"fgsm: std divides the pixels, and so is not 0; got {std}")
     mean, std = (torch.as_tensor(v, dtype=x0.dtype, device=x0.device).reshape(-1, 1, 1) for v in (mean, std))
     pixels = x0 * std + mean
     if float(pixels.min()) < -1e-4 or float(pixels.max()) > 1 + 1e-4:
@@ -123,9 +129,9 @@ def fgsm(
     x = x0.detach().clone().requires_grad_()
     draw = Draw((x0, *model.parameters()))
     with torch.enable_grad(), draw.again():
-        scores = model(x)
+        scores = Example((x,)).call(model)
         before = scores.argmax(1)
-        chosen = before if labels is None else torch.as_tensor(labels, device=x0.device).expand(len(x0))
+        chosen = before if labels is None else _given(labels, scores)
         step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[
             0
         ].sign()
@@ -133,6 +139,10 @@ def fgsm(
         images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
         after = torch.stack([_labels(model, i, draw) for i in images])
     return FGSM(tuple(float(e) for e in epsilons), images, after, before)
+
+
+def _given(labels: Any, scores: torch.Tensor) -> torch.Tensor:
+    return check_labels("fgsm", labels, len(scores), scores.shape[1]).to(scores.device)
 
 
 def _labels(model: nn.Module, x: torch.Tensor, draw: Draw) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import ShapeError
+from ..graph.arguments import check_images, checked
 from ..graph.interpretation import VERSION, of, together
 from ..linop.interpreter import LinearInterpreter
 from ..linop.reader import interpret
@@ -145,6 +146,7 @@ def _without_row(entry: ComparisonEntry) -> dict[str, Any]:
     return {f.name: getattr(entry, f.name) for f in fields(entry) if f.name != "row"}
 
 
+@checked
 def compare(
     x0: torch.Tensor,
     readings: Any,
@@ -196,6 +198,7 @@ def compare(
     >>> tuple(found["taylor"].row.shape)
     (1, 8, 8)
     """
+    check_images("compare: x0", x0)
     if x0.shape[0] != 1:
         raise ShapeError(f"compare: one image at a time, got a batch of {x0.shape[0]}")
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(x0)

@@ -264,9 +264,17 @@ def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:
     """<cotangent, value> of every probe and image, (K, B)."""
     pairs = list(zip(pytree.tree_leaves(cotangents), pytree.tree_leaves(values)))
     apart = {b.shape[:1] for _, b in pairs}
-    # an index cannot select the other outputs
-    with_batch = [(a, b) for a, b in pairs if len(apart) == 1 or b.shape[:1] == (batch,)]
-    return sum((a * b).reshape(*a.shape[:2], -1).sum(2) for a, b in with_batch)
+    # no index means the others
+    with_batch = [
+        (a, b) for a, b in pairs if len(apart) == 1 or (not b.dim() and batch == 1) or b.shape[:1] == (batch,)
+    ]
+    return torch.stack([_product(a, b) for a, b in with_batch]).sum(0)
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """<a, b> of every probe and image; a number of the only image has no dimension for it."""
+    batch = a.shape[1] if b.dim() else 1
+    return (a * b).reshape(len(a), batch, -1).sum(2)
 
 
 def _value(v: torch.Tensor) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from ..emit import emit_projections
 from ..errors import FxscopeError, IllConditioned
+from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.progress import steps
@@ -67,6 +68,7 @@ class PixelDiscussion(VersionedResult):
         }
 
 
+@checked
 @provides(LinearInterpreter, "pixel_discussion")
 def pixel_discussion(
     lin: LinearInterpreter,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..graph.arguments import check_place, check_places, checked
 from ..linop import interpret
 from ..results.base import VersionedResult
 
@@ -45,6 +46,7 @@ class Energy(VersionedResult):
         }
 
 
+@checked
 def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, int]]) -> Energy:
     """The share of the energy of rows or columns within a distance of their places.
 
@@ -65,6 +67,7 @@ def energy_against_distance(filters: torch.Tensor, places: Sequence[tuple[int, i
     >>> energy_against_distance(torch.eye(5)[None, None], [(2, 2)]).share.tolist()
     [0.2, 0.6, 1.0, 1.0, 1.0]
     """
+    check_places("energy_against_distance", places, filters)
     energy = filters.double().square().sum(1)
     size = max(energy.shape[1:])
     found = torch.zeros(len(energy), size, dtype=torch.float64)
@@ -99,6 +102,7 @@ class Invariance(VersionedResult):
     filters: torch.Tensor
 
 
+@checked
 def invariance(
     columns: torch.Tensor,
     places: Sequence[tuple[int, int]],
@@ -123,6 +127,7 @@ def invariance(
     Invariance
         The differences and the aligned filters.
     """
+    check_places("invariance", places, columns)
     cut = torch.stack([crop_around(c, p, radius) for c, p in zip(columns, places)]).double()
     total = cut.square().sum()
     apart = None if reference is None else float((cut - reference.double()).square().sum() / total)
@@ -160,6 +165,7 @@ class Diagonal(VersionedResult):
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
 
+@checked
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
     """The off-diagonal energy of rows: the share that is more than ``radius`` pixels from their places.
 
@@ -177,6 +183,7 @@ def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int 
     Diagonal
         The share for each row.
     """
+    check_places("diagonal", places, rows)
     energy = rows.double().square().sum(1)
     outside = torch.stack([distance(e.shape, p) > radius for e, p in zip(energy, places)])
     return Diagonal((energy * outside).flatten(1).sum(1) / energy.flatten(1).sum(1).clamp_min(1e-300), radius)
@@ -213,6 +220,7 @@ class Source(VersionedResult):
     row: torch.Tensor
 
 
+@checked
 def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window: int = 9) -> Source:
     """The window with most of a row's energy outside of the neighbourhood of its output.
 
@@ -234,6 +242,7 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
     Source
         The window and its share of the energy.
     """
+    check_place("copy_move", place, row.shape)
     energy = row.double().square().sum(0)
     far = energy * (distance(energy.shape, place) > radius)
     sums = (
@@ -286,6 +295,7 @@ class Reach(VersionedResult):
         return self._rows
 
 
+@checked
 def reach(
     model: nn.Module,
     x0: torch.Tensor,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..graph.arguments import check_images, check_labels, checked
 from ..linop import Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
@@ -79,6 +80,7 @@ class LayerContributions(VersionedResult):
         }
 
 
+@checked
 def layer_contributions(
     model: nn.Module,
     x0: torch.Tensor,
@@ -123,6 +125,8 @@ def layer_contributions(
     """
     if batch_norm not in ("with", "apart"):
         raise ValueError(f"batch_norm={batch_norm!r}; it is 'with' its layer or 'apart'")
+    check_images("layer_contributions: x0", x0)
+    given = None if labels is None else check_labels("layer_contributions", labels, len(x0))
     parts = []
     reader: Reader | None = None
     with steps(len(x0), "contributions", progress) as bar:
@@ -131,11 +135,7 @@ def layer_contributions(
             reader = prepare(model, part, policy=policy) if reader is None else reader
             lin = reader(part)
             y0 = lin.y0.flatten(1)
-            chosen = (
-                y0.argmax(1)
-                if labels is None
-                else torch.as_tensor(labels).expand(len(x0))[start : start + batch]
-            )
+            chosen = y0.argmax(1) if given is None else given[start : start + batch]
             found = lin.contributions([int(k) for k in chosen] if len(part) > 1 else int(chosen[0]))
             parts.append((chosen, found, len(part)))
             bar.update(len(part))

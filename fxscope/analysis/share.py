@@ -16,6 +16,7 @@ from torch import nn
 from ..emit.pipeline import transform
 from ..errors import FxscopeError
 from ..frontend.unchanged import unchanged
+from ..graph.arguments import check_module, checked, shown
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
 from ..results.base import VersionedResult
@@ -97,6 +98,7 @@ class ResidualShare(VersionedResult):
         )
 
 
+@checked
 def residual_share(
     models: nn.Module | dict[str, nn.Module],
     images: Iterable[tuple[str, torch.Tensor]],
@@ -146,6 +148,10 @@ def residual_share(
     The paper, Tables 3 and 4.
     """
     models = {type(models).__name__: models} if isinstance(models, nn.Module) else models
+    if not isinstance(models, dict) or not models:
+        raise TypeError(f"residual_share: models is a network or {{name: network}}, got {shown(models)}")
+    for model in models.values():
+        check_module(model)
     kept = _Kept(state)
     found = []
     for name, model in models.items():

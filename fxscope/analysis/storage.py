@@ -13,6 +13,7 @@ from torch import nn
 from ..emit.pipeline import program_of
 from ..emit.recorded import slots_of
 from ..frontend.unchanged import leaves_unchanged
+from ..graph.arguments import checked
 from ..graph.interpretation import VERSION
 from ..graph.ir import info, notes
 from ..passes.optimize import optimized
@@ -125,6 +126,7 @@ class Storage(Result):
         )
 
 
+@checked
 @leaves_unchanged
 def storage(
     model: nn.Module, shape: tuple[int, ...], policy: Any = None, example_inputs: tuple | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import FxscopeError
+from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.registry import provides
@@ -115,6 +116,7 @@ class PixelVotes(VersionedResult):
         }
 
 
+@checked
 @provides(LinearInterpreter, "pixel_votes")
 def pixel_votes(
     lin: LinearInterpreter,

@@ -13,6 +13,7 @@ import torch.fx as fx
 from ..graph.draws import draws
 from ..graph.ir import acts, info, mark
 from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
+from ..rules._ranks import limits
 from ..twins import ForwardContext
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
@@ -158,11 +159,8 @@ class _Forward:
 
     def _output(self) -> None:
         y0 = map_structure(lambda n: self.source[n], self.program.outputs) if self.form == "pair" else None
-        constant = {
-            self.source[n].name: "constant"
-            for n in leaves(self.program.outputs)
-            if n not in self.program.affine
-        }
+        constants = [self.source[n] for n in leaves(self.program.outputs) if n not in self.program.affine]
+        constant = {node.name: "constant" for node in constants if isinstance(node, fx.Node)}  # or a shape
         with Tagging(self.graph, constant, branch="interpreter", role="affine", twin="output"):
             y1 = map_structure(self._probe_output, self.program.outputs)
         with Tagging(self.graph, role="shape"):
@@ -172,6 +170,8 @@ class _Forward:
         if info(node).role == "shape":
             return self.source[node]  # a number, which passes through
         rank = self.program.facts.rank(node)
+        if rank is None and not limits(self.program.facts.ranks(node))[0]:  # it may be a number
+            rank = self.program.facts.need_rank(node, "an output")
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]
         else:

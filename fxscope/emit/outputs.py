@@ -20,6 +20,8 @@ def rebuild(graph: fx.Graph, value: Any) -> Any:
     if isinstance(value, Structure):
         args = tuple(rebuild(graph, v) for v in value.args)
         kwargs = {k: rebuild(graph, v) for k, v in value.kwargs.items()}
+        if value.is_torchs_own:
+            args = (args,)
         return _built(graph.call_function(value.kind, args, kwargs))
     if isinstance(value, (list, tuple)):
         return type(value)(rebuild(graph, v) for v in value)

@@ -10,12 +10,14 @@ from ..frontend.example import Example
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
 from ..frontend.unchanged import leaves_unchanged
+from ..graph.arguments import checked
 from ..graph.check import check_stage
 from ..graph.ir import emitted
 from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
+from ..passes.dense import densify
 from ..passes.optimize import without_gradients
-from ..passes.outputs import cut, keep_main_output
+from ..passes.outputs import cut, keep_main_output, take_apart
 from ..passes.policy import Policy
 from ..passes.rewrite import Program, rewrite
 from ..passes.taps import probes_of
@@ -26,6 +28,7 @@ from . import emit as emit_graph
 PROBES = ("flat", "stacked")
 
 
+@checked
 @leaves_unchanged
 def transform(
     model: nn.Module,
@@ -141,6 +144,7 @@ def transform(
     return gm
 
 
+@checked
 @leaves_unchanged
 def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list[str]:
     """List the names of the places that ``inputs=`` and ``outputs=`` take.
@@ -159,6 +163,7 @@ def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list
     list of str
         Names of the places, in order of execution.
     """
+    Example.of(example_inputs, model)
     try:
         return place_names(trace(model, None, tuple(registry().modules)))
     except TraceFailure as error:
@@ -182,6 +187,8 @@ def program_of(
         cut(gm, outputs)
     else:
         keep_main_output(gm)
+    take_apart(gm)
+    densify(gm)
     taps = probes_of(gm, inputs)
     policy = Policy.of(policy)
     policy.check(gm)

@@ -73,7 +73,7 @@ class GraphSource:
             torch._assert(self.proxy(node).is_floating_point(), said)
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
-        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})
+        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val", "parts")})
         mark(new, branch="original")
         self.copies[node] = new
         self.names[node.name] = new.name
@@ -188,7 +188,7 @@ class StateSource:
             new = self.graph.create_node(node.op, node.target, args, kwargs, name=node.name)
         else:
             new = self._entry(node, whole=True)
-        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val")})
+        new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val", "parts")})
         return mark(new, branch="original", origin=None)
 
     def _reads_tensor(self, node: fx.Node) -> bool:

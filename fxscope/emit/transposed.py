@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..errors import FxscopeError
 from ..graph.draws import draws
 from ..graph.ir import emitted, info, mark, notes
 from ..passes.rewrite import Program, Record, Structure, is_floating, keyed, leaves
@@ -128,13 +127,8 @@ class _Row(_Transposed):
     apart = False
 
     def _placeholders(self) -> None:
-        outputs = leaves(self.program.outputs)
+        self.read = self.program.output(self.form)
         self.apart = not batch_major(self.program)
-        if len(outputs) != 1:
-            raise FxscopeError(
-                f"emit='{self.form}' is about one output, and the model has {len(outputs)}; name one with"
-                " outputs="
-            )
         self.index = None
         if self.form == "row":
             index = new_input(self.graph, "index")
@@ -142,7 +136,7 @@ class _Row(_Transposed):
 
     def _seeds(self) -> tuple[dict[Any, Any], Any]:
         """({tape value of the output: one-hot y2}, the number of passes): K, or K*B where ``apart``."""
-        node = leaves(self.program.outputs)[0]
+        node = self.read
         y0: Any = self.source.proxy(node)
         flat = y0.flatten(1)
         index = self._places(y0, flat).unsqueeze(-1)
@@ -170,7 +164,7 @@ class _Row(_Transposed):
         return index if self.stacked else index.unflatten(0, (-1, y0.size(0)))
 
     def _output(self, reversal: Reversal, found: list) -> None:
-        y0 = self.source[leaves(self.program.outputs)[0]]
+        y0 = self.source[self.read]
         total: Any = None
         for record, constant, y in reversal.constants:
             share = share_of(reversal.k, record, constant, y, self.batch)
@@ -197,12 +191,7 @@ class _Shares(_Transposed):
         self.elementwise = elementwise
 
     def _output(self, reversal: Reversal, found: list) -> None:
-        node = next(
-            n
-            for n, _ in paths_of(self.program.outputs, fx.Proxy(self.y2, self.tracer))
-            if n in self.program.affine
-        )
-        batch = self.source.like(node, self.program.facts.rank(node)).size(0)
+        batch = self._batch()
         own = self._constant_outputs()
         constants = reversal.constants + [found for _, found in own]
         self.own = tuple(key for key, _ in own)
@@ -212,6 +201,13 @@ class _Shares(_Transposed):
         self.labels = [label_of(r) for r, _, _ in constants]
         self.records = [r for r, _, _ in constants]
         self.graph.output((one_or_all(found), tuple(s.node for s in shares)))
+
+    def _batch(self) -> Any:
+        """The number of images, read off an output, or off the probe if all outputs are numbers."""
+        outputs = [n for n in leaves(self.program.outputs) if n in self.program.affine]
+        nodes = [*outputs, self.program.probes[0].node]
+        node = next(n for n in nodes if self.program.facts.rank(n) != 0)
+        return self.source.like(node, self.program.facts.rank(node)).size(0)
 
     def _constant_outputs(self) -> list[tuple[Any, tuple[Record, Any, Any]]]:
         """Outputs that do not depend on the probe are constants of their own: (key, (record, y0, y2))."""

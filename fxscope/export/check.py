@@ -45,6 +45,7 @@ def seeded(inputs):
     return call(*inputs)
 def flat(v):
     if isinstance(v, torch.Tensor): return [v]
+    if not isinstance(v, (dict, list, tuple)): return []
     if isinstance(v, dict): v = v.values()
     return [t for x in v for t in flat(x)]
 if form == "ts":
@@ -111,7 +112,11 @@ def run_saved(
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
         torch.save(
-            pytree.tree_map(lambda x: x.detach().clone(), [list(inputs) for inputs in input_sets]), source
+            pytree.tree_map(
+                lambda x: x.detach().clone() if isinstance(x, torch.Tensor) else x,
+                [list(inputs) for inputs in input_sets],
+            ),
+            source,
         )
         command = [
             sys.executable,
@@ -171,4 +176,5 @@ def _error(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _dtype(inputs: tuple[Any, ...]) -> torch.dtype:
-    return next(x.dtype for x in pytree.tree_leaves(inputs) if x.is_floating_point())
+    tensors = [x for x in pytree.tree_leaves(inputs) if isinstance(x, torch.Tensor)]
+    return next(x.dtype for x in tensors if x.is_floating_point())

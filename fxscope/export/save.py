@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -20,6 +21,7 @@ from ..errors import FxscopeError
 from ..frontend.quiet import quiet
 from ..frontend.symbolic import reason_of
 from ..frontend.unchanged import leaves_unchanged, unchanged
+from ..graph.arguments import checked
 from ..graph.assumptions import as_data, assumptions
 from ..graph.interpretation import KEY
 from ..graph.interpretation import check as check_version
@@ -35,9 +37,11 @@ _log = logging.getLogger("fxscope")
 _SUFFIXES = {".pt2": "pt2", ".ts": "ts", ".onnx": "onnx"}
 FORMATS = ("pt2", "ts", "onnx", "aoti")
 _REASONS = "fxscope.assumptions"  # a key of ONNX's metadata_props, an extra file of a .pt2
+_PLAIN = "name the outputs: transform(..., outputs={name: place})"
 _METADATA = torch.ops.aten._assert_tensor_metadata.default
 
 
+@checked
 @leaves_unchanged
 def save(
     graph: fx.GraphModule,
@@ -50,7 +54,8 @@ def save(
 
     The file is written under a temporary name, loaded in a fresh process that cannot import fxscope, and run
     on the example and, if shapes are dynamic, on other K, B, height and width. It is then renamed. Dataclass
-    outputs become dicts, and namedtuples become tuples.
+    outputs become dicts, and namedtuples become tuples. Outputs that are no tensors (None, numbers, text,
+    sizes) are left out.
 
     A graph that was made for certain sizes keeps this in the file. Files in .pt2 and .ts assert the sizes and
     the conditions on the batch; in ONNX and AOTInductor files they are fixed. The reasons are in
@@ -95,9 +100,15 @@ def save(
     True
     """
     path = Path(path)
+    if not emitted(graph):
+        raise FxscopeError(
+            "save takes a graph of fxscope.transform as it was made: pickling or tracing it again keeps its"
+            " code alone, and not what a file must say of it"
+        )
     format = _format(path, format, graph, example_inputs)
     asserts = format in ("pt2", "ts")
-    example, dynamic = shapes.dynamic(graph, tuple(example_inputs), dynamic_shapes, conditions=asserts)
+    given = pytree.tree_map(lambda x: x.detach() if isinstance(x, torch.Tensor) else x, tuple(example_inputs))
+    example, dynamic = shapes.dynamic(graph, given, dynamic_shapes, conditions=asserts)
     if format == "ts":
         dynamic = True
         # TorchScript takes the states as a list
@@ -116,14 +127,10 @@ def save(
 
 def _format(path: Path, format: str | None, graph: fx.GraphModule, example_inputs: tuple) -> str:
     """The format, given or by the suffix of the file; raises ``FxscopeError`` if the graph cannot have it."""
-    format = format or _SUFFIXES.get(path.suffix, "")
-    if format not in FORMATS:
-        raise FxscopeError(
-            f"{path.name}: the suffix has to be one of {', '.join(_SUFFIXES)}, or format= one of"
-            f" {', '.join(FORMATS)}"
-        )
+    format = _form(path, format)
     check_writable(path)
-    if format == "onnx" and any(x.dtype == torch.float64 for x in pytree.tree_leaves(example_inputs)):
+    given = [x for x in pytree.tree_leaves(example_inputs) if isinstance(x, torch.Tensor)]
+    if format == "onnx" and any(x.dtype == torch.float64 for x in given):
         way = "save graph.float() with float32 inputs"
         if assumptions(graph):
             way = "make the graph of a float32 model, with such example inputs"
@@ -133,6 +140,12 @@ def _format(path: Path, format: str | None, graph: fx.GraphModule, example_input
 
 def _write(format: str, graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
     """Write the graph; an exporter's error is told by its first cause, without the graph that it prints."""
+    given = pytree.tree_leaves(example)
+    if any(dataclasses.is_dataclass(x) or isinstance(x, SimpleNamespace) for x in given):
+        raise FxscopeError(
+            "a file takes y2 as tensors in dicts and tuples, not in a dataclass; name the outputs:"
+            " fxscope.transform(..., outputs={name: place})"
+        )
     try:
         with quiet():
             _WRITERS[format](graph, example, dynamic, path)
@@ -150,6 +163,18 @@ def _write(format: str, graph: fx.GraphModule, example: tuple, dynamic: Any, pat
         ) from None
 
 
+def _form(path: Path, format: str | None) -> str:
+    """The format of a file, given or by its suffix."""
+    format = format or _SUFFIXES.get(path.suffix, "")
+    if format not in FORMATS:
+        raise FxscopeError(
+            f"{path.name}: the suffix has to be one of {', '.join(_SUFFIXES)}, or format= one of"
+            f" {', '.join(FORMATS)}"
+        )
+    return format
+
+
+@checked
 def check_saved(
     path: str | Path,
     model: nn.Module,
@@ -188,7 +213,7 @@ def check_saved(
     """
     from ..emit.pipeline import transform
 
-    form = format or _SUFFIXES[Path(path).suffix]
+    form = _form(Path(path), format)
     check_version({KEY: version_of(path, form)}, str(path), "save the graph again")
     with unchanged(model):
         return _checked(transform(model, probes=probes, policy=policy), path, x0, probes, form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,11 +46,28 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
     if batch != "free":
         return _with_fixed_batch(example, probes, batch)
     if example[0].shape[0] == 1:
-        example = tuple(torch.cat([x, x], 1 if i in probes else 0) for i, x in enumerate(example))
-    example = tuple(
-        torch.cat([x, x]) if i in probes and x.shape[0] == 1 else x for i, x in enumerate(example)
-    )
-    return example, tuple({0: K, 1: B} if i in probes else {0: B} for i in range(len(example)))
+        example = tuple(_twice(x, 1 if i in probes else 0) for i, x in enumerate(example))
+    example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
+    return example, tuple(_free(x, *((K, B) if i in probes else (B,))) for i, x in enumerate(example))
+
+
+def _twice(value: Any, dim: int = 0) -> Any:
+    """Every tensor of a value twice along a dimension; a number of a probe has none for the batch."""
+    return _each(lambda x: torch.cat([x, x], dim) if x.dim() > dim else x, value)
+
+
+def _each(function: Callable, value: Any) -> Any:
+    """A function of the tensors of a value, which may be a structure as y2 is."""
+    return pytree.tree_map(lambda x: function(x) if isinstance(x, torch.Tensor) else x, value)
+
+
+def _free(value: Any, *sizes: Any) -> Any:
+    """The dynamic shapes of a value whose leading sizes are free."""
+
+    def leading(x: Any) -> Any:
+        return dict(enumerate(sizes[: x.dim()])) if isinstance(x, torch.Tensor) else None
+
+    return pytree.tree_map(leading, value)
 
 
 def _batch(graph: fx.GraphModule) -> str:
@@ -61,12 +79,13 @@ def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tu
     """Dynamic shapes for a batch that is under a condition, or one number."""
     example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
     if batch == "specialised" or example[0].shape[0] == 1:
-        return example, tuple({0: K} if i in probes else {} for i in range(len(example)))
-    return example, tuple({0: K, 1: Dim.AUTO} if i in probes else {0: Dim.AUTO} for i in range(len(example)))
+        return example, tuple(_free(x, K) if i in probes else {} for i, x in enumerate(example))
+    auto = Dim.AUTO
+    return example, tuple(_free(x, *((K, auto) if i in probes else (auto,))) for i, x in enumerate(example))
 
 
-def _two_probes(x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([x, x]) if x.shape[0] == 1 else x
+def _two_probes(value: Any) -> Any:
+    return _each(lambda x: torch.cat([x, x]) if x.shape[0] == 1 else x, value)
 
 
 def _refuse_other(graph: fx.GraphModule, example: tuple) -> None:
@@ -127,23 +146,26 @@ def doubled(graph: fx.GraphModule, example: tuple) -> tuple:
     """The example at twice the height and width."""
     probes = probe_positions(graph)
 
-    def tiled(x: torch.Tensor, first: int) -> torch.Tensor:
-        return x.repeat([1] * first + [2] * (x.dim() - first)) if x.dim() > first else x
+    def tiled(value: Any, first: int) -> Any:
+        return _each(
+            lambda x: x.repeat([1] * first + [2] * (x.dim() - first)) if x.dim() > first else x, value
+        )
 
     return tuple(tiled(x, 3 if i in probes else 2) for i, x in enumerate(example))
 
 
 def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
-    example = tuple(
-        torch.cat([x, x]) if i in probes and x.shape[0] == example[0].shape[0] else x
-        for i, x in enumerate(example)
-    )
     batch = example[0].shape[0]
+
+    def two(value: Any) -> Any:
+        return _each(lambda x: torch.cat([x, x]) if x.shape[0] == batch else x, value)
+
+    example = tuple(two(x) if i in probes else x for i, x in enumerate(example))
     count = batch * K if batch > 1 else K
     if not probes:
         each = {"free": {0: B}, "conditional": {0: Dim.AUTO}}.get(free)
         return example, tuple(each for _ in example) if batch > 1 and each else None
-    return example, tuple({0: count} if i in probes else None for i in range(len(example)))
+    return example, tuple(_free(x, count) if i in probes else None for i, x in enumerate(example))
 
 
 def _with_state(graph: fx.GraphModule, example: tuple, stacked: bool) -> tuple[tuple, Any]:
@@ -182,15 +204,20 @@ def others(graph: fx.GraphModule, example: tuple) -> tuple:
         more = not fixed and (example[0].shape[0] > 1 or stacked)
         return tuple(torch.cat([x, _half(x[:1])]) for x in example) if more else example
     if not stacked:
-        batch = example[0].shape[0]
-        return tuple(torch.cat([x, _half(x[:batch])]) if i in probes else x for i, x in enumerate(example))
+        return tuple(_longer(x, example[0].shape[0]) if i in probes else x for i, x in enumerate(example))
     grown = example
     if not fixed:
-        grown = tuple(
-            torch.cat([x, _half(x[:, :1])], 1) if i in probes else torch.cat([x, _half(x[:1])])
-            for i, x in enumerate(example)
-        )
-    return tuple(torch.cat([x, _half(x[:1])]) if i in probes else x for i, x in enumerate(grown))
+        grown = tuple(_longer(x, 1, 1 if i in probes else 0) for i, x in enumerate(example))
+    return tuple(_longer(x) if i in probes else x for i, x in enumerate(grown))
+
+
+def _longer(value: Any, by: int = 1, dim: int = 0) -> Any:
+    """Every tensor of a value with its first entries along a dimension once more, halved."""
+
+    def longer(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, _half(x.narrow(dim, 0, by))], dim) if x.dim() > dim else x
+
+    return _each(longer, value)
 
 
 def _batch_of(graph: fx.GraphModule, example: tuple) -> int:
@@ -224,7 +251,7 @@ def input_names(graph: fx.GraphModule, example: tuple) -> list[str]:
     states = emitted(graph).get("state", ())
     names = []
     for name, value in zip(placeholders, example):
-        leaves = pytree.tree_leaves(value)
+        leaves = [x for x in pytree.tree_leaves(value) if isinstance(x, torch.Tensor)]
         names += (
             [name]
             if isinstance(value, torch.Tensor)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
+
+from ..errors import ModelFails
+from ..graph.arguments import check_arguments, check_module, shown
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Example:
 
         This is a tuple of positional arguments, or a dict of arguments by name.
         """
+        check_module(model)
         if value is None:
             return None
         args: Any = value
@@ -40,9 +45,23 @@ class Example:
                 "example_inputs is a tuple of the model's inputs (or a dict of them by name), got a tensor;"
                 " write (x0,)"
             )
+        if not isinstance(args, (tuple, list)):
+            raise TypeError(
+                "example_inputs is a tuple of the model's inputs (or a dict of them by name), got"
+                f" {shown(args)}"
+            )
+        check_arguments(model, args, kwargs)
         names = list(inspect.signature(model.forward).parameters)
         order = sorted(kwargs, key=lambda n: names.index(n) if n in names else len(names))
         return cls(tuple(args), {n: kwargs[n] for n in order})
+
+    def with_tensors(self, tensors: Iterable[torch.Tensor]) -> Example:
+        """The same call with other tensors, in the order of ``tensors()``."""
+        leaves, spec = pytree.tree_flatten((self.args, self.kwargs))
+        rest = iter(tensors)
+        return Example(
+            *pytree.tree_unflatten([next(rest) if isinstance(v, torch.Tensor) else v for v in leaves], spec)
+        )
 
     def clone(self) -> Example:
         """The same call on copies of its tensors."""
@@ -55,7 +74,22 @@ class Example:
     def call(self, model: nn.Module) -> Any:
         """The model's output; it may write into its inputs, which are copies."""
         copy = self.clone()
-        return model(*copy.args, **copy.kwargs)
+        try:
+            return model(*copy.args, **copy.kwargs)
+        except Exception as error:
+            raise ModelFails(self._failed(model, error)) from error
+
+    def _failed(self, model: nn.Module, error: Exception) -> str:
+        """What the model was given, and what it said."""
+        weight = next(iter(model.parameters()), None)
+        held = "" if weight is None else f"; its weights are {weight.dtype} on {weight.device}"
+        given = ", ".join(shown(v) for v in (*self.args, *self.kwargs.values()))
+        reason = (str(error).splitlines() or [""])[0]
+        return (
+            f"{type(model).__name__} itself does not run on these arguments: {type(error).__name__}:"
+            f" {reason}."
+            f" It was given {given}{held}; call model(...) with what it takes, and pass the same"
+        )
 
     def given(self, model: nn.Module) -> dict[str, Any]:
         """{argument of forward: value}."""

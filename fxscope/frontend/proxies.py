@@ -208,7 +208,7 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     if returns == {("Tensor",)}:
         return torch.Tensor
     if returns and all(len(r) > 1 or r == ("List[Tensor]",) for r in returns):
-        return _named_tuple(node)
+        return named_tuple(node)
     if node.op == "call_function" and callable(node.target) and aliasing.parameters(node.target):
         return (
             torch.Tensor
@@ -218,7 +218,7 @@ def _of_call(node: fx.Node, root: torch.nn.Module) -> type | None:
     return torch.Tensor if node.op == "call_method" and name_of_cast(node) else None
 
 
-def _named_tuple(node: fx.Node) -> type:
+def named_tuple(node: fx.Node) -> type:
     """The type of the results of a call with several: a named tuple (values, indices), or a tuple."""
     names = {o._schema.name.rpartition("::")[2] for o in aliasing.overloads(node)}
     return getattr(torch.return_types, names.pop(), tuple) if len(names) == 1 else tuple

@@ -25,6 +25,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from ..errors import AliasingWrite, FxscopeError, HookedModel, TraceFailure, UnsupportedOperator
 from ..graph.aliasing import augmented, writes
+from ..graph.arguments import check_module
 from ..graph.draws import draws
 from ..graph.ir import graph_notes, info, mark
 from ..graph.overridden import own_class, runs_as
@@ -395,11 +396,7 @@ def check_model(model: nn.Module) -> None:
 
     With a rounding to integers in every layer there is no linear interpreter.
     """
-    if not isinstance(model, nn.Module):
-        raise TraceFailure(
-            f"fxscope.transform takes a torch.nn.Module, got {type(model).__name__}; wrap a function in a"
-            " Module whose forward calls it"
-        )
+    check_module(model)
     _refuse_global_hooks()
     steps = [
         path
@@ -410,6 +407,14 @@ def check_model(model: nn.Module) -> None:
         raise TraceFailure(
             f"{steps[0]} computes its weight anew at every call in train mode, from buffers that it changes;"
             " call .eval() on it"
+        )
+    across = [path for path, m in model.named_modules() if isinstance(m, nn.CrossMapLRN2d)]
+    if across:
+        raise UnsupportedOperator(
+            f"{', '.join(across)}: torch's CrossMapLRN2d leaves the first channel in all later windows, and"
+            " its"
+            " backward pass is not the derivative of that; use nn.LocalResponseNorm, with the same arguments",
+            ("CrossMapLRN2d",),
         )
     found = {
         path: type(m).__name__

@@ -91,7 +91,11 @@ def attribute_value(gm: torch.nn.Module, path: str) -> Any:
 
 def _attribute(gm: fx.GraphModule, node: fx.Node) -> Any:
     value = attribute_value(gm, str(node.target))
-    return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else value
+    if not isinstance(value, torch.Tensor):
+        return value
+    if value.layout is not torch.strided:  # an index is no value that the meta device could do without
+        return torch.empty(value.shape, dtype=value.dtype, device="meta")
+    return torch.empty_like(value, device="meta")
 
 
 def _evaluated(node: fx.Node, values: dict[fx.Node, Any]) -> Any:

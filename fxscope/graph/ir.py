@@ -69,6 +69,7 @@ class Notes(TypedDict, total=False):
 
     fxscope      the ``NodeInfo``
     val          the node's value on the example inputs, as a tensor on the meta device; not in emitted graphs
+    parts        the same, of every tensor of a call that gives several
     recognized   {argument of the rule: value} where the user wrote out a function by hand; they are nodes
                  of the same graph, and replace the node's own arguments; not in emitted graphs
     unspelled    why the rule of the node's function does not know this form of the call
@@ -83,6 +84,7 @@ class Notes(TypedDict, total=False):
 
     fxscope: NodeInfo
     val: torch.Tensor
+    parts: tuple[torch.Tensor, ...]
     recognized: dict[str, Any]
     unspelled: str
     rank_hint: int | None

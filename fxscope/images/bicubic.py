@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..graph.arguments import checked
+
 A = -0.5
 
 
@@ -33,6 +35,7 @@ class Bicubic(nn.Module):
 
     kernel: torch.Tensor
 
+    @checked
     def __init__(self, scale: int = 4, padding: str = "zero"):
         super().__init__()
         if padding not in ("zero", "circular"):
@@ -53,6 +56,7 @@ class Bicubic(nn.Module):
         return y.reshape(b, c, h * self.scale, w * self.scale)
 
 
+@checked
 def bicubic4x(padding: str = "zero") -> Bicubic:
     """Bicubic upscaling by 4."""
     return Bicubic(4, padding)

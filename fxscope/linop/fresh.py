@@ -30,12 +30,12 @@ class _Known:
     @classmethod
     def of(cls, name: str, tensor: torch.Tensor) -> _Known:
         """The tensor as it is now."""
-        return cls(name, tensor, _version(tensor), tensor.data_ptr(), tensor.dtype)
+        return cls(name, tensor, _version(tensor), _memory(tensor), tensor.dtype)
 
     def same(self) -> bool:
         """Whether version, memory and dtype are unchanged."""
         t = self.tensor
-        return _version(t) == self.version and t.data_ptr() == self.memory and t.dtype == self.dtype
+        return _version(t) == self.version and _memory(t) == self.memory and t.dtype == self.dtype
 
 
 class Weights:
@@ -142,6 +142,10 @@ def _spread(tensor: torch.Tensor) -> torch.Tensor:
 
 def _bytes(values: torch.Tensor) -> torch.Tensor:
     return values.view(torch.uint8)  # equal bytes: NaN equals itself
+
+
+def _memory(tensor: torch.Tensor) -> int:
+    return tensor.data_ptr() if tensor.layout is torch.strided else 0  # a sparse tensor has several parts
 
 
 def _version(tensor: torch.Tensor) -> int | None:

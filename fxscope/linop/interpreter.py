@@ -8,7 +8,6 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,9 +17,10 @@ from ..errors import ImagesMix, NonFinite, ShapeError
 from ..frontend.autocast import computes_without_autocast
 from ..frontend.symbolic import source_of
 from ..frontend.unchanged import Draw
+from ..graph.arguments import check_tensor
 from ..graph.interpreter import Recorder
 from ..graph.ir import info
-from ..passes.outputs import tensors_of
+from ..passes.outputs import as_attributes, tensors_of, with_dicts
 from ..results.provenance import of_interpreter
 from ..results.registry import provided
 from .fresh import Fresh
@@ -48,24 +48,25 @@ class LinearInterpreter:
         Number of images B in x0.
     """
 
-    def __init__(self, prepared: Prepared, args: tuple[torch.Tensor, ...]):
+    def __init__(self, prepared: Prepared, args: tuple[torch.Tensor, ...], draw: Draw | None = None):
         self.prepared = prepared
         self.model, self.program = prepared.model, prepared.program
         self.policy, self.memory = prepared.policy, prepared.memory
-        self.read(args)
+        self.read(args, draw)
 
-    def read(self, args: tuple[torch.Tensor, ...]) -> None:
+    def read(self, args: tuple[torch.Tensor, ...], draw: Draw | None = None) -> None:
         """Run the model at these inputs, and replace the kept output and states by those of this run.
 
-        Raise ``NonFinite`` if one is not finite.
+        A model that draws random numbers draws those of ``draw`` if it is given. Raise ``NonFinite`` if a
+        value is not finite.
         """
         prepared = self.prepared
         for name in ("_residual", "_mixes", "_error", "_more"):
             vars(self).pop(name, None)
         self._given = args[0]
-        self._draw = (
-            Draw((*args, *self.model.parameters(), *self.model.buffers())) if prepared.draws else None
-        )
+        if draw is None and prepared.draws:
+            draw = Draw((*args, *self.model.parameters(), *self.model.buffers()))
+        self._draw = draw
         weights, self._folded = prepared.weights()
         self.fresh = Fresh(weights)
         with self.fresh_run():
@@ -82,6 +83,17 @@ class LinearInterpreter:
         self.batch = self._args[0].shape[0]
         self.F = self._operator(prepared.chunk(self._args[0]))
 
+    def __reduce__(self) -> tuple:
+        """A copy (copy.deepcopy, pickle) is made of copies of the model and of x0, with the same draw.
+
+        Raises ``StaleInterpreter`` if the model has changed since: the copy would be of its new weights.
+        """
+        self.fresh.check()
+        if self.prepared.owner is None or self.prepared.call is None:
+            raise TypeError("only an interpreter of fxscope.interpret or of a reader can be copied")
+        example = self.prepared.call.with_tensors(self._args)
+        return self.prepared.owner.again, (example, self._draw)
+
     def _operator(self, chunk: int) -> Operator:
         """F between the space of x and that of y0."""
         outputs = Space.of("y2", self._outputs(self.y0), self.batch)
@@ -96,6 +108,7 @@ class LinearInterpreter:
             support=lambda: Support(self.program, self.F),
             origin=lambda: of_interpreter(self),
             blocks=self.check_blocks,
+            maker=lambda: (getattr, (self, "F")),
         )
 
     @contextlib.contextmanager
@@ -184,7 +197,7 @@ class LinearInterpreter:
 
     def _with_others(self, y: Any, head: tuple[int, ...]) -> Any:
         """The floating outputs y, together with the outputs that are no floating tensors, for every probe."""
-        given, spec = pytree.tree_flatten(_fields(self.y0))
+        given, spec = pytree.tree_flatten(with_dicts(self.y0))
         each, batch = iter(pytree.tree_leaves(y)), not self.F.outputs.batched
 
         def other(value: Any) -> Any:
@@ -347,9 +360,13 @@ class LinearInterpreter:
         ShapeError
             If x has another shape.
         """
+        check_tensor("gap: x", x)
         args = (x if x.dim() == self.x0.dim() else x.unsqueeze(0), *self._args[1:])
-        if args[0].shape != self.x0.shape:
-            raise ShapeError(f"gap: expected x of x0's shape {tuple(self.x0.shape)}, got {tuple(x.shape)}")
+        if (args[0].shape, x.dtype, x.device) != (self.x0.shape, self.x0.dtype, self.x0.device):
+            raise ShapeError(
+                f"gap: expected x as x0 is, {tuple(self.x0.shape)}, {self.x0.dtype} on {self.x0.device}; got"
+                f" {tuple(x.shape)}, {x.dtype} on {x.device}"
+            )
         with self.fresh_run():
             y, of_x0 = self.prepared.record(*args)
         states = self.prepared.merged(of_x0, self._folded)
@@ -393,11 +410,11 @@ class LinearInterpreter:
 
         A dataclass becomes a dict of its tensors.
         """
-        return only_floating(_fields(y))
+        return only_floating(y)
 
     def structured(self, u: Any) -> Any:
         """Cotangents in the structure that the graphs take; an object with attributes for a dataclass."""
-        return SimpleNamespace(**u) if hasattr(self.y0, "__dataclass_fields__") and isinstance(u, dict) else u
+        return as_attributes(u, self.y0)
 
     def _record(self) -> tuple[torch.Tensor, ...]:
         with self.fresh_run():
@@ -422,17 +439,6 @@ class LinearInterpreter:
             f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"
             f" {kept}{constant})"
         )
-
-
-def _fields(y: Any) -> Any:
-    """An output dataclass as a dict of its tensors; other structures unchanged."""
-    if not hasattr(y, "__dataclass_fields__"):
-        return y
-    return {
-        name: getattr(y, name)
-        for name in y.__dataclass_fields__
-        if isinstance(getattr(y, name), torch.Tensor)
-    }
 
 
 def _product(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, NotLocal, ShapeError
 from ..frontend.autocast import computes_without_autocast
+from ..graph.arguments import checked, shown
 from ..results.progress import steps
 from ..results.provenance import of_operator
 from .filters import Filters
@@ -52,6 +53,8 @@ class Operator:
         Images in x0.
     support, origin, blocks : callable, optional
         Support of F, its provenance, and the check that F is block-diagonal.
+    maker : callable, optional
+        What ``__reduce__`` gives; None for an operator that cannot be pickled.
     factor : float
         The factor c of c * F, by which every product is multiplied at its end, so that the products of F
         itself are not rounded.
@@ -78,11 +81,25 @@ class Operator:
         origin: Callable | None = None,
         blocks: Callable | None = None,
         factor: float = 1.0,
+        maker: Callable | None = None,
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
+        self._maker = maker
+
+    def __deepcopy__(self, memo: dict) -> Operator:
+        return self  # it never changes
+
+    def __reduce__(self) -> tuple:
+        """Pickle ``lin.F`` and its transpose with their interpreter."""
+        if self._maker is None:
+            raise TypeError(
+                "only lin.F and lin.F.T can be pickled, not their sums, products, multiples and restrictions:"
+                " pickle lin, and make them again from lin.F"
+            )
+        return self._maker()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -111,6 +128,7 @@ class Operator:
             self.batch,
             blocks=self._blocks,
             factor=self.factor,
+            maker=None if self._maker is None else lambda: (getattr, (self, "T")),
         )
 
     @property
@@ -506,6 +524,7 @@ class Operator:
         """
         return svd(self, k, method, tol, seed, progress, start, max_passes, **options)
 
+    @checked
     def norm(
         self, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
     ) -> Estimate:
@@ -536,6 +555,7 @@ class Operator:
         """
         return norm(self, ord, probes, tol, seed, progress)
 
+    @checked
     def trace(self, probes: int = 64, seed: int = 0, progress: bool = True) -> Estimate:
         """The trace of a square F, exact or estimated by Hutch++ under the condition of ``norm("fro")``.
 
@@ -556,6 +576,7 @@ class Operator:
         """
         return trace(self, probes, seed, progress)
 
+    @checked
     def spectrum(self, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:
         """The distribution of all min(N, n) singular values, by stochastic Lanczos quadrature.
 
@@ -616,10 +637,7 @@ class Operator:
         )
 
     def __mul__(self, factor: float) -> Operator:
-        number = isinstance(factor, numbers.Number) or (
-            isinstance(factor, (torch.Tensor, np.ndarray)) and factor.ndim == 0
-        )
-        if not number:
+        if not _is_number(factor):
             return NotImplemented  # the product of two operators is F @ G
         if (
             isinstance(factor, complex)
@@ -648,6 +666,12 @@ class Operator:
     __rmul__ = __mul__
 
     def __truediv__(self, factor: float) -> Operator:
+        if not _is_number(factor) or factor == 0:
+            raise FxscopeError(
+                f"F / c: c is a finite real number other than 0, got {shown(factor)}; F.T @ u applies F^T,"
+                " and"
+                " nothing its inverse"
+            )
         return self * (1 / factor)
 
     def __neg__(self) -> Operator:
@@ -723,6 +747,13 @@ class Operator:
         N, n = self.shape
         given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
         return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a number, or a tensor or array that holds one."""
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return value.ndim == 0
+    return isinstance(value, numbers.Number)
 
 
 class FlatOperator:

@@ -18,6 +18,7 @@ from ..emit.sources import Slots, State
 from ..emit.transposed import emit_pullback
 from ..errors import FxscopeError
 from ..frontend.autocast import no_autocast
+from ..frontend.example import Example
 from ..frontend.unchanged import Draw, unchanged
 from ..graph.check import check_stage
 from ..graph.ir import info, notes
@@ -47,9 +48,12 @@ class Prepared:
         Whether the model draws random numbers.
     owner : object
         The reader that made it, if one did.
+    call : Example
+        The arguments of the example, with empty tensors.
     """
 
     owner: Any = None
+    call: Example | None = None
 
     def __init__(
         self, model: nn.Module, program: Program, memory: str, chunk: int | None, policy: str = "freeze"

@@ -13,7 +13,8 @@ from ..emit.pipeline import program_of
 from ..errors import FxscopeError
 from ..frontend.autocast import computes_without_autocast
 from ..frontend.example import Example
-from ..frontend.unchanged import leaves_unchanged
+from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
+from ..graph.arguments import checked
 from ..graph.assumptions import takes
 from .interpreter import LinearInterpreter
 from .memory import MODES
@@ -23,6 +24,7 @@ KINDS = 8  # how many sizes, dtypes and devices of inputs a reader keeps graphs 
 _log = logging.getLogger("fxscope")
 
 
+@checked
 @leaves_unchanged
 def prepare(
     model: nn.Module,
@@ -84,6 +86,7 @@ def prepare(
     return reader
 
 
+@checked
 @leaves_unchanged
 def interpret(
     model: nn.Module,
@@ -260,6 +263,15 @@ class Reader:
         out.read(example.tensors())
         return out
 
+    def __reduce__(self) -> tuple:
+        """A copy makes its graphs again."""
+        return Reader, (self.model, self._options, self.memory, self._chunk)
+
+    def again(self, example: Example, draw: Draw | None) -> LinearInterpreter:
+        """The interpreter of a call under given random numbers, as a copy of an interpreter needs it."""
+        with unchanged(self.model):
+            return LinearInterpreter(self._make(example), example.tensors(), draw)
+
     def _kind(self, example: Example) -> Any:
         """What graphs depend on besides the sizes of the inputs."""
         leaves, structure = pytree.tree_flatten((example.args, example.kwargs))
@@ -273,6 +285,7 @@ class Reader:
         program = program_of(self.model, example_inputs=found, **self._options)
         prepared = Prepared(self.model, program, self.memory, self._chunk, self.policy)
         prepared.owner = self
+        prepared.call = found.with_tensors([t.new_empty(0) for t in found.tensors()])
         kept = [each for each in self._kinds if not each[2].outdated()]
         self._kinds = [*kept[-KINDS + 1 :], (self._kind(found), _sizes(found), prepared)]
         return prepared

@@ -11,6 +11,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import NoLinearPath, NotFloating, PlaceIndexError, ShapeError
+from ..graph.arguments import check_tensor
+from ..passes.outputs import with_dicts
 from .index import key
 
 
@@ -87,9 +89,9 @@ class Space:
         leaves, spec = pytree.tree_flatten(value)
         if spec != self.spec:
             leaves, spec = pytree.tree_flatten(only_floating(value))  # without labels and the like
-        other = next((t for t in leaves if not isinstance(t, torch.Tensor)), None)
-        if other is not None:
-            raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got a {type(other).__name__}")
+        for leaf in leaves:
+            if not isinstance(leaf, torch.Tensor) or leaf.layout is not torch.strided:
+                check_tensor(self.name, leaf, _said(self.spec))
         if spec != self.spec:
             raise ShapeError(f"{self.name}: expected {_said(self.spec)}, got {_said(spec)}")
         heads = {self._head(*each) for each in zip(leaves, self.shapes, self.dtypes)}
@@ -166,9 +168,12 @@ class Space:
 
     def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
         """Add a weight at one place, for probe k and image b."""
-        if b is not None and not target.dim() > 1:
+        if target.dim() == 1 and batch == 1:
+            b = None  # a number of the only image
+        if b is not None and target.dim() == 1:
             raise PlaceIndexError(
-                f"{self.name}: a number of the whole batch has no place {place!r} of one image"
+                f"{self.name}: a number of the whole batch has no place {place!r} of one image: interpret"
+                " the images one at a time, or take its row over all of them from lin.F.T @ u"
             )
         if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
             raise PlaceIndexError(
@@ -189,8 +194,7 @@ class Space:
 
     def _leaf(self, place: Any) -> tuple[int, Any]:
         """(number of a tensor, index in it); if there are several tensors, an index begins with a key."""
-        keyed = isinstance(place, tuple) and place and isinstance(place[0], str)
-        if len(self.shapes) == 1 and not keyed:
+        if len(self.shapes) == 1 and not self._keyed(place):
             return 0, place
         if not isinstance(place, tuple):
             raise PlaceIndexError(
@@ -210,15 +214,26 @@ class Space:
             )
         return found, tuple(rest)
 
+    def _keyed(self, place: Any) -> bool:
+        """Whether an index of the only tensor begins with its key: a name, or more parts than dimensions."""
+        if not isinstance(place, tuple) or not place:
+            return False
+        key = self.keys[0] if isinstance(self.keys[0], tuple) else (self.keys[0],)
+        dims = len(self.shapes[0]) - self.batched
+        return isinstance(place[0], str) or (place[: len(key)] == key and len(place) == len(key) + dims)
+
     def _numbered(self) -> Any:
         """The structure with the number of each tensor in its position."""
         return self.build(list(range(len(self.shapes))))
 
 
 def only_floating(value: Any) -> Any:
-    """A structure with () in place of everything that is no floating tensor, such as labels."""
+    """A structure with () in place of everything that is no floating tensor, such as labels.
+
+    A dataclass becomes a dict of its fields.
+    """
     return pytree.tree_map(
-        lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), value
+        lambda t: t if isinstance(t, torch.Tensor) and t.is_floating_point() else (), with_dicts(value)
     )
 
 

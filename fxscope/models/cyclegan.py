@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..graph.arguments import checked
+
 
 class ResnetBlock(nn.Module):
     """x + norm(conv(pad(relu(norm(conv(pad(x)))))))."""
@@ -41,6 +43,7 @@ class ResnetGenerator(nn.Module):
         Channels of the input and of the output.
     """
 
+    @checked
     def __init__(self, blocks: int = 9, features: int = 64, channels: int = 3):
         super().__init__()
         f = features
@@ -62,6 +65,7 @@ class ResnetGenerator(nn.Module):
         return self.model(x)
 
 
+@checked
 def cyclegan(blocks: int = 9) -> ResnetGenerator:
     """CycleGAN's generator with 9 blocks (11,378,179 parameters) or with 6, untrained."""
     return ResnetGenerator(blocks)

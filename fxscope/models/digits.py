@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..graph.arguments import checked
+
 STAGES = ((16, 16), (32, 32), (64, 64))
 
 
@@ -18,6 +20,7 @@ class DigitsVGG(nn.Module):
         Whether every convolution has a batch norm.
     """
 
+    @checked
     def __init__(self, batch_norm: bool = False):
         super().__init__()
         layers: list[nn.Module] = []

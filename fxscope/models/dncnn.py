@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..graph.arguments import checked
+
 
 class DnCNN(nn.Module):
     """A denoiser, (B, C, H, W) to the same shape: the input minus the noise that the layers predict.
@@ -23,6 +25,7 @@ class DnCNN(nn.Module):
         Whether hidden convolutions have a batch norm.
     """
 
+    @checked
     def __init__(
         self, depth: int = 17, features: int = 64, channels: int = 1, bias: bool = True, norm: bool = True
     ):
@@ -44,11 +47,13 @@ class DnCNN(nn.Module):
         return x - self.dncnn(x)
 
 
+@checked
 def dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
     """DnCNN with batch norm, untrained."""
     return DnCNN(depth, channels=channels)
 
 
+@checked
 def bias_free_dncnn(depth: int = 17, channels: int = 1) -> DnCNN:
     """DnCNN without biases and batch norm, untrained; f(a x) = a f(x) for a >= 0."""
     return DnCNN(depth, channels=channels, bias=False)

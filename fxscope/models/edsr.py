@@ -7,6 +7,8 @@ import math
 import torch
 from torch import nn
 
+from ..graph.arguments import checked
+
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 
 
@@ -52,6 +54,7 @@ class EDSR(nn.Module):
         The scale factor: 3 or a power of 2.
     """
 
+    @checked
     def __init__(self, blocks: int = 16, features: int = 64, res_scale: float = 1.0, scale: int = 4):
         super().__init__()
         act = nn.ReLU(inplace=True)
@@ -80,6 +83,7 @@ def _upsampler(scale: int, features: int) -> nn.Sequential:
     )
 
 
+@checked
 def edsr_baseline(scale: int = 4) -> EDSR:
     """EDSR with 16 blocks of 64 channels, untrained.
 
@@ -88,6 +92,7 @@ def edsr_baseline(scale: int = 4) -> EDSR:
     return EDSR(16, 64, 1.0, scale)
 
 
+@checked
 def edsr(scale: int = 4) -> EDSR:
     """EDSR with 32 blocks of 256 channels, untrained.
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from ..graph.arguments import checked
 from ..images.bicubic import bicubic4x
 from .cyclegan import cyclegan
 from .dncnn import bias_free_dncnn, dncnn
@@ -33,8 +34,9 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
+@checked
 def build(name: str) -> nn.Module:
-    """Build the network of that name, in eval mode; raise ``KeyError`` with the names if there is none."""
+    """Build the network of that name, in eval mode; raise ``ValueError`` with the names if there is none."""
     if name not in _BUILDERS:
-        raise KeyError(f"no network {name!r}; there are {', '.join(_BUILDERS)}")
+        raise ValueError(f"no network {name!r}; there are {', '.join(_BUILDERS)}")
     return _BUILDERS[name]().eval()

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import init
 
+from ..graph.arguments import checked
+
 
 class PixelShuffleNet(nn.Module):
     """Four convolutions and a pixel shuffle: luminance (B, 1, H, W) to (B, 1, scale * H, scale * W).
@@ -18,6 +20,7 @@ class PixelShuffleNet(nn.Module):
         The scale factor.
     """
 
+    @checked
     def __init__(self, scale: int = 4):
         super().__init__()
         self.relu = nn.ReLU()

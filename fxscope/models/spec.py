@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import UnknownNetwork, WeightsError
+from ..graph.arguments import checked
 from .factory import call_factory
 from .named import TRAINED, build, names
 from .weights import load_weights
@@ -20,6 +21,7 @@ from .weights import load_weights
 FORMS = "torchvision:NAME, fxscope:NAME or path/to/file.py:factory"
 
 
+@checked
 def load_model(spec: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
     """Build the network that a text names, in eval mode.
 

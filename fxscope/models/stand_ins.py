@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from ..graph.arguments import checked
 from .cyclegan import ResnetGenerator
 from .digits import DigitsResNet, DigitsVGG
 from .edsr import EDSR
@@ -21,6 +22,7 @@ def pixelshuffle4x() -> PixelShuffleNet:
     return _trained(PixelShuffleNet(4), "pixelshuffle4x")
 
 
+@checked
 def edsr_small(trained: bool = True) -> EDSR:
     """EDSR x4 with 8 blocks of 32 channels, (B, 3, H, W) in 0..255.
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import WeightsError
+from ..graph.arguments import checked
 
 DATA = Path(__file__).parent / "data"
 _ACCEPTED = (
@@ -18,6 +19,7 @@ _ACCEPTED = (
 )
 
 
+@checked
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     """Load a checkpoint into ``model``.
 
@@ -70,7 +72,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
-        raise WeightsError(f"no weights file at {path}")
+        raise WeightsError(f"no weights file at {path}; give the path of one")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -91,6 +93,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+@checked
 def provenance(name: str) -> dict:
     """How bundled weights were trained: script, data, seed, and results on held-out data.
 
@@ -104,4 +107,7 @@ def provenance(name: str) -> dict:
     dict
         What the JSON file beside the weights holds.
     """
+    known = sorted(path.stem for path in DATA.glob("*.json"))
+    if name not in known:
+        raise ValueError(f"no bundled weights {name!r}; there are {', '.join(known)}")
     return json.loads((DATA / f"{name}.json").read_text())

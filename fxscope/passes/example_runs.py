@@ -12,12 +12,13 @@ import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..errors import LawBroken, TraceFailure
+from ..errors import LawBroken, ShapeError, TraceFailure
 from ..frontend.example import Example
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import CONDITION, assumptions, batch_of, input_names
 from ..graph.interpreter import Recorder
-from ..graph.ir import graph_notes, notes
+from ..graph.ir import graph_notes, info, notes
+from ..rules._of_node import bound, rule_of
 from .canonicalize import Decide
 from .in_double import NARROW, apart_by_rounding, close, same_in_double, wide
 from .outputs import tensors_of
@@ -45,6 +46,7 @@ def check_trace(gm: fx.GraphModule, model: nn.Module, example: Example) -> None:
         far = [(a, b) for a, b in zip(traced, own) if a.dtype != b.dtype or not close(a, b, 1e-4, 1e-5)]
         if far and not _only_rounding(gm, model, example, far, got, expected):
             raise _differs(type(model).__name__, *far[0])
+    _check_batched(gm)
 
 
 def _only_rounding(
@@ -82,6 +84,22 @@ def _rounds(value: torch.Tensor) -> bool:
     return value.dtype in NARROW
 
 
+def _check_batched(gm: fx.GraphModule) -> None:
+    """Raise ``ShapeError`` if x0 is an image without a batch, which a convolution takes, too."""
+    x0 = next((notes(n)["val"] for n in gm.graph.nodes if n.op == "placeholder" and "val" in notes(n)), None)
+    for node in gm.graph.nodes:
+        rule = rule_of(node)
+        if x0 is None or rule is None or rule.input_rank is None or node.op != "call_function":
+            continue
+        given = bound(node)[rule.carries[0]]
+        value = notes(given).get("val") if isinstance(given, fx.Node) else None
+        if value is not None and value.dim() == x0.dim() == rule.input_rank - 1:
+            raise ShapeError(
+                f"x0 is of shape {tuple(x0.shape)}, without a batch: {info(node).place or node.name} takes"
+                f" {rule.input_rank} dimensions, (B, ...); write x0.unsqueeze(0)"
+            )
+
+
 def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
     """The output of the graph; shapes are written on its nodes.
 
@@ -98,12 +116,21 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
             f" {reason}"
         ) from error
     for node, value in recorder.kept.items():
-        notes(node)["val"] = value
+        if isinstance(value, tuple):
+            notes(node)["parts"] = value
+        else:
+            notes(node)["val"] = value
     return result
 
 
-def _without_numbers(node: fx.Node, value: Any) -> torch.Tensor | None:
-    return torch.empty_like(value, device="meta") if isinstance(value, torch.Tensor) else None
+def _without_numbers(node: fx.Node, value: Any) -> torch.Tensor | tuple | None:
+    """A tensor, or each of several tensors, without its numbers."""
+    if isinstance(value, torch.Tensor):
+        return torch.empty_like(value, device="meta")
+    several = node.op != "output" and isinstance(value, (tuple, list))
+    if several and all(isinstance(v, torch.Tensor) for v in value):
+        return tuple(torch.empty_like(v, device="meta") for v in value)
+    return None
 
 
 def _differs(name: str, traced: torch.Tensor, expected: torch.Tensor) -> LawBroken:
@@ -118,7 +145,8 @@ def _differs(name: str, traced: torch.Tensor, expected: torch.Tensor) -> LawBrok
         how = f"outputs differ by {far:.3g} where the largest is {size:.3g}"
     return LawBroken(
         f"the traced graph of {name} does not compute what the model computes: {how}. An in-place write to a"
-        " view, a Python-side state or a value-dependent branch is lost in tracing"
+        " view, a Python-side state or a value-dependent branch is lost in tracing. If the forward"
+        " writes its own weights, the same at every call, call model(x0) once before"
     )
 
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 import torch.fx as fx
+from torch.utils import _pytree as pytree
 
-from ..errors import NoLinearPath
+from ..errors import FxscopeError, NoLinearPath
 from ..frontend.symbolic import source_of
 from ..graph.ir import info, mark, notes, stands_for_sizes
 from ..rules import Rule
-from ..rules._of_node import bound, rule_of
+from ..rules._of_node import bound, rounds, rule_of
 from ..rules._sizes import SizeOf, entries, unknown_in
 from ..twins import Twin
 from .canonicalize import is_size, size_nodes
@@ -80,8 +81,19 @@ class Program:
         return {
             key: _why_constant(key, node)
             for key, node in keyed(self.outputs)
-            if node not in self.affine and (dtype_of(node) is None or is_floating(node))
+            if node not in self.affine and _may_float(node)
         }
+
+    def output(self, form: str) -> fx.Node:
+        """The only output that is a floating tensor; raises ``FxscopeError`` if there are several."""
+        found = [n for n in leaves(self.outputs) if n in self.affine or _may_float(n)]
+        if len(found) == 1:
+            return found[0]
+        untold = any(dtype_of(n) is None and n not in self.affine for n in found)
+        raise FxscopeError(
+            f"emit={form!r} is about one output, and the model has {len(found)}; name one with outputs="
+            + (" (or pass example_inputs=, which tell labels from floating outputs)" if untold else "")
+        )
 
 
 class Call:
@@ -347,7 +359,7 @@ def _nodes(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Structure:
-    """A dataclass or namedtuple among the outputs: its class and its fields."""
+    """A dataclass, a namedtuple or a result of torch.topk among the outputs: its class and its fields."""
 
     kind: type
     args: tuple
@@ -355,8 +367,17 @@ class Structure:
 
     def named(self) -> dict[str, Any]:
         """{field: value}."""
-        names = getattr(self.kind, "_fields", None) or tuple(getattr(self.kind, "__dataclass_fields__", ()))
+        kind: Any = self.kind
+        if self.is_torchs_own:
+            names = kind.__match_args__
+        else:
+            names = getattr(kind, "_fields", None) or tuple(getattr(kind, "__dataclass_fields__", ()))
         return {**dict(zip(names, self.args)), **self.kwargs}
+
+    @property
+    def is_torchs_own(self) -> bool:
+        """Whether it is what topk, sort or max(dim) returns; its class takes one tuple."""
+        return pytree.is_structseq_class(self.kind)
 
 
 def _structure(value: Any) -> Any:
@@ -364,7 +385,8 @@ def _structure(value: Any) -> Any:
     if isinstance(value, fx.Node) and is_structure(value):
         kind: Any = value.target
         fields = {k: _structure(v) for k, v in value.kwargs.items()}
-        return Structure(kind, tuple(_structure(v) for v in value.args), fields)
+        given: Any = value.args[0] if pytree.is_structseq_class(kind) else value.args
+        return Structure(kind, tuple(_structure(v) for v in given), fields)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return Structure(type(value), tuple(_structure(v) for v in value))
     if isinstance(value, (list, tuple)):
@@ -413,6 +435,13 @@ def is_floating(node: fx.Node) -> bool:
     """Whether example inputs showed a node to be a floating tensor."""
     dtype = dtype_of(node)
     return dtype is not None and dtype.is_floating_point
+
+
+def _may_float(node: fx.Node) -> bool:
+    """Whether an output may be a floating tensor: sizes, integers and truth values are none."""
+    if dtype_of(node) is not None:
+        return is_floating(node)
+    return info(node).role != "shape" and not rounds(node)
 
 
 def leaves(value: Any) -> list[fx.Node]:

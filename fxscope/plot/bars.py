@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..graph.arguments import checked
 from .style import PAGE, TEXT, caption, new_figure
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ COLOURS = {
 NAMED = 40  # with more bars than this, the axis shows no names
 
 
+@checked
 def contributions(c: Contributions, image: int = 0, text: str = ""):
     """Draw F x0 and every additive constant as bars in graph order, with the running sum (paper, Theorem 1).
 

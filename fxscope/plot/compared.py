@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..graph.arguments import checked
 from .style import PAGE, SIGNED, TEXT, as_picture, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
 
 
+@checked
 def compared(comparison: Comparison, text: str = ""):
     """Draw the rows of a comparison side by side, and below them their energy against distance.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..graph.arguments import check_place, checked
 from .style import (
     COLUMN,
     PAGE,
@@ -21,6 +22,7 @@ from .style import (
 )
 
 
+@checked
 def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
     """Draw a row of F, the receptive filter of one output: the whole image, and a zoom (paper, eq. 7).
 
@@ -58,6 +60,7 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
     return _filter(values, place, zoom, text, "receptive filter")
 
 
+@checked
 def column(
     values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
 ):
@@ -90,6 +93,8 @@ def _filter(values: torch.Tensor, place: tuple[int, int] | None, zoom: int | Non
 
     picture = as_picture(values)
     limit = limit_of([picture])
+    if place is not None:
+        check_place(title, place, picture.shape)
     y, x = place if place is not None else np.unravel_index(np.abs(picture).argmax(), picture.shape)
     box = _box(picture, int(y), int(x), limit, zoom)
     figure = new_figure(COLUMN, 2.1)
@@ -120,6 +125,7 @@ def _box(picture: np.ndarray, y: int, x: int, limit: float, zoom: int | None) ->
     return max(0, y - reach), min(h, y + reach + 1), max(0, x - reach), min(w, x + reach + 1)
 
 
+@checked
 def images(panels: dict[str, torch.Tensor], signed: bool = False, text: str = ""):
     """Draw images side by side: photographs in [0, 1], or signed data on one symmetric scale.
 

@@ -14,7 +14,8 @@ from ..analysis.images import Diagonal, Energy, Invariance, Reach, Source
 from ..analysis.layers import LayerContributions
 from ..analysis.share import ResidualShare
 from ..analysis.votes import PixelVotes
-from ..errors import ShapeError
+from ..errors import PlaceIndexError, ShapeError
+from ..graph.arguments import shown
 from ..linop import SVD, Filters, Spectrum
 from ..results.provenance import caption
 from ..results.registry import provides
@@ -57,6 +58,11 @@ def _filters(found: Filters, which: int = 0, **options: Any) -> Any:
     """Draw one of the rows or columns; the caption has its provenance."""
     if not isinstance(found.values, torch.Tensor):
         raise ShapeError("cannot draw a structure of tensors as one figure; plot each with fxscope.plot.row")
+    if isinstance(which, bool) or not isinstance(which, int) or not -len(found) <= which < len(found):
+        raise PlaceIndexError(
+            f"plot: which is a number from 0 to {len(found) - 1}, one of the {found.kind}s; got"
+            f" {shown(which)}"
+        )
     draw = filters.row if found.kind == "row" else filters.column
     text = f"{found.kind} {found.indices[which]}: {caption(found.origin)}"
     return draw(found[which], **{"text": text, **options})

@@ -7,10 +7,13 @@ from typing import Any
 import torch
 
 from ..errors import FxscopeError
+from ..graph.arguments import checked
+from ..linop.svd import SVD, Spectrum
 from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar
 
 
-def eigen(found: Any, count: int = 6, first: int = 0, text: str = ""):
+@checked
+def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
     """Draw eigen-inputs in the upper row and the eigen-outputs to which F maps them below (paper, Fig. 5).
 
     Each row of panels has one symmetric scale and shows the mean over channels. Vectors that are no images,
@@ -79,7 +82,8 @@ def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
         axis.set_xlabel(f"{letter}, entry", fontsize=TEXT)
 
 
-def spectrum(found: Any, bins: int = 30, text: str = ""):
+@checked
+def spectrum(found: Spectrum, bins: int = 30, text: str = ""):
     """Draw a histogram of all singular values, with the standard errors of its counts.
 
     Parameters
@@ -119,6 +123,7 @@ def spectrum(found: Any, bins: int = 30, text: str = ""):
     return figure
 
 
+@checked
 def shapes(sets: dict[str, list], text: str = ""):
     """Compare the participation, frequency and orientedness of sets of singular vectors (paper, section 4).
 

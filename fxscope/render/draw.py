@@ -9,11 +9,12 @@ from pathlib import Path
 import torch.fx as fx
 
 from ..errors import FxscopeError
+from ..graph.arguments import check_graph, checked
 from ..graph.ir import emitted
 from ..results.files import write_text
 from .cards import Card, cards_of, clickable
 from .fold import fold as folded
-from .operations import graph_module, operations
+from .operations import operations
 from .svg import write
 
 
@@ -91,6 +92,7 @@ class Drawing:
         return f"Drawing({self.title!r}, {len(self.boxes)} boxes)"
 
 
+@checked
 def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
     """Draw a graph: a rewritten one in two columns, one for each branch; another graph in one column.
 
@@ -123,7 +125,7 @@ def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
     >>> drawing.svg[:4]
     '<svg'
     """
-    picture = folded(operations(graph_module(gm, "draw")), fold)
+    picture = folded(operations(check_graph("draw", gm)), fold)
     form = emitted(gm).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
     svg, g = write(picture, title, form)

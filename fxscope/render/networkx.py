@@ -5,10 +5,11 @@ from __future__ import annotations
 import networkx as nx
 import torch.fx as fx
 
+from ..graph.arguments import check_graph, checked
 from ..graph.ir import info
-from .operations import graph_module
 
 
+@checked
 def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
     """A graph as a networkx graph: nodes with their roles, edges with their kinds.
 
@@ -41,7 +42,7 @@ def to_networkx(gm: fx.GraphModule) -> nx.DiGraph:
     ['mask', 'size']
     """
     graph = nx.DiGraph(name=type(gm).__name__)
-    for node in graph_module(gm, "to_networkx").graph.nodes:
+    for node in check_graph("to_networkx", gm).graph.nodes:
         i = info(node)
         graph.add_node(
             node.name,

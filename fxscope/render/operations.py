@@ -10,7 +10,6 @@ from typing import Any
 import networkx as nx
 import torch.fx as fx
 
-from ..errors import FxscopeError
 from ..graph.ir import NodeInfo, emitted, info
 from ..rules import registry
 from .palette import family
@@ -95,16 +94,6 @@ def operations(gm: fx.GraphModule) -> Picture:
     _colour(picture)
     _mark_alone(picture)
     return picture
-
-
-def graph_module(gm: fx.GraphModule, caller: str) -> fx.GraphModule:
-    """``gm``, if it is a graph; raises ``FxscopeError`` otherwise."""
-    if not isinstance(gm, fx.GraphModule):
-        raise FxscopeError(
-            f"fxscope.{caller} takes a torch.fx.GraphModule, got {type(gm).__name__}; pass the result of"
-            " fxscope.transform(model)"
-        )
-    return gm
 
 
 def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 
 import torch.fx as fx
 
+from ..graph.arguments import check_graph, checked
 from ..graph.assumptions import assumptions, said
 from ..graph.interpretation import VERSION
 from ..graph.ir import emitted, info
-from .operations import graph_module, operation
+from .operations import operation
 from .palette import FAMILIES, PALETTE, family
 
 COLUMNS = ("node", "place", "role", "rule", "variant", "twin", "frozen", "source")
@@ -129,6 +130,7 @@ class Summary:
         return f'<div class="fxscope-summary">{top}{table}</div>'
 
 
+@checked
 def summary(gm: fx.GraphModule) -> Summary:
     """A table with one row for each operation of a graph, in graph order.
 
@@ -154,7 +156,7 @@ def summary(gm: fx.GraphModule) -> Summary:
     >>> found.nonlinearities, found.freezes
     ({'relu': 1}, {'mask': 1})
     """
-    nodes = [n for n in graph_module(gm, "summary").graph.nodes if n.op not in ("get_attr", "output")]
+    nodes = [n for n in check_graph("summary", gm).graph.nodes if n.op not in ("get_attr", "output")]
     twins: dict[str, list[fx.Node]] = {}
     for node in nodes:
         if info(node).branch == "interpreter" and info(node).origin and node.op != "placeholder":
@@ -178,12 +180,12 @@ def summary(gm: fx.GraphModule) -> Summary:
 
 
 def _constant(gm: fx.GraphModule) -> tuple[str, ...]:
-    return tuple(map(repr, emitted(graph_module(gm, "summary")).get("constant", ())))
+    return tuple(map(repr, emitted(check_graph("summary", gm)).get("constant", ())))
 
 
 def _specialised(gm: fx.GraphModule) -> str:
     """The sizes for which torch.export made the graph, as text; "" for a graph of symbolic tracing."""
-    frontend = emitted(graph_module(gm, "summary")).get("frontend") or {}
+    frontend = emitted(check_graph("summary", gm)).get("frontend") or {}
     if frontend.get("name") != "export":
         return ""
     batch = ", its batch too" if frontend["batch"] == "specialised" else ""

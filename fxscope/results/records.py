@@ -16,6 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, said
+from ..graph.arguments import check_path
 from .files import replacing
 
 
@@ -38,9 +39,12 @@ def write(path: str | Path, kind: str, header: dict[str, Any], tensors: dict[str
     FxscopeError
         If the file has another suffix, or safetensors is not installed.
     """
-    path = Path(path)
+    path = check_path("save", path)
     if path.suffix != ".safetensors":
         raise FxscopeError(f"results are saved as FILE.safetensors, got {path.name}")
+    if not path.parent.is_dir():
+        raise FxscopeError(f"no folder {path.parent} to write {path.name} in")
+    tensors = {name: _tuples(value) for name, value in tensors.items()}
     leaves = {
         f"{name}.{i}": t
         for name, value in tensors.items()
@@ -83,9 +87,9 @@ def read(
     FxscopeError
         If there is no such file, or it holds something else.
     """
-    path = Path(path)
+    path = check_path("load", path)
     if not path.is_file():
-        raise FxscopeError(f"no file {path}")
+        raise FxscopeError(f"no file {path}; a saved result is FILE.safetensors")
     library = _safetensors()
     try:
         with library.safe_open(str(path), "pt") as file:
@@ -98,6 +102,15 @@ def read(
         }
     except Exception as error:  # a damaged file fails in many ways
         raise FxscopeError(f"{path} holds no {what}: {said(error)}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """A structure with tuples for named tuples, whose classes a file does not know."""
+    if isinstance(value, dict):
+        return {name: _tuples(v) for name, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_tuples(v) for v in value)
+    return [_tuples(v) for v in value] if isinstance(value, list) else value
 
 
 def plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from ..graph.arguments import shown
 from ..graph.overridden import own_class
 from .declare import Rule
 
@@ -123,6 +124,10 @@ def register_rule(rule: Rule, replace: bool = False) -> Rule:
     ValueError
         If another rule has the name or one of the spellings; then nothing is registered.
     """
+    if not isinstance(rule, Rule):
+        raise TypeError(f"a rule is what a verb of fxscope.rules.declare returns, got {shown(rule)}")
+    if not isinstance(replace, bool):
+        raise TypeError(f"replace is True or False, got {shown(replace)}")
     registry().add(rule, replace)
     return rule
 

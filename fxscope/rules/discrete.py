@@ -27,6 +27,18 @@ def reduced(x, dim=None, keepdim=False):
     """Y = f(x, dim)."""
 
 
+def counted(x, dim=None):
+    """Y = how many entries are not 0."""
+
+
+def close(x, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Y = whether x is near to other."""
+
+
+def bucketed(x, boundaries, out_int32=False, right=False):
+    """Y = the numbers of the intervals that x lies in."""
+
+
 def ordered(x, dim=-1, descending=False, stable=False):
     """Y = the order of x."""
 
@@ -106,6 +118,24 @@ LOGICAL_AND, LOGICAL_OR, LOGICAL_XOR = (
     constant(n, getattr(torch, n), two, local=elementwise, methods=(n,), **_BITS)
     for n in ("logical_and", "logical_or", "logical_xor")
 )
+ISPOSINF, ISNEGINF, ISREAL = (
+    constant(n, getattr(torch, n), one, local=elementwise, **_BITS)
+    for n in ("isposinf", "isneginf", "isreal")
+)
+ISCLOSE = constant("isclose", torch.isclose, close, local=elementwise, methods=("isclose",), **_BITS)
+ANY, ALL = (
+    constant(n, getattr(torch, n), reduced, local=over_dims, methods=(n,), **{**_BITS, "rank": reduced_rank})
+    for n in ("any", "all")
+)
+COUNT_NONZERO = constant(
+    "count_nonzero",
+    torch.count_nonzero,
+    counted,
+    local=over_dims,
+    methods=("count_nonzero",),
+    **{**_FRESH, "rank": lambda rank, a: reduced_rank(rank, {**a, "keepdim": False})},
+)
+BUCKETIZE = constant("bucketize", torch.bucketize, bucketed, local=elementwise, **_FRESH)
 DETACH = constant(
     "detach",
     torch.detach,

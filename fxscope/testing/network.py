@@ -15,6 +15,7 @@ from torch import nn
 from ..errors import FxscopeError
 from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
+from ..graph.arguments import checked
 from ..graph.interpretation import VERSION
 from .case import LawCase
 from .laws import Law
@@ -109,6 +110,7 @@ def _row(law: Law) -> str:
     return f"{named}<td>{law.error:.2e}</td><td>{law.bound:.0e}</td><td>{verdict}</td></tr>"
 
 
+@checked
 @leaves_unchanged
 def verify(
     model: nn.Module,

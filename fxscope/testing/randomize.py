@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..frontend.symbolic import unchanged
+from ..graph.arguments import checked
 
 _NORMS = (
     nn.modules.batchnorm._BatchNorm,
@@ -24,6 +25,7 @@ _NORMS = (
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 
 
+@checked
 def randomize(model: nn.Module, *inputs: Any, seed: int = 0, **named: Any) -> nn.Module:
     """Give ``model`` random parameters that keep every activation of order one.
 

@@ -11,6 +11,7 @@ import torch.fx as fx
 from torch import nn
 
 from ..frontend.example import Example
+from ..graph.arguments import checked
 from ..rules import Rule
 from .case import LawCase
 from .laws import Law, distance
@@ -23,6 +24,7 @@ RETRACED = ("law 13 size", "law 13 frontend")
 ABOUT_F = {"2", "3", "4", "5", "8"}
 
 
+@checked
 def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
     """Measure the laws on a registered rule, over all its samples and policy presets, in float64.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -95,3 +97,127 @@ class OneLogitAmongIntegers(Classifier):
     def forward(self, x):
         z = self.logits(x)
         return z.topk(2, dim=1).indices, z
+
+
+@dataclass
+class Found:
+    """What a detector returns: tensors, a nested structure, and words."""
+
+    logits: torch.Tensor
+    extra: Any = None
+    name: str = "found"
+
+
+@case((2, 5))
+class NoneAmongThem(Classifier):
+    """A loss that is computed in training alone."""
+
+    def forward(self, x):
+        return None, self.logits(x), {"loss": None}
+
+
+@case((2, 5))
+class WordsAndNumbers(Classifier):
+    """Numbers, words, a dtype and a shape beside the logits."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return {"n": 3, "name": "net", "rate": 0.5, "kind": z.dtype, "shape": x.shape, "logits": z}
+
+
+@case((2, 5))
+class ListOfTuples(Classifier):
+    """A dict of a list of tuples, with a label deep inside."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return {"levels": [(z, z * 2), (self.a(x), None)], "labels": {"best": [z.argmax(1)]}}
+
+
+@case((2, 5))
+class ADataclass(Classifier):
+    """A dataclass in which another structure is."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return Found(z, extra={"features": self.a(x), "label": z.argmax(1)})
+
+
+@case((2, 5))
+class DataclassesInAList(Classifier):
+    """Dataclasses and named tuples inside other structures."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return [Found(z), {"more": Found(z * 3, (self.a(x),)), "scored": Scored(z.argmax(1), z.sin(), z)}]
+
+
+@case((2, 5))
+class BestTwo(Classifier):
+    """The result of topk itself: values, and indices."""
+
+    def forward(self, x):
+        return self.logits(x).topk(2, dim=1)
+
+
+@case((2, 5))
+class SortedBesideLogits(Classifier):
+    """The results of sort and of max inside a structure."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return {"sorted": torch.sort(z, dim=1), "most": (z.max(dim=1), z)}
+
+
+@case((2, 5))
+class MeanAndVariance(Classifier):
+    """The parts of a chunk, as a variational encoder returns them."""
+
+    def forward(self, x):
+        return torch.relu(self.a(x)).chunk(2, dim=1)
+
+
+@case((2, 4, 6), sizes=((2, 4, 8),))
+class PartsOfAnImage(nn.Module):
+    """As many parts as the input is long: a graph of one example is for its size alone."""
+
+    def forward(self, x):
+        return {"parts": torch.relu(x).split(2, dim=2), "columns": (2 * x).unbind(dim=2)}
+
+
+@case((2, 5))
+class PartsOfGivenSizes(Classifier):
+    """A split into parts of given sizes, beside its input."""
+
+    def forward(self, x):
+        z = torch.relu(self.a(x))
+        return z, z.split([2, 4], 1)
+
+
+@case((2, 5))
+class CastToWholeNumbers(Classifier):
+    """Values rounded to whole numbers are constants, whatever the cast is called."""
+
+    def forward(self, x):
+        z = 10 * self.logits(x)
+        return z + z.to(torch.int64).to(x.dtype), z.to(dtype=torch.uint8), z.int(), (z > 1).any(1), z.bool()
+
+
+@case((2, 5))
+class QuestionsAboutValues(Classifier):
+    """Truth values and counts, of values and of comparisons."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        whole = z.any(1), torch.all(z > 0, dim=1), torch.count_nonzero(z, dim=1), (z > 0).sum(1)
+        close = torch.isclose(z, z.round()), torch.isposinf(z), ~(z > 0) & (z < 1)
+        return {"z": z, "whole": whole, "close": close, "at": torch.bucketize(z, torch.tensor([0.0, 1.0]))}
+
+
+@case((1, 5))
+class LossOfOneImage(Classifier):
+    """A number beside the logits: with one image it has a row."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return {"loss": (z * z).mean(), "share": (z > 0).double().mean(), "logits": z}

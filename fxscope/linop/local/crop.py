@@ -10,6 +10,7 @@ from torch import nn
 
 from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure
 from ...frontend.unchanged import leaves_unchanged
+from ...graph.arguments import check_images, checked
 from ...passes.attempts import canonical
 from ..reader import interpret
 from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
@@ -39,6 +40,7 @@ class LocalRow:
     r: float
 
 
+@checked
 @leaves_unchanged
 def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None) -> LocalRow:
     """A row of F at x0, computed from the crop of x0 inside its receptive field (paper, eq. 7).
@@ -79,6 +81,7 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     >>> tuple(found.values.shape), found.box[1:]
     ((1, 3, 3), (slice(31, 34, None), slice(31, 34, None)))
     """
+    check_images("local_row: x0", x0)
     if not x0.is_floating_point():
         raise NotFloating(
             f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...errors import FxscopeError, NotLocal, ShapeError
+from ...graph.arguments import shown
 from ...graph.interpretation import KEY
 from ...results.base import Result
 from ...results.progress import steps as progress_bar
@@ -53,11 +54,11 @@ def norm(
     F: Operator, ord: Any = 2, probes: int = 64, tol: float = 1e-5, seed: int = 0, progress: bool = True
 ) -> Estimate:
     """See ``Operator.norm``."""
-    if ord == 2:
+    if not isinstance(ord, torch.Tensor) and ord == 2:
         found = svd(F, 1, tol=tol, seed=seed, progress=progress)
         return Estimate(float(found.s[0]), float(found.errors[0]), found.passes, found.method)
-    if ord != "fro":
-        raise FxscopeError(f'norm is 2 (the largest singular value) or "fro" (Frobenius), got {ord!r}')
+    if not isinstance(ord, str) or ord != "fro":
+        raise FxscopeError(f'norm is 2 (the largest singular value) or "fro" (Frobenius), got {shown(ord)}')
     exact = _few_passes(F, probes)
     if exact is not None:
         return Estimate(*_exact_square(F, exact, progress))
