@@ -115,6 +115,15 @@ def test_in_a_fresh_process(name, tmp_path):
     same(product, lin.F.T @ (lin.F @ x))
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_reader(way):
+    x = image()
+    reader = fxscope.prepare(net(), x, policy="taylor")
+    other = way(reader)
+    assert other.model is not reader.model and other.policy == "taylor"
+    same(other(2 * x).F.row((1,)), reader(2 * x).F.row((1,)))
+
+
 def test_weights_that_changed_are_not_copied():
     x, model = image(), net()
     lin = fxscope.interpret(model, x)

@@ -38,12 +38,12 @@ EXAMPLES = {
     "ModelFails": "fxscope.interpret(net, x0.float())",
     "UnsupportedOperator": "fxscope.transform(Net(lambda x: torch.erfinv(x)))",
     "NoLinearPath": "fxscope.interpret(Net(lambda x: x.argmax(1)), x0)",
-    "UnknownRank": "fxscope.transform(Net(lambda x: x.topk(2).values))",
+    "UnknownRank": "fxscope.transform(Net(lambda x: nn.functional.group_norm(x, 1)))",
     "AliasingWrite": "fxscope.transform(Net(lambda x: nn.init.kaiming_uniform_(x)))",
     "PolicyError": 'fxscope.transform(net, policy={"relu": "bold"})',
     "PlaceError": 'fxscope.transform(net, outputs="4")',
-    "NotFloating": "fxscope.interpret(Net(lambda x: x / 255 + x.float()), torch.ones(1, 3,"
-    " dtype=torch.int64))",
+    "UnknownNetwork": 'fxscope.models.load_model("fxscope:edsr_basline")',
+    "NotFloating": "fxscope.interpret(Net(lambda x: x / 255 + x.float()), torch.ones(1, 3, dtype=int))",
     "LawBroken": 'fxscope.interpret(Net(counted), x0, frontend="symbolic")',
     "SavedFileDiffers": (
         'pair = fxscope.transform(nn.Linear(4, 2), probes="stacked")\n'

@@ -92,7 +92,7 @@ class LinearInterpreter:
         if self.prepared.owner is None or self.prepared.call is None:
             raise TypeError("only an interpreter of fxscope.interpret or of a reader can be copied")
         example = self.prepared.call.with_tensors(self._args)
-        return self.prepared.owner.again, (example, self._draw)
+        return _again, (self.prepared.owner, example, self._draw)
 
     def _operator(self, chunk: int) -> Operator:
         """F between the space of x and that of y0."""
@@ -439,6 +439,11 @@ class LinearInterpreter:
             f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"
             f" {kept}{constant})"
         )
+
+
+def _again(reader: Any, example: Any, draw: Draw | None) -> LinearInterpreter:
+    """A copy of an interpreter; as a function of its own, so that copies of its arguments are made."""
+    return reader.again(example, draw)
 
 
 def _product(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -75,20 +75,6 @@ def reduced_rank(rank: Any, a: dict) -> Any:
     return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
 
 
-def length(rank: Any, sizes: Any) -> int | None:
-    """How many sizes a list has, or (a slice of) the size of a value; None where the graph does not tell."""
-    if isinstance(sizes, (list, tuple)):
-        return len(sizes)
-    if not stands_for_sizes(sizes):
-        return None
-    if sizes.op == "call_function" and isinstance(sizes.args[1], slice):
-        whole, key = length(rank, sizes.args[0]), sizes.args[1]
-        plain = all(n is None or isinstance(n, int) for n in (key.start, key.stop, key.step))
-        return None if whole is None or not plain else len(range(whole)[key])
-    known = rank(sizes.args[0])
-    return known if isinstance(known, int) else None
-
-
 def last_dims_of(sizes: Any, facts: Any, why: str) -> list[int]:
     """The last dimensions that a list of sizes names, counted from the end.
 

@@ -114,8 +114,11 @@ def _length(value: Any, spatial: int) -> int:
 
 def of_separable(function: Any, options: dict, given: Shape, shape: Shape) -> Support:
     """Where the matrix of every spatial axis is not 0."""
-    if holds_node(options.get("size")):
-        options = options | {"size": list(shape[2:])}
+    for name in ("size", "output_size"):
+        if holds_node(options.get(name)):
+            options = options | {name: list(shape[2:])}
+    if any(holds_node(value) for value in options.values()):
+        return {}  # a window whose size is a value of the graph
     like = torch.empty(0, dtype=torch.float64)
     found = kept(given, 0, 1)
     for i in range(len(given) - 2):
