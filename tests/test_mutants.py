@@ -185,7 +185,7 @@ def sized(original: Callable) -> Callable:
     """The gate is chosen by the number of images of the example."""
 
     def which(facts, whole):
-        value = whole.factors[0].value.meta.get("val")
+        value = whole(facts).factors[0].value.meta.get("val")
         return None if value is None else int(value.shape[0] == 1)
 
     return which
@@ -193,7 +193,7 @@ def sized(original: Callable) -> Callable:
 
 def known(original: Callable) -> Callable:
     """The gate is chosen where an example was given."""
-    return lambda facts, whole: 0 if "val" in whole.factors[0].value.meta else None
+    return lambda facts, whole: 0 if "val" in whole(facts).factors[0].value.meta else None
 
 
 def resloped(gm):
@@ -206,7 +206,7 @@ def resloped(gm):
 
 def untold(patch: pytest.MonkeyPatch) -> None:
     """The same with the check of the trace switched off."""
-    patch.setattr(example_runs, "_compare", lambda *args: None)
+    patch.setattr(example_runs, "close", lambda *args: True)
     patch.setattr(attempts, "canonicalize", behind(resloped)(attempts.canonicalize))
 
 

@@ -13,7 +13,6 @@ import torch.fx as fx
 from ..graph.draws import draws
 from ..graph.ir import acts, info, mark
 from ..passes.rewrite import Probe, Program, Record, leaves, map_structure
-from ..rules._ranks import limits
 from ..twins import ForwardContext
 from .checks import check_probe, own_assertions
 from .outputs import finish, probe_major, rebuild
@@ -170,8 +169,6 @@ class _Forward:
         if info(node).role == "shape":
             return self.source[node]  # a number, which passes through
         rank = self.program.facts.rank(node)
-        if rank is None and not limits(self.program.facts.ranks(node))[0]:  # it may be a number
-            rank = self.program.facts.need_rank(node, "an output")
         if node in self.program.affine:
             y = self.values[self.program.affine[node]]
         else:
