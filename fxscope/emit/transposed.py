@@ -138,11 +138,11 @@ class _Row(_Transposed):
         """({tape value of the output: one-hot y2}, the number of passes): K, or K*B where ``apart``."""
         node = self.read
         y0: Any = self.source.proxy(node)
-        flat = y0.flatten(1)
+        rank = self.program.facts.need_rank(node, "a row")
+        flat = y0.unsqueeze(1) if rank == 1 else y0.flatten(1)  # (B, outputs), one number of each image
         index = self._places(y0, flat).unsqueeze(-1)
         zeros = y0.new_zeros([index.size(0), flat.size(0), flat.size(1)])
         seed = zeros.scatter(2, index, 1.0)
-        rank = self.program.facts.need_rank(node, "a row")
         self.batch: Any = flat.size(0)
         count = index.size(0)
         if self.apart:

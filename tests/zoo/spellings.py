@@ -207,3 +207,15 @@ class WritesAtTheSamePlace(_Body):
 class CopiesToTheSamePlace(_Body):
     def after(self, y, x):
         return torch.zeros_like(y).index_copy(1, torch.tensor([0, 2, 2]), y[:, :3])
+
+
+@case(IMAGE, why="a row took one number of each image for an image without a batch")
+class OneNumberOfEachImage(_Body):
+    def after(self, y, x):
+        return y.flatten(1).sum(1) + x.amax((1, 2, 3))
+
+
+@case((1, 4, 6, 6), why="one number of the only image")
+class OneNumberOfOneImage(_Body):
+    def after(self, y, x):
+        return y.mean((2, 3))[:, 0]
