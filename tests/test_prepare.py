@@ -222,6 +222,13 @@ def test_rows_and_contributions_of_a_batch():
         assert abs(float(found.total[b]) - float(lin.y0[0][index])) < 1e-13
 
 
+def test_every_reader_keeps_its_own_graph_of_contributions():
+    readers = [fxscope.prepare(*made()) for _ in range(3)]
+    first = [reader(torch.randn(1, 2, 12, 12, dtype=D)).prepared.shares() for reader in readers]
+    again = [reader(torch.randn(1, 2, 12, 12, dtype=D)).prepared.shares() for reader in readers]
+    assert all(a is b for pairs in zip(first, again) for a, b in zip(*pairs))
+
+
 def test_several_inputs_and_named_ones():
     class Two(nn.Module):
         def __init__(self):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 import torch.fx as fx
 
-from ..graph.ir import emitted, info, mark, notes
+from ..graph.ir import emitted, mark, notes
 from ..passes.optimize import optimized
 from ..passes.rewrite import Probe, Program, leaves, map_structure
 from ..twins import Select
@@ -34,10 +34,8 @@ def emit_parts(program: Program, probes: str) -> dict[str, fx.GraphModule]:
     parts["record"] = emit_record(program, probes, slots.order)
     names = tuple(name for name, _, _ in slots.order)
     folded = tuple(name for name, node, _ in slots.order if notes(node).get("folded"))
-    constants = tuple(name for name, node, _ in slots.order if info(node).role in ("const", "sized"))
     for part in parts.values():
-        emitted(part).update({"state": names, "folded": folded, "constants": constants})
-    emitted(parts["record"])["windows"] = windows_of(program, slots.order)
+        emitted(part).update({"state": names, "folded": folded})
     return parts
 
 

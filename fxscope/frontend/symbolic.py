@@ -411,9 +411,9 @@ def check_model(model: nn.Module) -> None:
     across = [path for path, m in model.named_modules() if isinstance(m, nn.CrossMapLRN2d)]
     if across:
         raise UnsupportedOperator(
-            f"{', '.join(across)}: torch's CrossMapLRN2d leaves the first channel in all later windows, and"
-            " its"
-            " backward pass is not the derivative of that; use nn.LocalResponseNorm, with the same arguments",
+            f"{', '.join(across)}: torch's CrossMapLRN2d leaves the first channel in all later windows,"
+            " and its backward pass is not the derivative of that; use nn.LocalResponseNorm, with the same"
+            " arguments",
             ("CrossMapLRN2d",),
         )
     found = {

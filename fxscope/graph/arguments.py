@@ -100,9 +100,8 @@ def check_tensor(name: str, value: Any, expected: str = "a torch tensor") -> Non
         raise ShapeError(f"{name}: expected {expected}, got {shown(value)}; write torch.as_tensor(value)")
     if value.device.type == "meta":
         raise ShapeError(
-            f"{name}: expected {expected}, got one on the meta device, which has no numbers; move it to a"
-            " real"
-            " device"
+            f"{name}: expected {expected}, got one on the meta device, which has no numbers;"
+            " move it to a real device"
         )
     if value.layout is not torch.strided:
         raise ShapeError(f"{name}: expected {expected}, got {value.layout}; write x.to_dense()")
@@ -131,9 +130,8 @@ def check_place(caller: str, place: Sequence[int], shape: Sequence[int]) -> None
     height, width = shape[-2:]
     if not (0 <= place[0] < height and 0 <= place[1] < width):
         raise PlaceIndexError(
-            f"{caller}: the place {tuple(place)} is outside of {height} x {width} pixels; a place is (y,"
-            " x), each"
-            " from 0"
+            f"{caller}: the place {tuple(place)} is outside of {height} x {width} pixels; a place is (y, x),"
+            " each from 0"
         )
 
 

@@ -57,9 +57,8 @@ class NodeInfo:
 
     def but(self, **changes: Any) -> NodeInfo:
         """A copy with other values in some fields."""
-        new = object.__new__(
-            NodeInfo
-        )  # dataclasses.replace is four times slower, on the hottest path of a rewrite
+        # dataclasses.replace is four times slower, on the hottest path of a rewrite
+        new = object.__new__(NodeInfo)
         vars(new).update(vars(self), **changes)
         return new
 
@@ -119,8 +118,6 @@ class Emitted(TypedDict, total=False):
     constant         the keys of the outputs that do not depend on the probe
     state            of record, replay and pullback: the names of the recorded tensors, in order
     folded           those names of the state that are weights folded with their batch norm
-    constants        those names of the state that do not depend on x0
-    windows          of record: {position of a max-pool's index in the state: (its windows, the pooled sizes)}
     labels, records  of the shares: the additive constants, in the order of the output
     own              of the shares: the keys of the outputs that are constants; their labels are the last
     apart            of the shares: the shares of the images cannot be told apart in one pass
@@ -134,8 +131,6 @@ class Emitted(TypedDict, total=False):
     constant: tuple[Any, ...]
     state: tuple[str, ...]
     folded: tuple[str, ...]
-    constants: tuple[str, ...]
-    windows: dict[int, tuple]
     labels: list[dict[str, str]]
     records: list[Any]
     own: Any

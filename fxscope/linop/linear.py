@@ -669,8 +669,7 @@ class Operator:
         if not _is_number(factor) or factor == 0:
             raise FxscopeError(
                 f"F / c: c is a finite real number other than 0, got {shown(factor)}; F.T @ u applies F^T,"
-                " and"
-                " nothing its inverse"
+                " and nothing its inverse"
             )
         return self * (1 / factor)
 

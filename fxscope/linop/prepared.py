@@ -75,6 +75,7 @@ class Prepared:
         self._graphs = [self.record, self.replay, self.pullback]
         self._weights = Weights(model, self._graphs)
         self._folded: tuple[torch.Tensor, ...] | None = None
+        self._shares: dict[bool, tuple[fx.GraphModule, fx.GraphModule | None]] = {}
         for graph in self._graphs:
             check_stage(graph, "emitted")
 
@@ -123,17 +124,18 @@ class Prepared:
         """The graph x0 -> r."""
         return self._in_mode(emit(self.program, "residual"))
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  # it lives as long as the graphs do
     def shares(self, elementwise: bool = False) -> tuple[fx.GraphModule, fx.GraphModule | None]:
         """(states, y2) -> (F^T y2, shares), and x0 -> (y0, its states that are not recorded anyway).
 
         The second is None if the recorded states are enough.
         """
-        slots = self._slots.copy()
-        graph = self._in_mode(emit_shares(self._base, slots, elementwise))
-        more = slots.order[len(self.states) :]
-        record = self._in_mode(emit_record(self._base, "stacked", more)) if more else None
-        return graph, record
+        if elementwise not in self._shares:
+            slots = self._slots.copy()
+            graph = self._in_mode(emit_shares(self._base, slots, elementwise))
+            more = slots.order[len(self.states) :]
+            record = self._in_mode(emit_record(self._base, "stacked", more)) if more else None
+            self._shares[elementwise] = graph, record
+        return self._shares[elementwise]
 
     def chunk(self, x0: torch.Tensor) -> int:
         """Probes that run together: those asked for, or as many as fit the budget at the size of x0.

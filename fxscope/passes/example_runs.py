@@ -89,11 +89,11 @@ def _check_batched(gm: fx.GraphModule) -> None:
     x0 = next((notes(n)["val"] for n in gm.graph.nodes if n.op == "placeholder" and "val" in notes(n)), None)
     for node in gm.graph.nodes:
         rule = rule_of(node)
-        if x0 is None or rule is None or rule.input_rank is None or node.op != "call_function":
+        if x0 is None or rule is None or rule.input_rank != x0.dim() + 1 or node.op != "call_function":
             continue
         given = bound(node)[rule.carries[0]]
         value = notes(given).get("val") if isinstance(given, fx.Node) else None
-        if value is not None and value.dim() == x0.dim() == rule.input_rank - 1:
+        if value is not None and value.dim() == x0.dim():
             raise ShapeError(
                 f"x0 is of shape {tuple(x0.shape)}, without a batch: {info(node).place or node.name} takes"
                 f" {rule.input_rank} dimensions, (B, ...); write x0.unsqueeze(0)"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..rules._of_node import bound, rule_of
+from ..rules._of_node import bound, parts_told, rule_of
 from ..rules._ranks import Broadcast
 from ..rules._reduced import end
 from .facts import Facts
@@ -210,12 +210,11 @@ def parts(extents: Extents, node: fx.Node) -> int | None:
     rule = rule_of(node)
     if rule is None or rule.yields != "tensors":
         return None
+    told = parts_told(node)
+    if told is not None:
+        return told
     a = bound(node)
-    cut = a.get("chunks", a.get("split_size_or_sections", a.get("sections")))
-    if rule.name == "tensor_split":
-        return len(cut) + 1 if isinstance(cut, (list, tuple)) else cut
-    if isinstance(cut, (list, tuple)):
-        return len(cut)
+    cut = a.get("chunks", a.get("split_size_or_sections"))
     size = extents.size(a["x"], a.get("dim", 0))
     if rule.name == "unbind":
         return size

@@ -12,13 +12,13 @@ from torch import nn
 
 from ..errors import FxscopeError
 from ..frontend.symbolic import with_unused
+from ..rules._sizes import asks_rank, tensor_of
 from .canonicalize import canonicalize, size_nodes
 from .extents import Extents, parts
 from .facts import gather_facts
 
 _ARITHMETIC = ("_operator", "builtins", "math")
 _ORDERS = (operator.gt, operator.ge, operator.lt, operator.le)
-_RANKS = ("dim", "ndim", "ndimension")
 
 
 class Known:
@@ -34,15 +34,14 @@ class Known:
         of, dim = _size(node)
         if of is not None:
             return self._extent(of, dim)
-        field = node.args[1] if node.target is getattr else node.target
-        if field in _RANKS and node.op in ("call_method", "call_function"):
+        if asks_rank(node):
             return self._rank(node.args[0])
         return self._computed(node)
 
     def length(self, node: fx.Node) -> int | None:
         """How many items iteration gives: the dimensions of a shape, the parts of a cut; or None."""
         whole, cut = _cut(node)
-        of = _whole(whole)
+        of = tensor_of(whole)
         if of is not None:
             rank = self._rank(of)
             return None if rank is None else len(range(rank)[cut])
@@ -99,20 +98,12 @@ def _cut(node: fx.Node) -> tuple[fx.Node, slice]:
     return (base, cut) if plain else (node, slice(None))
 
 
-def _whole(node: fx.Node) -> Any:
-    """X of ``x.shape`` and ``x.size()``; None for anything else."""
-    if node.target is getattr and node.args[1] == "shape":
-        return node.args[0]
-    plain = node.op == "call_method" and node.target == "size" and len(node.args) == 1 and not node.kwargs
-    return node.args[0] if plain else None
-
-
 def _size(node: fx.Node) -> tuple[Any, Any]:
     """X and d of ``x.size(d)`` and ``x.shape[d]``; None, None for anything else."""
     if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
         return node.args if isinstance(node.args[1], int) else (None, None)
-    if node.target is operator.getitem and isinstance(node.args[0], fx.Node):
-        of = _whole(node.args[0])
+    if node.target is operator.getitem:
+        of = tensor_of(node.args[0])
         if of is not None and isinstance(node.args[1], int):
             return of, node.args[1]
     return None, None

@@ -19,7 +19,7 @@ from ..frontend.proxies import named_tuple
 from ..frontend.symbolic import source_of
 from ..graph.assumptions import RANK, SIZE, Assumption, assumptions
 from ..graph.ir import acts, graph_notes, info, mark, notes
-from ..rules._of_node import bound, rule_of
+from ..rules._of_node import bound, parts_told, rule_of
 from .classify import is_structure
 
 MAIN_OUTPUTS = ("logits", "reconstruction", "last_hidden_state")  # of a ModelOutput, in this order
@@ -145,19 +145,16 @@ def _placed(new: fx.Node, node: fx.Node) -> fx.Node:
 
 def _count(gm: fx.GraphModule, node: fx.Node) -> int:
     """How many tensors a split gives; the graph is fixed to the sizes of the example where they decide it."""
-    arguments = bound(node)
-    given: Any = next((v for k, v in arguments.items() if k not in ("x", "dim")), None)
-    if isinstance(given, (list, tuple)):
-        return len(given) + (node.target is torch.tensor_split)
-    if node.target is torch.tensor_split and isinstance(given, int):
-        return given
+    told = parts_told(node)
+    if told is not None:
+        return told
     if "parts" not in notes(node):
         raise UnknownRank(
             f"the output {info(node).place or node.name} at {source_of(node)} is several tensors, and only an"
             " example tells how many: pass example_inputs= to fxscope.transform"
         )
     count = len(notes(node)["parts"])
-    if not (node.target is torch.chunk and given == count == 2):
+    if not (node.target is torch.chunk and bound(node)["chunks"] == count == 2):
         _fix_sizes(gm, f"they decide how many tensors {info(node).place or node.name} gives")
     return count
 

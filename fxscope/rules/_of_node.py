@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.fx as fx
 
 from ..graph.ir import info, notes
@@ -12,6 +13,14 @@ from .declare import Rule
 def rule_of(node: fx.Node) -> Rule | None:
     """The rule that covers a canonical node."""
     return registry().rules.get(info(node).rule or "")
+
+
+def parts_told(node: fx.Node) -> int | None:
+    """How many tensors a split gives, where its sections are listed or counted; None where a size decides."""
+    given = next((v for name, v in bound(node).items() if name not in ("x", "dim")), None)
+    if isinstance(given, (list, tuple)):
+        return len(given) + (node.target is torch.tensor_split)
+    return given if node.target is torch.tensor_split and isinstance(given, int) else None
 
 
 def rounds(node: fx.Node) -> bool:

@@ -70,7 +70,7 @@ def unknown_in(rank: Rank, sizes: Any) -> fx.Node | None:
     if x is not None:
         return x if rank(x) is None else None
     inside = sizes.all_input_nodes if isinstance(sizes, fx.Node) else []
-    found = (unknown_in(rank, n) if tensor_of(n) or not _asks_rank(n) else n.args[0] for n in inside)
+    found = (unknown_in(rank, n) if tensor_of(n) or not asks_rank(n) else n.args[0] for n in inside)
     return next((x for x in found if isinstance(x, fx.Node)), None)
 
 
@@ -125,10 +125,11 @@ def _dims(start: int | None, stop: int | None) -> range | None:
     return None
 
 
-def _asks_rank(node: fx.Node) -> bool:
+def asks_rank(node: fx.Node) -> bool:
+    """Whether a node is the number of dimensions of a value: x.dim(), x.ndim."""
     if node.target is getattr:
         return bool(node.args[1] == "ndim")
-    return node.target in ("dim", "ndimension")
+    return node.op == "call_method" and node.target in ("dim", "ndimension")
 
 
 def _number(rank: Rank, value: Any) -> int | None:
@@ -137,7 +138,7 @@ def _number(rank: Rank, value: Any) -> int | None:
         return value
     if not isinstance(value, fx.Node):
         return None
-    if _asks_rank(value):
+    if asks_rank(value):
         known = rank(value.args[0])
         return known if isinstance(known, int) else None
     if value.target not in (operator.add, operator.sub, operator.mul, operator.floordiv):

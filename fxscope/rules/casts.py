@@ -32,9 +32,7 @@ def by_name(
         return getattr(moved, rounded)()
     if first is None and second is None:
         return None
-    if memory_format is not None:
-        given["memory_format"] = memory_format
-    return x.to(**{k: v for k, v in given.items() if v is not None})
+    return _given(x, **given, memory_format=memory_format)
 
 
 def of_type(x, dtype):

@@ -15,7 +15,7 @@ import torch.fx as fx
 from ...errors import TraceFailure
 from ...frontend.symbolic import source_of
 from ...graph.ir import info, mark
-from ...rules._of_node import bound, rule_of
+from ...rules._of_node import bound, parts_told, rule_of
 
 
 def list_parts(graph: fx.Graph) -> None:
@@ -83,13 +83,11 @@ def _item(split: fx.Node, number: int) -> fx.Node:
 
 def _count(split: fx.Node) -> int:
     """How many parts a split has, by its arguments."""
-    arguments = bound(split)
-    given = next((v for name, v in arguments.items() if name not in ("x", "dim")), None)
-    if isinstance(given, (list, tuple)):
-        return len(given) + (split.target is torch.tensor_split)
-    sure = split.target is torch.tensor_split or (split.target is torch.chunk and given in (1, 2))
-    if sure and isinstance(given, int):
-        return given
+    told = parts_told(split)
+    if told is None and split.target is torch.chunk and bound(split)["chunks"] in (1, 2):
+        told = bound(split)["chunks"]
+    if told is not None:
+        return told
     raise TraceFailure(
         f"only the sizes of an example tell how many tensors {info(split).place or split.name} gives, at"
         f" {source_of(split)}"
