@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -156,13 +157,38 @@ class Mixing(nn.Module):
         return torch.relu(self.conv(x - 0.5 * x.mean(0, keepdim=True)))
 
 
+class LaterImages(Mixing):
+    def forward(self, x):
+        return torch.relu(self.conv(torch.cat([x[:1], x[1:] + 0.3 * x[:-1]])))
+
+
+@pytest.mark.parametrize("make", [Mixing, LaterImages])
+def test_contributions_where_images_mix(make):
+    """F x0 is then the sum over all images that the output depends on."""
+    torch.manual_seed(0)
+    x0 = image(3, 2, 6, 6, seed=3)
+    lin = fxscope.interpret(randomize(make().double(), x0), x0)
+    for index in ((0, 1, 1), [(0, 1, 1), (2, 0, 3), (1, 2, 2)]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ImagesMix)
+            found = lin.contributions(index)
+        each = index if isinstance(index, list) else [index] * 3
+        exact = torch.stack([lin.y0[(b, *place)] for b, place in enumerate(each)])
+        assert (found.linear + found.residual - exact).abs().max() < 1e-12 and found.error < 1e-12
+    with pytest.raises(FxscopeError, match="mix"):
+        found.by_token()
+
+
 def test_images_that_mix_are_seen(small):
     x0 = image(3, 2, 6, 6, seed=3)
     lin = fxscope.interpret(Mixing().double(), x0)
-    for ask in (lin.F.row, lin.F.column, lin.contributions):
+    for ask in (lin.F.row, lin.F.column):
         with pytest.warns(ImagesMix):
             ask((0, 1, 1))
     assert fxscope.interpret(Mixing().double(), x0[:1]).F.row((0, 1, 1)).shape == (2, 6, 6)
+    later = fxscope.interpret(LaterImages().double(), x0)
+    with pytest.warns(ImagesMix):  # the first image reads no other
+        later.F.row((0, 1, 1))
     # its statistics are those of the batch, and frozen
     frozen = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3)).double().train()
     for model, images in ((frozen, x0), (small[0], image(3, 2, 9, 10))):

@@ -137,8 +137,12 @@ class Contributions(Result):
         ------
         ShapeError
             If several places are probed, or the probed place has no dimension of tokens.
+        FxscopeError
+            If the images of the batch mix: an output then depends on the tokens of several.
         """
         lin, _, row = self._live()
+        if lin.images_mix:
+            raise FxscopeError("by_token: the images of the batch mix; interpret them one at a time")
         if isinstance(lin.x, tuple) or lin.x.dim() < 2:
             raise ShapeError("by_token needs one probed place with a dimension of tokens, (B, L, ...)")
         lin.fresh.check()
@@ -205,7 +209,6 @@ def iter_contributions(lin: LinearInterpreter, indices: Iterable[Any], chunk: in
         {**label, "layer": layer_of(record)}
         for label, record in zip(emitted(graph)["labels"], emitted(graph)["records"])
     ]
-    lin.check_blocks()
     indices = iter(several(indices, lin.F.outputs.name))
     while pending := list(itertools.islice(indices, chunk)):
         yield from _together(lin, graph, labels, pending)
@@ -216,11 +219,12 @@ def _together(
 ) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
-    if emitted(graph)["apart"] and lin.batch > 1:
-        x2, shares = _by_image(lin, y2)
+    if lin.batch > 1 and (emitted(graph)["apart"] or lin.images_mix):
+        x2, linear, shares = _by_image(lin, y2)
     else:
         x2, shares = lin.shares(y2)
-    linear, output = _paired(x2, lin.x, lin.batch), _paired(y2, lin._outputs(lin.y0), lin.batch)
+        linear = _paired(x2, lin.x, lin.batch)
+    output = _paired(y2, lin._outputs(lin.y0), lin.batch)
     for k, index in enumerate(indices):
         source = (lin, *(pytree.tree_map(lambda t, k=k: t[k : k + 1], pulled) for pulled in (y2, x2)))
         met = _met(lin, graph, source[1])
@@ -245,10 +249,11 @@ def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:
     return [True] * inner + [bool(leaves[space.keys.index(key)].any()) for key in own]
 
 
-def _by_image(lin: LinearInterpreter, y2: Any) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    """One reverse pass for each image.
+def _by_image(lin: LinearInterpreter, y2: Any) -> tuple[Any, torch.Tensor, tuple[torch.Tensor, ...]]:
+    """F^T y2, F x0 and the shares of every image, by one reverse pass for each image.
 
-    This is needed if the layout, such as (L, B, E), does not tell to which image a constant's share belongs.
+    This is needed if the layout, such as (L, B, E), does not tell to which image a constant's share belongs,
+    and if an output depends on several images: F x0 is then the sum over them all.
     """
     B = lin.batch
     eye = torch.eye(B, device=lin.F.outputs.device)
@@ -256,8 +261,9 @@ def _by_image(lin: LinearInterpreter, y2: Any) -> tuple[Any, tuple[torch.Tensor,
         lambda t: (t.unsqueeze(1) * eye.to(t.dtype).reshape(B, B, *[1] * (t.dim() - 2))).flatten(0, 1), y2
     )
     x2, shares = lin.shares(each)
-    x2 = pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(2), x2)
-    return x2, tuple(s.unflatten(0, (-1, B)).sum(2) for s in shares)
+    linear = _paired(x2, lin.x, B).unflatten(0, (-1, B)).sum(2)
+    x2 = pytree.tree_map(lambda t: t.unflatten(0, (-1, B)).sum(1), x2)
+    return x2, linear, tuple(s.unflatten(0, (-1, B)).sum(2) for s in shares)
 
 
 def _paired(cotangents: Any, values: Any, batch: int) -> torch.Tensor:

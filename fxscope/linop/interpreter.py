@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator
@@ -287,13 +288,8 @@ class LinearInterpreter:
         return kept[elementwise]
 
     def check_blocks(self) -> None:
-        """Warn with ``ImagesMix`` if an output of the first image depends on another image of the batch.
-
-        The first call makes one reverse pass to find out.
-        """
-        if not hasattr(self, "_mixes"):
-            self._mixes = self.batch > 1 and self._reads_others()
-        if self._mixes:
+        """Warn with ``ImagesMix`` if ``images_mix``."""
+        if self.images_mix:
             warnings.warn(
                 "images of the batch mix: an output of one depends on others, and a row is the sum over"
                 " them all",
@@ -301,15 +297,35 @@ class LinearInterpreter:
                 stacklevel=2,
             )
 
+    @property
+    def images_mix(self) -> bool:
+        """Whether an output of one image depends on another image of the batch.
+
+        It is read off the graph where that tells; else the first call makes a few reverse passes.
+        """
+        if not hasattr(self, "_mixes"):
+            self._mixes = self.batch > 1 and not self.prepared.apart(self.batch) and self._reads_others()
+        return self._mixes
+
     def _reads_others(self) -> bool:
-        """Whether an output of the first image depends on another image."""
+        """Whether a pullback from some images reaches others, exactly.
+
+        Each image is in another half of the passes, so that for any two, one pass is of the first alone.
+        """
         spaces = self.F.inputs, self.F.outputs
         if any(not shape or shape[0] != self.batch for space in spaces for shape in space.shapes):
             return False  # at a tapped place the batch may be in another dimension: blocks are unknown
-        seeds = spaces[1].zeros(1)
-        for seed in seeds:
-            seed[:, 0] = 1
-        return any(bool(t[:, 1:].any()) for t in pytree.tree_leaves(self._pullback(spaces[1].build(seeds))))
+        passes = next(m for m in itertools.count(2) if math.comb(m, m // 2) >= self.batch)
+        halves = list(itertools.islice(itertools.combinations(range(passes), passes // 2), self.batch))
+        for number in range(passes):
+            some = torch.tensor([number in half for half in halves], device=self.F.outputs.device)
+            seeds = spaces[1].zeros(1)
+            for seed in seeds:
+                seed[:, some] = 1
+            reached = self._pullback(spaces[1].build(seeds))
+            if any(bool(t[:, ~some].any()) for t in pytree.tree_leaves(reached)):
+                return True
+        return False
 
     @property
     def error(self) -> float:

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 import torch.fx as fx
 from torch import nn
@@ -24,7 +25,9 @@ from ..graph.check import check_stage
 from ..graph.ir import info, notes
 from ..passes.optimize import masks_behind_pools, optimized
 from ..passes.rewrite import Program
+from ..twins.places import shape_of
 from .fresh import Weights
+from .local.reach import reaches
 
 # bytes of activations of probes that run together; a CPU gains nothing from more
 CPU_BUDGET, BUDGET = 1 << 28, 1 << 30
@@ -136,6 +139,27 @@ class Prepared:
             record = self._in_mode(emit_record(self._base, "stacked", more)) if more else None
             self._shares[elementwise] = graph, record
         return self._shares[elementwise]
+
+    def apart(self, batch: int) -> bool:
+        """Whether the graph alone shows that, in a batch of this size, each output reads its own image."""
+        return batch > 1 and batch == self._apart
+
+    @functools.cached_property
+    def _apart(self) -> int | None:
+        """The size of the example's batch, if the reach of every output shows that images keep apart."""
+        program = self._base
+        probes = {shape[0] for p in program.probes if (shape := shape_of(p.node))}
+        if len(program.probes) != 1 or len(probes) != 1:
+            return None
+        found, (batch,) = reaches(program), probes
+        for value in program.affine.values():
+            reach = found.get(value, {}).get(0)
+            own = np.arange(batch)
+            if reach is None or reach.axis != 0 or len(reach.first) != batch:
+                return None
+            if (reach.first < own).any() or (reach.last > own).any():
+                return None
+        return batch
 
     def chunk(self, x0: torch.Tensor) -> int:
         """Probes that run together: those asked for, or as many as fit the budget at the size of x0.

@@ -15,7 +15,7 @@ import torch.fx as fx
 from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .dims import ADJOINTS, batch_behind, of_dims
 from .indexing import batch_behind_key, of_slices, put_back
-from .places import Shape, Support, of_concatenation, trailing
+from .places import Shape, Support, of_concatenation, reshaped
 
 
 def shifted(dim):
@@ -201,7 +201,7 @@ class Reshape(Twin):
         return None if at else 0
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
-        return trailing(inputs[0], shape)
+        return reshaped(inputs[0], shape)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .base import AdjointContext, ShapeRef
-from .places import Shape, Support, kept, own
+from .places import Shape, Support, kept, own, reshaped
 
 
 def _back(k: AdjointContext, y, x: ShapeRef, *args, **options):
@@ -224,14 +224,31 @@ def _transposed(dims: tuple, at: int, rank: int | None) -> int | None:
 
 
 def of_dims(function: Any, args: tuple, given: Shape, shape: Shape) -> Support:
-    """Permutations, and reductions that keep their dimensions; other functions read everything."""
+    """Permutations, reshapes and reductions; other functions read everything."""
     if function is torch.permute:
         order = [d % (len(given) + 1) - 1 for d in args[0]][1:]
         return {i: (d, own(given[d])) for i, d in enumerate(order)}
-    if function in (torch.mean, torch.sum) and len(given) == len(shape):
-        same = [d for d, n in enumerate(given) if (shape[d] == n and n > 1) or n == 1]
-        return kept(given, *same)
+    if function is torch.transpose:
+        order = list(range(len(given)))
+        a, b = (d % (len(given) + 1) - 1 for d in args)
+        order[a], order[b] = order[b], order[a]
+        return {i: (d, own(given[d])) for i, d in enumerate(order)}
+    if function in _RESHAPES:
+        return reshaped(given, shape)
+    if function in (torch.mean, torch.sum):
+        return _of_reduction(args, given, shape)
     return {}
+
+
+_RESHAPES = (torch.flatten, torch.unflatten, torch.squeeze, torch.unsqueeze)
+
+
+def _of_reduction(args: tuple, given: Shape, shape: Shape) -> Support:
+    reduced = {d % (len(given) + 1) - 1 for d in ([args[0]] if isinstance(args[0], int) else args[0])}
+    left = [d for d in range(len(given)) if d not in reduced]
+    if len(given) == len(shape):
+        return kept(given, *left, *(d for d in reduced if given[d] == 1))
+    return {i: (d, own(given[d])) for i, d in enumerate(left)}
 
 
 ADJOINTS = {

@@ -19,7 +19,7 @@ from .contraction import transpose as transposed_einsum
 from .convolution import of_convolution
 from .convolution import transpose as transposed_convolution
 from .padding import fold_back, of_padding
-from .places import Shape, Support, holds_node, kept, of_shuffle, shape_of
+from .places import Shape, Support, holds_node, kept, of_product, of_shuffle, shape_of
 from .separable import of_separable
 from .separable import transpose as transposed_resampling
 
@@ -101,6 +101,9 @@ class MatmulLeft(Twin):
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(self.left.transpose(-2, -1), y), x, self.lift)
 
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_product(inputs[0], shape, -2)
+
 
 @dataclass(frozen=True)
 class MatmulRight(Twin):
@@ -116,6 +119,9 @@ class MatmulRight(Twin):
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
         return k.fold(torch.matmul(y, self.right.transpose(-2, -1)), x, self.lift)
+
+    def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
+        return of_product(inputs[0], shape, -1)
 
 
 @dataclass(frozen=True)

@@ -41,14 +41,26 @@ def aligned(given: Shape, shape: Shape) -> Support:
     }
 
 
-def trailing(given: Shape, shape: Shape) -> Support:
-    """The trailing dimensions whose sizes a reshape keeps."""
+def reshaped(given: Shape, shape: Shape) -> Support:
+    """The leading and the trailing dimensions whose sizes a reshape keeps."""
     found: Support = {}
+    for d, (n, m) in enumerate(zip(given, shape)):
+        if n != m:
+            break
+        found[d] = (d, own(n))
     for back in range(1, min(len(given), len(shape)) + 1):
         if given[-back] != shape[-back]:
             break
         found[len(shape) - back] = (len(given) - back, own(given[-back]))
     return found
+
+
+def of_product(given: Shape, shape: Shape, contracted: int) -> Support:
+    """A matrix product: every dimension but the contracted one, which is counted from the end."""
+    if len(given) < 2 or len(shape) < len(given):
+        return {}
+    found = aligned(given, shape)
+    return {d: read for d, read in found.items() if read[0] != len(given) + contracted}
 
 
 def holds_node(value: Any) -> bool:
