@@ -14,7 +14,7 @@ def expand(input1, input2, weight, bias=None):
     """y_k = x1^T W_k x2 + b_k as one linear layer in x1 and one matrix product with x2."""
     outer = weight.transpose(1, 2).flatten(0, 1)
     rows = F.linear(input1, outer).unflatten(-1, [weight.size(0), weight.size(2)])
-    y = torch.matmul(rows, input2.unsqueeze(-1)).squeeze(-1)
+    y = torch.matmul(rows, input2.unsqueeze(-1)).flatten(-2)
     return y if bias is None else y + bias
 
 
