@@ -205,7 +205,7 @@ def test_passes_are_of_one_size(small, monkeypatch):
 
 
 def test_deterministic_algorithms_are_honoured(small, lin):
-    """The transpose of a max-pool is a scatter_add.
+    """The transpose of a max-pool whose windows overlap is a scatter_add.
 
     CUDA sums it in any order unless asked; on a CPU its order is fixed.
     """

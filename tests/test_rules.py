@@ -285,3 +285,13 @@ def test_every_class_of_torch_nn_has_a_rule():
             if public and kind not in registry().modules and kind is not nn.Identity:
                 missing.add(name)
     assert missing == set(EXEMPT)
+
+
+@pytest.mark.parametrize("name", [n for n, rule in registry().rules.items() if rule.by_output])
+def test_what_the_output_tells(name):
+    """freeze(h(x)) = freeze(x), bit for bit, also where x is 0, -0, infinite or NaN."""
+    rule = registry().rules[name]
+    special = torch.tensor([0.0, -0.0, float("inf"), -float("inf"), float("nan"), 1e-320, -1e-320])
+    x = torch.cat([special.double(), torch.randn(100, dtype=torch.float64)])
+    for freeze in filter(None, rule.variants.values()):
+        assert torch.equal(freeze(x).keep, freeze(rule.target(x)).keep)

@@ -20,6 +20,7 @@ from ..passes.optimize import optimized
 from ..passes.sizes import shapes_at
 from ..results.base import Result
 from ..rules import registry
+from ..twins import Select
 
 PARTS = {
     "mask": "masks",
@@ -170,6 +171,7 @@ def storage(
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     values = shapes_at(full.gm, shape, dtype)
     labels = _labels(full)
+    told = {r.twin.winners for r in full.tape if isinstance(r.twin, Select)}  # by an index, when packed
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     weights = 0
     for _, node, whole in slots.order:
@@ -180,6 +182,9 @@ def storage(
             weights += value.numel() * value.element_size()
             continue
         line = counts[PARTS.get(labels.get(node, "constant"), "constants")]
+        if node in told:
+            line[1] += value.element_size() * value.numel()
+            continue
         line[0] += value.numel()
         line[1] += value.numel() * value.element_size()
         line[2] += packed_bytes(value, node, full)

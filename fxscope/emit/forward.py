@@ -100,7 +100,7 @@ class _Forward:
         return upstream(roots)
 
     def _twin(self, record: Record):
-        return record.twin.homogeneous() if self.linear else record.twin
+        return (record.twin.homogeneous() if self.linear else record.twin).forward()
 
     def _placeholders(self) -> None:
         self.raw = {}

@@ -55,6 +55,13 @@ def windows_of(program: Program, states: Sequence[State]) -> dict[int, tuple]:
     return found
 
 
+def winners_of(program: Program, states: Sequence[State]) -> dict[int, tuple[int, int]]:
+    """{position of a max-pool's winners in the state: (position of its index, pooled dimensions)}."""
+    slots = {node: i for i, (_, node, whole) in enumerate(states) if whole}
+    pools = (r.twin for r in program.tape if isinstance(r.twin, Select) and r.twin.winners in slots)
+    return {slots[pool.winners]: (slots[pool.index], pool.dims) for pool in pools}
+
+
 def slots_of(program: Program) -> Slots:
     """The states that replay and pullback of an optimized program need."""
     slots = Slots()

@@ -19,13 +19,15 @@ import torch.nn.functional as F
 
 from ..graph.ir import info, notes
 from ..passes.rewrite import Record
-from ..twins import Add
+from ..twins import Add, Select
+from ..twins.frozen import ENLARGE
 
-_VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose")
+_UPSAMPLINGS = tuple(ENLARGE.values())
+_VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose", "narrow")
 _UNREAD = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
     F.batch_norm, F.linear, torch.matmul, torch.addcmul, torch.cat, torch.gather, torch.where,
-    operator.add, operator.sub, operator.mul, torch.add,
+    operator.add, operator.sub, operator.mul, torch.add, *_UPSAMPLINGS,
 }  # operators that give new memory, which their own derivative does not read  # fmt: skip
 
 
@@ -35,7 +37,8 @@ _WRITES = {operator.mul: "mul_", operator.add: "add_"}
 def mark_twin(record: Record, result: Any, *given: Any) -> None:
     """Remember a product or sum with the shape of its operand, by the twin or because of x += y."""
     written = type(record.twin) is Add and record.twin.alpha == 1 and notes(record.origin).get("written")
-    if (record.twin.keeps_shape or written) and all(result.node is not g.node for g in given):
+    same = record.twin.keeps_shape or written or (type(record.twin) is Select and _enlarged(result.node))
+    if same and all(result.node is not g.node for g in given):
         mark_same(result)
 
 
@@ -57,6 +60,13 @@ def in_place(graph: fx.Graph) -> None:
             node.args = (node.args[at], node.args[1 - at])
         if node.op == "call_method" and node.target == "scatter_add" and _free(node.args[0]):
             node.target = "scatter_add_"
+
+
+def _enlarged(product: fx.Node) -> bool:
+    """Whether a product's first operand is an upsampling, as in the transpose of a max-pool."""
+    while product.all_input_nodes and product.target in (operator.mul, *_VIEWS):
+        product = product.all_input_nodes[0]
+    return product.target in _UPSAMPLINGS
 
 
 def _free(node: Any) -> bool:

@@ -227,7 +227,9 @@ class _Shares(_Transposed):
 
     def _has_batch(self, node: fx.Node) -> bool:
         x, y = notes(self.program.probes[0].node)["val"], notes(node)["val"]
-        return bool(x.dim() and y.dim()) and x.shape[0] == y.shape[0]
+        if not y.dim():
+            return not x.dim() or x.shape[0] == 1  # a number of the only image
+        return bool(x.dim()) and x.shape[0] == y.shape[0]
 
 
 def emit_shares(program: Program, slots: Slots, elementwise: bool = False) -> fx.GraphModule:
@@ -275,6 +277,8 @@ def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
         product = torch.matmul(y.flatten(3).sum(-1), constant.flatten())
     else:
         product = torch.where(y == 0, 0.0, y * constant)  # a score masked with -inf, which nothing reads
+    if record.rank == 0 and not record.inputs:
+        return product.reshape([k.K, 1]).expand([k.K, batch])  # an output that is one number
     return product.reshape([k.K, batch, -1]).sum(-1)
 
 

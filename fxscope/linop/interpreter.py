@@ -76,7 +76,9 @@ class LinearInterpreter:
             self.x = self._probed(self._args)
             _finite(self, (*prepared.checked(of_x0), *tensors_of(self.y0)))
         states = tuple(s.detach() for s in prepared.merged(of_x0, self._folded))
-        self._kept = Kept(self._record, self.memory, states, prepared.own(), prepared.windows)
+        self._kept = Kept(
+            self._record, self.memory, states, prepared.own(), prepared.windows, prepared.winners
+        )
         self.fresh.hold("x0", self._args)
         self.fresh.hold("x", tensors_of(self.x))
         self.fresh.hold("y0", tensors_of(self.y0))

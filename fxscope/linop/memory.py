@@ -12,6 +12,8 @@ from ..twins import Window
 MODES = ("recompute", "record", "packed")
 # {position of a state: (the windows it lies in, spatial sizes of the pooled tensor)}
 Windows = dict[int, tuple[Window, tuple[int, ...]]]
+# {position of a mask: (that of the index that tells it, pooled dimensions)}
+Winners = dict[int, tuple[int, int]]
 
 
 class Kept:
@@ -24,13 +26,17 @@ class Kept:
         states: tuple[torch.Tensor, ...],
         own: tuple[bool, ...],
         windows: Windows,
+        winners: Winners,
     ):
         self._record, self.memory, self._own = record, memory, own
         self._states: tuple[Any, ...] = ()
         if memory == "record":
             self._states = states
         elif memory == "packed":
-            self._states = tuple(pack(s, windows.get(i)) for i, s in enumerate(states))
+            packed = [pack(s, windows.get(i)) if i not in winners else None for i, s in enumerate(states)]
+            for i, (at, dims) in winners.items():
+                packed[i] = Won(states[i], packed[at], dims)
+            self._states = tuple(packed)
 
     def get(self) -> tuple[torch.Tensor, ...]:
         """The flat tuple of states, the first input of the replay and pullback graphs."""
@@ -80,6 +86,21 @@ class Packed:
         shifts = torch.arange(0, 8, self.width, dtype=torch.uint8, device=self.bits.device)
         flat = (self.bits[:, None] >> shifts) & (2**self.width - 1)
         return flat.flatten()[: self.shape.numel()].to(self.dtype).view(self.shape)
+
+
+class Won(Packed):
+    """The winners of a max-pool, which its packed index tells: no bytes of their own."""
+
+    def __init__(self, mask: torch.Tensor, index: Any, dims: int):
+        self.shape, self.strides, self.index, self.dims = mask.shape, mask.stride(), index, dims
+        self.bits = mask.new_empty(0)
+
+    def unpack(self) -> torch.Tensor:
+        """The mask, True at the indices."""
+        index = self.index.unpack() if isinstance(self.index, Packed) else self.index
+        mask = torch.empty_strided(self.shape, self.strides, dtype=torch.bool, device=index.device).zero_()
+        mask.flatten(-self.dims).scatter_(-1, index.flatten(-self.dims), True)  # a view, in both layouts
+        return mask
 
 
 class PackedIndex(Packed):

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..emit import emit, emit_shares
 from ..emit.forward import drawn, emit_replay
-from ..emit.recorded import emit_folded, emit_record, windows_of
+from ..emit.recorded import emit_folded, emit_record, windows_of, winners_of
 from ..emit.sources import Slots, State
 from ..emit.transposed import emit_pullback
 from ..errors import FxscopeError
@@ -47,6 +47,8 @@ class Prepared:
         (name, node, whole) of every state, those of the weights alone included.
     windows : dict
         {position of a max-pool's index: (its windows, the pooled sizes)}, at the sizes of the example.
+    winners : dict
+        {position of a max-pool's winners: (position of its index, the number of pooled dimensions)}.
     draws : bool
         Whether the model draws random numbers.
     owner : object
@@ -73,6 +75,7 @@ class Prepared:
         self.record = self._in_mode(emit_record(linear, "stacked", of_x0))
         self._folding = emit_folded(linear, folded) if folded else None
         self.windows = windows_of(linear, self.states)
+        self.winners = winners_of(linear, self.states)
         self.draws = bool(drawn(program))
         self._pure = all(_is_pure(n) for n in self.record.graph.nodes)
         self._graphs = [self.record, self.replay, self.pullback]

@@ -15,8 +15,9 @@ import torch.fx as fx
 
 from ..graph.constants import attribute_value
 from ..graph.ir import info, mark, notes
+from ..rules import registry
 from ..twins import BatchNorm, Conv, Gate, Mask, Select
-from .rewrite import Program, Record
+from .rewrite import Probe, Program, Record
 
 
 def optimized(program: Program) -> Program:
@@ -26,14 +27,9 @@ def optimized(program: Program) -> Program:
     factors of 1 are removed.
     """
     linear = [dataclasses.replace(r, twin=r.twin.homogeneous()) for r in program.tape]
-    renamed = _renamed(program, dict(zip(program.tape, linear)))
-    for merge in (
-        _without_one,
-        _mask_behind_pool,
-        _norm_into_convolution,
-        _norm_behind_mask,
-        _norm_into_next,
-    ):
+    renamed = _merged(_renamed(program, dict(zip(program.tape, linear))), _without_one)
+    renamed = masks_behind_pools(renamed)
+    for merge in (_norm_into_convolution, _norm_behind_mask, _norm_into_next):
         renamed = _merged(renamed, merge)
     return renamed
 
@@ -41,10 +37,28 @@ def optimized(program: Program) -> Program:
 def masks_behind_pools(program: Program) -> Program:
     """The program with masks moved behind max-pools, which is right for additive constants too.
 
-    ``optimized`` of it has the same masks, so that contributions can share the recorded states of the linear
-    forms.
+    The winners of windows that lie apart are recorded as a mask. ``optimized`` of it has the same masks, so
+    that contributions can share the recorded states of the linear forms.
     """
-    return _merged(program, _mask_behind_pool)
+    merged = _merged(program, _mask_behind_pool)
+    return _renamed(merged, {r: _with_winners(merged, r) for r in merged.tape})
+
+
+def _with_winners(program: Program, record: Record) -> Record:
+    """A max-pool whose windows lie apart, with the winners as a mask of its input for the transpose."""
+    pool = record.twin
+    if not isinstance(pool, Select) or pool.winners is not None or not (pool.window and pool.window.apart):
+        return record
+    before = record.inputs[0]
+    value = before.node if isinstance(before, Probe) else before.like
+    if value is None or program.facts.rank(value) is None:
+        return record
+
+    def won(x: Any, index: Any) -> Any:
+        return dataclasses.replace(pool, index=index).won(x)
+
+    winners = _inserted(program, record, won, value, pool.index)
+    return dataclasses.replace(record, twin=dataclasses.replace(pool, winners=winners))
 
 
 def without_gradients(program: Program) -> Program:
@@ -113,7 +127,11 @@ def _mask_behind_pool(program: Program, first: Record, second: Record) -> list[R
     def gathered(keep: Any, index: Any) -> Any:
         return dataclasses.replace(pool, index=index).gathered(keep)
 
-    keep = _inserted(program, second, gathered, mask.keep, pool.index)
+    rule: Any = registry().rules[first.rule]
+    if rule.by_output and second.like is not None:  # the maximum of outputs is one of them
+        keep = _inserted(program, second, lambda y: rule.variants[first.variant](y).keep, second.like)
+    else:
+        keep = _inserted(program, second, gathered, mask.keep, pool.index)
     select = dataclasses.replace(second, inputs=first.inputs)
     return [select, dataclasses.replace(second, twin=Mask(keep), inputs=(select,))]
 

@@ -121,6 +121,8 @@ class Rule:
         Whether its values are integers, or a function of the arguments that tells it.
     piecewise
         Whether it is piecewise linear: F must equal the Jacobian away from kinks.
+    by_output
+        Whether what it freezes is told by its output too: freeze(h(x)) = freeze(x).
     expand
         Rewrites the call into simpler operators before classification, or returns None to leave it.
     local
@@ -166,6 +168,7 @@ class Rule:
     bits: bool = False
     integers: bool | Callable = False
     piecewise: bool = False
+    by_output: bool = False
     expand: Callable | None = None
     local: Callable | None = None
     variadic: bool = False

@@ -17,6 +17,7 @@ RULE = mask(
     F.relu,
     freeze,
     piecewise=True,
+    by_output=True,
     functions=(torch.relu, torch.ops.aten.relu.default),
     methods=("relu",),
     modules=(nn.ReLU,),

@@ -23,12 +23,13 @@ import torch.fx as fx
 from .places import Shape, Support, aligned
 
 
-def state(label: str, **kwargs) -> Any:
+def state(label: str, reverse: bool = False, **kwargs) -> Any:
     """A field that holds a frozen state.
 
-    The edge that carries it is drawn with ``label``: mask, index, stats, gate, constant or size.
+    The edge that carries it is drawn with ``label``: mask, index, stats, gate, constant or size. With
+    ``reverse`` the adjoint alone reads it, and forwards have None there.
     """
-    return dataclasses.field(metadata={"label": label}, **kwargs)
+    return dataclasses.field(metadata={"label": label, "reverse": reverse}, **kwargs)
 
 
 class ForwardContext:
@@ -247,6 +248,11 @@ class Twin:
     def homogeneous(self) -> Twin:
         """The same twin without its additive constants."""
         return dataclasses.replace(self, **dict.fromkeys(self.additive))
+
+    def forward(self) -> Twin:
+        """The same twin without the states that the adjoint alone reads."""
+        unread = [f.name for f in dataclasses.fields(self) if f.metadata.get("reverse")]
+        return dataclasses.replace(self, **dict.fromkeys(unread)) if unread else self
 
 
 def nodes_of(value: Any) -> list[fx.Node]:

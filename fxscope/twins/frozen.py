@@ -5,11 +5,13 @@ A normalisation is a gate whose factor and offset are its statistics.
 
 from __future__ import annotations
 
+import functools
 import operator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .places import Shape, Support, kept, of_windows
@@ -175,6 +177,30 @@ class Window:
             area *= k
         return next(b for b in (1, 2, 4, 8, 16) if area <= 2**b)
 
+    @property
+    def apart(self) -> bool:
+        """Whether no place is in two windows."""
+        reach = (d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation))
+        return all(r <= s for r, s in zip(reach, self.stride)) and all(_divides(s) for s in self.stride)
+
+
+@functools.cache
+def _divides(step: int) -> bool:
+    """Whether places times 1/step, as ``upsample_nearest`` computes them, fall on the right windows."""
+    places = torch.arange(1 << 16)
+    found = (
+        (places.to(t) * (1 / torch.tensor(step, dtype=t))).floor() for t in (torch.float32, torch.float64)
+    )
+    return step < 64 and all(torch.equal(f.long(), places // step) for f in found)
+
+
+# with the sizes of the result, which need not be multiples of the steps, as F.interpolate's are
+ENLARGE = {
+    1: torch.ops.aten.upsample_nearest1d,
+    2: torch.ops.aten.upsample_nearest2d,
+    3: torch.ops.aten.upsample_nearest3d,
+}
+
 
 @dataclass(frozen=True)
 class Select(Twin):
@@ -186,6 +212,9 @@ class Select(Twin):
     does; ``window`` says where a max-pool's windows lie, so that an index can be kept as the offset in its
     own; ``channels_last``, that the channels, the dimension before, lie closest in memory: they are gathered
     side by side, and stay so.
+
+    ``winners``, of the input's shape, is True at the indices of windows that lie apart. The transpose is then
+    a masked upsampling: the same numbers as a scatter, without its atomic sums.
     """
 
     index: Any = state("index")
@@ -193,6 +222,7 @@ class Select(Twin):
     rank: int | None = None
     window: Any = None
     channels_last: bool = False
+    winners: Any = state("index", reverse=True, default=None)
     keeps_batch = True
 
     def apply(self, k: ForwardContext, x):
@@ -201,12 +231,41 @@ class Select(Twin):
         return self._gathered(x, self._spread(k))
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):
+        if self.winners is not None:
+            return self._upsampled(k, y, x) * self.winners
         if not self.channels_last:
             zeros = k.zeros(y, x).flatten(-self.dims)
             return k.reshape(zeros.scatter_add(-1, self._spread(k), self.flat(y)), x)
         *outer, channels = x.sizes()[: -self.dims]
         zeros = y.new_zeros([k.K, *outer, *x.sizes()[-self.dims :], channels]).flatten(-1 - self.dims, -2)
         return k.reshape(zeros.scatter_add(-2, self._spread(k), self.flat(y)).transpose(-1, -2), x)
+
+    def _upsampled(self, k: AdjointContext, y, x: ShapeRef):
+        """Every place of x with the value of its window; the others, where no winner is, with any.
+
+        One window more reaches the end of x where the windows do not fill it.
+        """
+        whole = x.ndim == self.dims + 2  # (B, C, ...), where the probes are merged into B
+        sizes = [n + p if p else n for n, p in zip(x.sizes()[-self.dims :], self.window.padding)]
+        y = self._with_one_more(k.merge(y) if whole else y)
+        y = ENLARGE[self.dims](y, sizes, *(float(s) for s in self.window.stride))
+        for d, start in enumerate(self.window.padding, -self.dims):
+            y = y.narrow(d, start, x.size(d + x.ndim)) if start else y
+        return k.split(y) if whole else y
+
+    def _with_one_more(self, y):
+        """One window more at the end of every axis, in a layout that is told even of a batch of one."""
+        if not self.channels_last:
+            return F.pad(y, [0, 1] * self.dims)
+        return F.pad(y.movedim(1, -1), [0, 0] + [0, 1] * self.dims).movedim(-1, 1)
+
+    def won(self, x):
+        """The winners: True at the indices, in the shape of a value x of the input."""
+        flat = self.flat(torch.zeros_like(x, dtype=torch.bool))
+        dim = -2 if self.channels_last else -1
+        won = flat.scatter(dim, self.flat(self.index), True)
+        won = won.transpose(-1, -2) if self.channels_last else won
+        return won.unflatten(-1, [x.size(d) for d in range(-self.dims, 0)])
 
     def flat(self, x):
         """The trailing dimensions as one, before the channels where these lie closest: a view."""
