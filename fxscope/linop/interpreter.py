@@ -28,6 +28,7 @@ from .fresh import Fresh
 from .linear import Operator
 from .local.sparse import Support
 from .memory import Kept
+from .narrow import factors
 from .prepared import Prepared, running
 from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
@@ -111,6 +112,7 @@ class LinearInterpreter:
             support=lambda: Support(self.program, self.F),
             origin=lambda: of_interpreter(self),
             blocks=self.check_blocks,
+            narrow=functools.partial(factors, self),
             maker=lambda: (getattr, (self, "F")),
         )
 
@@ -270,24 +272,22 @@ class LinearInterpreter:
             Whether the contributions are not summed; they then have the shapes of the constants.
         """
         self.fresh.check()
-        graph, _ = self.prepared.shares(elementwise)
-        states = (*self._kept.get(), *self._states_of_shares(elementwise))
+        graph, record = self.prepared.shares(elementwise)
         with torch.no_grad():
-            return graph(states, self.structured(y2))
+            return graph(self.states_with(record), self.structured(y2))
 
-    def _states_of_shares(self, elementwise: bool) -> tuple[torch.Tensor, ...]:
-        """The states that the constants need beside the recorded ones; one run of x0 gives them."""
-        _, record = self.prepared.shares(elementwise)
+    def states_with(self, record: Any) -> tuple[torch.Tensor, ...]:
+        """The recorded states, and those of another graph x0 -> (y0, states), by one run of x0."""
         if record is None:
-            return ()
+            return self._kept.get()
         kept = vars(self).setdefault("_more", {})
-        if elementwise not in kept:
+        if record not in kept:
             with self.fresh_run():
                 more = record(*self._args)[1]
             if self.memory == "recompute":
-                return more
-            kept[elementwise] = more
-        return kept[elementwise]
+                return (*self._kept.get(), *more)
+            kept[record] = more
+        return (*self._kept.get(), *kept[record])
 
     def check_blocks(self) -> None:
         """Warn with ``ImagesMix`` if ``images_mix``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator
@@ -82,12 +83,13 @@ class Operator:
         blocks: Callable | None = None,
         factor: float = 1.0,
         maker: Callable | None = None,
+        narrow: Callable | None = None,
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
         self.chunk, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
-        self._maker = maker
+        self._maker, self._narrow = maker, narrow
 
     def __deepcopy__(self, memo: dict) -> Operator:
         return self  # it never changes
@@ -129,6 +131,7 @@ class Operator:
             blocks=self._blocks,
             factor=self.factor,
             maker=None if self._maker is None else lambda: (getattr, (self, "T")),
+            narrow=None if self._narrow is None else functools.partial(_turned, self._narrow),
         )
 
     @property
@@ -144,6 +147,9 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
+        many = self._for(K, progress=False)
+        if many is not self:
+            return many @ v
         size = -(-K // -(-K // self.chunk))  # equal parts: with chunk = 7, 8 probes run as 4 and 4
         done = [
             self._forward(pytree.tree_unflatten([t[i : i + size] for t in leaves], spec))
@@ -317,6 +323,12 @@ class Operator:
         if chunk < 1:
             raise ShapeError(f"chunk={chunk}: at least one probe goes through at once")
         known = list(indices) if isinstance(indices, (list, tuple)) else None
+        if known is not None:
+            many = self._for(len(known), progress)
+            if many is not self:
+                self._blocks()
+                yield from many._iterate(known, chunk, out_device, progress)
+                return
         pending: list[Any] = []
         with steps(None if known is None else len(known), "rows", progress) as bar:
             for index in indices if known is None else known:
@@ -608,6 +620,9 @@ class Operator:
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape
+        many = None if self._narrow is None else self._narrow(n, progress)
+        if many is not None and self.batch == 1:
+            return multiplied(many.columns(), self.factor)
         found = torch.empty(n, N, dtype=self.outputs.dtype, device=self.device)
         flat = self.flat
         with steps(n, "columns", progress) as bar:
@@ -618,6 +633,21 @@ class Operator:
                 found[start : start + count] = (flat @ ones).T
                 bar.update(count)
         return found
+
+    def _for(self, count: int, progress: bool) -> Operator:
+        """The same operator for this many products: through the narrowest place of the network if it pays."""
+        made = None if self._narrow is None else self._narrow(count, progress)
+        if made is None:
+            return self
+        return Operator(
+            made.forward,
+            made.adjoint,
+            self.inputs,
+            self.outputs,
+            self.chunk,
+            self.batch,
+            factor=self.factor,
+        )
 
     def _after(self, first: Operator) -> Operator:
         """The product ``self @ first``."""
@@ -661,6 +691,7 @@ class Operator:
             self._support,
             blocks=self._blocks,
             factor=factor,
+            narrow=self._narrow,
         )
 
     __rmul__ = __mul__
@@ -746,6 +777,12 @@ class Operator:
         N, n = self.shape
         given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
         return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
+
+
+def _turned(narrow: Callable, count: int, progress: bool) -> Any:
+    """The factors of the transpose."""
+    made = narrow(count, progress)
+    return None if made is None else made.T
 
 
 def _is_number(value: Any) -> bool:

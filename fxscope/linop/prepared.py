@@ -7,7 +7,6 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 import torch.fx as fx
 from torch import nn
@@ -27,7 +26,8 @@ from ..passes.optimize import masks_behind_pools, optimized
 from ..passes.rewrite import Program
 from ..twins.places import shape_of
 from .fresh import Weights
-from .local.reach import reaches
+from .local.reach import Reach, own_images, reaches
+from .narrow import Cut, cut_of
 
 # bytes of activations of probes that run together; a CPU gains nothing from more
 CPU_BUDGET, BUDGET = 1 << 28, 1 << 30
@@ -66,7 +66,8 @@ class Prepared:
         self.model, self.program, self.memory, self.policy = model, program, memory, policy
         self._given_chunk = chunk
         self._base = masks_behind_pools(program)
-        linear, self._slots = optimized(self._base), Slots()
+        self._linear = linear = optimized(self._base)
+        self._slots = Slots()
         self.replay = self._in_mode(emit_replay(linear, "stacked", self._slots))
         self.pullback = self._in_mode(emit_pullback(linear, "stacked", self._slots))
         self.states: tuple[State, ...] = tuple(self._slots.order)
@@ -150,19 +151,21 @@ class Prepared:
     @functools.cached_property
     def _apart(self) -> int | None:
         """The size of the example's batch, if the reach of every output shows that images keep apart."""
-        program = self._base
-        probes = {shape[0] for p in program.probes if (shape := shape_of(p.node))}
-        if len(program.probes) != 1 or len(probes) != 1:
+        probes = [shape_of(p.node) for p in self.program.probes]
+        if len(probes) != 1 or not probes[0]:
             return None
-        found, (batch,) = reaches(program), probes
-        for value in program.affine.values():
-            reach = found.get(value, {}).get(0)
-            own = np.arange(batch)
-            if reach is None or reach.axis != 0 or len(reach.first) != batch:
-                return None
-            if (reach.first < own).any() or (reach.last > own).any():
-                return None
-        return batch
+        batch, found = probes[0][0], self._reach
+        whole = all(own_images(found.get(v, {}), batch) for v in self._linear.affine.values())
+        return batch if whole else None
+
+    @functools.cached_property
+    def _reach(self) -> dict[Any, dict[int, Reach]]:
+        return reaches(self._linear) if len(self.program.probes) == 1 else {}
+
+    @functools.cached_property
+    def cut(self) -> Cut | None:
+        """The narrowest place of the network at the sizes of the example, if there is one."""
+        return cut_of(self._linear, self._slots, self._reach)
 
     def chunk(self, x0: torch.Tensor) -> int:
         """Probes that run together: those asked for, or as many as fit the budget at the size of x0.

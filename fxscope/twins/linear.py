@@ -58,8 +58,10 @@ class Conv(Twin):
 
     def support(self, which: int, inputs: list[Shape], shape: Shape) -> Support:
         weight = shape_of(self.weight)
-        if weight is None or not self.batched:
+        if not self.batched:
             return {}
+        if weight is None:  # one that is folded with a batch norm
+            return kept(inputs[0], 0)
         return of_convolution(self.function, weight[2:], self.options, inputs[0], shape)
 
 

@@ -38,6 +38,14 @@ def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
     return found
 
 
+def own_images(found: dict[int, Reach], batch: int) -> bool:
+    """Whether each image of a value reads its own image of the input, by the reach of its dimensions."""
+    reach, own = found.get(0), np.arange(batch)
+    if reach is None or reach.axis != 0 or len(reach.first) != batch:
+        return False
+    return not ((reach.first < own).any() or (reach.last > own).any())
+
+
 def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, Reach]:
     shape = shape_of(record.like)
     known = [shape_of(v.node if isinstance(v, Probe) else v.like) for v in record.inputs]
