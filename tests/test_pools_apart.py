@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -54,7 +56,7 @@ def test_no_scatter_and_the_same_bits(pool, channels_last, memory):
             x0.to(memory_format=torch.channels_last),
         )
     lin = fxscope.interpret(model, x0, memory=memory)
-    assert "scatter" not in lin.prepared.pullback.code and "upsample" in lin.prepared.pullback.code
+    assert "scatter" not in lin.prepared.pullback.code and "interpolate" in lin.prepared.pullback.code
     v = torch.randn(3, *lin.y0.shape, dtype=D)
     got, expected = lin.F.T @ v, transposed(model, x0, v)
     if channels_last:  # convolutions of K images together and of one are summed in another order there
@@ -70,7 +72,7 @@ def test_forms_that_run_x0(pool):
     model, x0 = made(pool)
     v = torch.randn(1, *model(x0).shape, dtype=D)
     adjoint = fxscope.transform(model, "adjoint", example_inputs=(x0,))
-    assert "upsample" in adjoint.code
+    assert "interpolate" in adjoint.code
     expected = transposed(model, x0, v)[0]
     assert torch.equal(adjoint(x0, v[0]), expected)
     assert torch.equal(torch.jit.script(adjoint)(x0, v[0]), expected)
@@ -89,6 +91,20 @@ def test_the_first_of_equal_entries_and_a_place_that_no_window_reads():
     expected = torch.zeros(5, 5, dtype=D)
     expected[0:4:2, 0:4:2] = 1
     assert torch.equal(row.reshape(5, 5), expected)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_small_sizes(step, ceil_mode):
+    """Upsamplings of torch take short cuts at some sizes; one and two windows meet them."""
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.MaxPool2d(step, ceil_mode=ceil_mode)).to(D).eval()
+    reader = fxscope.prepare(model, torch.randn(1, 2, 9, 7, dtype=D))
+    for height, width in itertools.product(range(step, 3 * step + 2), repeat=2):
+        x0 = torch.randn(1, 2, height, width, dtype=D)
+        lin = reader(x0)
+        v = torch.randn(2, *lin.y0.shape, dtype=D)
+        assert torch.equal(lin.F.T @ v, transposed(model, x0, v))
+    assert len(reader._kinds) == 1
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(2, 1)], ids=str)

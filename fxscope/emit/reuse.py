@@ -20,14 +20,12 @@ import torch.nn.functional as F
 from ..graph.ir import info, notes
 from ..passes.rewrite import Record
 from ..twins import Add, Select
-from ..twins.frozen import ENLARGE
 
-_UPSAMPLINGS = tuple(ENLARGE.values())
 _VIEWS = ("flatten", "unflatten", "unsqueeze", "transpose", "narrow")
 _UNREAD = {
     F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d,
     F.batch_norm, F.linear, torch.matmul, torch.addcmul, torch.cat, torch.gather, torch.where,
-    operator.add, operator.sub, operator.mul, torch.add, *_UPSAMPLINGS,
+    operator.add, operator.sub, operator.mul, torch.add, F.interpolate,
 }  # operators that give new memory, which their own derivative does not read  # fmt: skip
 
 
@@ -66,7 +64,7 @@ def _enlarged(product: fx.Node) -> bool:
     """Whether a product's first operand is an upsampling, as in the transpose of a max-pool."""
     while product.all_input_nodes and product.target in (operator.mul, *_VIEWS):
         product = product.all_input_nodes[0]
-    return product.target in _UPSAMPLINGS
+    return product.target is F.interpolate
 
 
 def _free(node: Any) -> bool:

@@ -31,7 +31,6 @@ from . import shapes
 from .check import SavedCheck, compare
 from .convolutions import as_convolutions
 from .plain import plain
-from .resizes import as_interpolations
 from .version import stamp, version_of
 
 _log = logging.getLogger("fxscope")
@@ -288,9 +287,7 @@ def _write_onnx(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) 
     except ModuleNotFoundError as error:
         raise FxscopeError("ONNX needs its exporter and runtime: pip install 'fxscope[onnx]'") from error
     names = shapes.input_names(graph, example)
-    program = torch.export.export(
-        as_interpolations(as_convolutions(plain(graph))), example, dynamic_shapes=dynamic
-    )
+    program = torch.export.export(as_convolutions(plain(graph)), example, dynamic_shapes=dynamic)
     file = torch.onnx.export(
         program, dynamo=True, verbose=False, input_names=names, output_names=_output_names(graph)
     )

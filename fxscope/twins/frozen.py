@@ -194,14 +194,6 @@ def _divides(step: int) -> bool:
     return step < 64 and all(torch.equal(f.long(), places // step) for f in found)
 
 
-# with the sizes of the result, which need not be multiples of the steps, as F.interpolate's are
-ENLARGE = {
-    1: torch.ops.aten.upsample_nearest1d,
-    2: torch.ops.aten.upsample_nearest2d,
-    3: torch.ops.aten.upsample_nearest3d,
-}
-
-
 @dataclass(frozen=True)
 class Select(Twin):
     """y1 = x1 gathered at the frozen indices (max-pool, amax, topk).
@@ -241,23 +233,25 @@ class Select(Twin):
         return k.reshape(zeros.scatter_add(-2, self._spread(k), self.flat(y)).transpose(-1, -2), x)
 
     def _upsampled(self, k: AdjointContext, y, x: ShapeRef):
-        """Every place of x with the value of its window; the others, where no winner is, with any.
-
-        One window more reaches the end of x where the windows do not fill it.
-        """
+        """Every place of x with the value of its window; the others, where no winner is, with any."""
         whole = x.ndim == self.dims + 2  # (B, C, ...), where the probes are merged into B
-        sizes = [n + p if p else n for n, p in zip(x.sizes()[-self.dims :], self.window.padding)]
-        y = self._with_one_more(k.merge(y) if whole else y)
-        y = ENLARGE[self.dims](y, sizes, *(float(s) for s in self.window.stride))
+        y = self._filling(k.merge(y) if whole else y, x)
+        y = F.interpolate(y, scale_factor=[float(s) for s in self.window.stride], mode="nearest")
         for d, start in enumerate(self.window.padding, -self.dims):
-            y = y.narrow(d, start, x.size(d + x.ndim)) if start else y
+            y = y.narrow(d, start, x.size(d + x.ndim))
         return k.split(y) if whole else y
 
-    def _with_one_more(self, y):
-        """One window more at the end of every axis, in a layout that is told even of a batch of one."""
-        if not self.channels_last:
-            return F.pad(y, [0, 1] * self.dims)
-        return F.pad(y.movedim(1, -1), [0, 0] + [0, 1] * self.dims).movedim(-1, 1)
+    def _filling(self, y, x: ShapeRef):
+        """The values of as many windows as fill x: the last window again, or windows left out, at the end.
+
+        To upsample more than x would leave gaps in memory, which the next convolution has to copy.
+        """
+        behind = int(self.channels_last)
+        y = y.movedim(1, -1) if behind else y
+        for d, (step, start) in enumerate(zip(self.window.stride, self.window.padding), -self.dims - behind):
+            count = (x.size(d + behind + x.ndim) + start + step - 1) // step
+            y = y.index_select(d, torch.arange(count, device=y.device).clamp(max=y.size(d) - 1))
+        return y.movedim(-1, 1) if behind else y
 
     def won(self, x):
         """The winners: True at the indices, in the shape of a value x of the input."""
