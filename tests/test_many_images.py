@@ -1,4 +1,4 @@
-"""Loops over images: the numbers of interpreters made anew, graphs made once, and nothing kept of an image."""
+"""Loops over images: numbers of interpreters made anew, graphs made once, nothing kept of an image."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ LOOPS = {
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nothing_is_kept_of_an_image(loop):
-    """As many objects and tensors after three dozen images as after two; torch.fx keeps the text of graphs."""
+    """As many objects after three dozen images as after two; torch.fx keeps the text of a graph."""
     reader = fxscope.prepare(classifier(), images(1))
     lin = reader(images(1))
 

@@ -18,6 +18,7 @@ from ...linop import LinearInterpreter, interpret, prepare
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
+from ...results.progress import steps
 from ...testing.network import verify
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
@@ -109,12 +110,12 @@ def chapter_of(
     chapter = Chapter(n.title)
     prefix = prefix or f"{n.name}_"
     reader = prepare(n.module, n.take(pictures[0][1]))
-    for i, (title, picture) in enumerate(pictures):
-        chapter.heading(title)
-        x0 = n.take(picture)
-        {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind](
-            chapter, n, reader(x0), title, f"{prefix}{i}_", progress, names
-        )
+    about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
+    with steps(len(pictures), f"images of {n.name}", progress) as bar:
+        for i, (title, picture) in enumerate(pictures):
+            chapter.heading(title)
+            about(chapter, n, reader(n.take(picture)), title, f"{prefix}{i}_", progress, names)
+            bar.update(1)
     if n.kind == "scores" and len(pictures) > 1:
         _layers_of_all(chapter, n, pictures, prefix, progress)
     _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix)
