@@ -20,10 +20,12 @@ class LinearInterpretation:
     """
 
     def __init__(self, model, policy="freeze"):
-        self.model, self.policy = model, policy
+        self.model, self.policy, self.reader = model, policy, None
 
     def attribute(self, inputs, target, return_convergence_delta=False):
-        lin = fxscope.interpret(self.model, inputs, policy=self.policy)
+        if self.reader is None:  # the graphs are made once, for all later calls
+            self.reader = fxscope.prepare(self.model, inputs, policy=self.policy)
+        lin = self.reader(inputs)
         attributions = lin.F.row(target).reshape(inputs.shape) * inputs
         self.residual = lin.residual[:, target]
         delta = attributions.flatten(1).sum(1) + self.residual - lin.y0[:, target]

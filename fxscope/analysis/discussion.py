@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..emit import emit_projections
+from ..emit.projections import Projections
 from ..errors import FxscopeError, IllConditioned
 from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
@@ -149,7 +150,7 @@ class Discussion:
                 "a pixel discussion needs one input and one output: choose them with inputs= and outputs="
             )
         self.lin, self.reading, self.limit = lin, reading, condition
-        self.parts = emit_projections(lin.program)
+        self.parts = _projections(lin)
         self.added, self.condition = 0.0, 1.0
         self._moved = self._total = 0.0
         with lin.fresh_run():
@@ -251,6 +252,14 @@ class Discussion:
             ),
             p,
         )
+
+
+def _projections(lin: LinearInterpreter) -> Projections:
+    """The graphs of the back-projections, emitted once for all images of a reader."""
+    kept = vars(lin.prepared)
+    if "projections" not in kept:
+        kept["projections"] = emit_projections(lin.program)
+    return kept["projections"]
 
 
 def _wide(values: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

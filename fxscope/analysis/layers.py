@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..graph.arguments import check_images, check_labels, checked
-from ..linop import Reader, prepare
+from ..errors import WrongArgument
+from ..graph.arguments import check_images, check_labels, check_module, checked
+from ..linop import LinearInterpreter, Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
 
@@ -82,7 +83,7 @@ class LayerContributions(VersionedResult):
 
 @checked
 def layer_contributions(
-    model: nn.Module,
+    model: nn.Module | Reader,
     x0: torch.Tensor,
     labels: Any = None,
     batch_norm: str = "with",
@@ -98,8 +99,8 @@ def layer_contributions(
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A classifier, (B, ...) to (B, labels).
+    model : torch.nn.Module or Reader
+        A classifier, (B, ...) to (B, labels), or what ``fxscope.prepare`` made of it.
     x0 : torch.Tensor
         (B, ...), images.
     labels : torch.Tensor or int, optional
@@ -110,7 +111,7 @@ def layer_contributions(
     batch : int
         Number of images that run at once.
     policy : optional
-        As in ``fxscope.interpret``.
+        As in ``fxscope.interpret``; a reader has its own.
     progress : bool
         Show a progress bar.
 
@@ -127,35 +128,55 @@ def layer_contributions(
         raise ValueError(f"batch_norm={batch_norm!r}; it is 'with' its layer or 'apart'")
     check_images("layer_contributions: x0", x0)
     given = None if labels is None else check_labels("layer_contributions", labels, len(x0))
-    parts = []
-    reader: Reader | None = None
+    reader = _reader_of(model, x0[:batch], policy)
+    found, each = [], []
     with steps(len(x0), "contributions", progress) as bar:
+        lin = None
         for start in range(0, len(x0), batch):
-            part = x0[start : start + batch]
-            reader = prepare(model, part, policy=policy) if reader is None else reader
-            lin = reader(part)
-            y0 = lin.y0.flatten(1)
-            chosen = y0.argmax(1) if given is None else given[start : start + batch]
-            found = lin.contributions([int(k) for k in chosen] if len(part) > 1 else int(chosen[0]))
-            parts.append((chosen, found, len(part)))
-            bar.update(len(part))
-    names = list(dict.fromkeys(_name(t, batch_norm) for t in parts[0][1].terms))
-    values = torch.cat([_by_layer(found, names, batch_norm, count) for _, found, count in parts])
-    linear, output = (
-        torch.cat([_vector(getattr(f, part), n) for _, f, n in parts]) for part in ("linear", "output")
-    )
-    return LayerContributions(tuple(names), torch.cat([c for c, _, _ in parts]), linear, values, output)
+            lin = reader(x0[start : start + batch], out=lin)
+            chosen = lin.y0.flatten(1).argmax(1) if given is None else given[start : start + batch]
+            numbers, layers = _sums(lin, chosen, batch_norm)
+            found.append((chosen, *numbers))
+            each.append(layers)
+            bar.update(lin.batch)
+    chosen, linear, output = (torch.cat(parts) for parts in zip(*found))
+    names = tuple(each[0])
+    values = torch.zeros(len(x0), len(names), dtype=torch.float64)
+    for i, name in enumerate(names):
+        values[:, i] = torch.cat([layers[name] for layers in each])
+    return LayerContributions(names, chosen, linear, values, output)
+
+
+def _reader_of(model: Any, example: torch.Tensor, policy: Any) -> Reader:
+    """The given reader, or a new one."""
+    if not isinstance(model, Reader):
+        check_module(model)
+        return prepare(model, example, policy=policy)
+    if policy is not None:
+        raise WrongArgument(
+            f"layer_contributions: the reader has the policy {model.policy} of its own; leave policy out"
+        )
+    return model
+
+
+def _sums(
+    lin: LinearInterpreter, labels: torch.Tensor, batch_norm: str
+) -> tuple[tuple[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    """(F x0, the scores), and the sum of every layer's terms; (B,) each.
+
+    Only these numbers are kept of a batch: its contributions hold the interpreter.
+    """
+    index = [int(k) for k in labels] if lin.batch > 1 else int(labels[0])
+    found = lin.contributions(index)
+    layers: dict[str, torch.Tensor] = {}
+    for term in found.terms:
+        name, value = _name(term, batch_norm), _vector(term.value, lin.batch)
+        layers[name] = layers[name] + value if name in layers else value
+    return (_vector(found.linear, lin.batch), _vector(found.output, lin.batch)), layers
 
 
 def _name(term: Any, batch_norm: str) -> str:
     return term.layer if batch_norm == "with" else term.module or term.place
-
-
-def _by_layer(found: Any, names: list[str], batch_norm: str, count: int) -> torch.Tensor:
-    values = torch.zeros(count, len(names), dtype=torch.float64)
-    for term in found.terms:
-        values[:, names.index(_name(term, batch_norm))] += _vector(term.value, count)
-    return values
 
 
 def _vector(value: Any, count: int) -> torch.Tensor:

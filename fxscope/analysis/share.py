@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,13 +17,17 @@ from torch import nn
 
 from ..emit.pipeline import transform
 from ..errors import FxscopeError
-from ..frontend.unchanged import unchanged
+from ..frontend.autocast import no_autocast
+from ..frontend.unchanged import Draw, unchanged
 from ..graph.arguments import check_module, checked, shown
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
+from ..linop.prepared import _is_pure as is_pure
 from ..results.base import VersionedResult
 from ..results.files import write_text
 from ..results.progress import steps
+
+PAUSE = 1.0  # seconds between two writes of a state file
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +129,8 @@ def residual_share(
     images : iterable of (str, torch.Tensor)
         (name, x0), where x0 is (1, ...). It is iterated once for each network.
     state : path, optional
-        A JSON file that is written after every batch. Images that are in the file are not computed again.
+        A JSON file of the finished images, which are not computed again. It is written at most once a second,
+        and at the end, also if that is an error or Ctrl-C.
     batch : int
         Number of images of one size that run at once.
     policy : optional
@@ -156,15 +163,8 @@ def residual_share(
     found = []
     for name, model in models.items():
         known = kept.of(name, model, str(policy or "freeze"))
-        graph = None
-        with steps(None, f"residual share of {name}", progress) as bar:
-            for names, x0 in _batches(images, batch, known):
-                if graph is None or not takes(graph, x0):
-                    graph = _graph(model, x0, policy)
-                with unchanged(model):
-                    known.update(_measure(graph, names, x0))
-                kept.write()
-                bar.update(len(names))
+        with steps(_left(images, known), f"residual share of {name}", progress) as bar, kept:
+            _fill(known, model, _batches(images, batch, known), policy, bar, kept)
         if not known:
             raise FxscopeError("residual_share: no image was given")
         found.append(
@@ -176,6 +176,34 @@ def residual_share(
             )
         )
     return ResidualShare(tuple(found))
+
+
+def _left(images: Any, known: dict) -> int | None:
+    """Number of images that are not known yet, if the images are in a list."""
+    return sum(name not in known for name, _ in images) if isinstance(images, (list, tuple)) else None
+
+
+def _fill(known: dict, model: nn.Module, batches: Iterable, policy: Any, bar: Any, kept: _Kept) -> None:
+    """Add the measurements of all batches to the known ones."""
+    graph = None
+    for names, x0 in batches:
+        if graph is None or not takes(graph, x0):
+            graph = _graph(model, x0, policy)
+        with _guard(graph, model, x0):
+            known.update(_measure(graph, names, x0))
+        kept.write_now_and_then()
+        bar.update(len(names))
+
+
+@contextlib.contextmanager
+def _guard(graph: torch.fx.GraphModule, model: nn.Module, x0: torch.Tensor) -> Iterator[None]:
+    """Leave the model and the random state as they are; a graph of torch's operators writes to no model."""
+    if not all(map(is_pure, graph.graph.nodes)):
+        with unchanged(model):
+            yield
+        return
+    with no_autocast(), Draw((x0, *model.parameters())).again():
+        yield
 
 
 def _graph(model: nn.Module, x0: torch.Tensor, policy: Any) -> torch.fx.GraphModule:
@@ -227,6 +255,7 @@ class _Kept:
     def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self.values: dict[str, dict] = {}
+        self._written = time.monotonic()
         if self.path is not None and self.path.exists():
             try:
                 self.values = json.loads(self.path.read_text())
@@ -255,7 +284,20 @@ class _Kept:
             )
         return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}", {})
 
-    def write(self) -> None:
+    def __enter__(self) -> _Kept:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Write what is finished, whatever ends the block."""
+        self._write()
+
+    def write_now_and_then(self) -> None:
+        """Write if the last time is long ago: to write thousands of images after each one takes longest."""
+        if time.monotonic() - self._written > PAUSE:
+            self._write()
+
+    def _write(self) -> None:
         """Replace the file, if there is one."""
         if self.path is not None:
             write_text(self.path, json.dumps({KEY: VERSION, **self.values}))
+        self._written = time.monotonic()

@@ -10,7 +10,8 @@ import torch
 from .. import analysis
 from ..analysis.adversarial import EPSILONS
 from ..errors import PolicyError
-from ..paper.tour.networks import Network, read
+from ..linop import Reader, prepare
+from ..paper.tour.networks import read
 from ..paper.tour.super_resolution import sample
 from . import options, types
 from .inputs import Photographs, interpreter_of, names_of, network_of, networks_of, place_in
@@ -125,7 +126,8 @@ def fgsm_verb(asked: Asked, epsilon: tuple[float, ...]) -> None:
     x0 = photographs.batch(each)
     epsilons = [e / 255 for e in epsilon] or EPSILONS
     found = analysis.fgsm(each.module, x0, epsilons=epsilons, mean=each.mean, std=each.std)
-    before, after = (_spread(each, x, asked.policy) for x in (x0, found.images[-1]))
+    reader = prepare(each.module, x0[:4], policy=asked.policy)
+    before, after = (_spread(reader, x) for x in (x0, found.images[-1]))
     lines = [
         f"{255 * e:5.1f}/255: {100 * float(s):.0f}% of the labels change"
         for e, s in zip(found.epsilons, found.success)
@@ -136,9 +138,9 @@ def fgsm_verb(asked: Asked, epsilon: tuple[float, ...]) -> None:
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
-def _spread(each: Network, x: torch.Tensor, policy: str) -> float:
+def _spread(reader: Reader, x: torch.Tensor) -> float:
     """Root mean square of the layers' standard deviations over the images."""
-    found = analysis.layer_contributions(each.module, x, batch=4, policy=policy)
+    found = analysis.layer_contributions(reader, x, batch=4)
     return float(found.std.square().mean().sqrt())
 
 

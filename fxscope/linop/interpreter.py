@@ -7,6 +7,7 @@ import functools
 import itertools
 import math
 import warnings
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -85,7 +86,8 @@ class LinearInterpreter:
         self.fresh.hold("y0", tensors_of(self.y0))
         self.fresh.hold("states", self._kept.tensors())
         self.batch = self._args[0].shape[0]
-        self.F = self._operator(prepared.chunk(self._args[0]))
+        self._spaces, self._chunk = self._spaces_of(self.x, self.y0), prepared.chunk(self._args[0])
+        self._handed: weakref.ref[Operator] | None = None
 
     def __reduce__(self) -> tuple:
         """A copy (copy.deepcopy, pickle) is made of copies of the model and of x0, with the same draw.
@@ -98,16 +100,29 @@ class LinearInterpreter:
         example = self.prepared.call.with_tensors(self._args)
         return _again, (self.prepared.owner, example, self._draw)
 
-    def _operator(self, chunk: int) -> Operator:
-        """F between the space of x and that of y0."""
-        outputs = Space.of("y2", self._outputs(self.y0), self.batch)
+    def _spaces_of(self, x: Any, y0: Any) -> tuple[Space, Space]:
+        """The spaces of x1 and of y1, with the outputs that no probe reaches."""
+        outputs = Space.of("y2", self._outputs(y0), self.batch)
         constant = {i: why for i, key in enumerate(outputs.keys) if (why := self._constant.get(key))}
+        return Space.of("x1", x, self.batch), replace(outputs, constant=constant)
+
+    @property
+    def F(self) -> Operator:
+        """The linear part of the map, between the space of x and that of y0."""
+        # F holds its interpreter. Were it held in return, the states of an image that nobody needs any more
+        # would stay until Python looks for cycles, which in a loop is many images later.
+        known = None if self._handed is None else self._handed()
+        if known is None:
+            known = self._operator()
+            self._handed = weakref.ref(known)
+        return known
+
+    def _operator(self) -> Operator:
         return Operator(
             self._replay,
             self._pullback,
-            Space.of("x1", self.x, self.batch),
-            replace(outputs, constant=constant),
-            chunk,
+            *self._spaces,
+            self._chunk,
             self.batch,
             support=lambda: Support(self.program, self.F),
             origin=lambda: of_interpreter(self),

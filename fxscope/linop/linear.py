@@ -87,7 +87,7 @@ class Operator:
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
-        self.chunk, self.batch = chunk, batch
+        self._at_once, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
         self._maker, self._narrow = maker, narrow
 
@@ -107,6 +107,11 @@ class Operator:
     def shape(self) -> tuple[int, int]:
         """(N, n): entries of an output and of an input."""
         return self.outputs.numel, self.inputs.numel
+
+    @property
+    def chunk(self) -> int:
+        """The number of probes that run together; ``interpret`` and ``prepare`` take another one."""
+        return self._at_once
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +29,8 @@ class Kept:
         windows: Windows,
         winners: Winners,
     ):
-        self._record, self.memory, self._own = record, memory, own
+        # the interpreter that holds the states is not held by them: together they would be a cycle
+        self._record, self.memory, self._own = weakref.WeakMethod(record), memory, own
         self._states: tuple[Any, ...] = ()
         if memory == "record":
             self._states = states
@@ -41,7 +43,9 @@ class Kept:
     def get(self) -> tuple[torch.Tensor, ...]:
         """The flat tuple of states, the first input of the replay and pullback graphs."""
         if self.memory == "recompute":
-            return self._record()
+            record = self._record()
+            assert record is not None
+            return record()
         return tuple(s.unpack() if isinstance(s, Packed) else s for s in self._states)
 
     def tensors(self) -> list[torch.Tensor]:

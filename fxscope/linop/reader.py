@@ -259,6 +259,8 @@ class Reader:
     def _read(self, prepared: Prepared, example: Example, out: LinearInterpreter | None) -> LinearInterpreter:
         if out is None:
             return LinearInterpreter(prepared, example.tensors())
+        if out.prepared is not prepared:
+            vars(out).pop("_constant", None)
         out.prepared, out.program = prepared, prepared.program
         out.read(example.tensors())
         return out

@@ -9,14 +9,14 @@ import torch
 from ... import models
 from ...analysis import LayerContributions, fgsm, layer_contributions, pixel_votes, residual_share
 from ...analysis.discussion import READINGS
-from ...emit.pipeline import transform
 from ...errors import IllConditioned
-from ...linop import interpret
+from ...linop import LinearInterpreter, Reader, prepare
 from ...plot import analysis as draw
 from .. import datasets
 from .page import Chapter, Finding
 
 COUNT, VOTED, SHOWN = 100, 24, 3
+BATCH = 50
 INK = 0.3  # a pixel is ink above this
 STEPS = tuple(e / 255 for e in (1, 2, 4, 8, 16, 32, 64))
 NETWORKS = ("digits_vgg", "digits_vgg_bn", "digits_resnet")
@@ -34,18 +34,19 @@ def classification(progress: bool = False) -> Chapter:
         f" weights are not shipped here (held-out accuracy: {held}). The images are {COUNT} held-out digits"
         f" at 32x32; x0 is normalised, so that 0 is a grey of {datasets.INK_MEAN:.2f}."
     )
+    readers = {name: prepare(n, x0[:BATCH]) for name, n in networks.items()}
     _shares(chapter, networks, x0, progress)
-    _templates(chapter, networks, x0)
+    _templates(chapter, readers, x0)
     attacked = _attack(chapter, networks["digits_vgg"], x0, truth, progress)
-    _layers(chapter, networks, x0, attacked, progress)
-    _discussions(chapter, networks["digits_vgg"], x0)
-    _votes(chapter, networks["digits_vgg"], x0, ink, attacked)
+    _layers(chapter, readers, x0, attacked, progress)
+    _discussions(chapter, readers["digits_vgg"], x0)
+    _votes(chapter, readers["digits_vgg"], x0, ink, attacked)
     return chapter
 
 
 def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) -> None:
     found = residual_share(
-        networks, [(str(i), x) for i, x in enumerate(x0.split(1))], batch=50, progress=progress
+        networks, [(str(i), x) for i, x in enumerate(x0.split(1))], batch=BATCH, progress=progress
     )
     chapter.heading("Residual share of the top score (Tables 3 and 4)")
     rows = [
@@ -96,13 +97,12 @@ def _share_findings(mean: dict[str, float], std: dict[str, float]) -> list[Findi
     ]
 
 
-def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
+def _templates(chapter: Chapter, readers: dict[str, Reader], x0: torch.Tensor) -> None:
     """The row of the top score of the first digits, and how much it looks like the digit."""
     chapter.heading("Is the row of the top score a template?")
     rows, alike = {}, {}
-    for name, network in networks.items():
-        with torch.no_grad():
-            _, _, row, _ = transform(network, "argmax")(x0)
+    for name, reader in readers.items():
+        row = torch.cat([_top_rows(reader(part)) for part in x0.split(BATCH)])
         alike[name] = float(torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)).mean())
         rows[name] = row
     panels = {
@@ -130,6 +130,11 @@ def _templates(chapter: Chapter, networks: dict, x0: torch.Tensor) -> None:
     )
 
 
+def _top_rows(lin: LinearInterpreter) -> torch.Tensor:
+    """The row of the largest score of every image."""
+    return lin.F.row(lin.y0.argmax(1).tolist())
+
+
 def _attack(
     chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, truth: torch.Tensor, progress: bool
 ) -> torch.Tensor:
@@ -150,10 +155,10 @@ def _attack(
 
 
 def _layers(
-    chapter: Chapter, networks: dict, x0: torch.Tensor, attacked: torch.Tensor, progress: bool
+    chapter: Chapter, readers: dict[str, Reader], x0: torch.Tensor, attacked: torch.Tensor, progress: bool
 ) -> None:
-    found = {name: layer_contributions(n, x0, batch=50, progress=progress) for name, n in networks.items()}
-    after = layer_contributions(networks["digits_vgg"], attacked, batch=50, progress=progress)
+    found = {n: layer_contributions(r, x0, batch=BATCH, progress=progress) for n, r in readers.items()}
+    after = layer_contributions(readers["digits_vgg"], attacked, batch=BATCH, progress=progress)
     chapter.heading("Layer-wise contributions (Fig. 4 and 8)")
     panels = {
         "without batch norm": found["digits_vgg"],
@@ -228,9 +233,9 @@ def _two_peaks(found: LayerContributions) -> bool:
     return bool(first & set(features[:2])) and bool(first & set(features[-2:]))
 
 
-def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -> None:
+def _discussions(chapter: Chapter, reader: Reader, x0: torch.Tensor) -> None:
     chapter.heading("Three variants of the pixel discussion (eq. 18)")
-    lin = interpret(network, x0[:1])
+    lin = reader(x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
     errors: dict[str, float | None] = {}
     added = 0.0
@@ -258,10 +263,10 @@ def _discussions(chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor) -
 
 
 def _votes(
-    chapter: Chapter, network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor, attacked: torch.Tensor
+    chapter: Chapter, reader: Reader, x0: torch.Tensor, ink: torch.Tensor, attacked: torch.Tensor
 ) -> None:
     chapter.heading("Pixel votes (Fig. 3, 9 and 10)")
-    measured, after = (_voted(network, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
+    measured, after = (_voted(reader, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
     _vote_figures(chapter, ink, measured, after)
     mean = {k: sum(m[1][k] for m in measured) / VOTED for k in measured[0][1]}
     entropy = [sum(m[0].entropy for m in part) / VOTED for part in (measured, after)]
@@ -337,9 +342,9 @@ def _vote_findings(mean: dict[str, float], entropy: list[float], agree: int) -> 
     ]
 
 
-def _voted(network: torch.nn.Module, x0: torch.Tensor, ink: torch.Tensor) -> list[tuple]:
+def _voted(reader: Reader, x0: torch.Tensor, ink: torch.Tensor) -> list[tuple]:
     """For every digit its votes, and how much of the top label's votes and discussion lies on ink."""
-    lin = interpret(network, x0)
+    lin = reader(x0)
     top = lin.y0.argmax(1).tolist()
     votes = pixel_votes(lin, progress=False)
     sizes = lin.pixel_discussion([top], progress=False).images[0].abs().sum(1)

@@ -14,10 +14,11 @@ from ... import plot
 from ...analysis import energy_against_distance, layer_contributions, pixel_votes
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
-from ...linop import LinearInterpreter, interpret
+from ...linop import LinearInterpreter, interpret, prepare
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
+from ...results.progress import steps
 from ...testing.network import verify
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
@@ -69,8 +70,7 @@ def report(
         raise FxscopeError("a report needs a network and an image")
     pictures = [(p.name, read(p, least=8)) for p in paths]
     for n in networks:
-        for _, picture in pictures:
-            check_memory(n, tuple(n.take(picture).shape))
+        check_memory(n, max((tuple(n.take(p).shape) for _, p in pictures), key=lambda s: s[2] * s[3]))
     key = {
         "images": [[name, *digest(p)] for name, p in pictures],
         "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
@@ -109,12 +109,13 @@ def chapter_of(
     """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
     chapter = Chapter(n.title)
     prefix = prefix or f"{n.name}_"
-    for i, (title, picture) in enumerate(pictures):
-        chapter.heading(title)
-        x0 = n.take(picture)
-        {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind](
-            chapter, n, x0, title, f"{prefix}{i}_", progress, names
-        )
+    reader = prepare(n.module, n.take(pictures[0][1]))
+    about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
+    with steps(len(pictures), f"images of {n.name}", progress) as bar:
+        for i, (title, picture) in enumerate(pictures):
+            chapter.heading(title)
+            about(chapter, n, reader(n.take(picture)), title, f"{prefix}{i}_", progress, names)
+            bar.update(1)
     if n.kind == "scores" and len(pictures) > 1:
         _layers_of_all(chapter, n, pictures, prefix, progress)
     _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix)
@@ -122,9 +123,14 @@ def chapter_of(
 
 
 def _scores(
-    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+    chapter: Chapter,
+    n: Network,
+    lin: LinearInterpreter,
+    title: str,
+    prefix: str,
+    progress: bool,
+    names: Any,
 ) -> None:
-    lin = interpret(n.module, x0)
     order = lin.y0[0].argsort(descending=True)[:VOTERS].tolist()
     top = order[0]
     parts = lin.contributions(top)
@@ -147,7 +153,7 @@ def _scores(
     first, share = next(iter(votes.popularity.items()))
     chapter.figure(
         f"{prefix}votes",
-        votes.plot(names=names, photograph=n.show(x0[0])),
+        votes.plot(names=names, photograph=n.show(lin.x0[0])),
         f"The label to whose score each pixel contributes most, among the {len(order)} largest scores. The"
         f" most popular is {_said(names, first)}, with {100 * share:.0f}% of the pixels.",
     )
@@ -162,10 +168,16 @@ def _scores(
 
 
 def _images(
-    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+    chapter: Chapter,
+    n: Network,
+    lin: LinearInterpreter,
+    title: str,
+    prefix: str,
+    progress: bool,
+    names: Any,
 ) -> None:
-    lin = interpret(n.module, x0)
-    filtered, r, y0 = lin.F @ x0[0], lin.residual[0], lin.y0[0]
+    x0, r, y0 = lin.x0, lin.residual[0], lin.y0[0]
+    filtered = lin.F @ x0[0]
     share, error = float(r.norm() / y0.norm()), float((filtered + r - y0).abs().max() / y0.abs().max())
     if y0.shape[0] in (1, 3):
         chapter.figure(
@@ -226,11 +238,16 @@ def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> t
 
 
 def _tokens(
-    chapter: Chapter, n: Network, x0: torch.Tensor, title: str, prefix: str, progress: bool, names: Any
+    chapter: Chapter,
+    n: Network,
+    lin: LinearInterpreter,
+    title: str,
+    prefix: str,
+    progress: bool,
+    names: Any,
 ) -> None:
     """Bars by token, of |F x0| and |r|, and by layer for the largest output of the first token."""
-    lin = interpret(n.module, x0)
-    filtered, r, y0 = lin.F @ x0[0], lin.residual[0], lin.y0[0]
+    filtered, r, y0 = lin.F @ lin.x0[0], lin.residual[0], lin.y0[0]
     error = float((filtered + r - y0).abs().max() / y0.abs().max())
     chapter.figure(
         f"{prefix}tokens",
