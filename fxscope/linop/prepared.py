@@ -24,7 +24,7 @@ from ..graph.check import check_stage
 from ..graph.ir import info, notes
 from ..passes.optimize import masks_behind_pools, optimized
 from ..passes.rewrite import Program
-from ..twins.places import shape_of
+from ..passes.sizes import shapes_at
 from .fresh import Weights
 from .local.reach import Reach, own_images, reaches
 from .narrow import Cut, cut_of
@@ -78,11 +78,12 @@ class Prepared:
         self.windows = windows_of(linear, self.states)
         self.winners = winners_of(linear, self.states)
         self.draws = bool(drawn(program))
-        self._pure = all(_is_pure(n) for n in self.record.graph.nodes)
+        self._pure = all(is_pure(n) for n in self.record.graph.nodes)
         self._graphs = [self.record, self.replay, self.pullback]
         self._weights = Weights(model, self._graphs)
         self._folded: tuple[torch.Tensor, ...] | None = None
         self._shares: dict[bool, tuple[fx.GraphModule, fx.GraphModule | None]] = {}
+        self._apart: dict[int, bool] = {}
         for graph in self._graphs:
             check_stage(graph, "emitted")
 
@@ -145,18 +146,29 @@ class Prepared:
         return self._shares[elementwise]
 
     def apart(self, batch: int) -> bool:
-        """Whether the graph alone shows that, in a batch of this size, each output reads its own image."""
-        return batch > 1 and batch == self._apart
+        """Whether the graph alone shows that, in a batch of this size, each output reads its own image.
 
-    @functools.cached_property
-    def _apart(self) -> int | None:
-        """The size of the example's batch, if the reach of every output shows that images keep apart."""
-        probes = [shape_of(p.node) for p in self.program.probes]
-        if len(probes) != 1 or not probes[0]:
-            return None
-        batch, found = probes[0][0], self._reach
-        whole = all(own_images(found.get(v, {}), batch) for v in self._linear.affine.values())
-        return batch if whole else None
+        A batch of another size than the example's has the sizes of a run on fake tensors.
+        """
+        if batch not in self._apart:
+            self._apart[batch] = self._shows_apart(batch)
+        return self._apart[batch]
+
+    def _shows_apart(self, batch: int) -> bool:
+        inputs = [n for n in self.program.gm.graph.nodes if n.op == "placeholder"]
+        x = notes(inputs[0]).get("val")
+        if len(self.program.probes) != 1 or not isinstance(x, torch.Tensor) or not x.dim():
+            return False
+        found = self._reach
+        if batch != x.shape[0]:
+            if len(inputs) != 1:
+                return False
+            try:
+                values = shapes_at(self.program.gm, (batch, *x.shape[1:]), x.dtype)
+            except (FxscopeError, RuntimeError, ValueError, TypeError):
+                return False  # nothing is shown
+            found = reaches(self._linear, lambda n: _shape_in(values, n))
+        return all(own_images(found.get(v, {}), batch) for v in self._linear.affine.values())
 
     @functools.cached_property
     def _reach(self) -> dict[Any, dict[int, Reach]]:
@@ -205,11 +217,16 @@ def running(prepared: Prepared, draw: Draw | None) -> Iterator[None]:
         yield
 
 
+def _shape_in(values: dict[str, Any], node: Any) -> tuple[int, ...] | None:
+    value = values.get(node.name) if isinstance(node, fx.Node) else None
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else None
+
+
 def _is_folded(state: State) -> bool:
     return bool(notes(state[1]).get("folded"))
 
 
-def _is_pure(node: fx.Node) -> bool:
+def is_pure(node: fx.Node) -> bool:
     """Whether a call is known to change nothing but its result: one of torch, not of the user's code."""
     if node.op == "call_module":
         return False

@@ -8,13 +8,16 @@ tell reads everything, so the boxes are supersets of the true ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...passes.rewrite import Probe, Program, Record
-from ...twins.places import Table, shape_of
+from ...twins.places import Shape, Table, shape_of
+
+ShapeOf = Callable[[Any], Shape | None]
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,18 @@ class Reach:
     last: np.ndarray
 
 
-def reaches(program: Program) -> dict[Any, dict[int, Reach]]:
-    """{value of the tape: {dimension: Reach}} for a program of one probe, made with example inputs."""
+def reaches(program: Program, shape_of: ShapeOf = shape_of) -> dict[Any, dict[int, Reach]]:
+    """{value of the tape: {dimension: Reach}} for a program of one probe.
+
+    ``shape_of`` gives the shape of a node's value, by default that on the example inputs.
+    """
     probe = program.probes[0]
     shape = shape_of(probe.node)
     found: dict[Any, dict[int, Reach]] = {
         probe: {} if shape is None else {d: Reach(d, np.arange(n), np.arange(n)) for d, n in enumerate(shape)}
     }
     for record in program.tape:
-        found[record] = _of_record(record, found)
+        found[record] = _of_record(record, found, shape_of)
     return found
 
 
@@ -46,7 +52,7 @@ def own_images(found: dict[int, Reach], batch: int) -> bool:
     return not ((reach.first < own).any() or (reach.last > own).any())
 
 
-def _of_record(record: Record, found: dict[Any, dict[int, Reach]]) -> dict[int, Reach]:
+def _of_record(record: Record, found: dict[Any, dict[int, Reach]], shape_of: ShapeOf) -> dict[int, Reach]:
     shape = shape_of(record.like)
     known = [shape_of(v.node if isinstance(v, Probe) else v.like) for v in record.inputs]
     inputs = [s for s in known if s is not None]
