@@ -22,7 +22,7 @@ from ..frontend.unchanged import Draw, unchanged
 from ..graph.arguments import check_module, checked, shown
 from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
-from ..linop.prepared import is_pure as is_pure
+from ..linop.prepared import is_pure
 from ..results.base import VersionedResult
 from ..results.files import write_text
 from ..results.progress import steps
