@@ -1,4 +1,4 @@
-"""Explanations over HTTP and from C++: real processes, which cannot import fxscope, on files that it saved."""
+"""Explanations over HTTP and from C++, by processes that cannot import fxscope, from files that it saved."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_a_photograph_is_explained_over_http(tmp_path):
         _hangs_up(port)
         again = explained(port, "top", npy(images[0][0].numpy()))
         assert again["batch"] == 1
-        holds(again, lin, tuple(int(i) for i in np.unravel_index(int(lin.y0.argmax()), lin.y0.shape[1:])))
+        top = np.unravel_index(int(lin.y0.argmax()), lin.y0.shape[1:])
+        holds(again, lin, tuple(map(int, top)))
         stopped(process, signal.SIGTERM)
 
 
@@ -195,16 +196,16 @@ def _hangs_up(port: int) -> None:
 
 
 def test_a_file_of_the_largest_output(tmp_path):
-    """A classifier, torch.export's format, and the form that finds the index itself."""
-    model = models.digits_vgg().double()
-    ink = (datasets.digits()[0][5:6].double() * 255).round()
-    path = save(model, tmp_path / "digit.pt2", datasets.normalised(ink / 255), "argmax")
-    options = ("--shape", 1, 32, 32, "--mean", datasets.INK_MEAN, "--std", datasets.INK_STD)
-    with serving(path, *options) as (process, port):
-        body = png(ink[0, 0].byte().numpy())
-        lin = fxscope.interpret(model, datasets.normalised(ink / 255))
-        holds(explained(port, "top", body), lin, (int(lin.y0.argmax()),))
-        status, _, text = ask(port, "/explain?index=3", body)
+    """A grey photograph, torch.export's format, and the form that finds the index itself."""
+    model = models.pixelshuffle4x().double()
+    photo = (photos.shipped("camera") * 255).byte()[0, 100:120, 220:244].numpy()
+    x0 = torch.from_numpy(photo)[None, None].double() / 255
+    path = save(model, tmp_path / "top.pt2", x0, "argmax")
+    with serving(path, "--shape", 1, 20, 24) as (process, port):
+        lin = fxscope.interpret(model, x0)
+        top = np.unravel_index(int(lin.y0.argmax()), lin.y0.shape[1:])
+        holds(explained(port, "top", png(photo)), lin, tuple(map(int, top)))
+        status, _, text = ask(port, "/explain?index=0,3,3", png(photo))
         assert status == 400 and "largest output alone" in json.loads(text)["error"]
         stopped(process, signal.SIGINT)
 

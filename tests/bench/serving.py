@@ -37,9 +37,9 @@ from fxscope import models
 
 SERVING = Path(__file__).parents[2] / "examples" / "serving"
 NETWORKS = {
-    "digits_resnet": (models.digits_resnet, (1, 32, 32)),
-    "resnet18": (lambda: torchvision.models.resnet18(weights=None), (3, 224, 224)),
-}
+    "digits_resnet": (models.digits_resnet, (1, 32, 32), 9),
+    "resnet18": (lambda: torchvision.models.resnet18(weights=None), (3, 224, 224), 1),
+}  # the network, its image, and how many times more runs it takes
 CLIENTS = (1, 8)
 MEASURED = ("row", "top", "argmax")
 
@@ -134,7 +134,8 @@ def in_cpp(program: Path, paths: dict[str, Path], shape, batch: int, runs: int) 
 
 
 def measure(name: str, program: Path, folder: Path, runs: int) -> list[dict]:
-    make, shape = NETWORKS[name]
+    make, shape, more = NETWORKS[name]
+    runs *= more
     model = make().eval().requires_grad_(False)
     paths = saved(model, torch.rand(2, *shape), folder)
     outputs = model(torch.rand(1, *shape)).shape[1:]
@@ -163,7 +164,10 @@ def measure(name: str, program: Path, folder: Path, runs: int) -> list[dict]:
                 }
             )
             print(
-                "  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items())
+                "  ".join(
+                    f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()
+                ),
+                flush=True,
             )
     return rows
 
@@ -171,7 +175,7 @@ def measure(name: str, program: Path, folder: Path, runs: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json")
     args = parser.parse_args()
     with torch.inference_mode(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
