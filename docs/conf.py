@@ -66,7 +66,7 @@ sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["gallery"],
     "filename_pattern": r"/plot_",
-    "ignore_pattern": r"(training/|/_|__init__)",
+    "ignore_pattern": r"(training/|serving/|/_|__init__)",
     "image_scrapers": ("gallery.figures",),
     "capture_repr": ("_repr_html_", "__repr__"),
     "reset_modules": (),

@@ -1,6 +1,6 @@
 """docs/benchmarks.md from the JSON files of the benchmarks.
 
-    for b in pair memory products prepare rows many_images sparse svd votes serve; do
+    for b in pair memory products prepare rows many_images sparse svd votes serve serving; do
         python tests/bench/$b.py --json tests/bench/results/$b.json
     done
     python tests/bench/table.py
@@ -75,6 +75,16 @@ CHAPTERS = {
             " each runtime; autograd, in eager mode, gives y0 and the row without r."
         ),
     ),
+    "serving": (
+        "Over HTTP and in C++",
+        (
+            "One saved file against the plain network served in the same way, one thread. `call`: the file in"
+            " Python; `C++`: in a program; there B images are one batch. `HTTP`: the service of"
+            " `examples/serving`, from the requests of B clients until all have their answers; `one by one`:"
+            " without batching. `row` explains a given output, `top` the largest one from the same file,"
+            ' `argmax` the largest one from a file of emit="argmax".'
+        ),
+    ),
     "sparse": (
         "The whole matrix",
         (
@@ -138,7 +148,7 @@ def page() -> str:
             " little. Made by"
         ),
         (
-            "```\nfor b in pair memory products prepare rows many_images sparse svd votes serve; do\n"
+            "```\nfor b in pair memory products prepare rows many_images sparse svd votes serve serving; do\n"
             "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
             "python tests/bench/table.py\n```"
         ),
