@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.fx as fx
 from torch import nn
 
-from ..errors import TraceFailure
+from ..errors import TraceFailure, UnknownRank
 from ..frontend.example import Example
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
@@ -16,6 +16,7 @@ from ..graph.ir import emitted
 from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
 from ..passes.dense import densify
+from ..passes.known import Known
 from ..passes.optimize import without_gradients
 from ..passes.outputs import cut, keep_main_output, take_apart
 from ..passes.policy import Policy
@@ -165,8 +166,8 @@ def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list
     """
     Example.of(example_inputs, model)
     try:
-        return place_names(trace(model, None, tuple(registry().modules)))
-    except TraceFailure as error:
+        return place_names(trace(model, None, tuple(registry().modules), Known(model)))
+    except (TraceFailure, UnknownRank) as error:
         if example_inputs is None:
             raise ask_for_example(error) from error
         return place_names(canonical(model, example_inputs))

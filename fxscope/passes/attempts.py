@@ -225,6 +225,8 @@ def _checked_lift(
 
 def ask_for_example(error: Exception) -> Exception:
     """Extend an error by the way out: example inputs, with which torch.export can take the model."""
+    if "example_inputs=" in str(error):
+        return type(error)(str(error))
     return type(error)(
         f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"
         " then goes through torch.export"
