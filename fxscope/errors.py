@@ -34,6 +34,7 @@ __all__ = [
     "UnsupportedOperator",
     "WeightsError",
     "WrongArgument",
+    "WrongInput",
 ]
 
 
@@ -164,6 +165,14 @@ class ShapeError(FxscopeError, ValueError):
 
     The message has what was given and what was expected. Probes are (K*B, ...), probe-major, and (K, B, ...)
     in the stacked form.
+    """
+
+
+class WrongInput(ShapeError, AssertionError):
+    """An emitted graph was called with an input that it does not take.
+
+    The message has what was expected, and what was given. Where the graph runs without fxscope (scripted,
+    exported, saved or pickled), its own assertions say the same, as an ``AssertionError``.
     """
 
 

@@ -25,6 +25,7 @@ from ..passes.taps import probes_of
 from ..rules import registry
 from . import FORMS
 from . import emit as emit_graph
+from .called import CheckedGraph
 
 PROBES = ("flat", "stacked")
 
@@ -139,10 +140,11 @@ def transform(
     )
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
-    gm.train(model.training)
     emitted(gm)["constant"] = tuple(program.constant_outputs())
     check_stage(gm, "emitted")
-    return gm
+    checked = CheckedGraph(gm, gm.graph, type(gm).__name__)
+    checked.meta.update(gm.meta)
+    return checked.train(model.training)
 
 
 @checked
