@@ -39,6 +39,7 @@ from ..graph.overridden import own_class, runs_as
 from ..rules._sizes import rank_asked
 from .autocast import autocast_devices
 from .proxies import InPlaceProxy, own_types, types_of_values
+from .returned import refuse_returned
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -134,7 +135,14 @@ class Tracer(fx.Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """The node of a proxy; a proxy may be of a type that torch.fx does not know."""
-        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+        if isinstance(a, fx.Proxy):
+            return a.node
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            if not user_line(inspect.currentframe()):  # what the model returns
+                refuse_returned(self.root, a)
+            raise
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""

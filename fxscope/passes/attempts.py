@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure
 from ..frontend.example import Example
 from ..frontend.exported import casts, decomposed, export, lift, writes
+from ..frontend.returned import CANNOT
 from ..frontend.symbolic import check_model, place_of, reason_of, trace
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import assumptions, broken, input_names
@@ -87,6 +88,8 @@ def _second(model: nn.Module, example: Example, first: FxscopeError) -> fx.Graph
     try:
         return _attempt(_exported, model, example)
     except FxscopeError as second:
+        if str(second) == str(first):
+            raise
         raise type(second)(
             f"{name} can be made a graph neither by symbolic tracing nor by torch.export\n"
             f"  symbolic tracing: {_brief(first)}\n  torch.export: {_brief(second)}\n{_WAYS_OUT}"
@@ -225,7 +228,7 @@ def _checked_lift(
 
 def ask_for_example(error: Exception) -> Exception:
     """Extend an error by the way out: example inputs, with which torch.export can take the model."""
-    if "example_inputs=" in str(error):
+    if "example_inputs=" in str(error) or CANNOT in str(error):
         return type(error)(str(error))
     return type(error)(
         f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"

@@ -16,7 +16,7 @@ def mapped(function: Callable, value: Any) -> Any:
     """Apply a function to every tensor of an output structure; a dataclass becomes a namespace."""
     if isinstance(value, torch.Tensor):
         return function(value)
-    if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
+    if isinstance(value, SimpleNamespace) or hasattr(type(value), "__dataclass_fields__"):
         names = vars(value) if isinstance(value, SimpleNamespace) else value.__dataclass_fields__
         return SimpleNamespace(**{name: mapped(function, getattr(value, name)) for name in names})
     if isinstance(value, dict):  # behind dataclasses: the outputs of some libraries are both
