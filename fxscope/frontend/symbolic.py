@@ -30,6 +30,8 @@ from ..errors import (
     TraceFailure,
     UnknownRank,
     UnsupportedOperator,
+    first_line,
+    said,
 )
 from ..graph.aliasing import augmented, writes
 from ..graph.arguments import check_module
@@ -496,11 +498,8 @@ def _cannot_trace(model: nn.Module, error: Exception) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The first line of what an error says, at most 200 characters, with the error's type."""
-    line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
-    line = line if len(line) <= 200 else f"{line[:200]} ..."
-    if isinstance(error, (fx.proxy.TraceError, FxscopeError)):
-        return line
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    own = isinstance(error, (fx.proxy.TraceError, FxscopeError))
+    return first_line(error, 200) if own else said(error, 200)
 
 
 def place_of(error: BaseException) -> str:

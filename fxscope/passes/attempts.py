@@ -10,7 +10,7 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure
+from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure, first_line
 from ..frontend.example import Example
 from ..frontend.exported import casts, decomposed, export, lift, writes
 from ..frontend.returned import CANNOT
@@ -84,7 +84,7 @@ def _second(model: nn.Module, example: Example, first: FxscopeError) -> fx.Graph
     """The exported graph, where symbolic tracing failed; else an error with the reasons of both."""
     _run(model, example)
     name = type(model).__name__
-    _log.warning("%s goes through torch.export: %s", name, str(first).splitlines()[0])
+    _log.warning("%s goes through torch.export: %s", name, first_line(first))
     try:
         return _attempt(_exported, model, example)
     except FxscopeError as second:
@@ -105,7 +105,7 @@ def _run(model: nn.Module, example: Example | None) -> None:
 
 def _brief(error: Exception) -> str:
     """The reason that an error gives, and the line of the model's code; not its advice."""
-    reason, *more = str(error).splitlines()
+    reason, *more = str(error).splitlines() or [first_line(error)]
     for made in _SAID:
         reason = reason.rpartition(made)[2]
     place = more[0] if more and more[0].startswith("  at ") else ""

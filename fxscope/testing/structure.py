@@ -47,8 +47,3 @@ def mapped_example(function: Callable, example: Example) -> Example:
 def converted(example: Example, dtype: torch.dtype) -> Example:
     """The same call with its floating tensors in another dtype."""
     return mapped_example(lambda t: t.to(dtype) if t.is_floating_point() else t, example)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
