@@ -34,6 +34,7 @@ __all__ = [
     "UnsupportedOperator",
     "WeightsError",
     "WrongArgument",
+    "WrongInput",
 ]
 
 
@@ -167,6 +168,14 @@ class ShapeError(FxscopeError, ValueError):
     """
 
 
+class WrongInput(ShapeError, AssertionError):
+    """An emitted graph was called with an input that it does not take.
+
+    The message has what was expected, and what was given. Where the graph runs without fxscope (scripted,
+    exported, saved or pickled), its own assertions say the same, as an ``AssertionError``.
+    """
+
+
 class NonFinite(FxscopeError, ArithmeticError):
     """A recorded state, or the output, holds NaN or infinite values; the message names the first such place.
 
@@ -246,7 +255,14 @@ class ImageError(FxscopeError, ValueError):
     """
 
 
-def said(error: BaseException) -> str:
+def first_line(error: BaseException, most: int = 1000) -> str:
+    """The first line of an error's message that says something, or its type."""
+    lines = (line.strip() for line in str(error).splitlines())
+    line = next(filter(None, lines), type(error).__name__)
+    return line if len(line) <= most else f"{line[:most]} ..."
+
+
+def said(error: BaseException, most: int = 1000) -> str:
     """The type of an error and the first line of its message, if it has one."""
-    first = next((line for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    name, line = type(error).__name__, first_line(error, most)
+    return name if line == name else f"{name}: {line}"

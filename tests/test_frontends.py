@@ -255,3 +255,20 @@ def test_what_an_exporter_refuses_is_told_in_a_paragraph(rng, tmp_path, capfd):
         fxscope.save(graph, tmp_path / "pair.onnx", (x, x))
     assert len(str(told.value)) < 500 and told.value.__suppress_context__
     assert list(tmp_path.iterdir()) == [] and "graph" not in "".join(capfd.readouterr())
+
+
+class Silent(Exception):
+    """An error without a message."""
+
+
+@pytest.mark.parametrize("message", ["", "\n", " \n\n", "\nsecond"])
+def test_errors_without_a_message(message):
+    class Raises(nn.Module):
+        def forward(self, x):
+            raise Silent(message)
+
+    for call in (lambda: fxscope.transform(Raises()), lambda: fxscope.interpret(Raises(), torch.rand(1, 3))):
+        with pytest.raises(FxscopeError) as caught:
+            call()
+        assert len(str(caught.value).splitlines()[0]) > 20
+    assert "Silent" in str(caught.value)

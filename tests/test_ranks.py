@@ -329,14 +329,87 @@ def test_questions_that_the_graph_answers(name, rng):
         assert laws.distance(y0, model(x0)) < 1e-12
 
 
-# what depends on the sizes or the rank of the input, which nothing fixes
+# dimensions that are computed from the rank, where a convolution tells it
+COMPUTED = {
+    "a sum": lambda m, x: torch.sum(m.conv(x), dim=m.conv(x).dim() - 1),
+    "means of two": lambda m, x: m.conv(x).mean((x.ndim - 2, x.ndim - 1)),
+    "side by side": lambda m, x: torch.cat([m.conv(x), x], dim=x.dim() - 3),
+    "transposed": lambda m, x: m.conv(x).transpose(1, x.dim() - 1),
+    "a range": lambda m, x: m.conv(x).mean([d for d in range(x.dim()) if d > 1]),
+    "a permutation": lambda m, x: m.conv(x).permute(0, *range(2, x.ndim), 1).std(-1),
+    "the end of flatten": lambda m, x: m.conv(x).flatten(x.dim() - 2, x.dim() - 1),
+    "an index": lambda m, x: m.conv(x)[(slice(None),) * (x.dim() - 1) + (0,)],
+    "a table by rank": lambda m, x: {3: x, 4: m.conv(x).relu()}[x.dim()],
+    "normalized": lambda m, x: F.layer_norm(m.conv(x), x.shape[x.dim() - 1 :]),
+    "every second": lambda m, x: m.conv(x).sum(x.dim() // 2) + m.conv(x).sum(x.dim() % 3 + 1),
+    "a view": lambda m, x: m.conv(x) * x.new_ones(4).view(-1, *[1] * (x.dim() - 2)),
+}
+
+
+@pytest.mark.parametrize("name", COMPUTED)
+def test_dimensions_that_the_graph_tells(name, rng):
+    def function(m, x):
+        return COMPUTED[name](m, m.conv(x))
+
+    model = Beside(function).double().eval()
+    x0 = torch.randn(IMAGE, generator=rng, dtype=torch.float64)
+    check(model, x0, free=True)
+    y0, _ = fxscope.transform(model)(x0, x0)
+    assert laws.distance(y0, model(x0)) < 1e-12
+
+
+# the same where nothing tells the rank: counted from the end it is not needed
+FROM_THE_END = {
+    "a sum": lambda m, x: torch.sum(x.relu(), dim=x.dim() - 1),
+    "means": lambda m, x: x.relu().mean((x.ndim - 2, x.ndim - 1)),
+    "transposed": lambda m, x: x.relu().transpose(x.dim() - 3, x.dim() - 1),
+    "normalized": lambda m, x: F.normalize(x.relu(), dim=x.dim() - 3),
+    "unsqueezed": lambda m, x: x.relu().unsqueeze(x.dim()) * 2,
+    "stacked": lambda m, x: torch.stack([x.relu(), x], dim=x.ndim),
+    "a gate": lambda m, x: x * x.mean(x.dim() - 1, keepdim=True),
+    "layer norm": lambda m, x: F.layer_norm(x.relu(), x.shape[x.dim() - 1 :]),
+}
+
+
+@pytest.mark.parametrize("name", FROM_THE_END)
+def test_dimensions_counted_from_the_end(name, rng):
+    model = Beside(FROM_THE_END[name]).double().eval()
+    for shape in (IMAGE, (2, 3, 4, 5, 2)):
+        x0 = torch.randn(shape, generator=rng, dtype=torch.float64)
+        check(model, x0, free=True)
+        y0, _ = fxscope.transform(model)(x0, x0)
+        assert laws.distance(y0, model(x0)) < 1e-12
+
+
+# what depends on the rank of the input, which nothing fixes
+UNTOLD = {
+    "a rank that a layer leaves open": lambda m, x: m.last(x) * 2 if x.dim() == 4 else m.last(x),
+    "a range": lambda m, x: x.relu().sum([d for d in range(x.dim()) if d > 1]),
+    "half of it": lambda m, x: x.relu().sum(x.dim() // 2),
+    "the length of a shape": lambda m, x: x.relu().flatten(len(x.shape) - 2),
+    "an index": lambda m, x: x.relu()[(slice(None),) * (x.dim() - 1) + (0,)],
+    "the sizes one by one": lambda m, x: x.relu().view(*x.shape, 1),
+    "a truth value": lambda m, x: x.relu().sum(int(x.ndim > 3)),
+}
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_dimensions_that_only_an_example_tells(name, rng):
+    model = Beside(UNTOLD[name]).double().eval()
+    x0 = torch.randn(IMAGE, generator=rng, dtype=torch.float64)
+    with pytest.raises(UnknownRank, match=r"test_ranks.py:\d+: (?s:.*)example_inputs") as caught:
+        fxscope.transform(model)
+    assert str(caught.value).count("example_inputs") == 1 and "\n" not in str(caught.value)
+    check(model, x0)
+
+
+# what depends on the sizes of the input, which nothing fixes
 OPEN = {
     "an odd width": lambda m, x: F.pad(m.conv(x), (0, 1)) if x.shape[-1] % 2 else m.conv(x),
     "a large height": lambda m, x: m.conv(x) * 2 if x.size(2) > 6 else m.conv(x),
     "several images": lambda m, x: m.conv(x) + 1 if x.shape[0] > 1 else m.conv(x),
     "the places of a row": lambda m, x: torch.stack([c.tanh() for c in m.conv(x).unbind(3)], 3),
     "parts of an unknown size": lambda m, x: torch.cat([c.tanh() for c in m.conv(x).chunk(3, 2)], 2),
-    "a rank that a layer leaves open": lambda m, x: m.last(x) * 2 if x.dim() == 4 else m.last(x),
     "an exact size": lambda m, x: m.conv(x) * 2 if x.shape[2] == 6 else m.conv(x),
 }
 

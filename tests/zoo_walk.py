@@ -38,7 +38,7 @@ def floating(value: Any) -> list[torch.Tensor]:
         return [value] if value.is_floating_point() or value.is_complex() else []
     if isinstance(value, dict):
         value = list(value.values())
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(type(value), "__dataclass_fields__"):
         value = [getattr(value, name) for name in value.__dataclass_fields__]
     return [t for v in value for t in floating(v)] if isinstance(value, (list, tuple)) else []
 
@@ -48,12 +48,12 @@ def mapped(function: Callable, value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, dict):
-        return type(value)({k: mapped(function, v) for k, v in value.items()})
+        return {k: mapped(function, v) for k, v in value.items()}  # a subclass is given back as a dict
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(mapped(function, v) for v in value))
     if isinstance(value, (list, tuple)):
         return type(value)(mapped(function, v) for v in value)
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(type(value), "__dataclass_fields__"):
         return type(value)(
             **{name: mapped(function, getattr(value, name)) for name in value.__dataclass_fields__}
         )

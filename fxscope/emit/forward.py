@@ -132,12 +132,25 @@ class _Forward:
         raw = fx.Proxy(self.raw[probe], self.tracer)
         if isinstance(self.source, StateSource):
             check_probe(self.program, probe.node, raw, probe.name, self.stacked)
-            batch = self.source.like(probe.node, self.program.facts.rank(probe.node)).size(0)
+            batch = self._batch(raw, probe)
         else:
             x0 = self.source.proxy(probe.node)
-            _check(raw, x0, probe.name, info(probe.node).place or probe.node.name, self.stacked)
+            _check(raw, x0, probe.name, self.source.called(probe.node), self.stacked)
             batch = None if self.stacked else x0.size(0)
         return raw if self.stacked else raw.unflatten(0, (-1, batch))
+
+    def _batch(self, x1: Any, probe: Probe) -> Any:
+        """The number of images of a state, against which a probe is checked."""
+        rank = self.program.facts.rank(probe.node)
+        batch = self.source.like(probe.node, rank).size(0)
+        said = {
+            key: text.format(probe=probe.name, place="x0", form="(K*B, ...)")
+            for key, text in _ASSERTS.items()
+        }
+        if not self.stacked and rank is not None:
+            torch._assert(x1.dim() == rank, said["shape"])
+            torch._assert(x1.size(0) % batch == 0, said["batch"])
+        return batch
 
     def _record(self, record: Record) -> None:
         """Apply a twin to the values of its inputs, with the states that it reads as freeze edges."""

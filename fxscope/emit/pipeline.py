@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.fx as fx
 from torch import nn
 
-from ..errors import TraceFailure
+from ..errors import TraceFailure, UnknownRank
 from ..frontend.example import Example
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
@@ -16,6 +16,7 @@ from ..graph.ir import emitted
 from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
 from ..passes.dense import densify
+from ..passes.known import Known
 from ..passes.optimize import without_gradients
 from ..passes.outputs import cut, keep_main_output, take_apart
 from ..passes.policy import Policy
@@ -24,6 +25,7 @@ from ..passes.taps import probes_of
 from ..rules import registry
 from . import FORMS
 from . import emit as emit_graph
+from .called import CheckedGraph
 
 PROBES = ("flat", "stacked")
 
@@ -138,10 +140,11 @@ def transform(
     )
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
-    gm.train(model.training)
     emitted(gm)["constant"] = tuple(program.constant_outputs())
     check_stage(gm, "emitted")
-    return gm
+    checked = CheckedGraph(gm, gm.graph, type(gm).__name__)
+    checked.meta.update(gm.meta)
+    return checked.train(model.training)
 
 
 @checked
@@ -165,8 +168,8 @@ def places(model: nn.Module, example_inputs: tuple | dict | None = None) -> list
     """
     Example.of(example_inputs, model)
     try:
-        return place_names(trace(model, None, tuple(registry().modules)))
-    except TraceFailure as error:
+        return place_names(trace(model, None, tuple(registry().modules), Known(model)))
+    except (TraceFailure, UnknownRank) as error:
         if example_inputs is None:
             raise ask_for_example(error) from error
         return place_names(canonical(model, example_inputs))

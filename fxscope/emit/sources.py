@@ -64,13 +64,17 @@ class GraphSource:
 
     def _check_floating(self, node: fx.Node) -> None:
         """Assert that a probed place is floating: probes and rows of an integer dtype would be truncated."""
-        place = info(node).place or node.name
+        place = self.called(node)
         said = (
             f"{place} must be real floating: made with example_inputs=(x0, ...), the graph is probed where"
             " integers become floating"
         )
         with Tagging(self.graph, branch="original", role="shape", place=place, origin=self.copies[node].name):
             torch._assert(self.proxy(node).is_floating_point(), said)
+
+    def called(self, node: fx.Node) -> str:
+        """How messages call a value: an input by its name in the emitted graph, others by their place."""
+        return str(self.copies[node].target) if node.op == "placeholder" else info(node).place or node.name
 
     def _put(self, node: fx.Node, new: fx.Node) -> None:
         new.meta.update({k: v for k, v in node.meta.items() if k not in ("recognized", "val", "parts")})

@@ -161,7 +161,14 @@ class _Row(_Transposed):
         torch._assert(
             index.dtype == torch.int64, "index must be int64: places of the flattened output of one image"
         )
-        return index if self.stacked else index.unflatten(0, (-1, y0.size(0)))
+        form = "(K, B)" if self.stacked else "(K*B,), probe-major"
+        torch._assert(index.dim() == 1 + self.stacked, f"index: expected {form}, one place for each image")
+        if self.stacked:
+            return index
+        torch._assert(
+            index.size(0) % y0.size(0) == 0, f"index: its length is no multiple of the batch; it is {form}"
+        )
+        return index.unflatten(0, (-1, y0.size(0)))
 
     def _output(self, reversal: Reversal, found: list) -> None:
         y0 = self.source[self.read]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..errors import ModelFails
+from ..errors import ModelFails, said
 from ..graph.arguments import check_arguments, check_module, shown
 
 
@@ -84,10 +84,8 @@ class Example:
         weight = next(iter(model.parameters()), None)
         held = "" if weight is None else f"; its weights are {weight.dtype} on {weight.device}"
         given = ", ".join(shown(v) for v in (*self.args, *self.kwargs.values()))
-        reason = (str(error).splitlines() or [""])[0]
         return (
-            f"{type(model).__name__} itself does not run on these arguments: {type(error).__name__}:"
-            f" {reason}."
+            f"{type(model).__name__} itself does not run on these arguments: {said(error)}."
             f" It was given {given}{held}; call model(...) with what it takes, and pass the same"
         )
 

@@ -25,7 +25,7 @@ from torch.export.graph_signature import InputKind, TensorArgument
 from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
-from ..errors import TraceFailure
+from ..errors import FxscopeError, TraceFailure
 from ..graph.assumptions import batch_of, input_names
 from ..graph.draws import out_of_place
 from ..graph.ir import graph_notes, mark
@@ -33,12 +33,12 @@ from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
 from .quiet import quiet
+from .returned import usable
 from .symbolic import describe_line, is_user_file, is_write, place_of, reason_of, unchanged
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _CHECKS = ("_assert", "_check", "sym_constrain", "_functional_assert")
 _LEAVES = "torch.nn.modules."
-_VALUES = (torch.Tensor, bool, int, float, complex, str, type(None))
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -178,21 +178,14 @@ def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.E
         with torch.no_grad(), unchanged(model), quiet(), _all_sizes():
             copy = example.clone()
             if not isinstance(model, torch.jit.ScriptModule):  # which export refuses by name
-                model.register_forward_hook(_without_objects)  # which ``unchanged`` takes away
+                model.register_forward_hook(lambda m, _, y: usable(m, y))  # ``unchanged`` takes it away
             return torch.export.export(model, copy.args, copy.kwargs, dynamic_shapes=shapes, strict=False)
+    except FxscopeError:
+        raise
     except Exception as error:  # whatever the model's own Python code raises
         raise TraceFailure(
             f"{type(model).__name__} cannot be exported: {reason_of(error)}{place_of(error)}"
         ) from error
-
-
-def _without_objects(model: nn.Module, args: Any, output: Any) -> Any:
-    """An output with None for what is no tensor, number, text or structure of them (a cache, for example)."""
-
-    def kept(value: Any) -> Any:
-        return value if isinstance(value, _VALUES) or hasattr(value, "__dataclass_fields__") else None
-
-    return pytree.tree_map(kept, output)
 
 
 def writes(program: torch.export.ExportedProgram) -> bool:
@@ -374,13 +367,13 @@ class _Lifter:
         """The output structure as arguments of a graph: dataclasses by a call of their class."""
         if isinstance(value, dict):
             fields = {k: self._structured(v) for k, v in value.items() if v is not None}
-            if not hasattr(value, "__dataclass_fields__"):
+            if not hasattr(type(value), "__dataclass_fields__"):
                 return fields
             return mark(self.graph.call_function(type(value), (), fields), place=type(value).__name__)
         if isinstance(value, (list, tuple)):
             parts = [self._structured(v) for v in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-        if hasattr(value, "__dataclass_fields__"):
+        if hasattr(type(value), "__dataclass_fields__"):
             fields = {
                 n: self._structured(getattr(value, n))
                 for n in value.__dataclass_fields__

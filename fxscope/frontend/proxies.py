@@ -65,7 +65,11 @@ class InPlaceProxy(fx.Proxy):
 
     def __int__(self) -> int:
         found = self.tracer.value(self)
-        return self.tracer.refuse("int()") if found is None else int(found)
+        return self.tracer.refuse("int()", self) if found is None else int(found)
+
+    def __index__(self) -> int:
+        found = self.tracer.value(self)
+        return self.tracer.refuse_index(self) if found is None else operator.index(found)
 
     def __iter__(self) -> Iterator:
         """The items; ``b, c, h, w = x.shape`` tells how many they are."""
@@ -79,18 +83,19 @@ class InPlaceProxy(fx.Proxy):
 
     def __len__(self) -> int:
         found = self.tracer.length(self)
-        return super().__len__() if found is None else found
+        return self.tracer.refuse("len()", self) if found is None else found
 
     def __float__(self) -> float:
-        return self.tracer.refuse("float()")
+        return self.tracer.refuse("float()", self)
 
-    def __getattr__(self, name: str) -> InPlaceAttribute:
+    def __getattr__(self, name: str) -> Any:
         kind = None if name in _OWN else kind_of(self)
         if name in _OWN or (kind is not None and not hasattr(kind, name)):
             raise AttributeError(
                 f"'{'Proxy' if kind is None else kind.__name__}' object has no attribute '{name}'"
             )
-        return InPlaceAttribute(self, name)
+        rank = self.tracer.rank(self) if name == "ndim" else None
+        return InPlaceAttribute(self, name) if rank is None else rank
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _OWN:
@@ -116,7 +121,10 @@ class InPlaceAttribute(InPlaceProxy, fx.proxy.Attribute):
         fx.proxy.Attribute.__init__(self, root, attr)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the method of the value."""
+        """Call the method of the value; a number of dimensions that is known is a number."""
+        rank = self.tracer.rank(self.root) if self.attr in ("dim", "ndimension") else None
+        if rank is not None:
+            return rank
         return fx.proxy.Attribute.__call__(self, *args, **kwargs)
 
     node = fx.proxy.Attribute.node

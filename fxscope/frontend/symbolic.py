@@ -23,14 +23,25 @@ import torch.fx as fx
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from ..errors import AliasingWrite, FxscopeError, HookedModel, TraceFailure, UnsupportedOperator
+from ..errors import (
+    AliasingWrite,
+    FxscopeError,
+    HookedModel,
+    TraceFailure,
+    UnknownRank,
+    UnsupportedOperator,
+    first_line,
+    said,
+)
 from ..graph.aliasing import augmented, writes
 from ..graph.arguments import check_module
 from ..graph.draws import draws
 from ..graph.ir import graph_notes, info, mark
 from ..graph.overridden import own_class, runs_as
+from ..rules._sizes import rank_asked
 from .autocast import autocast_devices
 from .proxies import InPlaceProxy, own_types, types_of_values
+from .returned import refuse_returned
 from .unchanged import unchanged
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
@@ -56,27 +67,48 @@ class Tracer(fx.Tracer):
         self.leaves, self.known = leaves, known
         self.places: Counter[str] = Counter()
         self.refused = ""
+        self.indexed: fx.Node | None = None  # what the first refusal was about
 
-    def refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str, obj: fx.Proxy | None = None) -> NoReturn:
         """Refuse Python code that asks for a number which is not known while tracing.
 
         The line is remembered, since the model may catch the error.
         """
-        self.refused = self.refused or user_line(inspect.currentframe())
+        self._remember(obj)
         raise fx.proxy.TraceError(f"{what} of a traced value is asked for, which is not known while tracing")
+
+    def _remember(self, obj: fx.Proxy | None) -> None:
+        """Remember the line that asks for what is not known; raise ``UnknownRank`` if it asks for a rank."""
+        line = user_line(inspect.currentframe())
+        self.refused = self.refused or line
+        asked = rank_asked(obj.node) if obj is not None and self.known is not None else None
+        if asked is not None:
+            raise UnknownRank(
+                f"{line or 'the forward'} asks for the number of dimensions of"
+                f" {info(asked).place or asked.name}, which the graph alone does not tell; pass"
+                " example_inputs= to fxscope.transform"
+            )
+
+    def refuse_index(self, obj: fx.Proxy) -> NoReturn:
+        """Refuse ``range(x.dim())``; torch asks its arguments the same, and then records the call."""
+        self.indexed = obj.node if not self.refused else None
+        self.refuse("an integer", obj)
 
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Decide a branch on ranks and sizes that are known; refuse any other, and remember its line."""
         found = self.value(obj)
         if found is not None:
             return bool(found)
-        self.refused = self.refused or user_line(inspect.currentframe())
+        self._remember(obj)
         return super().to_bool(obj)
 
     def iter(self, obj: Any) -> Iterator:
         """The items of a value of which it is known how many they are."""
         count = self.length(obj)
-        return super().iter(obj) if count is None else (obj[i] for i in range(count))
+        if count is None:
+            self._remember(obj)
+            return super().iter(obj)
+        return (obj[i] for i in range(count))
 
     def value(self, obj: fx.Proxy) -> Any:
         """The number or truth value that a proxy stands for; None where it is not known while tracing."""
@@ -84,6 +116,13 @@ class Tracer(fx.Tracer):
             return None
         with _not_traced():
             return self.known.value(obj.node)
+
+    def rank(self, obj: fx.Proxy) -> int | None:
+        """The number of dimensions of a proxy's value; None where it is not known while tracing."""
+        if self.known is None:
+            return None
+        with _not_traced():
+            return self.known.rank(obj.node)
 
     def length(self, obj: fx.Proxy) -> int | None:
         """How many items a proxy's value has; None where it is not known while tracing."""
@@ -98,7 +137,14 @@ class Tracer(fx.Tracer):
 
     def create_arg(self, a: Any) -> Any:
         """The node of a proxy; a proxy may be of a type that torch.fx does not know."""
-        return a.node if isinstance(a, fx.Proxy) else super().create_arg(a)
+        if isinstance(a, fx.Proxy):
+            return a.node
+        try:
+            return super().create_arg(a)
+        except NotImplementedError:
+            if not user_line(inspect.currentframe()):  # what the model returns
+                refuse_returned(self.root, a)
+            raise
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""
@@ -117,6 +163,8 @@ class Tracer(fx.Tracer):
         if kind.startswith("call") and autocast_devices():
             raise fx.proxy.TraceError("autocast is on in its forward, and makes casts that are not recorded")
         node = super().create_node(kind, target, args, kwargs, name, type_expr)
+        if self.indexed in node.all_input_nodes:
+            self.refused, self.indexed = "", None
         path = "" if not self.module_stack else list(self.module_stack.values())[-1][0]
         if kind == "call_module":
             path = str(target)
@@ -450,11 +498,8 @@ def _cannot_trace(model: nn.Module, error: Exception) -> str:
 
 def reason_of(error: BaseException) -> str:
     """The first line of what an error says, at most 200 characters, with the error's type."""
-    line = next((each.strip() for each in str(error).splitlines() if each.strip()), "")
-    line = line if len(line) <= 200 else f"{line[:200]} ..."
-    if isinstance(error, (fx.proxy.TraceError, FxscopeError)):
-        return line
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+    own = isinstance(error, (fx.proxy.TraceError, FxscopeError))
+    return first_line(error, 200) if own else said(error, 200)
 
 
 def place_of(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from ..errors import NoLinearPath, NotFloating, PlaceIndexError, ShapeError
+from ..errors import NoLinearPath, NotFloating, PlaceIndexError, ShapeError, first_line
 from ..graph.arguments import check_tensor
 from ..passes.outputs import with_dicts
 from .index import key
@@ -189,7 +189,7 @@ class Space:
         except (IndexError, TypeError, ValueError, RuntimeError) as error:
             raise PlaceIndexError(
                 f"{self.name}: index {place!r} is not in a tensor of shape {tuple(at.shape)}:"
-                f" {str(error).splitlines()[0]}"
+                f" {first_line(error)}"
             ) from error
 
     def _leaf(self, place: Any) -> tuple[int, Any]:

@@ -10,9 +10,10 @@ import torch
 import torch.fx as fx
 from torch import nn
 
-from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure
+from ..errors import AliasingWrite, BrokenInvariant, FxscopeError, LawBroken, TraceFailure, first_line
 from ..frontend.example import Example
 from ..frontend.exported import casts, decomposed, export, lift, writes
+from ..frontend.returned import CANNOT
 from ..frontend.symbolic import check_model, place_of, reason_of, trace
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import assumptions, broken, input_names
@@ -83,10 +84,12 @@ def _second(model: nn.Module, example: Example, first: FxscopeError) -> fx.Graph
     """The exported graph, where symbolic tracing failed; else an error with the reasons of both."""
     _run(model, example)
     name = type(model).__name__
-    _log.warning("%s goes through torch.export: %s", name, str(first).splitlines()[0])
+    _log.warning("%s goes through torch.export: %s", name, first_line(first))
     try:
         return _attempt(_exported, model, example)
     except FxscopeError as second:
+        if str(second) == str(first):
+            raise
         raise type(second)(
             f"{name} can be made a graph neither by symbolic tracing nor by torch.export\n"
             f"  symbolic tracing: {_brief(first)}\n  torch.export: {_brief(second)}\n{_WAYS_OUT}"
@@ -102,7 +105,7 @@ def _run(model: nn.Module, example: Example | None) -> None:
 
 def _brief(error: Exception) -> str:
     """The reason that an error gives, and the line of the model's code; not its advice."""
-    reason, *more = str(error).splitlines()
+    reason, *more = str(error).splitlines() or [first_line(error)]
     for made in _SAID:
         reason = reason.rpartition(made)[2]
     place = more[0] if more and more[0].startswith("  at ") else ""
@@ -225,6 +228,8 @@ def _checked_lift(
 
 def ask_for_example(error: Exception) -> Exception:
     """Extend an error by the way out: example inputs, with which torch.export can take the model."""
+    if "example_inputs=" in str(error) or CANNOT in str(error):
+        return type(error)(str(error))
     return type(error)(
         f"{error}\nPass example_inputs=(x0, ...) to fxscope.transform (fxscope.interpret has them): the model"
         " then goes through torch.export"

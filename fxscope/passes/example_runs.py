@@ -12,7 +12,7 @@ import torch.fx as fx
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from ..errors import LawBroken, ShapeError, TraceFailure
+from ..errors import LawBroken, ShapeError, TraceFailure, said
 from ..frontend.example import Example
 from ..frontend.unchanged import unchanged
 from ..graph.assumptions import CONDITION, assumptions, batch_of, input_names
@@ -110,10 +110,8 @@ def _ran(gm: fx.GraphModule, model: nn.Module, example: Example) -> Any:
         result = recorder.run(*example.clone().tensors())
     except Exception as error:
         example.call(model)  # the model's own error, where it has one
-        reason = str(error).splitlines()[0] if str(error) else ""
         raise TraceFailure(
-            f"the traced graph of {type(model).__name__} does not run on the example: {type(error).__name__}:"
-            f" {reason}"
+            f"the traced graph of {type(model).__name__} does not run on the example: {said(error)}"
         ) from error
     for node, value in recorder.kept.items():
         if isinstance(value, tuple):

@@ -23,6 +23,7 @@ from ..graph.ir import info, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._ranks import Floating, at_least
 from ..rules._reduced import Reduced
+from ..rules._sizes import counted, rank_asked, untold
 from ..rules.declare import UNBOUNDED, Interval
 from .ranks import PASSES, Ranks
 
@@ -178,7 +179,11 @@ def _gather_ranks(facts: Facts, gm: fx.GraphModule) -> None:
         _rank(facts, node, stand_ins)
         rule = None if node in facts.sizes or node in facts.constants else rule_of(node)
         if rule is not None and rule.reduced is not None:
-            facts.reduced[node] = rule.reduced(facts, bound(node))
+            arguments = counted(facts.ranks, rule, bound(node))
+            unsure = untold(arguments)
+            facts.reduced[node] = (
+                rule.reduced(facts, arguments) if unsure is None else Reduced(unsure=rank_asked(unsure))
+            )
 
 
 def _rank(facts: Facts, node: fx.Node, stand_ins: dict[fx.Node, int]) -> None:

@@ -35,7 +35,7 @@ class Known:
         if of is not None:
             return self._extent(of, dim)
         if asks_rank(node):
-            return self._rank(node.args[0])
+            return self.rank(node.args[0])
         return self._computed(node)
 
     def length(self, node: fx.Node) -> int | None:
@@ -43,7 +43,7 @@ class Known:
         whole, cut = _cut(node)
         of = tensor_of(whole)
         if of is not None:
-            rank = self._rank(of)
+            rank = self.rank(of)
             return None if rank is None else len(range(rank)[cut])
         return self._asked(node, lambda extents, copy: parts(extents, copy))
 
@@ -58,7 +58,8 @@ class Known:
             return function(*values)
         return _compared(function, node.args, values)
 
-    def _rank(self, node: Any) -> int | None:
+    def rank(self, node: Any) -> int | None:
+        """The number of dimensions of a node's value, or None."""
         return self._asked(node, lambda extents, copy: extents.facts.rank(copy))
 
     def _extent(self, node: Any, dim: int) -> int | None:

@@ -33,7 +33,7 @@ def tensors_of(value: Any) -> list[torch.Tensor]:
         return [t for v in value.values() for t in tensors_of(v)]
     if isinstance(value, (list, tuple)):
         return [t for v in value for t in tensors_of(v)]
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(type(value), "__dataclass_fields__"):
         return [t for name in value.__dataclass_fields__ for t in tensors_of(getattr(value, name))]
     return []
 
@@ -42,14 +42,14 @@ def with_dicts(value: Any) -> Any:
     """An output structure with every dataclass as a dict of its fields."""
     if isinstance(value, dict):  # before dataclasses: the outputs of some libraries are both
         return {name: with_dicts(v) for name, v in value.items()}
-    if hasattr(value, "__dataclass_fields__"):
+    if hasattr(type(value), "__dataclass_fields__"):
         return {name: with_dicts(getattr(value, name)) for name in value.__dataclass_fields__}
     return _of_kind(value, map(with_dicts, value)) if isinstance(value, (list, tuple)) else value
 
 
 def as_attributes(value: Any, like: Any) -> Any:
     """Undo ``with_dicts``: namespaces where ``like`` has dataclasses."""
-    if hasattr(like, "__dataclass_fields__"):
+    if hasattr(type(like), "__dataclass_fields__"):
         return SimpleNamespace(**{name: as_attributes(v, getattr(like, name)) for name, v in value.items()})
     if isinstance(like, dict):
         return {name: as_attributes(v, like[name]) for name, v in value.items()}

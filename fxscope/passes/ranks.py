@@ -17,13 +17,13 @@ import torch.fx as fx
 from ..graph.ir import notes
 from ..rules._of_node import bound
 from ..rules._ranks import MOST, Broadcast, Floating, limits
+from ..rules._sizes import COUNTED, counted, untold
 from ..rules.declare import Rule
 
 if TYPE_CHECKING:
     from .facts import Facts
 
 PASSES = 12  # at most; what a pass learns is true however many follow
-_COUNTED = ("dim", "dims", "dim0", "dim1", "dim2", "start_dim", "end_dim", "source", "destination")
 Asked = Iterator[tuple[Any, int, int]]
 
 
@@ -55,9 +55,9 @@ class Ranks:
 
     def learn(self, node: fx.Node, rule: Rule) -> None:
         """The rank of a node by its rule, and what the call tells of the ranks of its arguments."""
-        arguments = bound(node)
+        arguments = counted(self, rule, bound(node))
         carried = arguments.get(rule.carries[0]) if rule.carries else None
-        found = self._by_rule(rule, arguments, carried)
+        found = None if untold(arguments) else self._by_rule(rule, arguments, carried)
         self.found[node] = self.own(node) if found is None else found
         for value, least, most in self._asked(node, rule, arguments, carried):
             self.narrow(value, least, most)
@@ -127,6 +127,6 @@ def _dimensions(arguments: dict) -> int:
 
     A tensor without dimensions takes 0 and -1.
     """
-    named = [arguments[name] for name in _COUNTED if name in arguments]
+    named = [arguments[name] for name in COUNTED if name in arguments]
     counted = [d for given in named for d in (given if isinstance(given, (list, tuple)) else [given])]
     return max((d + 1 if d >= 0 else -d for d in counted if type(d) is int and d not in (0, -1)), default=0)

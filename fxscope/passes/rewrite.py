@@ -18,12 +18,12 @@ import torch
 import torch.fx as fx
 from torch.utils import _pytree as pytree
 
-from ..errors import FxscopeError, NoLinearPath
+from ..errors import FxscopeError, NoLinearPath, UnknownRank
 from ..frontend.symbolic import source_of
 from ..graph.ir import info, mark, notes, stands_for_sizes
 from ..rules import Rule
 from ..rules._of_node import bound, rounds, rule_of
-from ..rules._sizes import SizeOf, entries, unknown_in
+from ..rules._sizes import SizeOf, counted, entries, rank_asked, unknown_in, untold
 from ..twins import Twin
 from .canonicalize import is_size, size_nodes
 from .classify import is_structure, unsupported
@@ -240,6 +240,8 @@ class _Rewriter:
                 new.meta.update(node.meta)
                 self.sizes.add(new)
         for user in list(node.users):
+            if user.target is operator.getitem and user.args[1] is node:
+                user.args = (user.args[0], tuple(sizes))  # an index, x[(slice(None),) * (x.dim() - 1) + (0,)]
             user.args = fx.node.map_arg(user.args, lambda n: sizes if n is node else n)
             user.kwargs = fx.node.map_arg(user.kwargs, lambda n: sizes if n is node else n)
         self.graph.erase_node(node)
@@ -248,7 +250,8 @@ class _Rewriter:
         """Run the variant of an operator: its twin goes on the tape, its frozen states behind the node."""
         rule: Any = rule_of(node)
         variant: Any = info(node).variant
-        arguments = bound(node)
+        arguments = counted(self.facts.ranks, rule, bound(node))
+        self._refuse_untold(node, rule, arguments)
         call = Call(self, node, arguments, variant)
         before = node.next
         with self.graph.inserting_before(before):
@@ -268,6 +271,19 @@ class _Rewriter:
         else:
             twin, inputs = result, [call.value(c) for c in rule.carries if call.value(c) is not None]
         self.values[node] = inputs[0] if twin is None else self.record(twin, inputs, call, like)
+
+    def _refuse_untold(self, node: fx.Node, rule: Rule, arguments: dict) -> None:
+        """Raise ``UnknownRank`` if a call names a dimension by a rank that the graph does not tell."""
+        unknown = untold(arguments)
+        if unknown is None and rule.name == "getitem" and stands_for_sizes(arguments["index"]):
+            unknown = arguments["index"]
+        if unknown is None:
+            return
+        which = f"which dimension {rule.name} takes at {source_of(node)}"
+        asked = rank_asked(unknown)
+        if asked is not None:
+            self.facts.need_rank(asked, which)
+        raise UnknownRank(f"{which} is computed from sizes; pass example_inputs= to fxscope.transform")
 
     def _run(self, function: Callable, arguments: dict, call: Call) -> Any:
         """Call a rule's variant with proxies of the arguments that it names, and with ``y`` and ``call``."""

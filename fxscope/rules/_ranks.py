@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..graph.ir import stands_for_sizes
-
 MOST = 64  # the most dimensions that a tensor may have in torch
 
 
@@ -73,21 +71,3 @@ def reduced_rank(rank: Any, a: dict) -> Any:
     if a["dim"] in (None, [], ()):
         return 0
     return shift(rank(a["x"]), -(len(a["dim"]) if isinstance(a["dim"], (list, tuple)) else 1))
-
-
-def last_dims_of(sizes: Any, facts: Any, why: str) -> list[int]:
-    """The last dimensions that a list of sizes names, counted from the end.
-
-    The sizes are a list, or a slice of the sizes of a tensor (x.shape[-1:], x.shape[1:]).
-    """
-    if isinstance(sizes, (list, tuple)):
-        return list(range(-len(sizes), 0))
-    if not stands_for_sizes(sizes):
-        raise TypeError(f"{why} takes a list of sizes")
-    start, stop = 0, None
-    if sizes.op == "call_function" and isinstance(sizes.args[1], slice):
-        start, stop, sizes = sizes.args[1].start or 0, sizes.args[1].stop, sizes.args[0]
-    if stop is not None or not isinstance(start, int) or not stands_for_sizes(sizes):
-        raise TypeError(f"{why} takes the last sizes of a tensor, x.shape[-1:] or x.shape[1:]")
-    rank = 0 if start < 0 else facts.need_rank(sizes.args[0], why)
-    return list(range(start - rank, 0))

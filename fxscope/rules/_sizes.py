@@ -9,9 +9,26 @@ from typing import Any
 
 import torch.fx as fx
 
-from ._ranks import shift
+from ..graph.ir import stands_for_sizes
+from ._ranks import Floating, shift
 
 Rank = Callable[[Any], Any]  # the number of dimensions of a value: an int, a ``Floating`` or None
+# the arguments that name dimensions of a tensor
+COUNTED = (
+    "dim",
+    "dims",
+    "dim0",
+    "dim1",
+    "dim2",
+    "start_dim",
+    "end_dim",
+    "source",
+    "destination",
+    "dimension",
+)
+_ADDING = ("unsqueeze", "stack")  # they count the dimensions of what they give
+_PYTHON = ("_operator", "builtins")
+_NUMBERS = (operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod, operator.neg)
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,66 @@ def _is_tail(key: Any) -> bool:
     )
 
 
+def counted(rank: Rank, rule: Any, arguments: dict) -> dict:
+    """The arguments of a call, with dimensions computed from ranks (``x.dim() - 1``) as numbers."""
+    if untold(arguments) is None:
+        return arguments
+    first = arguments.get(rule.carries[0]) if rule.carries else None
+    first = first[0] if isinstance(first, (list, tuple)) and first else first
+    whole = shift(rank(first), rule.name in _ADDING) if isinstance(first, fx.Node) else None
+    return {name: _told(rank, v, whole) if name in COUNTED else v for name, v in arguments.items()}
+
+
+def _told(rank: Rank, dims: Any, whole: Any) -> Any:
+    if isinstance(dims, (list, tuple)):
+        return [_told(rank, d, whole) for d in dims] if untold({"dims": dims}) else dims
+    if not isinstance(dims, fx.Node):
+        return dims
+    level = _level(rank, dims)
+    if isinstance(level, int):
+        return level
+    same = isinstance(level, Floating) and isinstance(whole, Floating) and level.root == whole.root
+    behind = level.offset - whole.offset if same else 0  # counted from the end, which needs no rank
+    return behind if behind < 0 else dims
+
+
+def _level(rank: Rank, value: Any) -> Any:
+    """A number computed from ranks: an int, a ``Floating`` or None."""
+    known = _number(rank, value)
+    if known is not None or not isinstance(value, fx.Node):
+        return known
+    if asks_rank(value):
+        return rank(value.args[0])
+    if value.target not in (operator.add, operator.sub):
+        return None
+    a, b = (_level(rank, v) for v in value.args)
+    if isinstance(a, int) and value.target is operator.add:
+        a, b = b, a
+    return shift(a, b if value.target is operator.add else -b) if isinstance(b, int) else None
+
+
+def untold(arguments: dict) -> fx.Node | None:
+    """A node that computes which dimension of a tensor is meant; None where all are numbers."""
+    found: list[fx.Node] = []
+    for name in COUNTED:
+        fx.node.map_arg(arguments.get(name), found.append)
+    return found[0] if found else None
+
+
+def rank_asked(node: Any) -> fx.Node | None:
+    """The tensor whose number of dimensions a value is computed from; None for other values."""
+    if not isinstance(node, fx.Node):
+        return None
+    if asks_rank(node):
+        return node.args[0] if isinstance(node.args[0], fx.Node) else None
+    if tensor_of(node) is not None:
+        return tensor_of(node)
+    sized = node.target is operator.getitem and not isinstance(node.args[1], slice)  # x.shape[0]
+    if node.op != "call_function" or sized or getattr(node.target, "__module__", "") not in _PYTHON:
+        return None
+    return next((x for n in node.all_input_nodes if (x := rank_asked(n)) is not None), None)
+
+
 def _joined(parts: list[list | None]) -> list | None:
     found: list = []
     for part in parts:
@@ -141,7 +218,31 @@ def _number(rank: Rank, value: Any) -> int | None:
     if asks_rank(value):
         known = rank(value.args[0])
         return known if isinstance(known, int) else None
-    if value.target not in (operator.add, operator.sub, operator.mul, operator.floordiv):
+    if value.target not in _NUMBERS:
         return None
-    numbers = [_number(rank, v) for v in value.args]
+    numbers: list[Any] = [_number(rank, v) for v in value.args]
     return None if None in numbers else value.target(*numbers)  # type: ignore[operator]  # one of the above
+
+
+def last_dims_of(sizes: Any, facts: Any, why: str) -> list[int]:
+    """The last dimensions that a list of sizes names, counted from the end.
+
+    The sizes are a list, or a slice of the sizes of a tensor (x.shape[-1:], x.shape[1:]).
+    """
+    if isinstance(sizes, (list, tuple)):
+        return list(range(-len(sizes), 0))
+    if not stands_for_sizes(sizes):
+        raise TypeError(f"{why} takes a list of sizes")
+    start, stop = 0, None
+    if sizes.op == "call_function" and isinstance(sizes.args[1], slice):
+        start, stop, sizes = sizes.args[1].start or 0, sizes.args[1].stop, sizes.args[0]
+    asked = rank_asked(start)
+    if asked is not None and stop is None:  # x.shape[x.dim() - 1 :]
+        known = _told(facts.ranks, start, facts.ranks(sizes.args[0]) if stands_for_sizes(sizes) else None)
+        if known is start:
+            facts.need_rank(asked, why)
+        start = known
+    if stop is not None or not isinstance(start, int) or not stands_for_sizes(sizes):
+        raise TypeError(f"{why} takes the last sizes of a tensor, x.shape[-1:] or x.shape[1:]")
+    rank = 0 if start < 0 else facts.need_rank(sizes.args[0], why)
+    return list(range(start - rank, 0))

@@ -6,7 +6,7 @@ from torch import nn
 
 from ._local import before_shape
 from ._norms import centred, frozen, tangent
-from ._ranks import last_dims_of
+from ._sizes import last_dims_of
 from .declare import Sample, composite, normalize
 
 

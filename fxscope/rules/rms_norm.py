@@ -8,7 +8,7 @@ from ..twins import Normalize
 from ..twins.norms import TangentNorm
 from ._local import before_shape
 from ._norms import wide
-from ._ranks import last_dims_of
+from ._sizes import last_dims_of
 from .declare import Sample, normalize
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..emit import PARTS, emit, emit_parts
 from ..emit.pipeline import program_of
-from ..errors import FxscopeError, ImagesMix
+from ..errors import FxscopeError, ImagesMix, first_line, said
 from ..frontend.example import Example
 from ..frontend.exported import Exports
 from ..frontend.unchanged import tensors_unchanged, unchanged
@@ -25,7 +25,7 @@ from ..linop.prepared import Prepared
 from ..passes.outputs import main_output, tensors_of
 from ..passes.rewrite import Program, leaves
 from .laws import Law, NotChecked, distance
-from .structure import first_line, mapped, mapped_example
+from .structure import mapped, mapped_example
 from .table import CHECKS, Check
 
 # float32: rounding flips single mask bits between two batch sizes
@@ -232,7 +232,7 @@ class LawCase:
         try:
             return self.expected
         except Exception as error:  # the model's own code refuses, in whatever way
-            raise NotChecked(f"the model does not run {what}: {first_line(error)}") from error
+            raise NotChecked(f"the model does not run {what}: {first_line(error, 200)}") from error
 
     def remade(self, example: Example | None, frontend: str | None = None, policy: Any = None) -> Program:
         """Trace the network again, for another example, through another frontend, or under another policy."""
@@ -368,10 +368,10 @@ class LawCase:
         except NotChecked as reason:
             return self._skipped(check, str(reason))
         except FxscopeError as error:
-            return self._skipped(check, f"refused: {first_line(error)}")
+            return self._skipped(check, f"refused: {first_line(error, 200)}")
         except Exception as error:  # a law does not hold in a graph that does not run
-            said = f"{check.statement}: {type(error).__name__}: {first_line(error)[:80]}"
-            return Law(check.name, said, float("inf"), self.bound)
+            text = f"{check.statement}: {said(error, 80)}"
+            return Law(check.name, text, float("inf"), self.bound)
         return found if isinstance(found, Law) else Law(check.name, check.statement, float(found), self.bound)
 
     def _skipped(self, check: Check, reason: str) -> Law:

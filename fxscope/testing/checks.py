@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.fx as fx
 
+from ..errors import first_line
 from ..graph.ir import info
 from ..passes.outputs import tensors_of
 from .laws import Law, NotChecked, distance, largest, reshaped
-from .structure import first_line, tensors_in
+from .structure import tensors_in
 
 if TYPE_CHECKING:
     from .case import LawCase
@@ -195,6 +196,6 @@ def _alone(s: LawCase, b: int) -> float:
     try:
         found = one.alone
     except (AssertionError, RuntimeError) as error:  # made for one batch size, and it says so
-        raise NotChecked(f"the graph takes no image alone: {first_line(error)}") from error
+        raise NotChecked(f"the graph takes no image alone: {first_line(error, 200)}") from error
     cut = [[t[b : b + 1] if t.dim() else t for t in outputs] for outputs in s.alone]
     return largest(distance(a, c) for a, c in zip(cut, found, strict=True))

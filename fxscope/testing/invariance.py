@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, first_line
 from ..frontend.example import Example
 from ..linop.memory import MODES
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
 from .checks import eq_8, law_2, law_5
 from .laws import NotChecked, distance, largest, reshaped
-from .structure import first_line, mapped_example, tensors_in
+from .structure import mapped_example, tensors_in
 
 if TYPE_CHECKING:
     from .case import LawCase
@@ -71,7 +71,7 @@ def size(s: LawCase) -> float:
         remade = larger.but(program=s.remade(larger.example), probes=larger.probes)
         return largest([*errors, distance(remade.linear, larger.linear)])
     except (AssertionError, RuntimeError, FxscopeError) as error:
-        raise NotChecked(f"the graph refuses another size: {first_line(error)}") from error
+        raise NotChecked(f"the graph refuses another size: {first_line(error, 200)}") from error
 
 
 def _larger(s: LawCase) -> LawCase:

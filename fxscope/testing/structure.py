@@ -16,7 +16,7 @@ def mapped(function: Callable, value: Any) -> Any:
     """Apply a function to every tensor of an output structure; a dataclass becomes a namespace."""
     if isinstance(value, torch.Tensor):
         return function(value)
-    if isinstance(value, SimpleNamespace) or hasattr(value, "__dataclass_fields__"):
+    if isinstance(value, SimpleNamespace) or hasattr(type(value), "__dataclass_fields__"):
         names = vars(value) if isinstance(value, SimpleNamespace) else value.__dataclass_fields__
         return SimpleNamespace(**{name: mapped(function, getattr(value, name)) for name in names})
     if isinstance(value, dict):  # behind dataclasses: the outputs of some libraries are both
@@ -47,8 +47,3 @@ def mapped_example(function: Callable, example: Example) -> Example:
 def converted(example: Example, dtype: torch.dtype) -> Example:
     """The same call with its floating tensors in another dtype."""
     return mapped_example(lambda t: t.to(dtype) if t.is_floating_point() else t, example)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its class."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from fxscope.errors import TraceFailure
 
 from .case import case
 
@@ -221,3 +224,61 @@ class LossOfOneImage(Classifier):
     def forward(self, x):
         z = self.logits(x)
         return {"loss": (z * z).mean(), "share": (z > 0).double().mean(), "logits": z}
+
+
+class Box(dict):
+    """A subclass of dict with nothing of its own."""
+
+
+class Fields(OrderedDict):
+    """A subclass whose entries are attributes, as many libraries have one."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+@case((2, 5))
+class SubclassesOfDict(Classifier):
+    """They are given back as dicts."""
+
+    def forward(self, x):
+        z = self.logits(x)
+        return Box(logits=z, more=Fields(features=self.a(x), label=z.argmax(1)))
+
+
+@case((2, 5))
+class ADefaultDict(Classifier):
+    def forward(self, x):
+        found = defaultdict(list)
+        for scale in (1, 2):
+            found["levels"].append(self.logits(x) * scale)
+        found["last"] = Fields(z=self.a(x)).z
+        return found
+
+
+@case((2, 5), free=False)
+class SubclassesThroughExport(Classifier):
+    """A module that is made in forward is what symbolic tracing cannot take."""
+
+    def forward(self, x):
+        z = nn.Softplus()(self.logits(x))
+        return OrderedDict(z=z, more=Box(z=z.relu()))
+
+
+@case((2, 5), refused=TraceFailure, why="a set has no order")
+class ASet(Classifier):
+    def forward(self, x):
+        z = self.logits(x)
+        return {z, z * 2}
+
+
+@case((2, 5), refused=TraceFailure, why="no container that a graph can build")
+class ANamespace(Classifier):
+    def forward(self, x):
+        return self.a(x), [SimpleNamespace(logits=self.logits(x))]
+
+
+@case((2, 5), refused=TraceFailure, why="no container that a graph can build")
+class ADeque(Classifier):
+    def forward(self, x):
+        return deque([self.a(x), self.logits(x)], maxlen=2)

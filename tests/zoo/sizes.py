@@ -169,3 +169,15 @@ class WorksForEveryRank(nn.Module):
     def forward(self, x):
         h = self.layer(x)
         return h.sort(1)[0] * x.mean(1, keepdim=True) + F.normalize(h, dim=1)
+
+
+@case(
+    (2, 3, 5, 6), sizes=((2, 3, 6, 5),), why="a dimension computed from the rank ended in an error of torch's"
+)
+class CountsFromTheRank(_Body):
+    def forward(self, x):
+        h = self.body(x).relu()
+        h = torch.cat([h, h.transpose(h.dim() - 2, h.ndim - 1).mT], dim=h.dim() - 3)
+        return h.mean([d for d in range(h.dim()) if d > 1]) + torch.sum(h, dim=h.ndim - 1).std(
+            len(h.shape) - 2
+        )

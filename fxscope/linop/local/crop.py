@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure
+from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure, first_line
 from ...frontend.unchanged import leaves_unchanged
 from ...graph.arguments import check_images, checked
 from ...passes.attempts import canonical
@@ -127,8 +127,7 @@ def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
         raise
     except Exception as error:  # an operator may raise anything at sizes that do not suit it
         raise NotLocal(
-            f"the network does not run on {what}, {tuple(x.shape)}:"
-            f" {(str(error) or type(error).__name__).splitlines()[0]}; {WAY_OUT}"
+            f"the network does not run on {what}, {tuple(x.shape)}: {first_line(error)}; {WAY_OUT}"
         ) from error
 
 

@@ -41,7 +41,7 @@ def one_line(line: dict) -> str:
     if "laws" not in line:
         return (
             f"{line['name']:32s} {line['status']}  ({line['seconds']} s) "
-            f" {line.get('reason', '').splitlines()[0][:150] if line.get('reason') else ''}"
+            f" {line.get('reason', '').partition(chr(10))[0][:150]}"
         )
     laws = " ".join(f"{n}:{e:.0e}" for n, e in line["laws"].items())
     exports = f"  exports {', '.join(line['exports']) or 'none'}" if "exports" in line else ""

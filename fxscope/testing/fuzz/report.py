@@ -123,7 +123,7 @@ class Report:
             )
             lines += [
                 "",
-                f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {finding.detail.splitlines()[0]}",
+                f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {finding.detail.partition(chr(10))[0]}",
             ]
             lines += [f"    {line}" for line in network.source().split("class Net")[1].splitlines()[2:]]
         return "\n".join(lines)
