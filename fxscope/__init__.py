@@ -1,17 +1,28 @@
 """fxscope: linear interpreters of convolutional networks, as a compiler pass over torch.fx."""
 
-from . import analysis, errors, models, plot, testing
+import sys as _sys
+from pathlib import Path as _Path
+
 from ._version import __version__
-from .analysis.compare import compare
-from .analysis.storage import storage
-from .emit.pipeline import places, transform
-from .errors import FxscopeError
-from .export import check_saved, save
-from .linop import interpret, local_row, prepare
-from .passes.policy import Policy
-from .render import draw, summary, to_networkx
-from .rules import register_rule
-from .testing.network import verify
+
+try:
+    from . import analysis, errors, models, plot, testing
+    from .analysis.compare import compare
+    from .analysis.storage import storage
+    from .emit.pipeline import places, transform
+    from .errors import FxscopeError
+    from .export import check_saved, save
+    from .linop import interpret, local_row, prepare
+    from .passes.policy import Policy
+    from .render import draw, summary, to_networkx
+    from .rules import register_rule
+    from .testing.network import verify
+except KeyboardInterrupt:
+    # these imports take seconds; interrupted in them, the command line ends as it does later
+    if _Path(_sys.argv[0]).stem != "fxscope":
+        raise
+    print("fxscope: interrupted", file=_sys.stderr)
+    raise SystemExit(130) from None
 
 __all__ = [
     "FxscopeError",

@@ -106,6 +106,7 @@ WRONG = {
     types.Index: Wrong(("x", "1,", "1.5", "1,2,y", ""), "0"),
     types.Sides: Wrong(("big", "3", "0x4", "4x-1", "1x2x3"), "8x8"),
     types.Above: Wrong(("x", "0", "-1", "nan", "inf"), "0.5"),
+    types.Device: Wrong(("nonsense", "cuda:99", "meta", "", "cpu:0:0"), "cpu", ("it has cpu",) * 5),
     types.Place: Wrong(("", " "), "out"),
     types.NewFile: Wrong(("{}/none/x{suffix}", "{}", "/proc/x{suffix}", "{}/x.xyz"), "{}/x{suffix}"),
     types.Folder: Wrong(("{}/good.png", "{}/good.png/x", "/proc/x"), "{}/page"),
@@ -224,7 +225,7 @@ def test_weights_of_another_network_or_of_none(verb, weights, said, files):
     refused(called(verb, files, "--weights", "DEFAULT"), 1, "DEFAULT needs torchvision")
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS if having("size").count(v) and having("outputs").count(v)])
+@pytest.mark.parametrize("verb", sorted({*having("size")} & {*having("outputs")} & {*having("image")}))
 def test_a_square_larger_than_the_photograph(verb, files):
     done = called(verb, files, "--size", 400)
     if verb in having("scale"):  # these resize the photograph to what the network takes
@@ -396,3 +397,42 @@ def test_an_unexpected_error_is_a_paragraph_and_a_traceback_on_demand(files, mon
     assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert "unexpected ZeroDivisionError: division by zero; fxscope --traceback inspect" in done.stderr
     assert "Traceback" in run("--traceback", "inspect", f"{files}/net.py:image").stderr
+
+
+@pytest.mark.parametrize("verb", ["transform", "inspect", "verify"])
+def test_one_output_of_several(verb, files):
+    arguments = ["-o", files / "part.ts"] if verb == "transform" else []
+    shared = [*arguments, "--size", "16", "--json"]
+    for model, key in (("both", "out"), ("pair", "0"), ("pair", "1"), ("both", "first.0")):
+        done = run(verb, f"{files}/net.py:{model}", "--outputs", key, *shared)
+        assert done.exit_code == 0, done.stderr
+    (files / "part.ts").unlink(missing_ok=True)
+    refused(run(verb, f"{files}/net.py:both", "--outputs", "nowhere", *shared), 2, "nowhere")
+
+
+@pytest.mark.parametrize("verb", having("device"))
+def test_the_device_is_that_of_the_network_and_of_the_photograph(verb, files, monkeypatch):
+    moved = []
+    to = torch.nn.Module.to
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *a: (moved.append(a), to(self, *a))[1])
+    called(verb, files, "--device", "cpu")
+    assert ("cpu",) in moved
+
+
+def test_ctrl_c_while_libraries_are_imported():
+    """The command line's own process, interrupted at its first import of torch."""
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *rest):
+        if name == "torch":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+sys.argv = [sys.argv[1], "--help"]
+from fxscope.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "/bin/fxscope"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "fxscope: interrupted\n")
+    library = subprocess.run([sys.executable, "-c", code, "/bin/other"], capture_output=True, text=True)
+    assert "KeyboardInterrupt" in library.stderr  # a program of one's own decides itself

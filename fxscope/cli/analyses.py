@@ -25,6 +25,7 @@ from .shown import answer, origin_of
     options.many_models,
     options.many_weights,
     options.seed,
+    options.device,
     options.key,
     options.convention,
     about="scores",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import torch
 
 from .. import analysis, export, render
 from ..emit.pipeline import transform
-from ..errors import TraceFailure, UnsupportedOperator
+from ..errors import TraceFailure, UnknownRank, UnsupportedOperator
 from ..paper.tour.networks import channels_of
 from ..testing import network as laws
 from . import options, types
-from .inputs import checked, example
+from .inputs import example, part_of_output
 from .options import Asked, verb
 from .running import note
 from .shown import answer
@@ -19,7 +21,7 @@ from .shown import answer
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-@verb("transform", options.network, options.common)
+@verb("transform", options.network, options.outputs, options.common)
 @click.option(
     "-o",
     "file",
@@ -33,14 +35,15 @@ def transform_verb(asked: Asked, file: str, emit: str, probes: str) -> None:
     """Rewrite MODEL, save it, and check the saved file in a fresh process."""
     network = asked.choice.load()
     x0 = example(network, None, asked.size)
-    graph = transform(network, emit, policy=asked.policy, probes=probes, example_inputs=(x0,))
+    network, place = part_of_output(asked, network, x0)
+    graph = transform(network, emit, policy=asked.policy, outputs=place, probes=probes, example_inputs=(x0,))
     inputs = (x0,) if emit == "residual" else (x0, x0[None] if probes == "stacked" else x0)
     check = export.save(graph, file, inputs)
     numbers = {"path": check.path, "format": check.format, "errors": check.errors, "ok": check.ok}
     answer(asked, numbers, str(check))
 
 
-@verb("inspect", options.network, options.common)
+@verb("inspect", options.network, options.outputs, options.common)
 @click.option(
     "--svg",
     type=types.NewFile(".svg", ".html", ".htm", needs=("igraph", "draw")),
@@ -49,11 +52,14 @@ def transform_verb(asked: Asked, file: str, emit: str, probes: str) -> None:
 @click.option("--full", is_flag=True, help="every operation a box, nothing folded")
 def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     """Print every node of the rewritten graph: class, rule, variant, what is frozen, source line."""
-    network = asked.choice.load()
+    network, place = asked.choice.load(), None
+    if asked.outputs is not None:
+        network, place = part_of_output(asked, network, example(network, None, asked.size))
+    given: dict[str, Any] = {"policy": asked.policy, "outputs": place}
     try:
-        graph = transform(network, policy=asked.policy)
-    except (TraceFailure, UnsupportedOperator):  # with an example it may go through torch.export
-        graph = transform(network, policy=asked.policy, example_inputs=(example(network, None, asked.size),))
+        graph = transform(network, **given)
+    except (TraceFailure, UnknownRank, UnsupportedOperator):  # with an example it may go through torch.export
+        graph = transform(network, **given, example_inputs=(example(network, None, asked.size),))
     table = render.summary(graph)
     answer(asked, table, str(table))
     if svg:
@@ -61,14 +67,25 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
         note(f"drawn into {svg}")
 
 
-@verb("verify", options.model, options.optional_image, options.weights, options.seed, options.common)
+@verb(
+    "verify",
+    options.model,
+    options.optional_image,
+    options.weights,
+    options.seed,
+    options.device,
+    options.outputs,
+    options.common,
+)
 @click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(_DTYPES)))
 def verify_verb(asked: Asked, dtype: str) -> None:
     """Check the laws of the linear interpreter of MODEL on IMAGE; exit code 1 where one is broken."""
     network = asked.choice.load()
     x0 = example(network, asked.image, asked.size)
-    checked(asked.choice, network, x0)
-    report = laws.verify(network, x0.to(_DTYPES[dtype]), policy=asked.policy, dtype=_DTYPES[dtype])
+    network, place = part_of_output(asked, network, x0)
+    report = laws.verify(
+        network, x0.to(_DTYPES[dtype]), policy=asked.policy, outputs=place, dtype=_DTYPES[dtype]
+    )
     answer(asked, report, str(report))
     if not report.ok:
         raise click.exceptions.Exit(1)

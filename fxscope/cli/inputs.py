@@ -37,7 +37,8 @@ def example(model: nn.Module, image: Any, size: int | None) -> torch.Tensor:
     picture = photos.luminance(picture) if channels == 1 else picture
     if channels not in (1, 3):
         raise FxscopeError(f"the network takes {channels} channels, and a photograph has 1 or 3")
-    return picture[None]
+    weight = next(model.parameters(), None)
+    return picture[None] if weight is None else picture[None].to(weight.device)
 
 
 def checked(choice: Choice, model: nn.Module, x0: torch.Tensor) -> Any:
@@ -63,13 +64,19 @@ def checked(choice: Choice, model: nn.Module, x0: torch.Tensor) -> Any:
     return y0
 
 
+def part_of_output(asked: Asked, module: nn.Module, x0: torch.Tensor) -> tuple[nn.Module, str | None]:
+    """The network and the place that --outputs names: a key gives the network of that part of the output."""
+    y0, place = checked(asked.choice, module, x0), asked.outputs
+    if place is not None and place in map(str, keys_of(y0)):
+        return Part(module, place), None
+    return module, place
+
+
 def interpreter_at(asked: Asked) -> LinearInterpreter:
     """The interpreter of a network at a square of a photograph, from one input to one output."""
     module = asked.choice.load()
     x0 = example(module, asked.image, asked.size)
-    y0, place = checked(asked.choice, module, x0), asked.outputs
-    if place is not None and place in map(str, keys_of(y0)):
-        module, place = Part(module, place), None
+    module, place = part_of_output(asked, module, x0)
     lin = interpret(module, x0, policy=asked.policy, outputs=place)
     if not isinstance(lin.y0, torch.Tensor):
         shapes = zip(lin.F.outputs.keys, lin.F.outputs.shapes)

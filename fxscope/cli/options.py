@@ -27,6 +27,7 @@ class Choice:
     model: str
     weights: str | None
     seed: int
+    device: str = "cpu"
 
     @property
     def note(self) -> str:
@@ -45,7 +46,7 @@ class Choice:
 
     def load(self) -> Any:
         """The network itself."""
-        return load_model(self.model, self.weights, self.seed)
+        return load_model(self.model, self.weights, self.seed).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class Asked:
     model: str | tuple[str, ...] = ()
     weights: str | tuple[str, ...] | None = None
     seed: int = 0
+    device: str = "cpu"
     others: tuple[str, ...] = ()
     image: str | tuple[str, ...] | None = None
     outputs: str | None = None
@@ -77,7 +79,7 @@ class Asked:
             raise usage(
                 f"{len(models)} networks and {len(weights)} --weights: give one for each, in their order"
             )
-        return [Choice(m, w, self.seed) for m, w in zip(models, weights or [None] * len(models))]
+        return [Choice(m, w, self.seed, self.device) for m, w in zip(models, weights or [None] * len(models))]
 
     @property
     def choice(self) -> Choice:
@@ -147,6 +149,13 @@ seed = click.option(
     type=click.IntRange(0, 2**32 - 1),
     help="of all that is random: the weights of a network that has none, the start of a method",
 )
+device = click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    type=types.Device(),
+    help="where the network runs: cpu, cuda, cuda:1, ...",
+)
 outputs = click.option(
     "--outputs",
     type=types.Place(),
@@ -209,6 +218,6 @@ def folder(default: str) -> Decorator:
 
 network = together(model, weights, seed)
 common = together(policy, cut, as_json)
-at_a_photograph = together(model, optional_image, weights, seed, outputs, output, common)
+at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, common)
 convention = together(side, scale, policy, as_json, output)
-analysis = together(weights, seed, key, convention)
+analysis = together(weights, seed, device, key, convention)

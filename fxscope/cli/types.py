@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from ..errors import FxscopeError
 from ..models.spec import check_spec
@@ -84,6 +85,28 @@ class Above(click.ParamType):
         if not (math.isfinite(number) and number > 0):
             self.fail(f"a finite number above 0 is needed, got {value}", param, ctx)
         return number
+
+
+class Device(click.ParamType):
+    """cpu, cuda, cuda:1, ...: a device of this machine."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        here = _devices()
+        kinds = {name.partition(":")[0] for name in here}
+        if value not in here and value not in kinds:
+            self.fail(f"there is no device {value!r} on this machine; it has {', '.join(here)}", param, ctx)
+        return value
+
+
+def _devices() -> list[str]:
+    """The devices of this machine on which networks run."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return ["cpu"]
+    return ["cpu", *(f"{accelerator.type}:{i}" for i in range(torch.accelerator.device_count()))]
 
 
 class Place(click.ParamType):

@@ -64,7 +64,7 @@ class Network:
         if self.side is not None:
             picture = fitted(picture, self.side)
         picture = photos.luminance(picture) if self.channels == 1 else picture
-        return (picture[None] - self._wide(self.mean)) / self._wide(self.std)
+        return ((picture[None] - self._wide(self.mean)) / self._wide(self.std)).to(_device(self.module))
 
     def show(self, image: torch.Tensor) -> torch.Tensor:
         """An image (C, H, W) of the network as pixels in [0, 1]."""
@@ -72,6 +72,10 @@ class Network:
 
     def _wide(self, value: Any) -> torch.Tensor:
         return torch.as_tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters(), torch.zeros(())).device
 
 
 def network(
@@ -145,7 +149,7 @@ def _with_kind(found: Network) -> Network:
     parameter = next(found.module.parameters(), torch.zeros(()))
     try:
         with torch.no_grad():
-            out = found.module(torch.zeros(1, found.channels, side, side, dtype=parameter.dtype))
+            out = found.module(parameter.new_zeros(1, found.channels, side, side))
     except FxscopeError:
         raise
     except Exception as error:  # a network's own code fails in many ways

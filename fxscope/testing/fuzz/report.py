@@ -121,9 +121,10 @@ class Report:
             seed, finding, network = next(
                 (s, f, w) for s, f, w in self.failures if f.key == (outcome, entry, kind)
             )
+            said, _, _ = finding.detail.partition("\n")
             lines += [
                 "",
-                f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {finding.detail.partition(chr(10))[0]}",
+                f"{outcome} in {entry}, {n} times: {kind}; seed {seed}: {said}",
             ]
             lines += [f"    {line}" for line in network.source().split("class Net")[1].splitlines()[2:]]
         return "\n".join(lines)
