@@ -33,6 +33,7 @@ def counted(x):
 EXAMPLES = {
     "FxscopeError": "fxscope.summary(net)",
     "WrongArgument": "fxscope.models.dncnn(depth=-1)",
+    "WrongInput": "fxscope.transform(net)(x0, x0.float())",
     "TraceFailure": "fxscope.transform(Net(lambda x: x if x.sum() > 0 else -x))",
     "HookedModel": "net[1].register_forward_hook(print)\nfxscope.transform(net)",
     "ModelFails": "fxscope.interpret(net, x0.float())",
