@@ -47,6 +47,15 @@ class TwoHeads(Classifier):
         return {"scores": self.last(h), "sum": h.sum(1, keepdim=True), "signs": torch.sign(h)}
 
 
+class Cast(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model(x.float()).double()
+
+
 class Around(Bottleneck):
     """A skip connection around the narrow place: there is no cut."""
 
@@ -119,6 +128,13 @@ def test_it_takes_the_passes_of_the_narrow_side(monkeypatch):
     assert not whole and sum(part) == 7
     lin.F.rows([(i,) for i in range(5)], progress=False)
     assert sum(whole) == 5 and sum(part) == 7
+
+
+def test_a_network_that_casts():
+    """Its ends and its cut are of several dtypes: one product after another."""
+    model, x0 = made("classifier")
+    lin = fxscope.interpret(Cast(model.float()), x0)
+    assert lin.F.to_dense(progress=False).shape == (60, 512) and lin.error < 1e-5
 
 
 def test_a_path_around_the_narrow_place():

@@ -15,6 +15,7 @@ from ..emit.forward import emit_replay
 from ..emit.recorded import emit_record
 from ..emit.sources import Slots
 from ..emit.transposed import emit_pullback
+from ..graph.ir import notes
 from ..passes.narrowest import narrowest, split, work
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program, Record
@@ -101,6 +102,8 @@ class Cut:
         The shapes of the example's inputs, for which it is the narrowest.
     shape : tuple
         Its own shape on the example.
+    dtype : torch.dtype
+        Its dtype on the example.
     work : float
         Multiplications of one pass through the whole network.
     """
@@ -109,6 +112,7 @@ class Cut:
         self._program, self._known, self._place = program, known, place
         self.inputs = tuple(shape_of(p.node) for p in program.probes)
         self.shape: Any = shape_of(place.like)
+        self.dtype = notes(place.like)["val"].dtype if place.like is not None else None
         self.work = work(program)
 
     @functools.cached_property
@@ -143,6 +147,8 @@ def factors(lin: Any, count: int, progress: bool) -> Factors | None:
     cut: Cut | None = lin.prepared.cut if count >= FEWEST else None
     if cut is None or cut.inputs != tuple(tuple(t.shape) for t in tensors_of(lin.x)):
         return None
+    if len({*lin.F.inputs.dtypes, *lin.F.outputs.dtypes, cut.dtype}) > 1:
+        return None  # a network that casts
     width = math.prod(cut.shape) // lin.batch
     ends = sum(math.prod(s) for space in (lin.F.inputs, lin.F.outputs) for s in space.shapes)
     if width * ends * lin.F.dtype.itemsize > BYTES:
