@@ -136,6 +136,6 @@ def test_saved_files_say_what_they_take(tmp_path, suffix):
         warnings.simplefilter("ignore")
         loaded = torch.jit.load(path) if suffix == "ts" else torch.export.load(path).module()
     loaded(x0, image(6, 1, 8, 8))
-    for x1 in (image(2, 1, 6, 8), image(3, 1, 8, 8), image(2, 8, 8), x0.float()):
+    for x1 in (image(2, 1, 6, 8), image(3, 1, 8, 8), image(2, 8, 8)):
         with pytest.raises(Exception, match="x1"):
             loaded(x0, x1)

@@ -10,6 +10,7 @@ from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError
+from fxscope.passes.outputs import tensors_of
 from fxscope.results.files import check_writable, replacing, write_text
 
 
@@ -84,3 +85,21 @@ def test_what_cannot_be_written_is_known_before(path, said, tmp_path):
     with pytest.raises(FxscopeError, match=said):
         write_text(tmp_path / path, "text")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("form", ["pair", "filter", "adjoint", "row"])
+def test_every_number_of_probes(tmp_path, form, batch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.SiLU(), nn.Flatten(), nn.Linear(72, 3))
+    model = model.double().eval()
+    x0 = torch.randn(batch, 1, 8, 8, dtype=torch.float64)
+    y0 = model(x0).detach()
+    second = {"adjoint": y0, "row": torch.zeros(batch, dtype=torch.int64)}.get(form, x0)
+    graph, path = fxscope.transform(model, form), tmp_path / "graph.pt2"
+    fxscope.save(graph, path, (x0, second))
+    loaded = torch.export.load(path).module()
+    for count in (1, 2, 5):
+        given = x0, torch.cat([second] * count)
+        for one, two in zip(tensors_of(loaded(*given)), tensors_of(graph(*given)), strict=True):
+            assert (one - two).abs().max() <= 1e-12 * two.abs().max()

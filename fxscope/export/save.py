@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
+from ..frontend.exported import all_sizes
 from ..frontend.quiet import quiet
 from ..frontend.symbolic import reason_of
 from ..frontend.unchanged import leaves_unchanged, unchanged
@@ -235,7 +236,8 @@ def _write_pt2(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -
     known = assumptions(graph)
     if known:
         graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
-    program = torch.export.export(graph, example, dynamic_shapes=dynamic)
+    with all_sizes():
+        program = torch.export.export(graph, example, dynamic_shapes=dynamic)
     extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
     torch.export.save(program, path, extra_files=extra)
 

@@ -137,11 +137,11 @@ def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedPr
 
 
 def _with_decompositions(program: torch.export.ExportedProgram, table: dict) -> torch.export.ExportedProgram:
-    with quiet(), _all_sizes():
+    with quiet(), all_sizes():
         return program.run_decompositions(table)
 
 
-def _all_sizes() -> AbstractContextManager[None]:
+def all_sizes() -> AbstractContextManager[None]:
     """Else export takes every free size for at least 2 without a guard, and a branch on one image is lost."""
     return symbolic_sizes.patch(backed_size_oblivious=True)  # type: ignore[attr-defined]  # torch adds it
 
@@ -175,7 +175,7 @@ def _free_batch(example: Example, model: nn.Module) -> dict[str, Any]:
 
 def _exported(model: nn.Module, example: Example, shapes: Any) -> torch.export.ExportedProgram:
     try:
-        with torch.no_grad(), unchanged(model), quiet(), _all_sizes():
+        with torch.no_grad(), unchanged(model), quiet(), all_sizes():
             copy = example.clone()
             if not isinstance(model, torch.jit.ScriptModule):  # which export refuses by name
                 model.register_forward_hook(lambda m, _, y: usable(m, y))  # ``unchanged`` takes it away
