@@ -56,7 +56,6 @@ EXAMPLES = {
     ),
     "PlaceIndexError": "fxscope.interpret(net, x0).F.row((7,))",
     "ShapeError": "fxscope.interpret(net, x0).F @ torch.ones(1, 7, 7)",
-    "WrongInput": "fxscope.transform(net)(x0, torch.ones(1, 1, 7, 7, dtype=x0.dtype))",
     "NonFinite": "fxscope.interpret(net, x0 / 0)",
     "StaleInterpreter": ("lin = fxscope.interpret(net, x0)\nnet[0].weight.data.mul_(2)\nlin.F.row((0,))"),
     "NotLocal": "fxscope.interpret(net, x0).F.to_sparse()",
