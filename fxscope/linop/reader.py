@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ..emit.pipeline import program_of
-from ..errors import FxscopeError
+from ..errors import FxscopeError, first_line
 from ..frontend.autocast import computes_without_autocast
 from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
@@ -218,7 +218,7 @@ class Reader:
             try:
                 return self._read(free, example, out)
             except (AssertionError, RuntimeError) as error:  # a size that the graph turns out not to take
-                _log.info("%r: %s", self, str(error).splitlines()[0])
+                _log.info("%r: %s", self, first_line(error))
         _log.info("%r: made again for %s", self, ", ".join(str(tuple(s)) for s in sizes))
         return self._read(self._make(example), example, out)
 

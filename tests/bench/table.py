@@ -78,11 +78,12 @@ CHAPTERS = {
     "serving": (
         "Over HTTP and in C++",
         (
-            "One saved file against the plain network served in the same way, one thread. `call`: the file in"
-            " Python; `C++`: in a program; there B images are one batch. `HTTP`: the service of"
-            " `examples/serving`, from the requests of B clients until all have their answers; `one by one`:"
-            " without batching. `row` explains a given output, `top` the largest one from the same file,"
-            ' `argmax` the largest one from a file of emit="argmax".'
+            "One saved file against the plain network served in the same way, with OMP_NUM_THREADS=1. `call`:"
+            " the file in Python; `C++`: in a program; there B images are one batch, and times are of the"
+            " processor. `HTTP`: the service of `examples/serving`, by the clock on a machine that also did"
+            " other work, from the requests of B clients until all have their answers; `one by one`: without"
+            " batching. `row` explains a given output, `top` the largest one from the same file, `argmax` the"
+            ' largest one from a file of emit="argmax".'
         ),
     ),
     "sparse": (
