@@ -21,6 +21,7 @@ from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError
+from fxscope.results.base import Result
 
 MODULES = {
     "fxscope": fxscope,
@@ -137,7 +138,7 @@ def given(name: str, folder: Path) -> dict[str, Any]:
         "analysis.layer_contributions": {"model": Classifier()},
         "analysis.pixel_discussion": {"labels": [0, 1]},
         "analysis.reach": {"x0": image(1, 1, 16, 16), "index": (0, 4, 4), "bound": 2},
-        "analysis.residual_share": {"models": {"net": Classifier()}, "images": [("one", image()[0])]},
+        "analysis.residual_share": {"models": {"net": Classifier()}, "images": [("one", image())]},
         "plot.contributions": {"c": lin.contributions((0,))},
         "plot.images": {"panels": {"a": rows[0]}},
         "plot.row": {"values": rows[0]},
@@ -290,12 +291,56 @@ INDICES = (
 )
 SEVERAL = (None, 3, (0, 0, 0), "nonsense", [(9, 9, 9)], [None], {(0, 0, 0): 1.0}, image())
 COUNTS = (-1, 1.5, "nonsense", image(), float("nan"))
+# the public records of results, and what makes one of each
+RECORDS: dict[str, Any] = {
+    "SVD": lambda lin, scores: lin.F.svd(2, progress=False),
+    "Spectrum": lambda lin, scores: lin.F.spectrum(2, 3, progress=False),
+    "Filters": lambda lin, scores: lin.F.filters(rows=[(0, 4, 4)]),
+    "Contributions": lambda lin, scores: lin.contributions((0, 4, 4)),
+    "Storage": lambda lin, scores: fxscope.analysis.storage(net(), (1, 1, 8, 8)),
+    "Comparison": lambda lin, scores: fxscope.compare(image(), ["freeze", "taylor"], (0, 4, 4), model=net()),
+    "LayerContributions": lambda lin, scores: fxscope.analysis.layer_contributions(Classifier(), image()),
+    "PixelVotes": lambda lin, scores: scores.pixel_votes(progress=False),
+    "PixelDiscussion": lambda lin, scores: scores.pixel_discussion([0, 1]),
+    "Reach": lambda lin, scores: fxscope.analysis.reach(
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.InstanceNorm2d(2), nn.Conv2d(2, 1, 1)).double(),
+        image(1, 1, 16, 16),
+        (0, 4, 4),
+        bound=2,
+    ),
+    "FGSM": lambda lin, scores: fxscope.analysis.fgsm(Classifier(), image().sigmoid(), [1]),
+    "ResidualShare": lambda lin, scores: fxscope.analysis.residual_share(
+        {"net": Classifier()}, [("one", image())]
+    ),
+    "Energy": lambda lin, scores: fxscope.analysis.energy_against_distance(
+        image(2, 1, 9, 9), [(4, 4), (3, 3)]
+    ),
+    "Invariance": lambda lin, scores: fxscope.analysis.invariance(
+        image(2, 1, 9, 9), [(4, 4), (3, 3)], radius=2
+    ),
+    "Diagonal": lambda lin, scores: fxscope.analysis.diagonal(image(2, 1, 9, 9), [(4, 4), (3, 3)], radius=2),
+    "Source": lambda lin, scores: fxscope.analysis.copy_move(image(1, 9, 9), (4, 4), radius=2, window=3),
+}
+RECORD: dict[str, tuple[Any, ...]] = {
+    "save": (None, 3, "missing/record.safetensors", "", image()),
+    "load": (None, 3, "missing.safetensors", "graph.pt2", "weights.pt", "", image()),
+    "plot": (object(), image()),
+}
+# public names that only the package itself calls, or that no argument is wrong for
+INTERNAL = {
+    "LinearInterpreter": {"read", "fresh_run", "shares", "states_with", "structured", "check_blocks"},
+    "Reader": {"again"},
+    "SVD": {"shapes"},
+    "Operator": {"to_dense", "to_sparse"},  # which take the switch of a progress bar alone
+}
 METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
     "lin": {
         "__call__": VECTORS,
         "gap": (*VECTORS, image(1, 3, 8, 8)),
         "contributions": INDICES,
+        "iter_contributions": SEVERAL,
         "pixel_discussion": ("nonsense", 1.5, [99], [-99], object()),
+        "pixel_votes": ("nonsense", 1.5, [99], [-99], object()),
     },
     "lin.F": {
         "__matmul__": VECTORS,
@@ -321,25 +366,50 @@ METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
         "matvec": (*VECTORS, image(63)),
         "rmatvec": (*VECTORS, image(65)),
     },
-    "record": {
-        "save": (None, 3, "missing/record.safetensors", "", image()),
-        "load": (None, 3, "missing.safetensors", "graph.pt2", "weights.pt", "", image()),
-        "plot": (3, "nonsense", object()),
+    "reader": {
+        "__call__": (None, "nonsense", image().numpy(), image(1, 8, 8), image(1, 3, 8, 8), image(0, 1, 8, 8)),
+        "rows": INDICES,
+        "contributions": INDICES,
     },
+    **dict.fromkeys(RECORDS, RECORD),
+    "Storage": {name: RECORD[name] for name in ("save", "load")},  # it is a table
     "Policy": {"of": (3, "nonsense", [1], object()), "__call__": ("nonsense", 3, None)},
 }
 
 
 @functools.cache
 def objects() -> dict[str, Any]:
-    lin = fxscope.interpret(net(), image())
+    lin, scores = fxscope.interpret(net(), image()), fxscope.interpret(Classifier(), image())
+    found = {name: make(lin, scores) for name, make in RECORDS.items()}
     return {
         "lin": lin,
         "lin.F": lin.F,
         "lin.F.flat": lin.F.flat,
-        "record": lin.F.filters(rows=[(0, 4, 4)]),
+        "reader": fxscope.prepare(net(), image()),
         "Policy": fxscope.Policy,
+        **found,
     }
+
+
+def subclasses(kind: type) -> set[type]:
+    return {kind}.union(*map(subclasses, kind.__subclasses__()))
+
+
+def test_every_record_is_walked():
+    public = {c.__name__ for c in subclasses(Result) if c.__module__.startswith("fxscope.")}
+    assert set(RECORDS) == public - {"Result", "VersionedResult", "Share"}  # a share is a part of another
+
+
+@pytest.mark.parametrize("owner", ["lin", "lin.F", "lin.F.flat", "reader", "SVD"])
+def test_every_method_is_walked(owner):
+    """A public method that takes an argument is in the table, so that a new one is walked too."""
+    kind = type(objects()[owner])
+    takes = {
+        name
+        for name, value in inspect.getmembers(kind, inspect.isfunction)
+        if not name.startswith("_") and len(inspect.signature(value).parameters) > 1
+    }
+    assert takes - INTERNAL.get(kind.__name__, set()) <= set(METHODS[owner]), takes - set(METHODS[owner])
 
 
 @pytest.mark.parametrize(
@@ -364,7 +434,7 @@ def test_wrong_arguments_of_methods(name, folder, monkeypatch):
             warnings.simplefilter("ignore")
             try:
                 found = function(value)
-                if method == "iter_rows":
+                if method.startswith("iter_"):
                     list(found)
                 said = "it was taken"
             except Exception as error:

@@ -42,6 +42,17 @@ def checked(function: F) -> F:
     return cast(F, guarded)
 
 
+def check_call(caller: str, function: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> None:
+    """Raise if a call does not fit a function, or if an argument is none of the kinds of its annotation."""
+    signature = inspect.signature(function)
+    try:
+        given = signature.bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise TypeError(f"{caller}: {error}") from None
+    for name, value in given.items():
+        check_parameter(caller, signature.parameters[name], value)
+
+
 def check_parameter(caller: str, parameter: inspect.Parameter, value: Any) -> None:
     """Raise if a value is none of the kinds that a parameter's annotation names."""
     kinds = [part.strip() for part in str(parameter.annotation).split("|")]

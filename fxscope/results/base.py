@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch.utils import _pytree as pytree
 
+from ..graph.arguments import check_call
 from ..graph.interpretation import KEY, VERSION, of
 from .records import plain, read, write
 from .registry import provided
@@ -52,7 +53,9 @@ class Result:
         -------
         matplotlib.figure.Figure
         """
-        return provided(self, "plot")(self, *args, **options)
+        function = provided(self, "plot")
+        check_call(f"{type(self).__name__}.plot", function, (self, *args), options)
+        return function(self, *args, **options)
 
     def save(self, path: str | Path) -> Path:
         """Write the record into one .safetensors file; what is not a tensor is JSON in its header."""
