@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from zoo import Case
 
 import fxscope
-from fxscope.errors import FxscopeError, ImagesMix, NotConverged
+from fxscope.errors import FxscopeError, ImagesMix, ModelFails, NotConverged
 from fxscope.frontend.unchanged import unchanged
 from fxscope.passes.outputs import main_output
 
@@ -196,6 +196,8 @@ class Walk:
         """
         try:
             return self.seeded(call)
+        except ModelFails:
+            raise  # the network runs: an emitted graph that fails is no refusal
         except (FxscopeError, *loud) as error:
             self.refusals.append(
                 (entry, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")

@@ -209,6 +209,17 @@ class CopiesToTheSamePlace(_Body):
         return torch.zeros_like(y).index_copy(1, torch.tensor([0, 2, 2]), y[:, :3])
 
 
+@case(IMAGE, why="a write through a view of no entries read one of them")
+class WritesNothing(_Body):
+    def after(self, y, x):
+        h = y.mean((2, 3), keepdim=True) * 1.0
+        h[..., 1:].clamp_(-0.5, 0.5)
+        h.transpose(1, 2)[:, 1:].relu_()
+        y = y * 1.0
+        y[:, 2:2] = 3.0
+        return y + h
+
+
 @case(IMAGE, why="a row took one number of each image for an image without a batch")
 class OneNumberOfEachImage(_Body):
     def after(self, y, x):

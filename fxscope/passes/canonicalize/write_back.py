@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.fx as fx
+import torch.nn.functional as F
 
 from ...errors import AliasingWrite
 from ...frontend.symbolic import source_of
@@ -180,7 +181,10 @@ def by_number(make: Make, now: fx.Node, value: fx.Node, taken: Callable[[fx.Node
 def chosen(make: Make, now: fx.Node, value: fx.Node, source: fx.Node) -> fx.Node:
     """At every place, the entry of ``value`` whose number is in ``source``; the entry of the base for -1."""
     index = make("reshape", (make(torch.clamp, (source,), {"min": 0}), -1))
-    read = make(torch.index_select, (make("reshape", (value, -1)), 0, index))
+    values = make(
+        F.pad, (make("reshape", (value, -1)), [0, 1])
+    )  # one to read where no value is written at all
+    read = make(torch.index_select, (values, 0, index))
     return make(torch.where, (make(operator.ge, (source, 0)), make("reshape_as", (read, now)), now))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ...emit.pipeline import transform
-from ...errors import FxscopeError
+from ...errors import FxscopeError, ModelFails
 from ...linop import LinearInterpreter, interpret
 from ...passes.outputs import tensors_of
 from .network import BATCH, OTHER, Network
@@ -389,6 +389,8 @@ def _checked(bench: Bench, only: str | None) -> tuple[list[Finding], int]:
                     findings.append(
                         Finding("wrong", one.entry, law, f"off by {error:.3g} (bound {bench.bound:.0e})")
                     )
+        except ModelFails as error:  # a drawn network runs: an emitted graph that fails is no refusal
+            findings.append(Finding("crash", one.entry, _origin(error), str(error)))
         except FxscopeError as error:
             findings.append(Finding("refused", one.entry, _reason(error), str(error)))
         except Exception as error:  # whatever is not fxscope's own is a crash
