@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch.fx as fx
 
-from ..passes.optimize import masks_behind_pools, optimized
+from ..passes.optimize import optimized
 from ..passes.rewrite import Program
 from .forward import emit_forward
 from .projections import Projections, emit_projections, layer_of
@@ -19,7 +19,7 @@ def emit(program: Program, form: str, probes: str = "flat") -> fx.GraphModule:
     if form == "adjoint":
         return emit_adjoint(optimized(program), probes)
     if form in ("row", "argmax"):
-        return emit_row(masks_behind_pools(program), probes, form == "argmax")
+        return emit_row(program, probes, form == "argmax")
     if form in PARTS:
         return emit_parts(program, probes)[form]
     return emit_forward(optimized(program) if form == "filter" else program, form, probes)
