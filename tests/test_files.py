@@ -87,12 +87,24 @@ def test_what_cannot_be_written_is_known_before(path, said, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class SkipAndConcatenation(nn.Module):
+    """The parts of its concatenation are views that torch.export guards, if one image is free to come."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        return self.second(torch.cat([torch.relu(self.first(x)), x], 1)).flatten(1)
+
+
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("form", ["pair", "filter", "adjoint", "row"])
-def test_every_number_of_probes(tmp_path, form, batch):
+@pytest.mark.parametrize("concatenates", [False, True])
+def test_every_number_of_probes(tmp_path, form, batch, concatenates):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.SiLU(), nn.Flatten(), nn.Linear(72, 3))
-    model = model.double().eval()
+    model = (SkipAndConcatenation() if concatenates else model).double().eval()
     x0 = torch.randn(batch, 1, 8, 8, dtype=torch.float64)
     y0 = model(x0).detach()
     second = {"adjoint": y0, "row": torch.zeros(batch, dtype=torch.int64)}.get(form, x0)

@@ -215,8 +215,6 @@ def saved_forms():
 
 @pytest.mark.parametrize(("name", "form", "format"), list(saved_forms()))
 def test_saved_forms(name, form, format, tmp_path):
-    if (name, format) == ("densenet121", "pt2") and form in ("row", "adjoint"):
-        pytest.xfail("torch.export finds a constraint on the batch of this network's transposed forms")
     if format == "aoti" and not shutil.which("g++"):
         pytest.skip("AOTInductor compiles with g++, and there is none")
     model, x0 = saved_network(name)

@@ -15,6 +15,7 @@ from unittest import mock
 import torch
 import torch.fx as fx
 from torch import nn
+from torch._dynamo.exc import UserError
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
@@ -236,10 +237,23 @@ def _write_pt2(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -
     known = assumptions(graph)
     if known:
         graph = _with_metadata_checks(graph, example)  # torch.export's own checks are about sizes, not dtypes
-    with all_sizes():
-        program = torch.export.export(graph, example, dynamic_shapes=dynamic)
+    program = _exported(graph, example, dynamic)
     extra = stamp(graph) | ({_REASONS: json.dumps(as_data(known))} if known else {})
     torch.export.save(program, path, extra_files=extra)
+
+
+def _exported(graph: fx.GraphModule, example: tuple, dynamic: Any) -> torch.export.ExportedProgram:
+    """The program of a graph; of a flat one for a single probe too, where the exporter can promise that.
+
+    Else torch.export takes K for at least 2, and a flat file of several images refuses their own number.
+    """
+    if emitted(graph).get("probes") != "stacked":
+        try:
+            with all_sizes():
+                return torch.export.export(graph, example, dynamic_shapes=dynamic)
+        except UserError as error:  # as for the parts of a concatenation, whose views depend on B
+            _log.info("the file may refuse a single probe: %s", reason_of(error))
+    return torch.export.export(graph, example, dynamic_shapes=dynamic)
 
 
 def _write_aoti(graph: fx.GraphModule, example: tuple, dynamic: Any, path: str) -> None:
