@@ -20,6 +20,7 @@ from ..results.provenance import of_operator
 from .filters import Filters
 from .index import several
 from .local.sparse import Field, Support, as_numpy, plan, to_sparse
+from .narrow import Factors
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
@@ -152,7 +153,7 @@ class Operator:
         K = leaves[0].shape[0]
         if K == 0:
             return self.outputs.unstack(self.outputs.build(self.outputs.zeros(0)), head)
-        many = self._for(K, progress=False)
+        many = self._through(self._factors(K, progress=False))
         if many is not self:
             return many @ v
         size = -(-K // -(-K // self.chunk))  # equal parts: with chunk = 7, 8 probes run as 4 and 4
@@ -329,7 +330,7 @@ class Operator:
             raise ShapeError(f"chunk={chunk}: at least one probe goes through at once")
         known = list(indices) if isinstance(indices, (list, tuple)) else None
         if known is not None:
-            many = self._for(len(known), progress)
+            many = self._through(self._factors(len(known), progress))
             if many is not self:
                 self._blocks()
                 yield from many._iterate(known, chunk, out_device, progress)
@@ -625,11 +626,11 @@ class Operator:
 
     def _all_columns(self, progress: bool) -> torch.Tensor:
         N, n = self.shape
-        many = None if self._narrow is None else self._narrow(n, progress)
-        if many is not None and self.batch == 1:
-            return multiplied(many.columns(), self.factor)
+        made = self._factors(n, progress)
+        if made is not None and self.batch == 1:
+            return multiplied(made.columns(), self.factor)
         found = torch.empty(n, N, dtype=self.outputs.dtype, device=self.device)
-        flat = self.flat
+        flat = self._through(made).flat
         with steps(n, "columns", progress) as bar:
             for start in range(0, n, self.chunk):
                 count = min(self.chunk, n - start)
@@ -639,9 +640,12 @@ class Operator:
                 bar.update(count)
         return found
 
-    def _for(self, count: int, progress: bool) -> Operator:
-        """The same operator for this many products: through the narrowest place of the network if it pays."""
-        made = None if self._narrow is None else self._narrow(count, progress)
+    def _factors(self, count: int, progress: bool) -> Factors | None:
+        """The factors of F at the narrowest place of the network, if they pay for this many products."""
+        return None if self._narrow is None else self._narrow(count, progress)
+
+    def _through(self, made: Factors | None) -> Operator:
+        """The same operator, whose products go through these factors if there are any."""
         if made is None:
             return self
         return Operator(
@@ -784,7 +788,7 @@ class Operator:
         return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
 
 
-def _turned(narrow: Callable, count: int, progress: bool) -> Any:
+def _turned(narrow: Callable, count: int, progress: bool) -> Factors | None:
     """The factors of the transpose."""
     made = narrow(count, progress)
     return None if made is None else made.T
