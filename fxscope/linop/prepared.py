@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from ..graph.ir import info, notes
 from ..passes.optimize import masks_behind_pools, optimized
 from ..passes.rewrite import Program
 from ..passes.sizes import shapes_at
+from .compiled import Compiled, batch_dims
 from .fresh import Weights
 from .local.reach import Reach, own_images, reaches
 from .narrow import Cut, cut_of
@@ -41,8 +42,9 @@ class Prepared:
     ----------
     model, program, memory, policy
         The model and its rewritten program, the memory mode, and the policy of all interpreters.
-    record, replay, pullback : GraphModule
-        x0 -> (y0, the states of x0); (states, x1) -> F x1; (states, y2) -> F^T y2, in the stacked form.
+    record, replay, pullback : callable
+        x0 -> (y0, the states of x0); (states, x1) -> F x1; (states, y2) -> F^T y2, in the stacked form:
+        graphs, or what torch.compile makes of them.
     states : tuple
         (name, node, whole) of every state, those of the weights alone included.
     windows : dict
@@ -60,32 +62,61 @@ class Prepared:
     owner: Any = None
     call: Example | None = None
 
+    record: Callable
+    replay: Callable
+    pullback: Callable
+
     def __init__(
-        self, model: nn.Module, program: Program, memory: str, chunk: int | None, policy: str = "freeze"
+        self,
+        model: nn.Module,
+        program: Program,
+        memory: str,
+        chunk: int | None,
+        policy: str = "freeze",
+        backend: str | None = None,
     ):
         self.model, self.program, self.memory, self.policy = model, program, memory, policy
         self._given_chunk = chunk
         self._base = masks_behind_pools(program)
         self._linear = linear = optimized(self._base)
         self._slots = Slots()
-        self.replay = self._in_mode(emit_replay(linear, "stacked", self._slots))
-        self.pullback = self._in_mode(emit_pullback(linear, "stacked", self._slots))
+        replay = self._in_mode(emit_replay(linear, "stacked", self._slots))
+        pullback = self._in_mode(emit_pullback(linear, "stacked", self._slots))
         self.states: tuple[State, ...] = tuple(self._slots.order)
         folded = [s for s in self.states if _is_folded(s)]
         of_x0 = [s for s in self.states if not _is_folded(s)]
-        self.record = self._in_mode(emit_record(linear, "stacked", of_x0))
+        record = self._in_mode(emit_record(linear, "stacked", of_x0))
         self._folding = emit_folded(linear, folded) if folded else None
         self.windows = windows_of(linear, self.states)
         self.winners = winners_of(linear, self.states)
         self.draws = bool(drawn(program))
-        self._pure = all(is_pure(n) for n in self.record.graph.nodes)
-        self._graphs = [self.record, self.replay, self.pullback]
+        self._pure = all(is_pure(n) for n in record.graph.nodes)
+        self._graphs = [record, replay, pullback]
         self._weights = Weights(model, self._graphs)
         self._folded: tuple[torch.Tensor, ...] | None = None
         self._shares: dict[bool, tuple[fx.GraphModule, fx.GraphModule | None]] = {}
         self._apart: dict[int, bool] = {}
         for graph in self._graphs:
             check_stage(graph, "emitted")
+        self.compiled = backend is not None
+        self.record, self.replay, self.pullback = self._graphs if backend is None else self._through(backend)
+
+    def _through(self, backend: str) -> tuple[Callable, Callable, Callable]:
+        """The graphs through ``torch.compile``.
+
+        A model that draws is recorded by its own graph: compiled, the same state of the generator may give
+        other numbers, and all graphs of an interpreter use the same.
+        """
+        record, replay, pullback = self._graphs
+        places = [notes(n).get("val") for n in self.program.gm.graph.nodes if n.op == "placeholder"]
+        inputs, of_x0 = batch_dims(record, places)
+        given = iter(of_x0)
+        states = [() if _is_folded(s) else next(given) for s in self.states]
+        return (
+            record if self.draws else Compiled(record, backend, inputs),
+            Compiled(replay, backend, states, probes=True),
+            Compiled(pullback, backend, states, probes=True),
+        )
 
     def _in_mode(self, graph: fx.GraphModule) -> fx.GraphModule:
         return graph.train(self.model.training)
@@ -106,9 +137,14 @@ class Prepared:
         """Whether the model holds another tensor in the place of one that the graphs read."""
         return self._weights.replaced() is not None
 
-    @property
-    def takes_sizes(self) -> bool:
-        """Whether other sizes than those of the example are possible."""
+    def takes_sizes(self, made_for: tuple, asked: tuple) -> bool:
+        """Whether other sizes of the inputs than those of the example are possible.
+
+        Offsets in the windows of a max-pool are packed for one size, and a compiled graph has one size of the
+        images.
+        """
+        if self.compiled and [s[1:] for s in made_for] != [s[1:] for s in asked]:
+            return False
         return not (self.memory == "packed" and self.windows)
 
     def merged(

@@ -16,6 +16,7 @@ from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
 from ..graph.arguments import checked
 from ..graph.assumptions import takes
+from .compiled import backend_of
 from .interpreter import LinearInterpreter
 from .memory import MODES
 from .prepared import Prepared
@@ -35,6 +36,7 @@ def prepare(
     memory: str = "record",
     chunk: int | None = None,
     frontend: str = "auto",
+    compile: bool | str = False,
     **kwargs: Any,
 ) -> Reader:
     """Do everything that does not depend on the values of x0, once: trace, check, rewrite, emit.
@@ -57,6 +59,10 @@ def prepare(
         Arguments of the model, as an example: their values do not matter.
     policy, inputs, outputs, memory, chunk, frontend
         As in ``fxscope.interpret``.
+    compile : bool or str
+        Whether the runs of x0 and the products go through ``torch.compile``, or its backend (True:
+        "inductor"). Each is compiled when it first runs, as one program for all numbers of probes and images
+        above 1, and again for another size of the images. Results equal those of the graphs to rounding.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def prepare(
     if memory not in MODES:
         raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
     options = {"policy": policy, "inputs": inputs, "outputs": outputs, "frontend": frontend}
-    reader = Reader(model, options, memory, chunk)
+    reader = Reader(model, options, memory, chunk, backend_of(compile))
     reader._make(Example(args, kwargs))
     return reader
 
@@ -176,8 +182,15 @@ class Reader:
     memory : str
     """
 
-    def __init__(self, model: nn.Module, options: dict[str, Any], memory: str, chunk: int | None):
-        self.model, self.memory = model, memory
+    def __init__(
+        self,
+        model: nn.Module,
+        options: dict[str, Any],
+        memory: str,
+        chunk: int | None,
+        backend: str | None = None,
+    ):
+        self.model, self.memory, self._backend = model, memory, backend
         self.policy = str(options["policy"] or "freeze")
         self._options, self._chunk = options, chunk
         self._kinds: list[tuple[Any, tuple, Prepared]] = []  # (kind of the call, sizes, graphs), newest last
@@ -213,7 +226,9 @@ class Reader:
         same = next((each for s, each in known if s == sizes), None)
         if same is not None:
             return self._read(same, example, out)
-        free = next((e for _, e in known if e.takes_sizes and takes(e.program.gm, *example.tensors())), None)
+        free = next(
+            (e for s, e in known if e.takes_sizes(s, sizes) and takes(e.program.gm, *example.tensors())), None
+        )
         if free is not None:
             try:
                 return self._read(free, example, out)
@@ -267,7 +282,7 @@ class Reader:
 
     def __reduce__(self) -> tuple:
         """A copy makes its graphs again."""
-        return Reader, (self.model, self._options, self.memory, self._chunk)
+        return Reader, (self.model, self._options, self.memory, self._chunk, self._backend)
 
     def again(self, example: Example, draw: Draw | None) -> LinearInterpreter:
         """The interpreter of a call under given random numbers, as a copy of an interpreter needs it."""
@@ -285,7 +300,7 @@ class Reader:
         found = Example.of(example, self.model)
         assert found is not None
         program = program_of(self.model, example_inputs=found, **self._options)
-        prepared = Prepared(self.model, program, self.memory, self._chunk, self.policy)
+        prepared = Prepared(self.model, program, self.memory, self._chunk, self.policy, self._backend)
         prepared.owner = self
         prepared.call = found.with_tensors([t.new_empty(0) for t in found.tensors()])
         kept = [each for each in self._kinds if not each[2].outdated()]
