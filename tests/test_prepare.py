@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import pytest
 import torch
@@ -270,3 +271,12 @@ def test_networks_of_torchvision(name):
     for shape in ((1, 3, 64, 64), (2, 3, 96, 64)):
         x0 = torch.randn(*shape, dtype=D)
         same(reader(x0), fxscope.interpret(model, x0), (7,))
+
+
+@pytest.mark.parametrize("unit", [nn.ReLU(), nn.Hardtanh(), nn.ReLU6(), nn.Sigmoid(), nn.Tanh()], ids=repr)
+def test_an_image_that_is_infinite_is_refused_although_a_unit_hides_it(unit):
+    x0 = torch.randn(1, 4)
+    reader = fxscope.prepare(unit, x0)
+    x0[0, 1] = -math.inf
+    with pytest.raises(NonFinite):
+        reader(x0)

@@ -76,7 +76,7 @@ class LinearInterpreter:
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own tensors
             self.y0, of_x0 = prepared.record(*self._args)
             self.x = self._probed(self._args)
-            _finite(self, (*prepared.checked(of_x0), *tensors_of(self.y0)))
+            _finite(self, (*prepared.checked(of_x0), *tensors_of(self.x), *tensors_of(self.y0)))
         states = tuple(s.detach() for s in prepared.merged(of_x0, self._folded))
         self._kept = Kept(
             self._record, self.memory, states, prepared.own(), prepared.windows, prepared.winners
