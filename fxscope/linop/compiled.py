@@ -21,6 +21,7 @@ from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, first_line
+from ..graph.constants import attribute_value
 
 Dims = Sequence[tuple[int, ...]]  # the dimensions of every tensor among the arguments whose sizes are free
 _log = logging.getLogger("fxscope")
@@ -57,7 +58,7 @@ class Compiled:
 
     def __init__(self, graph: fx.GraphModule, backend: str, dims: Dims, probes: bool = False):
         self.graph, self._dims, self._probes = graph, dims, probes
-        self._captures = backend == "inductor" and any(t.is_cuda for t in graph.parameters())
+        self._captures = backend == "inductor" and any(t.is_cuda for t in tensors_read(graph))
         options: Any = {"triton.cudagraphs": True} if self._captures else None
         self._run = torch.compile(graph, fullgraph=True, backend=backend, options=options)
 
@@ -88,6 +89,15 @@ class Compiled:
             ) from error
 
 
+def tensors_read(graph: fx.GraphModule) -> Iterator[torch.Tensor]:
+    """The tensors that a graph holds and reads: weights, buffers and constants."""
+    for node in graph.graph.nodes:
+        value = attribute_value(graph, node.target) if node.op == "get_attr" else None
+        if isinstance(value, torch.Tensor):
+            yield value
+    yield from graph.parameters()
+
+
 def filled_up(leaves: list[torch.Tensor], first: int) -> list[torch.Tensor]:
     """The tensors from number ``first`` on with zeros up to a power of two of probes."""
     more = (1 << (leaves[-1].shape[0] - 1).bit_length()) - leaves[-1].shape[0]
@@ -99,7 +109,7 @@ def filled_up(leaves: list[torch.Tensor], first: int) -> list[torch.Tensor]:
 
 def batch_dims(record: fx.GraphModule, places: list[Any]) -> tuple[Dims, Dims]:
     """The dimensions of the inputs, and of the states, whose sizes follow the number of images."""
-    batch, device = places[0].shape[0], next((t.device for t in record.parameters()), "cpu")
+    batch, device = places[0].shape[0], next((t.device for t in tensors_read(record)), "cpu")
     inputs = [(0,) if t.dim() and t.shape[0] == batch else () for t in places]
 
     def states(images: int) -> list[tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,25 +17,35 @@ from ..graph.constants import attribute_value
 WHOLE, SPREAD = 1024, 32
 
 
-@dataclass(frozen=True)
 class _Known:
-    """Version, memory and dtype of a tensor at an earlier time; inference tensors have no version."""
+    """Versions, memories and dtypes of tensors at an earlier time; inference tensors have no version.
 
-    name: str
-    tensor: torch.Tensor
-    version: int | None
-    memory: int
-    dtype: torch.dtype
+    They are compared list by list, since a network has hundreds of tensors and every product asks.
+    """
 
-    @classmethod
-    def of(cls, name: str, tensor: torch.Tensor) -> _Known:
-        """The tensor as it is now."""
-        return cls(name, tensor, _version(tensor), _memory(tensor), tensor.dtype)
+    def __init__(self, tensors: Mapping[str, torch.Tensor]):
+        self._tensors = dict(tensors)
+        each = self._tensors.values()
+        self._counted = [t for t in each if not t.is_inference()]
+        self._strided = [t for t in each if t.layout is torch.strided]  # a sparse tensor has several parts
+        self._was = self._now()
 
-    def same(self) -> bool:
-        """Whether version, memory and dtype are unchanged."""
-        t = self.tensor
-        return _version(t) == self.version and _memory(t) == self.memory and t.dtype == self.dtype
+    def _now(self) -> tuple[list, list, list]:
+        return (
+            [t._version for t in self._counted],
+            [t.data_ptr() for t in self._strided],
+            [t.dtype for t in self._tensors.values()],
+        )
+
+    def change(self) -> str | None:
+        """The name of a tensor whose version, memory or dtype is another one."""
+        now = self._now()
+        if now == self._was:
+            return None
+        kinds = (self._counted, self._strided, self._tensors.values())
+        each = (t for kind, a, b in zip(kinds, now, self._was) for t, x, y in zip(kind, a, b) if x != y)
+        changed = next(each)
+        return next(name for name, t in self._tensors.items() if t is changed)
 
 
 class Weights:
@@ -50,8 +60,9 @@ class Weights:
         read = [(gm, name) for gm in graphs for n in gm.graph.nodes if n.users for name in _read(gm, n)]
         weights = {name: attribute_value(gm, name) for gm, name in read}
         tensors = {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
-        self._known = [_Known.of(name, value) for name, value in tensors.items()]
-        self._places = [place for name, value in tensors.items() for place in _chain(model, name, value)]
+        self._known = _Known(tensors)
+        steps = [step for name, value in tensors.items() for step in _chain(model, name, value)]
+        self._places = list({(id(table), key): (table, key, *rest) for table, key, *rest in steps}.values())
         self._samples = _samples(tensors)
 
     def replaced(self) -> str | None:
@@ -63,7 +74,7 @@ class Weights:
         replaced = self.replaced()
         if replaced is not None:
             return replaced, "was replaced"
-        name = next((known.name for known in self._known if not known.same()), None)
+        name = self._known.change()
         if name is None:
             name = next((found for each in self._samples if (found := each.change()) is not None), None)
         return None if name is None else (name, "was changed")
@@ -74,20 +85,20 @@ class Fresh:
 
     def __init__(self, weights: Weights):
         self.weights = weights
-        self._held: dict[str, list[_Known]] = {}
+        self._held: dict[str, _Known] = {}
 
     def hold(self, name: str, tensors: Iterable[torch.Tensor]) -> None:
         """Detect in-place writes also to recorded values, which users of the interpreter can get hold of."""
-        self._held[name] = [_Known.of(name, t) for t in tensors]
+        self._held[name] = _Known({str(i): t for i, t in enumerate(tensors)})
 
     def check(self) -> None:
         """Raise ``StaleInterpreter`` with the name of the tensor that changed."""
         changed = self.weights.change()
         if changed is not None:
             raise StaleInterpreter(_said(*changed))
-        for known in (k for each in self._held.values() for k in each):
-            if not known.same():
-                raise StaleInterpreter(_said(f"lin.{known.name}", "was written over"))
+        for name, known in self._held.items():
+            if known.change() is not None:
+                raise StaleInterpreter(_said(f"lin.{name}", "was written over"))
 
 
 def _read(gm: fx.GraphModule, node: fx.Node) -> list[str]:
@@ -142,14 +153,6 @@ def _spread(tensor: torch.Tensor) -> torch.Tensor:
 
 def _bytes(values: torch.Tensor) -> torch.Tensor:
     return values.view(torch.uint8)  # equal bytes: NaN equals itself
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.data_ptr() if tensor.layout is torch.strided else 0  # a sparse tensor has several parts
-
-
-def _version(tensor: torch.Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
 
 
 def _chain(model: nn.Module, path: str, tensor: torch.Tensor) -> list[tuple[dict, str, Any, str]]:

@@ -72,7 +72,7 @@ class LinearInterpreter:
         self._draw = draw
         weights, self._folded = prepared.weights()
         self.fresh = Fresh(weights)
-        with self.fresh_run():
+        with running(prepared, draw):  # the weights are as they are now
             self._args = tuple(a.detach().clone() for a in args)  # the caller may write over its own tensors
             self.y0, of_x0 = prepared.record(*self._args)
             self.x = self._probed(self._args)

@@ -293,7 +293,7 @@ class Reader:
         """What graphs depend on besides the sizes of the inputs."""
         leaves, structure = pytree.tree_flatten((example.args, example.kwargs))
         each = [(v.dtype, v.device, v.dim()) if isinstance(v, torch.Tensor) else (type(v), v) for v in leaves]
-        return structure, each, [m.training for m in self.model.modules()]
+        return structure, each, _modes(self.model)
 
     def _make(self, example: Example) -> Prepared:
         """Make the graphs for this kind of call, and keep them."""
@@ -310,6 +310,16 @@ class Reader:
     def __repr__(self) -> str:
         sizes = ", ".join(" and ".join(str(tuple(s)) for s in sizes) for _, sizes, _ in self._kinds)
         return f"Reader({type(self.model).__name__}, policy {self.policy}, {self.memory}, made for {sizes})"
+
+
+def _modes(model: nn.Module) -> list[bool]:
+    """Whether each module trains; ``model.modules()`` makes a name of each, and every image asks."""
+    modules, seen = [model], {id(model)}
+    for module in modules:  # grows while it is gone through
+        more = [m for m in module._modules.values() if m is not None and id(m) not in seen]
+        modules += more
+        seen.update(map(id, more))
+    return [m.training for m in modules]
 
 
 def _sizes(example: Example) -> tuple:
