@@ -280,3 +280,23 @@ def test_an_image_that_is_infinite_is_refused_although_a_unit_hides_it(unit):
     x0[0, 1] = -math.inf
     with pytest.raises(NonFinite):
         reader(x0)
+
+
+def test_contributions_follow_the_weights():
+    """What the graph of contributions computes of weights alone is computed again when they change."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5))
+    model, x0 = model.double().eval(), torch.randn(1, 1, 8, 8, dtype=D)
+    reader = fxscope.prepare(model, x0)
+    for factor in (1.0, 1.5, 0.5):
+        with torch.no_grad():
+            model[1].bias.add_(0.3).mul_(factor)
+            model[1].running_mean.add_(0.2)
+        found, expected = (lin.contributions((1,)) for lin in (reader(x0), fxscope.interpret(model, x0)))
+        assert [t.value for t in found.terms] == [t.value for t in expected.terms]
+        assert abs(found.total - model(x0)[0, 1].item()) < 1e-12
+    kept = reader(x0)
+    with torch.no_grad():
+        model[1].bias.add_(1.0)
+    with pytest.raises(StaleInterpreter):
+        kept.contributions((1,))

@@ -21,11 +21,11 @@ from ..frontend.autocast import no_autocast
 from ..frontend.example import Example
 from ..frontend.unchanged import Draw, unchanged
 from ..graph.check import check_stage
-from ..graph.constants import attribute_value
 from ..graph.ir import info, notes
 from ..passes.optimize import masks_behind_pools, optimized
 from ..passes.rewrite import Program
 from ..passes.sizes import shapes_at
+from .bound import Bound, bind
 from .compiled import Compiled, batch_dims
 from .fresh import Weights
 from .local.reach import Reach, own_images, reaches
@@ -95,11 +95,11 @@ class Prepared:
         self._graphs = [record, replay, pullback]
         self._weights = Weights(model, self._graphs)
         self._folded: tuple[torch.Tensor, ...] | None = None
-        self._shares: dict[bool, tuple[fx.GraphModule, fx.GraphModule | None]] = {}
+        self._shares: dict[bool, tuple[Bound, fx.GraphModule | None]] = {}
         self._apart: dict[int, bool] = {}
         for graph in self._graphs:
             check_stage(graph, "emitted")
-            _bind(graph)
+            bind(graph)
         self.compiled = backend is not None
         self.record, self.replay, self.pullback = self._graphs if backend is None else self._through(backend)
 
@@ -180,8 +180,9 @@ class Prepared:
             graph = self._in_mode(emit_shares(self._base, slots, elementwise))
             more = slots.order[len(self.states) :]
             record = self._in_mode(emit_record(self._base, "stacked", more)) if more else None
-            self._shares[elementwise] = graph, record
-        return self._shares[elementwise]
+            self._shares[elementwise] = Bound(graph, is_pure), record
+        bound, record = self._shares[elementwise]
+        return bound.of(self._weights), record
 
     def apart(self, batch: int) -> bool:
         """Whether the graph alone shows that, in a batch of this size, each output reads its own image.
@@ -253,19 +254,6 @@ def running(prepared: Prepared, draw: Draw | None) -> Iterator[None]:
     drawing = contextlib.nullcontext() if draw is None else draw.again()
     with no_autocast(), guard, drawing, torch.inference_mode(False), torch.no_grad():
         yield
-
-
-def _bind(graph: fx.GraphModule) -> None:
-    """Let a graph hold every tensor that it reads under a name of its own.
-
-    The way through the modules of the model takes a twentieth of the time of a small network. ``Weights``
-    sees that the model holds another tensor.
-    """
-    for number, node in enumerate(n for n in graph.graph.nodes if n.op == "get_attr"):
-        name = f"_read_{number}"
-        vars(graph)[name] = attribute_value(graph, node.target)
-        node.target = name
-    graph.recompile()
 
 
 def _shape_in(values: dict[str, Any], node: Any) -> tuple[int, ...] | None:
