@@ -174,6 +174,62 @@ def test_rows_where_decisions_are_local(name):
     _compare(model, x0, _places)
 
 
+CONSTANT = torch.tensor([0.4, 0.5, 0.3, 0.2], dtype=D)
+CONSTANTS = {
+    "a buffer": lambda m, h: h - m.mean,
+    "alone": lambda m, h: torch.relu(h - m.mean)[:, :, 1:],
+    "from the left": lambda m, h: m.mean - h,
+    "a vector": lambda m, h: h * CONSTANT[:, None, None],
+    "of its own kind": lambda m, h: h - m.mean.to(h.dtype).to(h.device) + m.mean.type_as(h),
+    "made of a list": lambda m, h: h - torch.as_tensor([0.1, 0.2, 0.3, 0.4], dtype=h.dtype).reshape(4, 1, 1),
+    "as large as the image": lambda m, h: h - m.mean.expand(h.size()) * 2,
+    "expanded as the image": lambda m, h: torch.cat([h[:, :2], m.mean.expand_as(h)[:, 2:]], 1) * h,
+    "of the rank of the image": lambda m, h: h - CONSTANT.view(1, -1, *[1] * (h.dim() - 2)),
+    "of the channels": lambda m, h: h * CONSTANT.view(h.shape[1], *[1] * (len(h.shape) - 2)),
+    "of the other channels": lambda m, h: h.flip(1) - m.mean.flip(-3),
+    "unpacked": lambda m, h: (lambda b, c, *_: h.reshape(b * c, *h.shape[2:]).view_as(h) - m.mean)(*h.shape),
+}  # fmt: skip
+
+
+class Beneath(nn.Module):
+    """A habit before anything tells how many dimensions the image has."""
+
+    def __init__(self, around):
+        super().__init__()
+        self.around = around
+
+    def forward(self, x):
+        return self.around.habit(self.around, x)
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_that_every_place_reads_alike(name, within):
+    model, x0 = _setup(CONSTANTS[name])
+    _compare(model if within else Beneath(model), x0 if within else torch.cat([x0, x0 / 3], 1), _places)
+
+
+SIZED = {
+    "expanded": lambda m, h: h * (m.mean * h.shape[2]).expand_as(h),
+    "a plane, cast": lambda m, h: h + m.plane.to(h.dtype),
+    "a plane, expanded": lambda m, h: h + m.plane.expand(h.size()),
+    "flipped rows": lambda m, h: h + h.flip((1, 2)),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_constants_that_the_size_decides_are_refused_at_the_line_of_the_model(name):
+    model, x0 = _setup(SIZED[name])
+    with pytest.raises(NotLocal, match=r"test_local_decisions.py:\d+: .*lambda m, h") as told:
+        fxscope.local_row(model, x0, (0, 20, 22))
+    assert "local_row(" not in str(told.value)
+
+
+def test_a_model_without_lines_of_its_own_names_none():
+    with pytest.raises(NotLocal, match=r"softmax at 1 \(1\) depends"):
+        fxscope.local_row(nn.Sequential(nn.Conv2d(2, 2, 3), nn.Softmax(2)), torch.rand(1, 2, 9, 9), (0, 5, 5))
+
+
 def test_rows_under_another_policy():
     model, x0 = _setup(
         lambda m, h: F.normalize(h, dim=1) * h.softmax(1) + torch.tanh(h) * F.avg_pool2d(h, 3, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from types import FunctionType
@@ -22,7 +23,7 @@ from ..graph.ir import graph_notes, info
 from ..rules import registry
 from .canonicalize import canonicalize
 from .example_runs import check_trace, decider, functions_called, settle_one_image
-from .known import Known
+from .known import Known, of_rank
 from .unused import learn_from_unused
 
 FRONTENDS = ("auto", "symbolic", "export")
@@ -30,7 +31,10 @@ _log = logging.getLogger("fxscope")
 
 
 def canonical(
-    model: nn.Module, example_inputs: tuple | dict | Example | None = None, frontend: str = "auto"
+    model: nn.Module,
+    example_inputs: tuple | dict | Example | None = None,
+    frontend: str = "auto",
+    rank: int | None = None,
 ) -> fx.GraphModule:
     """Trace and canonicalise a model, and check the graph against the model if example inputs are given.
 
@@ -44,6 +48,8 @@ def canonical(
         "symbolic" (torch.fx.symbolic_trace), "export" (torch.export), or "auto": symbolic first, then export
         if tracing fails, if the traced graph differs from the model, or if export can decompose a call
         without a rule.
+    rank : int, optional
+        The number of dimensions of the first input, for "symbolic" without an example.
 
     Returns
     -------
@@ -54,6 +60,8 @@ def canonical(
         raise ValueError(f"frontend={frontend!r}; it is one of {', '.join(FRONTENDS)}")
     check_model(model)
     example = Example.of(example_inputs, model)
+    if rank is not None:
+        return _attempt(functools.partial(_symbolic, rank=rank), model, example)
     if frontend != "auto":
         return _attempt(_symbolic if frontend == "symbolic" else _exported, model, example)
     try:
@@ -119,19 +127,21 @@ _WAYS_OUT = (
 )
 
 
-def _symbolic(model: nn.Module, example: Example | None) -> fx.GraphModule:
+def _symbolic(model: nn.Module, example: Example | None, rank: int | None = None) -> fx.GraphModule:
     """Trace symbolically, and check the graph on the example."""
     given = () if example is None else (*example.args, *example.kwargs.values())
     if any(isinstance(v, (list, tuple, dict)) for v in given):
         raise TraceFailure(
             f"{type(model).__name__} takes its inputs in a structure, which symbolic tracing sees as one"
         )
-    concrete, known = (None, Known(model)) if example is None else (example.given(model), None)
+    concrete, known = (None, Known(model, rank)) if example is None else (example.given(model), None)
     gm = trace(model, concrete, tuple(registry().modules), known)
     check_stage(gm, "traced")
     whole = graph_notes(gm).pop("whole", None)
     if whole is not None and example is None:
         learn_from_unused(gm, whole, model)
+    if rank is not None:
+        of_rank(gm, rank)
     gm = canonicalize(gm, model, None if example is None else decider(gm, model, example))
     if example is not None:
         check_trace(gm, model, example)

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import FxscopeError
 from ..frontend.symbolic import with_unused
+from ..graph.ir import notes
 from ..rules._sizes import asks_rank, tensor_of
 from .canonicalize import canonicalize, size_nodes
 from .extents import Extents, parts
@@ -22,16 +23,16 @@ _ORDERS = (operator.gt, operator.ge, operator.lt, operator.le)
 
 
 class Known:
-    """Answers about the nodes of a graph that is being traced."""
+    """Answers about the nodes of a graph that is being traced; ``rank`` is that of its first input."""
 
-    def __init__(self, model: nn.Module):
-        self.model = model
+    def __init__(self, model: nn.Module, rank: int | None = None):
+        self.model, self.given = model, rank
 
     def value(self, node: Any) -> Any:
         """The number or truth value of a node: a rank, a size, or what Python computes of them; or None."""
         if not isinstance(node, fx.Node):
             return node if isinstance(node, (bool, int, float)) else None
-        of, dim = _size(node)
+        of, dim = size_asked(node)
         if of is not None:
             return self._extent(of, dim)
         if asks_rank(node):
@@ -72,6 +73,8 @@ class Known:
             gm = canonicalize(gm, self.model)
         except FxscopeError:
             return None
+        if self.given is not None:
+            of_rank(gm, self.given)
         placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"][:1]
         facts = gather_facts(gm, size_nodes(gm.graph), placeholders)
         output = next(n for n in gm.graph.nodes if n.op == "output")
@@ -79,9 +82,16 @@ class Known:
         return answer(Extents(gm, facts), copy)
 
 
+def of_rank(gm: fx.GraphModule, rank: int) -> None:
+    """Write on the first input of a graph how many dimensions it has."""
+    first = next((n for n in gm.graph.nodes if n.op == "placeholder"), None)
+    if first is not None:
+        notes(first)["rank_limits"] = rank, rank
+
+
 def _compared(function: Any, operands: tuple, values: list) -> bool | None:
     """An order of an unknown size and a number, where every size from 1 on gives the same; or None."""
-    sizes = [isinstance(n, fx.Node) and _size(n)[0] is not None for n in operands]
+    sizes = [isinstance(n, fx.Node) and size_asked(n)[0] is not None for n in operands]
     if function not in _ORDERS or any(v is None and not s for v, s in zip(values, sizes)):
         return None
     answers = {function(*(end if v is None else v for v in values)) for end in (1, math.inf)}
@@ -99,7 +109,7 @@ def _cut(node: fx.Node) -> tuple[fx.Node, slice]:
     return (base, cut) if plain else (node, slice(None))
 
 
-def _size(node: fx.Node) -> tuple[Any, Any]:
+def size_asked(node: fx.Node) -> tuple[Any, Any]:
     """X and d of ``x.size(d)`` and ``x.shape[d]``; None, None for anything else."""
     if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
         return node.args if isinstance(node.args[1], int) else (None, None)

@@ -139,6 +139,13 @@ def permuted(order: Callable[[Site, int], list[int]]) -> Callable:
     return local
 
 
+def unflipped(site: Site, operand: Operand) -> Reading:
+    """Each place its own along the dimensions that are not flipped."""
+    dims = site.arguments["dims"]
+    flipped = {d % len(operand.shape) for d in (dims if isinstance(dims, (list, tuple)) else (dims,))}
+    return {d: same(d, n) for d, n in enumerate(operand.shape) if d not in flipped}
+
+
 def swapped(site: Site, rank: int) -> list[int]:
     """The order of a transposition; of the last two dimensions where none is named."""
     a, b = (site.arguments.get(name, default) % rank for name, default in (("dim0", -2), ("dim1", -1)))

@@ -22,6 +22,7 @@ from ._moves import (
     sliced_over,
     stacking,
     swapped,
+    unflipped,
     without_dim,
 )
 from ._ranks import MOST, shift, widest
@@ -511,6 +512,7 @@ FLIP = _move(
     torch.flip,
     flip,
     reduced=_reduced.kept,
+    local=unflipped,
     methods=("flip",),
     functions=(_ATEN.flip.default,),
     variadic=True,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure, first_line
+from ...frontend.quiet import quiet
 from ...frontend.unchanged import leaves_unchanged
 from ...graph.arguments import check_images, checked
 from ...passes.attempts import canonical
@@ -98,14 +99,14 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
         p - (offset(whole, output, d, start) if d in whole.follows[output] else 0)
         for d, p in enumerate(place, 1)
     )
-    lin = interpret(model, inside, policy=policy, frontend="symbolic")
+    lin = interpret(model, inside, policy=policy)
     return LocalRow(lin.F.row(inner), box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
 
 
 def _graph(model: nn.Module) -> torch.fx.GraphModule:
     """The canonical graph of a model of one image, without sizes."""
     try:
-        graph = canonical(model, None, "symbolic")
+        graph = canonical(model, None, "symbolic", rank=4)
     except TraceFailure as error:
         raise NotLocal(
             f"{type(model).__name__} is not traced without sizes, so that what it does on a crop is not"
@@ -122,7 +123,8 @@ def _graph(model: nn.Module) -> torch.fx.GraphModule:
 
 def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
     try:
-        return trace_locality(graph, tuple(x.shape), x.dtype)
+        with quiet():  # torch logs a size that does not suit an operator; it is said below
+            return trace_locality(graph, tuple(x.shape), x.dtype)
     except NotLocal:
         raise
     except Exception as error:  # an operator may raise anything at sizes that do not suit it

@@ -20,8 +20,10 @@ import torch.fx as fx
 from ...errors import NotLocal
 from ...frontend.symbolic import source_of
 from ...graph.ir import info
+from ...passes.known import size_asked
 from ...passes.sizes import shapes_at
 from ...rules._local import Axis, Operand, Site, broadcast, elementwise
+from ...rules._moves import item as by_index
 from ...rules._moves import reshaped
 from ...rules._of_node import bound, rule_of
 from ...twins import nodes_of
@@ -61,6 +63,8 @@ class Traced:
         Nodes with one value at all places, at any size.
     sized : set
         Constants that depend on the image size.
+    spread : dict
+        {one of ``sized``: the dimensions along which it repeats, at any size, values that no size decides}.
     """
 
     values: dict[fx.Node, Any]
@@ -71,6 +75,7 @@ class Traced:
     depends: set[fx.Node] = field(default_factory=set)
     uniform: set[fx.Node] = field(default_factory=set)
     sized: set[fx.Node] = field(default_factory=set)
+    spread: dict[fx.Node, set[int]] = field(default_factory=dict)
 
 
 def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtype) -> Traced:
@@ -129,27 +134,77 @@ def _trace_node(traced: Traced, node: fx.Node) -> None:
     local = None if rule is None else rule.local
     read = [] if local is None else _reads(traced, node, call, item)
     used = [(n, axes) for n, axes in read if axes is not None and n not in traced.uniform]
+    values_read = _values_read(call, local, read)
     if (read and not used and all(axes is None for _, axes in read)) or (
         read and not used and local in (elementwise, broadcast)
     ):
         traced.uniform.add(node)
-    elif not any(n in traced.depends for n in call.all_input_nodes):
-        if any(
-            n in traced.sized or n in traced.uniform or not isinstance(traced.values[n], torch.Tensor)
-            for n in call.all_input_nodes
-        ):
+    elif not any(n in traced.depends for n in values_read):
+        if any(_tells_size(traced, n) for n in call.all_input_nodes):
             traced.sized.add(node)
+            _spread(traced, node, call, local, read)
     elif used:
         traced.depends.add(node)
         _join(traced, node, used)
     if (
         node not in traced.uniform
         and node not in traced.follows
-        and any(n in traced.depends for n in call.all_input_nodes)
+        and any(n in traced.depends for n in values_read)
     ):
         raise NotLocal(
             f"{_named(call)} is not known to be local: what it gives may depend on the whole image; {WAY_OUT}"
         )
+
+
+def _values_read(call: fx.Node, local: Any, read: list) -> list[fx.Node]:
+    """The operands whose values a call may read; of the others it reads size, dtype or device."""
+    if local is None:
+        return call.all_input_nodes
+    rule = rule_of(call)
+    assert rule is not None
+    ignored = [n for name in rule.ignores for n in nodes_of(bound(call).get(name))]
+    unread = {n for n, axes in read if axes is None} | set(ignored)
+    return [n for n in call.all_input_nodes if n not in unread or any(n is m and a for m, a in read)]
+
+
+def _tells_size(traced: Traced, node: fx.Node) -> bool:
+    """Whether the size of the image may decide what a constant that reads this node is."""
+    value = traced.values[node]
+    if isinstance(value, torch.Tensor):
+        return node in traced.sized or node in traced.uniform or node in traced.depends
+    of, dim = size_asked(node)
+    if of in traced.follows:  # the number of channels, say
+        return dim % traced.values[of].dim() in traced.follows[of]
+    return not isinstance(value, (torch.dtype, torch.device))
+
+
+def _spread(traced: Traced, node: fx.Node, call: fx.Node, local: Any, read: list) -> None:
+    """Write down along which dimensions a constant repeats values that no size decides.
+
+    Such is ``mean.expand(x.size())``: it is as large as the image, and the same at all of its places.
+    """
+    numbers = [n for n in call.all_input_nodes if not isinstance(traced.values[n], torch.Tensor)]
+    known = all(n in traced.spread or n in traced.uniform or n not in traced.sized for n, _ in read)
+    if (
+        local not in (elementwise, broadcast, by_index)
+        or not known
+        or (local is not broadcast and any(_tells_size(traced, n) for n in numbers))
+    ):
+        return
+    traced.spread[node] = {
+        d
+        for d in range(traced.values[node].dim())
+        if all(
+            axes is None
+            or (_repeats(traced, operand, axes[d].source) if d in axes else local is not by_index)
+            for operand, axes in read
+        )
+    }
+
+
+def _repeats(traced: Traced, operand: fx.Node, d: int) -> bool:
+    one = traced.values[operand].shape[d] == 1
+    return one or operand in traced.uniform or d in traced.spread.get(operand, ())
 
 
 def _reads(
@@ -204,15 +259,12 @@ def _join(traced: Traced, node: fx.Node, read: list[tuple[fx.Node, dict[int, Axi
             _carry(traced, node, operand, axes)
             traced.steps.append(Step(node, operand, axes))
     for operand, axes in read:
-        if operand in traced.sized:
+        along = [a.source for d, a in axes.items() if d in traced.follows.get(node, {})]
+        places = [d for d in along if not _repeats(traced, operand, d)]
+        if operand in traced.sized and (operand not in traced.spread or places):
             raise NotLocal(
                 f"{_named(node)} reads a constant that the image's size decides ({operand.name}); {WAY_OUT}"
             )
-        places = [
-            d
-            for d, a in axes.items()
-            if d in traced.follows.get(node, {}) and traced.values[operand].shape[a.source] > 1
-        ]
         if operand not in traced.follows and places:
             raise NotLocal(
                 f"{_named(node)} reads a constant of the image's size ({operand.name},"
