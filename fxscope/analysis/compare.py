@@ -262,7 +262,7 @@ def _place(lin: LinearInterpreter, at: Any, row: torch.Tensor) -> tuple[int, ...
         and row.dim() > 1
         and all(isinstance(i, int) for i in at)
     ):
-        return tuple(int((i % n + 0.5) * m / n) for i, n, m in zip(at[1:], outputs[1:], row.shape[1:]))
+        return lin.F.alignment().input_of(at[1:])
     spots = row.abs().sum(0) if row.dim() > 1 else row.abs()
     return tuple(int(v) for v in torch.unravel_index(spots.argmax(), spots.shape))
 

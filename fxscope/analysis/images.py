@@ -318,7 +318,8 @@ def reach(
     index : tuple
         (c, y, x) of the output.
     place : (int, int), optional
-        (y, x) of the input pixel at the position of the output. The default is (y, x) of ``index``.
+        (y, x) of the input pixel at the position of the output. The default is the pixel nearest to it by
+        ``lin.F.alignment()``.
     bound : int
         The distance in pixels that the convolutions alone can reach. It is 84 for CycleGAN's generator of 9
         blocks, whose receptive field is 169 pixels.
@@ -330,17 +331,18 @@ def reach(
     Reach
         The rows, and how far each reaches.
     """
-    place = tuple(index[-2:]) if place is None else place
     rows, furthest, beyond, error = {}, {}, {}, {}
     for variant in readings:
         lin = interpret(model, x0, policy={"instance_norm": variant})
         row = lin.F.row(index)
+        place = lin.F.alignment().input_of(index[-2:]) if place is None else place
         away = distance(row.shape, place)
         energy = row.double().square().sum(0)
         rows[variant] = row
         furthest[variant] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
         beyond[variant] = float(energy[away > bound].sum() / energy.sum())
         error[variant] = _sum_error(lin, row, index)
+    assert place is not None  # there is a variant
     return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
 
 

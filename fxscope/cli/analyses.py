@@ -12,7 +12,7 @@ from ..analysis.adversarial import EPSILONS
 from ..errors import PolicyError
 from ..linop import Reader, prepare
 from ..paper.tour.networks import read
-from ..paper.tour.super_resolution import sample
+from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
 from .inputs import Photographs, interpreter_of, names_of, network_of, networks_of, place_in
 from .options import Asked, verb
@@ -158,13 +158,11 @@ def locality_verb(asked: Asked, places: int) -> None:
 
     Energy of rows against distance, off-diagonal share, and how far columns differ from place to place.
     """
-    each, lin = interpreter_of(asked)
-    s = each.scale
-    at = sample(lin.x0.shape[2:], places)
-    rows = lin.F.rows([(0, y * s + s // 2, x * s + s // 2) for y, x in at])
-    columns = lin.F.columns([(0, y, x) for y, x in at])
+    _, lin = interpreter_of(asked)
+    at, outs = sampled(lin, places)
+    rows, columns = lin.F.rows([(0, *o) for o in outs]), lin.F.columns([(0, *p) for p in at])
     energy, off = analysis.energy_against_distance(rows, at), analysis.diagonal(rows, at)
-    spread = analysis.invariance(columns, [(y * s, x * s) for y, x in at], 5 * s).spread
+    spread = analysis.invariance(columns, outs, zoom(lin, 5)).spread
     numbers = {"energy": energy.numbers(), "off_diagonal": off.mean, "column_spread": spread}
     text = (
         f"50, 90, 99% of a row's energy within {energy.radius(0.5)}, {energy.radius(0.9)},"
@@ -193,9 +191,8 @@ def reach_verb(asked: Asked, at: tuple[int, ...] | None, bound: int) -> None:
     with torch.no_grad():
         shape = tuple(each.module(x0).shape[1:])
     index = place_in(at, shape, "the output") if at else (0, shape[1] // 4, shape[2] // 4)
-    place = (index[1] // each.scale, index[2] // each.scale)
     try:
-        found = analysis.reach(each.module, x0, index, place, bound)
+        found = analysis.reach(each.module, x0, index, bound=bound)
     except PolicyError as error:  # its variants are of instance norm, and one matches nothing
         raise usage(f"{asked.choice.model} has no instance norm, whose variants are compared") from error
     lines = [

@@ -57,7 +57,7 @@ def checked(choice: Choice, model: nn.Module, x0: torch.Tensor) -> Any:
         ) from error
     if max(x0.shape[2:]) > SMALL:
         images = isinstance(y0, torch.Tensor) and y0.dim() == 4
-        scale = max(1, y0.shape[-1] // part.shape[-1]) if images else 1
+        scale = -(-y0.shape[-1] // part.shape[-1]) if images else 1
         kind = "images" if images else "scores"
         subject = Network(choice.model, model, 0.0, 1.0, x0.shape[1], None, choice.note, kind, scale)
         check_memory(subject, tuple(x0.shape))

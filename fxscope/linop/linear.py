@@ -19,6 +19,7 @@ from ..results.progress import steps
 from ..results.provenance import of_operator
 from .filters import Filters
 from .index import several
+from .local.alignment import Alignment
 from .local.sparse import Field, Support, as_numpy, plan, to_sparse
 from .narrow import Factors
 from .scale import multiplied
@@ -450,6 +451,29 @@ class Operator:
             As ``receptive_field`` does.
         """
         return self._supported().projective(index)
+
+    def alignment(self) -> Alignment:
+        """Where the outputs of a network of images lie in its input: scale and offset of every axis.
+
+        Returns
+        -------
+        Alignment
+            The map from outputs to the input places on which they are centred, and back.
+
+        Raises
+        ------
+        NotLocal
+            As ``receptive_field`` does, and if F is not from images to images.
+
+        Examples
+        --------
+        >>> import fxscope
+        >>> twice = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.PixelShuffle(2))
+        >>> found = fxscope.interpret(twice, torch.rand(1, 1, 16, 16)).F.alignment()
+        >>> [str(v) for v in found.scale], found.input_of((5, 6)), found.output_of((4, 4))
+        (['2', '2'], (3, 4), (7, 7))
+        """
+        return self._supported().alignment()
 
     def passes(self) -> int:
         """The number of passes that ``to_sparse`` takes."""

@@ -233,6 +233,9 @@ def of_dims(function: Any, args: tuple, given: Shape, shape: Shape) -> Support:
         a, b = (d % (len(given) + 1) - 1 for d in args)
         order[a], order[b] = order[b], order[a]
         return {i: (d, own(given[d])) for i, d in enumerate(order)}
+    if function is torch.flip:
+        turned = {d % (len(given) + 1) - 1 for d in args[0]}
+        return {d: (d, (own(n)[0][::-1],) * 2 if d in turned else own(n)) for d, n in enumerate(given)}
     if function in _RESHAPES:
         return reshaped(given, shape)
     if function in (torch.mean, torch.sum):

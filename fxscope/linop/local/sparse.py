@@ -13,6 +13,7 @@ import torch
 from ...errors import NotLocal, PlaceIndexError
 from ...passes.rewrite import Program
 from ...results.progress import steps
+from .alignment import Alignment, alignment
 from .reach import Reach, reaches
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Support:
     """The inputs on which each output can depend, along each un-batched axis; one input, one output."""
 
     def __init__(self, program: Program, F: Operator):
+        self.program, self.F = program, F
         self.inputs, self.outputs = F.inputs.shape, F.outputs.shape
         batched = 1 if not F.inputs.batched else 0
         found = reaches(program).get(next(iter(program.affine.values())), {})
@@ -54,6 +56,10 @@ class Support:
         }
         axes = [r.axis for r in shifted.values()]
         self.reach = {d: r for d, r in shifted.items() if axes.count(r.axis) == 1}
+
+    def alignment(self) -> Alignment:
+        """Where the outputs lie in the input."""
+        return alignment(self.program, self.F)
 
     def receptive(self, index: tuple[int, ...]) -> Field:
         """The box of inputs on which an output can depend."""

@@ -167,7 +167,21 @@ def _with_kind(found: Network) -> Network:
             " images (B, C, H, W)"
         )
     kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
-    return replace(found, kind=kind, scale=max(1, out.shape[-1] // side) if kind == "images" else 1)
+    return replace(found, kind=kind, scale=_scale(found.module, out, side) if kind == "images" else 1)
+
+
+def _scale(module: nn.Module, out: torch.Tensor, side: int) -> int:
+    """Output pixels for one input pixel, at least 1: how the output grows where the input does.
+
+    Its size alone does not tell, because a network without padding cuts a border off.
+    """
+    parameter = next(module.parameters(), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            grown = module(parameter.new_zeros(1, channels_of(module), 2 * side, 2 * side))
+    except Exception:  # a network of one size
+        return max(1, out.shape[-1] // side)
+    return max(1, (grown.shape[-1] - out.shape[-1]) // side)
 
 
 def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:

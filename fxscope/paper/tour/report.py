@@ -22,7 +22,7 @@ from ...results.progress import steps
 from ...testing.network import verify
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
-from .super_resolution import eigen_images, probe_places
+from .super_resolution import eigen_images, probe_places, zoom
 from .tour import digest
 
 VOTERS = 10  # number of labels that the pixels vote for in a report
@@ -197,8 +197,8 @@ def _images(
         draw.marked({"input": n.show(x0[0])}, places),
         "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
     )
-    rows = _filters(chapter, n, lin, places, prefix)
-    energy = energy_against_distance(torch.stack(rows), places)
+    rows, centres = _filters(chapter, lin, places, prefix)
+    energy = energy_against_distance(torch.stack(rows), centres)
     chapter.figure(
         f"{prefix}energy",
         energy.plot(),
@@ -210,25 +210,24 @@ def _images(
 
 
 def _filters(
-    chapter: Chapter, n: Network, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
-) -> list[torch.Tensor]:
-    """Add the figure of the rows and columns at the places, and return the rows."""
-    panels, rows = {}, []
-    for said, (y, x) in zip(("edge", "flat", "middle"), places):
-        out = (0, y * n.scale + n.scale // 2, x * n.scale + n.scale // 2)
-        rows.append(lin.F.row(out))
+    chapter: Chapter, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
+) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
+    """Add the figure of the rows and columns at the places, and return the rows and their centres."""
+    panels, rows, lines = {}, [], lin.F.alignment()
+    outs = [(y, x) for y, x in map(lines.output_of, places)]
+    centres = [(y, x) for y, x in map(lines.input_of, outs)]
+    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
+        rows.append(lin.F.row((0, *out)))
         panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
-    for said, (y, x) in zip(("edge", "flat", "middle"), places):
-        panels[f"column, {said}\n({y}, {x})"] = _around(
-            lin.F.column((0, y, x)), (y * n.scale + n.scale // 2, x * n.scale + n.scale // 2), 12 * n.scale
-        )
+    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
+        panels[f"column, {said}\n({y}, {x})"] = _around(lin.F.column((0, y, x)), out, zoom(lin, 12))
     chapter.figure(
         f"{prefix}filters",
         draw.grid(panels, 3),
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
         " middle, zoomed around the place, which is marked by a cross.",
     )
-    return rows
+    return rows, centres
 
 
 def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:

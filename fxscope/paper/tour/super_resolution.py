@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
@@ -50,8 +52,8 @@ def super_resolution(
     interpreters = {n.name: interpret(n.module, n.take(low)) for n in networks}
     _outputs(chapter, networks, interpreters, high)
     places = probe_places(photos.luminance(low)[0])
-    _filters(chapter, networks, interpreters, places, scale, photos.luminance(low))
-    _locality(chapter, networks, interpreters, scale, (low.shape[1], low.shape[2]))
+    _filters(chapter, networks, interpreters, places, photos.luminance(low))
+    _locality(chapter, networks, interpreters)
     eigen_images(chapter, {n: r for n, r in interpreters.items() if not n.startswith("bicubic")}, "sr")
     return chapter
 
@@ -64,7 +66,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         lin = interpreters[n.name]
         shown = n.show(lin.y0[0])
         gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
-        value = photos.psnr(gray, truth, BORDER)
+        value = photos.psnr(gray, _seen(truth, lin, n.scale), BORDER)
         panels[f"{n.name}, {value:.2f} dB"] = gray
         r = lin.residual
         shares[n.name] = float(r.norm() / lin.y0.norm())
@@ -92,6 +94,15 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
     chapter.findings.append(_residual_finding(shares))
 
 
+def _seen(picture: torch.Tensor, lin: LinearInterpreter, scale: int) -> torch.Tensor:
+    """The part of a picture (C, H, W) that the output for its small copy shows."""
+    lines = lin.F.alignment()
+    for d, (start, size) in enumerate(zip(lines.start, lines.outputs), 1):
+        first = max(0, round(scale * start + Fraction(scale - 1, 2)))
+        picture = picture.narrow(d, first, min(size, picture.shape[d] - first))
+    return picture
+
+
 def _residual_finding(shares: dict[str, float]) -> Finding:
     trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
     return Finding(
@@ -115,7 +126,7 @@ def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
 
 
 def _filters(
-    chapter: Chapter, networks: list[Network], interpreters: dict, places: list, scale: int, low: torch.Tensor
+    chapter: Chapter, networks: list[Network], interpreters: dict, places: list, low: torch.Tensor
 ) -> None:
     chapter.heading("Rows and columns at three places (Fig. 11)")
     names = ("edge", "flat", "middle")
@@ -125,15 +136,16 @@ def _filters(
         "The small photograph and the three places: a strong edge (1), the flattest place (2) and the middle"
         " (3).",
     )
-    for what, radius in (("row", 5), ("column", 3 * scale)):
+    for what in ("row", "column"):
         panels = {}
         for n in networks:
-            F = interpreters[n.name].F
+            F, lines = interpreters[n.name].F, interpreters[n.name].F.alignment()
+            radius = 5 if what == "row" else zoom(interpreters[n.name], 3)
             for name, (y, x) in zip(names, places):
-                out = (0, y * scale + scale // 2, x * scale + scale // 2)
-                filter = F.row(out) if what == "row" else F.column((0, y, x))
+                out = lines.output_of((y, x))
+                filter = F.row((0, *out)) if what == "row" else F.column((0, y, x))
                 panels[f"{n.name}\n{name} ({y}, {x})"] = crop_around(
-                    filter, (y, x) if what == "row" else out[1:], radius
+                    filter, lines.input_of(out) if what == "row" else out, radius
                 )
         said = (
             "receptive filters (rows): which input pixels an output reads"
@@ -162,20 +174,30 @@ def sample(
     return [(drawn(shape[0]), drawn(shape[1])) for _ in range(count)]
 
 
-def _locality(
-    chapter: Chapter, networks: list[Network], interpreters: dict, scale: int, shape: tuple[int, int]
-) -> None:
+def sampled(lin: LinearInterpreter, count: int = SAMPLED) -> tuple[list, list]:
+    """Input pixels drawn at random, and the outputs that are centred nearest to them."""
+    lines = lin.F.alignment()
+    box = lines.inside()
+    drawn = sample([s.stop - s.start for s in box], count)
+    outs = [lines.output_of([i + s.start for i, s in zip(place, box)]) for place in drawn]
+    return [lines.input_of(out) for out in outs], outs
+
+
+def zoom(lin: LinearInterpreter, radius: int) -> int:
+    """A radius of input pixels, in outputs."""
+    return max(1, math.ceil(radius * max(lin.F.alignment().scale)))
+
+
+def _locality(chapter: Chapter, networks: list[Network], interpreters: dict) -> None:
     chapter.heading("Locality, and variation from place to place")
-    places = sample(shape)
     energies, rows = {}, []
     for n in networks:
         F = interpreters[n.name].F
-        found = F.rows(
-            [(0, y * scale + scale // 2, x * scale + scale // 2) for y, x in places], progress=False
-        )
+        places, outs = sampled(interpreters[n.name])
+        found = F.rows([(0, *out) for out in outs], progress=False)
         energies[n.name] = energy_against_distance(found, places)
         columns = F.columns([(0, y, x) for y, x in places], progress=False)
-        alike = invariance(columns, [(y * scale, x * scale) for y, x in places], RADIUS)
+        alike = invariance(columns, outs, RADIUS)
         rows.append(
             (n.title, *(energies[n.name].radius(p) for p in (0.5, 0.9, 0.99)), f"{100 * alike.spread:.2g}%")
         )
@@ -188,7 +210,7 @@ def _locality(
         "sr_energy",
         draw.energies(energies),
         "The share of a row's energy within a distance of its place, in low-resolution pixels, as the mean"
-        f" over {len(places)} places.",
+        f" over {SAMPLED} places.",
     )
     chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows)
     chapter.text(
@@ -238,7 +260,7 @@ def eigen_images(chapter: Chapter, interpreters: dict, prefix: str, count: int =
             k: sum(getattr(s, k) for s in shapes) / count
             for k in ("participation", "frequency", "dc", "orientedness")
         }
-        _eigen_figures(chapter, name, prefix, found, mean["participation"])
+        _eigen_figures(chapter, name, prefix, found, mean["participation"], zoom(lin, 12))
         chapter.numbers.setdefault("eigen", {})[name] = {
             "s": found.s,
             "passes": found.passes,
@@ -264,7 +286,7 @@ def eigen_images(chapter: Chapter, interpreters: dict, prefix: str, count: int =
     _eigen_findings(chapter)
 
 
-def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float) -> None:
+def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float, radius: int) -> None:
     chapter.figure(
         f"{prefix}_eigen_{name}",
         found.plot(),
@@ -274,8 +296,8 @@ def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: f
         f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
     )
     zoomed = {
-        f"{letter}{i + 1}": _zoomed(w, 12 * (w.shape[-1] // found.v.shape[-1]))
-        for letter, part in (("v", found.v), ("u", found.u))
+        f"{letter}{i + 1}": _zoomed(w, side)
+        for letter, part, side in (("v", found.v, 12), ("u", found.u, radius))
         for i, w in enumerate(part)
     }
     chapter.figure(
