@@ -12,7 +12,7 @@ try:
     from .emit.pipeline import places, transform
     from .errors import FxscopeError
     from .export import check_saved, save
-    from .linop import interpret, local_row, prepare
+    from .linop import interpret, local_column, local_columns, local_row, local_rows, prepare
     from .passes.policy import Policy
     from .render import draw, summary, to_networkx
     from .rules import register_rule
@@ -34,7 +34,10 @@ __all__ = [
     "draw",
     "errors",
     "interpret",
+    "local_column",
+    "local_columns",
     "local_row",
+    "local_rows",
     "models",
     "places",
     "plot",

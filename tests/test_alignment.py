@@ -219,6 +219,10 @@ def test_rows_from_crops(name):
         row, got = lin.F.row(index), fxscope.local_row(model, x0, index)
         assert got.values.count_nonzero() == row.count_nonzero() and got.values.numel() < x0.numel() / 4
         assert (row[got.box] - got.values).abs().max() < 1e-12
+        pixel = lin.F.alignment().input_of(index[1:])
+        column, part = lin.F.column((0, *pixel)), fxscope.local_column(model, x0, (0, *pixel))
+        assert part.values.count_nonzero() == column.count_nonzero() > 0
+        assert (column[part.box] - part.values).abs().max() < 1e-12
 
 
 @pytest.fixture(scope="module")

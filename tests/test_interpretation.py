@@ -60,6 +60,8 @@ def test_every_record_carries_it(lin):
         lin.F.spectrum(2, 3, progress=False),
         lin.F.filters(rows=[0], progress=False),
         lin.contributions(1),
+        fxscope.local_row(torch.nn.Conv2d(1, 1, 3), torch.rand(1, 1, 6, 5), (0, 1, 1)),
+        fxscope.local_column(torch.nn.Conv2d(1, 1, 3), torch.rand(1, 1, 6, 5), (0, 1, 1)),
         fxscope.storage(lin.model, (1, 1, 6, 5)),
         fxscope.compare(lin.x0, ["freeze"], at=0, model=lin.model).readings[0],
         fxscope.verify(lin.model, lin.x0),

@@ -162,6 +162,12 @@ def _compare(model, x0, places, policy=None):
             lin.residual[0][place].item(), abs=1e-10
         )
 
+    for place in places(lin.F.inputs.shape):
+        column, part = lin.F.column(place), fxscope.local_column(model, x0, place, policy=policy)
+        inside = column[part.box]
+        assert torch.allclose(inside, part.values, rtol=0, atol=1e-12 * (1 + float(column.abs().max())))
+        assert column.abs().sum().item() == pytest.approx(inside.abs().sum().item(), rel=1e-12)
+
 
 def _places(shape):
     _, h, w = shape

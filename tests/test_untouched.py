@@ -282,6 +282,7 @@ ENTRIES = {
     "verify, its own dtype": lambda m, x, _: fxscope.verify(m, x, dtype=None),
     "shown": shown, "storage": lambda m, x, _: fxscope.storage(m, tuple(x.shape), example_inputs=(x,)),
     "local_row": lambda m, x, _: fxscope.local_row(m, x[:1], (0, 2, 2)),
+    "local_columns": lambda m, x, _: fxscope.local_columns(m, x[:1], [(0, 2, 2), (0, 3, 3)]),
     "compare": lambda m, x, _: fxscope.compare(x[:1], ["freeze", "taylor"], (0, 1, 1), model=m),
     "fgsm": lambda m, x, _: analysis.fgsm(Scores(m), x.sigmoid(), epsilons=(0.1,)),
     "residual_share": lambda m, x, _: analysis.residual_share(

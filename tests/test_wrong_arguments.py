@@ -296,6 +296,8 @@ RECORDS: dict[str, Any] = {
     "SVD": lambda lin, scores: lin.F.svd(2, progress=False),
     "Spectrum": lambda lin, scores: lin.F.spectrum(2, 3, progress=False),
     "Filters": lambda lin, scores: lin.F.filters(rows=[(0, 4, 4)]),
+    "LocalRow": lambda lin, scores: fxscope.local_row(net(), image(), (0, 4, 4)),
+    "LocalColumn": lambda lin, scores: fxscope.local_column(net(), image(), (0, 4, 4)),
     "Contributions": lambda lin, scores: lin.contributions((0, 4, 4)),
     "Storage": lambda lin, scores: fxscope.analysis.storage(net(), (1, 1, 8, 8)),
     "Comparison": lambda lin, scores: fxscope.compare(image(), ["freeze", "taylor"], (0, 4, 4), model=net()),
@@ -396,7 +398,8 @@ def subclasses(kind: type) -> set[type]:
 
 
 def test_every_record_is_walked():
-    public = {c.__name__ for c in subclasses(Result) if c.__module__.startswith("fxscope.")}
+    kinds = [c for c in subclasses(Result) if c.__module__.startswith("fxscope.")]
+    public = {c.__name__ for c in kinds if not c.__name__.startswith("_")}
     assert set(RECORDS) == public - {"Result", "VersionedResult", "Share"}  # a share is a part of another
 
 

@@ -1,11 +1,12 @@
 """What is computed from F, in the walk of the zoo:
-svd, to_sparse, local_row, summary, verify, saved files.
+svd, to_sparse, local_row, local_column, summary, verify, saved files.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from zoo_walk import Walk, batched, floating, image, largest, right, sampled, scale_of
@@ -79,6 +80,17 @@ def _local_row(walk: Walk) -> None:
                 f"local_row {index}: y0",
                 scale_of(walk),
             )
+    _local_column(walk, lin)
+
+
+def _local_column(walk: Walk, lin: Any) -> None:
+    x0, shape = walk.args[0], lin.F.inputs.shape
+    for index in {tuple(n - 1 for n in shape), tuple(n // 2 for n in shape)}:
+        found = walk.may_refuse("local_column", lambda: fxscope.local_column(walk.model, x0[:1], index))
+        if found is not None:
+            whole = torch.zeros_like(lin.y0[0])
+            whole[found.box] = found.values
+            right(whole, lin.F.column(index), f"local_column {index}", largest(walk.D))
 
 
 def saved(walk: Walk) -> None:

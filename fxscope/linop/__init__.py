@@ -3,7 +3,8 @@
 from .filters import Filters
 from .interpreter import LinearInterpreter
 from .linear import FlatOperator, Operator
-from .local.crop import LocalRow, local_row
+from .local.crop import local_column, local_columns, local_row, local_rows
+from .local.parts import LocalColumn, LocalRow
 from .reader import Reader, interpret, prepare
 from .svd import SVD, Spectrum
 
@@ -12,11 +13,15 @@ __all__ = [
     "Filters",
     "FlatOperator",
     "LinearInterpreter",
+    "LocalColumn",
     "LocalRow",
     "Operator",
     "Reader",
     "Spectrum",
     "interpret",
+    "local_column",
+    "local_columns",
     "local_row",
+    "local_rows",
     "prepare",
 ]

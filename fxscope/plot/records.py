@@ -16,7 +16,7 @@ from ..analysis.share import ResidualShare
 from ..analysis.votes import PixelVotes
 from ..errors import PlaceIndexError, ShapeError
 from ..graph.arguments import shown
-from ..linop import SVD, Filters, Spectrum
+from ..linop import SVD, Filters, LocalColumn, LocalRow, Spectrum
 from ..results.provenance import caption
 from ..results.registry import provides
 from . import analysis, bars, compared, filters, svd
@@ -41,6 +41,20 @@ def _energy(found: Energy, text: str = "") -> Any:
 @provides(Diagonal, "plot")
 def _diagonal(found: Diagonal, text: str = "") -> Any:
     return analysis.off_diagonals({"": found}, text)
+
+
+@provides(LocalRow, "plot")
+def _local_row(found: LocalRow, **options: Any) -> Any:
+    return filters.row(found.values, **{"text": f"a row {_within(found.box)} of x0", **options})
+
+
+@provides(LocalColumn, "plot")
+def _local_column(found: LocalColumn, **options: Any) -> Any:
+    return filters.column(found.values, **{"text": f"a column {_within(found.box)} of y0", **options})
+
+
+def _within(box: tuple[slice, ...]) -> str:
+    return f"on rows {box[1].start} to {box[1].stop - 1}, columns {box[2].start} to {box[2].stop - 1}"
 
 
 @provides(LayerContributions, "plot")

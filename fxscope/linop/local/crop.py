@@ -1,44 +1,41 @@
-"""One row of a local network from the crop of x0 inside its receptive field, exact at any image size."""
+"""Rows and columns of a local network from the crop of x0 that they need, exact at any image size."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.fx as fx
 from torch import nn
 
-from ...errors import NotFloating, NotLocal, PlaceIndexError, TraceFailure, first_line
+from ...errors import NotFloating, NotLocal, PlaceIndexError, ShapeError, TraceFailure, first_line
 from ...frontend.quiet import quiet
 from ...frontend.unchanged import leaves_unchanged
 from ...graph.arguments import check_images, checked
 from ...passes.attempts import canonical
-from ..reader import interpret
-from .locality import WAY_OUT, Traced, check_alike, grain, needed, offset, output_of, trace_locality
+from ..index import several
+from ..interpreter import LinearInterpreter
+from ..reader import Reader, prepare
+from .locality import (
+    WAY_OUT,
+    Interval,
+    Traced,
+    check_alike,
+    grain,
+    hull,
+    needed,
+    offset,
+    output_of,
+    touched,
+    trace_locality,
+)
+from .parts import LocalColumn, LocalRow
 
 MARGINS = (0, 4, 16)  # grains around the field
-
-
-@dataclass(frozen=True)
-class LocalRow:
-    """A row of F on its receptive field; outside of it the row is 0.
-
-    Attributes
-    ----------
-    values : torch.Tensor
-        The row on the crop, (C, h, w), in output units per input unit.
-    box : tuple of slice
-        The crop in x0, one slice for each dimension of (C, H, W).
-    y0 : float
-        The output.
-    r : float
-        The residual of the output: <values, x0[box]> + r = y0.
-    """
-
-    values: torch.Tensor
-    box: tuple[slice, ...]
-    y0: float
-    r: float
+Intervals = dict[int, Interval]
+Place = tuple[int, ...]
 
 
 @checked
@@ -82,28 +79,258 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     >>> tuple(found.values.shape), found.box[1:]
     ((1, 3, 3), (slice(31, 34, None), slice(31, 34, None)))
     """
-    check_images("local_row: x0", x0)
-    if not x0.is_floating_point():
-        raise NotFloating(
-            f"local_row takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers become"
-            " floating"
-        )
-    if x0.dim() != 4 or x0.shape[0] != 1:
-        raise PlaceIndexError(f"local_row takes one image (1, C, H, W), got {tuple(x0.shape)}")
-    graph = _graph(model)
-    whole, output = _traced(graph, x0, "the image"), output_of(graph)
-    place = _place(index, tuple(whole.values[output].shape))
-    box, start = _box(whole, graph, x0, needed(whole, output, (0, *place)))
-    inside = x0[(slice(None), *box)]
-    inner = tuple(
-        p - (offset(whole, output, d, start) if d in whole.follows[output] else 0)
-        for d, p in enumerate(place, 1)
+    whole = _Whole.of("local_row", model, x0)
+    return _rows(whole, [_place(index, whole.outputs, "output")], policy)[0]
+
+
+@checked
+@leaves_unchanged
+def local_rows(
+    model: nn.Module, x0: torch.Tensor, indices: list[tuple[int, ...]], policy: Any = None
+) -> list[LocalRow]:
+    """Several rows as ``local_row`` gives them; places whose crops overlap share one.
+
+    Crops are joined where one around both has at most as many pixels as the two. All rows of one crop run
+    together, and crops of one size share the graphs.
+
+    Parameters
+    ----------
+    model, x0, policy
+        As in ``local_row``.
+    indices : list of tuple of int
+        Places (c, y, x) of the output.
+
+    Returns
+    -------
+    list of LocalRow
+        In the order of the indices.
+
+    Raises
+    ------
+    NotLocal, ShapeError, PlaceIndexError
+        As ``local_row`` does.
+    """
+    whole = _Whole.of("local_rows", model, x0)
+    return _rows(whole, [_place(i, whole.outputs, "output") for i in several(indices, "local_rows")], policy)
+
+
+@checked
+@leaves_unchanged
+def local_column(
+    model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy: Any = None
+) -> LocalColumn:
+    """A column of F at x0, computed from a crop of x0 (paper, eq. 9).
+
+    The crop is the receptive field of all outputs that depend on the input, so that their decisions are those
+    of the whole image. Otherwise as ``local_row``.
+
+    Parameters
+    ----------
+    model, x0, policy
+        As in ``local_row``.
+    index : tuple of int
+        A place (c, y, x) of the un-batched input.
+
+    Returns
+    -------
+    LocalColumn
+        The column, and its place in y0.
+
+    Raises
+    ------
+    NotLocal, ShapeError
+        As ``local_row`` does.
+    PlaceIndexError
+        If the index is no place of x0.
+
+    Examples
+    --------
+    >>> found = local_column(nn.Conv2d(1, 2, 3), torch.rand(1, 1, 64, 64), (0, 32, 32))
+    >>> tuple(found.values.shape), found.box[1:]
+    ((2, 3, 3), (slice(30, 33, None), slice(30, 33, None)))
+    """
+    whole = _Whole.of("local_column", model, x0)
+    return _columns(whole, [_place(index, whole.inputs, "input")], policy)[0]
+
+
+@checked
+@leaves_unchanged
+def local_columns(
+    model: nn.Module, x0: torch.Tensor, indices: list[tuple[int, ...]], policy: Any = None
+) -> list[LocalColumn]:
+    """Several columns as ``local_column`` gives them; places whose crops overlap share one.
+
+    Parameters
+    ----------
+    model, x0, policy
+        As in ``local_row``.
+    indices : list of tuple of int
+        Places (c, y, x) of the un-batched input.
+
+    Returns
+    -------
+    list of LocalColumn
+        In the order of the indices.
+
+    Raises
+    ------
+    NotLocal, ShapeError, PlaceIndexError
+        As ``local_column`` does.
+    """
+    whole = _Whole.of("local_columns", model, x0)
+    return _columns(
+        whole, [_place(i, whole.inputs, "input") for i in several(indices, "local_columns")], policy
     )
-    lin = interpret(model, inside, policy=policy)
-    return LocalRow(lin.F.row(inner), box, float(lin.y0[0][inner]), float(lin.residual[0][inner]))
 
 
-def _graph(model: nn.Module) -> torch.fx.GraphModule:
+@dataclass(frozen=True)
+class _Whole:
+    """A network on the whole image, by its shapes alone."""
+
+    model: nn.Module
+    x0: torch.Tensor
+    graph: fx.GraphModule
+    traced: Traced
+    image: fx.Node
+    output: fx.Node
+
+    @classmethod
+    def of(cls, caller: str, model: nn.Module, x0: torch.Tensor) -> _Whole:
+        check_images(f"{caller}: x0", x0)
+        if not x0.is_floating_point():
+            raise NotFloating(
+                f"{caller} takes a floating image, got {x0.dtype}; lin.F.row(index) probes where integers"
+                " become floating"
+            )
+        if x0.dim() != 4 or x0.shape[0] != 1:
+            raise ShapeError(f"{caller} takes one image (1, C, H, W), got {tuple(x0.shape)}")
+        graph = _graph(model)
+        traced, output = _traced(graph, x0, "the image"), output_of(graph)
+        image = next(n for n in graph.graph.nodes if n.op == "placeholder")
+        shape = tuple(traced.values[output].shape)
+        if len(shape) != 4 or shape[0] != 1:
+            raise NotLocal(f"the output is {shape}, no image (1, C, H, W); {WAY_OUT}")
+        return cls(model, x0, graph, traced, image, output)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return tuple(self.x0.shape[1:])
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        return tuple(self.traced.values[self.output].shape[1:])
+
+    def field(self, outputs: Intervals) -> Intervals:
+        """The pixels from which these outputs are computed."""
+        found = needed(self.traced, self.output, outputs).get(self.image, {})
+        return {d: found.get(d, (0, 0)) for d in (2, 3)}
+
+    def shift(self, d: int, start: dict[int, int]) -> int:
+        """By how many places a dimension of the output of a crop is moved."""
+        return offset(self.traced, self.output, d, start) if d in self.traced.follows[self.output] else 0
+
+    def cut(self, field: Intervals, more: int = 0) -> dict[int, tuple[int, int]]:
+        """(first, end) of a crop around a field, multiples of the grain or the end of the image."""
+        step = grain(self.traced)
+        return {d: _cut(field[d], step, more, self.x0.shape[d]) for d in (2, 3)}
+
+
+@dataclass
+class _Window:
+    """Places that share a crop: their numbers, the hull of their outputs, and of their crops."""
+
+    members: list[int]
+    outputs: Intervals
+    crop: Intervals
+
+    def joined(self, other: _Window) -> _Window:
+        return _Window(
+            self.members + other.members, hull(self.outputs, other.outputs), hull(self.crop, other.crop)
+        )
+
+    @property
+    def pixels(self) -> int:
+        height, width = (last - first + 1 for first, last in self.crop.values())
+        return height * width
+
+
+def _windows(whole: _Whole, outputs: list[Intervals]) -> list[_Window]:
+    """The crops of several boxes of outputs; two are joined where that takes no more pixels."""
+    found: list[_Window] = []
+    each = [_Window([i], box, _last(whole.cut(whole.field(box)))) for i, box in enumerate(outputs)]
+    for new in sorted(each, key=lambda w: tuple(w.crop.values())):
+        joined = [(w.joined(new), at) for at, w in enumerate(found)]
+        fits = [(j.pixels - found[at].pixels, at) for j, at in joined if j.pixels <= _both(found[at], new)]
+        if fits:
+            at = min(fits)[1]
+            found[at] = joined[at][0]
+        else:
+            found.append(new)
+    return found
+
+
+def _both(a: _Window, b: _Window) -> int:
+    return a.pixels + b.pixels
+
+
+def _last(cut: dict[int, tuple[int, int]]) -> Intervals:
+    return {d: (first, end - 1) for d, (first, end) in cut.items()}
+
+
+def _interpreted(
+    whole: _Whole, windows: list[_Window], policy: Any
+) -> Iterator[tuple[_Window, dict[int, int], LinearInterpreter]]:
+    """Every window with the start of its crop and the interpreter there."""
+    reader: Reader | None = None
+    for window in windows:
+        need = needed(whole.traced, whole.output, window.outputs)
+        box, start = _box(whole, need)
+        inside = whole.x0[(slice(None), *box)]
+        reader = reader or prepare(whole.model, inside, policy=policy)
+        yield window, start, reader(inside)
+
+
+def _rows(whole: _Whole, places: list[Place], policy: Any) -> list[LocalRow]:
+    follows = whole.traced.follows[whole.output]
+    boxes = [{d: (p, p) for d, p in enumerate(place, 1) if d in follows} for place in places]
+    found: dict[int, LocalRow] = {}
+    for window, start, lin in _interpreted(whole, _windows(whole, boxes), policy):
+        inner = [tuple(p - whole.shift(d, start) for d, p in enumerate(places[i], 1)) for i in window.members]
+        for i, (index, row) in zip(window.members, lin.F.iter_rows(inner, progress=False)):
+            cut = whole.cut(whole.field(boxes[i]))
+            own = [slice(first - start[d], end - start[d]) for d, (first, end) in cut.items()]
+            box = (slice(0, whole.inputs[0]), *(slice(*ends) for ends in cut.values()))
+            values = row[(slice(None), *own)].clone()
+            found[i] = LocalRow(values, box, float(lin.y0[0][index]), float(lin.residual[0][index]))
+    return [found[i] for i in range(len(places))]
+
+
+def _columns(whole: _Whole, places: list[Place], policy: Any) -> list[LocalColumn]:
+    boxes = [touched(whole.traced, whole.image, whole.output, dict(enumerate(p[1:], 2))) for p in places]
+    used = [i for i, box in enumerate(boxes) if box is not None]
+    found = {i: _unused(whole) for i in range(len(places)) if i not in used}
+    windows = _windows(whole, [box for box in boxes if box is not None])
+    for window, start, lin in _interpreted(whole, windows, policy):
+        members = [used[m] for m in window.members]
+        inner = [(places[i][0], *(p - start[d] for d, p in enumerate(places[i][1:], 2))) for i in members]
+        columns = lin.F.T.iter_rows(inner, progress=False)
+        for i, (_, column) in zip(members, columns):
+            known = boxes[i] or {}
+            ends = [known.get(d, (0, n - 1)) for d, n in enumerate(whole.outputs[1:], 2)]
+            shifts = [whole.shift(d, start) for d in (2, 3)]
+            own = [slice(a - s, b + 1 - s) for (a, b), s in zip(ends, shifts)]
+            box = (slice(0, whole.outputs[0]), *(slice(a, b + 1) for a, b in ends))
+            found[i] = LocalColumn(column[(slice(None), *own)].clone(), box)
+    return [found[i] for i in range(len(places))]
+
+
+def _unused(whole: _Whole) -> LocalColumn:
+    """The column of a pixel that no output reads."""
+    channels = whole.outputs[0]
+    return LocalColumn(whole.x0.new_zeros(channels, 0, 0), (slice(0, channels), slice(0, 0), slice(0, 0)))
+
+
+def _graph(model: nn.Module) -> fx.GraphModule:
     """The canonical graph of a model of one image, without sizes."""
     try:
         graph = canonical(model, None, "symbolic", rank=4)
@@ -115,13 +342,13 @@ def _graph(model: nn.Module) -> torch.fx.GraphModule:
     inputs = [n.name for n in graph.graph.nodes if n.op == "placeholder"]
     if len(inputs) != 1:
         raise NotLocal(
-            f"{type(model).__name__} takes {len(inputs)} inputs ({', '.join(inputs)}); local_row is about"
-            f" networks of one image; {WAY_OUT}"
+            f"{type(model).__name__} takes {len(inputs)} inputs ({', '.join(inputs)}); rows and columns of"
+            f" crops are about networks of one image; {WAY_OUT}"
         )
     return graph
 
 
-def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
+def _traced(graph: fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
     try:
         with quiet():  # torch logs a size that does not suit an operator; it is said below
             return trace_locality(graph, tuple(x.shape), x.dtype)
@@ -133,35 +360,33 @@ def _traced(graph: torch.fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
         ) from error
 
 
-def _place(index: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) != 4 or shape[0] != 1:
-        raise NotLocal(f"the output is {shape}, no image (1, C, H, W); {WAY_OUT}")
-    if (
-        not isinstance(index, tuple)
-        or len(index) != 3
-        or not all(-n <= i < n for i, n in zip(index, shape[1:]))
+def _place(index: Any, shape: Iterable[int], what: str) -> Place:
+    """A place (c, y, x) without negative numbers; raises ``PlaceIndexError`` if it is none."""
+    sizes = tuple(shape)
+    fits = isinstance(index, tuple) and len(index) == len(sizes)
+    if not fits or not all(
+        hasattr(i, "__index__") and not isinstance(i, bool) and -n <= int(i) < n for i, n in zip(index, sizes)
     ):
-        raise PlaceIndexError(f"index {index} is not a place of the output {shape[1:]}")
-    return tuple(i % n for i, n in zip(index, shape[1:]))
+        raise PlaceIndexError(f"index {index} is not a place (c, y, x) of the {what} {sizes}")
+    return tuple(int(i) % n for i, n in zip(index, sizes))
 
 
-def _box(
-    whole: Traced, graph: torch.fx.GraphModule, x0: torch.Tensor, need: dict
-) -> tuple[tuple[slice, ...], dict[int, int]]:
+def _box(whole: _Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, ...], dict[int, int]]:
     """The box of x0, (C, H, W), on which the network computes the same as on all of x0, and its start.
 
     It is the box of the field, or a wider one if a slice that counts from the end needs a margin.
     """
-    image = next(n for n in graph.graph.nodes if n.op == "placeholder")
+    field = {d: need.get(whole.image, {}).get(d, (0, 0)) for d in (2, 3)}
     first_error: NotLocal | None = None
     for more in MARGINS:
-        cuts = {d: _cut(need.get(image, {}).get(d, (0, 0)), grain(whole), more, x0.shape[d]) for d in (2, 3)}
-        box = (slice(0, x0.shape[1]), *(slice(*cut) for cut in cuts.values()))
-        if first_error is not None and all(cut == (0, x0.shape[d]) for d, cut in cuts.items()):
+        cuts = whole.cut(field, more)
+        box = (slice(0, whole.inputs[0]), *(slice(*cut) for cut in cuts.values()))
+        if first_error is not None and all(cut == (0, whole.x0.shape[d]) for d, cut in cuts.items()):
             break
         start = {d: cut[0] for d, cut in cuts.items()}
         try:
-            check_alike(whole, _traced(graph, x0[(slice(None), *box)], f"the crop {box[1:]}"), need, start)
+            crop = _traced(whole.graph, whole.x0[(slice(None), *box)], f"the crop {box[1:]}")
+            check_alike(whole.traced, crop, need, start)
             return box, start
         except NotLocal as error:
             first_error = first_error or error
@@ -169,7 +394,6 @@ def _box(
     raise first_error
 
 
-def _cut(field: tuple[int, int], step: int, more: int, n: int) -> tuple[int, int]:
-    """(first, end) of a field and its margin, multiples of the grain or the end of the image."""
+def _cut(field: Interval, step: int, more: int, n: int) -> tuple[int, int]:
     first, last = field[0] // step - more, -(-(field[1] + 1) // step) + more
     return max(0, first * step), min(n, last * step)

@@ -112,8 +112,8 @@ def output_of(gm: fx.GraphModule) -> fx.Node:
     found = next(n for n in gm.graph.nodes if n.op == "output").args[0]
     if not isinstance(found, fx.Node):
         raise NotLocal(
-            f"the model gives a {type(found).__name__}; local_row is about networks that give one tensor;"
-            f" {WAY_OUT}"
+            f"the model gives a {type(found).__name__}; rows and columns of crops are about networks that"
+            f" give one tensor; {WAY_OUT}"
         )
     return found
 
@@ -309,9 +309,9 @@ def grain(traced: Traced) -> int:
     return math.lcm(*[rate.denominator for rate in traced.rates.values()])
 
 
-def needed(traced: Traced, output: fx.Node, place: tuple[int, ...]) -> dict[fx.Node, dict[int, Interval]]:
-    """{node: {dimension: (first, last)}}: the places from which one place of the output is computed."""
-    found = {output: {d: (place[d], place[d]) for d in traced.follows[output]}}
+def needed(traced: Traced, output: fx.Node, box: dict[int, Interval]) -> dict[fx.Node, dict[int, Interval]]:
+    """{node: {dimension: (first, last)}}: the places from which a box of the output is computed."""
+    found = {output: dict(box)}
     for step in reversed(traced.steps):
         for d, interval in found.get(step.node, {}).items():
             read = _read(step.axes[d], interval) if d in step.axes else None
@@ -320,6 +320,35 @@ def needed(traced: Traced, output: fx.Node, place: tuple[int, ...]) -> dict[fx.N
                 known = found.setdefault(step.operand, {})
                 known[source] = _union(known.get(source), read)
     return found
+
+
+def touched(
+    traced: Traced, image: fx.Node, output: fx.Node, pixel: dict[int, int]
+) -> dict[int, Interval] | None:
+    """{dimension: (first, last)}: the outputs that depend on a pixel of the image; None if none does."""
+    found: dict[fx.Node, dict[int, Interval]] = {image: {d: (p, p) for d, p in pixel.items()}}
+    for step in traced.steps:
+        known = found.get(step.operand)
+        if known is None:
+            continue
+        hit = {d: _reading(axis, known[axis.source]) for d, axis in step.axes.items() if axis.source in known}
+        if all(hit.values()):
+            of = {
+                d: hit.get(d) or (0, traced.values[step.node].shape[d] - 1) for d in traced.follows[step.node]
+            }
+            found[step.node] = hull(found.get(step.node, of), of)
+    return found.get(output)
+
+
+def _reading(axis: Axis, interval: Interval) -> Interval | None:
+    """The first and the last place that read something of an interval of the operand."""
+    where = np.nonzero((axis.first <= interval[1]) & (axis.last >= interval[0]))[0]
+    return (int(where[0]), int(where[-1])) if len(where) else None
+
+
+def hull(a: dict[int, Interval], b: dict[int, Interval]) -> dict[int, Interval]:
+    """The smallest box around two boxes."""
+    return {d: _union(a.get(d), interval) for d, interval in b.items()}
 
 
 def _read(axis: Axis, interval: Interval) -> Interval | None:
