@@ -1,6 +1,6 @@
 """docs/benchmarks.md from the JSON files of the benchmarks.
 
-    for b in pair memory products prepare rows many_images sparse svd votes serve serving; do
+    for b in pair memory products prepare rows windows many_images sparse svd votes serve serving; do
         python tests/bench/$b.py --json tests/bench/results/$b.json
     done
     python tests/bench/table.py
@@ -59,6 +59,14 @@ CHAPTERS = {
             "`lin.F.to_dense()` of classifiers with 1000 labels at 224 pixels, against 1000 forward passes in"
             " the faster layout; beside it the same rows with one reverse pass each, from a chunk of them."
             " Bar for resnet18: 0.6."
+        ),
+    ),
+    "windows": (
+        "Rows and columns of crops",
+        (
+            "Networks of images, in forward passes of the plain network on the whole image. `F.row` is one"
+            " pass of an interpreter that is there already, `reader and row` runs the image first,"
+            " `local_row` traces, runs and reads the crop. Four are neighbouring places."
         ),
     ),
     "many_images": (
@@ -149,7 +157,8 @@ def page() -> str:
             " little. Made by"
         ),
         (
-            "```\nfor b in pair memory products prepare rows many_images sparse svd votes serve serving; do\n"
+            "```\nfor b in pair memory products prepare rows windows many_images sparse svd votes serve"
+            " serving; do\n"
             "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
             "python tests/bench/table.py\n```"
         ),
