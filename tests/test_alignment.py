@@ -18,8 +18,9 @@ from fxscope import models
 from fxscope.analysis import energy_against_distance
 from fxscope.cli.main import cli
 from fxscope.errors import NotLocal, PlaceIndexError
+from fxscope.images import photos
 from fxscope.paper.tour.networks import network
-from fxscope.paper.tour.super_resolution import sampled, zoom
+from fxscope.paper.tour.super_resolution import _seen, sampled, zoom
 
 D = torch.float64
 UNPADDED = """
@@ -256,3 +257,14 @@ def test_the_report(files, tmp_path, name):
 @pytest.mark.parametrize(("name", "scale"), [("once", 1), ("twice", 2), ("transposed", 2), ("down", 1)])
 def test_the_scale_of_a_network_is_how_its_output_grows(name, scale):
     assert network(f"file:{name}", _built(name).float()).scale == scale
+
+
+def test_the_truth_of_an_upscaler_is_the_part_that_it_shows():
+    """A ramp, made smaller, cut, and enlarged again, is the part of the ramp at its place."""
+    ramp = torch.linspace(0, 1, 80)[None, :, None] * torch.linspace(0.2, 1, 96)[None, None]
+    low = photos.downscale(ramp, 2)
+    cut = Chain(lambda m, x: F.interpolate(x[..., 3:-4, 5:-3], scale_factor=2, mode="bilinear"))
+    lin = fxscope.interpret(cut, low[None])
+    shown, truth = lin.y0[0], _seen(ramp, lin, 2)
+    assert truth.shape == shown.shape == (1, 66, 80)
+    assert (truth - shown)[:, 1:-1, 1:-1].abs().max() < 1e-3  # its neighbours are 1e-2 away
