@@ -308,9 +308,18 @@ def test_random_networks_of_local_operators(seed):
         raise AssertionError(source) from error
 
 
-def test_drawn_numbers_are_refused():
-    model, x0 = _setup(lambda m, h: F.dropout(h, 0.3, True))
-    with pytest.raises(NotLocal):
+DRAWN = {
+    "dropout": lambda m, h: F.dropout(h, 0.3, True),
+    "rrelu": lambda m, h: F.rrelu(h, training=True),
+    "of a constant": lambda m, h: h * F.rrelu(-m.mean.expand_as(h), training=True),
+    "bernoulli": lambda m, h: h * torch.bernoulli(torch.full_like(h, 0.5)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_drawn_numbers_are_refused(name):
+    model, x0 = _setup(DRAWN[name])
+    with pytest.raises(NotLocal, match="draws random numbers"):
         fxscope.local_row(model, x0, (0, 20, 22))
 
 

@@ -19,6 +19,7 @@ import torch.fx as fx
 
 from ...errors import NotLocal
 from ...frontend.symbolic import source_of
+from ...graph.draws import draws
 from ...graph.ir import info
 from ...passes.known import size_asked
 from ...passes.sizes import shapes_at
@@ -93,6 +94,8 @@ def trace_locality(gm: fx.GraphModule, shape: tuple[int, ...], dtype: torch.dtyp
     for node in gm.graph.nodes:
         if node not in wanted or node.op in ("placeholder", "get_attr"):
             continue
+        if draws(node):
+            raise NotLocal(f"{_named(node)} draws random numbers, on a crop other ones; {WAY_OUT}")
         value = traced.values[node]
         if isinstance(value, torch.Tensor):
             _trace_node(traced, node)
