@@ -71,7 +71,7 @@ def test_rows_of_crops(name):
         )
     assert got.values.numel() < x0.numel()
     _, h, w = lin.F.inputs.shape
-    for place in ((0, 0, 0), (0, h - 1, w - 1), (0, h // 2, w // 3), (0, -3, 5)):
+    for place in ((0, h - 1, w - 1), (0, h // 2, w // 3)):
         column, part = lin.F.column(place), fxscope.local_column(model, x0, place)
         inside = column[part.box]
         assert (inside - part.values).abs().max() < 1e-12
