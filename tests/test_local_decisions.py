@@ -209,8 +209,10 @@ class Beneath(nn.Module):
         return self.around.habit(self.around, x)
 
 
-@pytest.mark.parametrize("within", [True, False])
-@pytest.mark.parametrize("name", CONSTANTS)
+ALONE = [(n, False) for n in ("a buffer", "alone", "of the rank of the image", "unpacked")]
+
+
+@pytest.mark.parametrize(("name", "within"), [*((n, True) for n in CONSTANTS), *ALONE])
 def test_constants_that_every_place_reads_alike(name, within):
     model, x0 = _setup(CONSTANTS[name])
     _compare(

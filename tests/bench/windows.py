@@ -50,7 +50,8 @@ def measured(name: str, size: int) -> dict:
     forward = times.pop("forward")
     crop = "x".join(str(n) for n in found.values.shape[1:])
     ratios = {call: t / forward for call, t in times.items()}
-    return {"network": name, "size": size, "crop": crop, "forward s": forward, **ratios, "error": off}
+    head = {"network": name, "size": size, "crop": crop, "threads": torch.get_num_threads()}
+    return {**head, "forward s": forward, **ratios, "error": off}
 
 
 def main() -> None:
