@@ -8,18 +8,8 @@ import numpy as np
 import torch
 
 from ..graph.interpretation import together
-from .style import (
-    COLUMN,
-    PAGE,
-    SIGNED,
-    TEXT,
-    as_picture,
-    caption,
-    limit_of,
-    new_figure,
-    scale_bar,
-    signed_panels,
-)
+from .channels import pictures, signed_panels
+from .style import COLUMN, PAGE, SIGNED, TEXT, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
     from ..analysis import (
@@ -87,17 +77,16 @@ def layers(found: dict[str, LayerContributions], text: str = ""):
 def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
     """Draw the photograph and its pixel discussions on one symmetric scale.
 
-    The colours saturate at the percentile ``CUT`` of the magnitudes.
+    The parts of the channels of a pixel are summed. The colours saturate at the percentile ``CUT`` of the
+    magnitudes.
     """
-    pictures = [
-        as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
-    ]
-    limit = float(np.percentile(np.abs(np.stack(pictures)), CUT)) or 1.0
+    sums = [_summed(i[0] if i.dim() == 4 else i) for i in found.images]
+    limit = float(np.percentile(np.abs(np.stack(sums)), CUT)) or 1.0
     figure = new_figure(PAGE, 1.9)
-    axes = np.atleast_1d(figure.subplots(1, 1 + len(pictures)))
+    axes = np.atleast_1d(figure.subplots(1, 1 + len(sums)))
     _photo(axes[0], found._photograph[0], "x0")
     for axis, picture, label, score in zip(
-        axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]
+        axes[1:], sums, found.labels, found.scores.reshape(len(sums), -1)[:, 0]
     ):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"{_named(names, label)}: {float(score):.2f}", fontsize=TEXT)
@@ -195,18 +184,17 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
     figure = new_figure(COLUMN, 2.1)
     axes = figure.subplots(1, 2) if photograph is not None else [figure.subplots()]
-    picture = as_picture(found.row[0])
-    limit = limit_of([picture]) / 4
+    seen = pictures([found.row[0]], saturate=4)
     if photograph is not None:
         _photo(axes[0], photograph, "x0")
-    shown = axes[-1].imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+    shown = seen.draw(axes[-1])
     axes[-1].set_title("receptive filter", fontsize=TEXT)
     axes[-1].set_axis_off()
     for axis in axes:
         axis.add_patch(Circle(found.place[::-1], found.radius, fill=False, color="k", linewidth=1))
         axis.add_patch(Circle(found.source[::-1], found.window, fill=False, color="#bb9900", linewidth=1.4))
-    scale_bar(figure, shown, list(axes), limit)
-    caption(figure, text)
+    scale_bar(figure, shown, list(axes), seen.limit)
+    caption(figure, text, seen.note)
     return figure
 
 
@@ -251,8 +239,8 @@ def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
     """Draw filters side by side on one symmetric scale, with a cross in the middle of each."""
     width = min(PAGE, max(COLUMN, 1.35 * len(panels)))
     figure = new_figure(width, 1.25 * width / len(panels) + 0.35)
-    signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
-    caption(figure, text)
+    note = signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
+    caption(figure, text, note)
     return figure
 
 
@@ -262,12 +250,12 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
     Each row of panels has one symmetric scale. A cross marks the middle of each panel.
     """
     lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
-    figure = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines))
+    figure, notes = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines)), []
     for axes, line in zip(figure.subplots(len(lines), columns, squeeze=False), lines):
         for axis in axes[len(line) :]:
             axis.set_axis_off()
-        signed_panels(figure, axes, dict(line), cross, TEXT - 1)
-    caption(figure, text)
+        notes.append(signed_panels(figure, axes, dict(line), cross, TEXT - 1))
+    caption(figure, text, "\n".join(dict.fromkeys(filter(None, notes))))
     return figure
 
 
@@ -307,6 +295,12 @@ def _photo(axis: Any, image: torch.Tensor, title: str, mask: Any = None) -> None
     axis.imshow(data.permute(1, 2, 0).numpy(), interpolation="nearest")
     axis.set_title(title, fontsize=TEXT)
     axis.set_axis_off()
+
+
+def _summed(parts: torch.Tensor) -> np.ndarray:
+    """The sum over channels of the parts of a score, (C, H, W) or (H, W)."""
+    data = parts.detach().double().cpu()
+    return (data if data.dim() == 2 else data.sum(0)).numpy()
 
 
 def _named(names: Any, label: Any) -> str:

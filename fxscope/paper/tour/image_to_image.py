@@ -145,7 +145,7 @@ def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) ->
             f"i2i_{what}s",
             draw.grid(panels, 3),
             f"The {said} at a strong edge, a flat place and the middle, zoomed to 49 pixels around the"
-            " place, which is marked by a cross; mean over colours, one scale for each network.",
+            " place, which is marked by a cross; one scale for each network.",
         )
 
 
