@@ -29,7 +29,10 @@ CUT = 99.5  # percentile of |contribution| at which the colours saturate; the co
 
 
 def residual_share(found: ResidualShare, text: str = ""):
-    """Draw the mean residual share of every network as a bar, with the standard deviation over the images."""
+    """Draw the mean residual share of every network as a bar, with the standard deviation over the images.
+
+    The figure says where zero lies.
+    """
     figure = new_figure(PAGE if len(found.models) > 6 else COLUMN, 2.3)
     axis = figure.subplots()
     means, stds = [100 * m.mean for m in found.models], [100 * m.std for m in found.models]
@@ -44,34 +47,41 @@ def residual_share(found: ResidualShare, text: str = ""):
     )
     axis.set_ylabel("r / y of the top score, %", fontsize=TEXT)
     axis.tick_params(axis="y", labelsize=TEXT - 1)
-    caption(figure, text)
+    caption(figure, text, _about([(m.name, m.zero) for m in found.models]))
     return figure
 
 
 def layers(found: dict[str, LayerContributions], text: str = ""):
     """Draw the mean share of F x0 and of every layer, with a band of one standard deviation.
 
-    Every network has a panel; all panels have the same scale.
+    Every network has a panel; all panels have the same scale. The figure says where zero lies.
     """
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for axis, (title, each) in zip(axes, found.items()):
         mean, std = 100 * each.mean.numpy(), 100 * each.std.numpy()
-        x = np.arange(len(mean))
-        axis.bar(x, mean, color=["#555555"] + ["#4477aa"] * (len(mean) - 1), width=0.75)
+        x, layers = np.arange(len(mean)), len(each.names)
+        axis.bar(x, mean, color=["#555555"] * (len(mean) - layers) + ["#4477aa"] * layers, width=0.75)
         axis.use_sticky_edges = False
         axis.bar(x, 2 * std, bottom=mean - std, color="#ee6677", alpha=0.3, width=0.75)
         axis.axhline(0, color="0.5", linewidth=0.5)
-        names = ["F x0", *each.names]
+        names = each.parts
         axis.set_xticks(
             x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2
         )
         axis.set_title(title, fontsize=TEXT)
         axis.tick_params(axis="y", labelsize=TEXT - 1)
     axes[0].set_ylabel("share of the score, %", fontsize=TEXT)
-    caption(figure, text)
+    caption(figure, text, _about([(title, each.zero) for title, each in found.items()]))
     return figure
+
+
+def _about(zeros: list[tuple[str, str]]) -> str:
+    """Where zero lies, for all networks or for each; (network, zero)."""
+    if len({zero for _, zero in zeros}) == 1:
+        return f"shares about {zeros[0][1]}"
+    return "\n".join(f"{name}: shares about {zero}" for name, zero in zeros)
 
 
 def discussion(found: PixelDiscussion, text: str = "", names: Any = None):

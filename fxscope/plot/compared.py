@@ -47,5 +47,5 @@ def compared(comparison: Comparison, text: str = ""):
     curve.set_ylabel("share of the row's energy", fontsize=TEXT)
     curve.tick_params(labelsize=TEXT - 2)
     curve.legend(fontsize=TEXT - 1, frameon=False)
-    caption(lower, text, found.note)
+    caption(lower, text, "; ".join(filter(None, ("|r|/|y| about x = 0", found.note))))
     return figure

@@ -90,7 +90,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1] and on one"
         " scale; bicubic upscaling has none.",
     )
-    chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    chapter.table(("network", "PSNR", "|r| / |y| about x = 0", "error of F x0 + r"), rows)
     chapter.findings.append(_residual_finding(shares))
 
 
