@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 
 import fxscope
+from fxscope import models
 from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, NonFinite
 from fxscope.plot import analysis as draw
@@ -45,6 +46,53 @@ def test_filters_share_a_symmetric_scale_and_mark_the_place(draw, tmp_path):
     for suffix in ("pdf", "svg", "png"):
         figure.savefig(tmp_path / f"figure.{suffix}")
         assert (tmp_path / f"figure.{suffix}").stat().st_size > 1000
+
+
+def _titles(figure):
+    return [a.get_title() for a in figure.axes[:2]]
+
+
+def test_the_cross_is_at_the_place_that_is_named_and_not_at_the_largest_coefficient():
+    figure = fxscope.plot.row(data(), place=(9, 20), of="y0[1, 2, 3]")
+    assert [tuple(float(v[0]) for v in a.lines[0].get_data()) for a in figure.axes[:2]] == [(20.0, 9.0)] * 2
+    assert "y0[1, 2, 3]" in _titles(figure)[0] and "its place (9, 20)" in _titles(figure)[1]
+    assert "largest (8, 12)" in _titles(fxscope.plot.column(data()))[1]
+
+
+@pytest.mark.parametrize("verb", ["row", "column"])
+def test_the_commands_mark_what_was_read(verb, tmp_path):
+    """The place is the middle of the filter's support, without padding and at another scale, too."""
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def up(): return nn.Sequential(nn.Conv2d(3, 12, 3), nn.LeakyReLU(0.1), nn.PixelShuffle(2))\n"
+        "def down(): return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.LeakyReLU(0.1), nn.Conv2d(4, 3, 3))\n"
+        "def scores(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    for name, index in (("up", (1, 17, 22)), ("down", (1, 9, 12))):
+        at = ",".join(map(str, index))
+        done = run(
+            verb, f"{tmp_path}/net.py:{name}", "--size", 40, "--at", at, "-o", tmp_path / "a.png", "--json"
+        )
+        found = json.loads(done.stdout)
+        model, x0 = models.load_model(f"{tmp_path}/net.py:{name}", seed=0), torch.rand(1, 3, 40, 40)
+        filter = getattr(fxscope.interpret(model, x0).F, verb)(index)
+        middle = [(int(w.min()) + int(w.max())) / 2 for w in filter.abs().sum(0).nonzero().T]
+        assert all(abs(p - m) <= 1 for p, m in zip(found["place"], middle)), (name, found, middle)
+        assert found["place_from"] == "graph" and (tmp_path / "a.png").exists()
+    if verb == "row":
+        done = run(verb, f"{tmp_path}/net.py:scores", "-o", tmp_path / "b.png", "--json")
+        assert json.loads(done.stdout)["place"] is None and (tmp_path / "b.png").exists()
+
+
+def test_several_outputs_have_no_one_shape_and_the_keys_are_named():
+    class Two(torch.nn.Module):
+        def forward(self, x):
+            return {"image": 2 * x, "mean": x.mean((2, 3))}
+
+    lin = fxscope.interpret(Two(), torch.rand(1, 3, 4, 4))
+    with pytest.raises(FxscopeError, match=r"'image': \(3, 4, 4\), 'mean': \(3,\).*--outputs"):
+        _ = lin.F.outputs.shape
+    assert lin.F.inputs.shape == (3, 4, 4)
 
 
 def test_signed_images_share_their_scale_and_photographs_do_not_need_one():

@@ -13,7 +13,13 @@ from .style import COLUMN, PAGE, TEXT, caption, check_image, new_figure, scale_b
 
 
 @checked
-def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""):
+def row(
+    values: torch.Tensor,
+    place: tuple[int, int] | None = None,
+    zoom: int | None = None,
+    text: str = "",
+    of: str = "",
+):
     """Draw a row of F, the receptive filter of one output: the whole image, and a zoom (paper, eq. 7).
 
     Both panels have the same symmetric scale. Three channels are drawn as colours around grey, any other
@@ -24,13 +30,16 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
     values : torch.Tensor
         The row, (C, H, W) or (H, W), in output units per input unit.
     place : (int, int), optional
-        (y, x) of the input pixel at the position of the output, marked by a cross. The default is the largest
-        coefficient.
+        (y, x) of the input pixel at the position of the output, marked by a cross, as
+        ``lin.F.alignment().input_of`` gives it. By default the cross marks the largest coefficient, and the
+        title says so.
     zoom : int, optional
         Side of the zoomed square in pixels. The default square around ``place`` holds every coefficient above
         1/100 of the largest.
     text : str
         The caption, for example model, policy, dtype and error.
+    of : str
+        The output that is read, for the title, such as "y0[0, 32, 32]".
 
     Returns
     -------
@@ -48,12 +57,16 @@ def row(values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | 
     >>> lin = fxscope.interpret(fxscope.models.bicubic4x(), torch.rand(1, 1, 16, 16))
     >>> figure = fxscope.plot.row(lin.F.row((0, 32, 32)), place=(8, 8))
     """
-    return _filter(values, place, zoom, text, "receptive filter")
+    return _filter(values, place, zoom, text, "receptive filter", of)
 
 
 @checked
 def column(
-    values: torch.Tensor, place: tuple[int, int] | None = None, zoom: int | None = None, text: str = ""
+    values: torch.Tensor,
+    place: tuple[int, int] | None = None,
+    zoom: int | None = None,
+    text: str = "",
+    of: str = "",
 ):
     """Draw a column of F, the projective filter of one input: the whole image, and a zoom (paper, eq. 9).
 
@@ -62,9 +75,12 @@ def column(
     values : torch.Tensor
         The column, (C, H, W) or (H, W), in output units per input unit.
     place : (int, int), optional
-        (y, x) of the output pixel at the position of the input. The default is the largest coefficient.
+        (y, x) of the output pixel at the position of the input, as ``lin.F.alignment().output_of`` gives it.
+        The default is the largest coefficient.
     zoom, text
         As in ``row``.
+    of : str
+        The input whose effect is drawn, for the title.
 
     Returns
     -------
@@ -76,10 +92,17 @@ def column(
     FxscopeError
         As ``row`` does.
     """
-    return _filter(values, place, zoom, text, "projective filter")
+    return _filter(values, place, zoom, text, "projective filter", of)
 
 
-def _filter(values: torch.Tensor, place: tuple[int, int] | None, zoom: int | None, text: str, title: str):
+def _filter(
+    values: torch.Tensor,
+    place: tuple[int, int] | None,
+    zoom: int | None,
+    text: str,
+    title: str,
+    of: str,
+):
     from matplotlib.patches import Rectangle
 
     found = pictures([values])
@@ -88,7 +111,7 @@ def _filter(values: torch.Tensor, place: tuple[int, int] | None, zoom: int | Non
         check_place(title, place, strength.shape)
     y, x = place if place is not None else np.unravel_index(strength.argmax(), strength.shape)
     box = _box(strength, int(y), int(x), zoom)
-    figure = new_figure(COLUMN, 2.1)
+    figure = new_figure(COLUMN, 2.4)
     whole, near = figure.subplots(1, 2)
     for axis in (whole, near):
         shown = found.draw(axis)
@@ -98,8 +121,9 @@ def _filter(values: torch.Tensor, place: tuple[int, int] | None, zoom: int | Non
     near.set_xlim(left - 0.5, right - 0.5)
     near.set_ylim(bottom - 0.5, top - 0.5)
     whole.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, linewidth=0.6))
-    whole.set_title(title, fontsize=TEXT)
-    near.set_title(f"zoom, ({int(y)}, {int(x)})", fontsize=TEXT)
+    what = "largest" if place is None else "its place"
+    whole.set_title(f"{title}\nof {of}" if of else title, fontsize=TEXT)
+    near.set_title(f"zoom,\n{what} ({int(y)}, {int(x)})", fontsize=TEXT)
     scale_bar(figure, shown, [whole, near], found.limit)
     caption(figure, text, found.note)
     return figure
