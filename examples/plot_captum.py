@@ -60,5 +60,5 @@ print(f"share of the biases {[round(v, 3) for v in ours.residual.tolist()]}")
 figure = fxscope.plot.images(
     {"fxscope": attributions[0], "captum": theirs[0]},
     signed=True,
-    text="attributions to score 3, mean over channels",
+    text="attributions to score 3",
 )

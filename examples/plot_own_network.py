@@ -26,9 +26,7 @@ model = nn.Sequential(
 
 lin = fxscope.interpret(model, torch.rand(1, 3, 40, 40))
 row = lin.F.row((1, 20, 20))
-figure = fxscope.plot.row(
-    row, place=(20, 20), text="how output pixel (20, 20) reads the image, mean over channels"
-)
+figure = fxscope.plot.row(row, place=(20, 20), text="how output pixel (20, 20) reads the image")
 
 # %%
 # It is exact: the row's product with the image, and what the biases add, are the output.

@@ -278,6 +278,116 @@ def test_residual_share_is_resumable_and_exact(tmp_path):
         residual_share(model, images, state, progress=False)
 
 
+class Shifted(nn.Module):
+    """The network at an input that is counted from z: its own zero is the z of the network."""
+
+    def __init__(self, model, z):
+        super().__init__()
+        self.model, self.z = model, z
+
+    def forward(self, u):
+        return self.model(u + self.z)
+
+
+MEAN, STD = (0.4, 0.6), (0.2, 0.5)
+ABOUT = {
+    "a number": (0.3, lambda x: torch.full_like(x, 0.3)),
+    "a number of every channel": (torch.tensor([0.3, -0.7]), None),
+    "one image": (torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(5)), None),
+    "mean": ("mean", lambda x: x.mean((2, 3), keepdim=True).expand_as(x)),
+    "black": ("black", lambda x: torch.tensor([-2.0, -1.2], dtype=x.dtype)[:, None, None].expand_as(x)),
+    "grey": ("grey", lambda x: torch.tensor([0.5, -0.2], dtype=x.dtype)[:, None, None].expand_as(x)),
+}
+
+
+def _about(name, x):
+    zero, z = ABOUT[name]
+    if z is None:
+        return zero, (zero if zero.dim() > 1 else zero[:, None, None]).to(x).expand_as(x)
+    return zero, z(x)
+
+
+@pytest.mark.parametrize("name", ABOUT)
+@pytest.mark.parametrize("policy", ["freeze", "taylor"])
+def test_a_share_about_z_is_the_own_share_of_the_shifted_network(name, policy):
+    model, _ = small()
+    x0 = torch.randn(4, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    zero, z = _about(name, x0)
+    images = [(str(i), x) for i, x in enumerate(x0.split(1))]
+    given = {"policy": policy, "progress": False}
+    about = {"zero": zero, **({"mean": MEAN, "std": STD} if name in ("black", "grey") else {})}
+    found = residual_share(model, images, batch=3, **given, **about).models[0]
+    layers = layer_contributions(model, x0, batch=3, **given, **about)
+    own = residual_share(model, images, **given).models[0]
+    assert found.error < 1e-12 and layers.error < 1e-12 and found.zero == layers.zero != own.zero == "x = 0"
+    for i in range(4):
+        shifted = Shifted(model, z[i : i + 1])
+        u = x0[i : i + 1] - z[i : i + 1]
+        share = residual_share(shifted, [("u", u)], **given).models[0].shares["u"]
+        lin = fxscope.interpret(shifted, u, policy=policy)
+        parts = lin.contributions(int(layers.labels[i]))
+        assert math.isclose(found.shares[str(i)], share, rel_tol=1e-10, abs_tol=1e-11)
+        assert math.isclose(float(layers.residual[i]), share, rel_tol=1e-10, abs_tol=1e-11)
+        assert math.isclose(float(layers.linear[i]), parts.linear, rel_tol=1e-10, abs_tol=1e-11)
+        assert abs(share - own.shares[str(i)]) > 1e-6
+    assert torch.equal(layers.values, layer_contributions(model, x0, batch=3, **given).values)
+
+
+def test_every_share_is_said_with_its_zero(tmp_path):
+    model, x0 = small()
+    images, about = [("a", x0[:1])], {"zero": "grey", "mean": 0.5, "std": 2, "progress": False}
+    shares, layers = residual_share(model, images, **about), layer_contributions(model, x0, **about)
+    zero = "grey pixels, x = 0"
+    for record in (shares, layers):
+        assert zero in record.to_json() and zero in record._repr_html_()
+        assert zero in record.plot().get_supxlabel()
+        loaded = type(record).load(record.save(tmp_path / "r.safetensors"))
+        assert loaded.to_json() == record.to_json()
+    assert zero in str(shares) and layers.parts[:2] == ("F (x0 - z)", "F z")
+    own = residual_share(model, images, progress=False)
+    assert "about x = 0" in str(own) and "about x = 0" in own.plot().get_supxlabel()
+    both = type(own)((*own.models, *shares.models))
+    assert zero in both.plot().get_supxlabel() and "about x = 0" in both.plot().get_supxlabel()
+    assert layer_contributions(model, x0, progress=False).parts[0] == "F x0"
+
+
+def test_a_state_keeps_the_shares_about_each_zero_apart(tmp_path):
+    model, x0 = small()
+    images, state = [("a", x0[:1])], tmp_path / "state.json"
+    zeros = (None, 0.5, "mean", torch.full((1, 2, 8, 8), 0.25), torch.full((1, 2, 8, 8), 0.5))
+    alone = [residual_share(model, images, zero=z, progress=False) for z in zeros]
+    kept = [residual_share(model, images, state, zero=z, progress=False) for z in zeros]
+    again = [residual_share(model, images, state, zero=z, progress=False) for z in zeros]
+    assert alone == kept == again and len({a.models[0].zero for a in alone}) == len(zeros)
+    assert math.isclose(alone[1].models[0].shares["a"], alone[4].models[0].shares["a"], rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"zero": "white"}, "'mean', 'black', 'grey'"),
+        ({"zero": "black"}, "mean= and std="),
+        ({"zero": "grey", "mean": 0.5, "std": 0.0}, "std is not 0"),
+        ({"zero": "grey", "mean": "half", "std": 1.0}, "mean and std are numbers"),
+        ({"zero": "mean", "std": 1.0}, "leave them out"),
+        ({"mean": 0.0}, "leave them out"),
+        ({"zero": float("nan")}, "a finite number"),
+        ({"zero": True}, "a finite number"),
+        ({"zero": torch.tensor([float("inf")])}, "finite numbers"),
+        ({"zero": torch.zeros(3, 8, 8)}, r"\(3, 8, 8\)"),
+        ({"zero": torch.zeros(2, 2, 8, 8)}, r"\(2, 2, 8, 8\)"),
+    ],
+)
+def test_a_zero_that_is_none(about, said):
+    model, x0 = small()
+    for measure in (
+        lambda: residual_share(model, [("a", x0[:1])], progress=False, **about),
+        lambda: layer_contributions(model, x0, progress=False, **about),
+    ):
+        with pytest.raises(FxscopeError, match=said):
+            measure()
+
+
 def test_fgsm_is_one_clipped_step_in_pixel_space():
     model, _ = small()
     pixels = torch.rand(4, 2, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

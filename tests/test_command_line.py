@@ -241,6 +241,34 @@ def test_an_index_outside_the_tensor(verb, at, files):
     refused(called(verb, files, f"--at={at}"), 2, "at most")
 
 
+def _of_a_network(value):
+    return isinstance(value, dict) and "shares" in value
+
+
+def test_shares_about_another_zero(files):
+    """The share about black of a network is that of ``residual_share`` with the pixels' own normalisation."""
+    found = {}
+    for zero in ("own", "mean", "black", "grey"):
+        for verb in ("residual-share", "layers"):
+            done = called(verb, files, "--range", "symmetric", "--zero", zero, "--json")
+            assert done.exit_code == 0, done.stderr
+            numbers = json.loads(done.stdout)
+            found[verb, zero] = numbers if verb == "layers" else next(filter(_of_a_network, numbers.values()))
+    for (verb, zero), numbers in found.items():
+        key = "residual" if verb == "layers" else "mean"
+        assert numbers[key] == pytest.approx(found["residual-share", zero]["mean"], abs=1e-5)
+        assert numbers["zero"].startswith(
+            {"own": "x = 0", "mean": "the mean colour"}.get(zero, f"{zero} pix")
+        )
+    # pixels of 0.5 are x = 0 of a network that takes -1 to 1
+    assert found["layers", "grey"]["residual"] == pytest.approx(found["layers", "own"]["residual"], abs=1e-6)
+    assert found["layers", "black"]["residual"] != pytest.approx(found["layers", "own"]["residual"], abs=1e-3)
+    assert (
+        "shares about grey pixels, x = 0"
+        in called("layers", files, "--range", "symmetric", "--zero", "grey").stdout
+    )
+
+
 def test_options_that_exclude_each_other(files):
     for verb in ("row", "contributions"):
         refused(called(verb, files, "--at", 0, "--top"), 2, "exclude each other")

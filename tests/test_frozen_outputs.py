@@ -5,6 +5,7 @@ And outputs that are no floating tensors.
 
 from __future__ import annotations
 
+import logging
 from collections import namedtuple
 
 import pytest
@@ -15,6 +16,8 @@ from torch import nn
 import fxscope
 from fxscope.emit.pipeline import program_of
 from fxscope.errors import NoLinearPath, PlaceIndexError
+from fxscope.testing.case import LawCase
+from fxscope.testing.derivative import law_6
 
 Scored = namedtuple("Scored", ["label", "probabilities", "logits"])
 
@@ -185,6 +188,78 @@ def test_an_output_without_a_batch_has_no_rows_of_one_image():
     with pytest.raises(PlaceIndexError):
         lin.contributions(("prior", 1))
     assert lin.contributions(("z", 1)).error < 1e-12
+
+
+SPELLINGS = {  # of an output that does not depend on the probe, and what it says
+    "a buffer": (lambda net, x, z: net.a.weight, "nothing computed from the probe"),
+    "zeros": (lambda net, x, z: torch.zeros_like(x), "zeros_like"),
+    "a softmax over one entry": (lambda net, x, z: z[:, :1].softmax(1), "softmax"),
+    "a comparison": (lambda net, x, z: (z > 0).to(x.dtype), "gt"),
+    "detached": (lambda net, x, z: z.detach(), "detach"),
+}
+BESIDES = {  # beside it, what is no tensor or has no linear part
+    "nothing": lambda x, z: (),
+    "a size": lambda x, z: (x.shape[0],),
+    "all sizes and a number": lambda x, z: (x.shape, 3.0),
+    "labels and none": lambda x, z: (z.argmax(1), z > 0, None),
+}
+
+
+class Beside(Net):
+    """Two affine outputs around one that is constant."""
+
+    def __init__(self, constant, more):
+        super().__init__(None)
+        self.constant, self.more = constant, more
+
+    def forward(self, x):
+        z = self.b(torch.relu(self.a(x)))
+        return (z, *self.more(x, z), self.constant(self, x, z), 2 * z)
+
+
+@pytest.mark.parametrize("frontend", ["symbolic", "export"])
+@pytest.mark.parametrize(
+    ("name", "more"), [(n, "a size") for n in SPELLINGS] + [("a comparison", m) for m in BESIDES]
+)
+def test_the_laws_leave_a_constant_output_out(name, more, frontend):
+    """Law 6 compares F with a derivative: the output of "freeze" that is constant has another one."""
+    model = Beside(SPELLINGS[name][0], BESIDES[more])
+    found = fxscope.verify(model, x0(), frontend=frontend, thorough=False)
+    assert found.ok, str(found)
+    laws = {law.name: law for law in found.laws}
+    assert not laws["law 6"].skipped and "left out: it is a constant" in laws["law 6"].statement
+    assert not laws["law 3"].skipped and not laws["law 5"].skipped
+
+
+def test_a_wrong_derivative_beside_a_constant_is_still_found():
+    """The outputs that are left are compared one by one with the derivative."""
+    case = LawCase.of(Beside(SPELLINGS["zeros"][0], BESIDES["a size"]), (x0(),))
+    assert law_6(case).ok
+    other = LawCase.of(Net(lambda x, z: (z, x.shape[0], torch.zeros_like(x), 2.5 * z)), (x0(),))
+    case.model, case.outputs = other.model, None
+    assert not law_6(case).ok
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize("make", [fxscope.interpret, fxscope.transform])
+def test_what_is_left_out_is_said_once(name, make, caplog):
+    constant, why = SPELLINGS[name]
+    model = Beside(constant, BESIDES["nothing"])
+    with caplog.at_level(logging.WARNING, logger="fxscope"):
+        made = make(model, x0()) if make is fxscope.interpret else make(model, example_inputs=(x0(),))
+    said = [r.getMessage() for r in caplog.records]
+    assert len(said) == 1 and "the output 1 does not depend linearly" in said[0] and why in said[0]
+    assert made is not None
+
+
+def test_an_output_that_is_picked_and_constant_is_stated(caplog):
+    """With others it is a stated constant, alone an error."""
+    model = Net(lambda x, z: (z, z.softmax(1)))
+    with caplog.at_level(logging.WARNING, logger="fxscope"):
+        lin = fxscope.interpret(model, x0(), outputs={"scores": "b", "chances": "softmax"})
+    assert lin.constant_outputs == ("chances",) and "'chances'" in caplog.text
+    with pytest.raises(NoLinearPath, match="softmax"):
+        fxscope.interpret(model, x0(), outputs="softmax")
 
 
 def test_nothing_but_constants_is_refused():

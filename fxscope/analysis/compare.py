@@ -98,7 +98,7 @@ class Comparison(Result):
             f"   |row| {r.row.norm().item():.3e}"
             for r in self.readings
         ]
-        return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise", *lines])
+        return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise; |r| about x = 0", *lines])
 
     def numbers(self) -> dict[str, Any]:
         """All fields except the rows; of a row the norm and the shape."""
@@ -135,7 +135,7 @@ class Comparison(Result):
             for e in self.readings
         )
         head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
-        return f"comparison at {self.at}", head, rows
+        return f"comparison at {self.at}, |r| about x = 0", head, rows
 
 
 def _without_lists(entry: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..graph.arguments import check_images, check_labels, check_module, checked
 from ..linop import LinearInterpreter, Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from .zero import OWN, Zero
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,11 +27,15 @@ class LayerContributions(VersionedResult):
     labels : torch.Tensor
         (B,), the label of the score of each image.
     linear : torch.Tensor
-        (B,), F x0.
+        (B,), F (x0 - z), which is F x0 where zero is x = 0.
     values : torch.Tensor
         (B, L), the contributions of the layers.
     output : torch.Tensor
-        (B,), the scores: linear + sum of values.
+        (B,), the scores: linear + shift + sum of values.
+    zero : str
+        Where zero lies, the input z.
+    shift : torch.Tensor, optional
+        (B,), F z, which belongs to the residual; None where zero is x = 0.
     """
 
     names: tuple[str, ...]
@@ -38,31 +43,44 @@ class LayerContributions(VersionedResult):
     linear: torch.Tensor
     values: torch.Tensor
     output: torch.Tensor
+    zero: str = OWN
+    shift: torch.Tensor | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the P parts of a score: F x0 (or F (x0 - z) and F z), then the layers."""
+        return (*(("F x0",) if self.shift is None else ("F (x0 - z)", "F z")), *self.names)
 
     @property
     def error(self) -> float:
-        """The largest |linear + sum of values - output|, relative to the score."""
-        return float(((self.linear + self.values.sum(1) - self.output) / self.output).abs().max())
+        """The largest |sum of the shares - 1|."""
+        return float((self.shares.sum(1) - 1).abs().max())
 
     @property
     def shares(self) -> torch.Tensor:
-        """(B, 1 + L), F x0 and the contributions of the layers, divided by the score."""
-        return torch.cat([self.linear[:, None], self.values], 1) / self.output[:, None]
+        """(B, P), the parts of the scores, divided by the scores."""
+        shift = [] if self.shift is None else [self.shift[:, None]]
+        return torch.cat([self.linear[:, None], *shift, self.values], 1) / self.output[:, None]
+
+    @property
+    def residual(self) -> torch.Tensor:
+        """(B,), the share of the residual r + F z: all parts but the first."""
+        return self.shares[:, 1:].sum(1)
 
     @property
     def mean(self) -> torch.Tensor:
-        """(1 + L,), the mean shares over the images."""
+        """(P,), the mean shares over the images."""
         return self.shares.mean(0)
 
     @property
     def std(self) -> torch.Tensor:
-        """(1 + L,), the standard deviations of the shares, with B in the denominator."""
+        """(P,), the standard deviations of the shares, with B in the denominator."""
         return self.shares.std(0, unbiased=False)
 
     @property
     def depth(self) -> float:
         """The mean position of the layers, weighted by |mean share|: 0 is the first layer, 1 the last one."""
-        weight = self.mean[1:].abs()
+        weight = self.mean[len(self.parts) - len(self.names) :].abs()
         return (
             float((weight * torch.linspace(0, 1, len(weight), dtype=weight.dtype)).sum() / weight.sum())
             if len(weight) > 1
@@ -73,9 +91,11 @@ class LayerContributions(VersionedResult):
         """Mean and standard deviation of every layer's share."""
         return {
             "images": len(self.output),
+            "zero": self.zero,
+            "residual": self.residual.mean(),
             "error": self.error,
             "depth": self.depth,
-            "layers": ["F x0", *self.names],
+            "layers": list(self.parts),
             "mean": self.mean,
             "std": self.std,
         }
@@ -90,12 +110,17 @@ def layer_contributions(
     batch: int = 32,
     policy: Any = None,
     progress: bool = True,
+    zero: Any = None,
+    mean: Any = None,
+    std: Any = None,
 ) -> LayerContributions:
     """The contributions of F x0 and of every layer's masked biases to one score of each image.
 
     ::
 
-        y_k = <row_k, x0> + sum over layers of Q_i b_i
+        y_k = <row_k, x0 - z> + <row_k, z> + sum over layers of Q_i b_i
+
+    Zero lies at the input z, 0 by default; the second term, F z, is then 0 and left out.
 
     Parameters
     ----------
@@ -114,6 +139,8 @@ def layer_contributions(
         As in ``fxscope.interpret``; a reader has its own.
     progress : bool
         Show a progress bar.
+    zero, mean, std : optional
+        Where zero lies, as in ``residual_share``.
 
     Returns
     -------
@@ -128,6 +155,7 @@ def layer_contributions(
         raise ValueError(f"batch_norm={batch_norm!r}; it is 'with' its layer or 'apart'")
     check_images("layer_contributions: x0", x0)
     given = None if labels is None else check_labels("layer_contributions", labels, len(x0))
+    about = Zero.of("layer_contributions", zero, mean, std)
     reader = _reader_of(model, x0[:batch], policy)
     found, each = [], []
     with steps(len(x0), "contributions", progress) as bar:
@@ -136,15 +164,17 @@ def layer_contributions(
             lin = reader(x0[start : start + batch], out=lin)
             chosen = lin.y0.flatten(1).argmax(1) if given is None else given[start : start + batch]
             numbers, layers = _sums(lin, chosen, batch_norm)
-            found.append((chosen, *numbers))
+            found.append((chosen, *numbers, _shift(lin, chosen, about)))
             each.append(layers)
             bar.update(lin.batch)
-    chosen, linear, output = (torch.cat(parts) for parts in zip(*found))
+    chosen, linear, output, shift = (torch.cat(parts) for parts in zip(*found))
     names = tuple(each[0])
     values = torch.zeros(len(x0), len(names), dtype=torch.float64)
     for i, name in enumerate(names):
         values[:, i] = torch.cat([layers[name] for layers in each])
-    return LayerContributions(names, chosen, linear, values, output)
+    if about.is_own:
+        return LayerContributions(names, chosen, linear, values, output)
+    return LayerContributions(names, chosen, linear - shift, values, output, about.name, shift)
 
 
 def _reader_of(model: Any, example: torch.Tensor, policy: Any) -> Reader:
@@ -173,6 +203,16 @@ def _sums(
         name, value = _name(term, batch_norm), _vector(term.value, lin.batch)
         layers[name] = layers[name] + value if name in layers else value
     return (_vector(found.linear, lin.batch), _vector(found.output, lin.batch)), layers
+
+
+def _shift(lin: LinearInterpreter, labels: torch.Tensor, about: Zero) -> torch.Tensor:
+    """F z of every image's score, (B,)."""
+    if about.is_own:
+        return torch.zeros(lin.batch, dtype=torch.float64)
+    if not isinstance(lin.x, torch.Tensor) or lin.x.dim() < 2:
+        raise WrongArgument("layer_contributions: zero= is about one input, (B, ...)")
+    found = (lin.F @ about.at(lin.x)).reshape(lin.batch, -1)
+    return found.gather(1, labels.to(found.device)[:, None])[:, 0].double().cpu()
 
 
 def _name(term: Any, batch_norm: str) -> str:

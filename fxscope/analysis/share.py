@@ -1,4 +1,7 @@
-"""Residual share: the share of the biases in the largest score (paper, Tables 3 and 4)."""
+"""Residual share: the share of the biases in the largest score (paper, Tables 3 and 4).
+
+It depends on where zero lies, which every record says.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from ..linop.prepared import is_pure
 from ..results.base import VersionedResult
 from ..results.files import write_text
 from ..results.progress import steps
+from .zero import OWN, Zero
 
 PAUSE = 1.0  # seconds between two writes of a state file
 
@@ -41,13 +45,16 @@ class Share(VersionedResult):
     shares, labels : dict
         {image: r_k / y_k} and {image: k}.
     error : float
-        The largest |<row, x0> + r_k - y_k| / |y_k|.
+        The largest |<row, x0 - z> + (r_k + <row, z>) - y_k| / |y_k|.
+    zero : str
+        Where zero lies: about the input z the share is (r_k + <row, z>) / y_k.
     """
 
     name: str
     shares: dict[str, float]
     labels: dict[str, int]
     error: float
+    zero: str = OWN
 
     @property
     def mean(self) -> float:
@@ -63,6 +70,7 @@ class Share(VersionedResult):
         """Mean, standard deviation, and the share of each image."""
         return {
             "name": self.name,
+            "zero": self.zero,
             "images": len(self.shares),
             "mean": self.mean,
             "std": self.std,
@@ -98,8 +106,8 @@ class ResidualShare(VersionedResult):
     def __str__(self) -> str:
         width = max(len(m.name) for m in self.models)
         return "\n".join(
-            f"{m.name:{width}s}  {100 * m.mean:6.2f}% +- {100 * m.std:5.2f}   ({len(m.shares)} images, error"
-            f" {m.error:.1e})"
+            f"{m.name:{width}s}  {100 * m.mean:6.2f}% +- {100 * m.std:5.2f}   about {m.zero}"
+            f"   ({len(m.shares)} images, error {m.error:.1e})"
             for m in self.models
         )
 
@@ -112,15 +120,18 @@ def residual_share(
     batch: int = 8,
     policy: Any = None,
     progress: bool = True,
+    zero: Any = None,
+    mean: Any = None,
+    std: Any = None,
 ) -> ResidualShare:
-    """The residual share r_k / y_k of the largest score k of each image, for one or several networks.
+    """The residual share of the largest score k of each image, for one or several networks.
 
     ::
 
-        y_k = <row_k, x0> + r_k
+        y_k = <row_k, x0 - z> + (r_k + <row_k, z>),      share = (r_k + <row_k, z>) / y_k
 
-    The share depends on the meaning of x = 0. x0 is the input that the network takes, so for ImageNet
-    networks it is normalised, and 0 is the mean colour.
+    The share depends on where zero lies, the input z. By default this is x = 0 of the input that the network
+    takes: for ImageNet networks, which are normalised, it is the mean colour of ImageNet.
 
     Parameters
     ----------
@@ -137,6 +148,11 @@ def residual_share(
         As in ``fxscope.interpret``.
     progress : bool
         Show a progress bar.
+    zero : str, float or torch.Tensor, optional
+        The input z: "mean" (the mean colour of each image), "black", "grey" (pixels of 0 and of 0.5), a
+        number, or a tensor of one image or with one number for each channel. The default is 0.
+    mean, std : float or sequence of float, optional
+        The normalisation x0 = (pixels - mean) / std, which "black" and "grey" need.
 
     Returns
     -------
@@ -146,7 +162,7 @@ def residual_share(
     Raises
     ------
     FxscopeError
-        If there is no image, or a largest score is 0.
+        If there is no image, a largest score is 0, or ``zero`` does not fit.
     OtherInterpretation
         If the state file has another version of the interpretation.
 
@@ -159,12 +175,13 @@ def residual_share(
         raise TypeError(f"residual_share: models is a network or {{name: network}}, got {shown(models)}")
     for model in models.values():
         check_module(model)
+    about = Zero.of("residual_share", zero, mean, std)
     kept = _Kept(state)
     found = []
     for name, model in models.items():
-        known = kept.of(name, model, str(policy or "freeze"))
+        known = kept.of(name, model, str(policy or "freeze"), about)
         with steps(_left(images, known), f"residual share of {name}", progress) as bar, kept:
-            _fill(known, model, _batches(images, batch, known), policy, bar, kept)
+            _fill(known, model, _batches(images, batch, known), policy, about, bar, kept)
         if not known:
             raise FxscopeError("residual_share: no image was given")
         found.append(
@@ -173,6 +190,7 @@ def residual_share(
                 {k: v[0] for k, v in known.items()},
                 {k: v[1] for k, v in known.items()},
                 max(v[2] for v in known.values()),
+                about.name,
             )
         )
     return ResidualShare(tuple(found))
@@ -183,14 +201,16 @@ def _left(images: Any, known: dict) -> int | None:
     return sum(name not in known for name, _ in images) if isinstance(images, (list, tuple)) else None
 
 
-def _fill(known: dict, model: nn.Module, batches: Iterable, policy: Any, bar: Any, kept: _Kept) -> None:
+def _fill(
+    known: dict, model: nn.Module, batches: Iterable, policy: Any, about: Zero, bar: Any, kept: _Kept
+) -> None:
     """Add the measurements of all batches to the known ones."""
     graph = None
     for names, x0 in batches:
         if graph is None or not takes(graph, x0):
             graph = _graph(model, x0, policy)
         with _guard(graph, model, x0):
-            known.update(_measure(graph, names, x0))
+            known.update(_measure(graph, names, x0, about))
         kept.write_now_and_then()
         bar.update(len(names))
 
@@ -213,7 +233,7 @@ def _graph(model: nn.Module, x0: torch.Tensor, policy: Any) -> torch.fx.GraphMod
 
 
 def _measure(
-    graph: torch.fx.GraphModule, names: list[str], x0: torch.Tensor
+    graph: torch.fx.GraphModule, names: list[str], x0: torch.Tensor, about: Zero
 ) -> dict[str, tuple[float, int, float]]:
     with torch.no_grad():
         y0, index, row, r = graph(x0)
@@ -223,9 +243,13 @@ def _measure(
             f"residual_share: the largest score of {names[int((y == 0).nonzero()[0])]} is 0, so r / y is"
             " not defined"
         )
-    linear = (row * x0).flatten(1).double().sum(1)
+    linear, r = (row * x0).flatten(1).double().sum(1), r.double()
+    if not about.is_own:
+        z = about.at(x0)
+        linear = (row * (x0 - z)).flatten(1).double().sum(1)
+        r = r + (row * z).flatten(1).double().sum(1)
     error = ((linear + r - y) / y).abs()
-    return {n: (float(a), int(k), float(e)) for n, a, k, e in zip(names, r.double() / y, index, error)}
+    return {n: (float(a), int(k), float(e)) for n, a, k, e in zip(names, r / y, index, error)}
 
 
 def _batches(
@@ -272,8 +296,8 @@ class _Kept:
             )
             self.values.pop(KEY)
 
-    def of(self, name: str, model: nn.Module, policy: str) -> dict:
-        """The known images of a network with these weights under this policy."""
+    def of(self, name: str, model: nn.Module, policy: str, about: Zero) -> dict:
+        """The known images of a network with these weights under this policy, about this zero."""
         digest = hashlib.sha256()
         for key, value in model.state_dict().items():
             digest.update(key.encode())
@@ -282,7 +306,8 @@ class _Kept:
                 if value.numel()
                 else b""
             )
-        return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}", {})
+        zero = "" if about.is_own else f", about {about.name}"
+        return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}{zero}", {})
 
     def __enter__(self) -> _Kept:
         return self

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import torch
 
 from .. import analysis
 from ..analysis.adversarial import EPSILONS
+from ..analysis.zero import LEVELS
 from ..errors import PolicyError
 from ..linop import Reader, prepare
-from ..paper.tour.networks import read
+from ..paper.tour.networks import Network, read
 from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
 from .inputs import Photographs, interpreter_of, names_of, network_of, networks_of, place_in
@@ -33,7 +35,10 @@ from .shown import answer, origin_of
 @click.option("--images", required=True, multiple=True, type=types.IMAGES, help="images, or folders of them")
 @click.option("--state", type=types.NewFile(), help="a file that keeps what is done: run again, it goes on")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(min=1))
-def residual_share_verb(asked: Asked, images: tuple[str, ...], state: str | None, batch: int) -> None:
+@options.zero
+def residual_share_verb(
+    asked: Asked, images: tuple[str, ...], state: str | None, batch: int, zero: str
+) -> None:
     """The biases' share of the top score of every MODEL over a folder of images (paper, Tables 3 and 4)."""
     photographs = Photographs(images)
     found: list[analysis.Share] = []
@@ -41,7 +46,10 @@ def residual_share_verb(asked: Asked, images: tuple[str, ...], state: str | None
     for each in networks:
         name = each.name if [n.name for n in networks].count(each.name) == 1 else each.title
         given = ((file, each.take(picture)) for file, picture in photographs)
-        found += analysis.residual_share({name: each.module}, given, state, batch, asked.policy).models
+        about = _about(zero, each)
+        found += analysis.residual_share(
+            {name: each.module}, given, state, batch, asked.policy, **about
+        ).models
     table = analysis.ResidualShare(tuple(found))
     answer(asked, table, str(table), lambda: table.plot(text=origin_of(asked)), photographs.skipped)
 
@@ -54,15 +62,25 @@ def residual_share_verb(asked: Asked, images: tuple[str, ...], state: str | None
     type=click.Choice(["with", "apart"]),
     help="its shift counted with the layer before it, or apart",
 )
-def layers_verb(asked: Asked, batch_norm: str) -> None:
+@options.zero
+def layers_verb(asked: Asked, batch_norm: str, zero: str) -> None:
     """Mean and spread of every layer's share of the top score of MODEL over images (Fig. 4 and 8)."""
     each, photographs = network_of(asked), Photographs(asked.image)
     x0 = photographs.batch(each)
-    found = analysis.layer_contributions(each.module, x0, batch_norm=batch_norm, batch=4, policy=asked.policy)
-    rows = zip(["F x0", *found.names], found.mean.tolist(), found.std.tolist())
+    found = analysis.layer_contributions(
+        each.module, x0, batch_norm=batch_norm, batch=4, policy=asked.policy, **_about(zero, each)
+    )
+    rows = zip(found.parts, found.mean.tolist(), found.std.tolist())
     lines = [f"{name:40s} {100 * mean:8.2f}% +- {100 * std:.2f}" for name, mean, std in rows]
+    lines.append(f"residual {100 * float(found.residual.mean()):.2f}%, all shares about {found.zero}")
     lines.append(f"largest error of the sums {found.error:.1e}")
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+
+
+def _about(zero: str, each: Network) -> dict[str, Any]:
+    """The arguments of an analysis that say where zero lies for a network."""
+    known = {"mean": each.mean, "std": each.std} if zero in LEVELS else {}
+    return {"zero": None if zero == "own" else zero, **known}
 
 
 @verb("discussion", options.model, options.one_image, options.analysis, about="scores")
@@ -134,7 +152,8 @@ def fgsm_verb(asked: Asked, epsilon: tuple[float, ...]) -> None:
         for e, s in zip(found.epsilons, found.success)
     ]
     lines.append(
-        f"spread of the contributions {100 * before:.1f}% before, {100 * after:.1f}% after the largest step"
+        f"spread of the contributions {100 * before:.1f}% before, {100 * after:.1f}% after the largest step,"
+        " as shares about x = 0"
     )
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 

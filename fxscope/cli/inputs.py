@@ -79,12 +79,32 @@ def interpreter_at(asked: Asked) -> LinearInterpreter:
     module, place = part_of_output(asked, module, x0)
     lin = interpret(module, x0, policy=asked.policy, outputs=place)
     if not isinstance(lin.y0, torch.Tensor):
-        shapes = zip(lin.F.outputs.keys, lin.F.outputs.shapes)
         raise usage(
-            f"{asked.choice.model} gives a structure of outputs, {', '.join(f'{k}: {s}' for k, s in shapes)};"
+            f"{asked.choice.model} gives a structure of outputs, {_outputs(lin)};"
             " choose one with --outputs KEY, or a place within the network that fxscope.places(model) lists"
         )
     return lin
+
+
+def _outputs(lin: LinearInterpreter) -> str:
+    """The keys of all outputs with their shapes, and which of them are constant."""
+    space, constant = lin.F.outputs, lin.constant_outputs
+    said = (f"{k}: {s}{' (constant)' * (k in constant)}" for k, s in zip(space.keys, space.shapes))
+    return ", ".join(said)
+
+
+def aligned(
+    lin: LinearInterpreter, index: tuple[int, ...], column: bool = False
+) -> tuple[tuple[int, int] | None, str]:
+    """(y, x) of the input on which an output is centred, or the converse for a column, and what tells it.
+
+    The place is None where the network is not from an image to an image: a score has no place.
+    """
+    if len(index) != 3 or len(lin.F.inputs.shape) != 3 or len(lin.F.outputs.shape) != 3:
+        return None, ""
+    found = lin.F.alignment()
+    y, x = found.output_of(index[1:]) if column else found.input_of(index[1:])
+    return (y, x), found.source
 
 
 def place_in(index: tuple[int, ...], shape: tuple[int, ...], what: str) -> tuple[int, ...]:

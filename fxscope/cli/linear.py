@@ -8,7 +8,7 @@ from .. import plot
 from ..errors import FxscopeError
 from ..linop.svd import METHODS
 from . import options, types
-from .inputs import interpreter_at, output_index, place_in
+from .inputs import aligned, interpreter_at, output_index, place_in
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -24,8 +24,11 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
     row, value = lin.F.row(index), float(lin.y0[0][index])
     linear, r = float((row * lin.x0[0]).sum()), float(lin.residual[0][index])
     error, nonzero = abs(linear + r - value), int(row.count_nonzero())
+    place, source = aligned(lin, index)
     numbers = {
         "index": index,
+        "place": place,
+        "place_from": source or None,
         "y0": value,
         "row_x0": linear,
         "r": r,
@@ -35,9 +38,11 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
     }
     text = (
         f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error {error:.1e});"
-        f" {nonzero} of {row.numel()} coefficients are not 0"
+        f" {nonzero} of {row.numel()} coefficients are not 0{_centred('the input', place, source)}"
     )
-    answer(asked, numbers, text, lambda: plot.row(row, text=origin_of(asked, lin)))
+    answer(
+        asked, numbers, text, lambda: plot.row(row, place, text=origin_of(asked, lin), of=f"y0{list(index)}")
+    )
 
 
 @verb("column", options.at_a_photograph)
@@ -55,12 +60,26 @@ def column_verb(asked: Asked, at: tuple[int, ...] | None) -> None:
         )
     total, energy = float(column.sum()), float(column.double().square().sum())
     nonzero = int(column.count_nonzero())
+    place, source = aligned(lin, index, column=True)
     text = (
         f"column {list(index)}: sum {total:.6g}, energy {energy:.6g}; {nonzero} of {column.numel()}"
-        " coefficients are not 0"
+        f" coefficients are not 0{_centred('the output', place, source)}"
     )
-    numbers = {"index": index, "sum": total, "energy": energy, "nonzero": nonzero}
-    answer(asked, numbers, text, lambda: plot.column(column, text=origin_of(asked, lin)))
+    numbers = {
+        "index": index,
+        "place": place,
+        "place_from": source or None,
+        "sum": total,
+        "energy": energy,
+        "nonzero": nonzero,
+    }
+    said = f"x0{list(index)}"
+    answer(asked, numbers, text, lambda: plot.column(column, place, text=origin_of(asked, lin), of=said))
+
+
+def _centred(where: str, place: tuple[int, int] | None, source: str) -> str:
+    """Where a filter is centred, and what tells it: the graph, some filters, or the ratio of the sizes."""
+    return "" if place is None else f"; centred on {place} of {where} (by the {source})"
 
 
 @verb("svd", options.at_a_photograph)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..analysis.discussion import READINGS
+from ..analysis.zero import ZEROS
 from ..models import load_model
 from ..models.spec import has_random_weights, weights_note
 from ..paper.tour.networks import RANGES
@@ -206,6 +207,13 @@ at = click.option(
     ),
 )
 top = click.option("--top", is_flag=True, help="the largest output")
+zero = click.option(
+    "--zero",
+    default="own",
+    show_default=True,
+    type=click.Choice(["own", *ZEROS]),
+    help="where zero lies, from which shares are counted: x = 0, each image's mean colour, or pixels",
+)
 reading = click.option("--reading", default="weighted", show_default=True, type=click.Choice(READINGS))
 
 

@@ -143,10 +143,7 @@ class _Forward:
         """The number of images of a state, against which a probe is checked."""
         rank = self.program.facts.rank(probe.node)
         batch = self.source.like(probe.node, rank).size(0)
-        said = {
-            key: text.format(probe=probe.name, place="x0", form="(K*B, ...)")
-            for key, text in _ASSERTS.items()
-        }
+        said = _asserts(probe.name, "x0", stacked=False)
         if not self.stacked and rank is not None:
             torch._assert(x1.dim() == rank, said["shape"])
             torch._assert(x1.size(0) % batch == 0, said["batch"])
@@ -208,10 +205,15 @@ def upstream(roots: list[fx.Node]) -> set[fx.Node]:
     return seen
 
 
+def _asserts(probe: str, place: str, stacked: bool) -> dict[str, str]:
+    """What the assertions on a probe say."""
+    form = "(K, B, ...)" if stacked else "(K*B, ...)"
+    return {key: text.format(probe=probe, place=place, form=form) for key, text in _ASSERTS.items()}
+
+
 def _check(x1: Any, x0: Any, probe: str, place: str, stacked: bool) -> None:
     """Assert that a probe has the dtype, the device and the sizes of the place that it replaces."""
-    form = "(K, B, ...)" if stacked else "(K*B, ...)"
-    said = {key: text.format(probe=probe, place=place, form=form) for key, text in _ASSERTS.items()}
+    said = _asserts(probe, place, stacked)
     torch._assert(x1.is_floating_point(), said["real"])
     torch._assert(x1.dtype == x0.dtype, said["dtype"])
     torch._assert(x1.device == x0.device, said["device"])

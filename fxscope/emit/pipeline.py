@@ -138,6 +138,7 @@ def transform(
     program = program_of(
         model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend
     )
+    program.say_constants(type(model).__name__)
     program.in_place = in_place
     gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
     emitted(gm)["constant"] = tuple(program.constant_outputs())

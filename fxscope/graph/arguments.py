@@ -35,8 +35,7 @@ def checked(function: F) -> F:
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
-            check_parameter(function.__name__, signature.parameters[name], value)
+        _check_given(function.__name__, signature.bind(*args, **kwargs))
         return function(*args, **kwargs)
 
     return cast(F, guarded)
@@ -46,11 +45,16 @@ def check_call(caller: str, function: Callable[..., Any], args: tuple, kwargs: d
     """Raise if a call does not fit a function, or if an argument is none of the kinds of its annotation."""
     signature = inspect.signature(function)
     try:
-        given = signature.bind(*args, **kwargs).arguments
+        given = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise TypeError(f"{caller}: {error}") from None
-    for name, value in given.items():
-        check_parameter(caller, signature.parameters[name], value)
+    _check_given(caller, given)
+
+
+def _check_given(caller: str, given: inspect.BoundArguments) -> None:
+    """Raise if an argument of a call is none of the kinds of its annotation."""
+    for name, value in given.arguments.items():
+        check_parameter(caller, given.signature.parameters[name], value)
 
 
 def check_parameter(caller: str, parameter: inspect.Parameter, value: Any) -> None:

@@ -300,6 +300,8 @@ class Reader:
         found = Example.of(example, self.model)
         assert found is not None
         program = program_of(self.model, example_inputs=found, **self._options)
+        if not self._kinds:
+            program.say_constants(type(self.model).__name__)
         prepared = Prepared(self.model, program, self.memory, self._chunk, self.policy, self._backend)
         prepared.owner = self
         prepared.call = found.with_tensors([t.new_empty(0) for t in found.tensors()])

@@ -81,7 +81,13 @@ class Space:
     def shape(self) -> tuple[int, ...]:
         """The shape of the only tensor; raises ``ShapeError`` if there are several."""
         if len(self.shapes) > 1:
-            raise ShapeError(f"{self.name} is a structure of {len(self.shapes)} tensors; it has no one shape")
+            each = ", ".join(f"{k!r}: {tuple(s)}" for k, s in zip(self.keys, self.shapes))
+            option = "inputs" if self.name == "x1" else "outputs"
+            raise ShapeError(
+                f"{self.name} is a structure of {len(self.shapes)} tensors and has no one shape, but {each}:"
+                f" .shapes has them all; to read one, name its place with {option}= (--{option} on the"
+                " command line)"
+            )
         return self.shapes[0]
 
     def stack(self, value: Any) -> tuple[Any, tuple[int, ...]]:

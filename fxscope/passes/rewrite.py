@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import logging
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from ..twins import Twin
 from .canonicalize import is_size, size_nodes
 from .classify import is_structure, unsupported
 from .facts import Facts, gather_facts
+
+_log = logging.getLogger("fxscope")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,15 @@ class Program:
             for key, node in keyed(self.outputs)
             if node not in self.affine and _may_float(node)
         }
+
+    def say_constants(self, model: str) -> None:
+        """Say on the logger "fxscope" which outputs are left out of F, and why."""
+        for why in self.constant_outputs().values():
+            _log.warning("%s: %s", model, why)
+
+    def tensors(self) -> list[fx.Node]:
+        """The outputs that are tensors, in order: a size, which may stand beside them, is none."""
+        return [n for n in leaves(self.outputs) if info(n).role != "shape"]
 
     def output(self, form: str) -> fx.Node:
         """The only output that is a floating tensor; raises ``FxscopeError`` if there are several."""
@@ -488,15 +500,32 @@ def _why_no_path(tensors: list[fx.Node]) -> str:
 
 
 def _why_constant(key: Any, node: fx.Node) -> str:
+    stops = _ends([node])
+    way = (
+        "Name the value before it with outputs=, or give that operator a policy under which it is linear,"
+        " e.g. policy='taylor'"
+        if stops
+        else "It is the same for every probe; name the outputs that are not with outputs="
+    )
     return (
         f"the output {key!r} does not depend linearly on the probe, so that its rows are 0 and its own value"
-        f" is all of its r: {_where_it_ends([node])}\nName the value before it with outputs=, or give that"
-        " operator a policy under which it is linear, e.g. policy='taylor'"
+        f" is all of its r: {_said_ends(stops)}\n{way}"
     )
 
 
 def _where_it_ends(tensors: list[fx.Node]) -> str:
-    """The operators at which the linear path to some outputs ends."""
+    """The operators at which the linear path to some outputs ends, in words."""
+    return _said_ends(_ends(tensors))
+
+
+def _said_ends(stops: list[str]) -> str:
+    if not stops:
+        return "nothing computed from the probe leads there"
+    return "the linear path ends at:\n" + "\n".join(stops)
+
+
+def _ends(tensors: list[fx.Node]) -> list[str]:
+    """The operators at which the linear path to some outputs ends, one a line."""
     stops, seen, stack = [], set(), list(tensors)
     while stack:
         node = stack.pop()
@@ -507,6 +536,4 @@ def _where_it_ends(tensors: list[fx.Node]) -> str:
             stops.append(f"  {info(node).rule} ({info(node).place}) at {source_of(node)}")
         else:
             stack += node.all_input_nodes
-    if not stops:
-        return "nothing computed from the probe leads there"
-    return "the linear path ends at:\n" + "\n".join(stops)
+    return stops

@@ -8,18 +8,8 @@ import numpy as np
 import torch
 
 from ..graph.interpretation import together
-from .style import (
-    COLUMN,
-    PAGE,
-    SIGNED,
-    TEXT,
-    as_picture,
-    caption,
-    limit_of,
-    new_figure,
-    scale_bar,
-    signed_panels,
-)
+from .channels import pictures, signed_panels
+from .style import COLUMN, PAGE, SIGNED, TEXT, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
     from ..analysis import (
@@ -39,7 +29,10 @@ CUT = 99.5  # percentile of |contribution| at which the colours saturate; the co
 
 
 def residual_share(found: ResidualShare, text: str = ""):
-    """Draw the mean residual share of every network as a bar, with the standard deviation over the images."""
+    """Draw the mean residual share of every network as a bar, with the standard deviation over the images.
+
+    The figure says where zero lies.
+    """
     figure = new_figure(PAGE if len(found.models) > 6 else COLUMN, 2.3)
     axis = figure.subplots()
     means, stds = [100 * m.mean for m in found.models], [100 * m.std for m in found.models]
@@ -54,50 +47,56 @@ def residual_share(found: ResidualShare, text: str = ""):
     )
     axis.set_ylabel("r / y of the top score, %", fontsize=TEXT)
     axis.tick_params(axis="y", labelsize=TEXT - 1)
-    caption(figure, text)
+    caption(figure, text, _about([(m.name, m.zero) for m in found.models]))
     return figure
 
 
 def layers(found: dict[str, LayerContributions], text: str = ""):
     """Draw the mean share of F x0 and of every layer, with a band of one standard deviation.
 
-    Every network has a panel; all panels have the same scale.
+    Every network has a panel; all panels have the same scale. The figure says where zero lies.
     """
     together(found.values(), "a figure")
     figure = new_figure(PAGE if len(found) > 1 else COLUMN, 2.5)
     axes = np.atleast_1d(figure.subplots(1, len(found), sharey=True))
     for axis, (title, each) in zip(axes, found.items()):
         mean, std = 100 * each.mean.numpy(), 100 * each.std.numpy()
-        x = np.arange(len(mean))
-        axis.bar(x, mean, color=["#555555"] + ["#4477aa"] * (len(mean) - 1), width=0.75)
+        x, layers = np.arange(len(mean)), len(each.names)
+        axis.bar(x, mean, color=["#555555"] * (len(mean) - layers) + ["#4477aa"] * layers, width=0.75)
         axis.use_sticky_edges = False
         axis.bar(x, 2 * std, bottom=mean - std, color="#ee6677", alpha=0.3, width=0.75)
         axis.axhline(0, color="0.5", linewidth=0.5)
-        names = ["F x0", *each.names]
+        names = each.parts
         axis.set_xticks(
             x if len(x) <= 24 else [], names if len(x) <= 24 else [], rotation=90, fontsize=TEXT - 2
         )
         axis.set_title(title, fontsize=TEXT)
         axis.tick_params(axis="y", labelsize=TEXT - 1)
     axes[0].set_ylabel("share of the score, %", fontsize=TEXT)
-    caption(figure, text)
+    caption(figure, text, _about([(title, each.zero) for title, each in found.items()]))
     return figure
+
+
+def _about(zeros: list[tuple[str, str]]) -> str:
+    """Where zero lies, for all networks or for each; (network, zero)."""
+    if len({zero for _, zero in zeros}) == 1:
+        return f"shares about {zeros[0][1]}"
+    return "\n".join(f"{name}: shares about {zero}" for name, zero in zeros)
 
 
 def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
     """Draw the photograph and its pixel discussions on one symmetric scale.
 
-    The colours saturate at the percentile ``CUT`` of the magnitudes.
+    The parts of the channels of a pixel are summed. The colours saturate at the percentile ``CUT`` of the
+    magnitudes.
     """
-    pictures = [
-        as_picture(i[0] if i.dim() == 4 else i) * (i.shape[-3] if i.dim() > 2 else 1) for i in found.images
-    ]
-    limit = float(np.percentile(np.abs(np.stack(pictures)), CUT)) or 1.0
+    sums = [_summed(i[0] if i.dim() == 4 else i) for i in found.images]
+    limit = float(np.percentile(np.abs(np.stack(sums)), CUT)) or 1.0
     figure = new_figure(PAGE, 1.9)
-    axes = np.atleast_1d(figure.subplots(1, 1 + len(pictures)))
+    axes = np.atleast_1d(figure.subplots(1, 1 + len(sums)))
     _photo(axes[0], found._photograph[0], "x0")
     for axis, picture, label, score in zip(
-        axes[1:], pictures, found.labels, found.scores.reshape(len(pictures), -1)[:, 0]
+        axes[1:], sums, found.labels, found.scores.reshape(len(sums), -1)[:, 0]
     ):
         shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
         axis.set_title(f"{_named(names, label)}: {float(score):.2f}", fontsize=TEXT)
@@ -195,18 +194,17 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
     figure = new_figure(COLUMN, 2.1)
     axes = figure.subplots(1, 2) if photograph is not None else [figure.subplots()]
-    picture = as_picture(found.row[0])
-    limit = limit_of([picture]) / 4
+    seen = pictures([found.row[0]], saturate=4)
     if photograph is not None:
         _photo(axes[0], photograph, "x0")
-    shown = axes[-1].imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+    shown = seen.draw(axes[-1])
     axes[-1].set_title("receptive filter", fontsize=TEXT)
     axes[-1].set_axis_off()
     for axis in axes:
         axis.add_patch(Circle(found.place[::-1], found.radius, fill=False, color="k", linewidth=1))
         axis.add_patch(Circle(found.source[::-1], found.window, fill=False, color="#bb9900", linewidth=1.4))
-    scale_bar(figure, shown, list(axes), limit)
-    caption(figure, text)
+    scale_bar(figure, shown, list(axes), seen.limit)
+    caption(figure, text, seen.note)
     return figure
 
 
@@ -251,8 +249,8 @@ def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
     """Draw filters side by side on one symmetric scale, with a cross in the middle of each."""
     width = min(PAGE, max(COLUMN, 1.35 * len(panels)))
     figure = new_figure(width, 1.25 * width / len(panels) + 0.35)
-    signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
-    caption(figure, text)
+    note = signed_panels(figure, np.atleast_1d(figure.subplots(1, len(panels))), panels, cross=True)
+    caption(figure, text, note)
     return figure
 
 
@@ -262,12 +260,12 @@ def grid(panels: dict[str, torch.Tensor], columns: int, cross: bool = True, text
     Each row of panels has one symmetric scale. A cross marks the middle of each panel.
     """
     lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
-    figure = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines))
+    figure, notes = new_figure(min(PAGE, 1.72 * columns), 1.62 * len(lines)), []
     for axes, line in zip(figure.subplots(len(lines), columns, squeeze=False), lines):
         for axis in axes[len(line) :]:
             axis.set_axis_off()
-        signed_panels(figure, axes, dict(line), cross, TEXT - 1)
-    caption(figure, text)
+        notes.append(signed_panels(figure, axes, dict(line), cross, TEXT - 1))
+    caption(figure, text, "\n".join(dict.fromkeys(filter(None, notes))))
     return figure
 
 
@@ -307,6 +305,12 @@ def _photo(axis: Any, image: torch.Tensor, title: str, mask: Any = None) -> None
     axis.imshow(data.permute(1, 2, 0).numpy(), interpolation="nearest")
     axis.set_title(title, fontsize=TEXT)
     axis.set_axis_off()
+
+
+def _summed(parts: torch.Tensor) -> np.ndarray:
+    """The sum over channels of the parts of a score, (C, H, W) or (H, W)."""
+    data = parts.detach().double().cpu()
+    return (data if data.dim() == 2 else data.sum(0)).numpy()
 
 
 def _named(names: Any, label: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..graph.arguments import checked
-from .style import PAGE, SIGNED, TEXT, as_picture, caption, new_figure, scale_bar
+from .channels import pictures
+from .style import PAGE, TEXT, caption, new_figure, scale_bar
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
@@ -31,15 +32,14 @@ def compared(comparison: Comparison, text: str = ""):
     figure = new_figure(PAGE, 4.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
     axes = upper.subplots(1, len(entries), squeeze=False)[0]
-    pictures = [as_picture(r.row if r.row.dim() > 1 else r.row[None]) for r in entries]
-    limit = max(abs(p).max() for p in pictures) or 1.0
-    for axis, entry, picture in zip(axes, entries, pictures):
-        shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+    found = pictures([r.row if r.row.dim() > 1 else r.row[None] for r in entries])
+    for number, (axis, entry) in enumerate(zip(axes, entries)):
+        shown = found.draw(axis, number)
         axis.set_title(
             f"{entry.name}\n|r|/|y| {entry.residual_share:.2f}, gap {entry.gap:.1e}", fontsize=TEXT
         )
         axis.tick_params(labelsize=TEXT - 2, length=2)
-    scale_bar(upper, shown, list(axes), limit)
+    scale_bar(upper, shown, list(axes), found.limit)
     curve = lower.subplots()
     for entry in entries:
         curve.plot(entry.distance, entry.energy, linewidth=1, label=entry.name)
@@ -47,5 +47,5 @@ def compared(comparison: Comparison, text: str = ""):
     curve.set_ylabel("share of the row's energy", fontsize=TEXT)
     curve.tick_params(labelsize=TEXT - 2)
     curve.legend(fontsize=TEXT - 1, frameon=False)
-    caption(lower, text)
+    caption(lower, text, "; ".join(filter(None, ("|r|/|y| about x = 0", found.note))))
     return figure

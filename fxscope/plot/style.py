@@ -23,39 +23,15 @@ def new_figure(width: float, height: float):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def as_picture(values: torch.Tensor) -> np.ndarray:
-    """The mean over channels of an image (C, H, W) or (H, W), as an array (H, W)."""
-    if values.dim() not in (2, 3):
+def check_image(values: torch.Tensor) -> None:
+    """Raise ``FxscopeError`` if this is no image, (C, H, W) or (H, W)."""
+    if values.dim() not in (2, 3) or not values.numel():
         raise FxscopeError(f"expected an image (H, W) or (C, H, W), got shape {tuple(values.shape)}")
-    data = values.detach().double().cpu()
-    return (data if data.dim() == 2 else data.mean(0)).numpy()
 
 
 def limit_of(pictures: list[np.ndarray]) -> float:
     """The largest absolute value of all pictures, or 1 if they are all zero."""
     return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
-
-
-def signed_panels(
-    figure: Any, axes: Any, panels: dict[str, torch.Tensor], cross: bool = False, size: float = TEXT
-) -> None:
-    """Show signed images on one symmetric scale with a colour bar; ``cross`` marks the middle of each."""
-    pictures = [as_picture(v) for v in panels.values()]
-    limit = limit_of(pictures)
-    for axis, title, picture in zip(axes, panels, pictures):
-        shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
-        if cross:
-            axis.plot(
-                picture.shape[1] // 2,
-                picture.shape[0] // 2,
-                "+",
-                color="k",
-                markersize=5,
-                markeredgewidth=0.7,
-            )
-        axis.set_title(title, fontsize=size)
-        axis.set_axis_off()
-    scale_bar(figure, shown, list(axes), limit)
 
 
 def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
@@ -64,7 +40,8 @@ def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
     bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=TEXT - 1)
 
 
-def caption(figure: Any, text: str) -> None:
-    """Write the caption below the figure."""
-    if text:
-        figure.supxlabel(text, fontsize=TEXT - 1, color="0.35")
+def caption(figure: Any, text: str, note: str = "") -> None:
+    """Write the caption below the figure, and below it a note on how its filters are drawn."""
+    lines = [line for line in (text, note) if line]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=TEXT - 1, color="0.35")

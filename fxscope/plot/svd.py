@@ -9,15 +9,16 @@ import torch
 from ..errors import FxscopeError
 from ..graph.arguments import checked
 from ..linop.svd import SVD, Spectrum
-from .style import COLUMN, PAGE, SIGNED, TEXT, as_picture, caption, limit_of, new_figure, scale_bar
+from .channels import pictures
+from .style import COLUMN, PAGE, TEXT, caption, new_figure, scale_bar
 
 
 @checked
 def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
     """Draw eigen-inputs in the upper row and the eigen-outputs to which F maps them below (paper, Fig. 5).
 
-    Each row of panels has one symmetric scale and shows the mean over channels. Vectors that are no images,
-    such as scores, are drawn as curves.
+    Each row of panels has one symmetric scale. Channels are drawn as in ``fxscope.plot.row``, and the figure
+    states the share of the energy that is seen. Vectors that are no images, such as scores, are curves.
 
     Parameters
     ----------
@@ -50,27 +51,31 @@ def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
         raise FxscopeError("a figure needs one input and one output: choose them with inputs= and outputs=")
     figure = new_figure(PAGE if len(shown) > 2 else COLUMN, 3.0)
     axes = figure.subplots(2, len(shown), squeeze=False)
+    notes = []
     for line, (letter, name, vectors) in zip(axes, rows):
-        _row(figure, line, [vectors[i] for i in shown], letter, shown)
+        note = _row(figure, line, [vectors[i] for i in shown], letter, shown)
+        notes += [f"{name}: {note}"] if note else []
         line[0].set_ylabel(name, fontsize=TEXT)
     for axis, i in zip(axes[0], shown):
         axis.set_title(f"s{i + 1} = {float(found.s[i]):.4g}", fontsize=TEXT)
-    caption(figure, text)
+    caption(figure, text, "\n".join(notes))
     return figure
 
 
-def _row(figure: Any, axes: Any, vectors: list[torch.Tensor], letter: str, numbers: Any) -> None:
+def _row(figure: Any, axes: Any, vectors: list[torch.Tensor], letter: str, numbers: Any) -> str:
+    """Draw one row of panels, and return the note on its channels."""
     images = [v[0] if v.dim() == 4 and v.shape[0] == 1 else v for v in vectors]
     if images[0].dim() not in (2, 3):
-        return _lines(axes, images, letter)
-    pictures = [as_picture(v) for v in images]
-    limit = limit_of(pictures)
-    for axis, picture, i in zip(axes, pictures, numbers):
-        shown = axis.imshow(picture, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+        _lines(axes, images, letter)
+        return ""
+    found = pictures(images)
+    for number, (axis, i) in enumerate(zip(axes, numbers)):
+        shown = found.draw(axis, number)
         axis.set_xlabel(f"{letter}{i + 1}", fontsize=TEXT)
         axis.set_xticks([])
         axis.set_yticks([])
-    scale_bar(figure, shown, list(axes), limit)
+    scale_bar(figure, shown, list(axes), found.limit)
+    return found.note
 
 
 def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:

@@ -23,8 +23,8 @@ from ..frontend.unchanged import tensors_unchanged, unchanged
 from ..linop import LinearInterpreter
 from ..linop.prepared import Prepared
 from ..passes.outputs import main_output, tensors_of
-from ..passes.rewrite import Program, leaves
-from .laws import Law, NotChecked, distance
+from ..passes.rewrite import Program
+from .laws import Law, NotChecked, distance, of_probe
 from .structure import mapped, mapped_example
 from .table import CHECKS, Check
 
@@ -302,10 +302,7 @@ class LawCase:
 
     def affine(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         """The output tensors that depend on the probe."""
-        nodes = leaves(self.program.outputs)
-        if len(nodes) != len(tensors):
-            return tensors
-        return [t for t, n in zip(tensors, nodes) if n in self.program.affine]
+        return of_probe(self.program, tensors)
 
     def each(self, function: Callable) -> Example:
         """The call with a function applied to every tensor whose first dimension is the batch."""

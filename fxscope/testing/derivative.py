@@ -16,7 +16,7 @@ from ..emit.forward import upstream
 from ..graph.interpreter import Recorder
 from ..graph.ir import info
 from ..passes.outputs import main_output, tensors_of
-from ..passes.rewrite import Program, leaves
+from ..passes.rewrite import Program
 from ..rules import registry
 from ..twins import BatchNorm, Constant, Offset
 from . import laws
@@ -46,7 +46,7 @@ def law_6(s: LawCase) -> Law:
     statement = (
         "F v is the Jacobian-vector product" if own else "F v is the Jacobian-vector product (policy taylor)"
     )
-    left_out = _left_out(s, program)
+    left_out = ", ".join(map(repr, program.constant_outputs()))
     statement += f" ({left_out} left out: it is a constant)" if left_out else ""
     bound, strangers, v = max([s.bound, *_loose(program)]), foreign(s), tuple(p[0] for p in s.probes)
     f = s if own else s.but(program=program)
@@ -74,12 +74,6 @@ def law_6(s: LawCase) -> Law:
             " values do not settle"
         )
     return Law("law 6", statement, error, bound)
-
-
-def _left_out(s: LawCase, program: Program) -> str:
-    """The names of the outputs that do not depend on the probe, unless the policy is "taylor"."""
-    constant = {} if s.policy == "taylor" or program is not s.program else program.constant_outputs()
-    return ", ".join(map(repr, constant))
 
 
 def is_jacobian(program: Program) -> bool:
@@ -131,10 +125,8 @@ def _loose(program: Program) -> list[float]:
 
 
 def _affine(program: Program, values: list[torch.Tensor]) -> list[torch.Tensor]:
-    """The floating output tensors that depend on the probe; frozen ones are not part of F."""
-    nodes = leaves(program.outputs)
-    kept = [n in program.affine for n in nodes] if len(nodes) == len(values) else [True] * len(values)
-    return [t for t, keep in zip(values, kept) if keep and t.is_floating_point()]
+    """The floating output tensors that depend on the probe."""
+    return [t for t in laws.of_probe(program, values) if t.is_floating_point()]
 
 
 def _error(program: Program, got: list[torch.Tensor], expected: tuple[torch.Tensor, ...]) -> float:

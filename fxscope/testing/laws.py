@@ -11,6 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..passes.outputs import tensors_of
+from ..passes.rewrite import Program
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,14 @@ def distance(got: Any, expected: Any) -> float:
 def reshaped(tensors: Iterable[torch.Tensor], like: Iterable[torch.Tensor]) -> list[torch.Tensor]:
     """The tensors in the shapes of others: a number of one probe, (1,), becomes one of the model, ()."""
     return [a.reshape(b.shape) for a, b in zip(tensors, like, strict=True)]
+
+
+def of_probe(program: Program, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The output tensors that depend on the probe; a constant one, such as a softmax, is no part of F."""
+    nodes = program.tensors()
+    if len(nodes) != len(tensors):
+        raise NotChecked(f"the outputs are {len(tensors)} tensors, and those of the graph are {len(nodes)}")
+    return [t for t, node in zip(tensors, nodes) if node in program.affine]
 
 
 def _distance(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -37,7 +37,7 @@ class Report:
     policy
         The policy under which the model was interpreted.
     residual_share
-        ``|r| / |y0|``.
+        ``|r| / |y0|`` about x = 0.
     laws
         Every law with its largest relative error, its bound, or the reason why it was not checked.
     interpretation
@@ -84,7 +84,7 @@ class Report:
         return json.dumps({**asdict(self), "laws": laws, "ok": self.ok}, indent=2)
 
     def _measured(self) -> str:
-        return f"{self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f}"
+        return f"{self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f} about x = 0"
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(law) for law in self.laws)

@@ -56,14 +56,14 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
     chapter.figure(
         "residual_share",
         found.plot(),
-        f"The share of the residual r in the largest score y: the mean over {COUNT} digits, and the standard"
-        " deviation as a line.",
+        "The share of the residual r in the largest score y, about x = 0 (the mean ink): the mean over"
+        f" {COUNT} digits, and the standard deviation as a line.",
     )
     chapter.table(("network", "r / y", "images", "largest error of the sum"), rows)
     mean = {m.name: m.mean for m in found.models}
     std = {m.name: m.std for m in found.models}
     chapter.numbers["residual_share"] = {
-        m.name: {"mean": m.mean, "std": m.std, "error": m.error} for m in found.models
+        m.name: {"zero": m.zero, "mean": m.mean, "std": m.std, "error": m.error} for m in found.models
     }
     chapter.findings += _share_findings(mean, std)
 
@@ -170,9 +170,9 @@ def _layers(
         "layers",
         draw.layers(panels),
         "F x0 (grey) and the masked biases of every layer (with the shift of its batch norm), as shares"
-        f" of the top score; the band is one standard deviation over {COUNT} digits. The mean depth, 0 at the"
-        f" first layer and 1 at the last, is {plain.depth:.2f} without and {normed.depth:.2f} with batch"
-        " norm.",
+        f" of the top score, about x = 0; the band is one standard deviation over {COUNT} digits. The mean"
+        f" depth, 0 at the first layer and 1 at the last, is {plain.depth:.2f} without and"
+        f" {normed.depth:.2f} with batch norm.",
     )
     errors = max(f.error for f in [*found.values(), after])
     chapter.text(f"Every column sums to its score; the largest relative error is {errors:.1e}.")

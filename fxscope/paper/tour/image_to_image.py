@@ -71,7 +71,7 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
         "Norms are in the output units of each network: [-1, 1] for the generators, so that grey counts as 0,"
         " and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture."
     )
-    chapter.table(("network", "|r| / |y|", "area of an eigen-input"), rows)
+    chapter.table(("network", "|r| / |y| about x = 0", "area of an eigen-input"), rows)
     chapter.numbers["super_resolution"] = {"residual_share": shares, "participation": areas}
     chapter.findings += [
         Finding(
@@ -114,12 +114,12 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, give
             f"i2i_parts_{n.name}",
             plot.images({"F x0": filtered, "r": r[0]}, signed=True),
             f"{n.title}: the output as F x0 + r on one scale (mean over colours). The norm of r is"
-            f" {100 * share:.0f}% of that of the output. The frozen means are part of r, so F x0 and r may"
-            " cancel.",
+            f" {100 * share:.0f}% of that of the output, about x = 0. The frozen means are part of r, so F x0"
+            " and r may cancel.",
         )
         rows.append((n.title, f"{100 * share:.1f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {"residual_share": share, "sum_error": error}
-    chapter.table(("network", "|r| / |y|", "error of F x0 + r"), rows)
+    chapter.table(("network", "|r| / |y| about x = 0", "error of F x0 + r"), rows)
 
 
 def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) -> None:
@@ -145,7 +145,7 @@ def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) ->
             f"i2i_{what}s",
             draw.grid(panels, 3),
             f"The {said} at a strong edge, a flat place and the middle, zoomed to 49 pixels around the"
-            " place, which is marked by a cross; mean over colours, one scale for each network.",
+            " place, which is marked by a cross; one scale for each network.",
         )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from ... import plot
 from ...analysis import energy_against_distance, layer_contributions, pixel_votes
+from ...analysis.zero import OWN
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import LinearInterpreter, interpret, prepare
@@ -161,6 +162,7 @@ def _scores(
         "top": top,
         "score": float(parts.output),
         "residual_share": float(parts.residual / parts.output),
+        "zero": OWN,
         "sum_error": parts.error,
         "discussion": found.numbers(),
         "votes": votes.numbers(),
@@ -189,7 +191,7 @@ def _images(
         f"{prefix}parts",
         plot.images({"F x0": filtered, "r": r}, signed=True),
         f"The output as F x0 + r, on one scale, with an error of {error:.1e}. The norm of r is"
-        f" {100 * share:.1f}% of that of the output.",
+        f" {100 * share:.1f}% of that of the output, about x = 0.",
     )
     places = probe_places(x0[0].mean(0))
     chapter.figure(
@@ -204,7 +206,12 @@ def _images(
         energy.plot(),
         f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
     )
-    chapter.numbers[title] = {"residual_share": share, "sum_error": error, "energy": energy.numbers()}
+    chapter.numbers[title] = {
+        "residual_share": share,
+        "zero": OWN,
+        "sum_error": error,
+        "energy": energy.numbers(),
+    }
     eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
     chapter.findings.clear()  # those of the paper are the tour's
 
@@ -272,6 +279,7 @@ def _tokens(
         "residual_norms": r.norm(dim=1),
         "sum_error": max(error, parts.error),
         "residual_share": float(r.norm() / y0.norm()),
+        "zero": OWN,
     }
 
 
@@ -291,7 +299,7 @@ def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, pr
     chapter.figure(
         f"{prefix}layers",
         found.plot(),
-        "F x0 and the masked biases of every layer, as shares of the top score; the band is one standard"
+        "F x0 and the masked biases of every layer, as shares of the top score, about x = 0; the band"
         f" deviation over {len(pictures)} images. The largest error of the sums is {found.error:.1e}.",
     )
     chapter.numbers["layers"] = found.numbers()
@@ -348,7 +356,7 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
             "The outputs for the same photograph.",
         )
         rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in interpreters.items()}
-        chapter.table(("network", "|r| / |y|"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
+        chapter.table(("network", "|r| / |y| about x = 0"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
         chapter.numbers |= rows
     if not chapter.blocks:
         chapter.text("The outputs of these networks are of different kinds, so no figure compares them.")

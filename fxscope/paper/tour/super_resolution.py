@@ -72,7 +72,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         shares[n.name] = float(r.norm() / lin.y0.norm())
         filtered = lin.F @ lin.x0[0]
         error = float((filtered + r[0] - lin.y0[0]).abs().max() / lin.y0.abs().max())
-        parts[f"r of {n.name}"] = r[0].mean(0) * float(torch.as_tensor(n.std).mean())
+        parts[f"r of {n.name}"] = r[0] * torch.as_tensor(n.std).to(r).reshape(-1, 1, 1)
         rows.append((n.title, f"{value:.2f} dB", f"{100 * shares[n.name]:.2f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {
             "psnr": value,
@@ -90,7 +90,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1] and on one"
         " scale; bicubic upscaling has none.",
     )
-    chapter.table(("network", "PSNR", "|r| / |y|", "error of F x0 + r"), rows)
+    chapter.table(("network", "PSNR", "|r| / |y| about x = 0", "error of F x0 + r"), rows)
     chapter.findings.append(_residual_finding(shares))
 
 
@@ -291,7 +291,7 @@ def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: f
         f"{prefix}_eigen_{name}",
         found.plot(),
         f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below;"
-        " mean over channels, one scale for each line. An eigen-input covers"
+        " one scale for each line. An eigen-input covers"
         f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
         f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
     )
