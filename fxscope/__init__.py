@@ -12,6 +12,7 @@ try:
     from .emit.pipeline import places, transform
     from .errors import FxscopeError
     from .export import check_saved, save
+    from .images.preprocess import Preprocess
     from .linop import interpret, local_column, local_columns, local_row, local_rows, prepare
     from .passes.policy import Policy
     from .render import draw, summary, to_networkx
@@ -27,6 +28,7 @@ except KeyboardInterrupt:
 __all__ = [
     "FxscopeError",
     "Policy",
+    "Preprocess",
     "__version__",
     "analysis",
     "check_saved",

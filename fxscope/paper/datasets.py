@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ImageError
+from ..images.conventions import INK_MEAN, INK_STD
 
-INK_MEAN, INK_STD = 0.17, 0.32  # of the digits in [0, 1]; the classifiers take (ink - mean) / std
 PAINTER_MEAN, PAINTER_STD = (0.62, 0.50, 0.36), (0.24, 0.20, 0.22)
 LABELS = {
     "background": (0, 0, 170),
