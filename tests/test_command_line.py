@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fxscope import models
-from fxscope.cli import types
+from fxscope.cli import analyses, types
 from fxscope.cli.main import cli
 from fxscope.errors import UnknownNetwork
 
@@ -65,6 +66,7 @@ def files(tmp_path_factory):
     Image.fromarray(pixels).save(folder / "good.png")
     (folder / "text.png").write_text("no image")
     (folder / "note.txt").write_text("no image")
+    (folder / "empty.txt").write_text("\n\n")
     np.save(folder / "nan.npy", np.full((3, 8, 8), np.nan))
     (folder / "garbage.safetensors").write_bytes(b"garbage")
     (folder / "garbage.pt").write_bytes(b"garbage")
@@ -105,7 +107,11 @@ WRONG = {
     ),
     types.Weights: Wrong(("{}/none.pt", "{}", "default"), "DEFAULT"),
     types.Index: Wrong(("x", "1,", "1.5", "1,2,y", ""), "0"),
-    types.Sides: Wrong(("big", "3", "0x4", "4x-1", "1x2x3"), "8x8"),
+    types.Sides: Wrong(("big", "-3", "0", "", "0x4", "4x-1", "1x2x3"), "8x8"),
+    types.Resize: Wrong(("big", "-3", "0", "", "4x-1", "1x2x3"), "8"),
+    types.Range: Wrong(("big", "1,1", "1", "", "0,1,2", "0,inf"), "0,255"),
+    types.Numbers: Wrong(("big", "1,2", "", "1,,2", "nan", "1,2,3,4"), "0.5"),
+    types.Names: Wrong(("{}/none.txt", "{}", "{}/garbage.pt/x", "{}/empty.txt", ""), "{}/note.txt"),
     types.Above: Wrong(("x", "0", "-1", "nan", "inf"), "0.5"),
     types.Device: Wrong(("nonsense", "cuda:99", "meta", "", "cpu:0:0"), "cpu", ("it has cpu",) * 5),
     types.Place: Wrong(("", " "), "out"),
@@ -162,7 +168,7 @@ def test_what_is_wrong_in_the_command_line_is_told_before_anything_is_computed(
     value, said = wrong(parameter).values[number], wrong(parameter).said
     if value.endswith(".xyz") and not parameter.type.suffixes:
         return
-    monkeypatch.setattr("fxscope.cli.options.load_model", lambda *_: pytest.fail("a network was built"))
+    monkeypatch.setattr("fxscope.cli.options.load", lambda *_: pytest.fail("a network was built"))
     before = written(files)
     done = run(verb, *given(verb, files, parameter, filled(value, parameter, files)))
     refused(done, 2, said[number] if number < len(said) else "")
@@ -226,13 +232,27 @@ def test_weights_of_another_network_or_of_none(verb, weights, said, files):
     refused(called(verb, files, "--weights", "DEFAULT"), 1, "DEFAULT needs torchvision")
 
 
-@pytest.mark.parametrize("verb", sorted({*having("size")} & {*having("outputs")} & {*having("image")}))
-def test_a_square_larger_than_the_photograph(verb, files):
-    done = called(verb, files, "--size", 400)
-    if verb in having("scale"):  # these resize the photograph to what the network takes
-        assert done.exit_code == 0 or "shows where" not in done.stderr
-    else:
-        refused(done, 2, "70 x 80 pixels")
+@pytest.mark.parametrize("verb", ["row", "svd", "verify", "locality", "report"])
+def test_a_crop_larger_than_the_photograph(verb, files):
+    image = f"{files}/net.py:image"
+    more = ["--out", files / "page"] if verb == "report" else []
+    done = run(verb, image, files / "good.png", "--size", 400, *more)
+    refused(done, 1, "70 x 80 pixels, smaller than the crop of 400 x 400")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--bgr", "--luminance"], "exclude each other"),
+        (["--crop", "center"], "needs --size"),
+        (["--resize", "cover"], "needs --size"),
+        (["--luminance", "--mean", "1,2,3"], "mean is a finite number"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["row", "locality"])
+def test_options_of_the_input_that_do_not_fit(verb, options, said, files):
+    done = run(verb, f"{files}/net.py:image", files / "good.png", *options)
+    assert done.exit_code == 2 and said in done.stderr and not done.stdout
 
 
 @pytest.mark.parametrize("verb", having("at"))
@@ -278,7 +298,7 @@ def test_options_that_exclude_each_other(files):
     refused(called("discussion", files, "--label", 77), 2, "0 to 4")
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS if v in having("scale") and v != "report"])
+@pytest.mark.parametrize("verb", [v.name for v in analyses.VERBS])
 def test_a_verb_about_another_kind_of_output(verb, files):
     other = "scores" if verb in ("locality", "reach") else "image"
     image = ["--images", files / "good.png"] if verb == "residual-share" else [files / "good.png"]
@@ -351,11 +371,13 @@ def test_a_random_network_is_said_to_be_one(files, tmp_path):
     """Its labels are called by their numbers; the seed is printed, and makes the weights."""
     squeezenet = ("votes", "torchvision:squeezenet1_1", files / "good.png", "--size", 33, "--top", 2)
     done = run(*squeezenet, "-o", tmp_path / "votes.svg")
-    assert done.stdout.startswith("torchvision:squeezenet1_1 (random weights, seed 0)\nlabel ")
+    start = (
+        r"torchvision:squeezenet1_1 \(random weights, seed 0\)\nx0: shorter side 38 .*center 33x33.*\nlabel "
+    )
+    assert re.match(start, done.stdout), done.stdout
     found = json.loads(run(*squeezenet, "--seed", 1, "--json").stdout)
-    assert found["networks"] == [
-        {"model": "torchvision:squeezenet1_1", "weights": "random weights, seed 1", "seed": 1}
-    ]
+    own = {"model": "torchvision:squeezenet1_1", "weights": "random weights, seed 1", "seed": 1}
+    assert len(found["networks"]) == 1 and own.items() <= found["networks"][0].items()
     assert not any(f"label {label}:" in done.stdout for label in found["popularity"])
     file = tmp_path / "weights.safetensors"
     save_file(models.load_model("torchvision:squeezenet1_1", seed=0).state_dict(), file)
@@ -375,7 +397,8 @@ def test_a_figure_says_what_weights_its_network_has(files, tmp_path, monkeypatch
         size = 24 if verb in models else 33
         done = run(verb, model, *image, "--size", size, "-o", tmp_path / "x.png")
         assert done.exit_code == 0, (verb, done.stderr)
-        assert "random weights, seed 0" in captions.pop() and not captions, verb
+        caption = captions.pop()
+        assert "random weights, seed 0" in caption and "\nx0: " in caption and not captions, verb
 
 
 def test_reach_is_about_instance_norm(files):

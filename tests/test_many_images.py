@@ -185,7 +185,8 @@ def test_discussions_and_votes_of_a_reader_are_those_of_interpreters_made_anew()
 
 def test_a_report_makes_the_graphs_of_a_network_once(programs):
     model = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 49, 6)).eval()
-    network = Network("small", model, 0.5, 0.25, 3, 16, "drawn")
+    given = fxscope.Preprocess(size=16, resize="cover", crop="center", mean=0.5, std=0.25)
+    network = Network("small", model, given, "drawn")
     torch.manual_seed(1)
     pictures = [(f"{i}.png", torch.rand(3, 20, 24)) for i in range(3)]
     together = chapter_of(network, pictures).numbers

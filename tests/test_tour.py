@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,13 +20,13 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
-from fxscope import models
+from fxscope import Preprocess, models
 from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, ImageError, WeightsError
 from fxscope.images import photos
 from fxscope.linop import interpret
 from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
-from fxscope.paper.tour.networks import check_memory, fitted, images_of, read
+from fxscope.paper.tour.networks import check_memory, images_of, read
 from fxscope.paper.tour.report import _named_layers
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
@@ -105,7 +106,8 @@ def test_report_of_scores_and_of_images(tmp_path):
         (photos.shipped("chelsea")[:, :48, :48].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
     ).save(picture)
     scores = network("fxscope:digits_vgg_bn", models.build("digits_vgg_bn"))
-    images = network("fxscope:pixelshuffle4x", models.build("pixelshuffle4x"), size=24)
+    images = network("fxscope:pixelshuffle4x", models.build("pixelshuffle4x"))
+    images = replace(images, preprocess=replace(images.preprocess, size=24, crop="center"))
     written = report([scores, images], str(picture), tmp_path / "page", progress=False)
     assert check_page(written.page.read_text()) >= 7
     assert {f.suffix for f in (tmp_path / "page" / "figures").iterdir()} == {".pdf", ".svg", ".png"}
@@ -150,7 +152,6 @@ def test_bad_input(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ImageError, match="no image in the folder"):
         images_of([str(tmp_path / "empty")])
-    assert fitted(torch.rand(3, 1, 1), 4).shape == (3, 4, 4)
 
 
 def test_a_large_image_is_refused_with_the_memory_it_needs():
@@ -162,7 +163,8 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
 
 def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
-    failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", "--out", tmp_path / "page")
+    whole = ["--crop", "none", "--out", tmp_path / "page"]
+    failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", *whole)
     assert failed.exit_code == 1 and "GiB" in failed.stderr and not (tmp_path / "page").exists()
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
@@ -172,13 +174,15 @@ def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
     failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "tiny.png")
+    assert failed.exit_code == 1 and "1 x 1 pixels; at least 8 x 8" in failed.stderr
+    failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "large.png", "--size", 8)
     assert failed.exit_code == 1
-    assert re.search("does not run on an image of 1 x 1 pixels.*--size", failed.stderr)
-    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 4000)
+    assert re.search("does not run on an image of 8 x 8 pixels.*--size", failed.stderr)
+    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--crop", "none")
     assert failed.exit_code == 1
-    assert re.search(r"4000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", failed.stderr)
+    assert re.search(r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", failed.stderr)
     failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 5000)
-    assert failed.exit_code == 2 and "5000 x 4000 pixels" in failed.stderr
+    assert failed.exit_code == 1 and "5000 x 4000 pixels, smaller than the crop" in failed.stderr
 
 
 @pytest.mark.parametrize("verb", ["report", "votes", "discussion", "layers", "fgsm", "locality", "reach"])
@@ -255,7 +259,8 @@ def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
     )
     assert done.exit_code == 0, done.exception
     found = json.loads(done.stdout)["squeezenet1_1"]
-    x0 = network("torchvision:squeezenet1_1", source.eval(), size=64).take(read(tmp_path / "cat.png"))
+    given = replace(Preprocess.of("torchvision:squeezenet1_1"), size=64, resize=round(256 * 64 / 224))
+    x0 = network("torchvision:squeezenet1_1", source.eval(), "", given).take(read(tmp_path / "cat.png"))
     with torch.no_grad():
         scores = source(x0)[0]
     assert found["cat.png"]["top"] == int(scores.argmax()) and abs(

@@ -132,9 +132,12 @@ def fgsm(
         scores = Example((x,)).call(model)
         before = scores.argmax(1)
         chosen = before if labels is None else _given(labels, scores)
-        step = torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[
-            0
-        ].sign()
+        step = (
+            torch.autograd.grad(torch.nn.functional.cross_entropy(scores, chosen, reduction="sum"), x)[
+                0
+            ].sign()
+            * std.sign()
+        )
     with torch.no_grad():
         images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
         after = torch.stack([_labels(model, i, draw) for i in images])

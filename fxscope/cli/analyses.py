@@ -13,10 +13,10 @@ from ..analysis.adversarial import EPSILONS
 from ..analysis.zero import LEVELS
 from ..errors import PolicyError
 from ..linop import Reader, prepare
-from ..paper.tour.networks import Network, read
+from ..paper.tour.networks import Network
 from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
-from .inputs import Photographs, interpreter_of, names_of, network_of, networks_of, place_in
+from .inputs import Photographs, example, interpreter_of, names_of, network_of, networks_of, place_in, take
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -29,7 +29,8 @@ from .shown import answer, origin_of
     options.seed,
     options.device,
     options.key,
-    options.convention,
+    options.common,
+    options.output,
     about="scores",
 )
 @click.option("--images", required=True, multiple=True, type=types.IMAGES, help="images, or folders of them")
@@ -45,7 +46,7 @@ def residual_share_verb(
     networks = networks_of(asked)
     for each in networks:
         name = each.name if [n.name for n in networks].count(each.name) == 1 else each.title
-        given = ((file, each.take(picture)) for file, picture in photographs)
+        given = ((file, take(each, file, picture)) for file, picture in photographs)
         about = _about(zero, each)
         found += analysis.residual_share(
             {name: each.module}, given, state, batch, asked.policy, **about
@@ -79,13 +80,14 @@ def layers_verb(asked: Asked, batch_norm: str, zero: str) -> None:
 
 def _about(zero: str, each: Network) -> dict[str, Any]:
     """The arguments of an analysis that say where zero lies for a network."""
-    known = {"mean": each.mean, "std": each.std} if zero in LEVELS else {}
+    known = dict(zip(("mean", "std"), each.preprocess.affine)) if zero in LEVELS else {}
     return {"zero": None if zero == "own" else zero, **known}
 
 
 @verb("discussion", options.model, options.one_image, options.analysis, about="scores")
 @click.option("--label", "labels", multiple=True, type=int, help="a label (default: the two largest scores)")
 @options.reading
+@options.names
 def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None:
     """Every pixel's part in scores of MODEL on IMAGE (eq. 18); each picture sums to its score."""
     _, lin = interpreter_of(asked)
@@ -95,7 +97,7 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
             raise usage(f"there is no label {label}; they are 0 to {count - 1}", "--label")
     chosen = list(labels) or lin.y0[0].flatten().topk(min(2, count)).indices.tolist()
     found = lin.pixel_discussion(chosen, reading=reading)
-    names = names_of(asked.choice, count)
+    names = names_of(asked, asked.choice, count)
     lines = [f"{_called(k, names)}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)]
     lines.append(
         f"error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers'"
@@ -112,6 +114,7 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
 )
 @click.option("--all", "every", is_flag=True, help="all labels do")
 @options.reading
+@options.names
 def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None:
     """The label to which every pixel of IMAGE adds most (Fig. 3)."""
     if every and top is not None:
@@ -120,7 +123,7 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
     scores = lin.y0[0].flatten()
     labels = None if every else scores.argsort(descending=True)[: top or 10].tolist()
     found = lin.pixel_votes(labels, reading=reading)
-    names = names_of(asked.choice, len(scores))
+    names = names_of(asked, asked.choice, len(scores))
     lines = [
         f"{_called(k, names)}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}"
         for k, v in list(found.popularity.items())[:10]
@@ -144,7 +147,8 @@ def fgsm_verb(asked: Asked, epsilon: tuple[float, ...]) -> None:
     each, photographs = network_of(asked), Photographs(asked.image)
     x0 = photographs.batch(each)
     epsilons = [e / 255 for e in epsilon] or EPSILONS
-    found = analysis.fgsm(each.module, x0, epsilons=epsilons, mean=each.mean, std=each.std)
+    mean, std = each.preprocess.affine
+    found = analysis.fgsm(each.module, x0, epsilons=epsilons, mean=mean, std=std)
     reader = prepare(each.module, x0[:4], policy=asked.policy)
     before, after = (_spread(reader, x) for x in (x0, found.images[-1]))
     lines = [
@@ -206,7 +210,7 @@ def reach_verb(asked: Asked, at: tuple[int, ...] | None, bound: int) -> None:
     It is compared with the reach of the convolutions.
     """
     each = network_of(asked)
-    x0 = each.take(read(str(asked.image), least=8))
+    x0 = example(asked, each)
     with torch.no_grad():
         shape = tuple(each.module(x0).shape[1:])
     index = place_in(at, shape, "the output") if at else (0, shape[1] // 4, shape[2] // 4)

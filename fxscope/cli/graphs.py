@@ -10,10 +10,10 @@ import torch
 from .. import analysis, export, render
 from ..emit.pipeline import transform
 from ..errors import TraceFailure, UnknownRank, UnsupportedOperator
-from ..paper.tour.networks import channels_of
+from ..images.conventions import channels_of
 from ..testing import network as laws
 from . import options, types
-from .inputs import example, part_of_output
+from .inputs import example, part_of_output, subject_of
 from .options import Asked, verb
 from .running import note
 from .shown import answer
@@ -33,9 +33,9 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 @click.option("--probes", default="stacked", show_default=True, type=click.Choice(["flat", "stacked"]))
 def transform_verb(asked: Asked, file: str, emit: str, probes: str) -> None:
     """Rewrite MODEL, save it, and check the saved file in a fresh process."""
-    network = asked.choice.load()
-    x0 = example(network, None, asked.size)
-    network, place = part_of_output(asked, network, x0)
+    found = subject_of(asked, asked.choice)
+    x0 = example(asked, found)
+    network, place = part_of_output(asked, found, x0)
     graph = transform(network, emit, policy=asked.policy, outputs=place, probes=probes, example_inputs=(x0,))
     inputs = (x0,) if emit == "residual" else (x0, x0[None] if probes == "stacked" else x0)
     check = export.save(graph, file, inputs)
@@ -52,14 +52,15 @@ def transform_verb(asked: Asked, file: str, emit: str, probes: str) -> None:
 @click.option("--full", is_flag=True, help="every operation a box, nothing folded")
 def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     """Print every node of the rewritten graph: class, rule, variant, what is frozen, source line."""
-    network, place = asked.choice.load(), None
+    network, place = asked.choice.loaded.module, None
     if asked.outputs is not None:
-        network, place = part_of_output(asked, network, example(network, None, asked.size))
+        found = subject_of(asked, asked.choice)
+        network, place = part_of_output(asked, found, example(asked, found))
     given: dict[str, Any] = {"policy": asked.policy, "outputs": place}
     try:
         graph = transform(network, **given)
     except (TraceFailure, UnknownRank, UnsupportedOperator):  # with an example it may go through torch.export
-        graph = transform(network, **given, example_inputs=(example(network, None, asked.size),))
+        graph = transform(network, **given, example_inputs=(example(asked, subject_of(asked, asked.choice)),))
     table = render.summary(graph)
     answer(asked, table, str(table))
     if svg:
@@ -80,9 +81,9 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
 @click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(_DTYPES)))
 def verify_verb(asked: Asked, dtype: str) -> None:
     """Check the laws of the linear interpreter of MODEL on IMAGE; exit code 1 where one is broken."""
-    network = asked.choice.load()
-    x0 = example(network, asked.image, asked.size)
-    network, place = part_of_output(asked, network, x0)
+    found = subject_of(asked, asked.choice)
+    x0 = example(asked, found)
+    network, place = part_of_output(asked, found, x0)
     report = laws.verify(
         network, x0.to(_DTYPES[dtype]), policy=asked.policy, outputs=place, dtype=_DTYPES[dtype]
     )
@@ -95,7 +96,7 @@ def verify_verb(asked: Asked, dtype: str) -> None:
 @click.option("--size", "sides", default="224x224", show_default=True, type=types.Sides(), help="HxW of x0")
 def storage_verb(asked: Asked, sides: tuple[int, int]) -> None:
     """Count what one x0 makes MODEL keep: the paper's Table 1, recorded and packed; nothing is run."""
-    network = asked.choice.load()
+    network = asked.choice.loaded.module
     found = analysis.storage(network, (1, channels_of(network), *sides), policy=asked.policy)
     answer(asked, found, str(found))
 

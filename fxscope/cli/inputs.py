@@ -3,45 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+import click
 import torch
 from torch import nn
 
-from ..errors import FxscopeError, ImageError, said
+from ..errors import ImageError, said
 from ..images import photos
+from ..images.conventions import with_channels
+from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, interpret
 from ..models.part import Part, keys_of
-from ..paper.tour.networks import Network, channels_of, check_memory, images_of, network, read
+from ..paper.tour.networks import Network, check_memory, described, images_of, read, unsuited
+from ..results.provenance import digest
+from .asked_input import LIMIT, with_sides, with_values
 from .options import Asked, Choice
 from .running import note, usage
 
-CUT = 64  # pixels to each side of the square of a photograph that is used
-CORNER = (60, 160)  # of the square in the photograph that is shipped
 SMALL = 300  # pixels to a side up to which memory is not checked
+LEAST = 8  # pixels to each side of a photograph
+SHIPPED = "astronaut"  # of scikit-image, where a verb is given no photograph
 
 
-def example(model: nn.Module, image: Any, size: int | None) -> torch.Tensor:
-    """x0 (1, C, H, W): a square of the photograph (or of scikit-image's), grey if the network needs it."""
-    channels = channels_of(model)
-    picture = photos.read(image) if image else photos.shipped("astronaut")
-    height, width = picture.shape[1:]
-    if size is not None and size > min(height, width):
-        raise usage(
-            f"{size} pixels to each side, and {image or 'the photograph'} has {width} x {height} pixels",
-            "--size",
-        )
-    side = size or CUT
-    top, left = (0, 0) if image else (max(0, min(c, n - side)) for c, n in zip(CORNER, (height, width)))
-    picture = picture[:, top : top + side, left : left + side]
-    picture = photos.luminance(picture) if channels == 1 else picture
-    if channels not in (1, 3):
-        raise FxscopeError(f"the network takes {channels} channels, and a photograph has 1 or 3")
-    weight = next(model.parameters(), None)
-    return picture[None] if weight is None else picture[None].to(weight.device)
+@dataclass(frozen=True)
+class Read:
+    """A network that a verb reads photographs with, and {photograph: hash of x0} of all that it has read."""
+
+    network: Network
+    x0: dict[str, str] = field(default_factory=dict)
 
 
-def checked(choice: Choice, model: nn.Module, x0: torch.Tensor) -> Any:
+def all_read() -> list[Read]:
+    """Of the verb that runs, in the order of the networks."""
+    return click.get_current_context().meta.setdefault("fxscope.read", [])
+
+
+def take(found: Network, name: str, picture: torch.Tensor) -> torch.Tensor:
+    """x0 (1, C, h, w) of a photograph: every verb makes it here, and its answer says how."""
+    x0, limit = found.take(picture), found.preprocess.limit
+    read_before = [each.x0 for each in all_read() if each.network is found]
+    for hashes in read_before:
+        height, width = picture.shape[1:]
+        if limit and max(height, width) > limit and name not in hashes:
+            cut = f"{min(width, limit)} x {min(height, limit)} of {width} x {height} pixels"
+            note(f"fxscope: {name}: the middle {cut}; --size takes more or less, --crop none all")
+        hashes[name] = digest(x0)
+    return x0
+
+
+def example(asked: Asked, found: Network) -> torch.Tensor:
+    """x0 of the photograph that was named, or of scikit-image's."""
+    if asked.image:
+        return take(found, Path(str(asked.image)).name, read(str(asked.image), LEAST))
+    return take(found, f"{SHIPPED} (scikit-image)", photos.shipped(SHIPPED))
+
+
+def checked(asked: Asked, found: Network, x0: torch.Tensor) -> Any:
     """The output at x0, or at a part of it if it is large.
 
     Raise ``ImageError`` if the network does not run on it, or if its interpreter would need too much memory.
@@ -49,34 +69,30 @@ def checked(choice: Choice, model: nn.Module, x0: torch.Tensor) -> Any:
     part = x0 if max(x0.shape[2:]) <= 2 * SMALL else x0[..., :64, :64]
     try:
         with torch.no_grad():
-            y0 = model(part)
+            y0 = found.module(part)
     except Exception as error:  # a network's own code fails in many ways
         raise ImageError(
-            f"{choice.model} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels:"
+            f"{asked.choice.model} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels:"
             f" {said(error)}; give a larger image, or another --size"
         ) from error
     if max(x0.shape[2:]) > SMALL:
-        images = isinstance(y0, torch.Tensor) and y0.dim() == 4
-        scale = -(-y0.shape[-1] // part.shape[-1]) if images else 1
-        kind = "images" if images else "scores"
-        subject = Network(choice.model, model, 0.0, 1.0, x0.shape[1], None, choice.note, kind, scale)
-        check_memory(subject, tuple(x0.shape))
+        check_memory(found, tuple(x0.shape))
     return y0
 
 
-def part_of_output(asked: Asked, module: nn.Module, x0: torch.Tensor) -> tuple[nn.Module, str | None]:
+def part_of_output(asked: Asked, found: Network, x0: torch.Tensor) -> tuple[nn.Module, str | None]:
     """The network and the place that --outputs names: a key gives the network of that part of the output."""
-    y0, place = checked(asked.choice, module, x0), asked.outputs
+    y0, place = checked(asked, found, x0), asked.outputs
     if place is not None and place in map(str, keys_of(y0)):
-        return Part(module, place), None
-    return module, place
+        return Part(found.module, place), None
+    return found.module, place
 
 
 def interpreter_at(asked: Asked) -> LinearInterpreter:
-    """The interpreter of a network at a square of a photograph, from one input to one output."""
-    module = asked.choice.load()
-    x0 = example(module, asked.image, asked.size)
-    module, place = part_of_output(asked, module, x0)
+    """The interpreter of a network at a photograph, from one input to one output."""
+    found = subject_of(asked, asked.choice)
+    x0 = example(asked, found)
+    module, place = part_of_output(asked, found, x0)
     lin = interpret(module, x0, policy=asked.policy, outputs=place)
     if not isinstance(lin.y0, torch.Tensor):
         raise usage(
@@ -132,12 +148,33 @@ def output_index(lin: LinearInterpreter, at: tuple[int, ...] | None, top: bool) 
     return (0, *(s // 2 for s in shape[1:]))
 
 
-def network_of(asked: Asked, choice: Choice | None = None) -> Network:
-    """The first network, or another one, with its input convention and an output that suits the verb."""
+def subject_of(asked: Asked, choice: Choice, key: str | None = None, limit: int | None = LIMIT) -> Network:
+    """A network with the input that is known of it or asked for, whatever its output is.
+
+    ``key`` is of the part of its output that is meant, ``limit`` the most pixels to each side that a network
+    of images is given where no option says more.
+    """
+    loaded = choice.loaded
+    known = loaded.preprocess
+    if known is None:
+        known = with_channels(Preprocess.of(choice.model, loaded.module), loaded.module, choice.model)
+    values = with_values(asked, known)
+    module = Part(loaded.module, key) if key else loaded.module
+    found = described(choice.model, module, choice.note, values)
+    found = replace(found, preprocess=with_sides(asked, known, values, found.gives_images, limit))
+    if found.preprocess.guessed:
+        text = f"fxscope: the input of {choice.model} is {found.preprocess.source}"
+        note(f"{text}; if it is not, give --size, --range, --mean, --std, --bgr or --luminance")
+    all_read().append(Read(found))
+    return found
+
+
+def network_of(asked: Asked, choice: Choice | None = None, limit: int | None = LIMIT) -> Network:
+    """The first network, or another one, with an output that suits the verb."""
     choice = choice or asked.choice
-    module = choice.load()
-    module = Part(module, asked.outputs) if asked.outputs else module
-    found = network(choice.model, module, choice.note, asked.scale, asked.size)
+    found = subject_of(asked, choice, asked.outputs, limit)
+    if found.kind == "other":
+        raise unsuited(found)
     if asked.about not in (None, found.kind):
         verbs = {"scores": "votes, discussion, layers, fgsm, residual-share", "images": "locality, reach"}
         own = f"verbs about {found.kind}: {verbs[found.kind]}; " if found.kind in verbs else ""
@@ -148,9 +185,9 @@ def network_of(asked: Asked, choice: Choice | None = None) -> Network:
     return found
 
 
-def networks_of(asked: Asked) -> list[Network]:
+def networks_of(asked: Asked, limit: int | None = LIMIT) -> list[Network]:
     """All networks that were named."""
-    return [network_of(asked, choice) for choice in asked.choices]
+    return [network_of(asked, choice, limit) for choice in asked.choices]
 
 
 class Photographs:
@@ -160,7 +197,7 @@ class Photographs:
     can be read, ``ImageError`` is raised.
     """
 
-    def __init__(self, paths: Any, least: int = 8) -> None:
+    def __init__(self, paths: Any, least: int = LEAST) -> None:
         self.paths, self.least = images_of([str(p) for p in paths]), least
         self.skipped: dict[str, str] = {}
 
@@ -187,7 +224,7 @@ class Photographs:
 
     def batch(self, found: Network) -> torch.Tensor:
         """x0 (B, C, H, W) of all of them; an error if the network takes them at different sizes."""
-        taken = [found.take(picture) for _, picture in self]
+        taken = [take(found, name, picture) for name, picture in self]
         sizes = {f"{x.shape[3]} x {x.shape[2]}" for x in taken}
         if len(sizes) > 1:
             raise usage(f"the images have different sizes, {', '.join(sorted(sizes))}: give --size")
@@ -200,19 +237,25 @@ class Photographs:
 
 
 def interpreter_of(asked: Asked) -> tuple[Network, LinearInterpreter]:
-    """A network, and its interpreter at a whole photograph where it fits the memory."""
+    """A network, and its interpreter at a photograph."""
     found = network_of(asked)
-    x0 = found.take(read(str(asked.image), least=8))
-    check_memory(found, tuple(x0.shape))
+    x0 = example(asked, found)
+    checked(asked, found, x0)
     return found, interpret(found.module, x0, policy=asked.policy)
 
 
-def names_of(choice: Choice, count: int) -> list[str] | None:
-    """ImageNet's names for a trained torchvision classifier of 1000 labels; None elsewhere.
+def names_of(asked: Asked, choice: Choice, count: int) -> list[str] | None:
+    """The names of the labels: of --names, of the factory, or ImageNet's; None where they are not known.
 
     A network with random weights does not know the classes, and its labels are called by their numbers.
     """
-    if not choice.model.startswith("torchvision:") or count != 1000 or choice.random:
+    own = asked.names or choice.loaded.names
+    if own is not None:
+        if len(own) != count:
+            source = "--names" if asked.names else f"the names that {choice.model} comes with"
+            raise usage(f"{len(own)} names, and {choice.model} gives {count} labels", source)
+        return list(own)
+    if not choice.model.startswith(("torchvision:", "timm:")) or count != 1000 or choice.random:
         return None
     import torchvision
 

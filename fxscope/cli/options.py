@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import click
 
 from ..analysis.discussion import READINGS
 from ..analysis.zero import ZEROS
-from ..models import load_model
-from ..models.spec import has_random_weights, weights_note
-from ..paper.tour.networks import RANGES
+from ..images.preprocess import CROPS
+from ..models.spec import Loaded, has_random_weights, load, weights_note
 from ..passes.policy import PRESETS
 from . import types
 from .running import Verb, usage
@@ -45,9 +44,11 @@ class Choice:
         """Whether its weights are drawn at random."""
         return has_random_weights(self.model, self.weights)
 
-    def load(self) -> Any:
-        """The network itself."""
-        return load_model(self.model, self.weights, self.seed).to(self.device)
+    @functools.cached_property
+    def loaded(self) -> Loaded:
+        """The network itself, and what it comes with."""
+        found = load(self.model, self.weights, self.seed)
+        return replace(found, module=found.module.to(self.device))
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,20 @@ class Asked:
     image: str | tuple[str, ...] | None = None
     outputs: str | None = None
     policy: str = "freeze"
-    size: int | None = None
-    scale: str | None = None
+    size: tuple[int, int] | None = None
+    resize: Any = None
+    crop: str | None = None
+    scale: Any = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    bgr: bool = False
+    luminance: bool = False
+    names: tuple[str, ...] | None = None
     output: str | None = None
     as_json: bool = False
     about: str | None = None
 
-    @property
+    @functools.cached_property
     def choices(self) -> list[Choice]:
         """Every network that is named, with its weights."""
         models = [*_listed(self.model), *self.others]
@@ -179,25 +187,26 @@ output = click.option(
     type=types.NewFile(*types.PICTURES, needs=("matplotlib", "plot")),
     help="draw into FILE.png, .svg or .pdf",
 )
-side = click.option(
-    "--size",
-    type=click.IntRange(min=1),
-    help=(
-        "side of the square that the network takes (default: 224 for torchvision, all of the image"
-        " for networks of images)"
-    ),
+size = click.option(
+    "--size", type=types.Sides(), help="height and width that the network takes, of what is cut out"
 )
-cut = click.option(
-    "--size",
-    type=click.IntRange(min=1),
-    help="side of the square of the photograph that is used, in pixels (default: 64, or what it has)",
+resize = click.option(
+    "--resize",
+    type=types.Resize(),
+    help="before the crop: the shorter side to N, to HxW, to cover --size, to --size exactly, or none",
+)
+crop = click.option(
+    "--crop",
+    type=click.Choice([*CROPS, "none"]),
+    help="where --size is cut out; none takes all of the photograph",
 )
 scale = click.option(
-    "--range",
-    "scale",
-    type=click.Choice(list(RANGES)),
-    help="what the network takes: normalised, 0..1, 0..255 or -1..1 (default: its family's)",
+    "--range", "scale", type=types.Range(), help="what the network takes for black and white"
 )
+mean = click.option("--mean", type=types.Numbers(), help="subtracted, in units of the range")
+std = click.option("--std", type=types.Numbers(not_zero=True), help="divided by, in units of the range")
+bgr = click.option("--bgr", is_flag=True, help="the network takes blue, green, red")
+luminance = click.option("--luminance", is_flag=True, help="the network takes the luminance alone")
 at = click.option(
     "--at",
     type=types.Index(),
@@ -224,8 +233,10 @@ def folder(default: str) -> Decorator:
     )
 
 
+names = click.option("--names", type=types.Names(), help="a file with the name of a label in each line")
+# how a photograph becomes x0; what is not given is what is known of the network
+picture = together(size, resize, crop, scale, mean, std, bgr, luminance)
 network = together(model, weights, seed)
-common = together(policy, cut, as_json)
+common = together(policy, picture, as_json)
 at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, common)
-convention = together(side, scale, policy, as_json, output)
-analysis = together(weights, seed, device, key, convention)
+analysis = together(weights, seed, device, key, common, output)

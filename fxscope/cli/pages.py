@@ -8,7 +8,7 @@ import torch
 from ..paper import tour as pages
 from ..paper.tour import CHAPTERS, Network, Written
 from . import options, types
-from .inputs import Photographs, names_of, networks_of
+from .inputs import Photographs, names_of, networks_of, take
 from .options import Asked, verb
 from .shown import answer
 
@@ -33,7 +33,7 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     """Write one page with everything the paper shows; interrupted and run again it goes on."""
     photographs = Photographs(images, least=64)
     files = photographs.files() if images else []
-    _answer(asked, pages.tour(files, out, networks_of(asked), chapters), photographs)
+    _answer(asked, pages.tour(files, out, networks_of(asked, limit=None), chapters), photographs)
 
 
 @verb(
@@ -44,26 +44,30 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     options.many_weights,
     options.seed,
     options.key,
-    options.side,
-    options.scale,
+    options.picture,
+    options.names,
     options.as_json,
 )
 @options.folder("fxscope-report")
 def report_verb(asked: Asked, out: str) -> None:
     """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
-    photographs = Photographs(asked.image)
-    files, networks = photographs.files(), networks_of(asked)
-    _answer(asked, pages.report(networks, files, out, _names(asked, networks)), photographs)
+    photographs, networks = Photographs(asked.image), networks_of(asked)
+    for name, picture in photographs:
+        for each in networks:
+            take(each, name, picture)
+    names = _names(asked, networks, photographs)
+    _answer(asked, pages.report(networks, photographs.files(), out, names), photographs)
 
 
-def _names(asked: Asked, networks: list[Network]) -> list[str] | None:
+def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> list[str] | None:
     """The labels' names, where all networks that give scores are of the same labels."""
     found = []
     for choice, network in zip(asked.choices, networks):
         if network.kind == "scores":
+            _, picture = next(iter(photographs))
             with torch.no_grad():
-                count = network.module(network.take(torch.zeros(3, 64, 64))).shape[-1]
-            found.append(names_of(choice, count))
+                count = network.module(network.take(picture)).shape[-1]
+            found.append(names_of(asked, choice, count))
     return found[0] if found and None not in found else None
 
 

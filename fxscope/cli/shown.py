@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Any
 
 import click
@@ -12,8 +13,11 @@ from ..linop import LinearInterpreter
 from ..results.files import replacing
 from ..results.provenance import caption
 from ..results.records import plain
+from .inputs import all_read
 from .options import Asked
 from .running import note
+
+WIDTH = 58  # letters in a line of a caption
 
 
 def answer(
@@ -52,14 +56,29 @@ def answer(
 def _json(asked: Asked, found: Any, skipped: dict[str, str] | None) -> str:
     numbers = plain(found) if isinstance(found, dict) else json.loads(found.to_json())
     networks = [
-        {"model": c.model, "weights": c.note, "seed": c.seed if c.random else None} for c in asked.choices
+        {"model": c.model, "weights": c.note, "seed": c.seed if c.random else None, **read}
+        for c, read in zip(asked.choices, _read(asked))
     ]
     rest = {} if skipped is None else {"skipped": skipped}
     return json.dumps({"networks": networks, **rest, **numbers}, indent=2)
 
 
+def _read(asked: Asked) -> list[dict[str, Any]]:
+    """Of every network how photographs became its input, and hashes of x0; {} where a verb reads none."""
+    read = [
+        {"preprocess": {"text": p.text, **p.as_data()}, "x0": each.x0}
+        for each in all_read()
+        if (p := each.network.preprocess)
+    ]
+    return read + [{}] * (len(asked.choices) - len(read))
+
+
 def _text(asked: Asked, text: str) -> str:
-    return "\n".join([*(choice.title for choice in asked.choices), text])
+    lines = []
+    for choice, read in zip(asked.choices, _read(asked)):
+        lines.append(choice.title)
+        lines += [f"x0: {read['preprocess']['text']}"] if read else []
+    return "\n".join([*lines, text])
 
 
 def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
@@ -70,4 +89,6 @@ def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
     }
     if lin is not None:
         said |= {"dtype": str(lin.F.dtype).removeprefix("torch."), "error": lin.error}
-    return caption(said)
+    inputs = {each.network.preprocess.text for each in all_read()}
+    lines = [caption(said), *(f"x0: {text}" for text in sorted(inputs))]
+    return "\n".join(part for line in lines for part in wrap(line, WIDTH, break_on_hyphens=False))

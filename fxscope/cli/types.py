@@ -10,7 +10,9 @@ from typing import Any
 import click
 import torch
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, said
+from ..images.conventions import RANGES
+from ..images.preprocess import RESIZES
 from ..models.spec import check_spec
 from ..results.files import check_writable
 
@@ -45,6 +47,24 @@ class Weights(click.ParamType):
         return value
 
 
+class Names(click.ParamType):
+    """A file with a name in each line."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The names."""
+        try:
+            lines = Path(value).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            self.fail(f"{value} is no file of names, one in a line: {said(error)}", param, ctx)
+        while lines and not lines[-1].strip():
+            lines.pop()
+        if not lines:
+            self.fail(f"{value} has no names in it", param, ctx)
+        return tuple(line.strip() for line in lines)
+
+
 class Index(click.ParamType):
     """C,Y,X or the number of a class; whether it is in the tensor is known later (``place_in``)."""
 
@@ -59,19 +79,79 @@ class Index(click.ParamType):
 
 
 class Sides(click.ParamType):
-    """HxW."""
+    """HxW, or N for a square."""
 
-    name = "HxW"
+    name = "HxW|N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Height and width."""
         try:
-            height, width = (int(v) for v in value.lower().split("x"))
+            sides = tuple(int(v) for v in value.lower().split("x"))
         except ValueError:
-            self.fail(f"a size is HxW, as 224x224; got {value!r}", param, ctx)
-        if min(height, width) < 1:
+            sides = ()
+        if len(sides) not in (1, 2):
+            self.fail(f"a size is HxW, as 224x320, or N for a square; got {value!r}", param, ctx)
+        if min(sides) < 1:
             self.fail(f"height and width are at least 1, got {value!r}", param, ctx)
-        return height, width
+        return (sides * 2)[:2]
+
+
+class Resize(click.ParamType):
+    """N, HxW, cover, exact or none."""
+
+    name = "N|HxW|cover|exact|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word itself, the length of the shorter side, or height and width."""
+        if value in (*RESIZES, "none"):
+            return value
+        sides = Sides().convert(value, param, ctx)
+        return sides if "x" in value.lower() else sides[0]
+
+
+class Numbers(click.ParamType):
+    """A number, or three with commas between them: one for each channel."""
+
+    name = "numbers"
+
+    def __init__(self, not_zero: bool = False) -> None:
+        self.not_zero = not_zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A tuple of numbers."""
+        found = _numbers(value)
+        if len(found) not in (1, 3) or (self.not_zero and 0 in found):
+            above = ", and not 0" if self.not_zero else ""
+            self.fail(f"one number or three, as 104,117,123{above}; got {value!r}", param, ctx)
+        return found
+
+
+class Range(click.ParamType):
+    """imagenet, unit, byte, symmetric, or LOW,HIGH."""
+
+    name = f"{'|'.join(RANGES)}|LOW,HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word itself, or the two numbers."""
+        if value in RANGES:
+            return value
+        found = _numbers(value)
+        if len(found) != 2 or found[0] == found[1]:
+            self.fail(
+                f"one of {', '.join(RANGES)}, or the values of black and white, as -1,1; got {value!r}",
+                param,
+                ctx,
+            )
+        return found
+
+
+def _numbers(value: str) -> tuple[float, ...]:
+    """Finite numbers between commas; none where a part is none."""
+    try:
+        found = tuple(float(v) for v in value.split(","))
+    except ValueError:
+        return ()
+    return found if all(map(math.isfinite, found)) else ()
 
 
 class Above(click.ParamType):

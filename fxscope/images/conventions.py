@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..graph.arguments import shown
 from .preprocess import Preprocess
 
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+RANGES = {"imagenet": (0.0, 1.0), "unit": (0.0, 1.0), "byte": (0.0, 255.0), "symmetric": (-1.0, 1.0)}
 IMAGENET_LABELS = (1000, 1001)
 INK_MEAN, INK_STD = 0.17, 0.32  # of the digits in [0, 1]; the classifiers take (ink - mean) / std
 _PIL = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # the numbers of Pillow's filters
@@ -45,11 +47,24 @@ def with_channels(found: Preprocess, module: nn.Module, name: str) -> Preprocess
     count = channels_of(module)
     if count not in (1, 3):
         raise ImageError(f"{name} takes {count} channels, and a photograph has 1 or 3")
-    if count == found.count:
+    return with_count(found, count)
+
+
+def with_count(found: Preprocess, count: int) -> Preprocess:
+    """The same for so many channels, 1 or 3."""
+    return found if count == found.count else with_channels_in(found, "Y" if count == 1 else "RGB")
+
+
+def with_channels_in(found: Preprocess, channels: str) -> Preprocess:
+    """The same colours in another order; the luminance has the mean of the numbers of its colours."""
+    mean, std = found.mean, found.std
+    if channels == found.channels:
         return found
-    mean, std = (sum(v) / len(v) if isinstance(v, tuple) else v for v in (found.mean, found.std))
-    channels = "Y" if count == 1 else "RGB"
-    return Preprocess(**{**found.as_data(), "mean": mean, "std": std, "channels": channels})
+    if "Y" in (channels, found.channels):
+        mean, std = (sum(v) / len(v) if isinstance(v, tuple) else v for v in (mean, std))
+    else:
+        mean, std = (v[::-1] if isinstance(v, tuple) else v for v in (mean, std))
+    return dataclasses.replace(found, mean=mean, std=std, channels=channels)
 
 
 def _of_spec(family: str, name: str) -> Preprocess | None:

@@ -93,6 +93,19 @@ class Preprocess:
         """The number of channels of x0."""
         return 1 if self.channels == "Y" else 3
 
+    @property
+    def affine(self) -> tuple[Any, Any]:
+        """(mean, std) in pixels: x = (p - mean) / std, in the order of the network's channels."""
+        low, high = self.range
+        values = ((self.mean, low), (self.std, 0.0))
+        mean, std = (
+            tuple((one - zero) / (high - low) for one in v)
+            if isinstance(v, tuple)
+            else (v - zero) / (high - low)
+            for v, zero in values
+        )
+        return mean, std
+
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         """x0 (1, C, h, w) of a picture (3, H, W) in [0, 1].
 
@@ -117,8 +130,8 @@ class Preprocess:
     def inverse(self, x0: torch.Tensor) -> torch.Tensor:
         """The pixels in [0, 1] of x0 (1, C, h, w) or (C, h, w): (3, h, w), or (1, h, w) of the luminance."""
         x = self._channels_of("inverse", x0)
-        low, high = self.range
-        pixels = (x * _wide(self.std, x) + _wide(self.mean, x) - low) / (high - low)
+        mean, std = self.affine
+        pixels = x * _wide(std, x) + _wide(mean, x)
         return (pixels.flip(-3) if self.channels == "BGR" else pixels).clamp(0, 1)
 
     def per_pixel(self, row: torch.Tensor) -> torch.Tensor:
@@ -129,8 +142,7 @@ class Preprocess:
         check_tensor("Preprocess.per_pixel: the row", row)
         if row.dim() < 3 or row.shape[-3] != self.count:
             raise ShapeError(self._expected("per_pixel", row))
-        low, high = self.range
-        found = row * ((high - low) / _wide(self.std, row))
+        found = row / _wide(self.affine[1], row)
         return found.flip(-3) if self.channels == "BGR" else found
 
     @property

@@ -1,44 +1,118 @@
-"""A network from a user's Python file: ``path/to/file.py:factory``."""
+"""A network from a user's Python file: ``path/to/file.py:factory``, or with arguments."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import dataclasses
 import difflib
 import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from ..errors import UnknownNetwork, said
+from ..errors import UnknownNetwork, WrongArgument, said
+from ..images.preprocess import Preprocess
 
 
-def call_factory(path: Path, name: str) -> nn.Module:
-    """The network that a callable of a Python file returns, or the network of that name in the file.
+@dataclass(frozen=True)
+class Loaded:
+    """A network, how a photograph becomes its input, and the names of its labels, where they are known."""
+
+    module: nn.Module
+    preprocess: Preprocess | None = None
+    names: tuple[str, ...] | None = None
+
+
+def call_factory(path: Path, call: str) -> Loaded:
+    """What a callable of a Python file returns, or the network of that name in the file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    call
+        "factory", or "factory(3, width=4)" with Python literals.
+
+    Returns
+    -------
+    Loaded
+        A factory returns a network, or (network, preprocess, names). ``preprocess`` is a ``Preprocess``, a
+        dict of its fields, or None; ``names`` a list of texts, or None.
 
     Raises
     ------
     UnknownNetwork
         If the file does not run, has no such name, or if the callable fails or returns something else.
     """
+    name, args, kwargs = parsed_call(call)
     module = _executed(path)
     found = getattr(module, name, None)
     if isinstance(found, nn.Module):
-        return found
+        return Loaded(found)
     if not callable(found):
         raise UnknownNetwork(f"{path} has no factory {name!r}; {_others(module, name)}")
-    _check_signature(found, f"{path}:{name}")
+    _check_signature(found, f"{path}:{name}", args, kwargs)
     try:
-        network = found()
+        made = found(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise UnknownNetwork(f"{path}:{name} failed{_where(error, path)}") from error
-    if not isinstance(network, nn.Module):
-        raise UnknownNetwork(f"{path}:{name} returned {_kind(network)}; it must return a torch.nn.Module")
-    return network
+    return _loaded(made, f"{path}:{name}")
+
+
+def parsed_call(call: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """(name, args, kwargs) of "name" or "name(literals)"; nothing of it is run."""
+    if call.isidentifier():
+        return call, [], {}
+    try:
+        found = ast.parse(call, mode="eval").body
+        if isinstance(found, ast.Call) and isinstance(found.func, ast.Name):
+            args = [ast.literal_eval(arg) for arg in found.args]
+            return (
+                found.func.id,
+                args,
+                {str(k.arg): ast.literal_eval(k.value) for k in found.keywords if k.arg},
+            )
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass
+    raise UnknownNetwork(
+        f"a factory is NAME, or NAME(...) with numbers, texts, lists and other literals of Python; got"
+        f" {call!r}"
+    )
+
+
+def _loaded(made: Any, name: str) -> Loaded:
+    """The network and what comes with it."""
+    if isinstance(made, nn.Module):
+        return Loaded(made)
+    parts = made if isinstance(made, tuple) else (made,)
+    if len(parts) not in (2, 3) or not isinstance(parts[0], nn.Module):
+        raise UnknownNetwork(
+            f"{name} returned {_kind(made)}; it must return a torch.nn.Module, or (module, preprocess, names)"
+        )
+    module, preprocess, names = (*parts, None)[:3]
+    if isinstance(preprocess, dict):
+        try:
+            preprocess = Preprocess(**preprocess)
+        except (TypeError, WrongArgument) as error:
+            raise UnknownNetwork(f"{name} returned a preprocess that is none: {said(error)}") from error
+    if not isinstance(preprocess, Preprocess | None):
+        raise UnknownNetwork(
+            f"{name} returned {_kind(preprocess)} as its preprocess; it is a fxscope.Preprocess, or a dict of"
+            " its fields"
+        )
+    if isinstance(names, str) or not isinstance(names, Sequence | None):
+        raise UnknownNetwork(f"{name} returned {_kind(names)} as names; they are a list of texts")
+    if preprocess is not None and not preprocess.source:
+        preprocess = dataclasses.replace(preprocess, source="its factory")
+    return Loaded(module, preprocess, None if names is None else tuple(map(str, names)))
 
 
 def _executed(path: Path) -> ModuleType:
@@ -69,17 +143,16 @@ def _others(module: ModuleType, name: str) -> str:
     return f"it has {', '.join(own)}" if own else "it defines no function and no class"
 
 
-def _check_signature(factory: Any, name: str) -> None:
+def _check_signature(factory: Any, name: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     try:
         signature = inspect.signature(factory)
     except (TypeError, ValueError):  # some callables of C have none
         return
     try:
-        signature.bind()
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         raise UnknownNetwork(
-            f"{name} is called without arguments, and its arguments are {signature}: {error}; write a"
-            " function without arguments that calls it"
+            f"the arguments of {name} are {signature}: {error}; write them as literals, {name}(...)"
         ) from None
 
 

@@ -1,24 +1,27 @@
-"""Networks by name: ``torchvision:NAME``, ``fxscope:NAME`` or ``path/to/file.py:factory``."""
+"""Networks by name: ``torchvision:NAME``, ``timm:NAME``, ``path/to/file.py:factory`` and other forms."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from ..errors import UnknownNetwork, WeightsError
+from ..errors import UnknownNetwork, WeightsError, said
 from ..graph.arguments import checked
-from .factory import call_factory
-from .named import TRAINED, build, names
+from .factory import Loaded, call_factory, parsed_call
+from .families import FAMILIES
+from .named import TRAINED
 from .weights import load_weights
 
-FORMS = "torchvision:NAME, fxscope:NAME or path/to/file.py:factory"
+OTHERS = ("path/to/file.py:factory", "path/to/file.py:factory(3, width=4)", "FILE.pt2")
+FORMS = ", ".join([*(family.form for family in FAMILIES.values()), *OTHERS[:-1]]) + f" or {OTHERS[-1]}"
+SUGGESTED = ("torchvision", "fxscope")  # families whose names are listed in no time
 
 
 @checked
@@ -28,10 +31,11 @@ def load_model(spec: str, weights: str | None = None, seed: int | None = None) -
     Parameters
     ----------
     spec : str
-        "torchvision:NAME", "fxscope:NAME" or "path/to/file.py:factory". The factory is called without
-        arguments.
+        "torchvision:NAME", "fxscope:NAME", "timm:NAME", "hf:NAME_OR_DIRECTORY", "spandrel:FILE",
+        "hub:OWNER/REPOSITORY:ENTRY", "FILE.pt2", "path/to/file.py:factory", or with literals as arguments
+        "path/to/file.py:factory(3, width=4)".
     weights : str, optional
-        A checkpoint for ``load_weights``, or "DEFAULT" for torchvision's own weights.
+        A checkpoint for ``load_weights``, or "DEFAULT" for the weights of torchvision or timm.
     seed : int, optional
         Of the weights that are drawn at random. The global random state is then as before; without a seed
         the weights are drawn from it.
@@ -53,73 +57,94 @@ def load_model(spec: str, weights: str | None = None, seed: int | None = None) -
     >>> load_model("fxscope:pixelshuffle4x")(torch.rand(1, 1, 8, 8)).shape
     torch.Size([1, 1, 32, 32])
     """
+    return load(spec, weights, seed).module
+
+
+def load(spec: str, weights: str | None = None, seed: int | None = None) -> Loaded:
+    """As ``load_model``, with the preprocessing and the names of labels that the network comes with."""
     check_spec(spec)
-    family, _, name = spec.rpartition(":")
-    if weights == "DEFAULT" and family != "torchvision":
-        raise WeightsError(
-            f"--weights DEFAULT needs torchvision:NAME, got {spec}; give --weights FILE, or no weights"
-        )
+    family, name = parsed(spec)
+    if weights == "DEFAULT" and not (family in FAMILIES and FAMILIES[family].has_default):
+        forms = " or ".join(f.form for f in FAMILIES.values() if f.has_default)
+        raise WeightsError(f"--weights DEFAULT needs {forms}, got {spec}; give --weights FILE, or no weights")
     with _drawn(seed):
-        if weights == "DEFAULT":
-            return _with_its_weights(name).eval()
-        model = _built(family, name)
-    if weights:
-        load_weights(model, weights)
-    return model.eval()
+        found = _built(family, name, weights == "DEFAULT")
+    if weights and weights != "DEFAULT":
+        load_weights(found.module, weights)
+    return found if family == "pt2" else replace(found, module=found.module.eval())
+
+
+def parsed(spec: str) -> tuple[str, str]:
+    """(family, name) of a text: the family is one of ``FAMILIES``, a Python file, "pt2", or "" for none."""
+    of_file = re.fullmatch(r"(.+\.py):(.*)", spec, re.DOTALL)
+    if of_file:
+        return of_file[1], of_file[2]
+    family, colon, name = spec.partition(":")
+    if colon and family in FAMILIES:
+        return family, name
+    return ("pt2", spec) if spec.endswith(".pt2") else ("", spec)
 
 
 def check_spec(spec: str) -> None:
     """Raise ``UnknownNetwork`` with the nearest names if a text names no network; nothing is built."""
-    family, _, name = spec.rpartition(":")
-    if family.endswith(".py"):
-        if not Path(family).is_file():
-            raise UnknownNetwork(f"there is no file {family}")
-    elif family in _LISTED:
-        known = _LISTED[family]()
-        if name not in known:
-            raise UnknownNetwork(f"{family} has no network {name!r}; {_nearest(name, known)}")
+    family, name = parsed(spec)
+    if family.endswith(".py") or family == "pt2":
+        if not Path(family if family != "pt2" else spec).is_file():
+            raise UnknownNetwork(f"there is no file {spec if family == 'pt2' else family}")
+        if family != "pt2":
+            parsed_call(name)
+    elif family:
+        _check_name(family, name)
     elif spec.endswith(".py"):
         raise UnknownNetwork(f"MODEL is {FORMS}; name the factory, too: {spec}:FACTORY")
     else:
-        known = [f"{f}:{n}" for f, listed in _LISTED.items() for n in listed()]
+        known = [f"{f}:{n}" for f in SUGGESTED for n in _names(f)]
         near = [k for k in known if k.rpartition(":")[2] == name] or difflib.get_close_matches(spec, known, 3)
-        said = f"; did you mean {' or '.join(near)}?" if near else ""
-        raise UnknownNetwork(f"MODEL is {FORMS}, got {spec!r}{said}")
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownNetwork(f"MODEL is {FORMS}, got {spec!r}{hint}")
+
+
+def _check_name(family: str, name: str) -> None:
+    FAMILIES[family].check()
+    known = _names(family)
+    if not name or (known and name.partition(".")[0] not in known):
+        raise UnknownNetwork(f"{family} has no network {name!r}; {_nearest(name, known)}")
+    if family == "spandrel" and not Path(name).is_file():
+        raise UnknownNetwork(f"there is no file {name}; spandrel:FILE reads a file of weights")
+    if family == "hub" and not all(name.rpartition(":")[::2]):
+        raise UnknownNetwork(f"write {FAMILIES[family].form}, got hub:{name}")
+
+
+def _names(family: str) -> list[str]:
+    listed = FAMILIES[family].listed
+    return listed() if listed else []
 
 
 def has_random_weights(spec: str, weights: str | None) -> bool:
     """Whether the weights of ``load_model(spec, weights)`` are drawn at random; False for a factory's."""
-    family, _, name = spec.rpartition(":")
-    return not weights and family in _LISTED and not (family == "fxscope" and name in TRAINED)
+    family, name = parsed(spec)
+    is_drawn = family in ("torchvision", "timm", "fxscope") and not (family == "fxscope" and name in TRAINED)
+    return is_drawn and not weights
 
 
 def weights_note(spec: str, weights: str | None = None, seed: int | None = None) -> str:
     """What weights ``load_model(spec, weights, seed)`` has, to be said wherever the network is named."""
-    family, _, name = spec.rpartition(":")
+    family, name = parsed(spec)
     drawn = "" if seed is None else f", seed {seed}"
     if weights:
-        return "torchvision's weights" if weights == "DEFAULT" else f"weights {Path(weights).name}"
+        return f"{family}'s weights" if weights == "DEFAULT" else f"weights {Path(weights).name}"
     if has_random_weights(spec, weights):
         return f"random weights{drawn}"
+    if family in ("hf", "spandrel", "hub", "pt2"):
+        return "own weights"
     return TRAINED[name] if family == "fxscope" else f"own{drawn}"
-
-
-def _torchvision_names() -> list[str]:
-    try:
-        import torchvision
-    except Exception as error:  # a broken installation fails in many ways
-        raise UnknownNetwork(f"torchvision:NAME needs torchvision, which does not import: {error}") from error
-    return torchvision.models.list_models()
-
-
-_LISTED: dict[str, Callable[[], list[str]]] = {"torchvision": _torchvision_names, "fxscope": names}
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, 3, 0.4)
     if near and len(known) > 20:
         return f"did you mean {' or '.join(near)}?"
-    return f"there are {', '.join(known)}"
+    return f"there are {', '.join(known)}" if len(known) < 100 else "fxscope models lists the families"
 
 
 @contextlib.contextmanager
@@ -133,37 +158,18 @@ def _drawn(seed: int | None) -> Iterator[None]:
         yield
 
 
-def _built(family: str, name: str) -> nn.Module:
-    if family == "fxscope":
-        return build(name)
-    if family == "torchvision":
-        return _torchvision(name)
-    return call_factory(Path(family), name)
+def _built(family: str, name: str, trained: bool) -> Loaded:
+    if family in FAMILIES:
+        return FAMILIES[family].build(name, trained)
+    return Loaded(_exported(name)) if family == "pt2" else call_factory(Path(family), name)
 
 
-def _torchvision(name: str) -> nn.Module:
-    import torchvision
-
-    builder = torchvision.models.get_model_builder(name)
-    options: dict[str, Any] = {"weights": None}
-    if "weights_backbone" in inspect.signature(builder).parameters:
-        options["weights_backbone"] = None  # by default it is downloaded
-    return builder(**options)
-
-
-def _with_its_weights(name: str) -> nn.Module:
-    import torchvision
-
+def _exported(file: str) -> nn.Module:
+    """The network of a program that torch.export saved."""
     try:
-        return torchvision.models.get_model(name, weights="DEFAULT")
-    except OSError as error:  # no network, no such file, a full disk
-        raise WeightsError(
-            f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE"
-        ) from error
-    except Exception as error:
-        # a file in the cache that is cut short, or of another network, fails in many ways
-        cache = Path(torch.hub.get_dir()) / "checkpoints"
-        raise WeightsError(
-            f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the"
-            " file there to have it downloaded again, or give --weights FILE"
-        ) from None
+        module = torch.export.load(file).module()
+    except Exception as error:  # no archive, a program of another version, an operator that is not here
+        raise UnknownNetwork(f"{file} holds no program of torch.export: {said(error)}") from error
+    for name in ("train", "eval"):  # which raise there: a program has one mode
+        vars(module).pop(name, None)
+    return module.eval()

@@ -1,30 +1,32 @@
-"""A network as the pages use it: its name, its input convention, and the kind of its output."""
+"""A network as the pages use it: its name, what input it takes, and the kind of its output."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.utils import _pytree as pytree
 
 from ...analysis import storage
 from ...errors import FxscopeError, ImageError, said
 from ...images import photos
+from ...images.conventions import with_channels, with_count
+from ...images.preprocess import Preprocess
 from ...models.part import keys_of
 from ...models.spec import weights_note
-from .. import datasets
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-RANGES = {"imagenet": None, "unit": (0.0, 1.0), "byte": (0.0, 255.0), "symmetric": (-1.0, 1.0)}
 BUDGET = 4 << 30  # bytes that a page may take
+PROBED = (32, 64, 224)  # sides of the images on which a network of any size is tried
+KINDS = {2: "scores", 3: "tokens", 4: "images"}  # by the rank of the output
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network and its input convention.
+    """A network and its input.
 
     Parameters
     ----------
@@ -32,27 +34,23 @@ class Network:
         The name on the page.
     module : torch.nn.Module
         The network.
-    mean, std : float or tuple of float
-        x0 = (pixels - mean) / std, for pixels in [0, 1].
-    channels : int
-        Channels of x0; 1 takes the luminance.
-    kind : {"scores", "tokens", "images"}
-        Kind of the output; ``scale`` is the factor between an input image and an output image.
-    side : int or None
-        Side of the square input in pixels; None for any size.
+    preprocess : Preprocess
+        How a photograph becomes x0.
     note : str
         Which weights it has; the page shows this with the name.
+    kind : {"scores", "tokens", "images", "other"}
+        Kind of the output; ``scale`` is the factor between an input image and an output image.
+    gives_images : bool
+        Whether the output, or a part of it, is an image.
     """
 
     name: str
     module: nn.Module
-    mean: Any
-    std: Any
-    channels: int
-    side: int | None
+    preprocess: Preprocess
     note: str
     kind: str = "scores"
     scale: int = 1
+    gives_images: bool = False
 
     @property
     def title(self) -> str:
@@ -60,28 +58,20 @@ class Network:
         return f"{self.name} ({self.note})"
 
     def take(self, picture: torch.Tensor) -> torch.Tensor:
-        """A picture (3, H, W) in [0, 1] as x0 (1, C, h, w), resized and cut if the network has a ``side``."""
-        if self.side is not None:
-            picture = fitted(picture, self.side)
-        picture = photos.luminance(picture) if self.channels == 1 else picture
-        return ((picture[None] - self._wide(self.mean)) / self._wide(self.std)).to(_device(self.module))
+        """x0 (1, C, h, w) of a picture (3, H, W) in [0, 1], where the network is."""
+        return self.preprocess(picture).to(_device(self.module))
 
     def show(self, image: torch.Tensor) -> torch.Tensor:
-        """An image (C, H, W) of the network as pixels in [0, 1]."""
-        return (image * self._wide(self.std)[0] + self._wide(self.mean)[0]).clamp(0, 1)
-
-    def _wide(self, value: Any) -> torch.Tensor:
-        return torch.as_tensor(value, dtype=torch.float32).reshape(1, -1, 1, 1)
+        """An image (C, H, W) that the network takes or gives as pixels in [0, 1]."""
+        return with_count(self.preprocess, image.shape[0]).inverse(image)
 
 
 def _device(module: nn.Module) -> torch.device:
     return next(module.parameters(), torch.zeros(())).device
 
 
-def network(
-    spec: str, module: nn.Module, note: str = "", range: str | None = None, size: int | None = None
-) -> Network:
-    """The network of a MODEL argument, with the input convention of its family.
+def network(spec: str, module: nn.Module, note: str = "", preprocess: Preprocess | None = None) -> Network:
+    """The network of a MODEL argument, with what is known of its input.
 
     Parameters
     ----------
@@ -91,108 +81,89 @@ def network(
         The network itself.
     note : str
         What weights it has.
-    range : str, optional
-        "imagenet" (normalised), "unit" (0..1), "byte" (0..255) or "symmetric" (-1..1). The default is its
-        family's.
-    size : int, optional
-        Side of x0 in pixels. The default is 224 for torchvision (299 for Inception v3), 32 for the digits,
-        and any for networks of images.
+    preprocess : Preprocess, optional
+        How a photograph becomes x0. The default is ``Preprocess.of(spec, module)``.
 
     Raises
     ------
     FxscopeError
-        If the range is unknown, or the module does not run on such an input.
+        If the module does not run on such an input, or gives no scores, tokens or images.
     """
-    family, _, name = spec.rpartition(":")
-    if range is not None and range not in RANGES:
-        raise FxscopeError(f"--range is one of {', '.join(RANGES)}, got {range!r}")
-    if family == "fxscope" and name.startswith("digits"):
-        mean, std, size = datasets.INK_MEAN, datasets.INK_STD, 32
-    else:
-        mean, std = _convention(range or _range_of(family, name))
-    if family == "torchvision" and size is None:
-        size = 299 if name == "inception_v3" else 224
-    channels = channels_of(module)
-    if channels not in (1, 3):
-        raise FxscopeError(f"{name} takes {channels} channels, and a photograph has 1 or 3")
-    found = Network(name, module.eval(), mean, std, channels, size, note or weights_note(spec))
-    return _with_kind(found)
+    found = described(spec, module, note, preprocess)
+    if found.kind == "other":
+        raise unsuited(found)
+    return found
 
 
-def channels_of(module: nn.Module) -> int:
-    """Number of input channels of the first layer; 3 if no layer tells."""
-    first: Any = next((m for m in module.modules() if hasattr(m, "in_channels")), None)
-    return 3 if first is None else first.in_channels
+def described(spec: str, module: nn.Module, note: str = "", preprocess: Preprocess | None = None) -> Network:
+    """As ``network``, for any output: the kind is "other" where it is none of the three."""
+    name = name_of(spec)
+    preprocess = preprocess or with_channels(Preprocess.of(spec, module), module, name)
+    found = Network(name, module.eval(), preprocess, note or weights_note(spec), "other")
+    x0, out = _tried(found)
+    parts = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
+    found = replace(found, gives_images=any(t.dim() == 4 for t in parts))
+    if not isinstance(out, torch.Tensor) or out.dim() not in KINDS:
+        return found
+    kind = KINDS[out.dim()]
+    return replace(found, kind=kind, scale=_scale(found.module, x0, out) if kind == "images" else 1)
 
 
-def _range_of(family: str, name: str) -> str:
-    """The input range of a family of networks."""
-    if family == "torchvision":
-        return "imagenet"
-    if name.startswith("edsr"):
-        return "byte"
-    if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet"):
-        return "symmetric"
-    return "unit"
+def name_of(spec: str) -> str:
+    """A short name of a MODEL argument, which can be part of a file's name."""
+    _, of_file, factory = spec.rpartition(".py:")
+    short = factory if of_file else Path(spec.rpartition(":")[2]).name
+    return re.sub(r"[^\w.-]+", "_", short).strip("_") or "network"
 
 
-def _convention(range: str) -> tuple[Any, Any]:
-    limits = RANGES[range]
-    if limits is None:
-        return IMAGENET
-    low, high = limits
-    return -low / (high - low), 1 / (high - low)
+def _tried(found: Network) -> tuple[torch.Tensor, Any]:
+    """A black x0, and the output there, or the error where it runs on none of the sizes that were tried."""
+    given = found.preprocess
+    bare = replace(given, size=None, resize=None, crop=None, limit=None, padding="edge")
+    sizes = [(side, side) for side in PROBED]
+    if given.size:  # a network of images runs on less than a large one, too
+        sizes = [*sizes, given.size] if max(given.size) > PROBED[-1] else [given.size]
+    for size in sizes:
+        x0 = bare(torch.zeros(3, *size))
+        try:
+            with torch.no_grad():
+                x0 = x0.to(next(found.module.parameters(), x0))
+                return x0, found.module(x0)
+        except FxscopeError:
+            raise
+        except Exception as error:  # a network's own code fails in many ways
+            failed = x0, error
+    return failed
 
 
-def _with_kind(found: Network) -> Network:
-    side = found.side or 32
-    parameter = next(found.module.parameters(), torch.zeros(()))
-    try:
-        with torch.no_grad():
-            out = found.module(parameter.new_zeros(1, found.channels, side, side))
-    except FxscopeError:
-        raise
-    except Exception as error:  # a network's own code fails in many ways
-        raise FxscopeError(
-            f"{found.name} does not run on (1, {found.channels}, {side}, {side}): {said(error)}; give --size"
-        ) from error
+def unsuited(found: Network) -> FxscopeError:
+    """Why no page can be made of a network."""
+    x0, out = _tried(found)
+    if isinstance(out, Exception):
+        return FxscopeError(f"{found.name} does not run on {tuple(x0.shape)}: {said(out)}; give --size")
     if not isinstance(out, torch.Tensor):
-        raise FxscopeError(
+        return FxscopeError(
             f"{found.name} gives {type(out).__name__}, and one tensor of scores, tokens or an image is"
             f" needed; choose one with --outputs KEY: {', '.join(map(str, keys_of(out))) or 'it has none'}"
         )
-    if out.dim() not in (2, 3, 4):
-        raise FxscopeError(
-            f"{found.name} gives shape {tuple(out.shape)}; a page needs scores (B, N), tokens (B, T, N) or"
-            " images (B, C, H, W)"
-        )
-    kind = {2: "scores", 3: "tokens", 4: "images"}[out.dim()]
-    return replace(found, kind=kind, scale=_scale(found.module, out, side) if kind == "images" else 1)
+    return FxscopeError(
+        f"{found.name} gives shape {tuple(out.shape)}; a page needs scores (B, N), tokens (B, T, N) or"
+        " images (B, C, H, W)"
+    )
 
 
-def _scale(module: nn.Module, out: torch.Tensor, side: int) -> int:
+def _scale(module: nn.Module, x0: torch.Tensor, out: torch.Tensor) -> int:
     """Output pixels for one input pixel, at least 1: how the output grows where the input does.
 
     Its size alone does not tell, because a network without padding cuts a border off.
     """
-    parameter = next(module.parameters(), torch.zeros(()))
+    width = x0.shape[-1]
     try:
         with torch.no_grad():
-            grown = module(parameter.new_zeros(1, channels_of(module), 2 * side, 2 * side))
+            grown = module(x0.repeat(1, 1, 2, 2))
     except Exception:  # a network of one size
-        return max(1, out.shape[-1] // side)
-    return max(1, (grown.shape[-1] - out.shape[-1]) // side)
-
-
-def fitted(picture: torch.Tensor, side: int) -> torch.Tensor:
-    """(C, H, W) resized so that the shorter side is ``side``, and its middle square."""
-    h, w = picture.shape[1:]
-    factor = side / min(h, w)
-    size = (max(side, round(h * factor)), max(side, round(w * factor)))
-    resized = F.interpolate(picture[None], size=size, mode="bilinear", antialias=True, align_corners=False)[
-        0
-    ].clamp(0, 1)
-    return middle(resized, side)
+        return max(1, out.shape[-1] // width)
+    return max(1, (grown.shape[-1] - out.shape[-1]) // width)
 
 
 def middle(picture: torch.Tensor, side: int, multiple: int = 1) -> torch.Tensor:

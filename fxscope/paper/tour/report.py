@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
 from ...results.progress import steps
+from ...results.provenance import digest
 from ...testing.network import verify
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
 from .super_resolution import eigen_images, probe_places, zoom
-from .tour import digest
 
+POLICY = "freeze"  # of all interpreters of a report
 VOTERS = 10  # number of labels that the pixels vote for in a report
 
 
@@ -73,8 +75,12 @@ def report(
     for n in networks:
         check_memory(n, max((tuple(n.take(p).shape) for _, p in pictures), key=lambda s: s[2] * s[3]))
     key = {
-        "images": [[name, *digest(p)] for name, p in pictures],
-        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "images": [[p.name, sha256(p.read_bytes()).hexdigest()] for p in paths],
+        "networks": [
+            [n.title, n.kind, n.scale, n.preprocess.as_data(), digest(repr(n.module), *_state(n.module))]
+            for n in networks
+        ],
+        "policy": POLICY,
         "names": list(names or ()),
     }
     page = Page(
@@ -96,6 +102,14 @@ def report(
     return page.write(makers, progress)
 
 
+def _state(module: torch.nn.Module) -> Iterator[str | torch.Tensor]:
+    """Names and values of all weights and buffers."""
+    for name, value in module.state_dict().items():
+        yield name
+        if isinstance(value, torch.Tensor):
+            yield value
+
+
 def _unique(name: str, networks: Sequence[Network], at: int) -> str:
     return name if sum(n.name == name for n in networks) == 1 else f"{name}-{at}"
 
@@ -109,14 +123,18 @@ def chapter_of(
 ) -> Chapter:
     """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
     chapter = Chapter(n.title)
+    chapter.text(f"x0: {n.preprocess.text}")
     prefix = prefix or f"{n.name}_"
     reader = prepare(n.module, n.take(pictures[0][1]))
     about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
     with steps(len(pictures), f"images of {n.name}", progress) as bar:
         for i, (title, picture) in enumerate(pictures):
             chapter.heading(title)
-            about(chapter, n, reader(n.take(picture)), title, f"{prefix}{i}_", progress, names)
+            x0 = n.take(picture)
+            about(chapter, n, reader(x0), title, f"{prefix}{i}_", progress, names)
+            chapter.numbers[title] |= {"x0": digest(x0)}
             bar.update(1)
+    chapter.numbers["preprocess"] = n.preprocess.text
     if n.kind == "scores" and len(pictures) > 1:
         _layers_of_all(chapter, n, pictures, prefix, progress)
     _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix)

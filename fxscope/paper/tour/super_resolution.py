@@ -72,7 +72,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         shares[n.name] = float(r.norm() / lin.y0.norm())
         filtered = lin.F @ lin.x0[0]
         error = float((filtered + r[0] - lin.y0[0]).abs().max() / lin.y0.abs().max())
-        parts[f"r of {n.name}"] = r[0] * torch.as_tensor(n.std).to(r).reshape(-1, 1, 1)
+        parts[f"r of {n.name}"] = r[0] * torch.as_tensor(n.preprocess.affine[1]).to(r).reshape(-1, 1, 1)
         rows.append((n.title, f"{value:.2f} dB", f"{100 * shares[n.name]:.2f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {
             "psnr": value,

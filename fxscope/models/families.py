@@ -1,0 +1,183 @@
+"""The families of networks that a text can name, each with the package that it needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import UnknownNetwork, WeightsError, said
+from ..images.conventions import of_directory
+from ..images.preprocess import Preprocess
+from .factory import Loaded
+from .named import build, names
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of networks.
+
+    Parameters
+    ----------
+    form : str
+        How a network of it is written.
+    package : str
+        The package that builds it, and how it is installed.
+    install : str
+        What is installed where it is missing.
+    build : callable
+        From what follows "family:", and whether its trained weights are wanted, to the network.
+    listed : callable, optional
+        All names, where they can be listed.
+    has_default : bool
+        Whether its package has trained weights, which ``--weights DEFAULT`` takes.
+    """
+
+    form: str
+    package: str
+    install: str
+    build: Callable[[str, bool], Loaded]
+    listed: Callable[[], list[str]] | None = None
+    has_default: bool = False
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package is here; it is not imported."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def check(self) -> None:
+        """Raise ``UnknownNetwork`` if its package is missing."""
+        if not self.is_installed:
+            raise UnknownNetwork(f"{self.form} needs {self.package}: {self.install}")
+
+
+def _fxscope(name: str, trained: bool) -> Loaded:
+    return Loaded(build(name))
+
+
+def _torchvision_names() -> list[str]:
+    try:
+        import torchvision
+    except Exception as error:  # a broken installation fails in many ways
+        raise UnknownNetwork(f"torchvision:NAME needs torchvision, which does not import: {error}") from error
+    return torchvision.models.list_models()
+
+
+def _torchvision(name: str, trained: bool) -> Loaded:
+    import torchvision
+
+    builder = torchvision.models.get_model_builder(name)
+    options: dict[str, Any] = {"weights": None}
+    if "weights_backbone" in inspect.signature(builder).parameters:
+        options["weights_backbone"] = None  # by default it is downloaded
+    if not trained:
+        return Loaded(builder(**options))
+    try:
+        return Loaded(torchvision.models.get_model(name, weights="DEFAULT"))
+    except OSError as error:  # no network, no such file, a full disk
+        raise WeightsError(
+            f"torchvision's weights of {name} could not be downloaded: {error}; give --weights FILE"
+        ) from error
+    except Exception as error:
+        # a file in the cache that is cut short, or of another network, fails in many ways
+        cache = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(
+            f"torchvision's weights of {name} do not load from {cache} ({type(error).__name__}); remove the"
+            " file there to have it downloaded again, or give --weights FILE"
+        ) from None
+
+
+def _timm_names() -> list[str]:
+    import timm
+
+    return timm.list_models()
+
+
+def _timm(name: str, trained: bool) -> Loaded:
+    import timm
+
+    try:
+        return Loaded(timm.create_model(name, pretrained=trained))
+    except Exception as error:  # no network, or no weights of this name
+        if not trained:
+            raise UnknownNetwork(f"timm does not build {name}: {said(error)}") from error
+        wanted: Any = timm.create_model(name).pretrained_cfg
+        source = wanted.get("hf_hub_id") or wanted.get("url") or "no address of weights"
+        raise WeightsError(
+            f"timm's weights of {name} ({source}) could not be downloaded: {said(error)}; give --weights FILE"
+        ) from error
+
+
+def _huggingface(name: str, trained: bool) -> Loaded:
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(name)
+        kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
+        module = kind.from_pretrained(name)
+    except Exception as error:  # no network, no such name, an unknown architecture, no weights in the folder
+        where = "the folder" if Path(name).is_dir() else "the Hugging Face Hub (config.json and its weights)"
+        raise WeightsError(f"hf:{name} does not load from {where}: {said(error)}") from error
+    labels = getattr(config, "id2label", None) or {}
+    named = tuple(str(labels[k]) for k in sorted(labels)) if labels else None
+    return Loaded(module, _of_hub(name), named)
+
+
+def _of_hub(name: str) -> Preprocess | None:
+    """What the image processor of a folder or of a name in the hub's cache says."""
+    if Path(name).is_dir():
+        return of_directory(Path(name))
+    from transformers.utils import cached_file
+
+    options = {
+        "_raise_exceptions_for_missing_entries": False,
+        "_raise_exceptions_for_connection_errors": False,
+    }
+    file = cached_file(name, "preprocessor_config.json", **options)
+    return of_directory(Path(file).parent) if file else None
+
+
+def _spandrel(name: str, trained: bool) -> Loaded:
+    import spandrel
+
+    if not Path(name).is_file():
+        raise UnknownNetwork(f"there is no file {name}; spandrel:FILE reads a file of weights")
+    try:
+        descriptor = spandrel.ModelLoader().load_from_file(name)
+    except Exception as error:  # a damaged file, or an architecture that it does not know
+        raise WeightsError(f"spandrel does not know the network of {name}: {said(error)}") from error
+    return Loaded(descriptor.model, Preprocess.of(descriptor))
+
+
+def _hub(name: str, trained: bool) -> Loaded:
+    repository, _, entry = name.rpartition(":")
+    local = Path(repository).is_dir()
+    try:
+        source = {"source": "local"} if local else {"trust_repo": True}
+        module = torch.hub.load(repository, entry, **source)
+    except OSError as error:
+        where = f"the folder {repository}" if local else f"https://github.com/{repository}"
+        raise UnknownNetwork(f"hub:{name} could not be had from {where}: {said(error)}") from error
+    except Exception as error:  # what a repository's own code raises
+        raise UnknownNetwork(f"hub:{name} does not build: {said(error)}") from error
+    if not isinstance(module, torch.nn.Module):
+        raise UnknownNetwork(f"hub:{name} gave {type(module).__name__}, and a torch.nn.Module is needed")
+    return Loaded(module)
+
+
+_ALL = "pip install 'fxscope[conformance]'"
+FAMILIES: dict[str, Family] = {
+    "torchvision": Family(
+        "torchvision:NAME", "torchvision", "pip install torchvision", _torchvision, _torchvision_names, True
+    ),
+    "fxscope": Family("fxscope:NAME", "fxscope", "", _fxscope, names),
+    "timm": Family("timm:NAME", "timm", _ALL, _timm, _timm_names, True),
+    "hf": Family("hf:NAME_OR_DIRECTORY", "transformers", _ALL, _huggingface),
+    "spandrel": Family("spandrel:FILE", "spandrel", _ALL, _spandrel),
+    "hub": Family("hub:OWNER/REPOSITORY:ENTRY", "torch", "", _hub),
+}
