@@ -7,7 +7,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
 
-from . import analyses, graphs, linear, pages  # they need click
+from . import analyses, graphs, linear, networks, pages  # they need click
 from .running import Verbs
 
 __all__ = ["cli", "main"]
@@ -19,11 +19,11 @@ __all__ = ["cli", "main"]
 def cli(traceback: bool) -> None:
     """Linear interpreters of convolutional networks: y1 = F(x0) x1 + r(x0).
 
-    MODEL is torchvision:NAME, fxscope:NAME or path/to/file.py:factory.
+    MODEL is torchvision:NAME, fxscope:NAME, path/to/file.py:factory, or what fxscope models lists.
     """
 
 
-for verb in (*graphs.VERBS, *linear.VERBS, *analyses.VERBS, *pages.VERBS):
+for verb in (*graphs.VERBS, *linear.VERBS, *analyses.VERBS, *pages.VERBS, *networks.VERBS):
     cli.add_command(verb)
 
 

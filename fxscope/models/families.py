@@ -157,14 +157,11 @@ def _spandrel(name: str, trained: bool) -> Loaded:
 def _hub(name: str, trained: bool) -> Loaded:
     repository, _, entry = name.rpartition(":")
     local = Path(repository).is_dir()
+    where = f"the folder {repository}" if local else f"https://github.com/{repository}"
     try:
-        source = {"source": "local"} if local else {"trust_repo": True}
-        module = torch.hub.load(repository, entry, **source)
-    except OSError as error:
-        where = f"the folder {repository}" if local else f"https://github.com/{repository}"
-        raise UnknownNetwork(f"hub:{name} could not be had from {where}: {said(error)}") from error
-    except Exception as error:  # what a repository's own code raises
-        raise UnknownNetwork(f"hub:{name} does not build: {said(error)}") from error
+        module = torch.hub.load(repository, entry, **({"source": "local"} if local else {"trust_repo": True}))
+    except Exception as error:  # no network, no such entry, or what a repository's own code raises
+        raise UnknownNetwork(f"hub:{name} does not build from {where}: {said(error)}") from error
     if not isinstance(module, torch.nn.Module):
         raise UnknownNetwork(f"hub:{name} gave {type(module).__name__}, and a torch.nn.Module is needed")
     return Loaded(module)
