@@ -1,4 +1,4 @@
-"""The verbs of the rewritten graph: ``transform | inspect | verify | storage``."""
+"""The verbs of the rewritten graph: ``inspect | verify | storage``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import click
 import torch
 
-from .. import analysis, export, render
+from .. import analysis, render
 from ..emit.pipeline import transform
 from ..errors import TraceFailure, UnknownRank, UnsupportedOperator
 from ..images.conventions import channels_of
@@ -19,28 +19,6 @@ from .running import note
 from .shown import answer
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@verb("transform", options.network, options.outputs, options.common)
-@click.option(
-    "-o",
-    "file",
-    required=True,
-    type=types.NewFile(".pt2", ".ts", ".onnx"),
-    help="FILE.pt2, FILE.ts or FILE.onnx",
-)
-@click.option("--emit", default="pair", show_default=True, type=click.Choice(["pair", "filter", "residual"]))
-@click.option("--probes", default="stacked", show_default=True, type=click.Choice(["flat", "stacked"]))
-def transform_verb(asked: Asked, file: str, emit: str, probes: str) -> None:
-    """Rewrite MODEL, save it, and check the saved file in a fresh process."""
-    found = subject_of(asked, asked.choice)
-    x0 = example(asked, found)
-    network, place = part_of_output(asked, found, x0)
-    graph = transform(network, emit, policy=asked.policy, outputs=place, probes=probes, example_inputs=(x0,))
-    inputs = (x0,) if emit == "residual" else (x0, x0[None] if probes == "stacked" else x0)
-    check = export.save(graph, file, inputs)
-    numbers = {"path": check.path, "format": check.format, "errors": check.errors, "ok": check.ok}
-    answer(asked, numbers, str(check))
 
 
 @verb("inspect", options.network, options.outputs, options.common)
@@ -101,4 +79,4 @@ def storage_verb(asked: Asked, sides: tuple[int, int]) -> None:
     answer(asked, found, str(found))
 
 
-VERBS = (transform_verb, inspect_verb, verify_verb, storage_verb)
+VERBS = (inspect_verb, verify_verb, storage_verb)
