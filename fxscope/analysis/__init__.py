@@ -7,7 +7,7 @@ Every record has ``.to_json()``, ``.save()`` and ``.load()``, is shown as a tabl
 from .adversarial import FGSM, fgsm
 from .compare import Comparison, compare
 from .contributions import Contributions
-from .discussion import PixelDiscussion, pixel_discussion
+from .discussion import READINGS, PixelDiscussion, pixel_discussion
 from .images import (
     Diagonal,
     Energy,
@@ -27,6 +27,7 @@ from .votes import PixelVotes, pixel_votes
 
 __all__ = [
     "FGSM",
+    "READINGS",
     "Comparison",
     "Contributions",
     "Diagonal",

@@ -99,11 +99,15 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(asked, asked.choice, count)
     lines = [f"{_called(k, names)}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)]
-    lines.append(
-        f"error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers'"
-        " contributions"
-    )
+    lines.append(_corrected(found))
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+
+
+def _corrected(found: analysis.PixelDiscussion | analysis.PixelVotes) -> str:
+    return (
+        f"{found.reading}: error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}%"
+        " of the layers' contributions"
+    )
 
 
 @verb("votes", options.model, options.one_image, options.analysis, about="scores")
@@ -113,7 +117,7 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     help="so many labels with the largest scores stand for election (default: 10)",
 )
 @click.option("--all", "every", is_flag=True, help="all labels do")
-@options.reading
+@click.option("--reading", default="conserving", show_default=True, type=click.Choice(analysis.READINGS))
 @options.names
 def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None:
     """The label to which every pixel of IMAGE adds most (Fig. 3)."""
@@ -128,6 +132,7 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
         f"{_called(k, names)}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}"
         for k, v in list(found.popularity.items())[:10]
     ]
+    lines.append(_corrected(found))
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
 
 
