@@ -1,4 +1,4 @@
-"""The verbs of the analyses: ``residual-share | layers | discussion | votes | fgsm | locality | reach``."""
+"""The verbs of the analyses: from ``residual-share`` and ``layers`` to ``locality`` and ``reach``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..linop import Reader, prepare
 from ..paper.tour.networks import Network
 from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
-from .inputs import Photographs, example, interpreter_of, names_of, network_of, networks_of, place_in, take
+from .inputs import Photographs, boxed, example, interpreter_of, names_of, network_of, networks_of, place_in, take
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -136,6 +136,37 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
 
 
+@verb("votes-study", options.model, options.many_images, options.analysis, about="scores")
+@click.option(
+    "--boxes",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON, {name of an image file, without its suffix: [left, top, right, bottom]} in pixels",
+)
+@click.option("--reading", default="conserving", show_default=True, type=click.Choice(analysis.READINGS))
+def votes_study_verb(asked: Asked, boxes: str, reading: str) -> None:
+    """Whether the votes of MODEL focus on the objects of images, against boxes drawn beforehand (Fig. 3)."""
+    each, photographs = network_of(asked), Photographs(asked.image)
+    given = boxed(each, photographs, boxes)
+    found = analysis.votes_study(each.module, given, reading=reading, policy=asked.policy)
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+
+
+@verb("faithfulness", options.model, options.many_images, options.analysis, about="scores")
+@click.option(
+    "--depths", default=8, show_default=True, type=click.IntRange(min=1), help="steps of the cascade"
+)
+def faithfulness_verb(asked: Asked, depths: int) -> None:
+    """Whether rows and discussions of MODEL on images mean anything.
+
+    They are compared under random weights, deleted pixels and noise.
+    """
+    each, photographs = network_of(asked), Photographs(asked.image)
+    x0 = photographs.batch(each)
+    found = analysis.faithfulness(each.module, x0, policies=[asked.policy], depths=depths, seed=asked.seed)
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+
+
 def _called(label: int, names: Sequence[str] | None) -> str:
     return f"label {label}" if names is None else f"{names[label]} ({label})"
 
@@ -235,6 +266,8 @@ VERBS = (
     layers_verb,
     discussion_verb,
     votes_verb,
+    votes_study_verb,
+    faithfulness_verb,
     fgsm_verb,
     locality_verb,
     reach_verb,

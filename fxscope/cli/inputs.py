@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -234,6 +235,27 @@ class Photographs:
         self.skipped[path] = reason
         if len(self.paths) > 1:
             note(f"fxscope: left out: {reason}")
+
+
+def boxed(
+    found: Network, photographs: Photographs, path: str
+) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """(name, x0, box) of every photograph, its box resized and cropped as the photograph is."""
+    try:
+        boxes = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise usage(f"{path} is no JSON: {said(error)}", "--boxes") from error
+    given = []
+    for file, picture in photographs:
+        box = boxes.get(Path(file).stem) if isinstance(boxes, dict) else None
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, (int, float)) for n in box):
+            raise usage(f"{path} has no box [left, top, right, bottom] of {Path(file).stem}", "--boxes")
+        left, top, right, bottom = map(round, box)
+        inside = torch.zeros_like(picture)
+        inside[..., max(0, top) : bottom, max(0, left) : right] = 1
+        low, x, high = (found.take(p) for p in (torch.zeros_like(picture), inside, torch.ones_like(picture)))
+        given.append((file, take(found, file, picture), (x > (low + high) / 2)[0, 0]))
+    return given
 
 
 def interpreter_of(asked: Asked) -> tuple[Network, LinearInterpreter]:
