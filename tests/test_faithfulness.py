@@ -40,7 +40,7 @@ def test_curves_of_a_linear_network():
     weight = torch.ones(16, dtype=D)
     found = faithfulness(linear(weight, 3.0), x, fractions=4, noise=[0.1], progress=False)
     total, taken = 136, [0, 16 + 15 + 14 + 13, 136 - 36, 136 - 10, 136]
-    for name in ("|row * x0|", "|discussion|"):
+    for name in ("|row * x0|", "|discussion|", "|x0|"):
         at = found.maps.index(name)
         deleted, inserted = found.deletion[0, at, :, 0], found.insertion[0, at, :, 0]
         assert deleted.tolist() == pytest.approx([1 - t / total for t in taken], abs=1e-12)
@@ -58,9 +58,9 @@ def test_curves_of_a_linear_network():
 def test_deletion_puts_the_baseline():
     x = images(1, 4)
     found = faithfulness(linear(torch.randn(16, dtype=D), 0.0), x, baseline=2.0, noise=[0.1], progress=False)
-    assert found.deletion[0, :, 0, 0].tolist() == pytest.approx([1] * 4)
-    assert found.deletion[0, :, -1, 0].tolist() == pytest.approx([0] * 4, abs=1e-12)
-    assert found.insertion[0, :, -1, 0].tolist() == pytest.approx([1] * 4)
+    assert found.deletion[0, :, 0, 0].tolist() == pytest.approx([1] * 5)
+    assert found.deletion[0, :, -1, 0].tolist() == pytest.approx([0] * 5, abs=1e-12)
+    assert found.insertion[0, :, -1, 0].tolist() == pytest.approx([1] * 5)
 
 
 def test_random_weights_leave_no_correlation():

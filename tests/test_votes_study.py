@@ -123,6 +123,9 @@ def test_boxes_are_cut_as_the_photographs_are(folder):
     each = json.loads(done.stdout)["each"]
     assert each["wide.png"]["chance"] == 16 / 32 and each["tall.png"]["chance"] == 8 / 32
     assert (folder / "f.svg").exists()
+    (folder / "boxes.json").write_text('{"wide": [0, 0, 40, 32], "tall": [0, 0, 9, 9]}')
+    done = called("votes-study", folder, "--boxes", folder / "boxes.json", "--json")
+    assert list(json.loads(done.stdout)["each"]) == ["tall.png"] and "its box is all of what" in done.stderr
     (folder / "boxes.json").write_text('{"wide": [1, 2, 3]}')
     done = called("votes-study", folder, "--boxes", folder / "boxes.json")
     assert done.exit_code == 2 and "no box [left, top, right, bottom] of wide" in done.stderr

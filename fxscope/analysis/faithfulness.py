@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from ..errors import FxscopeError, ShapeError, WrongArgument
+from ..frontend.example import Example
 from ..graph.arguments import check_images, check_labels, checked
 from ..linop import LinearInterpreter, Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
 
 MEASURES = ("row cosine", "row rank", "discussion cosine", "discussion rank")
-MAPS = ("|row * x0|", "|discussion|", "|gradient|", "random")
+MAPS = ("|row * x0|", "|discussion|", "|gradient|", "|x0|", "random")
 NOISE = (0.001, 0.01, 0.03, 0.1)
 
 
@@ -40,7 +41,7 @@ class Faithfulness(VersionedResult):
     maps : tuple of str
         What orders the pixels, the largest first.
     deletion, insertion : torch.Tensor
-        (P, 4, S, N), the score with so many pixels replaced by the baseline, or put into it: 0 is the score
+        (P, 5, S, N), the score with so many pixels replaced by the baseline, or put into it: 0 is the score
         of the baseline, 1 that of x0.
     noise : tuple of float
         L standard deviations of Gaussian noise, relative to that of x0.
@@ -61,7 +62,7 @@ class Faithfulness(VersionedResult):
 
     @property
     def areas(self) -> dict[str, torch.Tensor]:
-        """{"deletion" and "insertion": (P, 4, N)}, the areas under the curves, by trapezoids."""
+        """{"deletion" and "insertion": (P, 5, N)}, the areas under the curves, by trapezoids."""
         x = torch.tensor(self.fractions, dtype=torch.float64)
         return {n: torch.trapezoid(getattr(self, n), x, dim=2) for n in ("deletion", "insertion")}
 
@@ -125,7 +126,8 @@ def faithfulness(
       row and the "conserving" discussion of each label are compared with those before, signs included.
     * Deletion and insertion: pixels are replaced by the baseline, or put into it, in the order of a map,
       summed over the channels, the largest first. A map that finds what the score rests on has a small area
-      under deletion and a large one under insertion.
+      under deletion and a large one under insertion. "|x0|", the distance to the baseline, and "random" know
+      nothing of the network.
     * Noise: rows at x0 + noise against rows at x0, with what ``gap`` says of the same step.
 
     Parameters
@@ -171,7 +173,7 @@ def faithfulness(
     if not noise:
         raise WrongArgument("faithfulness: noise is a list of at least one number; got an empty one")
     with torch.no_grad():
-        scores = model(x0)
+        scores = Example((x0,)).call(model)
     if not isinstance(scores, torch.Tensor) or scores.dim() != 2:
         raise ShapeError("faithfulness needs a classifier, (N, C, H, W) to (N, labels)")
     chosen = scores.argmax(1) if labels is None else check_labels("faithfulness", labels, *scores.shape)
@@ -223,13 +225,18 @@ class _Study:
         return values.reshape(-1, len(self.x0), 4).permute(2, 0, 1)
 
     def curves(self, reader: Reader, bar: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Deletion and insertion (4, S, N), and stability (3, L, N)."""
+        """Deletion and insertion (5, S, N), and stability (3, L, N)."""
         generator = torch.Generator().manual_seed(self.seed)
         deletion, insertion, stability = [], [], []
         for x, k in zip(self.x0, self.labels):
             lin = reader(x[None])
             row, discussion = _explained(lin, k)
-            maps = [(row * x).abs(), discussion.abs(), _gradient(self.model, x, k).abs()]
+            maps = [
+                (row * x).abs(),
+                discussion.abs(),
+                _gradient(self.model, x, k).abs(),
+                (x - self.baseline).abs(),
+            ]
             orders = [m.sum(0).flatten().argsort(descending=True, stable=True) for m in maps]
             orders.append(torch.randperm(orders[0].numel(), generator=generator).to(x.device))
             both = [self._curve(x, k, order) for order in orders]

@@ -16,7 +16,17 @@ from ..linop import Reader, prepare
 from ..paper.tour.networks import Network
 from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
-from .inputs import Photographs, boxed, example, interpreter_of, names_of, network_of, networks_of, place_in, take
+from .inputs import (
+    Photographs,
+    boxed,
+    example,
+    interpreter_of,
+    names_of,
+    network_of,
+    networks_of,
+    place_in,
+    take,
+)
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of

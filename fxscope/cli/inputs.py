@@ -210,7 +210,7 @@ class Photographs:
             try:
                 picture = read(path, self.least)
             except ImageError as error:
-                self._skip(str(path), str(error))
+                self.leave_out(str(path), str(error))
                 continue
             read_any = True
             yield path.name, picture
@@ -231,7 +231,8 @@ class Photographs:
             raise usage(f"the images have different sizes, {', '.join(sorted(sizes))}: give --size")
         return torch.cat(taken)
 
-    def _skip(self, path: str, reason: str) -> None:
+    def leave_out(self, path: str, reason: str) -> None:
+        """Note that a file is left out, and why."""
         self.skipped[path] = reason
         if len(self.paths) > 1:
             note(f"fxscope: left out: {reason}")
@@ -254,7 +255,12 @@ def boxed(
         inside = torch.zeros_like(picture)
         inside[..., max(0, top) : bottom, max(0, left) : right] = 1
         low, x, high = (found.take(p) for p in (torch.zeros_like(picture), inside, torch.ones_like(picture)))
-        given.append((file, take(found, file, picture), (x > (low + high) / 2)[0, 0]))
+        seen = (x > (low + high) / 2)[0, 0]
+        if seen.all() or not seen.any():
+            what = "all" if seen.all() else "nothing"
+            photographs.leave_out(file, f"{file}: its box is {what} of what the network sees")
+            continue
+        given.append((file, take(found, file, picture), seen))
     return given
 
 
