@@ -30,7 +30,7 @@ from fxscope.errors import FxscopeError, IllConditioned
 from fxscope.paper import datasets
 from fxscope.testing import randomize
 
-READINGS = ("weighted", "per-layer", "literal")
+READINGS = ("conserving", "weighted", "per-layer", "literal")
 
 
 class Sequential(nn.Module):
@@ -126,7 +126,7 @@ def test_sums_of_torchvision_networks(name):
 
 
 def test_readings_against_dense_matrices():
-    """The three readings from their definition, with matrices of every layer's own."""
+    """The readings from their definition, with matrices of every layer's own."""
     model, x0 = small(3)
     lin = fxscope.interpret(model, x0)
     expected = dense_discussion(model, x0, 2)
@@ -167,7 +167,7 @@ def dense_discussion(model, x0, label):
     }
     units = {1: values[1] > 0, 5: values[5] > 0, 9: values[9] > 0}
     base = (to_input(10, cotangent(10)) * x0[0]).detach()
-    images, free, wanted = {}, {}, {}
+    images, free, wanted, joint = {}, {}, {}, base
     for name, each in constants.items():
         images[name] = free[name] = wanted[name] = 0
         for at, unit, bias in each:
@@ -176,6 +176,7 @@ def dense_discussion(model, x0, label):
             )
             share = full * cotangent(at)
             images[name] = images[name] + to_input(at, share)
+            joint = joint + to_input(at, share)
             wanted[name] = wanted[name] + share.sum()
             masked = (
                 full
@@ -187,7 +188,13 @@ def dense_discussion(model, x0, label):
     weighted = base + sum(p + p.abs() * (wanted[n] - p.sum()) / p.abs().sum() for n, p in images.items())
     layered = base + sum(p * wanted[n] / p.sum() for n, p in free.items())
     literal = base + sum(free.values())
-    return {"weighted": weighted, "per-layer": layered, "literal": literal * score / literal.sum()}
+    even = joint + (score - joint.sum()) / joint.numel()
+    return {
+        "conserving": even,
+        "weighted": weighted,
+        "per-layer": layered,
+        "literal": literal * score / literal.sum(),
+    }
 
 
 def test_ill_conditioned_scaling_is_refused_with_the_number():
@@ -203,11 +210,15 @@ def test_ill_conditioned_scaling_is_refused_with_the_number():
 def test_batches_of_images_and_chunks_of_labels():
     model, x0 = small(batch=3)
     lin = fxscope.interpret(model, x0, chunk=2)
-    together, votes = lin.pixel_discussion([0, 1, 2, 3, 4], progress=False), lin.pixel_votes(progress=False)
+    labels = [0, 1, 2, 3, 4]
+    together, votes = (
+        lin.pixel_discussion(labels, reading="conserving", progress=False),
+        lin.pixel_votes(progress=False),
+    )
     assert together.images.shape == (5, 3, 2, 8, 8) and votes.winners.shape == (3, 8, 8)
     for b in range(3):
         alone = fxscope.interpret(model, x0[b : b + 1])
-        one = alone.pixel_discussion([0, 1, 2, 3, 4], progress=False)
+        one = alone.pixel_discussion(labels, reading="conserving", progress=False)
         assert torch.allclose(one.images, together.images[:, b], atol=1e-10)
         assert torch.equal(votes.winners[b], one.images.sum(1).argmax(0))
         assert (

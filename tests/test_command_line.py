@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import click
 import numpy as np
@@ -203,6 +204,8 @@ def called(verb, files, *more, image="good.png"):
         arguments += ["--images", files / image]
     elif {"image", "images"} & {p.name for p in cli.commands[verb].params}:
         arguments += [files / image]
+    if "boxes" in required:
+        arguments += ["--boxes", Path(__file__).parents[1] / "examples" / "boxes.json"]
     if "file" in required:
         arguments += ["-o", files / "x.ts"]
     if "out" in {p.name for p in cli.commands[verb].params}:
@@ -302,6 +305,8 @@ def test_options_that_exclude_each_other(files):
 def test_a_verb_about_another_kind_of_output(verb, files):
     other = "scores" if verb in ("locality", "reach") else "image"
     image = ["--images", files / "good.png"] if verb == "residual-share" else [files / "good.png"]
+    if verb == "votes-study":
+        image += ["--boxes", Path(__file__).parents[1] / "examples" / "boxes.json"]
     refused(run(verb, f"{files}/net.py:{other}", *image), 2, "verbs about any output: row, column")
 
 

@@ -133,12 +133,17 @@ def given(name: str, folder: Path) -> dict[str, Any]:
         "analysis.copy_move": {"row": rows[0], "place": (4, 4), "radius": 2, "window": 3},
         "analysis.diagonal": {"rows": rows, "places": [(4, 4), (3, 3)], "radius": 2},
         "analysis.energy_against_distance": {"filters": rows, "places": [(4, 4), (3, 3)]},
+        "analysis.faithfulness": {"model": Classifier(), "labels": [1]},
         "analysis.fgsm": {"model": Classifier(), "labels": [1]},
         "analysis.invariance": {"columns": columns, "places": [(4, 4), (3, 3)], "radius": 2},
         "analysis.layer_contributions": {"model": Classifier()},
         "analysis.pixel_discussion": {"labels": [0, 1]},
         "analysis.reach": {"x0": image(1, 1, 16, 16), "index": (0, 4, 4), "bound": 2},
         "analysis.residual_share": {"models": {"net": Classifier()}, "images": [("one", image())]},
+        "analysis.votes_study": {
+            "model": Classifier(),
+            "images": [("one", image(), torch.ones(8, 8, dtype=torch.bool).triu())],
+        },
         "plot.contributions": {"c": lin.contributions((0,))},
         "plot.images": {"panels": {"a": rows[0]}},
         "plot.row": {"values": rows[0]},
@@ -313,6 +318,12 @@ RECORDS: dict[str, Any] = {
     "FGSM": lambda lin, scores: fxscope.analysis.fgsm(Classifier(), image().sigmoid(), [1]),
     "ResidualShare": lambda lin, scores: fxscope.analysis.residual_share(
         {"net": Classifier()}, [("one", image())]
+    ),
+    "VotesStudy": lambda lin, scores: fxscope.analysis.votes_study(
+        Classifier(), [("one", image(), torch.ones(8, 8, dtype=torch.bool).triu())]
+    ),
+    "Faithfulness": lambda lin, scores: fxscope.analysis.faithfulness(
+        Classifier(), image(), noise=[0.1], depths=1, fractions=2
     ),
     "Energy": lambda lin, scores: fxscope.analysis.energy_against_distance(
         image(2, 1, 9, 9), [(4, 4), (3, 3)]

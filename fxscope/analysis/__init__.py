@@ -7,7 +7,8 @@ Every record has ``.to_json()``, ``.save()`` and ``.load()``, is shown as a tabl
 from .adversarial import FGSM, fgsm
 from .compare import Comparison, compare
 from .contributions import Contributions
-from .discussion import PixelDiscussion, pixel_discussion
+from .discussion import READINGS, PixelDiscussion, pixel_discussion
+from .faithfulness import Faithfulness, faithfulness
 from .images import (
     Diagonal,
     Energy,
@@ -24,13 +25,16 @@ from .layers import LayerContributions, layer_contributions
 from .share import ResidualShare, Share, residual_share
 from .storage import Storage, storage
 from .votes import PixelVotes, pixel_votes
+from .votes_study import VotesStudy, votes_study
 
 __all__ = [
     "FGSM",
+    "READINGS",
     "Comparison",
     "Contributions",
     "Diagonal",
     "Energy",
+    "Faithfulness",
     "Invariance",
     "LayerContributions",
     "PixelDiscussion",
@@ -40,10 +44,12 @@ __all__ = [
     "Share",
     "Source",
     "Storage",
+    "VotesStudy",
     "compare",
     "copy_move",
     "diagonal",
     "energy_against_distance",
+    "faithfulness",
     "fgsm",
     "invariance",
     "layer_contributions",
@@ -52,4 +58,5 @@ __all__ = [
     "reach",
     "residual_share",
     "storage",
+    "votes_study",
 ]

@@ -17,8 +17,9 @@ from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.progress import steps
 from ..results.registry import provides
+from .joint import joint_of, summed
 
-READINGS = ("weighted", "per-layer", "literal")
+READINGS = ("conserving", "weighted", "per-layer", "literal")
 CONDITION = 1e3  # a scaling that amplifies rounding errors by more than this is refused
 ELEMENTS = 1 << 26  # the most numbers that one chunk of labels holds
 
@@ -31,16 +32,17 @@ class PixelDiscussion(VersionedResult):
     ----------
     labels : tuple
         K indices of scores.
-    reading : {"weighted", "per-layer", "literal"}
+    reading : {"conserving", "weighted", "per-layer", "literal"}
         The variant of eq. 18.
     images : torch.Tensor
         (K, C, H, W), or (K, B, C, H, W) for B images; in units of the scores.
     scores : torch.Tensor
         (K,), or (K, B).
     added : float
-        The size of the corrections relative to the layers' contributions in the variant "weighted"; else 0.
+        What was added so that the images sum to the scores: the sum of its magnitudes, divided by that of
+        the layers' contributions.
     condition : float
-        The largest factor sum |p| / |sum p| by which a scaling amplifies rounding errors; 1 for "weighted".
+        The largest factor sum |p| / |sum p| by which a scaling amplifies rounding errors; 1 without one.
     """
 
     labels: tuple
@@ -86,12 +88,16 @@ def pixel_discussion(
 
     The paper does not say how the images p_i of the layers are scaled. ``reading`` chooses a variant:
 
-    * "weighted": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k. It is
-      corrected to the layer's contribution c by p + |p| (c - sum p) / sum |p|.
+    * "conserving": p_i is the back-projection of label k's own share of each constant, b_i * Q_i^T e_k; what
+      the sum lacks of the score is spread evenly, (y_k - sum) / n at each of the n entries. Nothing is
+      divided by a sum that may cancel.
+    * "weighted": p_i is that back-projection, corrected to the layer's contribution c by
+      p + |p| (c - sum p) / sum |p|.
     * "per-layer": p_i = P_i b_i, scaled so that it sums to c.
     * "literal": p_i = P_i b_i, and PD as a whole is scaled so that it sums to the score.
 
-    Each label costs a row; "weighted" also costs one back-projection from every layer.
+    Each label costs a row. "conserving" also costs one back-projection from all layers together, or less than
+    both for many labels where the network has a narrow place; "weighted" one from every layer.
 
     Parameters
     ----------
@@ -99,7 +105,7 @@ def pixel_discussion(
         The interpreter of a classifier at x0.
     labels : int, tuple or list
         An index of the scores, or a list of K indices.
-    reading : {"weighted", "per-layer", "literal"}
+    reading : {"conserving", "weighted", "per-layer", "literal"}
         The variant of eq. 18.
     condition : float
         The largest sum |p| / |sum p| that "per-layer" and "literal" accept.
@@ -150,57 +156,70 @@ class Discussion:
                 "a pixel discussion needs one input and one output: choose them with inputs= and outputs="
             )
         self.lin, self.reading, self.limit = lin, reading, condition
-        self.parts = _projections(lin)
-        self.added, self.condition = 0.0, 1.0
+        self.condition = 1.0
         self._moved = self._total = 0.0
+        if reading == "conserving":
+            return
+        self.parts = _projections(lin)
         with lin.fresh_run():
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
+
+    @property
+    def added(self) -> float:
+        """What was added to the images so far, relative to the layers' contributions."""
+        return self._moved / self._total if self._total else 0.0
 
     def chunks(
         self, labels: list, progress: bool = True
     ) -> Iterator[tuple[list, torch.Tensor, torch.Tensor]]:
         """Yield (labels, images (K, *input), scores (K,)) for as many labels at a time as fit into memory."""
+        run = self._chunk
+        if self.reading == "conserving":
+            self.joint = joint_of(self.lin, len(labels), progress)
+            run = self._conserving
         size = max(1, min(self.lin.F.chunk, ELEMENTS // self._numbers()))
         with steps(len(labels), "pixel discussions", progress) as bar:
             for start in range(0, len(labels), size):
                 part = labels[start : start + size]
                 self.lin.fresh.check()
                 with torch.no_grad():
-                    images, scores = self._chunk(part)
+                    images, scores = run(part)
                 space = self.lin.F.inputs
                 yield part, space.unstack(images, (len(part),)), scores if space.batched else scores[:, 0]
                 bar.update(len(part))
 
     def _numbers(self) -> int:
+        """Numbers that one label holds at a time."""
+        if self.reading == "conserving":
+            return self.joint.numbers
         return max(1, 4 * self.lin.x.numel(), *(4 * s.numel() for s in self.state if s.dtype != torch.int64))
 
-    def _chunk(self, labels: list) -> tuple[torch.Tensor, torch.Tensor]:
+    def _conserving(self, labels: list) -> tuple[torch.Tensor, torch.Tensor]:
+        y2, scores = self._seeds(labels)
+        row, image, contributions = self.joint(y2)
+        image = image + row * self.lin.x
+        missing = scores - image.flatten(2).sum(2)
+        self._moved += float(missing.abs().sum())
+        self._total += float(contributions.abs().sum())
+        return image + _wide(missing / image[0, 0].numel(), image), scores
+
+    def _seeds(self, labels: list) -> tuple[torch.Tensor, torch.Tensor]:
+        """The cotangents of some labels, and their scores (K, B)."""
         space = self.lin.F.outputs
         y2, _ = space.stack(space.cotangents(labels, self.lin.batch))
+        return y2, (y2 * self.lin.y0).flatten(2).sum(2)
+
+    def _chunk(self, labels: list) -> tuple[torch.Tensor, torch.Tensor]:
+        y2, scores = self._seeds(labels)
         row, shares = self.parts.shares(self.state, y2)
-        scores = (y2 * self.lin.y0).flatten(2).sum(2)
         images = row * self.lin.x
         for name, at in self.parts.layers.items():
             given = [shares[i] for i in at]
-            wanted = reduce(torch.add, [self._summed(s) for s in given])
+            wanted = reduce(torch.add, [summed(s, self.lin.batch) for s in given])
+            self._total += float(wanted.abs().sum())
             images = images + self._layer(name, given, wanted)
         return (images if self.reading != "literal" else self._scaled(images, scores, labels)), scores
-
-    def _summed(self, share: torch.Tensor) -> torch.Tensor:
-        """The sum of a share for each image, (K, B).
-
-        With one image any layout is possible, such as (K, L, B, E). With several, dimension 1 has to be the
-        images.
-        """
-        if self.lin.batch == 1:
-            return share.flatten(1).sum(1, keepdim=True)
-        if share.shape[1] != self.lin.batch:
-            raise FxscopeError(
-                f"the share of a constant has shape {tuple(share.shape)}, whose first dimension after the"
-                f" labels is not the batch of {self.lin.batch}; interpret the images one by one"
-            )
-        return share.flatten(2).sum(2)
 
     def _layer(self, name: str, shares: list[torch.Tensor], wanted: torch.Tensor) -> torch.Tensor:
         if self.reading == "weighted":
@@ -227,8 +246,6 @@ class Discussion:
         )
         missing = wanted - p.flatten(2).sum(2)
         self._moved += float(missing.abs().sum())
-        self._total += float(wanted.abs().sum())
-        self.added = self._moved / self._total if self._total else 0.0
         return p + weight * _wide(missing, p)
 
     def _scaled(self, p: torch.Tensor, wanted: torch.Tensor, what: Any) -> torch.Tensor:
@@ -244,14 +261,10 @@ class Discussion:
                 " reading='weighted'"
             )
         self.condition = max(self.condition, worst)
-        return p * _wide(
-            torch.where(
-                needed,
-                wanted / torch.where(total == 0, torch.ones_like(total), total),
-                torch.zeros_like(wanted),
-            ),
-            p,
-        )
+        safe = torch.where(total == 0, torch.ones_like(total), total)
+        factor = torch.where(needed, wanted / safe, torch.zeros_like(wanted))
+        self._moved += float(((factor - 1).abs() * size).sum())
+        return p * _wide(factor, p)
 
 
 def _projections(lin: LinearInterpreter) -> Projections:

@@ -33,6 +33,9 @@ class PixelVotes(VersionedResult):
         (L,), or (L, B).
     error : float
         The largest |sum of a discussion - score|, divided by the largest |score|.
+    added : float
+        What was added so that the discussions sum to the scores: the sum of its magnitudes, divided by that
+        of the layers' contributions.
     """
 
     labels: tuple
@@ -41,6 +44,7 @@ class PixelVotes(VersionedResult):
     highest: torch.Tensor
     scores: torch.Tensor
     error: float
+    added: float
     _photograph: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -60,7 +64,7 @@ class PixelVotes(VersionedResult):
         return float(-(shares * shares.clamp_min(1e-300).log2()).sum())
 
     def of(self, image: int) -> PixelVotes:
-        """The votes of one image of a batch; ``error`` is still that of the whole batch.
+        """The votes of one image of a batch; ``error`` and ``added`` are still those of the whole batch.
 
         Parameters
         ----------
@@ -105,12 +109,13 @@ class PixelVotes(VersionedResult):
         return photograph * self.mask(label)
 
     def numbers(self) -> dict[str, Any]:
-        """Error, entropy and the ten most popular labels."""
+        """Error, corrections, entropy and the ten most popular labels."""
         first = dict(list(self.popularity.items())[:10])
         return {
             "labels": len(self.labels),
             "reading": self.reading,
             "error": self.error,
+            "added": self.added,
             "entropy": self.entropy,
             "popularity": first,
         }
@@ -121,7 +126,7 @@ class PixelVotes(VersionedResult):
 def pixel_votes(
     lin: LinearInterpreter,
     labels: Any = None,
-    reading: str = "weighted",
+    reading: str = "conserving",
     condition: float = CONDITION,
     progress: bool = True,
 ) -> PixelVotes:
@@ -130,8 +135,8 @@ def pixel_votes(
     Pixel discussions are summed over the channels before they are compared.
 
     The labels run in chunks, of which only the largest values are kept, so memory does not grow with their
-    number. The first label wins a tie. Each label costs a row, and in the variant "weighted" also
-    back-projections.
+    number. The first label wins a tie. What a label costs is
+    said at ``pixel_discussion``.
 
     Parameters
     ----------
@@ -139,7 +144,9 @@ def pixel_votes(
         The interpreter of a classifier at images (C, H, W).
     labels : list, optional
         The labels that the pixels choose from. The default is all labels.
-    reading, condition, progress
+    reading : {"conserving", "weighted", "per-layer", "literal"}
+        The variant of eq. 18, as in ``pixel_discussion``. The default divides by no sum that may cancel.
+    condition, progress
         As in ``pixel_discussion``.
 
     Returns
@@ -179,9 +186,8 @@ def pixel_votes(
         raise FxscopeError("pixel votes need at least one label, got labels=[]")
     score = torch.cat(scores)
     highest, winners = best
-    return PixelVotes(
-        tuple(labels), reading, winners, highest, score, error / float(score.abs().max()), lin.x0
-    )
+    relative = error / (float(score.abs().max()) or 1.0)
+    return PixelVotes(tuple(labels), reading, winners, highest, score, relative, engine.added, lin.x0)
 
 
 def _better(

@@ -1,4 +1,4 @@
-"""The verbs of the analyses: ``residual-share | layers | discussion | votes | fgsm | locality | reach``."""
+"""The verbs of the analyses: from ``residual-share`` and ``layers`` to ``locality`` and ``reach``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from ..linop import Reader, prepare
 from ..paper.tour.networks import Network
 from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
-from .inputs import Photographs, example, interpreter_of, names_of, network_of, networks_of, place_in, take
+from .inputs import (
+    Photographs,
+    boxed,
+    example,
+    interpreter_of,
+    names_of,
+    network_of,
+    networks_of,
+    place_in,
+    take,
+)
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -99,11 +109,15 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(asked, asked.choice, count)
     lines = [f"{_called(k, names)}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)]
-    lines.append(
-        f"error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}% of the layers'"
-        " contributions"
-    )
+    lines.append(_corrected(found))
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+
+
+def _corrected(found: analysis.PixelDiscussion | analysis.PixelVotes) -> str:
+    return (
+        f"{found.reading}: error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}%"
+        " of the layers' contributions"
+    )
 
 
 @verb("votes", options.model, options.one_image, options.analysis, about="scores")
@@ -113,7 +127,7 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     help="so many labels with the largest scores stand for election (default: 10)",
 )
 @click.option("--all", "every", is_flag=True, help="all labels do")
-@options.reading
+@click.option("--reading", default="conserving", show_default=True, type=click.Choice(analysis.READINGS))
 @options.names
 def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None:
     """The label to which every pixel of IMAGE adds most (Fig. 3)."""
@@ -128,7 +142,39 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
         f"{_called(k, names)}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}"
         for k, v in list(found.popularity.items())[:10]
     ]
+    lines.append(_corrected(found))
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+
+
+@verb("votes-study", options.model, options.many_images, options.analysis, about="scores")
+@click.option(
+    "--boxes",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="JSON, {name of an image file, without its suffix: [left, top, right, bottom]} in pixels",
+)
+@click.option("--reading", default="conserving", show_default=True, type=click.Choice(analysis.READINGS))
+def votes_study_verb(asked: Asked, boxes: str, reading: str) -> None:
+    """Whether the votes of MODEL focus on the objects of images, against boxes drawn beforehand (Fig. 3)."""
+    each, photographs = network_of(asked), Photographs(asked.image)
+    given = boxed(each, photographs, boxes)
+    found = analysis.votes_study(each.module, given, reading=reading, policy=asked.policy)
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+
+
+@verb("faithfulness", options.model, options.many_images, options.analysis, about="scores")
+@click.option(
+    "--depths", default=8, show_default=True, type=click.IntRange(min=1), help="steps of the cascade"
+)
+def faithfulness_verb(asked: Asked, depths: int) -> None:
+    """Whether rows and discussions of MODEL on images mean anything.
+
+    They are compared under random weights, deleted pixels and noise.
+    """
+    each, photographs = network_of(asked), Photographs(asked.image)
+    x0 = photographs.batch(each)
+    found = analysis.faithfulness(each.module, x0, policies=[asked.policy], depths=depths, seed=asked.seed)
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
 def _called(label: int, names: Sequence[str] | None) -> str:
@@ -230,6 +276,8 @@ VERBS = (
     layers_verb,
     discussion_verb,
     votes_verb,
+    votes_study_verb,
+    faithfulness_verb,
     fgsm_verb,
     locality_verb,
     reach_verb,

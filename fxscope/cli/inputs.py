@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,7 +210,7 @@ class Photographs:
             try:
                 picture = read(path, self.least)
             except ImageError as error:
-                self._skip(str(path), str(error))
+                self.leave_out(str(path), str(error))
                 continue
             read_any = True
             yield path.name, picture
@@ -230,10 +231,37 @@ class Photographs:
             raise usage(f"the images have different sizes, {', '.join(sorted(sizes))}: give --size")
         return torch.cat(taken)
 
-    def _skip(self, path: str, reason: str) -> None:
+    def leave_out(self, path: str, reason: str) -> None:
+        """Note that a file is left out, and why."""
         self.skipped[path] = reason
         if len(self.paths) > 1:
             note(f"fxscope: left out: {reason}")
+
+
+def boxed(
+    found: Network, photographs: Photographs, path: str
+) -> list[tuple[str, torch.Tensor, torch.Tensor]]:
+    """(name, x0, box) of every photograph, its box resized and cropped as the photograph is."""
+    try:
+        boxes = json.loads(Path(path).read_text())
+    except ValueError as error:
+        raise usage(f"{path} is no JSON: {said(error)}", "--boxes") from error
+    given = []
+    for file, picture in photographs:
+        box = boxes.get(Path(file).stem) if isinstance(boxes, dict) else None
+        if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, (int, float)) for n in box):
+            raise usage(f"{path} has no box [left, top, right, bottom] of {Path(file).stem}", "--boxes")
+        left, top, right, bottom = map(round, box)
+        inside = torch.zeros_like(picture)
+        inside[..., max(0, top) : bottom, max(0, left) : right] = 1
+        low, x, high = (found.take(p) for p in (torch.zeros_like(picture), inside, torch.ones_like(picture)))
+        seen = (x > (low + high) / 2)[0, 0]
+        if seen.all() or not seen.any():
+            what = "all" if seen.all() else "nothing"
+            photographs.leave_out(file, f"{file}: its box is {what} of what the network sees")
+            continue
+        given.append((file, take(found, file, picture), seen))
+    return given
 
 
 def interpreter_of(asked: Asked) -> tuple[Network, LinearInterpreter]:

@@ -73,10 +73,7 @@ def emit_projections(program: Program) -> Projections:
     slots = Slots()
     emission = _StoredShares(program, slots)
     shares = emission.run()
-    layers: dict[str, tuple[int, ...]] = {}
-    for i, record in enumerate(emission.records):
-        name = layer_of(record)
-        layers[name] = (*layers.get(name, ()), i)
+    layers = _positions([layer_of(r) for r in emission.records])
     ends = _Masked(program, slots, emission.records)
     masked = ends.run()
     back = {name: _back(program, slots, [emission.records[i] for i in at]) for name, at in layers.items()}
@@ -84,6 +81,45 @@ def emit_projections(program: Program) -> Projections:
     return Projections(
         emit_record(program, "stacked", slots.order), shares, masked, back, masked_back, layers
     )
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A back-projection from all constants at once, (K, B, ...).
+
+    Attributes
+    ----------
+    shares
+        (state, y2) -> (F^T y2, every constant times its cotangent, elementwise).
+    back
+        (state, values at all constants) -> the sum of their back-projections; None without constants.
+    layers
+        {layer: positions of its constants in ``shares``}.
+    """
+
+    shares: fx.GraphModule
+    back: fx.GraphModule | None
+    layers: dict[str, tuple[int, ...]]
+
+
+def emit_joint(program: Program, slots: Slots, names: list[str]) -> Joint:
+    """The graphs of a joint back-projection, with the layers ``names`` of the records of the tape.
+
+    What they need of x0 is appended to ``slots``.
+    """
+    emission = _StoredShares(program, slots)
+    shares = emission.run()
+    records = emission.records
+    named = {id(r): name for r, name in zip(program.tape, names, strict=True)}
+    layers = _positions([named[id(r)] for r in records])
+    return Joint(shares, _back(program, slots, records) if records else None, layers)
+
+
+def _positions(names: list[str]) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    for i, name in enumerate(names):
+        found[name] = (*found.get(name, ()), i)
+    return found
 
 
 def layer_of(record: Record) -> str:

@@ -102,7 +102,7 @@ def discussion(found: PixelDiscussion, text: str = "", names: Any = None):
         axis.set_title(f"{_named(names, label)}: {float(score):.2f}", fontsize=TEXT)
         axis.set_axis_off()
     scale_bar(figure, shown, list(axes[1:]), limit)
-    caption(figure, text)
+    caption(figure, _with_added(found, text))
     return figure
 
 
@@ -130,7 +130,7 @@ def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any 
             f"{_named(names, label)}: {100 * share:.1f}%",
             mask if mask.dim() == 2 else mask[0],
         )
-    caption(figure, text)
+    caption(figure, _with_added(found, text))
     return figure
 
 
@@ -311,6 +311,12 @@ def _summed(parts: torch.Tensor) -> np.ndarray:
     """The sum over channels of the parts of a score, (C, H, W) or (H, W)."""
     data = parts.detach().double().cpu()
     return (data if data.dim() == 2 else data.sum(0)).numpy()
+
+
+def _with_added(found: PixelDiscussion | PixelVotes, text: str) -> str:
+    """The caption, with the variant of eq. 18 and what it added to the pixels' own contributions."""
+    said = f"{found.reading}; corrections {100 * found.added:.3g}% of the layers' contributions"
+    return f"{text}\n{said}" if text else said
 
 
 def _named(names: Any, label: Any) -> str:

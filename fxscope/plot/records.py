@@ -10,16 +10,18 @@ from ..analysis.adversarial import FGSM
 from ..analysis.compare import Comparison
 from ..analysis.contributions import Contributions
 from ..analysis.discussion import PixelDiscussion
+from ..analysis.faithfulness import Faithfulness
 from ..analysis.images import Diagonal, Energy, Invariance, Reach, Source
 from ..analysis.layers import LayerContributions
 from ..analysis.share import ResidualShare
 from ..analysis.votes import PixelVotes
+from ..analysis.votes_study import VotesStudy
 from ..errors import PlaceIndexError, ShapeError
 from ..graph.arguments import shown
 from ..linop import SVD, Filters, LocalColumn, LocalRow, Spectrum
 from ..results.provenance import caption
 from ..results.registry import provides
-from . import analysis, bars, compared, filters, svd
+from . import analysis, bars, compared, filters, studies, svd
 
 provides(FGSM, "plot")(analysis.fgsm)
 provides(PixelDiscussion, "plot")(analysis.discussion)
@@ -29,6 +31,8 @@ provides(Invariance, "plot")(analysis.aligned)
 provides(Source, "plot")(analysis.source)
 provides(Reach, "plot")(analysis.reach)
 provides(Comparison, "plot")(compared.compared)
+provides(VotesStudy, "plot")(studies.focus)
+provides(Faithfulness, "plot")(studies.faithfulness)
 provides(SVD, "plot")(svd.eigen)
 provides(Spectrum, "plot")(svd.spectrum)
 

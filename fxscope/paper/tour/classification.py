@@ -234,7 +234,7 @@ def _two_peaks(found: LayerContributions) -> bool:
 
 
 def _discussions(chapter: Chapter, reader: Reader, x0: torch.Tensor) -> None:
-    chapter.heading("Three variants of the pixel discussion (eq. 18)")
+    chapter.heading("Four variants of the pixel discussion (eq. 18)")
     lin = reader(x0[:1])
     two = [int(k) for k in lin.y0[0].topk(2).indices]
     errors: dict[str, float | None] = {}
@@ -249,7 +249,7 @@ def _discussions(chapter: Chapter, reader: Reader, x0: torch.Tensor) -> None:
         errors[reading], added = found.error, found.added if reading == "weighted" else added
         extra = (
             f"; the corrections amount to {100 * found.added:.0f}% of the layers' contributions"
-            if reading == "weighted"
+            if reading in ("conserving", "weighted")
             else f"; the scaling amplifies rounding errors by up to {found.condition:.0f}"
         )
         chapter.figure(

@@ -1,0 +1,152 @@
+"""Rows and joint back-projections: all constants of a network, projected to the pixels in one pass.
+
+Both are linear in the cotangent y2, since the decisions are frozen. For many labels they therefore go through
+the narrowest place of the network: they are made once for each of its numbers, and each label is a sum of
+those.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+
+from ..emit.projections import Joint, emit_joint, layer_of
+from ..emit.recorded import emit_record
+from ..emit.sources import Slots
+from ..errors import FxscopeError
+from ..linop.interpreter import LinearInterpreter
+from ..linop.local.reach import own_images, reaches
+from ..linop.narrow import BYTES, FEWEST, WORTH
+from ..passes.narrowest import narrowest, split, work
+from ..passes.outputs import tensors_of
+from ..results.progress import steps
+from ..twins.places import shape_of
+
+
+def joint_of(lin: LinearInterpreter, count: int, progress: bool = True) -> Plain | Narrow:
+    """y2 (K, B, ...) -> rows, joint back-projections and the layers' contributions (K, B, layers)."""
+    place = _place(lin, count) if count >= FEWEST else None
+    kept = vars(lin.prepared).setdefault("joints", {})
+    if place not in kept:
+        slots = Slots()
+        programs = (lin.program,) if place is None else split(lin.program, place)
+        names = [layer_of(r) for r in lin.program.tape]  # of the whole: a batch norm's is in front of it
+        ends = len(programs[0].tape)
+        parts = (names[:ends], names[ends:])
+        graphs = [emit_joint(p, slots, part) for p, part in zip(programs, parts)]
+        kept[place] = graphs, emit_record(lin.program, "stacked", slots.order)
+    graphs, record = kept[place]
+    with lin.fresh_run():
+        _, state = record(*lin._args)
+    body, *head = [Plain(g, state, lin.batch) for g in graphs]
+    return body if place is None else Narrow(lin, body, head[0], shape_of(place.like), progress)
+
+
+def _place(lin: LinearInterpreter, count: int) -> Any:
+    """The narrowest place, if ``count`` labels cost less through it than one by one; else None."""
+    program = lin.program
+    place = narrowest(program)
+    if place is None or tuple(shape_of(p.node) for p in program.probes) != _sizes(lin.x):
+        return None
+    if len({*lin.F.inputs.dtypes, *lin.F.outputs.dtypes}) > 1:
+        return None  # a network that casts
+    width, cost = math.prod(shape_of(place.like) or ()) // lin.batch, work(program)
+    ends = lin.x.numel()
+    if width * ends * lin.F.dtype.itemsize > BYTES or width * (cost + ends * count) > WORTH * count * cost:
+        return None
+    if lin.batch > 1 and (lin.images_mix or not own_images(reaches(program).get(place, {}), lin.batch)):
+        return None
+    return place
+
+
+def _sizes(x: Any) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(t.shape) for t in tensors_of(x))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Two passes for every cotangent: one backward with the constants' shares, one that projects these."""
+
+    graphs: Joint
+    state: tuple[torch.Tensor, ...]
+    batch: int
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that one cotangent holds."""
+        return max(1, sum(2 * s.numel() for s in self.state if s.dtype != torch.int64))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers with constants."""
+        return tuple(self.graphs.layers)
+
+    def __call__(self, y2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows, joint back-projections and the layers' contributions."""
+        row, shares = self.graphs.shares(self.state, y2)
+        if self.graphs.back is None:
+            return row, torch.zeros_like(row), row.new_zeros(len(y2), self.batch, 0)
+        sums = [summed(s, self.batch) for s in shares]
+        layers = [reduce(torch.add, [sums[i] for i in at]) for at in self.graphs.layers.values()]
+        return row, self.graphs.back(self.state, *shares), torch.stack(layers, -1)
+
+
+class Narrow:
+    """The same through the narrowest place h: y2 -> h is a short way, h -> pixels a matrix made once."""
+
+    def __init__(self, lin: LinearInterpreter, body: Plain, head: Plain, shape: Any, progress: bool):
+        self.head, self.like = head, lin.x
+        self.names = tuple(dict.fromkeys((*body.layers, *head.layers)))
+        self.at = [[self.names.index(n) for n in p.layers] for p in (body, head)]
+        width, size = math.prod(shape) // lin.batch, max(1, min(lin.F.chunk, (1 << 26) // body.numbers))
+        found = []
+        with torch.no_grad(), steps(width, "the narrowest place", progress) as bar:
+            for start in range(0, width, size):
+                some = min(size, width - start)
+                seeds = torch.zeros(some, lin.batch, width, dtype=lin.F.dtype, device=lin.F.device)
+                seeds[torch.arange(some), :, torch.arange(start, start + some)] = 1
+                found.append([_by_image(t, lin.batch) for t in body(seeds.reshape(some, *shape))])
+                bar.update(some)
+        self.rows, self.images, self.contributions = (torch.cat(each, 1) for each in zip(*found))
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that one cotangent holds."""
+        return 4 * self.like.numel()
+
+    def __call__(self, y2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows, joint back-projections and the layers' contributions."""
+        h, own, head = (_by_image(t, self.head.batch) for t in self.head(y2))
+        rows = torch.bmm(h, self.rows)
+        images = torch.bmm(h, self.images) + torch.bmm(own, self.rows)
+        total = images.new_zeros(*images.shape[:2], len(self.names))
+        total[..., self.at[0]] += torch.bmm(h, self.contributions)
+        total[..., self.at[1]] += head
+        shape = (len(y2), *self.like.shape)
+        row, image = (t.transpose(0, 1).reshape(shape) for t in (rows, images))
+        return row, image, total.transpose(0, 1)
+
+
+def _by_image(t: torch.Tensor, batch: int) -> torch.Tensor:
+    """(K, B, ...) as (B, K, numbers)."""
+    return t.reshape(len(t), batch, -1).transpose(0, 1)
+
+
+def summed(share: torch.Tensor, batch: int) -> torch.Tensor:
+    """The sum of a share for each image, (K, B).
+
+    With one image any layout is possible, such as (K, L, B, E). With several, dimension 1 has to be the
+    images.
+    """
+    if batch == 1:
+        return share.flatten(1).sum(1, keepdim=True)
+    if share.shape[1] != batch:
+        raise FxscopeError(
+            f"the share of a constant has shape {tuple(share.shape)}, whose first dimension after the"
+            f" labels is not the batch of {batch}; interpret the images one by one"
+        )
+    return share.flatten(2).sum(2)

@@ -1,0 +1,197 @@
+"""Do pixel votes focus on objects? Votes of many photographs, against boxes drawn before they are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import FxscopeError, ShapeError, WrongArgument
+from ..graph.arguments import check_images, checked, shown
+from ..linop import Reader, prepare
+from ..results.base import VersionedResult
+from ..results.progress import steps
+from .votes import PixelVotes, pixel_votes
+
+OTHERS = 10  # the most popular other labels, with which the top label is compared
+
+
+@dataclass(frozen=True, repr=False)
+class VotesStudy(VersionedResult):
+    """Votes of N images against the boxes of their objects.
+
+    The top label is the one of the largest score. A focus is the share of a label's votes that lies in the
+    box, divided by the box's share of the picture; 1 is chance, and NaN stands for a label without a vote.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The images.
+    labels : tuple
+        Their top labels.
+    reading : str
+        The variant of the pixel discussion.
+    chance, focus, others : torch.Tensor
+        (N,), the box's share of the picture, the focus of the top label, and the mean focus of the ten most
+        popular other labels.
+    rank, share, entropy : torch.Tensor
+        (N,), the place of the top label among the labels by their votes (1 is the most popular), its share of
+        all votes, and the entropy of the votes in bits.
+    added : torch.Tensor
+        (N,), the corrections, relative to the layers' contributions.
+    """
+
+    names: tuple[str, ...]
+    labels: tuple
+    reading: str
+    chance: torch.Tensor
+    focus: torch.Tensor
+    others: torch.Tensor
+    rank: torch.Tensor
+    share: torch.Tensor
+    entropy: torch.Tensor
+    added: torch.Tensor
+
+    def numbers(self) -> dict[str, Any]:
+        """Mean and spread over the images, and the numbers of each image."""
+        single = {n: getattr(self, n) for n in ("chance", "focus", "others", "share", "entropy", "added")}
+        means = {n: dict(zip(("mean", "std"), _moments(v))) for n, v in single.items()}
+        return {
+            "images": len(self.names),
+            "reading": self.reading,
+            **means,
+            "median_rank": float(self.rank.double().median()),
+            "first": int((self.rank == 1).sum()),
+            "without_votes": int(self.focus.isnan().sum()),
+            "above_others": int((self.focus > self.others).sum()),
+            "each": {
+                name: {"label": label, "rank": int(self.rank[i])}
+                | {k: float(v[i]) for k, v in single.items()}
+                for i, (name, label) in enumerate(zip(self.names, self.labels))
+            },
+        }
+
+    def __str__(self) -> str:
+        said = self.numbers()
+        focus, others, entropy = (said[k] for k in ("focus", "others", "entropy"))
+        return (
+            f"{said['images']} images, {self.reading}: focus of the top label {focus['mean']:.2f} +-"
+            f" {focus['std']:.2f} times chance, of the {OTHERS} most popular others {others['mean']:.2f} +-"
+            f" {others['std']:.2f}\nthe top label is first in {said['first']}, its median rank is"
+            f" {said['median_rank']:g}, it has no vote in {said['without_votes']};"
+            f" box {100 * said['chance']['mean']:.0f}% of a picture, entropy {entropy['mean']:.2f} bits,"
+            f" corrections {100 * said['added']['mean']:.0f}% of the layers' contributions"
+        )
+
+
+def _moments(values: torch.Tensor) -> tuple[float, float]:
+    """Mean and standard deviation, with n in the denominator, of what is no NaN."""
+    known = values.double()[~values.isnan()]
+    if not len(known):
+        return float("nan"), float("nan")
+    return float(known.mean()), float(known.std(correction=0))
+
+
+@checked
+def votes_study(
+    model: nn.Module,
+    images: Iterable[Any],
+    labels: Any = None,
+    reading: str = "conserving",
+    policy: Any = None,
+    progress: bool = True,
+) -> VotesStudy:
+    """How far the pixel votes of a classifier focus on the objects of its images (paper, section 4).
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A classifier, (1, C, H, W) to (1, labels).
+    images : iterable of (str, torch.Tensor, torch.Tensor)
+        (name, x0, box): x0 is (1, C, H, W), and the box (H, W) is True at the pixels of the object.
+    labels : list, optional
+        The labels that stand for election; the top label is the best of them. The default is all labels.
+    reading : {"conserving", "weighted", "per-layer", "literal"}
+        The variant of eq. 18.
+    policy : optional
+        As in ``fxscope.interpret``.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    VotesStudy
+        Focus, chance, entropy and ranks, with their spread over the images.
+
+    Raises
+    ------
+    FxscopeError
+        If there is no image, or a box is empty or all of its picture.
+    ShapeError
+        If a box has another size than its image.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    >>> box = torch.zeros(8, 8, dtype=torch.bool)
+    >>> box[:4] = True
+    >>> votes_study(model, [("one", torch.rand(1, 1, 8, 8), box)], progress=False).chance
+    tensor([0.5000], dtype=torch.float64)
+    """
+    given = [_checked(number, each) for number, each in enumerate(images)]
+    if not given:
+        raise FxscopeError("votes_study needs at least one image: images is a list of (name, x0, box)")
+    readers: dict[Any, Reader] = {}
+    found = []
+    with steps(len(given), "votes", progress) as bar:
+        for _, x0, box in given:
+            kind = (x0.shape, x0.dtype, x0.device)
+            if kind not in readers:
+                readers[kind] = prepare(model, x0, policy=policy or "freeze")
+            votes = pixel_votes(readers[kind](x0), labels, reading, progress=False)
+            found.append(_measured(votes, box))
+            bar.update(1)
+    tops, *columns = zip(*found)
+    tensors = (torch.tensor(c, dtype=torch.float64) for c in columns)
+    return VotesStudy(tuple(name for name, _, _ in given), tops, reading, *tensors)
+
+
+def _checked(number: int, each: Any) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """(name, x0, box) of one image."""
+    if not isinstance(each, (tuple, list)) or len(each) != 3 or not isinstance(each[0], str):
+        raise WrongArgument(f"votes_study: images[{number}] is (name, x0, box); got {shown(each)}")
+    name, x0, box = each
+    check_images(f"votes_study: x0 of {name}", x0)
+    if not isinstance(box, torch.Tensor) or box.dtype != torch.bool:
+        raise WrongArgument(f"votes_study: the box of {name} is a tensor (H, W) of bools; got {shown(box)}")
+    if len(x0) != 1 or box.shape != x0.shape[2:]:
+        raise ShapeError(
+            f"votes_study: {name} is one image (1, C, H, W) with a box (H, W); got {tuple(x0.shape)} and"
+            f" {tuple(box.shape)}"
+        )
+    if not box.any() or box.all():
+        raise FxscopeError(
+            f"votes_study: the box of {name} has {'no pixel' if not box.any() else 'all pixels'}, which tells"
+            " nothing about focus: give a box of a part of the picture"
+        )
+    return name, x0, box
+
+
+def _measured(votes: PixelVotes, box: torch.Tensor) -> tuple[Any, ...]:
+    """(top label, chance, focus, others, rank, share, entropy, added)."""
+    winners = votes.winners.reshape(box.shape)
+    count = len(votes.labels)
+    all_votes = torch.bincount(winners.flatten(), minlength=count)
+    inside = torch.bincount(winners[box.to(winners.device)], minlength=count)
+    chance = float(box.double().mean())
+    focus = inside.double() / all_votes / chance  # NaN where there is no vote
+    top = int(votes.scores.flatten().argmax())
+    order = [i for i in all_votes.argsort(descending=True, stable=True).tolist() if i != top and all_votes[i]]
+    popular = focus[order[:OTHERS]]
+    rank = 1 + int((all_votes > all_votes[top]).sum())
+    share = float(all_votes[top]) / box.numel()
+    others = float(popular.mean()) if len(popular) else float("nan")
+    return votes.labels[top], chance, float(focus[top]), others, rank, share, votes.entropy, votes.added
