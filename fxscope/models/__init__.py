@@ -1,4 +1,4 @@
-"""The networks of the paper, small trained stand-ins for them, and networks whose weights other packages hold."""
+"""The networks of the paper, small trained stand-ins, and networks whose weights other packages hold."""
 
 from __future__ import annotations
 

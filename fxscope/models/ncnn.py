@@ -150,7 +150,8 @@ class _Numbers:
         """Raise ``WeightsError`` if numbers are left."""
         if self.at != len(self.data):
             raise WeightsError(
-                f"{self.path} has {len(self.data)} bytes, and the layers take {self.at}: it is of another .param"
+                f"{self.path} has {len(self.data)} bytes, and the layers take {self.at}: it is of another"
+                " .param"
             )
 
 

@@ -68,7 +68,7 @@ class SpanBlock(nn.Module):
 
 
 class Span(nn.Module):
-    """SPAN, the swift parameter-free attention network (Wan et al., 2024), (B, 3, H, W) in 0..1 to scale times that.
+    """SPAN, the swift parameter-free attention network (Wan et al., 2024), x in 0..1.
 
     Parameters
     ----------
