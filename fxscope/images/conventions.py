@@ -17,6 +17,7 @@ from .preprocess import Preprocess
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 RANGES = {"imagenet": (0.0, 1.0), "unit": (0.0, 1.0), "byte": (0.0, 255.0), "symmetric": (-1.0, 1.0)}
 IMAGENET_LABELS = (1000, 1001)
+LITE_SIDES = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 INK_MEAN, INK_STD = 0.17, 0.32  # of the digits in [0, 1]; the classifiers take (ink - mean) / std
 _PIL = {0: "nearest", 2: "bilinear", 3: "bicubic"}  # the numbers of Pillow's filters
 
@@ -29,6 +30,8 @@ def known_or_guessed(model_or_spec: Any, module: Any = None) -> Preprocess:
         raise WrongArgument(
             f"Preprocess.of takes a text, a torch.nn.Module or a descriptor of spandrel; got {shown(network)}"
         )
+    if isinstance(carried := getattr(network, "preprocess", None), Preprocess):
+        return carried
     family, _, name = spec.rpartition(":")
     found = _of_spec(family, name) if spec else None
     if found is None and network is not None:
@@ -82,6 +85,10 @@ def _of_fxscope(name: str) -> Preprocess:
     if name.startswith("digits"):
         ink: dict[str, Any] = {"mean": INK_MEAN, "std": INK_STD, "channels": "Y"}
         return Preprocess(32, "cover", "center", **ink, source=said)
+    if name in LITE_SIDES:
+        bytes_: dict[str, Any] = {"range": (0, 255), "mean": 127.0, "std": 128.0, "interpolation": "bicubic"}
+        side = LITE_SIDES[name]
+        return Preprocess(side, side + 32, "center", **bytes_, source=said)
     if name.startswith("edsr"):
         return Preprocess(range=(0, 255), source=said)
     if name.startswith("cyclegan") or name in ("facades_resnet", "painter_resnet"):

@@ -1,4 +1,4 @@
-"""The networks of the paper, which load their public checkpoints, and small trained stand-ins for them."""
+"""The networks of the paper, small trained stand-ins, and networks whose weights other packages hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from .cyclegan import ResnetGenerator, cyclegan
 from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn
 from .edsr import EDSR, edsr, edsr_baseline
+from .lite import EfficientNetLite, efficientnet_lite
 from .named import build, names
+from .ncnn import NcnnLayer, read_ncnn
 from .pixelshuffle import PixelShuffleNet
 from .spec import load_model
 from .stand_ins import (
@@ -21,6 +23,7 @@ from .stand_ins import (
     painter_resnet,
     pixelshuffle4x,
 )
+from .super_resolution_ncnn import CompactSR, Span, real_esr_animevideo, span
 from .weights import DATA, load_weights, provenance
 
 __all__ = [
@@ -28,11 +31,15 @@ __all__ = [
     "EDSR",
     "STAND_INS",
     "Bicubic",
+    "CompactSR",
     "DigitsResNet",
     "DigitsVGG",
     "DnCNN",
+    "EfficientNetLite",
+    "NcnnLayer",
     "PixelShuffleNet",
     "ResnetGenerator",
+    "Span",
     "bias_free_dncnn",
     "bicubic4x",
     "build",
@@ -44,6 +51,7 @@ __all__ = [
     "edsr",
     "edsr_baseline",
     "edsr_small",
+    "efficientnet_lite",
     "facades_resnet",
     "generator_small",
     "load_model",
@@ -52,4 +60,7 @@ __all__ = [
     "painter_resnet",
     "pixelshuffle4x",
     "provenance",
+    "read_ncnn",
+    "real_esr_animevideo",
+    "span",
 ]
