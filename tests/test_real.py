@@ -72,7 +72,7 @@ def test_a_photograph_gets_its_label(number, picture, expected):
 
 @pytest.mark.parametrize(
     ("name", "above"),
-    [("span2x", 1.0), ("span4x", 0.5), *((f"real_esr_animevideo{s}x", -2.0) for s in (2, 3, 4))],
+    [("span2x", 1.0), ("span4x", 0.5), *((f"real_esr_animevideo{s}x", -3.0) for s in (2, 3, 4))],
 )
 @pytest.mark.parametrize("picture", ["chelsea", "astronaut"])
 def test_a_small_photograph_becomes_large(name, above, picture):
@@ -111,10 +111,12 @@ def test_rows_are_gradients(name, policy):
     k = y.numel() // 2
     (gradient,) = torch.autograd.grad(y.flatten()[k], x0)
     with torch.no_grad():
-        row = fxscope.interpret(model, x0.detach(), policy=policy).F.row(k)
+        row = fxscope.interpret(model, x0.detach(), policy=policy).F.row(
+            tuple(np.unravel_index(k, y.shape[1:]))
+        )
     is_derivative = policy == "taylor" or not name.startswith("span")
     assert (
-        torch.allclose(row.reshape_as(gradient), gradient, rtol=0, atol=1e-9 * gradient.abs().max())
+        torch.allclose(row.reshape_as(gradient), gradient, rtol=0, atol=1e-9 * gradient.abs().max().item())
         == is_derivative
     )
 
@@ -128,7 +130,7 @@ def test_a_saved_file_in_a_fresh_process(name, tmp_path):
     torch.save((x0, x1, graph(x0, x1)), tmp_path / "expected.pt")
     code = (
         "import sys, torch; f = torch.export.load('net.pt2').module(); x0, x1, y = torch.load('expected.pt');"
-        "assert all(torch.allclose(a, b, rtol=0, atol=1e-10 * b.abs().max()) for a, b in zip(f(x0, x1), y));"
+        "assert all(torch.allclose(a, b, rtol=0, atol=1e-10 * b.abs().max().item()) for a, b in zip(f(x0, x1), y));"
         "assert 'fxscope' not in sys.modules; print('the same')"
     )
     done = subprocess.run(
