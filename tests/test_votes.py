@@ -102,7 +102,7 @@ def test_nothing_but_an_even_shift_is_added(name):
     for label in (0, 5):
         image = pixel_discussion(lin, label, "conserving", progress=False).images[0]
         weighted = pixel_discussion(lin, label, "weighted", progress=False)
-        projections = vars(lin.prepared)["projections"]
+        projections = lin.prepared.once("projections", dict)
         with lin.fresh_run():
             _, state = projections.record(*lin._args)
         y2 = torch.zeros_like(lin.y0)[None]

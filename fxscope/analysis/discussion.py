@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from ..emit import emit_projections
-from ..emit.projections import Projections
 from ..errors import FxscopeError, IllConditioned
 from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
@@ -160,7 +159,7 @@ class Discussion:
         self._moved = self._total = 0.0
         if reading == "conserving":
             return
-        self.parts = _projections(lin)
+        self.parts = lin.prepared.once("projections", lambda: emit_projections(lin.program))
         with lin.fresh_run():
             _, self.state = self.parts.record(*lin._args)
             self.images = self._class_free() if reading != "weighted" else {}
@@ -265,14 +264,6 @@ class Discussion:
         factor = torch.where(needed, wanted / safe, torch.zeros_like(wanted))
         self._moved += float(((factor - 1).abs() * size).sum())
         return p * _wide(factor, p)
-
-
-def _projections(lin: LinearInterpreter) -> Projections:
-    """The graphs of the back-projections, emitted once for all images of a reader."""
-    kept = vars(lin.prepared)
-    if "projections" not in kept:
-        kept["projections"] = emit_projections(lin.program)
-    return kept["projections"]
 
 
 def _wide(values: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

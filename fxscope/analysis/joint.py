@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Any
 
 import torch
+import torch.fx as fx
 
 from ..emit.projections import Joint, emit_joint, layer_of
 from ..emit.recorded import emit_record
@@ -23,6 +24,7 @@ from ..linop.local.reach import own_images, reaches
 from ..linop.narrow import BYTES, FEWEST, WORTH
 from ..passes.narrowest import narrowest, split, work
 from ..passes.outputs import tensors_of
+from ..passes.rewrite import Program
 from ..results.progress import steps
 from ..twins.places import shape_of
 
@@ -30,20 +32,22 @@ from ..twins.places import shape_of
 def joint_of(lin: LinearInterpreter, count: int, progress: bool = True) -> Plain | Narrow:
     """y2 (K, B, ...) -> rows, joint back-projections and the layers' contributions (K, B, layers)."""
     place = _place(lin, count) if count >= FEWEST else None
-    kept = vars(lin.prepared).setdefault("joints", {})
-    if place not in kept:
-        slots = Slots()
-        programs = (lin.program,) if place is None else split(lin.program, place)
-        names = [layer_of(r) for r in lin.program.tape]  # of the whole: a batch norm's is in front of it
-        ends = len(programs[0].tape)
-        parts = (names[:ends], names[ends:])
-        graphs = [emit_joint(p, slots, part) for p, part in zip(programs, parts)]
-        kept[place] = graphs, emit_record(lin.program, "stacked", slots.order)
-    graphs, record = kept[place]
+    graphs, record = lin.prepared.once(("joint", place), lambda: _emitted(lin.program, place))
     with lin.fresh_run():
         _, state = record(*lin._args)
     body, *head = [Plain(g, state, lin.batch) for g in graphs]
     return body if place is None else Narrow(lin, body, head[0], shape_of(place.like), progress)
+
+
+def _emitted(program: Program, place: Any) -> tuple[list[Joint], fx.GraphModule]:
+    """The graphs of the whole, or of its two parts around a place, and the one that records their states."""
+    slots = Slots()
+    programs = (program,) if place is None else split(program, place)
+    names = [layer_of(r) for r in program.tape]  # of the whole: a batch norm's is in front of it
+    ends = len(programs[0].tape)
+    parts = (names[:ends], names[ends:])
+    graphs = [emit_joint(p, slots, part) for p, part in zip(programs, parts)]
+    return graphs, emit_record(program, "stacked", slots.order)
 
 
 def _place(lin: LinearInterpreter, count: int) -> Any:

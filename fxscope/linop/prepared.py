@@ -97,6 +97,7 @@ class Prepared:
         self._folded: tuple[torch.Tensor, ...] | None = None
         self._shares: dict[bool, tuple[Bound, fx.GraphModule | None]] = {}
         self._apart: dict[int, bool] = {}
+        self._made: dict[Any, Any] = {}
         for graph in self._graphs:
             check_stage(graph, "emitted")
             bind(graph)
@@ -183,6 +184,12 @@ class Prepared:
             self._shares[elementwise] = Bound(graph, is_pure), record
         bound, record = self._shares[elementwise]
         return bound.of(self._weights), record
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What an analysis makes of the program alone, made at its first image and kept for all others."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def apart(self, batch: int) -> bool:
         """Whether the graph alone shows that, in a batch of this size, each output reads its own image.
