@@ -15,12 +15,15 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from skimage import data
+from skimage.io import imsave
 from torch.nn import functional
 from torchvision.models import EfficientNet_B0_Weights
 
 import fxscope
 from fxscope import models
+from fxscope.cli.main import cli
 from fxscope.errors import WeightsError
 from fxscope.models.packaged import packaged_file
 
@@ -254,3 +257,14 @@ def test_a_text_of_ncnn_that_is_not_whole(tmp_path):
     (tmp_path / "net.bin").unlink()
     with pytest.raises(WeightsError, match=r"no file of ncnn at .*net\.bin"):
         models.read_ncnn(file)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_labels_are_called_by_their_names(tmp_path):
+    picture = tmp_path / "picture.png"
+    imsave(picture, (photograph("chelsea")[0].permute(1, 2, 0) * 255).byte().numpy())
+    asked = ["votes", "fxscope:efficientnet_lite0", str(picture), "--size", "64", "--top", "2"]
+    done = CliRunner().invoke(cli, asked)
+    assert done.exit_code == 0, done.output
+    named = [line for line in done.output.splitlines() if "of the pixels" in line]
+    assert len(named) == 2 and all(line.split(" (")[0] in LABELS for line in named)

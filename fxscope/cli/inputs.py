@@ -283,7 +283,11 @@ def names_of(asked: Asked, choice: Choice, count: int) -> list[str] | None:
             source = "--names" if asked.names else f"the names that {choice.model} comes with"
             raise usage(f"{len(own)} names, and {choice.model} gives {count} labels", source)
         return list(own)
-    if not choice.model.startswith(("torchvision:", "timm:")) or count != 1000 or choice.random:
+    if (
+        not choice.model.startswith(("torchvision:", "timm:", "fxscope:efficientnet_lite"))
+        or count != 1000
+        or choice.random
+    ):
         return None
     import torchvision
 
