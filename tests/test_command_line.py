@@ -396,8 +396,11 @@ def test_a_figure_says_what_weights_its_network_has(files, tmp_path, monkeypatch
     captions = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: captions.append(self._supxlabel.get_text()))
     models = {"locality": "fxscope:dncnn", "column": "fxscope:dncnn", "reach": "fxscope:cyclegan6"}
+    (tmp_path / "boxes.json").write_text('{"good": [4, 4, 24, 24]}')
     for verb in having("output"):
         image = ["--images", files / "good.png"] if verb == "residual-share" else [files / "good.png"]
+        if verb == "votes-study":
+            image += ["--boxes", tmp_path / "boxes.json"]
         model = models.get(verb, "torchvision:squeezenet1_1")
         size = 24 if verb in models else 33
         done = run(verb, model, *image, "--size", size, "-o", tmp_path / "x.png")
