@@ -58,7 +58,7 @@ CHAPTERS = {
         (
             "Products of a reader with and without `compile=True`, in forward passes of the plain network on"
             " K images in its faster memory layout. `programs`: what torch.compile made of one of the two"
-            " products for K = 2, 3, 5, 8, 16, 17, 32 and 33; `compile_s`: seconds of the first calls of both."
+            " products for K = 2, 3, 5, 8, 16, 17, 32, 33; `compile_s`: seconds of the first calls of both."
         ),
     ),
     "rows": (
@@ -165,8 +165,8 @@ def page() -> str:
             " little. Made by"
         ),
         (
-            "```\nfor b in pair memory products prepare compiled rows windows many_images sparse svd votes serve"
-            " serving; do\n"
+            "```\nfor b in pair memory products prepare compiled rows windows many_images sparse svd votes"
+            " serve serving; do\n"
             "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
             "python tests/bench/table.py\n```"
         ),
