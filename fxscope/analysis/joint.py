@@ -21,7 +21,7 @@ from ..emit.sources import Slots
 from ..errors import FxscopeError
 from ..linop.interpreter import LinearInterpreter
 from ..linop.local.reach import own_images, reaches
-from ..linop.narrow import BYTES, FEWEST, WORTH
+from ..linop.narrow import BYTES, FEWEST, WORTH, by_image, identity
 from ..passes.narrowest import narrowest, split, work
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
@@ -53,12 +53,12 @@ def _emitted(program: Program, place: Any) -> tuple[list[Joint], fx.GraphModule]
 def _place(lin: LinearInterpreter, count: int) -> Any:
     """The narrowest place, if ``count`` labels cost less through it than one by one; else None."""
     program = lin.program
-    place = narrowest(program)
+    place, cost = lin.prepared.once("narrowest", lambda: (narrowest(program), work(program)))
     if place is None or tuple(shape_of(p.node) for p in program.probes) != _sizes(lin.x):
         return None
     if len({*lin.F.inputs.dtypes, *lin.F.outputs.dtypes}) > 1:
         return None  # a network that casts
-    width, cost = math.prod(shape_of(place.like) or ()) // lin.batch, work(program)
+    width = math.prod(shape_of(place.like) or ()) // lin.batch
     ends = lin.x.numel()
     if width * ends * lin.F.dtype.itemsize > BYTES or width * (cost + ends * count) > WORTH * count * cost:
         return None
@@ -111,9 +111,8 @@ class Narrow:
         with torch.no_grad(), steps(width, "the narrowest place", progress) as bar:
             for start in range(0, width, size):
                 some = min(size, width - start)
-                seeds = torch.zeros(some, lin.batch, width, dtype=lin.F.dtype, device=lin.F.device)
-                seeds[torch.arange(some), :, torch.arange(start, start + some)] = 1
-                found.append([_by_image(t, lin.batch) for t in body(seeds.reshape(some, *shape))])
+                seeds = identity(lin, start, some, shape)
+                found.append([by_image(t, lin.batch) for t in body(seeds)])
                 bar.update(some)
         self.rows, self.images, self.contributions = (torch.cat(each, 1) for each in zip(*found))
 
@@ -124,7 +123,7 @@ class Narrow:
 
     def __call__(self, y2: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Rows, joint back-projections and the layers' contributions."""
-        h, own, head = (_by_image(t, self.head.batch) for t in self.head(y2))
+        h, own, head = (by_image(t, self.head.batch) for t in self.head(y2))
         rows = torch.bmm(h, self.rows)
         images = torch.bmm(h, self.images) + torch.bmm(own, self.rows)
         total = images.new_zeros(*images.shape[:2], len(self.names))
@@ -133,11 +132,6 @@ class Narrow:
         shape = (len(y2), *self.like.shape)
         row, image = (t.transpose(0, 1).reshape(shape) for t in (rows, images))
         return row, image, total.transpose(0, 1)
-
-
-def _by_image(t: torch.Tensor, batch: int) -> torch.Tensor:
-    """(K, B, ...) as (B, K, numbers)."""
-    return t.reshape(len(t), batch, -1).transpose(0, 1)
 
 
 def summed(share: torch.Tensor, batch: int) -> torch.Tensor:

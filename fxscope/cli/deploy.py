@@ -20,8 +20,7 @@ from .inputs import example, part_of_output, subject_of
 from .options import Asked, verb
 from .shown import answer
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_SUFFIXES = {"pt2": ".pt2", "ts": ".ts", "onnx": ".onnx", "aoti": ".pt2"}
+_FORMATS = ("pt2", "ts", "onnx", "aoti")
 _TAKES = {"pair": "x0 x1", "filter": "x0 x1", "residual": "x0", "adjoint": "x0 y2", "row": "x0 index"}
 _TAKES |= {"argmax": "x0", "record": "x0", "replay": "state x1", "pullback": "state y2"}
 _GIVES = {"pair": "y0 y1", "filter": "Fx1", "residual": "r", "adjoint": "x2", "row": "y0 row r_k"}
@@ -55,7 +54,7 @@ _PROBES = ("x1", "y2", "y1", "Fx1", "x2", "index", "row", "r_k")
     "--emit", "form", default="pair", show_default=True, type=click.Choice(FORMS), help="what the graph does"
 )
 @click.option(
-    "--format", "format", type=click.Choice(list(_SUFFIXES)), help="default: what the suffix says; aoti: .pt2"
+    "--format", "format", type=click.Choice(_FORMATS), help="default: what the suffix says; aoti: .pt2"
 )
 @click.option(
     "--inputs", type=types.Place(), help="the place within the network that is probed (default: x0)"
@@ -74,7 +73,7 @@ _PROBES = ("x1", "y2", "y1", "Fx1", "x2", "index", "row", "r_k")
     type=click.Choice(["probes", SPATIAL]),
     help="the numbers of probes and images are free; spatial: the sizes of the images, too",
 )
-@click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(_DTYPES)))
+@click.option("--dtype", default="float32", show_default=True, type=click.Choice(list(types.DTYPES)))
 def transform_verb(
     asked: Asked,
     file: str,
@@ -87,9 +86,9 @@ def transform_verb(
 ) -> None:
     """Rewrite MODEL, save it, check the file in a fresh process, and say what it takes and gives."""
     found = subject_of(asked, asked.choice)
-    x0 = example(asked, found).to(_DTYPES[dtype])
+    x0 = example(asked, found).to(types.DTYPES[dtype])
     network, place = part_of_output(asked, found, x0.float())
-    network = network.to(_DTYPES[dtype])
+    network = network.to(types.DTYPES[dtype])
     wanted: dict[str, Any] = {"policy": asked.policy, "outputs": place, "inputs": inputs}
     graph = transform(network, form, probes=probes, example_inputs=(x0,), **wanted)
     given = _example(network, form, x0, probes == "stacked", wanted)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import click
-import torch
 
 from .. import analysis, render
 from ..emit.pipeline import transform
@@ -17,8 +16,6 @@ from .inputs import example, part_of_output, subject_of
 from .options import Asked, verb
 from .running import note
 from .shown import answer
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @verb("inspect", options.network, options.outputs, options.common)
@@ -56,14 +53,14 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     options.outputs,
     options.common,
 )
-@click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(_DTYPES)))
+@click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(types.DTYPES)))
 def verify_verb(asked: Asked, dtype: str) -> None:
     """Check the laws of the linear interpreter of MODEL on IMAGE; exit code 1 where one is broken."""
     found = subject_of(asked, asked.choice)
     x0 = example(asked, found)
     network, place = part_of_output(asked, found, x0)
     report = laws.verify(
-        network, x0.to(_DTYPES[dtype]), policy=asked.policy, outputs=place, dtype=_DTYPES[dtype]
+        network, x0.to(types.DTYPES[dtype]), policy=asked.policy, outputs=place, dtype=types.DTYPES[dtype]
     )
     answer(asked, report, str(report))
     if not report.ok:

@@ -16,6 +16,7 @@ from ..images.preprocess import RESIZES
 from ..models.spec import check_spec
 from ..results.files import check_writable
 
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".eps")
 IMAGE = click.Path(exists=True, dir_okay=False, readable=True)
 IMAGES = click.Path(exists=True, readable=True)

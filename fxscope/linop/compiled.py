@@ -16,12 +16,12 @@ import torch.fx as fx
 from torch._dynamo import config as dynamo
 from torch._dynamo import list_backends, maybe_mark_dynamic
 from torch._dynamo.exc import TorchDynamoException
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, first_line
 from ..graph.constants import attribute_value
+from ..passes.sizes import on_fake_tensors
 
 Dims = Sequence[tuple[int, ...]]  # the dimensions of every tensor among the arguments whose sizes are free
 _log = logging.getLogger("fxscope")
@@ -114,20 +114,16 @@ def batch_dims(record: fx.GraphModule, places: list[Any]) -> tuple[Dims, Dims]:
 
     def states(images: int) -> list[tuple[int, ...]]:
         sizes = [(images, *t.shape[1:]) if dims else tuple(t.shape) for t, dims in zip(places, inputs)]
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        with on_fake_tensors(), torch.no_grad():
             given = [torch.empty(s, dtype=t.dtype, device=device) for s, t in zip(sizes, places)]
             return [tuple(t.shape) for t in record(*given)[1]]
 
-    torch.clear_autocast_cache()  # its weights are real ones, and those of the fake runs are not the model's
+    few = states(batch)
     try:
-        few = states(batch)
-        try:
-            more = states(batch + 1)
-        except Exception as error:  # a network of one number of images says so in its own way
-            _log.info("compiled for %d images: %s", batch, first_line(error))
-            more, inputs = few, [()] * len(inputs)
-    finally:
-        torch.clear_autocast_cache()
+        more = states(batch + 1)
+    except Exception as error:  # a network of one number of images says so in its own way
+        _log.info("compiled for %d images: %s", batch, first_line(error))
+        more, inputs = few, [()] * len(inputs)
     return inputs, [tuple(d for d in range(len(a)) if a[d] != b[d]) for a, b in zip(few, more)]
 
 

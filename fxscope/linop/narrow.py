@@ -50,7 +50,7 @@ class Side:
     def to_cut(self, v: Any) -> torch.Tensor:
         """(B, K, w) from stacked vectors (K, ...) of the space."""
         leaves = pytree.tree_leaves(v)
-        parts = [torch.bmm(_by_image(t, len(r)), r.transpose(1, 2)) for t, r in zip(leaves, self.rows)]
+        parts = [torch.bmm(by_image(t, len(r)), r.transpose(1, 2)) for t, r in zip(leaves, self.rows)]
         return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
 
     def from_cut(self, h: torch.Tensor) -> Any:
@@ -88,9 +88,18 @@ class Factors:
         return Factors(self.outputs, self.inputs)
 
 
-def _by_image(t: torch.Tensor, batch: int) -> torch.Tensor:
+def by_image(t: torch.Tensor, batch: int) -> torch.Tensor:
     """(K, B, ...) as (B, K, numbers)."""
     return t.reshape(len(t), batch, -1).transpose(0, 1)
+
+
+def identity(lin: Any, start: int, count: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """The unit vectors from number ``start`` on of a place (B, ...), (K, B, ...), alike for every image."""
+    seeds = torch.zeros(
+        count, lin.batch, math.prod(shape) // lin.batch, dtype=lin.F.dtype, device=lin.F.device
+    )
+    seeds[torch.arange(count), :, torch.arange(start, start + count)] = 1
+    return seeds.reshape(count, *shape)
 
 
 class Cut:
@@ -170,9 +179,7 @@ def _made(lin: Any, cut: Cut, width: int, progress: bool) -> Factors:
     with torch.no_grad(), steps(width, "the narrowest place", progress) as bar:
         for start in range(0, width, chunk):
             some = min(chunk, width - start)
-            seeds = torch.zeros(some, lin.batch, width, dtype=lin.F.dtype, device=lin.F.device)
-            seeds[torch.arange(some), :, torch.arange(start, start + some)] = 1
-            seeds = seeds.reshape(some, *cut.shape)
+            seeds = identity(lin, start, some, cut.shape)
             bodies.append(pytree.tree_leaves(body(states, seeds)))
             heads.append(pytree.tree_leaves(only_floating(head(states, seeds))))
             bar.update(some)
@@ -182,4 +189,4 @@ def _made(lin: Any, cut: Cut, width: int, progress: bool) -> Factors:
 
 def _side(parts: list[list[torch.Tensor]], batch: int, space: Any) -> Side:
     rows = [torch.cat(each) for each in zip(*parts)]
-    return Side([_by_image(t, batch).contiguous() for t in rows], [tuple(t.shape[1:]) for t in rows], space)
+    return Side([by_image(t, batch).contiguous() for t in rows], [tuple(t.shape[1:]) for t in rows], space)
