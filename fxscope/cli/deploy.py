@@ -116,16 +116,15 @@ def _example(network: nn.Module, form: str, x0: torch.Tensor, stacked: bool, wan
     """Inputs of a graph in this form, with one probe."""
     if _TAKES[form] == "x0":
         return (x0,)
+    if form == "row":
+        index = torch.zeros(x0.shape[0], dtype=torch.int64, device=x0.device)
+        return (x0, index[None] if stacked else index)
     lin = interpret(network, x0, **wanted)
     if not isinstance(lin.x, torch.Tensor) or not isinstance(lin.y0, torch.Tensor):
         raise FxscopeError(
             "transform on the command line is about one place that is probed; name it by --inputs"
         )
-    probe = {
-        "x1": lin.x,
-        "y2": lin.y0,
-        "index": torch.zeros(x0.shape[0], dtype=torch.int64, device=x0.device),
-    }[_TAKES[form].split()[1]]
+    probe = lin.y0 if _TAKES[form].endswith("y2") else lin.x
     probe = probe[None] if stacked else probe
     if not _TAKES[form].startswith("state"):
         return (x0, probe)
