@@ -13,15 +13,14 @@ from .images import (
     Diagonal,
     Energy,
     Invariance,
-    Reach,
     Source,
     copy_move,
     diagonal,
     energy_against_distance,
     invariance,
-    reach,
 )
 from .layers import LayerContributions, layer_contributions
+from .reach import Reach, reach
 from .share import ResidualShare, Share, residual_share
 from .storage import Storage, storage
 from .votes import PixelVotes, pixel_votes

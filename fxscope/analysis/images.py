@@ -1,23 +1,16 @@
-"""Analyses of rows and columns of networks from images to images (paper, Fig. 5 to 7 and 11 to 15)."""
+"""Where the energy of rows and columns of images lies (paper, Fig. 5 to 7 and 11 to 15)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from ..graph.arguments import check_place, check_places, checked
-from ..linop import interpret
 from ..results.base import VersionedResult
-
-if TYPE_CHECKING:
-    from ..linop import LinearInterpreter
-
-INSTANCE_NORMS = ("stats", "scale", "taylor")
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,96 +251,4 @@ def copy_move(row: torch.Tensor, place: tuple[int, int], radius: int = 8, window
         float(far.sum()) / total,
         radius,
         row.unsqueeze(0),
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class Reach(VersionedResult):
-    """How far a row reaches under each variant of instance norm.
-
-    Parameters
-    ----------
-    index : tuple
-        The index of the output.
-    place : (int, int)
-        (y, x) of the input pixel at the position of the output.
-    bound : int
-        The distance in pixels that the convolutions alone can reach.
-    furthest : dict
-        {variant: distance of the furthest nonzero coefficient, in pixels}.
-    beyond : dict
-        {variant: share of the row's energy beyond ``bound``}.
-    error : dict
-        {variant: |<row, x0> + r - y0| / |y0|}.
-    """
-
-    index: tuple
-    place: tuple[int, int]
-    bound: int
-    furthest: dict[str, int]
-    beyond: dict[str, float]
-    error: dict[str, float]
-    _rows: dict[str, torch.Tensor]
-
-    @property
-    def rows(self) -> dict[str, torch.Tensor]:
-        """{variant: row (C, H, W)}."""
-        return self._rows
-
-
-@checked
-def reach(
-    model: nn.Module,
-    x0: torch.Tensor,
-    index: tuple,
-    place: tuple[int, int] | None = None,
-    bound: int = 84,
-    readings: Sequence[str] = INSTANCE_NORMS,
-) -> Reach:
-    """One row of F under each variant of instance norm.
-
-    The variants are "stats" (mean and deviation frozen, Fig. 2), "scale" (deviation frozen) and "taylor"
-    (both differentiated).
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A network from images to images.
-    x0 : torch.Tensor
-        (1, C, H, W).
-    index : tuple
-        (c, y, x) of the output.
-    place : (int, int), optional
-        (y, x) of the input pixel at the position of the output. The default is the pixel nearest to it by
-        ``lin.F.alignment()``.
-    bound : int
-        The distance in pixels that the convolutions alone can reach. It is 84 for CycleGAN's generator of 9
-        blocks, whose receptive field is 169 pixels.
-    readings : sequence of str
-        The variants.
-
-    Returns
-    -------
-    Reach
-        The rows, and how far each reaches.
-    """
-    rows, furthest, beyond, error = {}, {}, {}, {}
-    for variant in readings:
-        lin = interpret(model, x0, policy={"instance_norm": variant})
-        row = lin.F.row(index)
-        place = lin.F.alignment().input_of(index[-2:]) if place is None else place
-        away = distance(row.shape, place)
-        energy = row.double().square().sum(0)
-        rows[variant] = row
-        furthest[variant] = int(away[energy > 0].max()) if bool((energy > 0).any()) else 0
-        beyond[variant] = float(energy[away > bound].sum() / energy.sum())
-        error[variant] = _sum_error(lin, row, index)
-    assert place is not None  # there is a variant
-    return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
-
-
-def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float:
-    y = float(lin.y0[0][index])
-    return abs(float((row.double() * lin.x0[0]).sum()) + float(lin.residual[0][index]) - y) / max(
-        abs(y), 1e-12
     )

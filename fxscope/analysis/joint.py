@@ -20,55 +20,39 @@ from ..emit.recorded import emit_record
 from ..emit.sources import Slots
 from ..errors import FxscopeError
 from ..linop.interpreter import LinearInterpreter
-from ..linop.local.reach import own_images, reaches
-from ..linop.narrow import BYTES, FEWEST, WORTH, by_image, identity
-from ..passes.narrowest import narrowest, split, work
-from ..passes.outputs import tensors_of
+from ..linop.local.reach import reaches
+from ..linop.narrow import FEWEST, Cut, by_image, cut_of, identity, pays
+from ..passes.narrowest import split
 from ..passes.rewrite import Program
 from ..results.progress import steps
-from ..twins.places import shape_of
 
 
 def joint_of(lin: LinearInterpreter, count: int, progress: bool = True) -> Plain | Narrow:
     """y2 (K, B, ...) -> rows, joint back-projections and the layers' contributions (K, B, layers)."""
-    place = _place(lin, count) if count >= FEWEST else None
-    graphs, record = lin.prepared.once(("joint", place), lambda: _emitted(lin.program, place))
+    cut = _cut(lin, count) if count >= FEWEST else None
+    graphs, record = lin.prepared.once(("joint", cut is None), lambda: _emitted(lin.program, cut))
     with lin.fresh_run():
         _, state = record(*lin._args)
     body, *head = [Plain(g, state, lin.batch) for g in graphs]
-    return body if place is None else Narrow(lin, body, head[0], shape_of(place.like), progress)
+    return body if cut is None else Narrow(lin, body, head[0], cut.shape, progress)
 
 
-def _emitted(program: Program, place: Any) -> tuple[list[Joint], fx.GraphModule]:
-    """The graphs of the whole, or of its two parts around a place, and the one that records their states."""
+def _cut(lin: LinearInterpreter, count: int) -> Cut | None:
+    """The narrowest place, if ``count`` labels cost less through it than one by one."""
+    program, numbers = lin.program, lin.x.numel()
+    cut = lin.prepared.once("narrowest", lambda: cut_of(program, Slots(), lambda: reaches(program)))
+    return cut if pays(lin, cut, count, kept=2 * numbers, each=numbers) else None
+
+
+def _emitted(program: Program, cut: Cut | None) -> tuple[list[Joint], fx.GraphModule]:
+    """The graphs of the whole, or of its two parts around a cut, and the one that records their states."""
     slots = Slots()
-    programs = (program,) if place is None else split(program, place)
+    programs = (program,) if cut is None else split(program, cut.place)
     names = [layer_of(r) for r in program.tape]  # of the whole: a batch norm's is in front of it
     ends = len(programs[0].tape)
     parts = (names[:ends], names[ends:])
     graphs = [emit_joint(p, slots, part) for p, part in zip(programs, parts)]
     return graphs, emit_record(program, "stacked", slots.order)
-
-
-def _place(lin: LinearInterpreter, count: int) -> Any:
-    """The narrowest place, if ``count`` labels cost less through it than one by one; else None."""
-    program = lin.program
-    place, cost = lin.prepared.once("narrowest", lambda: (narrowest(program), work(program)))
-    if place is None or tuple(shape_of(p.node) for p in program.probes) != _sizes(lin.x):
-        return None
-    if len({*lin.F.inputs.dtypes, *lin.F.outputs.dtypes}) > 1:
-        return None  # a network that casts
-    width = math.prod(shape_of(place.like) or ()) // lin.batch
-    ends = lin.x.numel()
-    if width * ends * lin.F.dtype.itemsize > BYTES or width * (cost + ends * count) > WORTH * count * cost:
-        return None
-    if lin.batch > 1 and (lin.images_mix or not own_images(reaches(program).get(place, {}), lin.batch)):
-        return None
-    return place
-
-
-def _sizes(x: Any) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(t.shape) for t in tensors_of(x))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The recorded interpreter as a linear operator: F, its transpose, rows, columns, SVD."""
 
 from .filters import Filters
+from .flat import FlatOperator
 from .interpreter import LinearInterpreter
-from .linear import FlatOperator, Operator
+from .linear import Operator
 from .local.crop import local_column, local_columns, local_row, local_rows
 from .local.parts import LocalColumn, LocalRow
 from .reader import Reader, interpret, prepare

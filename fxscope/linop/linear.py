@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import functools
-import math
-import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError, NotLocal, ShapeError
 from ..frontend.autocast import computes_without_autocast
-from ..graph.arguments import checked, shown
+from ..graph.arguments import checked
 from ..results.progress import steps
 from ..results.provenance import of_operator
+from . import algebra
 from .filters import Filters
+from .flat import FlatOperator, as_scipy
 from .index import several
 from .local.alignment import Alignment
-from .local.sparse import Field, Support, as_numpy, plan, to_sparse
+from .local.sparse import Field, Support, plan, to_sparse
 from .narrow import Factors
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
-
-_COMPLEX = (torch.complex32, torch.complex64, torch.complex128, np.dtype("complex64"), np.dtype("complex128"))
 
 
 @computes_without_autocast
@@ -128,15 +125,12 @@ class Operator:
     @property
     def T(self) -> Operator:
         """The transpose, an ``Operator``."""
-        return Operator(
+        return self._like(
             self._adjoint,
             self._forward,
-            self.outputs,
-            self.inputs,
-            self.chunk,
-            self.batch,
+            inputs=self.outputs,
+            outputs=self.inputs,
             blocks=self._blocks,
-            factor=self.factor,
             maker=None if self._maker is None else lambda: (getattr, (self, "T")),
             narrow=None if self._narrow is None else functools.partial(_turned, self._narrow),
         )
@@ -148,7 +142,7 @@ class Operator:
 
     def __matmul__(self, v: Any) -> Any:
         if isinstance(v, Operator):
-            return self._after(v)
+            return algebra.product(self, v)
         stacked, head = self.inputs.stack(v)
         leaves, spec = pytree.tree_flatten(stacked)
         K = leaves[0].shape[0]
@@ -366,31 +360,7 @@ class Operator:
 
         F is real. It is applied to the real and to the imaginary part of a complex vector.
         """
-        from scipy.sparse.linalg import LinearOperator
-
-        flat = self.flat
-
-        def real(operator: FlatOperator, v: np.ndarray) -> np.ndarray:
-            return as_numpy(
-                operator @ torch.as_tensor(np.ascontiguousarray(v), dtype=self.dtype, device=self.device)
-            )
-
-        def through(operator: FlatOperator) -> Callable:
-            return lambda v: (
-                real(operator, v.real) + 1j * real(operator, v.imag)
-                if np.iscomplexobj(v)
-                else real(operator, v)
-            )
-
-        forward, backward = through(flat), through(flat.T)
-        return LinearOperator(
-            self.shape,
-            matvec=lambda v: forward(v.reshape(-1)),
-            rmatvec=lambda v: backward(v.reshape(-1)),
-            matmat=forward,
-            rmatmat=backward,
-            dtype=as_numpy(torch.empty(0, dtype=self.dtype)).dtype,
-        )
+        return as_scipy(self)
 
     def to_dense(self, progress: bool = True) -> torch.Tensor:
         """The whole matrix over the flattened spaces, computed by rows or by columns, whichever are fewer.
@@ -672,70 +642,33 @@ class Operator:
         """The same operator, whose products go through these factors if there are any."""
         if made is None:
             return self
-        return Operator(
-            made.forward,
-            made.adjoint,
-            self.inputs,
-            self.outputs,
-            self.chunk,
-            self.batch,
-            factor=self.factor,
-        )
+        return self._like(made.forward, made.adjoint)
 
-    def _after(self, first: Operator) -> Operator:
-        """The product ``self @ first``."""
-        if first.outputs.shapes != self.inputs.shapes:
-            raise ShapeError(
-                f"cannot multiply: the first gives {first.outputs.shapes}, the second takes"
-                f" {self.inputs.shapes}"
-            )
-        return Operator(
-            lambda v: self._forward(first._forward(v)),
-            lambda u: first._adjoint(self._adjoint(u)),
-            first.inputs,
-            self.outputs,
-            min(self.chunk, first.chunk),
-            self.batch,
-            factor=self.factor * first.factor,
-        )
-
-    def __mul__(self, factor: float) -> Operator:
-        if not _is_number(factor):
-            return NotImplemented  # the product of two operators is F @ G
-        if (
-            isinstance(factor, complex)
-            or getattr(factor, "dtype", None) in _COMPLEX
-            or not math.isfinite(factor)
-        ):
-            raise FxscopeError(
-                f"F is real, and so are its multiples: a factor is a finite real number, got {factor}"
-            )
-        return self._times(self.factor * float(factor))
+    def _like(self, forward: Callable, adjoint: Callable, **changed: Any) -> Operator:
+        """An operator of other products, between the same spaces where nothing else is said."""
+        given = {
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "chunk": self.chunk,
+            "batch": self.batch,
+            "factor": self.factor,
+        }
+        return Operator(forward, adjoint, **{**given, **changed})
 
     def _times(self, factor: float) -> Operator:
         """The same products with another factor."""
-        return Operator(
-            self._forward,
-            self._adjoint,
-            self.inputs,
-            self.outputs,
-            self.chunk,
-            self.batch,
-            self._support,
-            blocks=self._blocks,
-            factor=factor,
-            narrow=self._narrow,
-        )
+        same = {"support": self._support, "blocks": self._blocks, "narrow": self._narrow}
+        return self._like(self._forward, self._adjoint, factor=factor, **same)
+
+    def __mul__(self, factor: float) -> Operator:
+        if not algebra.is_number(factor):
+            return NotImplemented  # the product of two operators is F @ G
+        return self._times(self.factor * algebra.finite(factor))
 
     __rmul__ = __mul__
 
     def __truediv__(self, factor: float) -> Operator:
-        if not _is_number(factor) or factor == 0:
-            raise FxscopeError(
-                f"F / c: c is a finite real number other than 0, got {shown(factor)}; F.T @ u applies F^T,"
-                " and nothing its inverse"
-            )
-        return self * (1 / factor)
+        return self * algebra.inverse(factor)
 
     def __neg__(self) -> Operator:
         return self * -1.0
@@ -744,28 +677,9 @@ class Operator:
         return self if other == 0 else NotImplemented  # sum() begins with 0
 
     def __add__(self, other: Operator) -> Operator:
-        if not isinstance(other, Operator) or (other.inputs.shapes, other.outputs.shapes) != (
-            self.inputs.shapes,
-            self.outputs.shapes,
-        ):
+        if not isinstance(other, Operator):
             raise ShapeError("a sum needs two operators between the same spaces")
-
-        factor = max(self.factor, other.factor, key=abs) or 1.0
-        # one of a and b is 1, so that the common factor is applied after the sum
-        a, b = self.factor / factor, other.factor / factor
-
-        def both(f: Callable, g: Callable) -> Callable:
-            return lambda v: pytree.tree_map(lambda x, y: multiplied(x, a) + multiplied(y, b), f(v), g(v))
-
-        return Operator(
-            both(self._forward, other._forward),
-            both(self._adjoint, other._adjoint),
-            self.inputs,
-            self.outputs,
-            min(self.chunk, other.chunk),
-            self.batch,
-            factor=factor,
-        )
+        return algebra.total(self, other)
 
     def __sub__(self, other: Operator) -> Operator:
         return self + (-other)
@@ -783,28 +697,7 @@ class Operator:
         Operator
             P F Q, where P and Q select the outputs and the inputs.
         """
-        masks = [
-            None if index is None else space.cotangents([index], self.batch)
-            for space, index in ((self.inputs, inputs), (self.outputs, outputs))
-        ]
-        masks = [
-            None if m is None else space.stack(m)[0] for m, space in zip(masks, (self.inputs, self.outputs))
-        ]
-
-        def masked(value: Any, mask: Any) -> Any:
-            return value if mask is None else pytree.tree_map(torch.mul, value, mask)
-
-        return Operator(
-            lambda v: masked(self._forward(masked(v, masks[0])), masks[1]),
-            lambda u: masked(self._adjoint(masked(u, masks[1])), masks[0]),
-            self.inputs,
-            self.outputs,
-            self.chunk,
-            self.batch,
-            self._support,
-            blocks=self._blocks,
-            factor=self.factor,
-        )
+        return algebra.restricted(self, inputs, outputs)
 
     def __repr__(self) -> str:
         N, n = self.shape
@@ -816,51 +709,3 @@ def _turned(narrow: Callable, count: int, progress: bool) -> Factors | None:
     """The factors of the transpose."""
     made = narrow(count, progress)
     return None if made is None else made.T
-
-
-def _is_number(value: Any) -> bool:
-    """Whether a value is a number, or a tensor or array that holds one."""
-    if isinstance(value, (torch.Tensor, np.ndarray)):
-        return value.ndim == 0
-    return isinstance(value, numbers.Number)
-
-
-class FlatOperator:
-    """An operator on flat vectors: (n,) -> (N,), or (n, k) -> (N, k)."""
-
-    def __init__(self, operator: Operator):
-        self.operator = operator
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(N, n), as that of the operator."""
-        return self.operator.shape
-
-    @property
-    def T(self) -> FlatOperator:
-        """The transpose, (N,) -> (n,)."""
-        return FlatOperator(self.operator.T)
-
-    def __matmul__(self, v: torch.Tensor) -> torch.Tensor:
-        n = self.shape[1]
-        if not isinstance(v, torch.Tensor) or v.dim() not in (1, 2) or v.shape[0] != n:
-            raise ShapeError(
-                f"flat vectors are ({n},) or ({n}, k), got"
-                f" {tuple(v.shape) if isinstance(v, torch.Tensor) else type(v).__name__}"
-            )
-        columns = v.unsqueeze(1) if v.dim() == 1 else v
-        given, start, inputs = [], 0, self.operator.inputs
-        for shape, dtype in zip(inputs.shapes, inputs.dtypes):
-            size = torch.Size(shape).numel()
-            part = columns[start : start + size].T.reshape(-1, *shape)
-            given.append(part.to(dtype) if v.dtype == inputs.dtype else part)
-            start += size
-        found = self.operator @ self.operator.inputs.build(given)
-        flat = torch.cat([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)], 1).T
-        return flat[:, 0] if v.dim() == 1 else flat
-
-    matvec = __matmul__
-
-    def rmatvec(self, u: torch.Tensor) -> torch.Tensor:
-        """The product with the transpose, (N,) or (N, k)."""
-        return self.T @ u

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,10 +116,12 @@ class Cut:
         Its dtype on the example.
     work : float
         Multiplications of one pass through the whole network.
+    place : Record
+        The place on the program's tape.
     """
 
     def __init__(self, program: Program, known: Slots, place: Record):
-        self._program, self._known, self._place = program, known, place
+        self._program, self._known, self.place = program, known, place
         self.inputs = tuple(shape_of(p.node) for p in program.probes)
         self.shape: Any = shape_of(place.like)
         self.dtype = notes(place.like)["val"].dtype if place.like is not None else None
@@ -128,45 +131,58 @@ class Cut:
     def graphs(self) -> tuple[fx.GraphModule, fx.GraphModule, fx.GraphModule | None]:
         """(states, h2) -> x2, (states, h1) -> y1, and x0 -> (y0, the states beside the recorded ones)."""
         slots = self._known.copy()
-        body, head = split(self._program, self._place)
+        body, head = split(self._program, self.place)
         graphs = emit_pullback(body, "stacked", slots), emit_replay(head, "stacked", slots)
         more = slots.order[len(self._known.order) :]
         return *graphs, emit_record(self._program, "stacked", more) if more else None
 
 
-def cut_of(program: Program, known: Slots, reach: dict[Any, Any]) -> Cut | None:
-    """The cut of an optimized program whose states are known; None if there is none.
+def cut_of(program: Program, known: Slots, reach: Callable[[], dict[Any, Any]]) -> Cut | None:
+    """The cut of a program some of whose states are known; None if there is none.
 
     None too if its first dimension does not follow the images of a batch.
     """
     place, x = narrowest(program), shape_of(program.probes[0].node)
     if place is None or x is None:
         return None
-    if x and x[0] > 1 and not own_images(reach.get(place, {}), x[0]):
+    if x and x[0] > 1 and not own_images(reach().get(place, {}), x[0]):
         return None
     return Cut(program, known, place)
 
 
-def factors(lin: Any, count: int, progress: bool) -> Factors | None:
-    """The factors of ``lin.F``, if ``count`` products cost less with them than one by one.
+def pays(lin: Any, cut: Cut | None, count: int, kept: int, each: float) -> bool:
+    """Whether ``count`` products cost less through a cut than one by one.
 
-    None too if the network has no narrow place, or if the sizes of x0 are not those of the example that told
-    where it is.
+    Parameters
+    ----------
+    lin : LinearInterpreter
+        The interpreter; a cut is of use at the sizes of the example that told where it is.
+    cut : Cut or None
+        The narrowest place of the network, if it has one.
+    count : int
+        How many products are asked for.
+    kept : int
+        The numbers that are kept for every number of the cut.
+    each : float
+        What one product costs through the cut for every number of it, in multiplications of a pass.
     """
-    cut: Cut | None = lin.prepared.cut if count >= FEWEST else None
     if cut is None or cut.inputs != tuple(tuple(t.shape) for t in tensors_of(lin.x)):
-        return None
+        return False
     if len({*lin.F.inputs.dtypes, *lin.F.outputs.dtypes, cut.dtype}) > 1:
-        return None  # a network that casts
+        return False  # a network that casts
     width = math.prod(cut.shape) // lin.batch
+    fits = width * kept * lin.F.dtype.itemsize <= BYTES
+    cheaper = width * (cut.work + each * count) <= WORTH * count * cut.work
+    return fits and cheaper and not (lin.batch > 1 and lin.images_mix)
+
+
+def factors(lin: Any, count: int, progress: bool) -> Factors | None:
+    """The factors of ``lin.F``, if ``count`` products cost less with them than one by one."""
+    cut: Cut | None = lin.prepared.cut if count >= FEWEST else None
     ends = sum(math.prod(s) for space in (lin.F.inputs, lin.F.outputs) for s in space.shapes)
-    if width * ends * lin.F.dtype.itemsize > BYTES:
+    if cut is None or not pays(lin, cut, count, kept=ends, each=ends / 2):
         return None
-    if width * (cut.work + ends * count / 2) > WORTH * count * cut.work:
-        return None
-    if lin.batch > 1 and lin.images_mix:
-        return None
-    return _made(lin, cut, width, progress)
+    return _made(lin, cut, math.prod(cut.shape) // lin.batch, progress)
 
 
 def _made(lin: Any, cut: Cut, width: int, progress: bool) -> Factors:

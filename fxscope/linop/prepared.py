@@ -223,7 +223,7 @@ class Prepared:
     @functools.cached_property
     def cut(self) -> Cut | None:
         """The narrowest place of the network at the sizes of the example, if there is one."""
-        return cut_of(self._linear, self._slots, self._reach)
+        return cut_of(self._linear, self._slots, lambda: self._reach)
 
     def chunk(self, x0: torch.Tensor) -> int:
         """Probes that run together: those asked for, or as many as fit the budget at the size of x0.

@@ -11,8 +11,9 @@ from ..analysis.compare import Comparison
 from ..analysis.contributions import Contributions
 from ..analysis.discussion import PixelDiscussion
 from ..analysis.faithfulness import Faithfulness
-from ..analysis.images import Diagonal, Energy, Invariance, Reach, Source
+from ..analysis.images import Diagonal, Energy, Invariance, Source
 from ..analysis.layers import LayerContributions
+from ..analysis.reach import Reach
 from ..analysis.share import ResidualShare
 from ..analysis.votes import PixelVotes
 from ..analysis.votes_study import VotesStudy

@@ -8,12 +8,11 @@ network as one batch. ``programs`` counts what torch.compile made for all K of o
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import torch
 import torchvision
+from asked import asked, keep
 from products import faster_layout, medians
 from torch._dynamo.utils import counters
 
@@ -80,22 +79,16 @@ def _operator(lin: fxscope.LinearInterpreter, which: str):
 
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=11)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, runs=11, networks=NETWORKS)
     rows = []
-    for name in args.networks.split(","):
+    for name in args.networks:
         for row in compare(name, args.runs):
             rows.append(row)
             print(
                 "  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{v}" for k, v in row.items()),
                 flush=True,
             )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=1)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

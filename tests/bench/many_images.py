@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from asked import asked, keep
 from torch import nn
 
 import fxscope
@@ -75,13 +76,7 @@ def read(way: str, count: int) -> dict:
 
 def main() -> None:
     """Measure every way in a process of its own, print, and keep."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, images=10_000, way={"type": str, "choices": WAYS, "help": argparse.SUPPRESS})
     if args.way:
         print(json.dumps(read(args.way, args.images // 80 * 80)))
         return
@@ -95,9 +90,7 @@ def main() -> None:
             f" MiB at {args.images:,}, {row['grown_MiB']:+.1f} MiB; {row['ms_an_image']:.2f} ms an image",
             flush=True,
         )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

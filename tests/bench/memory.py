@@ -11,11 +11,10 @@ in every run.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 
 import torch
+from asked import asked, keep
 from pair import NETWORKS
 from torch.profiler import ProfilerActivity, profile
 
@@ -86,10 +85,7 @@ def rows(name: str, K: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--probes", type=int, default=8)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, probes=8)
     found = []
     for name in NETWORKS:
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -105,9 +101,7 @@ def main() -> None:
             " ratio {ratio:.2f}".format(**found[-1]),
             flush=True,
         )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(found, file, indent=2)
+    keep(found, args.json)
 
 
 if __name__ == "__main__":

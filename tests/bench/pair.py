@@ -7,13 +7,12 @@ Ratios of medians of interleaved runs.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 
 import torch
 import torchvision
+from asked import asked, keep
 
 import fxscope
 from fxscope import models
@@ -53,11 +52,7 @@ def compare(name: str, K: int, runs: int, layout: torch.memory_format) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--probes", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, probes=8, runs=5)
     rows = [
         compare(n, args.probes, args.runs, layout)
         for n in NETWORKS
@@ -71,9 +66,7 @@ def main() -> None:
             "{network:14s} {size:4d} px  K={K}  {layout:18s} pair {pair_s:6.2f} s  plain {plain_s:6.2f} s "
             " ratio {ratio:.2f}".format(**row)
         )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

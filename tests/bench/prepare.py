@@ -9,12 +9,11 @@ an interpreter; ``interpret`` anew.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 
 import torch
 import torchvision
+from asked import asked, keep
 from products import faster_layout, medians
 
 import fxscope
@@ -65,20 +64,14 @@ def compare(name: str, runs: int) -> dict:
 
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=11)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, runs=11, networks=NETWORKS)
     rows = []
-    for name in args.networks.split(","):
+    for name in args.networks:
         rows.append(compare(name, args.runs))
         row = rows[-1]
         told = "  ".join(f"{n} {row[n]:.2f}" for n in MEASURED)
         print(f"{name:18s} {row['size']:4d} px, forward {row['forward_s'] * 1e3:.1f} ms; {told}", flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ torch.func runs in the same layout. Medians of interleaved runs.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 import warnings
 
 import torch
 import torchvision
+from asked import asked, keep
 
 import fxscope
 from fxscope import models
@@ -92,14 +91,9 @@ def compare(name: str, K: int, runs: int) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--probes", type=int, default=8)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, probes=8, runs=3, networks=NETWORKS)
     rows = []
-    for name in args.networks.split(","):
+    for name in args.networks:
         rows.append(compare(name, args.probes, args.runs))
         row = rows[-1]
         print(
@@ -109,9 +103,7 @@ def main() -> None:
             ),
             flush=True,
         )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ plain network, all in its faster memory layout. Every network has 1000 labels an
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import torch
 import torchvision
+from asked import asked, keep
 from products import faster_layout, medians
 
 import fxscope
@@ -56,17 +55,12 @@ def measured(name: str) -> dict:
 
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, networks=NETWORKS)
     rows = []
-    for name in args.networks.split(","):
+    for name in args.networks:
         rows.append(measured(name))
         print(rows[-1], flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

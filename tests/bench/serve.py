@@ -12,14 +12,13 @@ serves all batches.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 import torchvision
+from asked import asked, keep
 from products import medians
 from torch.export import Dim
 
@@ -116,14 +115,9 @@ def measure(name: str, runs: int) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json")
-    args = parser.parse_args()
-    rows = [row for name in args.networks.split(",") for row in measure(name, args.runs)]
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=2))
+    args = asked(__doc__, networks=NETWORKS, runs=5)
+    rows = [row for name in args.networks for row in measure(name, args.runs)]
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ batching (--batch 1). "row" explains a given output; "top" the largest, from the
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import importlib.util
 import io
-import json
 import math
 import re
 import statistics
@@ -32,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from asked import asked, keep
 from products import medians
 
 import fxscope
@@ -181,19 +180,12 @@ def measure(name: str, program: Path, folder: Path, runs: int) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, networks=NETWORKS, runs=7)
     with torch.inference_mode(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         program = compiled(Path(folder))
-        rows = [
-            r for name in args.networks.split(",") for r in measure(name, program, Path(folder), args.runs)
-        ]
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=2))
+        rows = [r for name in args.networks for r in measure(name, program, Path(folder), args.runs)]
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":

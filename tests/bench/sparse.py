@@ -5,21 +5,17 @@ python tests/bench/sparse.py [--size 128] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import torch
+from asked import asked, keep
 
 import fxscope
 from fxscope import models
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, size=128)
     size = args.size
     lin = fxscope.interpret(models.pixelshuffle4x(), torch.rand(1, 1, size, size))
     start = time.perf_counter()
@@ -38,23 +34,20 @@ def main() -> None:
         f"{lin.F.passes()} passes {shared:.1f} s; column by column {single:.0f} s (estimated from {count});"
         f" {single / shared:.0f} times faster"
     )
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(
-                [
-                    {
-                        "network": "pixelshuffle4x",
-                        "size": size,
-                        "coefficients": sparse.nnz,
-                        "passes": lin.F.passes(),
-                        "shared_s": shared,
-                        "single_s": single,
-                        "times_faster": single / shared,
-                    }
-                ],
-                file,
-                indent=2,
-            )
+    keep(
+        [
+            {
+                "network": "pixelshuffle4x",
+                "size": size,
+                "coefficients": sparse.nnz,
+                "passes": lin.F.passes(),
+                "shared_s": shared,
+                "single_s": single,
+                "times_faster": single / shared,
+            }
+        ],
+        args.json,
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ run once.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import sys
 import time
@@ -24,6 +22,7 @@ import warnings
 
 import numpy as np
 import torch
+from asked import asked, keep
 
 import fxscope
 from fxscope import models
@@ -213,24 +212,20 @@ def compare(name: str, args) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    args = asked(
+        __doc__,
+        networks=NETWORKS,
+        methods={"type": lambda t: t.split(","), "help": "only these lines"},
+        k=(6, 20),
+        size={"type": int},
+        runs=3,
+        once=20.0,
+        tol=1e-5,
+        passes={"type": int, "default": 20000, "help": "limit of Algorithm 1"},
+        dtype={"type": lambda t: getattr(torch, t), "default": torch.float32},
     )
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--methods", type=lambda t: t.split(","), help="only these lines")
-    parser.add_argument("--k", default=[6, 20], type=lambda t: [int(v) for v in t.split(",")])
-    parser.add_argument("--size", type=int)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--once", type=float, default=20.0)
-    parser.add_argument("--tol", type=float, default=1e-5)
-    parser.add_argument("--passes", type=int, default=20000, help="limit of Algorithm 1")
-    parser.add_argument("--dtype", default=torch.float32, type=lambda t: getattr(torch, t))
-    parser.add_argument("--json")
-    args = parser.parse_args()
-    lines = [line for name in args.networks.split(",") for line in compare(name, args)]
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(lines, file, indent=2)
+    lines = [line for name in args.networks for line in compare(name, args)]
+    keep(lines, args.json)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ labels: what is kept for every label would show there; a row of 224 x 224 x 3 nu
 
 from __future__ import annotations
 
-import argparse
-import json
 import resource
 import statistics
 import time
 
 import torch
 import torchvision
+from asked import asked, keep
 
 import fxscope
 
@@ -49,13 +48,7 @@ def faster_layout(model: torch.nn.Module, images: torch.Tensor) -> str:
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rows", type=int, default=96)
-    parser.add_argument("--chunk", type=int, default=8)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, rows=96, chunk=8)
     model = torchvision.models.vgg16(weights=None).eval().requires_grad_(False)
     images = torch.randn(args.chunk, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     chosen = faster_layout(model, images)
@@ -93,9 +86,7 @@ def main() -> None:
         f"peak_MiB_after_{args.rows}": peaks[-1],
     }
     print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found.items()))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump([found], file, indent=2)
+    keep([found], args.json)
 
 
 if __name__ == "__main__":

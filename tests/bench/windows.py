@@ -9,10 +9,8 @@ Several are 4 neighbouring places.
 
 from __future__ import annotations
 
-import argparse
-import json
-
 import torch
+from asked import asked, keep
 from products import medians
 
 import fxscope
@@ -56,18 +54,12 @@ def measured(name: str, size: int) -> dict:
 
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__, networks=NETWORKS, size=256)
     rows = []
-    for name in args.networks.split(","):
+    for name in args.networks:
         rows.append(measured(name, args.size))
         print(rows[-1], flush=True)
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=2)
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":
