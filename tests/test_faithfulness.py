@@ -2,6 +2,7 @@
 
 import copy
 import json
+from itertools import chain
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 
 import fxscope
 from fxscope.analysis import Faithfulness, faithfulness
-from fxscope.analysis.faithfulness import cosine, rank_correlation
+from fxscope.analysis.agreement import cosine, rank_correlation, votes
+from fxscope.analysis.cascade import Cascade
 from fxscope.errors import FxscopeError, ShapeError, WrongArgument
 
 D = torch.float64
@@ -66,8 +68,9 @@ def test_deletion_puts_the_baseline():
 def test_random_weights_leave_no_correlation():
     found = faithfulness(deep(), images(3), noise=[0.1], fractions=2, progress=False)
     assert found.depths == ("none", "9", "7", "4", "1", "0")
-    assert torch.allclose(found.cascade[0, :, 0], torch.ones(4, 3, dtype=D), atol=1e-12)
-    assert found.cascade[0, :, -1].mean(-1).abs().max() < 0.2
+    alike = [m != "votes by chance" for m in found.measures]
+    assert torch.allclose(found.cascade[0, alike, 0], torch.ones(6, 3, dtype=D), atol=1e-12)
+    assert found.cascade[0, :4, -1].mean(-1).abs().max() < 0.2
     assert found.cascade[0, 0, 1].abs().max() < 0.9  # the last layer alone moves the row
 
 
@@ -95,6 +98,43 @@ def test_policies_are_those_of_interpret():
         row = fxscope.interpret(model, near, policy=policy).F.row(label)
         assert found.stability[p, 0, 0, 0] == pytest.approx(cosine(lin.F.row(label), row))
     assert found.stability[0, 1] != found.stability[1, 1]
+
+
+def test_every_step_of_the_cascade_explains_the_network_with_those_weights():
+    """One reader reads all networks of the cascade: the same as interpreters made anew, votes included."""
+    model, x0 = deep(), images(2, 8)
+    model[7], model[9] = nn.Linear(16 * 16, 64, dtype=D), nn.Linear(64, 10, dtype=D)
+    found = faithfulness(model, x0, depths=2, top=4, noise=[0.1], fractions=2, progress=False)
+    network = copy.deepcopy(model)
+    randomised = Cascade(model, x0[:1], 2, 0).through(network)
+    labels, before = model(x0).topk(4).indices.tolist(), []
+    for step, _ in enumerate(chain([None], randomised)):
+        now = [explained(fxscope.interpret(network, x[None]), k) for x, k in zip(x0, labels)]
+        before = before or now
+        for n, (a, b) in enumerate(zip(before, now)):
+            expected = [f(p, q) for p, q in zip(a[:2], b[:2]) for f in (cosine, rank_correlation)]
+            expected += votes(a[2], b[2], 4)
+            assert found.cascade[0, :, step, n].tolist() == pytest.approx(expected, abs=1e-10)
+    assert found.elected == 4
+
+
+def explained(lin, labels):
+    discussion = lin.pixel_discussion([labels[0]], reading="conserving", progress=False).images[0]
+    return lin.F.row(labels[0]), discussion, lin.pixel_votes(labels, progress=False).winners
+
+
+def test_the_explained_label_stands_for_election():
+    model, x0 = deep(), images(1)
+    last = int(model(x0).argmin())
+    found = faithfulness(model, x0, labels=[last], depths=1, top=1, noise=[0.1], fractions=2, progress=False)
+    assert found.elected == 1 and found.cascade[0, 4:, -1, 0].tolist() == [1, 1, 1]
+
+
+def test_agreement_of_votes():
+    """Half of the pixels vote as before; label 0 loses a vote of four to label 2."""
+    a, b = torch.tensor([[0, 0], [1, 2]]), torch.tensor([[0, 2], [2, 1]])
+    assert votes(a, b, 3) == pytest.approx((0.25, (2 * 1 + 1 * 1 + 1 * 2) / 16, 0.75))
+    assert votes(a, a, 3) == pytest.approx((1, 6 / 16, 1))
 
 
 def drawn_after(numbers):
@@ -137,12 +177,35 @@ def test_records_are_saved_and_drawn(tmp_path):
     again = Faithfulness.load(found.save(tmp_path / "found.safetensors"))
     assert again.to_json() == found.to_json()
     assert json.loads(found.to_json())["freeze"]["cascade"]["row cosine"]["none"]["mean"] == pytest.approx(1)
-    assert "policy freeze, 2 images" in found.plot(text="here").get_supxlabel() and "area of" in str(found)
+    said = "2 images, 10 labels stand for election"
+    assert said in found.plot(text="here").get_supxlabel() and said in str(found)
+    assert str(found).count("area of") == 10 and "all weights random: votes agreement" in found._repr_html_()
+
+
+def test_policies_are_compared_in_one_table_and_one_figure():
+    """What knows no policy is the same for all; |row * x0| of a smooth network is not."""
+    pytest.importorskip("matplotlib")
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(144, 3)).to(D).eval()
+    found = faithfulness(
+        model, images(2, 8), policies=["freeze", "taylor"], noise=[0.05], fractions=3, progress=False
+    )
+    assert torch.equal(found.deletion[0, 2:], found.deletion[1, 2:])
+    assert not torch.equal(found.deletion[0, 0], found.deletion[1, 0])
+    taylor = dict(zip(found.maps, found.deletion[1]))
+    assert found.areas["deletion"].shape == (2, 5, 2) and taylor.keys() == set(found.maps)
+    head, *rows = str(found).splitlines()[1:]
+    assert head.split() == ["policy", "freeze", "taylor"] and all(r.count("+-") == 2 for r in rows)
+    values = found.compared["area of insertion: |row * x0|"]
+    assert [v["mean"] for v in values] == pytest.approx(found.areas["insertion"][:, 0].mean(-1).tolist())
+    axes = found.plot().axes
+    assert len(axes) == 10 and [a.get_ylabel() for a in axes[::5]] == ["freeze", "taylor"]
 
 
 WRONG = [
     {"policies": []},
     {"policies": "freeze"},
+    {"policies": ["freeze", "freeze"]},
+    {"top": 0},
     {"depths": 0},
     {"fractions": 0},
     {"noise": []},

@@ -2,9 +2,11 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from click.testing import CliRunner
 from PIL import Image
 from torch import nn
@@ -12,6 +14,7 @@ from torch import nn
 from fxscope.analysis import VotesStudy, votes_study
 from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, ShapeError, WrongArgument
+from fxscope.images import photos
 
 D = torch.float64
 
@@ -71,7 +74,23 @@ def test_a_top_label_without_votes_is_said():
     said = json.loads(found.to_json())
     assert said["without_votes"] == 1 and said["each"]["a"]["focus"] is None
     among = votes_study(model, [("a", ONE, box(1))], labels=[1, 0], progress=False)
-    assert among.labels == (1,) and among.share.tolist() == [0.5]
+    assert among.labels == (1,) and among.share.tolist() == [0.5] and among.elected == 2
+
+
+def test_the_labels_with_the_largest_scores_stand_for_election():
+    """Of labels with 12, 10, 6 and 4 pixels, each image elects the two that score most there."""
+    votes = torch.cat([torch.full((n,), float(k)) for k, n in enumerate((12, 10, 6, 4))]).reshape(4, 8)
+    dark = ONE.clone().flatten()
+    dark[:22] = 0.01  # labels 0 and 1 score least
+    given = [("a", ONE, box(1)), ("b", dark.reshape(ONE.shape), box(1))]
+    found = votes_study(planted(votes), given, top=2, progress=False)
+    assert found.elected == 2 and found.labels == (0, 2)
+    for number, labels in enumerate(([0, 1], [2, 3])):
+        alone = votes_study(planted(votes), given[number : number + 1], labels=labels, progress=False)
+        assert alone.focus[0] == found.focus[number] and alone.entropy[0] == found.entropy[number]
+    with pytest.raises(WrongArgument, match="labels"):
+        votes_study(planted(votes), given, labels=[0, 1], top=2, progress=False)
+    assert votes_study(planted(votes), given, top=99, progress=False).elected == 4
 
 
 def test_records_are_saved_and_drawn(tmp_path):
@@ -81,7 +100,7 @@ def test_records_are_saved_and_drawn(tmp_path):
     again = VotesStudy.load(found.save(tmp_path / "study.safetensors"))
     assert again.to_json() == found.to_json()
     assert f"{found.focus.mean():.2f}" in found.plot(text="here").get_supxlabel()
-    assert "2 images, conserving" in str(found)
+    assert "2 images, 3 labels, conserving" in str(found) and "of 1.58 bits" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +153,56 @@ def test_boxes_are_cut_as_the_photographs_are(folder):
     assert done.exit_code == 2 and "no JSON" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["squeezenet1_1", "resnet18", *(pytest.param(n, marks=pytest.mark.full) for n in ("vgg16", "vgg19"))],
+)
+@pytest.mark.parametrize("source", ["FILE", "DEFAULT"])
+def test_classifiers_of_torchvision_with_weights_of_a_file(name, source, folder, monkeypatch):
+    """The verb and the function are one, with weights of one's own, and with those of torchvision's cache."""
+    torch.manual_seed(0)
+    model = torchvision.models.get_model(name).eval()
+    weights = folder / "weights.pt"
+    if source == "DEFAULT":
+        monkeypatch.setenv("TORCH_HOME", str(folder))
+        url = torchvision.models.get_model_weights(name).DEFAULT.url
+        weights = folder / "hub" / "checkpoints" / Path(url).name
+        weights.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), weights)
+    options = ["--weights", weights if source == "FILE" else "DEFAULT", "--boxes", folder / "boxes.json"]
+    pictures = [str(folder / f"{n}.png") for n in ("wide", "tall")]
+    asked = [
+        f"torchvision:{name}",
+        *pictures,
+        *options,
+        "--top",
+        3,
+        "--size",
+        32,
+        "--resize",
+        "none",
+        "--json",
+    ]
+    done = CliRunner().invoke(cli, ["votes-study", *map(str, asked)])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    inside = torch.zeros(2, 32, 32, dtype=torch.bool)
+    inside[0, :, :16] = inside[1, :8] = True
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    seen = [photos.read(p) for p in pictures]
+    x0 = [((p - mean) / std)[None] for p in (seen[0][:, :, 4:36], seen[1][:, 4:36])]
+    found = votes_study(model, list(zip(("a", "b"), x0, inside)), top=3, progress=False)
+    assert said["elected"] == 3 and [e["label"] for e in said["each"].values()] == list(found.labels)
+    for key in ("focus", "others", "chance", "entropy"):
+        assert said[key]["mean"] == pytest.approx(found.numbers()[key]["mean"], abs=2e-3)
+
+
 def test_the_verb_about_faithfulness(folder):
-    done = called("faithfulness", folder, "--depths", 1, "--json", "-o", folder / "f.svg")
+    policies = ["--policy", "freeze", "--policy", "taylor"]
+    done = called("faithfulness", folder, "--depths", 1, *policies, "--json", "-o", folder / "f.svg")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["images"] == 2 and len(found["freeze"]["cascade"]["row rank"]) == 2
+    assert found["taylor"] == found["freeze"] and found["elected"] == 10  # ReLU: F is the Jacobian anyway
+    assert "policy freeze, taylor" in (folder / "f.svg").read_text().replace("\n", " ")
     assert (folder / "f.svg").exists()

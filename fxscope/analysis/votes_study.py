@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ class VotesStudy(VersionedResult):
         The images.
     labels : tuple
         Their top labels.
+    elected : int
+        How many labels stand for election.
     reading : str
         The variant of the pixel discussion.
     chance, focus, others : torch.Tensor
@@ -46,6 +49,7 @@ class VotesStudy(VersionedResult):
 
     names: tuple[str, ...]
     labels: tuple
+    elected: int
     reading: str
     chance: torch.Tensor
     focus: torch.Tensor
@@ -61,6 +65,7 @@ class VotesStudy(VersionedResult):
         means = {n: dict(zip(("mean", "std"), _moments(v))) for n, v in single.items()}
         return {
             "images": len(self.names),
+            "elected": self.elected,
             "reading": self.reading,
             **means,
             "median_rank": float(self.rank.double().median()),
@@ -78,11 +83,12 @@ class VotesStudy(VersionedResult):
         said = self.numbers()
         focus, others, entropy = (said[k] for k in ("focus", "others", "entropy"))
         return (
-            f"{said['images']} images, {self.reading}: focus of the top label {focus['mean']:.2f} +-"
-            f" {focus['std']:.2f} times chance, of the {OTHERS} most popular others {others['mean']:.2f} +-"
-            f" {others['std']:.2f}\nthe top label is first in {said['first']}, its median rank is"
-            f" {said['median_rank']:g}, it has no vote in {said['without_votes']};"
-            f" box {100 * said['chance']['mean']:.0f}% of a picture, entropy {entropy['mean']:.2f} bits,"
+            f"{said['images']} images, {self.elected} labels, {self.reading}: focus of the top label"
+            f" {focus['mean']:.2f} +- {focus['std']:.2f} times chance, of the {OTHERS} most popular others"
+            f" {others['mean']:.2f} +- {others['std']:.2f}\nthe top label is first in {said['first']}, its"
+            f" median rank is {said['median_rank']:g}, it has no vote in {said['without_votes']};"
+            f" chance {100 * said['chance']['mean']:.0f} +- {100 * said['chance']['std']:.0f}% of a picture,"
+            f" entropy {entropy['mean']:.2f} +- {entropy['std']:.2f} of {math.log2(self.elected):.2f} bits,"
             f" corrections {100 * said['added']['mean']:.0f}% of the layers' contributions"
         )
 
@@ -100,6 +106,7 @@ def votes_study(
     model: nn.Module,
     images: Iterable[Any],
     labels: Any = None,
+    top: int | None = None,
     reading: str = "conserving",
     policy: Any = None,
     progress: bool = True,
@@ -114,6 +121,8 @@ def votes_study(
         (name, x0, box): x0 is (1, C, H, W), and the box (H, W) is True at the pixels of the object.
     labels : list, optional
         The labels that stand for election; the top label is the best of them. The default is all labels.
+    top : int, optional
+        So many labels with the largest scores of each image stand for election, in place of ``labels``.
     reading : {"conserving", "weighted", "per-layer", "literal"}
         The variant of eq. 18.
     policy : optional
@@ -128,6 +137,8 @@ def votes_study(
 
     Raises
     ------
+    WrongArgument
+        If ``labels`` and ``top`` are both given.
     FxscopeError
         If there is no image, or a box is empty or all of its picture.
     ShapeError
@@ -144,6 +155,8 @@ def votes_study(
     given = [_checked(number, each) for number, each in enumerate(images)]
     if not given:
         raise FxscopeError("votes_study needs at least one image: images is a list of (name, x0, box)")
+    if labels is not None and top is not None:
+        raise WrongArgument("votes_study: labels=[...] names those who stand for election, or top= does")
     readers: dict[Any, Reader] = {}
     found = []
     with steps(len(given), "votes", progress) as bar:
@@ -151,12 +164,15 @@ def votes_study(
             kind = (x0.shape, x0.dtype, x0.device)
             if kind not in readers:
                 readers[kind] = prepare(model, x0, policy=policy or "freeze")
-            votes = pixel_votes(readers[kind](x0), labels, reading, progress=False)
+            lin = readers[kind](x0)
+            chosen = labels if top is None else lin.y0.flatten().argsort(descending=True)[:top].tolist()
+            votes = pixel_votes(lin, chosen, reading, progress=False)
+            elected = len(votes.labels)
             found.append(_measured(votes, box))
             bar.update(1)
     tops, *columns = zip(*found)
     tensors = (torch.tensor(c, dtype=torch.float64) for c in columns)
-    return VotesStudy(tuple(name for name, _, _ in given), tops, reading, *tensors)
+    return VotesStudy(tuple(name for name, _, _ in given), tops, elected, reading, *tensors)
 
 
 def _checked(number: int, each: Any) -> tuple[str, torch.Tensor, torch.Tensor]:

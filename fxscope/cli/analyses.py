@@ -153,27 +153,41 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
     type=click.Path(exists=True, dir_okay=False),
     help="JSON, {name of an image file, without its suffix: [left, top, right, bottom]} in pixels",
 )
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help="so many labels with the largest scores of an image stand for election (default: all labels)",
+)
 @click.option("--reading", default="conserving", show_default=True, type=click.Choice(analysis.READINGS))
-def votes_study_verb(asked: Asked, boxes: str, reading: str) -> None:
+def votes_study_verb(asked: Asked, boxes: str, top: int | None, reading: str) -> None:
     """Whether the votes of MODEL focus on the objects of images, against boxes drawn beforehand (Fig. 3)."""
     each, photographs = network_of(asked), Photographs(asked.image)
     given = boxed(each, photographs, boxes)
-    found = analysis.votes_study(each.module, given, reading=reading, policy=asked.policy)
+    found = analysis.votes_study(each.module, given, top=top, reading=reading, policy=asked.policy)
     answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
-@verb("faithfulness", options.model, options.many_images, options.analysis, about="scores")
+@verb("faithfulness", options.model, options.many_images, options.compared, about="scores")
 @click.option(
     "--depths", default=8, show_default=True, type=click.IntRange(min=1), help="steps of the cascade"
 )
-def faithfulness_verb(asked: Asked, depths: int) -> None:
-    """Whether rows and discussions of MODEL on images mean anything.
+@click.option(
+    "--top",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="so many labels with the largest scores stand for election in the votes",
+)
+def faithfulness_verb(asked: Asked, depths: int, top: int) -> None:
+    """Whether rows, discussions and votes of MODEL on images mean anything.
 
-    They are compared under random weights, deleted pixels and noise.
+    They are compared under random weights, deleted pixels and noise, for every --policy.
     """
     each, photographs = network_of(asked), Photographs(asked.image)
     x0 = photographs.batch(each)
-    found = analysis.faithfulness(each.module, x0, policies=[asked.policy], depths=depths, seed=asked.seed)
+    found = analysis.faithfulness(
+        each.module, x0, policies=asked.policies, depths=depths, top=top, seed=asked.seed
+    )
     answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 

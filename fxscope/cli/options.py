@@ -65,7 +65,7 @@ class Asked:
     others: tuple[str, ...] = ()
     image: str | tuple[str, ...] | None = None
     outputs: str | None = None
-    policy: str = "freeze"
+    policy: Any = "freeze"
     size: tuple[int, int] | None = None
     resize: Any = None
     crop: str | None = None
@@ -89,6 +89,11 @@ class Asked:
                 f"{len(models)} networks and {len(weights)} --weights: give one for each, in their order"
             )
         return [Choice(m, w, self.seed, self.device) for m, w in zip(models, weights or [None] * len(models))]
+
+    @property
+    def policies(self) -> list[str]:
+        """Every policy that is named: several where they are compared."""
+        return _listed(self.policy)
 
     @property
     def choice(self) -> Choice:
@@ -180,6 +185,14 @@ policy = click.option(
     type=click.Choice([*PRESETS, "paper"]),
     help="what is frozen",
 )
+many_policies = click.option(
+    "--policy",
+    multiple=True,
+    default=("freeze",),
+    show_default=True,
+    type=click.Choice([*PRESETS, "paper"]),
+    help="what is frozen; several are compared",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 output = click.option(
     "-o",
@@ -239,4 +252,5 @@ picture = together(size, resize, crop, scale, mean, std, bgr, luminance)
 network = together(model, weights, seed)
 common = together(policy, picture, as_json)
 at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, common)
+compared = together(weights, seed, device, key, many_policies, picture, as_json, output)
 analysis = together(weights, seed, device, key, common, output)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..analysis.trials import STABILITY
 from .style import COLUMN, PAGE, TEXT, caption, new_figure
 
 if TYPE_CHECKING:
@@ -33,22 +34,30 @@ def focus(found: VotesStudy, text: str = ""):
     return figure
 
 
-def faithfulness(found: Faithfulness, text: str = "", policy: int = 0):
-    """Draw cascade, deletion, insertion and stability of one policy: means over the images, with bands."""
-    figure = new_figure(PAGE, 2.5)
-    axes = figure.subplots(1, 4)
-    _lines(axes[0], range(len(found.depths)), dict(zip(found.measures, found.cascade[policy])))
-    _lines(axes[1], found.fractions, dict(zip(found.maps, found.deletion[policy])))
-    _lines(axes[2], found.fractions, dict(zip(found.maps, found.insertion[policy])))
-    _lines(axes[3], found.noise, dict(zip(("row cosine", "gap", "changed"), found.stability[policy])))
-    titles = ("weights randomised", "deletion", "insertion", "noise")
-    names = ("modules from the output", "pixels deleted", "pixels inserted", "noise / spread of x0")
-    for axis, title, name in zip(axes, titles, names):
-        axis.set_title(title, fontsize=TEXT)
-        axis.set_xlabel(name, fontsize=TEXT - 1)
-        axis.tick_params(labelsize=TEXT - 2)
-        axis.legend(fontsize=TEXT - 3, frameon=False)
-    said = f"policy {found.policies[policy]}, {found.cascade.shape[-1]} images"
+def faithfulness(found: Faithfulness, text: str = ""):
+    """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row."""
+    count = len(found.policies)
+    figure = new_figure(PAGE, 0.6 + 1.7 * count)
+    axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
+    for p, (policy, row) in enumerate(zip(found.policies, axes)):
+        steps, cascade = range(len(found.depths)), list(zip(found.measures, found.cascade[p]))
+        panels = (
+            ("weights randomised", "modules from the output", steps, cascade[:4]),
+            ("votes", "modules from the output", steps, cascade[4:]),
+            ("deletion", "pixels deleted", found.fractions, zip(found.maps, found.deletion[p])),
+            ("insertion", "pixels inserted", found.fractions, zip(found.maps, found.insertion[p])),
+            ("noise", "noise / spread of x0", found.noise, zip(STABILITY, found.stability[p])),
+        )
+        for axis, (title, name, x, curves) in zip(row, panels):
+            _lines(axis, x, dict(curves))
+            axis.tick_params(labelsize=TEXT - 2)
+            if p == 0:
+                axis.set_title(title, fontsize=TEXT)
+                axis.legend(fontsize=TEXT - 3, frameon=False)
+            if p == count - 1:
+                axis.set_xlabel(name, fontsize=TEXT - 1)
+        row[0].set_ylabel(policy, fontsize=TEXT)
+    said = f"{found.cascade.shape[-1]} images, {found.elected} labels stand for election in votes"
     caption(figure, f"{text}\n{said}" if text else said)
     return figure
 
