@@ -200,7 +200,7 @@ def test_kept_lines(path):
     network, lines = NETWORKS[path.stem], read(path)
     expected = [(policy, p.name) for policy in network.policies for p in photographs()]
     assert [(line["policy"], line["photograph"]) for line in lines] == expected
-    assert all(line["error"] < 1e-4 for line in lines)
+    assert all(line["error"] < 1e-3 for line in lines)
 
 
 def test_command(tmp_path, monkeypatch, capsys):

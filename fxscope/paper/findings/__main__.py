@@ -39,7 +39,8 @@ DOCS = Path("docs/findings")
 def findings(names: tuple[str, ...], folder: Path, docs: bool, only_docs: bool) -> int:
     """Measure the paper's findings on trained networks, over photographs that packages ship.
 
-    Every finished photograph is kept, and not measured again while nothing changes that its numbers depend on.
+    Every finished photograph is kept. It is not measured again while nothing changes that its numbers
+    depend on.
     """
     missing = []
     try:

@@ -16,42 +16,57 @@ from .run import NETWORKS, Network, read
 
 HEAD = """# The paper's findings on networks that were really trained
 
-Written by `python -m fxscope.paper.findings --write-docs` from the lines in `docs/findings/`; nothing here is edited by hand. The networks
-are those of [](how-to/trained-networks.md); the paper's own are not shipped by any package. What is measured and what decides was written down
-before any number was seen: no finding is chosen by its outcome.
+Written by `python -m fxscope.paper.findings --write-docs` from the lines in `docs/findings/`; nothing
+here is edited by hand. The networks are those of [](how-to/trained-networks.md); the paper's own are
+not shipped by any package. What is measured and what decides was written down before any number was
+seen: no finding is chosen by its outcome.
 
-Every number is a mean over photographs ± the standard deviation over them. A photograph is measured at two crops, which are averaged first, so that
-n counts photographs. "Zero" is the input about which F x0 and r are told apart, and "reading" is the policy: what is frozen. The
-EfficientNets and the networks of Real-ESRGAN are piecewise linear, so that all policies give the same F; for SPAN they do not.
+Every number is a mean over photographs ± the standard deviation over them. A photograph is measured at
+two crops, which are averaged first, so that n counts photographs. "Zero" is the input about which F x0
+and r are told apart, and "reading" is the policy: what is frozen. The EfficientNets and the networks of
+Real-ESRGAN are piecewise linear, so that all policies give the same F; for SPAN they do not.
 """
 CLASSIFIERS = """## Classifiers
 
-The largest score y of each input; r is the sum of all contributions of constants. The inputs are the photograph as the network takes it, and its
-upper left square of three quarters of the shorter side. Zero is x = 0 of the network, pixels of 0.498, unless a column says more.
+The largest score y of each input; r is the sum of all contributions of constants. The inputs are the
+photograph as the network takes it, and its upper left square of three quarters of the shorter side.
+Zero is x = 0 of the network, pixels of 0.498, unless a column says more.
 """
-LAYERS = """The constants of a layer are those of its convolution and the batch norm after it. Depth is 0 at the first layer and 1 at the last, weighted by
-the magnitudes of the contributions; the last third's part is of the sum of these magnitudes. About x = 0, reading "freeze".
+LAYERS = """\
+The constants of a layer are those of its convolution and the batch norm after it. Depth is 0 at the
+first layer and 1 at the last, weighted by the magnitudes of the contributions; the last third's part is
+of the sum of these magnitudes. About x = 0, reading "freeze".
 """
-ATTACK = """One step of FGSM in pixels, of 1, 2, 4 or 8/255: the first that changes the label, else the last. Afterwards the score is the largest one
-there. The spread is the root mean square, over F x0 and the layers, of the standard deviation over the photographs; ± is its error by the jackknife. It is given in shares
-of the score, as in the paper, and in units of the scores, because a share grows where the score shrinks. About x = 0, reading "freeze".
+ATTACK = """\
+One step of FGSM in pixels, of 1, 2, 4 or 8/255: the first that changes the label, else the last.
+Afterwards the score is the largest one there. The spread is the root mean square, over F x0 and the
+layers, of the standard deviation over the photographs; ± is its error by the jackknife. It is given in
+shares of the score, as in the paper, and in units of the scores, because a share grows where the score
+shrinks. About x = 0, reading "freeze".
 """
-GAP = """How far F x + r of x0 is from the network at x = x0 + noise, as |F x + r - f(x)| / |f(x)|, and which share of the decisions (masks) changes there. The noise
-is Gaussian, with a standard deviation of 1/255 or 8/255 of the range of a pixel. The paper does not measure this.
+GAP = """\
+How far F x + r of x0 is from the network at x = x0 + noise, as |F x + r - f(x)| / |f(x)|, and which
+share of the decisions (masks) changes there. The noise is Gaussian, with a standard deviation of 1/255
+or 8/255 of the range of a pixel. SPAN has gates and no masks. The paper does not measure this.
 """
 IMAGES = """## Super-resolution
 
-The inputs are crops of 48 x 48 pixels of the photograph at half its size: its middle, and a quarter off. Zero is x = 0, black. Rows are those of green outputs whose
-centres lie 12 pixels apart; a distance is max(|dy|, |dx|), in input pixels, from the place on which the output is centred.
+The inputs are crops of 48 x 48 pixels of the photograph at half its size: its middle, and a quarter
+off. Zero is x = 0, black. Rows are those of green outputs whose centres lie 12 pixels apart; a distance
+is max(|dy|, |dx|), in input pixels, from the place on which the output is centred.
 """
-EIGEN = """The two largest eigen-inputs at 32 x 32 pixels in the middle of the first crop. Their area is (sum e)^2 / sum e^2, where e is the energy of a
-pixel, of 1024 pixels. The energy of their spectrum lies below 1/8 cycles a pixel (low), from there to 3/8 (middle), or above (high); white noise, and a
-single pixel, have 4, 39 and 57 %. Oriented is from 0 (no direction of the waves) to 1 (one direction).
+EIGEN = """\
+The two largest eigen-inputs at 32 x 32 pixels in the middle of the first crop. Their area is (sum e)^2
+/ sum e^2, where e is the energy of a pixel, of 1024 pixels. The energy of their spectrum lies below 1/8
+cycles a pixel (low), from there to 3/8 (middle), or above (high); white noise, and a single pixel, have
+4, 39 and 57 %. Oriented is from 0 (no direction of the waves) to 1 (one direction).
 """
 PHOTOGRAPHS = """## Photographs
 
-They come with installed packages; nothing is downloaded. Left out are drawings, a silhouette, a detail of 102 pixels a side, and the second picture of a stereo
-pair. The test images of torchvision and timm are not in their packages. About half of them are grey, or no everyday scene (bricks, the moon, tissue): ImageNet has no label for these.
+They come with installed packages; nothing is downloaded. Left out are drawings, a silhouette, a detail
+of 102 pixels a side, and the second picture of a stereo pair. The test images of torchvision and timm
+are not in their packages. About half of them are grey, or no everyday scene (bricks, the moon, tissue):
+ImageNet has no label for these.
 """
 END = """## Measured again
 
@@ -60,9 +75,11 @@ pip install 'fxscope[pretrained,images,plot]' && pip install --no-deps realesrga
 python -m fxscope.paper.findings --write-docs
 ```
 
-A line is kept as soon as it is finished, and Ctrl-C loses at most one. A line is measured again where the weights, the policy, the preprocessing, the photograph's
-bytes, a definition or the version of fxscope or of its interpretation have changed. `--network NAME` measures one network, `--json DIR` keeps the lines elsewhere.
-The definitions are in the docstrings of `fxscope/paper/findings/measures.py`, the rules in `claims.py`.
+A line is kept as soon as it is finished, and Ctrl-C loses at most one. A line is measured again where
+the weights, the policy, the preprocessing, the photograph's bytes, a definition or the version of
+fxscope or of its interpretation have changed. `--network NAME` measures one network, `--json DIR` keeps
+the lines elsewhere. The definitions are in the docstrings of `fxscope/paper/findings/measures.py`, the
+rules in `claims.py`.
 """
 
 
@@ -92,9 +109,10 @@ def page(measured: Mapping[Network, Lines]) -> str:
 def _versions(measured: Mapping[Network, Lines]) -> str:
     lines = [line for part in measured.values() for line in part]
     versions = sorted({of(line) for line in lines})
+    error = max(line["error"] for line in lines)
     return (
-        f"Version {' and '.join(map(str, versions))} of the interpretation, single precision; the parts sum to"
-        f" the score or to the output with a relative error of at most {max(v['error'] for v in lines):.0e}.\n"
+        f"Version {' and '.join(map(str, versions))} of the interpretation, single precision. The parts sum to"
+        f" the score or to the output with a relative error of at most {error:.0e}, where F x0 and r cancel.\n"
     )
 
 
@@ -117,7 +135,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _table_of(findings: Sequence[Finding]) -> str:
-    head = ("finding", "in the paper", "appears", "which is to say", "networks")
+    head = ("finding", "in the paper", "appears", "rule", "networks")
     verdict = {True: "yes", False: "no", None: "cannot be told"}
     return table(head, [(f.claim, f.paper, verdict[f.appears], f.rule, f.network) for f in findings])
 

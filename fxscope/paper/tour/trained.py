@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -133,7 +133,7 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
     )
 
 
-def _images(chapter: Chapter, measured: dict[Network, Lines]) -> None:
+def _images(chapter: Chapter, measured: Mapping[Network, Lines]) -> None:
     chapter.heading("Super-resolution: residuals, rows and eigen-inputs")
     head = ("network", "trained", "|r| / |y|", "90% of a row within", "area of an eigen-input", "oriented")
     rows = [(n.name, n.trained, *_cells(lines)) for n, lines in measured.items()]
