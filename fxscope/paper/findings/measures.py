@@ -103,8 +103,8 @@ def of_images(reader: Reader, preprocess: Preprocess, x0: torch.Tensor, eigen: b
     * With ``eigen``, of the two largest eigen-inputs v of the middle 32 x 32 pixels of the first crop, the
       mean: ``area``, (sum e)^2 / sum e^2 in pixels, where e is a pixel's energy; ``participation``, its part
       of the picture; ``oriented``, 0 for no direction of the waves and 1 for one; ``frequency``, their mean
-      in cycles a pixel; ``low``, ``middle``, ``high``, the energy below 1/8 cycles a pixel, up to 3/8, and above
-      (white noise has 4, 39 and 57 %). ``unconverged`` is the share of those whose error is above 1 %.
+      in cycles a pixel; ``low``, ``middle``, ``high``, the energy below 1/8 cycles a pixel, up to 3/8, and
+      above (white noise has 4, 39 and 57 %). ``unconverged`` is the share of those whose error is above 1 %.
     * ``error``: the largest |F x0 + r - y| over the largest |y|.
     """
     found: list[dict[str, Any]] = []

@@ -111,8 +111,9 @@ def _versions(measured: Mapping[Network, Lines]) -> str:
     versions = sorted({of(line) for line in lines})
     error = max(line["error"] for line in lines)
     return (
-        f"Version {' and '.join(map(str, versions))} of the interpretation, single precision. The parts sum to"
-        f" the score or to the output with a relative error of at most {error:.0e}, where F x0 and r cancel.\n"
+        f"Version {' and '.join(map(str, versions))} of the interpretation, single precision. The parts sum"
+        f" to the score or to the output with a relative error of at most {error:.0e}, where F x0 and r"
+        " cancel.\n"
     )
 
 

@@ -91,8 +91,8 @@ def _scores(chapter: Chapter, n: Network, lines: Lines, taken: Sequence[Photogra
         draw.layers({"photographs": before, "after FGSM": after}),
         "F x0 (grey) and the constants of every layer, in the order of the graph, as shares of the top score"
         f" about x = 0; the band is one standard deviation over {len(lines)} photographs. FGSM takes the"
-        " smallest of the steps 1, 2, 4 and 8/255 that changes the label, or the last; the label afterwards is"
-        f" the new one. The last third of the layers has {Spread.of(lines, 'late').percent} of the sum of"
+        " smallest of the steps 1, 2, 4 and 8/255 that changes the label, or the last; the label afterwards"
+        f" is the new one. The last third of the layers has {Spread.of(lines, 'late').percent} of the sum of"
         " magnitudes.",
     )
     _rows_and_votes(chapter, n, taken)
@@ -141,8 +141,8 @@ def _images(chapter: Chapter, measured: Mapping[Network, Lines]) -> None:
     n = len(next(iter(measured.values())))
     chapter.text(
         f"Crops of {SIDE} x {SIDE} pixels of {n} photographs at half their size, about x = 0 (black); eigen-"
-        f"inputs of the middle 32 x 32 pixels of {min(n, EIGEN)} of them. White noise has 4, 39 and 57% of its"
-        " energy in the three bands."
+        f"inputs of the middle 32 x 32 pixels of {min(n, EIGEN)} of them. White noise has 4, 39 and 57% of"
+        " its energy in the three bands."
     )
 
 
