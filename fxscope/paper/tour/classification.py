@@ -24,7 +24,7 @@ NETWORKS = ("digits_vgg", "digits_vgg_bn", "digits_resnet")
 
 def classification(progress: bool = False) -> Chapter:
     """The digit stand-ins on held-out digits, in double precision."""
-    chapter = Chapter("Classification")
+    chapter = Chapter("Classification", networks=f"{', '.join(NETWORKS)} (stand-ins)")
     networks = {name: models.build(name).double() for name in NETWORKS}
     ink, truth = (t[:COUNT] for t in datasets.digits("test"))
     x0 = datasets.normalised(ink).double()

@@ -15,8 +15,7 @@ from ...plot import analysis as draw
 from .. import datasets
 from .networks import Network, middle, network
 from .page import Chapter, Finding
-from .super_resolution import default_networks as upscalers
-from .super_resolution import eigen_images, probe_places, sample, triplets
+from .super_resolution import eigen_images, probe_places, sample, stand_ins, triplets
 
 SIDE, RADIUS, BOUND, SEED = 256, 8, 84, 3
 SAMPLED = 24
@@ -33,6 +32,7 @@ def image_to_image(
     """The chapter: the network of facades on a drawn facade, the others on the photograph (3, H, W)."""
     chapter = Chapter("Image to image")
     networks = networks or default_networks()
+    chapter.networks = ", ".join(n.title for n in networks)
     given = {
         n.name: datasets.facade(SEED, SIDE)[0] if n.name.startswith("facades") else middle(picture, SIDE, 4)
         for n in networks
@@ -59,7 +59,7 @@ def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
     chapter.heading("Compared with super-resolution")
     mine, eigen = chapter.numbers["networks"], chapter.numbers["eigen"]
     shares, areas = {}, {}
-    for n in upscalers()[1:]:  # the first is bicubic, which has no residual
+    for n in stand_ins():
         lin = interpret(n.module, n.take(photos.downscale(middle(picture, SIDE, n.scale), n.scale)))
         shares[n.name] = float(lin.residual.norm() / lin.y0.norm())
         areas[n.name] = mean(s.participation for s in triplets(lin).shapes())

@@ -19,28 +19,22 @@ from ...results.files import replacing, write_text
 from ...results.progress import steps
 from ...results.provenance import digest
 from ...results.records import plain
+from ..findings.finding import Finding
 from .templating import environment
 
 
 @dataclass
-class Finding:
-    """A claim of the paper with the measurement; ``appears`` is None if the ``rule`` cannot decide."""
-
-    claim: str
-    paper: str
-    measured: str
-    appears: bool | None
-    rule: str
-
-
-@dataclass
 class Chapter:
-    """The blocks of a chapter in order, each a dict with its kind; its numbers; its findings."""
+    """The blocks of a chapter in order, each a dict with its kind; its numbers; its findings.
+
+    ``networks`` is said of the findings that do not name theirs.
+    """
 
     title: str
     blocks: list[dict[str, Any]] = field(default_factory=list)
     numbers: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    networks: str = ""
 
     def text(self, text: str) -> None:
         """Add a paragraph."""
@@ -132,7 +126,7 @@ class Page:
             "html": body,
             "figures": files,
             "numbers": plain(chapter.numbers),
-            "findings": [asdict(f) for f in chapter.findings],
+            "findings": [asdict(f) | {"network": f.network or chapter.networks} for f in chapter.findings],
         }
         write_text(self.folder / "chapters" / f"{name}.json", json.dumps(part))
         return part

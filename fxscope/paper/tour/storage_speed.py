@@ -33,7 +33,7 @@ SPEEDS = ("network", "input", "forward", "rows a second", "columns a second", "r
 
 def storage_and_speed(progress: bool = False) -> Chapter:
     """The memory of Table 1, and the time of a row, a column and a forward pass of the stand-ins."""
-    chapter = Chapter("Storage and speed")
+    chapter = Chapter("Storage and speed", networks=", ".join(TABLE_1))
     _table_1(chapter)
     _speed(chapter)
     return chapter

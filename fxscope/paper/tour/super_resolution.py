@@ -18,6 +18,7 @@ from ...linop import SVD, LinearInterpreter, interpret
 from ...plot import analysis as draw
 from .networks import Network, middle, network
 from .page import Chapter, Finding
+from .trained import installed
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
 SAMPLED = 16  # number of places whose rows and columns are averaged
@@ -32,8 +33,17 @@ SHAPES = (
 
 
 def default_networks() -> list[Network]:
-    """Bicubic upscaling and both trained stand-ins."""
-    return [network(f"fxscope:{n}", models.build(n)) for n in ("bicubic4x", "pixelshuffle4x", "edsr_small4x")]
+    """The trained networks that are installed, bicubic upscaling, and both stand-ins."""
+    trained = [n.name for n in installed()[0] if n.kind == "images"]
+    return [
+        *(network(f"fxscope:{n}", models.build(n)) for n in (*trained, "bicubic4x")),
+        *stand_ins(),
+    ]
+
+
+def stand_ins() -> list[Network]:
+    """Both stand-ins, small networks that were trained for this purpose."""
+    return [network(f"fxscope:{n}", models.build(n)) for n in ("pixelshuffle4x", "edsr_small4x")]
 
 
 def super_resolution(
@@ -42,6 +52,7 @@ def super_resolution(
     """Several upscalers side by side on one photograph (3, H, W)."""
     chapter = Chapter("Super-resolution")
     networks = networks or default_networks()
+    chapter.networks = ", ".join(n.title for n in networks if not n.name.startswith("bicubic"))
     scale = networks[0].scale
     high = middle(picture, SIDE, scale)
     low = photos.downscale(high, scale)

@@ -12,15 +12,17 @@ from ... import models
 from ...errors import FxscopeError
 from ...images import photos
 from ...results.records import plain
+from ..findings import Photograph
 from .classification import classification
 from .image_to_image import image_to_image
 from .networks import Network, images_of, read
 from .page import Chapter, Page, Written
 from .storage_speed import storage_and_speed
 from .super_resolution import super_resolution
+from .trained import installed, trained
 from .verification import verification
 
-CHAPTERS = ("classification", "super-resolution", "image-to-image", "storage", "verification")
+CHAPTERS = ("photographs", "classification", "super-resolution", "image-to-image", "storage", "verification")
 
 
 def tour(
@@ -70,23 +72,30 @@ def tour(
         "images": [[name, *digest(picture)] for name, picture in pictures],
         "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
         "weights": _shipped(),
+        "trained": [n.name for n in installed()[0]],
     }
     page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
-    makers = _makers(pictures, list(networks), progress)
+    given = [Photograph(p.stem, "given", p) for p in paths]
+    makers = _makers(pictures, given, list(networks), progress)
     return page.write(
         {name: make for name, make in makers.items() if not chapters or name.split(":")[0] in chapters},
         progress,
     )
 
 
-def _makers(pictures: list, networks: list[Network], progress: bool) -> dict[str, Callable[[], Chapter]]:
+def _makers(
+    pictures: list, given: list[Photograph], networks: list[Network], progress: bool
+) -> dict[str, Callable[[], Chapter]]:
     from .report import chapter_of
 
     title, picture = pictures[0]
     upscalers = [n for n in networks if n.kind == "images" and n.scale > 1]
     same = [n for n in networks if n.kind == "images" and n.scale == 1]
     scores = [n for n in networks if n.kind in ("scores", "tokens")]
-    makers: dict[str, Callable[[], Chapter]] = {"classification": partial(classification, progress)}
+    makers: dict[str, Callable[[], Chapter]] = {
+        "photographs": partial(trained, given, progress),
+        "classification": partial(classification, progress),
+    }
     for n in scores:
         makers[f"classification:{n.name}"] = partial(chapter_of, n, pictures, progress)
     makers["super-resolution"] = partial(super_resolution, picture, title, upscalers or None, progress)
@@ -101,7 +110,8 @@ def _about(networks: Sequence[Network]) -> str:
         f"The networks {', '.join(n.title for n in networks)} are shown in the chapters that fit them. In the"
         " other chapters, small stand-ins"
         if networks
-        else "Small networks, trained for this purpose and named stand-ins,"
+        else "Networks that others trained come first, where they are installed; in the other chapters, small"
+        " networks, trained for this purpose and named stand-ins,"
     )
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"

@@ -24,7 +24,7 @@ SHAPES = {
 
 def verification(progress: bool = False) -> Chapter:
     """Every law's largest error on every stand-in, in double precision."""
-    chapter = Chapter("Verification")
+    chapter = Chapter("Verification", networks=f"{', '.join(SHAPES)} (stand-ins)")
     reports = {
         name: verify(models.build(name), torch.rand(shape, generator=torch.Generator().manual_seed(0)))
         for name, shape in SHAPES.items()

@@ -1,0 +1,300 @@
+"""From the kept lines to findings: what the paper claims, what was measured, and whether it appears.
+
+The rules were written before any number was seen; where the tour has the same claim about stand-ins, its rule
+is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .finding import Finding
+from .run import CRITIC, ERROR, Network
+
+Lines = Sequence[Mapping[str, Any]]
+PAPER_SHARES, PAPER_SPREAD = (0.78, 0.95), 0.17  # Table 4
+LOCAL, LARGE, WHITE = 4, 0.05, 0.57  # pixels, share of the picture, part of white noise in the high band
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean over photographs and the standard deviation, with n in the denominator.
+
+    Parameters
+    ----------
+    mean, std : float
+    count : int
+        The number n of photographs.
+    """
+
+    mean: float
+    std: float
+    count: int
+
+    @classmethod
+    def of(cls, lines: Lines, name: str) -> Spread:
+        """Of a number of the lines; those that lack it do not count."""
+        values = [float(line[name]) for line in lines if name in line]
+        mean = math.fsum(values) / len(values)
+        return cls(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)), len(values))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g} ± {self.std:.2g}"
+
+    @property
+    def percent(self) -> str:
+        """Both in per cent."""
+        digits = 0 if max(abs(self.mean), self.std) >= 0.1 else 1
+        return f"{100 * self.mean:.{digits}f} ± {100 * self.std:.{digits}f}%"
+
+
+def spread_of_layers(lines: Lines, name: str) -> tuple[float, float]:
+    """How far the contributions differ from photograph to photograph, and its error by the jackknife.
+
+    ::
+
+        root mean square over F x0 and the layers of the standard deviation over the photographs
+    """
+    values = torch.tensor([line[name] for line in lines], dtype=torch.float64)
+    rest = [float(_deviation(torch.cat([values[:i], values[i + 1 :]]))) for i in range(len(values))]
+    mean = math.fsum(rest) / len(rest)
+    error = math.sqrt((len(rest) - 1) / len(rest) * math.fsum((v - mean) ** 2 for v in rest))
+    return float(_deviation(values)), error
+
+
+def _deviation(values: torch.Tensor) -> torch.Tensor:
+    return values.var(0, correction=0).mean().sqrt()
+
+
+def mean_layers(lines: Lines, name: str = "before") -> tuple[torch.Tensor, torch.Tensor]:
+    """(P,) means over the photographs of F x0 and the layers, and (P,) standard deviations."""
+    values = torch.tensor([line[name] for line in lines], dtype=torch.float64)
+    return values.mean(0), values.std(0, correction=0)
+
+
+def first_policy(measured: Mapping[Network, Lines]) -> dict[Network, Lines]:
+    """The lines under the first policy of every network, which the findings are about."""
+    return {n: [line for line in lines if line["policy"] == n.policies[0]] for n, lines in measured.items()}
+
+
+def findings_of(measured: Mapping[Network, Lines]) -> list[Finding]:
+    """The findings about networks, {network: its lines}, from those under the first policy of each."""
+    lines = first_policy(measured)
+    scores = {n: part for n, part in lines.items() if n.kind == "scores"}
+    images = {n: part for n, part in lines.items() if n.kind == "images"}
+    return [*(_of_scores(scores) if scores else ()), *(_of_images(images) if images else ())]
+
+
+def _finding(
+    claim: str, paper: str, networks: Mapping[Network, Any], measured: str, holds: list[bool], rule: str
+) -> Finding:
+    """The rule holds for all networks, or it is said for how many."""
+    some = f" (holds for {sum(holds)} of {len(holds)})" if 0 < sum(holds) < len(holds) else ""
+    return Finding(claim, paper, measured + some, all(holds), rule, ", ".join(n.name for n in networks))
+
+
+def _each(networks: Mapping[Network, Lines], say: Callable[[Lines], Any]) -> str:
+    return "; ".join(f"{n.name} {say(lines)}" for n, lines in networks.items())
+
+
+def _holding(networks: Mapping[Network, Lines], name: str, holds: Callable[[float], bool]) -> list[bool]:
+    return [holds(Spread.of(lines, name).mean) for lines in networks.values()]
+
+
+def _of_scores(networks: dict[Network, Lines]) -> list[Finding]:
+    return [*_shares(networks), *_layers(networks), *_attack(networks)]
+
+
+def _shares(networks: dict[Network, Lines]) -> list[Finding]:
+    low, high = PAPER_SHARES
+    inside = {n: sum(low <= line["share"] <= high for line in lines) for n, lines in networks.items()}
+    counts = "; ".join(f"{n.name} {inside[n]} of {len(lines)}" for n, lines in networks.items())
+    return [
+        _finding(
+            "The residual is the larger part of the score",
+            "78 to 95% (Table 4)",
+            networks,
+            "about x = 0: " + _each(networks, lambda lines: Spread.of(lines, "share").percent),
+            _holding(networks, "share", lambda v: v > 0.5),
+            "a mean above 50% for all",
+        ),
+        _finding(
+            "The residual's share of the score is 78 to 95%",
+            "the means of 22 networks (Table 4)",
+            networks,
+            f"photographs with such a share, about x = 0: {counts}",
+            _holding(networks, "share", lambda v: low <= v <= high),
+            "the mean of every network is in that range",
+        ),
+        _finding(
+            "The share differs little from photograph to photograph",
+            "deviations of 4 to 17 points (Table 4)",
+            networks,
+            _each(networks, lambda lines: f"±{100 * Spread.of(lines, 'share').std:.0f} points"),
+            [Spread.of(lines, "share").std <= PAPER_SPREAD for lines in networks.values()],
+            "at most 17 points for all",
+        ),
+        _finding(
+            "F(x0) does not look like a template of x0",
+            "not the case (section 4)",
+            networks,
+            "cosine of row and x0: " + _each(networks, lambda lines: Spread.of(lines, "cosine")),
+            _holding(networks, "cosine", lambda v: v < 0.5),
+            "a mean below 0.5 for all",
+        ),
+    ]
+
+
+def largest_layers(lines: Lines, count: int = 1) -> list[int]:
+    """The positions of the layers with the largest |mean share|, the largest first; 0 is the first layer."""
+    return mean_layers(lines)[0][1:].abs().argsort(descending=True)[:count].tolist()
+
+
+def _layers(networks: dict[Network, Lines]) -> list[Finding]:
+    tops = {n: largest_layers(lines)[0] for n, lines in networks.items()}
+    names = {n: lines[0]["layers"][1:] for n, lines in networks.items()}
+    return [
+        _finding(
+            "With batch norm the late layers contribute most",
+            "late contributions dominate (Fig. 8)",
+            networks,
+            "the last third of the layers has of the sum of magnitudes: "
+            + _each(networks, lambda lines: Spread.of(lines, "late").percent),
+            _holding(networks, "late", lambda v: v > 0.5),
+            "more than half for all",
+        ),
+        _finding(
+            "With batch norm the peak is just before the dense layer",
+            "one peak there (Fig. 8)",
+            networks,
+            "largest mean share: "
+            + "; ".join(f"{n.name} {names[n][k]} ({k + 1} of {len(names[n])})" for n, k in tops.items()),
+            [len(names[n]) - 4 <= k < len(names[n]) - 1 for n, k in tops.items()],
+            "one of the three layers before the dense one, for all",
+        ),
+    ]
+
+
+def _attack(networks: dict[Network, Lines]) -> list[Finding]:
+    pairs = {
+        n: [spread_of_layers(lines, part) for part in ("before", "after")] for n, lines in networks.items()
+    }
+    said = "; ".join(
+        f"{n.name} {100 * a:.0f} ± {100 * ea:.0f}% before, {100 * b:.0f} ± {100 * eb:.0f}% after"
+        for n, ((a, ea), (b, eb)) in pairs.items()
+    )
+    early = {
+        n: [Spread.of(lines, part) for part in ("early", "early_after")] for n, lines in networks.items()
+    }
+    return [
+        _finding(
+            "An attack spreads the contributions of the layers",
+            "strong effect on the variance (Fig. 8)",
+            networks,
+            f"deviation over the photographs (± its error), in shares of the score: {said}",
+            [b > 1.5 * a for (a, _), (b, _) in pairs.values()],
+            "1.5 times as much for all",
+        ),
+        _finding(
+            "After an attack the score is due to the first few layers",
+            "exclusively (section 4)",
+            networks,
+            "F x0 and the first two layers: "
+            + "; ".join(f"{n.name} {a.percent} before, {b.percent} after" for n, (a, b) in early.items()),
+            [b.mean > max(0.9, a.mean) for a, b in early.values()],
+            "more than before, and than 90%, for all",
+        ),
+    ]
+
+
+def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
+    precise = {n: lines for n, lines in networks.items() if n.trained == ERROR}
+    critic = {n: lines for n, lines in networks.items() if n.trained == CRITIC}
+    found = [
+        _finding(
+            f"Residuals of super-resolution are small ({trained})",
+            paper,
+            part,
+            "|r| / |y| about x = 0: " + _each(part, lambda lines: Spread.of(lines, "norm").percent),
+            _holding(part, "norm", lambda v: v < 0.1),
+            "a mean below 10% for all",
+        )
+        for trained, paper, part in (
+            ("trained for a small error", "small (Fig. 6)", precise),
+            ("trained against a critic", "not measured", critic),
+        )
+        if part
+    ]
+    if precise and critic:
+        norms = {n: Spread.of(lines, "norm").mean for n, lines in networks.items()}
+        found.append(
+            _finding(
+                "Networks trained against a critic have larger residuals",
+                "in image-to-image (Fig. 15); not measured for super-resolution",
+                networks,
+                _each(networks, lambda lines: Spread.of(lines, "norm").percent),
+                [min(norms[n] for n in critic) > max(norms[n] for n in precise)],
+                "all means larger than all",
+            )
+        )
+    return [*found, *_rows(networks), *_eigen(networks)]
+
+
+def _rows(networks: dict[Network, Lines]) -> list[Finding]:
+    return [
+        _finding(
+            "Rows of super-resolution are sparse, and near their pixel",
+            "section 8.B",
+            networks,
+            "90% of the energy within: "
+            + _each(networks, lambda lines: f"{Spread.of(lines, 'radius_90')} px"),
+            _holding(networks, "radius_90", lambda v: v <= LOCAL),
+            f"within {LOCAL} px for all",
+        )
+    ]
+
+
+def _eigen(networks: dict[Network, Lines]) -> list[Finding]:
+    has = {n: lines for n, lines in networks.items() if any("area" in line for line in lines)}
+    if not has:
+        return []
+    return [
+        _finding(
+            "Eigen-inputs are localised (super-resolution)",
+            "localised (section 4, case 2)",
+            has,
+            "area: " + _each(has, lambda lines: f"{Spread.of(lines, 'area')} px"),
+            _holding(has, "participation", lambda v: v < LARGE),
+            f"below {100 * LARGE:.0f}% of the picture for all",
+        ),
+        _finding(
+            "Eigen-inputs are bandpass (super-resolution)",
+            "bandpass",
+            has,
+            "energy from 1/8 to 3/8 cycles a pixel: "
+            + _each(has, lambda lines: Spread.of(lines, "middle").percent),
+            _holding(has, "middle", lambda v: v > 0.5),
+            "more than half for all",
+        ),
+        _finding(
+            "Eigen-inputs oscillate at high frequencies (super-resolution)",
+            "high frequencies (section 4, case 2)",
+            has,
+            "energy above 3/8 cycles a pixel: " + _each(has, lambda lines: Spread.of(lines, "high").percent),
+            _holding(has, "high", lambda v: v > WHITE),
+            f"more than white noise has, {100 * WHITE:.0f}%, for all",
+        ),
+        _finding(
+            "Eigen-inputs are oriented (super-resolution)",
+            "oriented",
+            has,
+            "0 to 1: " + _each(has, lambda lines: Spread.of(lines, "oriented")),
+            _holding(has, "oriented", lambda v: v > 0.5),
+            "a mean above 0.5 for all",
+        ),
+    ]
