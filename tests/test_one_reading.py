@@ -16,6 +16,7 @@ import fxscope
 from fxscope import Preprocess
 from fxscope.cli.main import cli
 from fxscope.images.photos import read
+from fxscope.linop.filters import Filters
 from fxscope.models.spec import load
 from fxscope.paper.tour import Chapter
 from fxscope.results.provenance import digest
@@ -40,7 +41,7 @@ def caffe():
     return scores(), Preprocess(**given, range=(0, 255), mean=(104, 117, 123)), ["a", "b", "c", "d", "e"]
 """
 ANY = ("row", "column", "svd", "contributions", "verify", "report", "transform", "inspect")
-SCORES = ("votes", "discussion", "layers", "fgsm", "residual-share")
+SCORES = ("votes", "discussion", "layers", "fgsm", "residual-share", "votes-study", "faithfulness")
 IMAGES = ("locality", "reach")
 
 
@@ -50,6 +51,7 @@ def files(tmp_path_factory):
     (folder / "net.py").write_text(NETWORKS)
     pixels = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "photo.png")
+    (folder / "boxes.json").write_text(json.dumps({"photo": [20, 10, 70, 50]}))
     return folder
 
 
@@ -70,6 +72,8 @@ def answer(verb, model, files, *options):
         "column": ["--at", "0,5,5"],
         "locality": ["--places", 2],
         "svd": ["-k", 1],
+        "votes-study": ["--boxes", files / "boxes.json"],
+        "faithfulness": ["--depths", 1],
     }
     return run(verb, model, *image, *options, *more.get(verb, []), "--json")
 
@@ -117,6 +121,57 @@ def test_one_x0_in_every_verb(network, options, verbs, files, monkeypatch):
     if "votes" in verbs:
         assert abs(chapter["photo.png"]["score"] - values["row"]["y0"]) < 1e-5
         assert abs(max(values["discussion"]["scores"]) - values["row"]["y0"]) < 1e-5
+
+
+def test_no_verb_that_reads_a_photograph_is_missed():
+    reads = {name for name, each in cli.commands.items() if any(p.name == "scale" for p in each.params)}
+    assert reads == {*ANY, *SCORES, *IMAGES}
+
+
+def test_preprocessing_of_a_factory_by_options(files):
+    """Blue, green, red minus a mean, resized to cover, padded to 16: the same x0 as the factory's own."""
+    options = [
+        "--size",
+        "24x48",
+        "--resize",
+        "cover",
+        "--range",
+        "byte",
+        "--mean",
+        "104,117,123",
+        "--bgr",
+        "--multiple",
+        "16",
+    ]
+    by_options = answer("row", f"{files}/net.py:scores", files, *options)["networks"][0]
+    own = answer("row", f"{files}/net.py:caffe", files)["networks"][0]
+    assert by_options["x0"] == own["x0"]
+    assert by_options["preprocess"]["multiple"] == 16 and "--multiple" in by_options["preprocess"]["text"]
+
+
+def test_the_main_tensor_of_an_output_is_one_in_every_verb(files, tmp_path):
+    """A Hugging Face model gives a structure: verbs about any output and about scores read its logits."""
+    transformers = pytest.importorskip("transformers")
+    sides = {"image_size": 16, "patch_size": 8, "hidden_size": 8, "intermediate_size": 8}
+    config = transformers.ViTConfig(num_hidden_layers=1, num_attention_heads=2, num_labels=3, **sides)
+    transformers.ViTForImageClassification(config).eval().save_pretrained(tmp_path / "vit")
+    given = {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(given))
+    spec = f"hf:{tmp_path / 'vit'}"
+    row, discussed, named = (
+        answer(verb, spec, files, *more)
+        for verb, more in (("row", []), ("discussion", []), ("discussion", ["--outputs", "logits"]))
+    )
+    assert abs(max(discussed["scores"]) - row["y0"]) < 1e-5 and discussed["scores"] == named["scores"]
+    assert row["networks"][0]["x0"] == discussed["networks"][0]["x0"]
+
+
+def test_rows_and_columns_are_written(files, tmp_path):
+    """What ``--save`` writes is what the verb says of it."""
+    for verb in ("row", "column"):
+        found = answer(verb, f"{files}/net.py:images", files, "--save", tmp_path / "x.safetensors")
+        values = Filters.load(tmp_path / "x.safetensors")
+        assert values.kind == verb and abs(float(values[0].square().sum()) - found["energy"]) < 1e-6
 
 
 def test_what_a_factory_comes_with(files):

@@ -21,6 +21,7 @@ _OPTIONS = {
     "std": "--std",
     "bgr": "--bgr",
     "luminance": "--luminance",
+    "multiple": "--multiple",
 }
 
 
@@ -34,7 +35,9 @@ def with_values(asked: Asked, known: Preprocess) -> Preprocess:
     if asked.scale == "imagenet":
         values = with_channels_in(replace(values, channels="RGB", **IMAGENET), known.channels)
     values = with_channels_in(values, "BGR" if asked.bgr else "Y" if asked.luminance else known.channels)
-    given = {name: getattr(asked, name) for name in ("mean", "std") if getattr(asked, name) is not None}
+    given = {
+        name: getattr(asked, name) for name in ("mean", "std", "multiple") if getattr(asked, name) is not None
+    }
     given["source"] = _source(asked, known)
     if asked.size:
         given |= {"size": asked.size, "resize": "exact", "crop": None}

@@ -149,11 +149,17 @@ def output_index(lin: LinearInterpreter, at: tuple[int, ...] | None, top: bool) 
     return (0, *(s // 2 for s in shape[1:]))
 
 
-def subject_of(asked: Asked, choice: Choice, key: str | None = None, limit: int | None = LIMIT) -> Network:
+def subject_of(
+    asked: Asked,
+    choice: Choice,
+    key: str | None = None,
+    limit: int | None = LIMIT,
+    main: bool = False,
+) -> Network:
     """A network with the input that is known of it or asked for, whatever its output is.
 
     ``key`` is of the part of its output that is meant, ``limit`` the most pixels to each side that a network
-    of images is given where no option says more.
+    of images is given where no option says more, and ``main`` whether the main tensor of a ModelOutput is.
     """
     loaded = choice.loaded
     known = loaded.preprocess
@@ -161,7 +167,7 @@ def subject_of(asked: Asked, choice: Choice, key: str | None = None, limit: int 
         known = with_channels(Preprocess.of(choice.model, loaded.module), loaded.module, choice.model)
     values = with_values(asked, known)
     module = Part(loaded.module, key) if key else loaded.module
-    found = described(choice.model, module, choice.note, values)
+    found = described(choice.model, module, choice.note, values, main)
     found = replace(found, preprocess=with_sides(asked, known, values, found.gives_images, limit))
     if found.preprocess.guessed:
         text = f"fxscope: the input of {choice.model} is {found.preprocess.source}"
@@ -173,7 +179,7 @@ def subject_of(asked: Asked, choice: Choice, key: str | None = None, limit: int 
 def network_of(asked: Asked, choice: Choice | None = None, limit: int | None = LIMIT) -> Network:
     """The first network, or another one, with an output that suits the verb."""
     choice = choice or asked.choice
-    found = subject_of(asked, choice, asked.outputs, limit)
+    found = subject_of(asked, choice, asked.outputs, limit, main=True)
     if found.kind == "other":
         raise unsuited(found)
     if asked.about not in (None, found.kind):

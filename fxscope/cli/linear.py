@@ -17,11 +17,13 @@ from .shown import answer, origin_of
 @verb("row", options.at_a_photograph)
 @options.at
 @options.top
-def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
+@options.saved
+def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool, saved: str | None) -> None:
     """One row of F: how an output of MODEL reads IMAGE (its receptive filter)."""
     lin = interpreter_at(asked)
     index = output_index(lin, at, top)
-    row, value = lin.F.row(index), float(lin.y0[0][index])
+    found = lin.F.filters(rows=[index], progress=False)
+    row, value = found[0], float(lin.y0[0][index])
     linear, r = float((row * lin.x0[0]).sum()), float(lin.residual[0][index])
     error, nonzero = abs(linear + r - value), int(row.count_nonzero())
     place, source = aligned(lin, index)
@@ -40,6 +42,8 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
         f"y0{list(index)} = {value:.6g} = <row, x0> {linear:+.6g} + r {r:+.6g}  (error {error:.1e});"
         f" {nonzero} of {row.numel()} coefficients are not 0{_centred('the input', place, source)}"
     )
+    if saved:
+        found.save(saved)
     answer(
         asked, numbers, text, lambda: plot.row(row, place, text=origin_of(asked, lin), of=f"y0{list(index)}")
     )
@@ -47,12 +51,14 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
 
 @verb("column", options.at_a_photograph)
 @options.at
-def column_verb(asked: Asked, at: tuple[int, ...] | None) -> None:
+@options.saved
+def column_verb(asked: Asked, at: tuple[int, ...] | None, saved: str | None) -> None:
     """One column of F: where a pixel of IMAGE goes in the output of MODEL (its projective filter)."""
     lin = interpreter_at(asked)
     shape = lin.F.inputs.shape
     index = place_in(at, shape, "x0") if at else (0, *(s // 2 for s in shape[1:]))
-    column = lin.F.column(index)
+    found = lin.F.filters(columns=[index], progress=False)
+    column = found[0]
     if asked.output and column.dim() < 2:
         raise FxscopeError(
             f"the outputs of {asked.choice.model} are {column.numel()} scores and no image: there is no"
@@ -73,6 +79,8 @@ def column_verb(asked: Asked, at: tuple[int, ...] | None) -> None:
         "energy": energy,
         "nonzero": nonzero,
     }
+    if saved:
+        found.save(saved)
     said = f"x0{list(index)}"
     answer(asked, numbers, text, lambda: plot.column(column, place, text=origin_of(asked, lin), of=said))
 
@@ -94,12 +102,7 @@ def _centred(where: str, place: tuple[int, int] | None, source: str) -> str:
     type=types.Above(),
     help="largest residual, relative to the singular value",
 )
-@click.option(
-    "--save",
-    "saved",
-    type=types.NewFile(".safetensors", needs=("safetensors", "images")),
-    help="write the result into FILE.safetensors",
-)
+@options.saved
 def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: str | None) -> None:
     """The largest singular values of F, with eigen-inputs and eigen-outputs.
 

@@ -74,6 +74,7 @@ class Asked:
     std: tuple[float, ...] | None = None
     bgr: bool = False
     luminance: bool = False
+    multiple: int | None = None
     names: tuple[str, ...] | None = None
     output: str | None = None
     as_json: bool = False
@@ -200,6 +201,12 @@ output = click.option(
     type=types.NewFile(*types.PICTURES, needs=("matplotlib", "plot")),
     help="draw into FILE.png, .svg or .pdf",
 )
+saved = click.option(
+    "--save",
+    "saved",
+    type=types.NewFile(".safetensors", needs=("safetensors", "images")),
+    help="write the result into FILE.safetensors",
+)
 size = click.option(
     "--size", type=types.Sides(), help="height and width that the network takes, of what is cut out"
 )
@@ -220,6 +227,11 @@ mean = click.option("--mean", type=types.Numbers(), help="subtracted, in units o
 std = click.option("--std", type=types.Numbers(not_zero=True), help="divided by, in units of the range")
 bgr = click.option("--bgr", is_flag=True, help="the network takes blue, green, red")
 luminance = click.option("--luminance", is_flag=True, help="the network takes the luminance alone")
+multiple = click.option(
+    "--multiple",
+    type=click.IntRange(min=1),
+    help="pad at the bottom and the right to a multiple of this, by reflection",
+)
 at = click.option(
     "--at",
     type=types.Index(),
@@ -248,7 +260,7 @@ def folder(default: str) -> Decorator:
 
 names = click.option("--names", type=types.Names(), help="a file with the name of a label in each line")
 # how a photograph becomes x0; what is not given is what is known of the network
-picture = together(size, resize, crop, scale, mean, std, bgr, luminance)
+picture = together(size, resize, crop, scale, mean, std, bgr, luminance, multiple)
 network = together(model, weights, seed)
 common = together(policy, picture, as_json)
 at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, common)

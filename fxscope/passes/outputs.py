@@ -65,9 +65,15 @@ def _of_kind(value: Any, items: Iterable[Any]) -> Any:
 
 def main_output(y: Any) -> Any:
     """What ``transform`` reads by default: the whole output, or a ModelOutput's main tensor."""
+    key = main_key(y)
+    return y if key is None else y[key]
+
+
+def main_key(y: Any) -> str | None:
+    """The key of a ModelOutput's main tensor; None for any other output."""
     if not _is_model_output(type(y)):
-        return y
-    return y[next((n for n in MAIN_OUTPUTS if y.get(n) is not None), next(iter(y)))]
+        return None
+    return next((n for n in MAIN_OUTPUTS if y.get(n) is not None), next(iter(y)))
 
 
 def keep_main_output(gm: fx.GraphModule) -> None:

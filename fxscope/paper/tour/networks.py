@@ -16,8 +16,9 @@ from ...errors import FxscopeError, ImageError, said
 from ...images import photos
 from ...images.conventions import with_channels, with_count
 from ...images.preprocess import Preprocess
-from ...models.part import keys_of
+from ...models.part import Part, keys_of
 from ...models.spec import weights_note
+from ...passes.outputs import main_key
 
 BUDGET = 4 << 30  # bytes that a page may take
 PROBED = (32, 64, 224)  # sides of the images on which a network of any size is tried
@@ -89,18 +90,30 @@ def network(spec: str, module: nn.Module, note: str = "", preprocess: Preprocess
     FxscopeError
         If the module does not run on such an input, or gives no scores, tokens or images.
     """
-    found = described(spec, module, note, preprocess)
+    found = described(spec, module, note, preprocess, main=True)
     if found.kind == "other":
         raise unsuited(found)
     return found
 
 
-def described(spec: str, module: nn.Module, note: str = "", preprocess: Preprocess | None = None) -> Network:
-    """As ``network``, for any output: the kind is "other" where it is none of the three."""
+def described(
+    spec: str,
+    module: nn.Module,
+    note: str = "",
+    preprocess: Preprocess | None = None,
+    main: bool = False,
+) -> Network:
+    """As ``network``, for any output: the kind is "other" where it is none of the three.
+
+    With ``main`` the network of a ModelOutput is the one of its main tensor, which ``interpret`` reads.
+    """
     name = name_of(spec)
     preprocess = preprocess or with_channels(Preprocess.of(spec, module), module, name)
     found = Network(name, module.eval(), preprocess, note or weights_note(spec), "other")
     x0, out = _tried(found)
+    key = main_key(out) if main else None
+    if key is not None:
+        found, out = replace(found, module=Part(found.module, key)), out[key]
     parts = [t for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
     found = replace(found, gives_images=any(t.dim() == 4 for t in parts))
     if not isinstance(out, torch.Tensor) or out.dim() not in KINDS:

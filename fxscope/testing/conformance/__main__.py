@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 import sys
 from pathlib import Path
 
 from ...errors import FxscopeError
-from ...graph.interpretation import KEY, VERSION, of
-from ...results.files import write_text
+from .kept import Line, kept_lines, versions
 from .subprocess_run import LIMIT, measure_in_subprocess
 from .suites import SUITES, members
 from .table import one_line, write_docs
@@ -91,46 +88,20 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(
     suite: str, only: tuple[str, ...], path: Path | None, exports: bool, redo: bool, limit: float
 ) -> int:
-    finished = {} if path is None else read(path)
     table = members(suite)
-    names = only or list(table)
+    names = only or tuple(table)
     unknown = [n for n in names if n not in table]
     if unknown:
         raise FxscopeError(f"suite {suite} has no {', '.join(unknown)}; it has {', '.join(table)}")
-    failed = False
-    for i, name in enumerate(names, 1):
-        if name not in finished or redo or of(finished[name]) != VERSION:
-            finished[name] = {
-                "suite": suite,
-                "name": name,
-                KEY: VERSION,
-                "versions": versions(suite),
-                **measure_in_subprocess(suite, name, exports, limit),
-            }
-            if path is not None:
-                write(path, finished)
-        failed |= finished[name]["status"] != "ok" and name not in REFUSED
-        print(f"[{i}/{len(names)}] {one_line(finished[name])}", flush=True)
+    failed, head = False, {"suite": suite, "versions": versions(*({suite} & SUITES.keys()))}
+
+    def measured(name: str) -> Line:
+        return {**head, **measure_in_subprocess(suite, name, exports, limit)}
+
+    for i, line in enumerate(kept_lines(path, names, measured, redo), 1):
+        failed |= line["status"] != "ok" and line["name"] not in REFUSED
+        print(f"[{i}/{len(names)}] {one_line(line)}", flush=True)
     return int(failed)
-
-
-def versions(suite: str) -> dict[str, str]:
-    """Of torch and of the suite's own package."""
-    return {package: importlib.metadata.version(package) for package in ("torch", *({suite} & SUITES.keys()))}
-
-
-def read(path: Path) -> dict[str, dict]:
-    """{network: its line} of a file; empty if there is none."""
-    if not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return {line["name"]: line for line in lines}
-
-
-def write(path: Path, lines: dict[str, dict]) -> None:
-    """Write all lines and then replace the file, so that a stopped run leaves a complete one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, "".join(json.dumps(line) + "\n" for line in lines.values()))
 
 
 if __name__ == "__main__":

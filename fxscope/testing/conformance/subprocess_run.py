@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -23,16 +24,21 @@ _KIND = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 def measure_in_subprocess(
     suite: str, name: str, exports: bool = False, limit: float = LIMIT
 ) -> dict[str, Any]:
-    """``measure`` one member of a suite in a fresh process, which is ended after ``limit`` seconds.
+    """``measure`` one member of a suite in a fresh process, which is ended after ``limit`` seconds."""
+    return in_subprocess(_measured, (suite, name, exports), limit)
+
+
+def in_subprocess(function: Callable[..., dict], arguments: tuple, limit: float = LIMIT) -> dict[str, Any]:
+    """What a function of a module returns in a fresh process, which is ended after ``limit`` seconds.
 
     The line has the peak memory of the process too. Processes are forked from a server that has imported only
-    torch, so that a start costs only the imports of the suite's package.
+    the function's module, so that a start costs only what the function itself imports.
     """
     context: Any = multiprocessing.get_context(_KIND)
     if _KIND == "forkserver":
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([function.__module__])
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_measure_into, args=(theirs, suite, name, exports), daemon=True)
+    process = context.Process(target=_measure_into, args=(theirs, function, arguments), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -61,10 +67,14 @@ def _received(
         }
 
 
-def _measure_into(connection: Connection, suite: str, name: str, exports: bool) -> None:
+def _measured(suite: str, name: str, exports: bool) -> dict[str, Any]:
+    return measure(members(suite)[name], exports)
+
+
+def _measure_into(connection: Connection, function: Callable[..., dict], arguments: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    line = measure(members(suite)[name], exports)
+    line = function(*arguments)
     connection.send({**line, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024})
 
 
