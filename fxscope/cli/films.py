@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..linop import interpret
-from ..plot import video
+from ..images.preprocess import Preprocess
+from ..linop import LinearInterpreter, interpret
+from ..plot import Video, video
 from ..plot.film.colours import SCALES
 from ..plot.film.walks import WALKS
 from ..plot.film.writers import SUFFIXES
@@ -97,16 +98,7 @@ def video_verb(
         raise usage("--rows, --columns and --both exclude each other")
     if (walk == "points") != bool(points):
         raise usage("--path points goes to each --point Y,X, and the other paths take none", "--point")
-    lins, known = {}, {}
-    for choice, each in zip(asked.choices, networks_of(asked)):
-        if choice.title in lins:
-            raise usage(f"{choice.title} is named twice")
-        x0 = example(asked, each)
-        for point in points:
-            place_in(point, tuple(x0.shape[2:]), "the image", "--point")
-        checked(asked, each, x0)
-        lins[choice.title] = interpret(each.module, x0, policy=asked.policy)
-        known[choice.title] = each.preprocess
+    lins, known = _interpreters(asked, points)
     try:
         made = video(
             film,
@@ -131,13 +123,35 @@ def video_verb(
         if str(stopped):
             note(f"fxscope: {stopped}")
         raise
+    answer(asked, made.numbers(), _told(made))
+
+
+def _interpreters(
+    asked: Asked, points: tuple[tuple[int, ...], ...]
+) -> tuple[dict[str, LinearInterpreter], dict[str, Preprocess]]:
+    """{title: interpreter} of every network at the photograph, and how it became their inputs."""
+    lins, known = {}, {}
+    for choice, each in zip(asked.choices, networks_of(asked)):
+        if choice.title in lins:
+            raise usage(f"{choice.title} is named twice")
+        x0 = example(asked, each)
+        for point in points:
+            place_in(point, tuple(x0.shape[2:]), "the image", "--point")
+        checked(asked, each, x0)
+        lins[choice.title] = interpret(each.module, x0, policy=asked.policy)
+        known[choice.title] = each.preprocess
+    return lins, known
+
+
+def _told(made: Video) -> str:
+    """What the answer says of a film without --json."""
     lines = []
     for each in made.measured:
         law = [] if each["error"] is None else [f"y0 = <row, x0> + r to {each['error']:.1e}"]
         ends = [f"{kind} +-{end:.3g}" for kind, end in each["scale_ends"].items()]
         lines.append(f"{each['title']}: {', '.join(law + ends)}")
-    said = f"{made.frames} frames, {made.frames / made.fps:g} s, {made.size[0]} x {made.size[1]} pixels"
-    answer(asked, made.numbers(), "\n".join([*lines, f"{said}: {', '.join(made.files)}"]))
+    length = f"{made.frames} frames, {made.frames / made.fps:g} s, {made.size[0]} x {made.size[1]} pixels"
+    return "\n".join([*lines, f"{length}: {', '.join(made.files)}"])
 
 
 VERBS = (video_verb,)

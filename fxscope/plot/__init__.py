@@ -1,7 +1,7 @@
 """Figures for publication: one or two columns wide, 8 pt text, signed data on one symmetric colour scale.
 
-Every function but ``video`` returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes a PDF, SVG or
-PNG file.
+Every function but ``video`` returns a matplotlib ``Figure``; ``figure.savefig("row.pdf")`` writes a PDF, SVG
+or PNG file.
 """
 
 from . import records as records  # registers the figures of the records

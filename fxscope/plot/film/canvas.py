@@ -159,8 +159,7 @@ class Canvas:
 
     def _longest(self, subject: Subject, kind: str) -> tuple[str, Reading]:
         """A reading whose text is as long as that of any other."""
-        F = subject.lin.F
-        size = (F.inputs if kind == "row" else F.outputs).shape[1:]
+        size = subject.size if kind == "row" else subject.output_size
         sums = dict.fromkeys(("y0", "row_x0", "r", "error"), -1.2345e-9)
         radius = subject.radius * subject.scale
         return kind, Reading(np.zeros((1, 1)), (0, 0), 1.0, radius, (0, 0, *size), sums)
@@ -230,12 +229,12 @@ class Canvas:
         for number, (subject, found) in enumerate(zip(self.subjects, readings)):
             for kind, reading in found.items():
                 self._filter(canvas, draw, number, kind, reading)
-            output = subject.lin.F.outputs.shape[1:]
+            whole = (0, 0, *subject.output_size)
             at = subject.centre("column", place)
-            self.of(number, "output").ticks(draw, at, (0, 0, *output))
+            self.of(number, "output").ticks(draw, at, whole)
             column = found.get("column")
             if column is not None and column.support is not None:
-                self.of(number, "output").box(draw, column.support, (0, 0, *output), hue(number))
+                self.of(number, "output").box(draw, column.support, whole, hue(number))
         self._photograph(draw, place, readings)
         self._numbers(draw, said, readings)
         return np.asarray(canvas)

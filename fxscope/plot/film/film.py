@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import threading
@@ -12,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import torch
 
 from ...errors import ShapeError, WrongArgument
 from ...graph.arguments import checked, shown
@@ -94,9 +97,9 @@ def video(
 
     Every frame shows the photograph with the place and the support of its row, the row of the output that is
     nearest to the place, the column of the place, and the output; with several networks, these side by side.
-    An MP4 file is H.264 in fragments. It has a track of subtitles with the measured numbers, and a chapter for
-    each leg of the walk. After Ctrl-C the frames that are done are kept: under the name of the file, or, where
-    there is a file of that name, beside it as NAME-part.
+    An MP4 file is H.264 in fragments. It has a track of subtitles with the measured numbers, and a chapter
+    for each leg of the walk. After Ctrl-C the frames that are done are kept: under the name of the file, or,
+    where there is a file of that name, beside it as NAME-part.
 
     Parameters
     ----------
@@ -200,14 +203,17 @@ def _subjects(
         if not isinstance(title, str) or not isinstance(lin, LinearInterpreter):
             raise _wrong_lins(lins)
         known = (preprocess or {}).get(title) or Preprocess.of(lin.model)
-        found.append(
-            Subject(title, lin, lambda t, p=known: with_count(p, len(t)).inverse(t), channel, radius)
-        )
+        found.append(Subject(title, lin, functools.partial(_shown, known), channel, radius))
     sizes = {subject.size for subject in found}
     if len(sizes) > 1:
         said = ", ".join(f"{s.title}: {s.size[1]} x {s.size[0]}" for s in found)
         raise ShapeError(f"video: the networks take the photograph at different sizes, {said}: give one size")
     return found
+
+
+def _shown(known: Preprocess, image: torch.Tensor) -> torch.Tensor:
+    """An image of the network as pixels in [0, 1]."""
+    return with_count(known, len(image)).inverse(image)
 
 
 def _wrong_lins(lins: Any) -> WrongArgument:

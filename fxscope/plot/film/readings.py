@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...errors import PlaceIndexError
+from ...errors import NotLocal, PlaceIndexError
 from ...linop import LinearInterpreter
 from ..channels import pictures
 from .walks import Place
@@ -81,11 +81,16 @@ class Subject:
     def __post_init__(self) -> None:
         _ = self.alignment  # which refuses networks that are not from one image to one image
         F = self.lin.F
+        if len(F.inputs.shape) != 3:
+            raise NotLocal(
+                f"video: {self.title} is from {F.inputs.shape} to {F.outputs.shape}, and a film is about"
+                " networks from an image (C, H, W) to an image"
+            )
         for shape, what in ((F.inputs.shape, "input"), (F.outputs.shape, "output")):
             if self.channel is not None and self.channel >= shape[0]:
                 raise PlaceIndexError(
-                    f"video: the {what} of {self.title} has {shape[0]} channels, and channel {self.channel} is"
-                    " none of them; without a channel the sum over all of them is shown"
+                    f"video: the {what} of {self.title} has {shape[0]} channels, and channel {self.channel}"
+                    " is none of them; without a channel the sum over all of them is shown"
                 )
 
     @functools.cached_property
@@ -96,7 +101,14 @@ class Subject:
     @property
     def size(self) -> Place:
         """Height and width of x0."""
-        return self.lin.F.inputs.shape[1:]
+        _, height, width = self.lin.F.inputs.shape
+        return height, width
+
+    @property
+    def output_size(self) -> Place:
+        """Height and width of the output."""
+        _, height, width = self.lin.F.outputs.shape
+        return height, width
 
     @property
     def scale(self) -> int:
