@@ -40,10 +40,13 @@ class Panel:
     height: int
 
     def window(self, whole: Place, around: Place, zoom: int | None) -> Rectangle:
-        """(top, left, bottom, right) of what is seen of a picture: all, or ``zoom`` pixels to each side."""
+        """(top, left, bottom, right) of what is seen of a picture: all, or ``zoom`` pixels to each side.
+
+        The longer side has more, so that pixels stay square.
+        """
         if zoom is None:
             return 0, 0, *whole
-        sides = [min(2 * zoom + 1, n) for n in whole]
+        sides = [min(round((2 * zoom + 1) * n / min(whole)), n) for n in whole]
         start = [min(max(p - zoom, 0), n - s) for p, n, s in zip(around, whole, sides)]
         return start[0], start[1], start[0] + sides[0], start[1] + sides[1]
 
@@ -133,7 +136,7 @@ class Canvas:
 
     def _titles(self) -> list[list[str]]:
         wide = self.width - 2 * GAP if self.alone else self.side
-        return [self.wrapped(s.title, wide) for s in self.subjects]
+        return [self.wrapped(s.title, wide, self.bold) for s in self.subjects]
 
     def panel(self, column: int, row: int) -> Panel:
         """The panel at a place of the grid."""
@@ -164,15 +167,16 @@ class Canvas:
         radius = subject.radius * subject.scale
         return kind, Reading(np.zeros((1, 1)), (0, 0), 1.0, radius, (0, 0, *size), sums)
 
-    def wrapped(self, text: str, wide: int) -> list[str]:
+    def wrapped(self, text: str, wide: int, font: Any = None) -> list[str]:
         """The text in lines that fit; a word that does not fit is cut."""
+        long = (font or self.font).getlength
         lines: list[str] = []
         for word in text.split():
-            if lines and self.font.getlength(f"{lines[-1]} {word}") <= wide:
+            if lines and long(f"{lines[-1]} {word}") <= wide:
                 lines[-1] += f" {word}"
                 continue
-            while self.font.getlength(word) > wide and len(word) > 1:
-                cut = next(n for n in range(len(word) - 1, 0, -1) if self.font.getlength(word[:n]) <= wide)
+            while long(word) > wide and len(word) > 1:
+                cut = next((n for n in range(len(word) - 1, 0, -1) if long(word[:n]) <= wide), 1)
                 lines.append(word[:cut])
                 word = word[cut:]
             lines.append(word)
@@ -272,7 +276,7 @@ class Canvas:
 
     def _lines(self, kind: str, found: Reading) -> list[str]:
         """What is said of a filter, in lines that fit."""
-        lines = self.wrapped(f"{kind}: {found.text}", self.text_wide)
+        lines = self.wrapped(f"{kind}: {found.short}", self.text_wide)
         if kind == "row":
             s = found.sums
             whole = f"<row, x0> {s['row_x0']:+.5g}, r {s['r']:+.5g}: " if self.alone else ""

@@ -125,7 +125,7 @@ def video(
     radius : int
         Pixels of the input within which the share of the energy is measured.
     zoom : int, optional
-        Show so many input pixels to each side of the place in place of whole rows and columns.
+        Show so many input pixels to each side of the place, and not whole rows and columns.
     width : int
         Width of a frame in pixels.
     preprocess : dict, optional
@@ -248,7 +248,12 @@ class _Film:
         channel = subjects[0].channel
         policies = sorted({str(s.lin.policy) for s in subjects})
         which = "sum over all channels" if channel is None else f"channel {channel}"
-        said = [text, f"policy {', '.join(policies)}; {which}", f"scale: {SCALES[scale][1]}"]
+        said = [
+            text,
+            f"policy {', '.join(policies)}; {which}",
+            f"scale: {SCALES[scale][1]}",
+            "% of the energy, and support",
+        ]
         self.captions = [_encodable(line) for line in said if line]
         self.canvas = Canvas(subjects, kinds, width, scale, zoom, self.captions)
         self.cues: list[dict[str, Any]] = []

@@ -53,13 +53,15 @@ class Reading:
     @property
     def text(self) -> str:
         """How local it is, in words."""
+        return self.short.replace("% within", "% of its energy within").replace(", ", ", support ")
+
+    @property
+    def short(self) -> str:
+        """The same, without what the numbers are of."""
         if self.support is None:
             return "all of it is 0"
         top, left, bottom, right = self.support
-        return (
-            f"{100 * self.share:.1f}% of its energy within {self.radius} px, support {bottom - top} x"
-            f" {right - left} px"
-        )
+        return f"{100 * self.share:.1f}% within {self.radius} px, {bottom - top} x {right - left} px"
 
 
 @dataclass(frozen=True, eq=False)
