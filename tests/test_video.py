@@ -25,6 +25,7 @@ from fxscope.analysis import energy_against_distance
 from fxscope.cli.main import cli
 from fxscope.errors import NotLocal, PlaceIndexError, ShapeError, StaleInterpreter, WrongArgument
 from fxscope.plot import video
+from fxscope.plot.film.canvas import Panel
 from fxscope.plot.film.colours import SCALES, TABLE, coloured
 from fxscope.plot.film.walks import WALKS, walk
 
@@ -211,6 +212,15 @@ def test_what_is_shown(tmp_path):
     assert len(played(tmp_path / "b.mp4")[0]) == 2
     [[row], [again]] = ([c["networks"][0]["row"] for c in each.cues] for each in (whole, part))
     assert row["place"] == again["place"] == (3, 4) and row["y0"] != again["y0"]
+
+
+@pytest.mark.parametrize(("place", "seen"), [((20, 30), (10, 15, 31, 46)), ((0, 59), (0, 29, 21, 60))])
+def test_a_window_is_around_the_place_and_its_pixels_are_square(place, seen):
+    panel = Panel(5, 7, 300, 200)
+    assert panel.window((40, 60), place, 10) == seen and panel.window((40, 60), place, None) == (0, 0, 40, 60)
+    tall, wide = seen[2] - seen[0], seen[3] - seen[1]
+    assert abs(wide / tall - 60 / 40) < 1 / tall
+    assert panel.at(*seen[:2], seen) == (5, 7) and panel.at(*seen[2:], seen) == (305, 207)
 
 
 def test_what_cannot_be_made(tmp_path, monkeypatch):

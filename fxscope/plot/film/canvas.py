@@ -47,7 +47,7 @@ class Panel:
         if zoom is None:
             return 0, 0, *whole
         sides = [min(round((2 * zoom + 1) * n / min(whole)), n) for n in whole]
-        start = [min(max(p - zoom, 0), n - s) for p, n, s in zip(around, whole, sides)]
+        start = [min(max(p - s // 2, 0), n - s) for p, n, s in zip(around, whole, sides)]
         return start[0], start[1], start[0] + sides[0], start[1] + sides[1]
 
     def paste(self, canvas: Image.Image, pixels: np.ndarray) -> None:
@@ -276,11 +276,11 @@ class Canvas:
 
     def _lines(self, kind: str, found: Reading) -> list[str]:
         """What is said of a filter, in lines that fit."""
-        lines = self.wrapped(f"{kind}: {found.short}", self.text_wide)
+        lines = self.wrapped(f"{kind}: {found.text(self.alone)}", self.text_wide)
         if kind == "row":
             s = found.sums
             whole = f"<row, x0> {s['row_x0']:+.5g}, r {s['r']:+.5g}: " if self.alone else ""
-            said = f"{whole}y0 = {s['y0']:.5g} to {s['error']:.0e}"
+            said = f"{whole}y0 = {s['y0']:.5g}, error {s['error']:.0e}"
             lines += self.wrapped(said, self.text_wide)
         return lines
 

@@ -252,7 +252,7 @@ class _Film:
             text,
             f"policy {', '.join(policies)}; {which}",
             f"scale: {SCALES[scale][1]}",
-            "% of the energy, and support",
+            "" if len(subjects) == 1 else "% of the energy, and support",
         ]
         self.captions = [_encodable(line) for line in said if line]
         self.canvas = Canvas(subjects, kinds, width, scale, zoom, self.captions)
@@ -335,7 +335,7 @@ class _Film:
         """Begin a subtitle: what is measured in its first frame."""
         lines = [f"{cue.title}: at ({place[0]}, {place[1]})"]
         for subject, readings in zip(self.subjects, found):
-            said = [f"{kind} {reading.text}" for kind, reading in readings.items()]
+            said = [f"{kind} {reading.text()}" for kind, reading in readings.items()]
             if "row" in readings:
                 said.append(f"<row, x0> + r = y0 to {readings['row'].sums['error']:.1e}")
             lines.append(f"{subject.title}: {'; '.join(said)}")

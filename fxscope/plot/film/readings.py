@@ -50,18 +50,16 @@ class Reading:
         found = {"place": self.place, "share": self.share, "radius": self.radius, "support": self.support}
         return {**found, **self.sums}
 
-    @property
-    def text(self) -> str:
+    def text(self, in_full: bool = True) -> str:
         """How local it is, in words."""
-        return self.short.replace("% within", "% of its energy within").replace(", ", ", support ")
-
-    @property
-    def short(self) -> str:
-        """The same, without what the numbers are of."""
         if self.support is None:
             return "all of it is 0"
         top, left, bottom, right = self.support
-        return f"{100 * self.share:.1f}% within {self.radius} px, {bottom - top} x {right - left} px"
+        share, sides = f"{100 * self.share:.1f}%", (bottom - top, right - left)
+        if in_full:
+            size = f"{sides[0]} x {sides[1]} px"
+            return f"{share} of its energy within {self.radius} px, support {size}"
+        return f"{share} in {self.radius} px, {sides[0]}x{sides[1]} px"
 
 
 @dataclass(frozen=True, eq=False)
