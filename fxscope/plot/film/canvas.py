@@ -46,7 +46,7 @@ class Panel:
         """
         if zoom is None:
             return 0, 0, *whole
-        sides = [min(round((2 * zoom + 1) * n / min(whole)), n) for n in whole]
+        sides = [min(2 * round(zoom * n / min(whole)) + 1, n) for n in whole]
         start = [min(max(p - s // 2, 0), n - s) for p, n, s in zip(around, whole, sides)]
         return start[0], start[1], start[0] + sides[0], start[1] + sides[1]
 
