@@ -108,7 +108,6 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
     "scale": ("nonsense",),
     "points": ([(9, 9)],),
     "channel": (2,),
-    "width": (100,),
     "comparison": NOTHING,
     "c": NOTHING,
     "panels": ({"a": 3},),
