@@ -250,9 +250,11 @@ def test_what_cannot_be_made(tmp_path, monkeypatch):
     ):
         with pytest.raises(error, match=said):
             video(**{"path": file, "lins": lin, "progress": False, **arguments})
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(fxscope.FxscopeError, match=r"pip install 'fxscope\[video\]'"):
-        video(file, lin, progress=False)
+    for library in ("av", "PIL"):
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, library, None)
+            with pytest.raises(fxscope.FxscopeError, match=r"pip install 'fxscope\[video\]'"):
+                video(file, lin, progress=False)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -74,20 +75,12 @@ AV = ("av", "video")
 def video_verb(
     asked: Asked,
     film: str,
-    gif: str | None,
-    webp: str | None,
-    poster: str | None,
-    walk: str,
     points: tuple[tuple[int, ...], ...],
     rows: bool,
     columns: bool,
     both: bool,
-    seconds: float,
-    fps: float,
     colours: str,
-    channel: int | None,
-    zoom: int | None,
-    width: int,
+    **given: Any,
 ) -> None:
     """Make a film of the rows and columns of every MODEL: a probe walks over IMAGE (section 8.D).
 
@@ -96,28 +89,20 @@ def video_verb(
     """
     if rows + columns + both > 1:
         raise usage("--rows, --columns and --both exclude each other")
-    if (walk == "points") != bool(points):
+    if (given["walk"] == "points") != bool(points):
         raise usage("--path points goes to each --point Y,X, and the other paths take none", "--point")
     lins, known = _interpreters(asked, points)
     try:
         made = video(
             film,
             lins,
-            walk,
-            [(y, x) for y, x in points] or None,
+            points=[(y, x) for y, x in points] or None,
             rows=not columns,
             columns=not rows,
-            seconds=seconds,
-            fps=fps,
             scale=colours,
-            channel=channel,
-            zoom=zoom,
-            width=width,
             preprocess=known,
             text=Path(str(asked.image)).name,
-            gif=gif,
-            webp=webp,
-            poster=poster,
+            **given,
         )
     except KeyboardInterrupt as stopped:
         if str(stopped):

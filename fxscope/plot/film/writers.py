@@ -35,11 +35,12 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 
 
 def pyav() -> Any:
-    """PyAV, or an error that says how it is installed."""
+    """PyAV, or an error that says how it and Pillow are installed."""
     try:
         import av
+        import PIL  # noqa: F401  which draws the frames
     except ModuleNotFoundError as error:
-        raise FxscopeError("films are written by PyAV: pip install 'fxscope[video]'") from error
+        raise FxscopeError("films are made by PyAV and Pillow: pip install 'fxscope[video]'") from error
     if int(av.__version__.partition(".")[0]) < NEEDED:
         raise FxscopeError(
             f"films need PyAV {NEEDED} or newer, and this is {av.__version__}: pip install -U"
