@@ -193,7 +193,7 @@ def having(name):
 
 def suited(verb, files):
     """A network of the output that the verb is about."""
-    return f"{files}/net.py:{'image' if verb in ('locality', 'reach') else 'scores'}"
+    return f"{files}/net.py:{'image' if verb in ('locality', 'reach', 'video') else 'scores'}"
 
 
 def called(verb, files, *more, image="good.png"):
@@ -208,6 +208,8 @@ def called(verb, files, *more, image="good.png"):
         arguments += ["--boxes", Path(__file__).parents[1] / "examples" / "boxes.json"]
     if "file" in required:
         arguments += ["-o", files / "x.ts"]
+    if "film" in required:
+        arguments += ["-o", files / "x.gif", "--seconds", 0.2]
     if "out" in {p.name for p in cli.commands[verb].params}:
         arguments += ["--out", files / "page"]
     return run(verb, *arguments, *more)

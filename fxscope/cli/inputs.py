@@ -124,16 +124,18 @@ def aligned(
     return (y, x), found.source
 
 
-def place_in(index: tuple[int, ...], shape: tuple[int, ...], what: str) -> tuple[int, ...]:
-    """The index of --at; an error about the command line if it is not in a tensor of that shape."""
+def place_in(
+    index: tuple[int, ...], shape: tuple[int, ...], what: str, option: str = "--at"
+) -> tuple[int, ...]:
+    """The index of an option; an error about the command line if it is not in a tensor of that shape."""
     if len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape)):
         return index
-    numbers = {1: "one number", 3: "C,Y,X"}.get(len(shape), f"{len(shape)} numbers")
+    numbers = {1: "one number", 2: "Y,X", 3: "C,Y,X"}.get(len(shape), f"{len(shape)} numbers")
     limits = ",".join(str(n - 1) for n in shape)
     raise usage(
         f"{','.join(map(str, index))} is not in {what}, whose shape is {shape}: give {numbers}, at most"
         f" {limits}",
-        "--at",
+        option,
     )
 
 

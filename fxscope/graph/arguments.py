@@ -25,7 +25,13 @@ from ..errors import FxscopeError, PlaceIndexError, ShapeError, TraceFailure, Wr
 
 F = TypeVar("F", bound=Callable)
 
-FROM_ZERO = ("seed", "first", "image", "workers")  # integers that may be 0; all others count something
+FROM_ZERO = (
+    "seed",
+    "first",
+    "image",
+    "workers",
+    "channel",
+)  # integers that may be 0; all others count something
 ANY_SIGN = ("res_scale", "momentum", "value")  # numbers that may be negative or 0
 
 
