@@ -6,7 +6,7 @@ from pathlib import Path as _Path
 from ._version import __version__
 
 try:
-    from . import analysis, errors, models, plot, testing
+    from . import analysis, errors, models, plot, testing, viewer
     from .analysis.compare import compare
     from .analysis.storage import storage
     from .emit.pipeline import places, transform
@@ -52,4 +52,5 @@ __all__ = [
     "to_networkx",
     "transform",
     "verify",
+    "viewer",
 ]
