@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._version import __version__
 from ..errors import FxscopeError
 from ..results.files import check_writable, write_text
@@ -36,7 +34,9 @@ def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT) -> in
     networks = []
     for number, subject in enumerate(subjects):
         found = graphs_of(subject.views[0].lin, subject.name)
-        parts = {**found.parts, SHARED: found.weights, **_arrays(subject)}
+        parts = {**found.parts, SHARED: found.weights}
+        for i, view in enumerate(subject.views):
+            parts |= view.arrays(i)
         index, packed = pack(parts)
         blocks[f"network-{number}"] = gzip.compress(packed, 9, mtime=0)
         networks.append({"id": f"network-{number}", "parts": index, "views": subject.described})
@@ -55,14 +55,6 @@ def pack(parts: dict[str, bytes]) -> tuple[list[tuple[str, int, int]], bytes]:
         index.append((name, len(packed), len(data)))
         packed.extend(data)
     return index, bytes(packed)
-
-
-def _arrays(subject: Subject) -> dict[str, bytes]:
-    """x0 of every view."""
-    return {
-        f"x0/{i}": np.ascontiguousarray(view.lin.x0[0].numpy(), dtype="<f4").tobytes()
-        for i, view in enumerate(subject.views)
-    }
 
 
 def _title(subjects: list[Subject]) -> str:

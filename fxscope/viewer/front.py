@@ -32,15 +32,11 @@ def hash_of(source: str) -> str:
 
 
 def _in_order(name: str, found: list[str]) -> list[str]:
+    """The names found so far, then those that a module needs and are not among them, then its own."""
     for needed in _IMPORT.findall(text(name)):
         if needed not in found:
-            _in_order(needed, found)
-    return found if name in found else [*_appended(found, name)]
-
-
-def _appended(found: list[str], name: str) -> list[str]:
-    found.append(name)
-    return found
+            found = _in_order(needed, found)
+    return [*found, name]
 
 
 def _without_imports(name: str) -> str:

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import FxscopeError
@@ -35,6 +36,18 @@ class View:
     photo: str
     lin: LinearInterpreter
     count: int = 0
+
+    @functools.cached_property
+    def svd(self) -> Any:
+        """The singular values and vectors that are asked for, or None."""
+        return self.lin.F.svd(min(self.count, *self.lin.F.shape)) if self.count else None
+
+    def arrays(self, number: int) -> dict[str, bytes]:
+        """x0 and the eigen-inputs as the page holds them, by the number of the photograph."""
+        found = {f"x0/{number}": self.lin.x0[0]}
+        if self.svd:
+            found |= {f"svd/{number}/{i}": v for i, v in enumerate(self.svd.v)}
+        return {name: np.ascontiguousarray(v.numpy(), dtype="<f4").tobytes() for name, v in found.items()}
 
 
 @dataclass(frozen=True)
@@ -92,7 +105,7 @@ class Subject:
             "photo": view.photo,
             "taken": given.text if given else "x0, stretched to its range",
             "contributions": contributions(lin),
-            "svd": None,
+            "svd": {"s": view.svd.s.tolist()} if view.svd else None,
         }
 
 
@@ -117,7 +130,7 @@ def check(lin: LinearInterpreter, name: str) -> None:
 
 
 def shown(image: torch.Tensor, given: Preprocess | None) -> dict[str, Any]:
-    """How an image (C, H, W) is shown: pixel = value * std + mean, and which channels are red, green, blue."""
+    """How an image (C, H, W) is shown: pixel = value * std + mean, and the channels of red, green, blue."""
     channels = image.shape[0]
     order = [c % channels for c in range(3)]
     if given is None or channels not in (1, 3):

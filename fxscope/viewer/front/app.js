@@ -1,8 +1,7 @@
 // The page: what is wanted, its controls, and the cards of all networks.
 import { Card } from "./card.js";
-import { SCALES } from "./colours.js";
 import { choice, make, switcher } from "./elements.js";
-import { largest, within } from "./filters.js";
+import { largest } from "./filters.js";
 import { followPointer } from "./pointer.js";
 import { saveView } from "./save.js";
 
@@ -45,7 +44,6 @@ export class App {
     this.networks.replaceChildren(...this.cards.map((card) => card.element));
     this.buildControls();
     this.started = Promise.all(this.cards.map((card) => card.start()));
-    this.started.then(() => this.restSoon());
   }
 
   buildControls() {
@@ -99,7 +97,10 @@ export class App {
     const again = "mode" in change || "channel" in change || "place" in change;
     Object.assign(this.wanted, change);
     if (change.mode) this.modes.press(change.mode);
-    for (const card of this.cards) again ? card.update() : card.draw();
+    for (const card of this.cards) {
+      if (again) card.update();
+      else card.draw();
+    }
     this.tell();
   }
 
@@ -149,42 +150,35 @@ export class App {
     for (const card of this.cards) for (const each of [card.photo, card.alone, card.output, card.beyond]) each?.draw();
   }
 
-  /** One pixel of what is probed, in shares of the photograph. */
-  step() {
-    const { about, images } = this.cards[0];
-    const [, height, width] = about.input;
-    const size = images && this.wanted.mode === "row" && about.alignment ? about.alignment.step.map(Math.abs) : [1, 1];
-    return { y: size[0] / height, x: size[1] / width };
-  }
-
   /** @param {KeyboardEvent} event */
   key(event) {
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName)) return;
+    /** @type {Record<string, number[]>} */
     const moves = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    const move = moves[/** @type {keyof moves} */ (event.key)];
+    const move = moves[event.key];
+    /** @type {Record<string, () => void>} */
     const others = { r: () => this.set({ mode: "row" }), c: () => this.set({ mode: "column" }), p: () => this.pin(), "+": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5) };
-    const other = others[/** @type {keyof others} */ (event.key)];
+    const other = others[event.key];
     if (!move && !other) return;
     event.preventDefault();
-    if (other) return other();
-    const { place } = this.wanted;
-    const step = this.step();
+    if (!move) return other();
     const far = event.shiftKey ? 8 : 1;
-    this.moved({ x: place.x + far * move[1] * step.x, y: place.y + far * move[0] * step.y });
+    this.moved(this.cards[0].placeBeside(far * move[0], far * move[1]));
   }
 
   pin() {
     const { mode, place } = this.wanted;
-    const canvas = this.cards[0][mode === "row" || !this.cards[0].beyond ? "alone" : "beyond"].canvas;
+    const [card] = this.cards;
+    const { canvas } = (mode === "column" && card.beyond) || card.alone;
     const small = make("canvas", { width: 72, height: 72 });
     small.getContext("2d").drawImage(canvas, 0, 0, 72, 72);
-    const at = this.cards[0].filter?.at.join(", ");
+    const at = card.filter?.at.join(", ");
     const item = make("li");
     const back = { mode, place: { ...place } };
-    const label = this.cards[0].scores?.label;
+    const label = card.scores?.label;
     const again = () => {
-      if (label !== undefined) this.cards[0].scores?.choose(label);
+      if (label !== undefined) card.scores?.choose(label);
       this.set(back);
     };
     item.append(
@@ -202,15 +196,16 @@ export class App {
   }
 
   async rest() {
-    const [{ mode, place }, step] = [this.wanted, this.step()];
     const { wanted } = this;
+    const { mode, place } = wanted;
     const others = [[0, 0], [0, 1], [0, -1], [1, 0], [-1, 0]];
     for (const [dy, dx] of others) {
       for (const card of this.cards) {
         if (wanted.place !== place || wanted.mode !== mode || !card.y0 || card.element.dataset.failed) return;
+        /** @type {"row"|"column"} */
         const other = !dy && !dx ? (mode === "row" ? "column" : "row") : mode;
-        const app = { ...wanted, mode: other, place: { x: place.x + dx * step.x, y: place.y + dy * step.y } };
-        const { probe } = Card.prototype.probed.call(Object.assign(Object.create(card), { app: { wanted: app } }));
+        const beside = { ...wanted, mode: other, place: card.placeBeside(dy, dx) };
+        const { probe } = card.probed(beside);
         await (other === "row" ? card.source.row(probe, true) : card.source.column(probe, true)).catch(() => null);
       }
     }

@@ -1,7 +1,7 @@
 // One network: its photograph with the filter over it, the filter alone, its output, and the law.
 import { coloured, photographed, scaled, SCALES } from "./colours.js";
 import { make, short, signed } from "./elements.js";
-import { boxOf, energyWithin, inner, largest, outputAt, planeOf, reachOf, read, times, within } from "./filters.js";
+import { boxOf, centreOf, energyWithin, inner, largest, outputAt, planeOf, reachOf, read, times, within } from "./filters.js";
 import { Legend, plotEnergy } from "./legend.js";
 import { Picture } from "./picture.js";
 import { Scores } from "./scores.js";
@@ -44,7 +44,8 @@ export class Card {
     this.r = null;
     /** @type {{values: Float32Array, probe: import("./source.js").Probe, mode: string, at: number[], ms: number}|null} */
     this.filter = null;
-    this.turn = 0;
+    this.turn = 0; // of what is wanted, and of what is shown
+    this.shown = 0;
     this.sentence = "";
     this.images = about.kind === "images";
     const [, height, width] = about.input;
@@ -86,14 +87,16 @@ export class Card {
     const title = make("h2", {}, [about.name]);
     const note = make("p", { class: "note" }, [about.note]);
     const head = make("div", { class: "head" }, [title, this.status]);
-    const foot = make("div", { class: "foot" }, [this.legend.element, make("figure", { class: "small" }, [this.energy])]);
-    return make("section", { class: "card", "data-network": about.name, "aria-label": about.name }, [head, note, figures, this.law, this.under, foot, ...this.extras()]);
+    figures.append(make("div", { class: "info" }, [this.legend.element, make("figure", { class: "small" }, [this.energy])]));
+    const parts = [head, note, this.law, figures, this.under, ...this.extras()];
+    return make("section", { class: "card", "data-network": about.name, "aria-label": about.name }, parts);
   }
 
   /** What was computed when the page was made. */
   extras() {
     const found = [];
     if (this.about.contributions) found.push(bars("Contributions by layer", this.about.contributions));
+    if (this.about.svd) found.push(strip(this.about.svd, this.about.input, this.app.wanted));
     return found;
   }
 
@@ -123,19 +126,33 @@ export class Card {
   }
 
   /** The probe at the place that is wanted, and where it lies: in the output for a row, else in the input. */
-  probed() {
-    const { mode, place } = this.app.wanted;
+  probed(wanted = this.app.wanted) {
+    const { mode, place, channel } = wanted;
     const [, height, width] = this.about.input;
     const [y, x] = [place.y * height - 0.5, place.x * width - 0.5];
-    if (mode === "column") return this.probeAt(this.about.input, [within(y, height), within(x, width)], false);
+    if (mode === "column") return this.probeAt(this.about.input, [within(y, height), within(x, width)], channel, false);
     if (this.scores) return { probe: /** @type {import("./source.js").Probe} */ ([[this.scores.label, 1]]), at: [this.scores.label] };
     const { alignment, output } = this.about;
-    return this.probeAt(output, outputAt(/** @type {any} */ (alignment), output, y, x), true);
+    return this.probeAt(output, outputAt(/** @type {any} */ (alignment), output, y, x), channel, true);
   }
 
-  /** @param {number[]} shape @param {number[]} at @param {boolean} mean */
-  probeAt([channels, height, width], at, mean) {
-    const { channel } = this.app.wanted;
+  /**
+   * The place that is so many pixels from what is probed now: outputs for a row of an image, else inputs.
+   * @param {number} dy
+   * @param {number} dx
+   */
+  placeBeside(dy, dx) {
+    const { mode, place } = this.app.wanted;
+    const [, height, width] = this.about.input;
+    const { alignment } = this.about;
+    const inOutput = mode === "row" && alignment;
+    const [y, x] = inOutput ? this.probed().at : [Math.floor(place.y * height), Math.floor(place.x * width)];
+    const at = inOutput ? centreOf(alignment, y + dy, x + dx) : [y + dy, x + dx];
+    return { y: (at[0] + 0.5) / height, x: (at[1] + 0.5) / width };
+  }
+
+  /** @param {number[]} shape @param {number[]} at @param {string} channel @param {boolean} mean */
+  probeAt([channels, height, width], at, channel, mean) {
     const one = (/** @type {number} */ c) => (c * height + at[0]) * width + at[1];
     /** @type {import("./source.js").Probe} */
     let probe = [[one(Math.min(Number(channel), channels - 1)), 1]];
@@ -154,6 +171,7 @@ export class Card {
     try {
       const found = await (mode === "row" ? this.source.row(probe) : this.source.column(probe));
       if (found && turn === this.turn) {
+        this.shown = turn;
         this.filter = { values: found.values, probe, mode, at, ms: found.ms };
         this.status.textContent = found.again ? "kept" : `${mode} in ${Math.round(found.ms)} ms`;
         this.draw();
@@ -325,4 +343,23 @@ function bars(title, items) {
     return make("li", {}, [make("span", { class: "name" }, [name]), make("span", { class: "track" }, [bar]), make("span", { class: "value" }, [short(value)])]);
   });
   return make("details", { class: "bars" }, [make("summary", {}, [title]), make("ul", {}, rows)]);
+}
+
+/**
+ * The eigen-inputs, each with its singular value.
+ * @param {{s: number[], inputs: Float32Array[]}} svd
+ * @param {number[]} shape
+ * @param {Wanted} wanted
+ */
+function strip(svd, shape, wanted) {
+  const figures = svd.inputs.map((values, i) => {
+    const canvas = make("canvas", { width: shape[2], height: shape[1], role: "img" });
+    const plane = planeOf(values, shape, "strongest");
+    const pixels = coloured(plane.values, largest(plane.values), "linear", wanted.theme, false);
+    canvas.getContext("2d").putImageData(new ImageData(pixels, shape[2], shape[1]), 0, 0);
+    const said = `eigen-input ${i + 1}, singular value ${short(svd.s[i])}`;
+    canvas.setAttribute("aria-label", said);
+    return make("figure", {}, [canvas, make("figcaption", {}, [`σ${i + 1} = ${short(svd.s[i])}`])]);
+  });
+  return make("details", { class: "eigen" }, [make("summary", {}, ["Eigen-inputs: what passes through most"]), make("div", {}, figures)]);
 }

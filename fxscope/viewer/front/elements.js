@@ -25,7 +25,7 @@ export function make(tag, given = {}, children = []) {
  * @param {(value: string) => void} changed
  */
 export function choice(label, options, value, changed) {
-  const select = make("select", { change: () => changed(select.value) });
+  const select = make("select", { "aria-label": label, change: () => changed(select.value) });
   for (const [key, text] of options) select.append(make("option", { value: key }, [text]));
   select.value = value;
   return make("label", { class: "control" }, [make("span", {}, [label]), select]);

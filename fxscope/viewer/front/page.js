@@ -20,6 +20,11 @@ async function started() {
   return engine;
 }
 
+/** @param {Uint8Array<ArrayBuffer>} part */
+function numbersOf({ buffer, byteOffset, byteLength }) {
+  return new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+}
+
 /**
  * The sources of every photograph, in the order of the networks.
  * @param {Engine} engine
@@ -33,8 +38,8 @@ async function sourcesOf(engine, about) {
     const graphs = Object.fromEntries(GRAPHS.map((form) => [form, parts[form]]));
     await engine.ask("open", { network: network.id, graphs, weights: parts.weights });
     network.views.forEach((/** @type {any} */ view, /** @type {number} */ i) => {
-      const { buffer, byteOffset, byteLength } = parts[`x0/${i}`];
-      const x0 = new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength));
+      const x0 = numbersOf(parts[`x0/${i}`]);
+      if (view.svd) view.svd.inputs = view.svd.s.map((/** @type {number} */ _, /** @type {number} */ k) => numbersOf(parts[`svd/${i}/${k}`]));
       photos[i].push(new PageSource(engine, { ...view, network: network.id }, x0));
     });
   }

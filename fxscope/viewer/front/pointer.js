@@ -1,5 +1,7 @@
 // Mouse and fingers on the pictures: move the place, zoom, drag what is seen.
 
+import { centreOf } from "./filters.js";
+
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./card.js").Card} Card */
 
@@ -47,7 +49,7 @@ class Follower {
     const [y, x] = picture.at(event.clientX, event.clientY);
     const { alignment, input } = card.about;
     const inOutput = picture === card.output || picture === card.beyond;
-    const at = inOutput && alignment ? [alignment.step[0] * y + alignment.start[0], alignment.step[1] * x + alignment.start[1]] : [y, x];
+    const at = inOutput && alignment ? centreOf(alignment, y, x) : [y, x];
     return { y: (at[0] + 0.5) / input[1], x: (at[1] + 0.5) / input[2] };
   }
 

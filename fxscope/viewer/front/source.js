@@ -32,7 +32,7 @@
  * @property {string} photo           the photograph's name
  * @property {string} taken           how the photograph became x0
  * @property {Array<[string, number]>|null} contributions  by layer, of the largest output
- * @property {{s: number[], inputs: string[]}|null} svd
+ * @property {{s: number[], inputs: Float32Array[]}|null} svd  singular values and eigen-inputs
  */
 
 /**
