@@ -6,7 +6,8 @@ from pathlib import Path as _Path
 from ._version import __version__
 
 try:
-    from . import analysis, errors, models, plot, testing, viewer
+    from . import analysis, errors, models, plot, testing
+    from . import viewer as _viewer  # noqa: F401  it gives interpreters their page
     from .analysis.compare import compare
     from .analysis.storage import storage
     from .emit.pipeline import places, transform
@@ -52,5 +53,4 @@ __all__ = [
     "to_networkx",
     "transform",
     "verify",
-    "viewer",
 ]

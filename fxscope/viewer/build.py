@@ -58,7 +58,8 @@ def pack(parts: dict[str, bytes]) -> tuple[list[tuple[str, int, int]], bytes]:
 
 
 def _title(subjects: list[Subject]) -> str:
-    return f"Rows and columns of {' and '.join(s.name for s in subjects)}"
+    *first, last = (s.name for s in subjects)
+    return f"Rows and columns of {' and '.join([', '.join(first), last] if first else [last])}"
 
 
 def _html(about: dict[str, Any], blocks: dict[str, bytes], title: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import WrongArgument
-from ..graph.arguments import shown
+from ..graph.arguments import checked, shown
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter
 from ..results.registry import provides
@@ -15,6 +16,7 @@ from .subject import Subject, View
 
 
 @provides(LinearInterpreter, "page")
+@checked
 def page(
     lin: LinearInterpreter,
     path: str | Path,
@@ -27,16 +29,22 @@ def page(
     limit: float = LIMIT,
 ) -> int:
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
-    each = [lin, *beside]
-    for other in each:
-        if not isinstance(other, LinearInterpreter):
-            raise WrongArgument(f"page: beside is a list of interpreters; got {shown(other)} in it")
-    called = list(names) if names is not None else [type(i.model).__name__ for i in each]
+    each = [lin, *_list("beside", beside, LinearInterpreter)]
+    called = [type(i.model).__name__ for i in each] if names is None else _list("names", names, str)
     if len(called) != len(each):
         raise WrongArgument(f"page: names has a name for each of {len(each)} networks; got {len(called)}")
-    named = None if labels is None else list(labels)
+    if preprocess is not None and not isinstance(preprocess, Preprocess):
+        raise WrongArgument(f"page: preprocess is a fxscope.Preprocess; got {shown(preprocess)}")
+    said = None if labels is None else _list("labels", labels, str)
     subjects = [
-        Subject(name, f"policy {i.policy}", [View("x0", i, count)], preprocess, named)
+        Subject(name, f"policy {i.policy}", [View("x0", i, count)], preprocess, said)
         for i, name in zip(each, called)
     ]
     return write(path, subjects, limit)
+
+
+def _list(name: str, given: Any, kind: type) -> list[Any]:
+    """A list of the elements; raises ``WrongArgument`` if it is none of that kind."""
+    if not isinstance(given, (list, tuple)) or not all(isinstance(each, kind) for each in given):
+        raise WrongArgument(f"page: {name} is a list of {kind.__name__}; got {shown(given)}")
+    return list(given)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, WrongArgument
 from ..images.conventions import with_count
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter
@@ -75,6 +75,10 @@ class Subject:
     def __post_init__(self) -> None:
         for view in self.views:
             check(view.lin, self.name)
+            if self.labels and view.lin.y0.dim() == 2 and len(self.labels) != view.lin.y0.shape[1]:
+                raise WrongArgument(
+                    f"page: {len(self.labels)} labels, and {self.name} gives {view.lin.y0.shape[1]} scores"
+                )
         sizes = {tuple(v.lin.x0.shape[2:]) for v in self.views}
         if len(sizes) > 1:
             said = ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
@@ -101,7 +105,7 @@ class Subject:
             "shownInput": shown(x0, given),
             "shownOutput": shown(y0, given) if kind == "images" else None,
             "alignment": _alignment(lin) if kind == "images" else None,
-            "names": self.labels,
+            "names": self.labels if kind == "scores" else None,
             "photo": view.photo,
             "taken": given.text if given else "x0, stretched to its range",
             "contributions": contributions(lin),

@@ -65,7 +65,7 @@ export class App {
     parts.push(choice("scale", [["linear", "linear"], ["root", "signed root"], ["log", "signed log"]], wanted.scale, set("scale")));
     parts.push(this.slider(), this.tick("support box", "box"));
     if (cards.length > 1) parts.push(this.tick("one scale", "shared"));
-    parts.push(make("span", { class: "gap" }), ...this.buttons());
+    parts.push(make("div", { class: "buttons" }, this.buttons()));
     this.controls.replaceChildren(...parts);
   }
 

@@ -57,6 +57,7 @@ export class Card {
     this.scores = this.images ? null : new Scores(about, () => this.update());
     this.legend = new Legend();
     this.energy = make("canvas", { class: "energy", role: "img" });
+    this.reach = make("figcaption");
     this.law = make("p", { class: "law" });
     this.under = make("p", { class: "under" });
     this.status = make("span", { class: "status" });
@@ -87,7 +88,7 @@ export class Card {
     const title = make("h2", {}, [about.name]);
     const note = make("p", { class: "note" }, [about.note]);
     const head = make("div", { class: "head" }, [title, this.status]);
-    figures.append(make("div", { class: "info" }, [this.legend.element, make("figure", { class: "small" }, [this.energy])]));
+    figures.append(make("div", { class: "info" }, [this.legend.element, make("figure", { class: "small" }, [this.energy, this.reach])]));
     const parts = [head, note, this.law, figures, this.under, ...this.extras()];
     return make("section", { class: "card", "data-network": about.name, "aria-label": about.name }, parts);
   }
@@ -274,7 +275,8 @@ export class Card {
     const reach = reachOf(curve);
     const text = reach < 0 ? "" : ` 90 % of its energy lies within ${reach} pixels${cross ? "" : " of the middle"}.`;
     this.sentence += text;
-    plotEnergy(this.energy, curve, reach);
+    const last = plotEnergy(this.energy, curve, reach);
+    this.reach.textContent = `energy within 0 … ${last} pixels; 90 % in ${reach}`;
     this.energy.setAttribute("aria-label", `energy against distance:${text}`);
   }
 
@@ -293,13 +295,19 @@ export class Card {
     for (const each of [this.photo, this.alone, this.output, this.beyond]) each?.canvas.setAttribute("aria-label", this.sentence);
   }
 
-  /** <row, x0> + r = y0, as it is measured now. */
+  /** <row, x0> + r = y0 of the row that is shown, as it is measured now. */
   measured() {
-    if (!this.filter || this.filter.mode !== "row" || !this.r || !this.y0 || !this.x0) return null;
-    const linear = inner(this.filter.values, this.x0);
-    const r = read(this.filter.probe, this.r);
-    const y0 = read(this.filter.probe, this.y0);
-    return { linear, r, y0, error: Math.abs(linear + r - y0), relative: Math.abs(linear + r - y0) / largest(this.y0) };
+    return this.filter && this.filter.mode === "row" ? this.lawOf(this.filter.values, this.filter.probe) : null;
+  }
+
+  /** @param {Float32Array} row @param {import("./source.js").Probe} probe */
+  lawOf(row, probe) {
+    if (!this.r || !this.y0 || !this.x0) return null;
+    const linear = inner(row, this.x0);
+    const r = read(probe, this.r);
+    const y0 = read(probe, this.y0);
+    const error = Math.abs(linear + r - y0);
+    return { linear, r, y0, error, relative: error / largest(this.y0) };
   }
 
   drawLaw() {

@@ -24,17 +24,21 @@ export class Legend {
   }
 }
 
-/** @param {HTMLCanvasElement} canvas @param {number[]} curve @param {number} reach */
+/**
+ * Draw the curve; the distance at which it ends.
+ * @param {HTMLCanvasElement} canvas
+ * @param {number[]} curve
+ * @param {number} reach
+ */
 export function plotEnergy(canvas, curve, reach) {
   const ratio = globalThis.devicePixelRatio || 1;
-  const [width, height] = [220 * ratio, 64 * ratio];
+  const [width, height] = [220 * ratio, 48 * ratio];
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext("2d");
-  if (!context) return;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const ink = getComputedStyle(canvas).color;
   const last = Math.max(1, curve.findIndex((share) => share > 0.9999));
-  const [left, right, top, bottom] = [4 * ratio, width - 4 * ratio, 4 * ratio, height - 18 * ratio];
+  const [left, right, top, bottom] = [4 * ratio, width - 4 * ratio, 4 * ratio, height - 4 * ratio];
   context.strokeStyle = context.fillStyle = ink;
   context.lineWidth = 1.5 * ratio;
   context.beginPath();
@@ -44,6 +48,5 @@ export function plotEnergy(canvas, curve, reach) {
   context.fillRect(left, bottom, right - left, ratio);
   if (reach >= 0) context.fillRect(left + ((right - left) * reach) / last, top, ratio, bottom - top);
   context.globalAlpha = 1;
-  context.font = `${11 * ratio}px system-ui, sans-serif`;
-  context.fillText(`energy within 0 … ${last} pixels; 90 % in ${reach}`, left, height - 4 * ratio);
+  return last;
 }

@@ -52,9 +52,9 @@ async function main() {
     const began = performance.now();
     const engine = await started();
     const app = new App(root, await sourcesOf(engine, jsonOf("fxscope-about")));
+    Object.assign(globalThis, { fxscope: app });
     await app.started;
     document.documentElement.dataset.ready = String(Math.round(performance.now() - began));
-    Object.assign(globalThis, { fxscope: app });
   } catch (error) {
     root.replaceChildren(make("p", { class: "failed", role: "alert" }, [String((/** @type {any} */ (error)).message || error)]));
   }
