@@ -7,7 +7,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
 
-from . import analyses, deploy, graphs, linear, networks, pages  # they need click
+from . import analyses, deploy, graphs, linear, networks, pages, views  # they need click
 from .running import Verbs
 
 __all__ = ["cli", "main"]
@@ -23,7 +23,15 @@ def cli(traceback: bool) -> None:
     """
 
 
-for verb in (*deploy.VERBS, *graphs.VERBS, *linear.VERBS, *analyses.VERBS, *pages.VERBS, *networks.VERBS):
+for verb in (
+    *deploy.VERBS,
+    *graphs.VERBS,
+    *linear.VERBS,
+    *analyses.VERBS,
+    *pages.VERBS,
+    *views.VERBS,
+    *networks.VERBS,
+):
     cli.add_command(verb)
 
 

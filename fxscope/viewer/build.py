@@ -15,7 +15,7 @@ from ..errors import FxscopeError
 from ..results.files import check_writable, write_text
 from . import front, runtime
 from .graphs import SHARED, graphs_of
-from .subject import Subject
+from .subject import Subject, check_for_page
 
 LIMIT = 64  # MB of a page
 _ALIGNED = 64
@@ -33,6 +33,7 @@ def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT) -> in
     blocks: dict[str, bytes] = {}
     networks = []
     for number, subject in enumerate(subjects):
+        check_for_page(subject.views[0].lin, subject.name)
         found = graphs_of(subject.views[0].lin, subject.name)
         parts = {**found.parts, SHARED: found.weights}
         for i, view in enumerate(subject.views):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import html
 import re
 from pathlib import Path
+
+from .._version import __version__
 
 FOLDER = Path(__file__).parent / "front"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.M)
@@ -29,6 +32,25 @@ def text(name: str) -> str:
 def hash_of(source: str) -> str:
     """The hash by which a content policy allows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
+
+
+def page(entry: str, title: str, footer: str, connect: str) -> tuple[str, str]:
+    """A page that asks ``connect`` for all it shows, and its content policy."""
+    own = script(entry)
+    policy = (
+        f"default-src 'none'; script-src {hash_of(own)}; style-src {hash_of(text('style.css'))};"
+        f" img-src blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+    filled = {
+        "policy": html.escape(policy),
+        "generator": f"fxscope {__version__}",
+        "title": html.escape(title),
+        "style": text("style.css"),
+        "script": own,
+        "footer": footer,
+        "data": "",
+    }
+    return re.sub(r"@(\w+)@", lambda mark: filled[mark[1]], text("page.html")), policy
 
 
 def _in_order(name: str, found: list[str]) -> list[str]:

@@ -126,9 +126,13 @@ def check(lin: LinearInterpreter, name: str) -> None:
         raise FxscopeError(
             f"a page probes x0 itself, and {name} is probed within the network: leave inputs= out"
         )
-    if lin.x0.dtype != torch.float32 or x0.device.type != "cpu":
+
+
+def check_for_page(lin: LinearInterpreter, name: str) -> None:
+    """Raise ``FxscopeError`` if no browser can compute this; a server computes in any precision anywhere."""
+    if lin.x0.dtype != torch.float32 or lin.x0.device.type != "cpu":
         raise FxscopeError(
-            f"a page computes in float32 on a processor, and {name} is in {lin.x0.dtype} on {x0.device}:"
+            f"a page computes in float32 on a processor, and {name} is in {lin.x0.dtype} on {lin.x0.device}:"
             " interpret model.float().cpu() at such an x0"
         )
 
