@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import webbrowser
-from typing import Any
 
 import click
 import torch
 
 from ..errors import FxscopeError
 from ..linop import LinearInterpreter, interpret
+from ..paper.tour import Network
 from ..passes.policy import PRESETS
 from ..viewer import Live, Shown, bound, new_token, serve
 from . import options
 from .inputs import SHIPPED, checked, names_of, networks_of, photos, read, take
-from .options import Asked, Choice, verb
+from .options import Asked, verb
 from .running import note
 from .shown import answer
 
@@ -56,8 +57,9 @@ def view_verb(asked: Asked, also: tuple[str, ...], port: int, no_browser: bool) 
     if missing:
         raise FxscopeError(f"the viewer needs {', '.join(missing)}: pip install 'fxscope[view]'")
     listening, token = bound(port), new_token()
-    live = Live(_shown(asked, also))
-    live.add(*_first(asked))
+    first = _first(asked)
+    live = Live(_shown(asked, also, *first))
+    live.add(*first)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/#token={token}"
     answer(asked, {"address": address}, f"open {address}\nCtrl-C ends it")
     click.get_current_context().obj.flush()
@@ -76,29 +78,26 @@ def _first(asked: Asked) -> tuple[str, torch.Tensor]:
     return f"{SHIPPED} (scikit-image)", photos.shipped(SHIPPED)
 
 
-def _shown(asked: Asked, also: tuple[str, ...]) -> list[Shown]:
+def _shown(asked: Asked, also: tuple[str, ...], name: str, picture: torch.Tensor) -> list[Shown]:
     """Every network under every policy."""
     policies = list(dict.fromkeys([asked.policy, *also]))
     found = []
     for choice, network in zip(asked.choices, networks_of(asked)):
+        y0 = checked(asked, network, take(network, name, picture))
+        labels = names_of(asked, choice, y0.shape[-1]) if network.kind == "scores" else None
         for policy in policies:
-            name = network.name if len(policies) == 1 else f"{network.name}, {policy}"
-            found.append(_of(asked, choice, network, policy, name))
+            called = network.name if len(policies) == 1 else f"{network.name}, {policy}"
+            at = functools.partial(_interpreted, asked, network, policy)
+            note = f"{network.note}, policy {policy}"
+            found.append(Shown(called, note, at, network.preprocess, labels))
     return found
 
 
-def _of(asked: Asked, choice: Choice, network: Any, policy: str, name: str) -> Shown:
-    def interpreted(photo: str, picture: torch.Tensor) -> LinearInterpreter:
-        x0 = take(network, photo, picture)
-        checked(asked, network, x0)
-        return interpret(network.module, x0, policy=policy)
-
-    labels = None
-    if network.kind == "scores":
-        with torch.no_grad():
-            count = network.module(network.take(_first(asked)[1])).shape[-1]
-        labels = names_of(asked, choice, count)
-    return Shown(name, f"{network.note}, policy {policy}", interpreted, network.preprocess, labels)
+def _interpreted(asked: Asked, network: Network, policy: str, picture: torch.Tensor) -> LinearInterpreter:
+    """The interpreter at any photograph that comes later, too."""
+    x0 = network.take(picture)
+    checked(asked, network, x0)
+    return interpret(network.module, x0, policy=policy)
 
 
 VERBS = (view_verb,)

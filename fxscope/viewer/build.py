@@ -78,6 +78,7 @@ def _html(about: dict[str, Any], blocks: dict[str, bytes], title: str) -> str:
         "title": html.escape(title),
         "style": style,
         "script": script,
+        "where": "in this page",
         "footer": f"<p>Made by fxscope {__version__}. The network computes in this page with {used}; the page"
         " asks nothing of any server.</p>",
         "data": _data(about, blocks),

@@ -47,6 +47,7 @@ def page(entry: str, title: str, footer: str, connect: str) -> tuple[str, str]:
         "title": html.escape(title),
         "style": text("style.css"),
         "script": own,
+        "where": "on this machine",
         "footer": footer,
         "data": "",
     }

@@ -30,7 +30,7 @@ class Shown:
     name, note : str
         How it is called, and its weights and policy.
     interpreted : callable
-        From a photograph's name and picture (3, H, W) in [0, 1] to its interpreter.
+        From a photograph (3, H, W) in [0, 1] to the interpreter there.
     preprocess : Preprocess, optional
         How a photograph becomes x0.
     labels : list of str, optional
@@ -39,7 +39,7 @@ class Shown:
 
     name: str
     note: str
-    interpreted: Callable[[str, torch.Tensor], LinearInterpreter]
+    interpreted: Callable[[torch.Tensor], LinearInterpreter]
     preprocess: Any = None
     labels: list[str] | None = None
 
@@ -65,7 +65,7 @@ class Live:
             If a network does not run on it, or gives no image and no scores.
         """
         with self._one:
-            lins = [network.interpreted(name, picture) for network in self.networks]
+            lins = [network.interpreted(picture) for network in self.networks]
             name = self._free(name)
             told = [self._described(name, *each) for each in zip(self.networks, lins, range(len(lins)))]
             if len(self.photographs) >= PHOTOGRAPHS:
