@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 import fxscope
 from fxscope.images import photos
 from fxscope.models import named
-from fxscope.viewer import server
+from fxscope.viewer import answers, server
 
 CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 NAME = "pixelshuffle4x"
@@ -104,14 +104,14 @@ def head(answer: bytes) -> tuple[int, int, float]:
 def wished(socket, verb: str, number: int = 1, **given) -> np.ndarray:
     socket.send(json.dumps({"id": number, "verb": verb, "given": given}))
     answer = socket.recv(timeout=60)
-    assert head(answer) == (number, server.SINGLE, 1.0), answer[16:]
+    assert head(answer) == (number, answers.SINGLE, 1.0), answer[16:]
     return np.frombuffer(answer[16:], "<f4")
 
 
 def failed(socket, text: str) -> str:
     socket.send(text)
     answer = socket.recv(timeout=60)
-    assert head(answer)[1] == server.FAILED
+    assert head(answer)[1] == answers.FAILED
     return answer[16:].decode()
 
 
@@ -148,14 +148,14 @@ def test_what_is_served_is_F(viewer):
 
 
 def test_a_large_array_is_sent_in_half_precision():
-    array = torch.randn(server.HALF + 1, generator=torch.Generator().manual_seed(0)) * 1e6
-    found = server.encoded(7, array, 1.5)
+    array = torch.randn(answers.HALF + 1, generator=torch.Generator().manual_seed(0)) * 1e6
+    found = answers.encoded(7, array, 1.5)
     number, kind, scale = head(found)
-    assert (number, kind) == (7, server.HALVES)
+    assert (number, kind) == (7, answers.HALVES)
     assert len(found) == 16 + 2 * array.numel()
     back = np.frombuffer(found[16:], "<f2").astype(float) * scale
     assert np.abs(back - array.numpy()).max() <= 2**-11 * scale
-    assert server.encoded(7, torch.zeros(server.HALF + 1), 0)[16:] == bytes(2 * (server.HALF + 1))
+    assert answers.encoded(7, torch.zeros(answers.HALF + 1), 0)[16:] == bytes(2 * (answers.HALF + 1))
 
 
 def test_the_page_needs_no_token_and_holds_no_secret(viewer):
@@ -296,8 +296,8 @@ def test_a_thousand_wishes_at_once_are_answered_and_nobody_else_waits_long(viewe
             number, kind, _ = head(greedy.recv(timeout=60))
             assert number not in kinds
             kinds[number] = kind
-    assert kinds[999] == server.SINGLE  # the newest is computed
-    assert set(kinds.values()) <= {server.SINGLE, server.DROPPED}
+    assert kinds[999] == answers.SINGLE  # the newest is computed
+    assert set(kinds.values()) <= {answers.SINGLE, answers.DROPPED}
 
 
 def test_a_body_without_end_is_refused(viewer):

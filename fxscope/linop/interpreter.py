@@ -312,6 +312,26 @@ class LinearInterpreter:
         """
         return provided(self, "page")(self, path, **options)
 
+    def view(self, **options: Any) -> Any:
+        """Rows and columns live in a notebook, at the place under the pointer; the kernel computes them.
+
+        Parameters
+        ----------
+        beside, names, preprocess, labels
+            As ``page`` takes them.
+
+        Returns
+        -------
+        anywidget.AnyWidget
+            What Jupyter, marimo and others show.
+
+        Raises
+        ------
+        FxscopeError
+            If anywidget is not installed, or the network is not one from an image to an image or to scores.
+        """
+        return provided(self, "view")(self, **options)
+
     def shares(self, y2: Any, elementwise: bool = False) -> tuple[Any, tuple[torch.Tensor, ...]]:
         """F^T y2, and what every additive constant contributes to <y2, y0>, (K, B) each.
 

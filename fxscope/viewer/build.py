@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import html
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +39,7 @@ def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT) -> in
         blocks[f"network-{number}"] = gzip.compress(packed, 9, mtime=0)
         networks.append({"id": f"network-{number}", "parts": index, "views": subject.described})
     photos = [view.photo for view in subjects[0].views]
-    text = _html({"photos": photos, "networks": networks}, blocks, _title(subjects))
+    text = _html({"photos": photos, "networks": networks}, blocks, [s.name for s in subjects])
     _check_size(text, blocks, subjects, limit)
     write_text(path, text)
     return len(text.encode())
@@ -58,42 +55,24 @@ def pack(parts: dict[str, bytes]) -> tuple[list[tuple[str, int, int]], bytes]:
     return index, bytes(packed)
 
 
-def _title(subjects: list[Subject]) -> str:
-    *first, last = (s.name for s in subjects)
-    return f"Rows and columns of {' and '.join([', '.join(first), last] if first else [last])}"
-
-
-def _html(about: dict[str, Any], blocks: dict[str, bytes], title: str) -> str:
-    style, script = front.text("style.css"), front.script()
+def _html(about: dict[str, Any], blocks: dict[str, bytes], names: list[str]) -> str:
     known = runtime.about()
-    policy = (
-        f"default-src 'none'; script-src {front.hash_of(script)} 'wasm-unsafe-eval'; worker-src blob:;"
-        f" style-src {front.hash_of(style)}; img-src blob:; connect-src 'none'; base-uri 'none';"
-        " form-action 'none'"
-    )
     used = f"{known['package']} {known['version']} ({known['licence']} licence)"
-    filled = {
-        "policy": policy,
-        "generator": f"fxscope {__version__}",
-        "title": html.escape(title),
-        "style": style,
-        "script": script,
-        "where": "in this page",
-        "footer": f"<p>Made by fxscope {__version__}. The network computes in this page with {used}; the page"
-        " asks nothing of any server.</p>",
-        "data": _data(about, blocks),
-    }
-    return re.sub(r"@(\w+)@", lambda mark: filled[mark[1]], front.text("page.html"))
+    footer = (
+        f"<p>Made by fxscope {__version__}. The network computes in this page with {used}; the page asks nothing"
+        " of any server.</p>"
+    )
+    title, more = front.title_of(names), " 'wasm-unsafe-eval'; worker-src blob:"
+    return front.page("page.js", title, "in this page", footer, data=_data(about, blocks), more=more)[0]
 
 
 def _data(about: dict[str, Any], blocks: dict[str, bytes]) -> str:
     """The parts of the page that its script reads: no browser runs them."""
-    texts = {"fxscope-about": json.dumps(about).replace("<", "\\u003c")}
-    texts["fxscope-worker"] = front.text("worker.js")
+    texts = {"fxscope-worker": front.text("worker.js")}
     packed = {"fxscope-runtime": runtime.packed(runtime.SCRIPT), "fxscope-wasm": runtime.packed(runtime.WASM)}
     texts |= {name: base64.b64encode(data).decode() for name, data in {**packed, **blocks}.items()}
     found = [f'<script type="text/plain" id="{name}">{text}</script>' for name, text in texts.items()]
-    return "\n".join([f"<!--\n{runtime.licence()}-->", *found])
+    return "\n".join([f"<!--\n{runtime.licence()}-->", front.as_data("fxscope-about", about), *found])
 
 
 def _check_size(text: str, blocks: dict[str, bytes], subjects: list[Subject], limit: float) -> None:

@@ -6,8 +6,10 @@ import base64
 import functools
 import hashlib
 import html
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from .._version import __version__
 
@@ -34,24 +36,53 @@ def hash_of(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
-def page(entry: str, title: str, footer: str, connect: str) -> tuple[str, str]:
-    """A page that asks ``connect`` for all it shows, and its content policy."""
-    own = script(entry)
+def page(
+    entry: str, title: str, where: str, footer: str, connect: str = "'none'", data: str = "", more: str = ""
+) -> tuple[str, str]:
+    """A page, and its content policy.
+
+    Parameters
+    ----------
+    entry : str
+        The module that starts it.
+    title, where, footer : str
+        Of what it is, where the network runs, and what is said at its end, as HTML.
+    connect : str
+        What it may ask.
+    data : str
+        Elements that its script reads.
+    more : str
+        Further scripts that may run, and the policy of workers.
+    """
+    own, style = script(entry), text("style.css")
     policy = (
-        f"default-src 'none'; script-src {hash_of(own)}; style-src {hash_of(text('style.css'))};"
-        f" img-src blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {hash_of(own)}{more}; style-src {hash_of(style)}; img-src blob:;"
+        f" connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
     filled = {
-        "policy": html.escape(policy),
+        "policy": policy,
         "generator": f"fxscope {__version__}",
         "title": html.escape(title),
-        "style": text("style.css"),
+        "style": style,
         "script": own,
-        "where": "on this machine",
+        "where": where,
         "footer": footer,
-        "data": "",
+        "data": data,
     }
     return re.sub(r"@(\w+)@", lambda mark: filled[mark[1]], text("page.html")), policy
+
+
+def title_of(names: list[str]) -> str:
+    """The title of a page about networks."""
+    *first, last = names
+    return f"Rows and columns of {' and '.join([', '.join(first), last] if first else [last])}"
+
+
+def as_data(name: str, found: Any) -> str:
+    """An element of a page that holds JSON."""
+    return (
+        f'<script type="text/plain" id="{name}">{json.dumps(found).replace("<", chr(92) + "u003c")}</script>'
+    )
 
 
 def _in_order(name: str, found: list[str]) -> list[str]:

@@ -67,7 +67,7 @@ class Live:
         with self._one:
             lins = [network.interpreted(picture) for network in self.networks]
             name = self._free(name)
-            told = [self._described(name, *each) for each in zip(self.networks, lins, range(len(lins)))]
+            told = self._described(name, lins)
             if len(self.photographs) >= PHOTOGRAPHS:
                 del self.photographs[list(self.photographs)[1]]  # the first is the one that it began with
             self.photographs[name] = lins
@@ -81,19 +81,18 @@ class Live:
             free = f"{name} ({number})"
         return free
 
-    def _described(self, photo: str, network: Shown, lin: LinearInterpreter, number: int) -> dict[str, Any]:
-        views = [View(photo, lin)]
-        subject = Subject(network.name, network.note, views, network.preprocess, network.labels)
-        return {**subject.described[0], "network": f"network-{number}"}
+    def _described(self, photo: str, lins: list[LinearInterpreter]) -> list[dict[str, Any]]:
+        found = []
+        for number, (network, lin) in enumerate(zip(self.networks, lins)):
+            views = [View(photo, lin)]
+            subject = Subject(network.name, network.note, views, network.preprocess, network.labels)
+            found.append({**subject.described[0], "network": f"network-{number}"})
+        return found
 
     def told(self) -> list[list[dict[str, Any]]]:
         """What the front end is told of all photographs, in the order of the networks each."""
         with self._one:
-            opened = list(self.photographs.items())
-            return [
-                [self._described(name, *each) for each in zip(self.networks, lins, range(len(lins)))]
-                for name, lins in opened
-            ]
+            return [self._described(name, lins) for name, lins in self.photographs.items()]
 
     def granted(self, verb: str, given: Any) -> torch.Tensor:
         """The array of a wish: "x0", "record" (y0), "residual" (r) or "product" (a row or a column).

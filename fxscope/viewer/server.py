@@ -13,19 +13,15 @@ import io
 import json
 import secrets
 import socket
-import struct
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from urllib.parse import unquote
-
-import numpy as np
-import torch
 
 from .._version import __version__
 from ..errors import FxscopeError, said
 from ..images import photos
 from . import front
+from .answers import DROPPED, FAILED, answered, said_of
 from .live import Live
 
 HOST = "127.0.0.1"
@@ -34,22 +30,10 @@ PIXELS = 50_000_000  # of a photograph
 MESSAGE = 2**18  # bytes of a message of a socket
 WAITING = 32  # wishes of a socket; of more, the oldest is dropped
 SOCKETS = 16
-HALF = 2**18  # numbers of an array from which it is sent in half precision
-_HEAD = struct.Struct("<IIff")  # id, kind, scale, milliseconds
-SINGLE, HALVES, FAILED, DROPPED = range(4)  # kinds of an answer
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Any]]
 Send: TypeAlias = Callable[[Any], Awaitable[None]]
-
-
-def encoded(number: int, array: torch.Tensor, milliseconds: float) -> bytes:
-    """An answer: its head, and the array as float32, or as float16 over its largest magnitude if large."""
-    values = array.detach().to("cpu", torch.float32).numpy()
-    if values.size <= HALF:
-        return _HEAD.pack(number, SINGLE, 1.0, milliseconds) + values.astype("<f4").tobytes()
-    scale = float(np.abs(values).max()) or 1.0
-    return _HEAD.pack(number, HALVES, scale, milliseconds) + (values / scale).astype("<f2").tobytes()
 
 
 class Guard:
@@ -207,19 +191,11 @@ class _Wishes:
             if not self.waiting:
                 self.some.clear()
                 continue
-            number, verb, given = self.waiting.pop()
-            began = time.perf_counter()
-            try:
-                found = await asyncio.to_thread(self.live.granted, verb, given)
-                taken = 1e3 * (time.perf_counter() - began)
-                await self.websocket.send_bytes(await asyncio.to_thread(encoded, number, found, taken))
-            except Exception as error:  # memory, a device, a network's own code
-                await self._say(
-                    number, FAILED, str(error) if isinstance(error, FxscopeError) else said(error)
-                )
+            wish = self.waiting.pop()
+            await self.websocket.send_bytes(await asyncio.to_thread(answered, self.live, *wish))
 
     async def _say(self, number: int, kind: int, text: str) -> None:
-        await self.websocket.send_bytes(_HEAD.pack(number, kind, 0.0, 0.0) + text.encode())
+        await self.websocket.send_bytes(said_of(number, kind, text))
 
 
 def _json(found: Any, status: int = 200) -> Any:
@@ -231,9 +207,9 @@ def _json(found: Any, status: int = 200) -> Any:
 def _page(live: Live, port: int) -> tuple[str, dict[str, str]]:
     """The page and its headers."""
     where = " ".join(f"{kind}://{host}:{port}" for kind in ("http", "ws") for host in (HOST, "localhost"))
-    title = f"Rows and columns of {' and '.join(n.name for n in live.networks)}"
+    title = front.title_of([network.name for network in live.networks])
     footer = f"<p>fxscope {__version__} computes on your machine; this page speaks with nothing else.</p>"
-    text, policy = front.page("live.js", title, footer, connect=where)
+    text, policy = front.page("viewer.js", title, "on this machine", footer, where)
     heads = {
         "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
         "Cache-Control": "no-store",

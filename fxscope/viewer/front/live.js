@@ -1,19 +1,16 @@
-// The start of a page before a live network: what is shown is asked of the server that the page came from.
+// A page before a live network: what is shown is asked of somebody else, a server or a notebook.
 import { App } from "./app.js";
 import { make } from "./elements.js";
-import { SocketWorker } from "./socket.js";
 import { Engine, PageSource } from "./source.js";
 
-const given = new URLSearchParams(location.hash.slice(1));
-const allowed = { Authorization: `Bearer ${given.get("token") || ""}` };
-
-/** @param {Response} answer */
-async function answered(answer) {
-  if (answer.status === 403) throw new Error(await answer.text());
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error);
-  return found;
-}
+/**
+ * Who is asked.
+ * @typedef {Object} Transport
+ * @property {() => Promise<any[]>} about                         what is shown of each photograph
+ * @property {any} worker                                          answers as worker.js does
+ * @property {((file: File) => Promise<any[]>)|null} open          take a photograph; null: only those that are there
+ * @property {URLSearchParams|null} address                        what the address says; null: there is none
+ */
 
 /**
  * The sources of a photograph, in the order of the networks.
@@ -29,8 +26,8 @@ async function sourcesOf(engine, views) {
   return found;
 }
 
-/** What the address says: the photograph, the place, row or column. @param {App} app */
-function fromAddress(app) {
+/** What the address says: the photograph, the place, row or column. @param {App} app @param {URLSearchParams} given */
+function fromAddress(app, given) {
   const number = app.photos.findIndex((sources) => sources[0].describe().photo === given.get("photo"));
   if (number > 0) app.open(number);
   if (given.get("mode") === "column") app.set({ mode: "column" });
@@ -38,8 +35,8 @@ function fromAddress(app) {
   if (y >= 0 && x >= 0) app.moved({ y, x });
 }
 
-/** @param {App} app */
-function intoAddress(app) {
+/** @param {App} app @param {URLSearchParams} given */
+function intoAddress(app, given) {
   const { mode, place } = app.wanted;
   given.set("networks", app.cards.map((card) => card.about.name).join(" and "));
   given.set("photo", app.cards[0].about.photo);
@@ -48,8 +45,13 @@ function intoAddress(app) {
   history.replaceState(null, "", `#${given}`);
 }
 
-/** Photographs can be dropped onto the page, or chosen. @param {App} app @param {Engine} engine */
-function takePhotographs(app, engine) {
+/**
+ * Photographs can be dropped onto the page, or chosen.
+ * @param {App} app
+ * @param {Engine} engine
+ * @param {(file: File) => Promise<any[]>} opened
+ */
+function takePhotographs(app, engine, opened) {
   const said = make("p", { class: "note", role: "status" }, ["Drop a photograph onto the page, or "]);
   const input = make("input", { type: "file", accept: "image/*", "aria-label": "choose a photograph" });
   said.append(input);
@@ -60,9 +62,7 @@ function takePhotographs(app, engine) {
     if (!file) return;
     told.textContent = `${file.name} is being read …`;
     try {
-      const url = `/photographs?name=${encodeURIComponent(file.name)}`;
-      const views = await answered(await fetch(url, { method: "POST", headers: allowed, body: file }));
-      app.photos.push(await sourcesOf(engine, views));
+      app.photos.push(await sourcesOf(engine, await opened(file)));
       app.open(app.photos.length - 1);
       told.textContent = "";
     } catch (error) {
@@ -77,18 +77,21 @@ function takePhotographs(app, engine) {
   });
 }
 
-async function main() {
+/** @param {() => Promise<Transport>} connect */
+export async function show(connect) {
   const root = /** @type {HTMLElement} */ (document.getElementById("fxscope-app"));
   const fail = (/** @type {any} */ error) => root.replaceChildren(make("p", { class: "failed", role: "alert" }, [String(error.message || error)]));
   try {
-    const photos = await answered(await fetch("/about", { headers: allowed }));
-    const worker = new SocketWorker(`ws://${location.host}/filters`, given.get("token") || "");
-    worker.onclose = () => fail(new Error("the server has ended: start fxscope view again"));
-    const engine = new Engine(/** @type {any} */ (worker));
+    const { about, worker, open, address } = await connect();
+    worker.onclose = () => fail(new Error("what computes here has ended: start it again"));
+    const engine = new Engine(worker);
+    const photos = await about();
     const app = new App(root, await Promise.all(photos.map((/** @type {any[]} */ views) => sourcesOf(engine, views))));
-    fromAddress(app);
-    takePhotographs(app, engine);
-    setInterval(() => intoAddress(app), 500);
+    if (address) {
+      fromAddress(app, address);
+      setInterval(() => intoAddress(app, address), 500);
+    }
+    if (open) takePhotographs(app, engine, open);
     await app.started;
     document.documentElement.dataset.ready = "yes";
     Object.assign(globalThis, { fxscope: app });
@@ -96,5 +99,3 @@ async function main() {
     fail(error);
   }
 }
-
-main();
