@@ -1,4 +1,4 @@
-"""The viewer as a process of its own: what it serves is F, to its own page alone, whatever is thrown at it."""
+"""The viewer as a process of its own: it serves F, to its own page alone, whatever is thrown at it."""
 
 from __future__ import annotations
 

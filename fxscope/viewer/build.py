@@ -59,8 +59,8 @@ def _html(about: dict[str, Any], blocks: dict[str, bytes], names: list[str]) -> 
     known = runtime.about()
     used = f"{known['package']} {known['version']} ({known['licence']} licence)"
     footer = (
-        f"<p>Made by fxscope {__version__}. The network computes in this page with {used}; the page asks nothing"
-        " of any server.</p>"
+        f"<p>Made by fxscope {__version__}. The network computes in this page with {used}; the page asks"
+        " nothing of any server.</p>"
     )
     title, more = front.title_of(names), " 'wasm-unsafe-eval'; worker-src blob:"
     return front.page("page.js", title, "in this page", footer, data=_data(about, blocks), more=more)[0]
