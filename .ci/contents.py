@@ -6,6 +6,13 @@ import zipfile
 from pathlib import Path
 
 SHIPPED = ("fxscope/py.typed", "fxscope/models/data/", "fxscope/paper/tour/templates/page.html", "LICENSE")
+SHIPPED += (
+    "viewer/front/page.html",
+    "viewer/front/page.js",
+    "viewer/front/style.css",
+    "viewer/runtime/runtime.json",
+)
+SHIPPED += ("viewer/runtime/ort-wasm-simd-threaded.wasm.gz", "viewer/runtime/LICENSE")
 
 
 def names(path: Path) -> list[str]:

@@ -33,6 +33,7 @@ extensions = [
     "graphs",
     "cards",
     "errors",
+    "live",
 ]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3

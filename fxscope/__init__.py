@@ -7,6 +7,7 @@ from ._version import __version__
 
 try:
     from . import analysis, errors, models, plot, testing
+    from . import viewer as _viewer  # noqa: F401  it gives interpreters their page
     from .analysis.compare import compare
     from .analysis.storage import storage
     from .emit.pipeline import places, transform

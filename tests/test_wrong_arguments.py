@@ -359,6 +359,7 @@ METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
     "lin": {
         "__call__": VECTORS,
         "gap": (*VECTORS, image(1, 3, 8, 8)),
+        "page": (None, 3, image(), "", "missing/page.html"),
         "contributions": INDICES,
         "iter_contributions": SEVERAL,
         "pixel_discussion": ("nonsense", 1.5, [99], [-99], object()),

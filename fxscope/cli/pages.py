@@ -1,14 +1,16 @@
-"""The verbs that write pages: ``tour | report``."""
+"""The verbs that write pages: ``tour | report | page``."""
 
 from __future__ import annotations
 
 import click
 import torch
 
+from ..linop import prepare
 from ..paper import tour as pages
 from ..paper.tour import CHAPTERS, Network, Written
+from ..viewer import LIMIT, SIDE, Subject, View, write
 from . import options, types
-from .inputs import Photographs, names_of, networks_of, take
+from .inputs import Photographs, checked, names_of, networks_of, take
 from .options import Asked, verb
 from .shown import answer
 
@@ -71,8 +73,62 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
     return found[0] if found and None not in found else None
 
 
+@verb(
+    "page",
+    options.model,
+    options.many_images,
+    options.other_models,
+    options.many_weights,
+    options.seed,
+    options.key,
+    options.policy,
+    options.picture,
+    options.names,
+    options.as_json,
+)
+@click.option(
+    "-o",
+    "file",
+    default="fxscope-page.html",
+    show_default=True,
+    type=types.NewFile(".html"),
+    help="FILE.html",
+)
+@click.option(
+    "--svd", "count", default=0, type=click.IntRange(min=0), help="also so many eigen-inputs of each network"
+)
+@click.option(
+    "--limit", default=float(LIMIT), show_default=True, type=types.Above(), help="the most MB of the page"
+)
+def page_verb(asked: Asked, file: str, count: int, limit: float) -> None:
+    """Write one file that computes any row and column of F in the reader's browser, offline."""
+    photographs, networks = Photographs(asked.image), networks_of(asked, limit=SIDE)
+    names = _names(asked, networks, photographs)
+    subjects = [_subject(asked, each, photographs, names, count) for each in networks]
+    written = write(file, subjects, limit)
+    sizes = {s.name: list(s.views[0].lin.x0.shape[2:]) for s in subjects}
+    numbers = {"page": file, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}
+    text = f"the page is {file}, {written / 1e6:.1f} MB: open it in a browser"
+    answer(asked, numbers, text, skipped=photographs.skipped)
+
+
+def _subject(
+    asked: Asked, network: Network, photographs: Photographs, names: list[str] | None, count: int
+) -> Subject:
+    """A network at every photograph, its graphs made once."""
+    views, reader = [], None
+    for name, picture in photographs:
+        x0 = take(network, name, picture)
+        checked(asked, network, x0)
+        reader = reader or prepare(network.module, x0, policy=asked.policy)
+        views.append(View(name, reader(x0), count))
+    labels = names if network.kind == "scores" else None
+    note = f"{network.note}, policy {asked.policy}"
+    return Subject(network.name, note, views, network.preprocess, labels)
+
+
 def _answer(asked: Asked, written: Written, photographs: Photographs) -> None:
     answer(asked, written.numbers, f"the page is {written.page}", skipped=photographs.skipped)
 
 
-VERBS = (tour_verb, report_verb)
+VERBS = (tour_verb, report_verb, page_verb)

@@ -140,12 +140,18 @@ def transform(
     )
     program.say_constants(type(model).__name__)
     program.in_place = in_place
-    gm = emit_graph(without_gradients(program) if freeze_gradients else program, emit, probes)
+    gm = graph_of(without_gradients(program) if freeze_gradients else program, emit, probes)
+    return gm.train(model.training)
+
+
+def graph_of(program: Program, emit: str, probes: str = "flat") -> fx.GraphModule:
+    """The graph of a program in one of the forms, as ``transform`` gives it."""
+    gm = emit_graph(program, emit, probes)
     emitted(gm)["constant"] = tuple(program.constant_outputs())
     check_stage(gm, "emitted")
     checked = CheckedGraph(gm, gm.graph, type(gm).__name__)
     checked.meta.update(gm.meta)
-    return checked.train(model.training)
+    return checked
 
 
 @checked

@@ -127,6 +127,18 @@ def save(
     return dataclasses.replace(check, path=str(path))
 
 
+def write_onnx(graph: fx.GraphModule, example_inputs: tuple, path: str | Path) -> None:
+    """Write a graph for the sizes of the example alone, without a check of the file.
+
+    Raises
+    ------
+    FxscopeError
+        If the exporter of ONNX refuses the graph.
+    """
+    example = pytree.tree_map(lambda x: x.detach(), tuple(example_inputs))
+    _write("onnx", plain(graph).eval(), example, None, str(path))
+
+
 def _format(path: Path, format: str | None, graph: fx.GraphModule, example_inputs: tuple) -> str:
     """The format, given or by the suffix of the file; raises ``FxscopeError`` if the graph cannot have it."""
     format = _form(path, format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -71,22 +72,33 @@ def read(path: str | Path) -> torch.Tensor:
     ImageError
         If there is no such file, it is no image, or Pillow is not installed.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"there is no image file {path}")
+    return decoded(path, str(path))
+
+
+def decoded(file: str | Path | BinaryIO, name: str, most: int | None = None) -> torch.Tensor:
+    """As ``read``, of a file that may be open; ``most`` is the largest number of pixels that is unpacked."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise ImageError("reading images needs Pillow: pip install 'fxscope[images]'") from error
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"there is no image file {path}")
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
+            if most is not None and picture.width * picture.height > most:
+                raise ImageError(
+                    f"{name} has {picture.width} x {picture.height} pixels, and {most:,} are allowed"
+                )
             pixels = np.asarray(picture.convert("RGB") if picture.mode in ("P", "CMYK", "YCbCr") else picture)
+    except ImageError:
+        raise
     except Exception as error:  # every image reader has its own errors
-        raise ImageError(f"{path} is not an image that can be read: {said(error)}") from error
+        raise ImageError(f"{name} is not an image that can be read: {said(error)}") from error
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4):
-        raise ImageError(f"{path}: expected a grey, RGB or RGBA image, got an array of shape {pixels.shape}")
+        raise ImageError(f"{name}: expected a grey, RGB or RGBA image, got an array of shape {pixels.shape}")
     pixels = pixels[:, :, :1] if pixels.shape[2] <= 2 else pixels[:, :, :3]
     # int32 is how 16-bit files may come
     scale = (

@@ -276,6 +276,62 @@ class LinearInterpreter:
         """For each pixel the label to which it contributes most; see ``fxscope.analysis.pixel_votes``."""
         return provided(self, "pixel_votes")(self, labels, **options)
 
+    def page(self, path: Any, **options: Any) -> int:
+        """Write one HTML file that computes any row and column of F in the reader's browser, offline.
+
+        The file holds the graphs of the network, its weights and x0, and a runtime for WebAssembly. It shows
+        <row, x0> + r = y0 as it is measured there, within 1e-3 of the largest output in float32.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        beside : sequence of LinearInterpreter
+            Other networks at the same photograph, side by side.
+        names : sequence of str
+            A name for each network. By default those of their classes.
+        preprocess : fxscope.Preprocess
+            How the photograph became x0, so that it is shown as it was.
+        labels : sequence of str
+            The names of the scores.
+        count : int
+            How many eigen-inputs are computed.
+        limit : float
+            The most MB of the file.
+
+        Returns
+        -------
+        int
+            The number of bytes.
+
+        Raises
+        ------
+        FxscopeError
+            If the network is not one from an image to an image or to scores, in float32 on a processor; if
+            its graphs cannot be exported to ONNX; or if the file would be larger than ``limit``.
+        """
+        return provided(self, "page")(self, path, **options)
+
+    def view(self, **options: Any) -> Any:
+        """Rows and columns live in a notebook, at the place under the pointer; the kernel computes them.
+
+        Parameters
+        ----------
+        beside, names, preprocess, labels
+            As ``page`` takes them.
+
+        Returns
+        -------
+        anywidget.AnyWidget
+            What Jupyter, marimo and others show.
+
+        Raises
+        ------
+        FxscopeError
+            If anywidget is not installed, or the network is not one from an image to an image or to scores.
+        """
+        return provided(self, "view")(self, **options)
+
     def shares(self, y2: Any, elementwise: bool = False) -> tuple[Any, tuple[torch.Tensor, ...]]:
         """F^T y2, and what every additive constant contributes to <y2, y0>, (K, B) each.
 

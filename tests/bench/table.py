@@ -1,6 +1,7 @@
-"""docs/benchmarks.md from the JSON files of the benchmarks.
+r"""docs/benchmarks.md from the JSON files of the benchmarks.
 
-    for b in pair memory products prepare compiled rows windows many_images sparse svd votes serve serving; do
+    for b in pair memory products prepare compiled rows windows many_images sparse svd votes serve serving \
+        page; do
         python tests/bench/$b.py --json tests/bench/results/$b.json
     done
     python tests/bench/table.py
@@ -102,6 +103,16 @@ CHAPTERS = {
             ' largest one from a file of emit="argmax".'
         ),
     ),
+    "page": (
+        "Rows and columns in the browser",
+        (
+            "A page of `lin.page`, opened from disk in Chromium: onnxruntime-web in one thread. Milliseconds"
+            " of a row and of a column, medians and the slowest of 21 places; `first`: from opening the file"
+            " to the first row; `law`: |<row, x0> + r - y0| over the largest output, the worst of all rows."
+            " On a machine that also did other work. Bars: pixelshuffle4x 60 ms a row and a column,"
+            " edsr_small4x 350 and 150 ms, 3 s to the first row."
+        ),
+    ),
     "sparse": (
         "The whole matrix",
         (
@@ -166,7 +177,7 @@ def page() -> str:
         ),
         (
             "```\nfor b in pair memory products prepare compiled rows windows many_images sparse svd votes"
-            " serve serving; do\n"
+            " serve serving page; do\n"
             "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
             "python tests/bench/table.py\n```"
         ),

@@ -1,0 +1,21 @@
+"""Rows and columns of F live in the browser: computed in the page, or by a server on this machine."""
+
+from .build import LIMIT, write
+from .interpreter import page
+from .live import Live, Shown
+from .server import bound, new_token, serve
+from .subject import SIDE, Subject, View
+
+__all__ = [
+    "LIMIT",
+    "SIDE",
+    "Live",
+    "Shown",
+    "Subject",
+    "View",
+    "bound",
+    "new_token",
+    "page",
+    "serve",
+    "write",
+]

@@ -1,0 +1,168 @@
+"""What a page shows: networks at photographs, and what is said of each of them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import FxscopeError, WrongArgument
+from ..images.conventions import with_count
+from ..images.preprocess import Preprocess
+from ..linop import LinearInterpreter
+
+KINDS = {1: "scores", 3: "images"}  # by the rank of one output
+SIDE = 64  # pixels to each side of a photograph that networks of images take where nobody says more
+MOST_BARS = 12
+
+
+@dataclass(frozen=True)
+class View:
+    """A network at one photograph.
+
+    Parameters
+    ----------
+    photo : str
+        The photograph's name.
+    lin : LinearInterpreter
+        The interpreter there.
+    count : int
+        How many eigen-inputs are computed.
+    """
+
+    photo: str
+    lin: LinearInterpreter
+    count: int = 0
+
+    @functools.cached_property
+    def svd(self) -> Any:
+        """The singular values and vectors that are asked for, or None."""
+        return self.lin.F.svd(min(self.count, *self.lin.F.shape)) if self.count else None
+
+    def arrays(self, number: int) -> dict[str, bytes]:
+        """x0 and the eigen-inputs as the page holds them, by the number of the photograph."""
+        found = {f"x0/{number}": self.lin.x0[0]}
+        if self.svd:
+            found |= {f"svd/{number}/{i}": v for i, v in enumerate(self.svd.v)}
+        return {name: np.ascontiguousarray(v.numpy(), dtype="<f4").tobytes() for name, v in found.items()}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network of a page, with its views: one of each photograph of the page, all of one size.
+
+    Parameters
+    ----------
+    name, note : str
+        How it is called, and what is said of it: its weights, its policy.
+    views : list of View
+        The network at every photograph.
+    preprocess : Preprocess, optional
+        How a photograph became x0. By default images are stretched to the range of their values.
+    labels : list of str, optional
+        The names of the scores.
+    """
+
+    name: str
+    note: str
+    views: list[View]
+    preprocess: Preprocess | None = None
+    labels: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        for view in self.views:
+            check(view.lin, self.name)
+            if self.labels and view.lin.y0.dim() == 2 and len(self.labels) != view.lin.y0.shape[1]:
+                raise WrongArgument(
+                    f"page: {len(self.labels)} labels, and {self.name} gives {view.lin.y0.shape[1]} scores"
+                )
+        sizes = {tuple(v.lin.x0.shape[2:]) for v in self.views}
+        if len(sizes) > 1:
+            said = ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
+            raise FxscopeError(
+                f"a page has its photographs at one size, and {self.name} takes {said}: give --size"
+            )
+
+    @functools.cached_property
+    def described(self) -> list[dict[str, Any]]:
+        """What the front end is told of each view; ``front/source.js`` has the type."""
+        return [self._described(view) for view in self.views]
+
+    def _described(self, view: View) -> dict[str, Any]:
+        lin = view.lin
+        x0, y0 = lin.x0[0], lin.y0[0]
+        kind = KINDS[y0.dim()]
+        given = self.preprocess
+        return {
+            "name": self.name,
+            "note": self.note,
+            "kind": kind,
+            "input": list(x0.shape),
+            "output": list(y0.shape),
+            "shownInput": shown(x0, given),
+            "shownOutput": shown(y0, given) if kind == "images" else None,
+            "alignment": _alignment(lin) if kind == "images" else None,
+            "names": self.labels if kind == "scores" else None,
+            "photo": view.photo,
+            "taken": given.text if given else "x0, stretched to its range",
+            "contributions": contributions(lin),
+            "svd": {"s": view.svd.s.tolist()} if view.svd else None,
+        }
+
+
+def check(lin: LinearInterpreter, name: str) -> None:
+    """Raise ``FxscopeError`` if a page cannot show this: it needs one image, and an image or scores of it."""
+    x0, y0 = lin.x, lin.y0
+    way = "fxscope.interpret(model, x0, inputs=place, outputs=place) taps one"
+    for what, value, ranks in (("takes", x0, (4,)), ("gives", y0, (2, 4))):
+        if not isinstance(value, torch.Tensor) or value.dim() not in ranks or value.shape[0] != 1:
+            got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            needed = "one image (1, C, H, W)" if what == "takes" else "an image (1, C, H, W) or scores (1, N)"
+            raise FxscopeError(f"a page needs a network that {what} {needed}; {name} {what} {got}: {way}")
+    if lin.x0.shape != x0.shape:
+        raise FxscopeError(
+            f"a page probes x0 itself, and {name} is probed within the network: leave inputs= out"
+        )
+
+
+def check_for_page(lin: LinearInterpreter, name: str) -> None:
+    """Raise ``FxscopeError`` if no browser can compute this; a server computes in any precision anywhere."""
+    if lin.x0.dtype != torch.float32 or lin.x0.device.type != "cpu":
+        raise FxscopeError(
+            f"a page computes in float32 on a processor, and {name} is in {lin.x0.dtype} on {lin.x0.device}:"
+            " interpret model.float().cpu() at such an x0"
+        )
+
+
+def shown(image: torch.Tensor, given: Preprocess | None) -> dict[str, Any]:
+    """How an image (C, H, W) is shown: pixel = value * std + mean, and the channels of red, green, blue."""
+    channels = image.shape[0]
+    order = [c % channels for c in range(3)]
+    if given is None or channels not in (1, 3):
+        low, high = float(image.min()), float(image.max())
+        size = (high - low) or 1.0
+        return {"mean": [-low / size] * channels, "std": [1 / size] * channels, "order": order}
+    found = with_count(given, channels)
+    mean, std = (list(v) if isinstance(v, tuple) else [v] * channels for v in found.affine)
+    return {"mean": mean, "std": std, "order": order[::-1] if found.channels == "BGR" else order}
+
+
+def contributions(lin: LinearInterpreter) -> list[tuple[str, float]]:
+    """What F x0 and the constants of each layer add to the middle of the output, or to the largest score."""
+    shape = lin.y0.shape[1:]
+    top = tuple(int(i) for i in torch.unravel_index(lin.y0.flatten().argmax(), shape))
+    found = lin.contributions(top if len(shape) == 1 else (0, *(n // 2 for n in shape[1:])))
+    sums: dict[str, float] = {}
+    for term in found.terms:
+        sums[term.place] = sums.get(term.place, 0.0) + float(term.value)
+    rest = sorted(sums.items(), key=lambda item: -abs(item[1]))
+    more = [("others", sum(v for _, v in rest[MOST_BARS:]))] if len(rest) > MOST_BARS else []
+    return [("F x0", float(found.linear)), *rest[:MOST_BARS], *more]
+
+
+def _alignment(lin: LinearInterpreter) -> dict[str, list[float]]:
+    found = lin.F.alignment()
+    return {"step": [float(s) for s in found.step], "start": [float(s) for s in found.start]}

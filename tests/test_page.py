@@ -1,0 +1,305 @@
+"""Pages that compute in the browser, opened from disk in Chromium: what they show is F, and the law holds."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from torch import nn
+
+import fxscope
+from fxscope.cli.main import cli
+from fxscope.errors import FxscopeError, WrongArgument
+from fxscope.images.photos import shipped
+from fxscope.models import named
+from fxscope.viewer import front, runtime
+
+CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
+browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
+LAW = 1e-3  # of the law, relative to the largest output: what the page states
+ROUNDING = 1e-4  # of a row or a column in float32, relative to its largest value
+NETWORKS = {"pixelshuffle4x": (1, 24), "edsr_small4x": (3, 20), "digits_vgg": (1, 32)}
+
+
+@pytest.fixture(scope="module")
+def lins():
+    """The interpreters of three networks at pieces of one photograph."""
+    picture = shipped("astronaut")[None, :, 60:220, 140:300]
+    found = {}
+    for name, (channels, side) in NETWORKS.items():
+        x0 = nn.functional.interpolate(picture, (side, side), mode="area")
+        found[name] = fxscope.interpret(named.build(name), x0 if channels == 3 else x0.mean(1, keepdim=True))
+    return found
+
+
+@pytest.fixture(scope="module")
+def file(lins, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    first, *rest = lins.values()
+    first.page(path, beside=rest, names=list(lins))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def opened(browser, file):
+    """The page in a window of its own, with what it asked for and what went wrong."""
+    page = browser.new_context(viewport={"width": 1400, "height": 900}, has_touch=True).new_page()
+    page.asked, page.wrong = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.on("console", lambda m: page.wrong.append(m.text) if m.type in ("error", "warning") else None)
+    page.goto(file.as_uri())
+    page.set_default_timeout(10_000)
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    return page
+
+
+REST = "() => fxscope.cards.every((c) => c.turn === c.shown && c.r)"
+FILTERS = """() => fxscope.cards.map((c) => ({name: c.about.name, mode: c.filter.mode, probe: c.filter.probe,
+    at: c.filter.at, values: Array.from(c.filter.values), law: c.measured(), said: c.law.textContent}))"""
+
+
+def shown(page) -> list[dict]:
+    """The filters that the page shows when it has computed what is wanted."""
+    page.wait_for_function(REST, timeout=60_000)
+    return page.evaluate(FILTERS)
+
+
+def expected(lin, found: dict) -> torch.Tensor:
+    """The same row or column from fxscope."""
+    shape = lin.y0.shape if found["mode"] == "row" else lin.x0.shape
+    probe = torch.zeros(shape[1:]).flatten()
+    for place, weight in found["probe"]:
+        probe[place] += weight
+    probe = probe.view(shape[1:])
+    return (lin.F.T @ probe if found["mode"] == "row" else lin.F @ probe).flatten()
+
+
+def check(page, lins) -> list[dict]:
+    """All filters that are shown are those of fxscope, and the law holds of the rows."""
+    found = shown(page)
+    for each in found:
+        own, got = expected(lins[each["name"]], each), torch.tensor(each["values"])
+        assert own.abs().max() > 0
+        assert (got - own).abs().max() <= ROUNDING * own.abs().max()
+        if each["mode"] == "row":
+            assert each["law"]["relative"] <= LAW and "holds" in each["said"]
+    return found
+
+
+def hover(page, x: float, y: float, figure: str = "photo", network: str = "pixelshuffle4x") -> None:
+    """Move the mouse to shares of the width and height of a picture."""
+    canvas = page.locator(f'[data-network="{network}"] [data-figure="{figure}"] canvas')
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+def pixels(page, figure: str) -> str:
+    """What a picture of the first network shows."""
+    return page.evaluate(f"() => fxscope.cards[0].{figure}.canvas.toDataURL()")
+
+
+@browses
+def test_hover_gives_the_rows_and_columns_of_three_networks_offline(opened, lins):
+    hover(opened, 0.3, 0.4)
+    first, picture = check(opened, lins), pixels(opened, "photo")
+    hover(opened, 0.7, 0.6)
+    second = check(opened, lins)
+    assert first[0]["at"] == [38, 28] and second[0]["at"] == [57, 67]  # of 96 x 96 outputs
+    assert pixels(opened, "photo") != picture
+    hover(opened, 0.25, 0.5, "output", "edsr_small4x")  # the place follows from any picture
+    assert check(opened, lins)[1]["at"] == [40, 20]
+    opened.keyboard.press("c")
+    columns = check(opened, lins)
+    assert {c["mode"] for c in columns} == {"column"} and columns[2]["at"] == [16, 8]
+    opened.keyboard.press("r")
+    check(opened, lins)
+    elsewhere = [url for url in opened.asked if not url.startswith(("file:", "blob:"))]
+    assert len([u for u in opened.asked if u.startswith("file:")]) == 1 and elsewhere == []
+    assert opened.wrong == []
+
+
+@browses
+def test_keys_move_by_one_output_and_pins_come_back(opened, lins):
+    opened.evaluate("() => fxscope.moved({x: 0.5, y: 0.5})")
+    before = check(opened, lins)[0]["at"]
+    opened.keyboard.press("ArrowRight")
+    opened.keyboard.press("Shift+ArrowDown")
+    after = check(opened, lins)[0]["at"]
+    assert after == [before[0] + 8, before[1] + 1]
+    opened.keyboard.press("p")
+    opened.keyboard.press("ArrowLeft")
+    assert check(opened, lins)[0]["at"] == [before[0] + 8, before[1]]
+    opened.locator(".pins button").first.click()
+    assert check(opened, lins)[0]["at"] == after
+    opened.locator(".pins .away").click()
+    assert opened.locator(".pins li").count() == 0
+
+
+@browses
+def test_a_finger_moves_the_place(opened, lins):
+    canvas = opened.locator('[data-network="edsr_small4x"] [data-figure="photo"] canvas')
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    opened.touchscreen.tap(box["x"] + 0.625 * box["width"], box["y"] + 0.375 * box["height"])
+    assert check(opened, lins)[1]["at"] == [30, 50]
+
+
+@browses
+def test_a_class_is_found_by_name(opened, lins):
+    card = opened.locator('[data-network="digits_vgg"]')
+    top = int(lins["digits_vgg"].y0.argmax())
+    assert card.locator('button[aria-pressed="true"]').get_attribute("data-label") == str(top)
+    card.locator("input[type=search]").fill("class 7")
+    assert card.locator(".scores button").count() == 1
+    card.locator(".scores button").click()
+    found = check(opened, lins)[2]
+    assert found["probe"] == [[7, 1]]
+    card.locator("input[type=search]").fill("")
+
+
+@browses
+def test_the_newest_wish_wins(opened, lins):
+    """Of thirty places in a row few are computed, and the last one is shown."""
+    check(opened, lins)
+    opened.evaluate("""() => { const {engine} = fxscope.cards[0].source; window.products = 0;
+        const ask = engine.ask.bind(engine);
+        engine.ask = (verb, ...rest) => { window.products += verb === "product"; return ask(verb, ...rest); };
+        for (let i = 1; i <= 30; i++) fxscope.moved({x: i / 40 + 0.001, y: 0.11}); }""")
+    found = check(opened, lins)
+    assert found[0]["at"][1] == 72 and opened.evaluate("window.products") < 45  # of 90
+
+
+@browses
+def test_scales_channels_and_the_saved_view(opened, lins):
+    opened.evaluate("() => fxscope.moved({x: 0.5, y: 0.5})")
+    check(opened, lins)
+    seen = {pixels(opened, "alone")}
+    for scale in ("linear", "log"):
+        opened.get_by_label("scale", exact=True).select_option(scale)
+        seen.add(pixels(opened, "alone"))
+        assert scale.replace("log", "logarithmic") in opened.locator(".legend .note").first.text_content()
+    assert len(seen) == 3
+    opened.get_by_label("probe").select_option("1")
+    assert len(check(opened, lins)[1]["probe"]) == 1
+    opened.get_by_label("probe").select_option("all")
+    assert len(check(opened, lins)[1]["probe"]) == 3
+    with opened.expect_download() as download:
+        opened.get_by_text("PNG").click()
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    assert re.search(
+        r"row of F for output pixel .* It reads 11 by 11", opened.evaluate("fxscope.cards[0].sentence")
+    )
+
+
+@browses
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_phones_and_both_schemes(browser, file, scheme):
+    context = browser.new_context(viewport={"width": 375, "height": 812}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+    assert page.evaluate("fxscope.wanted.theme") == scheme
+    context.close()
+
+
+@browses
+def test_a_browser_without_webassembly_is_told(browser, file):
+    flags = ["--no-sandbox", "--js-flags=--jitless"]  # without its compilers V8 has no WebAssembly
+    without = browser.browser_type.launch(executable_path=shutil.which(CHROMIUM), args=flags)
+    page = without.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_selector("[role=alert]")
+    assert "WebAssembly" in page.text_content("[role=alert]")
+    without.close()
+
+
+def test_the_policy_allows_nothing_from_elsewhere(file):
+    text = file.read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert "default-src 'none'" in policy and "connect-src 'none'" in policy and "unsafe-inline" not in policy
+    assert "unsafe-eval" not in policy.replace("'wasm-unsafe-eval'", "")
+    assert front.hash_of(front.script()) in policy and "Copyright (c) Microsoft" in text
+
+
+def test_the_runtime_is_the_pinned_one():
+    about = runtime.about()
+    for name, known in about["files"].items():
+        assert hashlib.sha256(gzip.decompress(runtime.packed(name))).hexdigest() == known
+    assert set(about["files"]) == {runtime.SCRIPT, runtime.WASM} and about["licence"] == "MIT"
+
+
+class Bessel(nn.Module):
+    """What cannot be exported: ONNX has no such operator."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return x * torch.special.i1e(self.scale)
+
+
+def test_what_no_page_can_show_is_said(lins, tmp_path):
+    path, x0 = tmp_path / "page.html", torch.rand(1, 1, 8, 8)
+    conv = nn.Conv2d(1, 1, 3)
+    with pytest.raises(FxscopeError, match=r"float32 .* and Conv2d is in torch.float64"):
+        fxscope.interpret(conv.double(), x0.double()).page(path)
+    with pytest.raises(FxscopeError, match="one image"):
+        fxscope.interpret(nn.Linear(8, 2), torch.rand(1, 8)).page(path)
+    with pytest.raises(FxscopeError, match="one image"):
+        fxscope.interpret(conv.float(), x0.expand(2, -1, -1, -1)).page(path)
+    with pytest.raises(FxscopeError, match=r"would be .* MB .* the limit is 1: give --limit"):
+        fxscope.interpret(conv, x0).page(path, limit=1)
+    with pytest.raises(WrongArgument, match="beside"):
+        lins["digits_vgg"].page(path, beside=[conv])
+    with pytest.raises(WrongArgument, match="names"):
+        lins["digits_vgg"].page(path, names=["a", "b"])
+    assert not path.exists()
+
+
+def test_an_operator_that_cannot_be_exported_is_named(tmp_path):
+    lin = fxscope.interpret(Bessel(), torch.rand(1, 1, 4, 4))
+    with pytest.raises(FxscopeError, match="no page can compute Bessel: .*i1e"):
+        lin.page(tmp_path / "page.html")
+
+
+@pytest.mark.full
+@browses
+def test_the_command_line_writes_a_page_of_two_photographs(browser, tmp_path):
+    names = []
+    for name in ("astronaut", "coffee"):
+        names.append(str(tmp_path / f"{name}.png"))
+        pixels = (255 * shipped(name)).byte().permute(1, 2, 0)
+        Image.fromarray(pixels.numpy()).save(names[-1])
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(cli, ["page", "fxscope:digits_resnet", *names, "-o", str(page), "--svd", "2"])
+    assert done.exit_code == 0, done.output
+    seen = browser.new_page()
+    seen.goto(page.as_uri())
+    seen.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+    for number in "10":
+        seen.get_by_label("photograph").select_option(number)
+        seen.wait_for_function(REST, timeout=60_000)
+        assert seen.evaluate("fxscope.cards[0].measured().relative") <= LAW
+        assert seen.locator(".eigen canvas").count() == 2
