@@ -211,3 +211,12 @@ def test_the_extension_imports_alone():
         " graphs, cards, errors, gallery, mathml, run, networks"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_tables_of_the_studies_are_those_of_their_results():
+    """What docs/studies/tables.py would write is what the pages hold."""
+    tables = runpy.run_path(str(ROOT / "docs" / "studies" / "tables.py"))
+    pages = tables["pages"]()
+    assert {p.name for p in pages} == {"votes.md", "faithfulness.md"}
+    for page in pages:
+        assert tables["written"](page) == page.read_text(), "run: python docs/studies/tables.py"

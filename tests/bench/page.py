@@ -8,14 +8,13 @@ no filter is read from the cache.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from asked import asked, keep
 from playwright.sync_api import Browser, sync_playwright
 from torch import nn
 
@@ -74,17 +73,14 @@ def measure(browser: Browser, name: str, folder: Path) -> dict:
 
 def main() -> None:
     """Measure, print, and keep."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json")
-    args = parser.parse_args()
+    args = asked(__doc__)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         rows = [measure(browser, name, Path(folder)) for name in NETWORKS]
         browser.close()
     for row in rows:
         print(row, flush=True)
-    if args.json:
-        Path(args.json).write_text(json.dumps(rows, indent=2) + "\n")
+    keep(rows, args.json)
 
 
 if __name__ == "__main__":
