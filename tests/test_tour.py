@@ -84,7 +84,7 @@ def measured(monkeypatch):
 
     others = (
         Network("digits_vgg_bn", "scores", "for digits"),
-        Network("pixelshuffle4x", "images", "for a small error"),
+        Network("pixelshuffle4x", "images", "for a small error", ("freeze", "taylor")),
         Network("span4x", "images", "for a small error", build=missing),
     )
     monkeypatch.setattr(first, "NETWORKS", {n.name: n for n in others})
