@@ -25,7 +25,9 @@ from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, ImageError, WeightsError
 from fxscope.images import photos
 from fxscope.linop import interpret
+from fxscope.paper.findings import Network, photographs
 from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
+from fxscope.paper.tour import trained as first
 from fxscope.paper.tour.networks import check_memory, images_of, read
 from fxscope.paper.tour.report import _named_layers
 from fxscope.plot.bars import NAMED
@@ -71,6 +73,44 @@ def test_a_chapter_alone(tmp_path):
     assert [f.appears for f in written.findings] == [True]
     with pytest.raises(FxscopeError, match=", ".join(CHAPTERS)):
         tour(out=tmp_path, chapters=["classfication"])
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Small stand-ins in the place of the networks that others trained, and one that is not installed."""
+
+    def missing():
+        raise WeightsError("pip install no-such-package")
+
+    others = (
+        Network("digits_vgg_bn", "scores", "for digits"),
+        Network("pixelshuffle4x", "images", "for a small error", ("freeze", "taylor")),
+        Network("span4x", "images", "for a small error", build=missing),
+    )
+    monkeypatch.setattr(first, "NETWORKS", {n.name: n for n in others})
+    monkeypatch.setattr(first, "MEASURED", tuple(n.name for n in others))
+
+
+def test_the_chapter_of_trained_networks(measured, tmp_path):
+    """Every number has its spread, each finding its network, and what is missing is said."""
+    two = [str(p.path) for p in photographs() if p.name in ("page", "text")]
+    small = tmp_path / "small.png"
+    Image.new("RGB", (70, 80), (200, 120, 40)).save(small)
+    written = tour([*two, str(small)], tmp_path / "page", chapters=["photographs"], progress=False)
+    numbers = written.numbers["photographs"]
+    assert {name: len(lines) for name, lines in numbers.items()} == {"digits_vgg_bn": 2, "pixelshuffle4x": 2}
+    assert {f.network for f in written.findings} == {"digits_vgg_bn", "pixelshuffle4x"}
+    text = written.page.read_text()
+    assert check_page(text) == 3 and "Left out, smaller than 96 pixels: small" in text
+    assert "span4x, pip install no-such-package" in text
+    share = sum(line["share"] for line in numbers["digits_vgg_bn"]) / 2
+    assert f"<td>{100 * share:.0f} ±" in text
+
+
+def test_the_tour_without_trained_networks(measured, monkeypatch, tmp_path):
+    monkeypatch.setattr(first, "MEASURED", ("span4x",))
+    written = tour(out=tmp_path, chapters=["photographs"], progress=False)
+    assert not written.findings and "pip install no-such-package" in written.page.read_text()
 
 
 def test_an_interrupted_page_goes_on(tmp_path):

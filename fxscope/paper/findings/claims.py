@@ -125,7 +125,7 @@ def _shares(networks: dict[Network, Lines]) -> list[Finding]:
         ),
         _finding(
             "The residual's share of the score is 78 to 95%",
-            "the means of 22 networks (Table 4)",
+            "the means of 21 networks (Table 4)",
             networks,
             f"photographs with such a share, about x = 0: {counts}",
             _holding(networks, "share", lambda v: low <= v <= high),

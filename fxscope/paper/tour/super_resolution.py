@@ -21,6 +21,7 @@ from .page import Chapter, Finding
 from .trained import installed
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
+PASSES = 100  # products of the singular values of one network: the trained ones need many
 SAMPLED = 16  # number of places whose rows and columns are averaged
 SHAPES = (
     "network",
@@ -65,7 +66,8 @@ def super_resolution(
     places = probe_places(photos.luminance(low)[0])
     _filters(chapter, networks, interpreters, places, photos.luminance(low))
     _locality(chapter, networks, interpreters)
-    eigen_images(chapter, {n: r for n, r in interpreters.items() if not n.startswith("bicubic")}, "sr")
+    trained = {name: lin for name, lin in interpreters.items() if not name.startswith("bicubic")}
+    eigen_images(chapter, trained, "sr", passes=PASSES)
     return chapter
 
 
@@ -78,7 +80,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         shown = n.show(lin.y0[0])
         gray = shown if shown.shape[0] == 1 else photos.luminance(shown)
         value = photos.psnr(gray, _seen(truth, lin, n.scale), BORDER)
-        panels[f"{n.name}, {value:.2f} dB"] = gray
+        panels[f"{_broken(n.name)}\n{value:.2f} dB"] = gray
         r = lin.residual
         shares[n.name] = float(r.norm() / lin.y0.norm())
         filtered = lin.F @ lin.x0[0]
@@ -103,6 +105,12 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
     )
     chapter.table(("network", "PSNR", "|r| / |y| about x = 0", "error of F x0 + r"), rows)
     chapter.findings.append(_residual_finding(shares))
+
+
+def _broken(name: str, width: int = 14) -> str:
+    """A long name in two lines, so that titles of panels do not touch."""
+    start, _, end = name.rpartition("_")
+    return f"{start}\n{end}" if len(name) > width and start else name
 
 
 def _seen(picture: torch.Tensor, lin: LinearInterpreter, scale: int) -> torch.Tensor:
@@ -260,12 +268,14 @@ def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
         )
 
 
-def eigen_images(chapter: Chapter, interpreters: dict, prefix: str, count: int = 4) -> None:
+def eigen_images(
+    chapter: Chapter, interpreters: dict, prefix: str, count: int = 4, passes: int | None = None
+) -> None:
     """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
     for name, lin in interpreters.items():
-        found = triplets(lin, count)
+        found = triplets(lin, count, passes)
         shapes = found.shapes()
         mean = {
             k: sum(getattr(s, k) for s in shapes) / count
@@ -318,11 +328,11 @@ def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: f
     )
 
 
-def triplets(lin: LinearInterpreter, count: int = 4) -> SVD:
+def triplets(lin: LinearInterpreter, count: int = 4, passes: int | None = None) -> SVD:
     """The largest singular triplets, with a tolerance of 1%; the page names those that did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
-        return lin.F.svd(count, tol=1e-2, progress=False)
+        return lin.F.svd(count, tol=1e-2, max_passes=passes, progress=False)
 
 
 def _unconverged(found: SVD) -> str:

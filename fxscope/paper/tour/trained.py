@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from .page import Chapter
 
 MEASURED = ("efficientnet_lite0", "span4x", "real_esr_animevideo4x")
 TAKEN = ("chelsea", "coffee", "astronaut", "rocket", "motorcycle_left", "china", "flower")
+SATURATED = 0.995  # part of the coefficients of rows that are shown as they are
 EIGEN, SHOWN, VOTERS = 3, 4, 10  # photographs with eigen-inputs, those with rows, labels that are voted for
 
 
@@ -60,7 +62,7 @@ def installed() -> tuple[list[Network], list[str]]:
     for name in MEASURED:
         try:
             NETWORKS[name].module()
-            found.append(NETWORKS[name])
+            found.append(replace(NETWORKS[name], policies=NETWORKS[name].policies[:1]))
         except WeightsError as error:
             lacking.append(f"{name}, {error}")
     return found, lacking
@@ -114,11 +116,14 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
     for name, x0 in inputs.items():
         lin = reader(x0)
         rows[f"row, {name}"] = lin.F.row(int(lin.y0.argmax()))
+    limit = float(torch.stack(list(rows.values())).abs().flatten().quantile(SATURATED))
+    rows = {said: row.clamp(-limit, limit) for said, row in rows.items()}
     chapter.heading(f"{n.name}: rows and votes (Fig. 3)")
     chapter.figure(
         f"trained_rows_{n.name}",
         draw.grid({**{name: x0[0] for name, x0 in inputs.items()}, **rows}, len(inputs), cross=False),
-        "The inputs, and the row of the top score of each; each line has one scale.",
+        "The inputs, and the row of the top score of each; each line has one scale, at which"
+        f" {100 - 100 * SATURATED:.1g}% of the rows' coefficients saturate.",
     )
     name, x0 = next(iter(inputs.items()))
     lin = reader(x0)
