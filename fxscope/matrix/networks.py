@@ -1,7 +1,7 @@
 """The networks of the matrix, as they are written on the command line, and the files that some of them need.
 
-Each is a MODEL and the options of its input. ``FILES`` makes the file or folder that is named in a MODEL, alone
-or after its family: ``small.pt2``, ``hf:vit``.
+Each is a MODEL and the options of its input. ``FILES`` makes the file or folder that is named in a MODEL,
+alone or after its family: ``small.pt2``, ``hf:vit``.
 """
 
 from __future__ import annotations
