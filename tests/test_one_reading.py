@@ -40,9 +40,10 @@ def caffe():
     given = dict(size=(24, 48), resize="cover", crop="center", channels="BGR", multiple=16)
     return scores(), Preprocess(**given, range=(0, 255), mean=(104, 117, 123)), ["a", "b", "c", "d", "e"]
 """
-ANY = ("row", "column", "svd", "contributions", "verify", "report", "transform", "inspect")
+ANY = ("row", "column", "svd", "contributions", "verify", "report", "transform", "inspect", "page")
 SCORES = ("votes", "discussion", "layers", "fgsm", "residual-share", "votes-study", "faithfulness")
-IMAGES = ("locality", "reach")
+IMAGES = ("locality", "reach", "video")
+SERVED = ("view",)  # it ends with Ctrl-C, and reads photographs as "page" does
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,8 @@ def answer(verb, model, files, *options):
         "transform": ["-o", files / "x.ts"],
         "inspect": ["--outputs", "2"],
         "report": ["--out", files / "page"],
+        "page": ["-o", files / "page.html"],
+        "video": ["-o", files / "film.gif", "--seconds", 0.4, "--fps", 5, "--width", 160],
         "column": ["--at", "0,5,5"],
         "locality": ["--places", 2],
         "svd": ["-k", 1],
@@ -125,7 +128,7 @@ def test_one_x0_in_every_verb(network, options, verbs, files, monkeypatch):
 
 def test_no_verb_that_reads_a_photograph_is_missed():
     reads = {name for name, each in cli.commands.items() if any(p.name == "scale" for p in each.params)}
-    assert reads == {*ANY, *SCORES, *IMAGES}
+    assert reads == {*ANY, *SCORES, *IMAGES, *SERVED}
 
 
 def test_preprocessing_of_a_factory_by_options(files):

@@ -1,7 +1,7 @@
 """The networks of the matrix, as they are written on the command line, and the files that some of them need.
 
-Each is a MODEL and the options of its input. ``FILES`` makes what is named in a MODEL: ``hf:vit`` reads a
-folder, ``small.pt2`` is one.
+Each is a MODEL and the options of its input. ``FILES`` makes the file or folder that is named in a MODEL,
+alone or after its family: ``small.pt2``, ``hf:vit``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ..images import photos
+from ..models.families import FAMILIES
 from ..testing.conformance.huggingface import vit
 from . import own
 
@@ -66,7 +67,7 @@ def arguments(network: str, folder: Path) -> list[str]:
     spec, *options = shlex.split(network)
     for name, make in FILES.items():
         family, _, rest = spec.partition(name)
-        if rest[:1] in ("", ":") and family in ("", "hf:") and name in spec:
+        if name in spec and rest[:1] in ("", ":") and family.removesuffix(":") in ("", *FAMILIES):
             make(folder / name)
             spec = f"{family}{folder / name}{rest}"
             break

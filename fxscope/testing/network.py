@@ -103,7 +103,7 @@ def _word(error: float) -> str | None:
 
 
 def _row(law: Law) -> str:
-    named = f"<tr><td>{law.name}</td><td>{html.escape(law.statement)}</td>"
+    named = f"<tr><td style='white-space: nowrap'>{law.name}</td><td>{html.escape(law.statement)}</td>"
     if law.skipped:
         return f"{named}<td colspan='3'>not checked: {html.escape(law.skipped)}</td></tr>"
     verdict = "ok" if law.ok else "<b>broken</b>"
