@@ -83,6 +83,7 @@ class UnsupportedOperator(FxscopeError, NotImplementedError):
     def __init__(self, message: str, operators: tuple[str, ...] = ()):
         super().__init__(message)
         self.operators = operators
+        self.exported: tuple[str, ...] = ()
 
 
 class NoLinearPath(FxscopeError, ValueError):

@@ -42,7 +42,7 @@ _MEANING = {
 _PROBES = ("x1", "y2", "y1", "Fx1", "x2", "index", "row", "r_k")
 
 
-@verb("transform", options.network, options.outputs, options.common)
+@verb("transform", options.network, options.outputs, options.unknown, options.common)
 @click.option(
     "-o",
     "file",
@@ -89,7 +89,12 @@ def transform_verb(
     x0 = example(asked, found).to(types.DTYPES[dtype])
     network, place = part_of_output(asked, found, x0.float())
     network = network.to(types.DTYPES[dtype])
-    wanted: dict[str, Any] = {"policy": asked.policy, "outputs": place, "inputs": inputs}
+    wanted: dict[str, Any] = {
+        "policy": asked.policy,
+        "unknown": asked.unknown,
+        "outputs": place,
+        "inputs": inputs,
+    }
     graph = transform(network, form, probes=probes, example_inputs=(x0,), **wanted)
     given = _example(network, form, x0, probes == "stacked", wanted)
     shapes = SPATIAL if dynamic == SPATIAL else None

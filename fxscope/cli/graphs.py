@@ -18,7 +18,7 @@ from .running import note
 from .shown import answer
 
 
-@verb("inspect", options.network, options.outputs, options.common)
+@verb("inspect", options.network, options.outputs, options.unknown, options.common)
 @click.option(
     "--svg",
     type=types.NewFile(".svg", ".html", ".htm", needs=("igraph", "draw")),
@@ -31,7 +31,7 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     if asked.outputs is not None:
         found = subject_of(asked, asked.choice)
         network, place = part_of_output(asked, found, example(asked, found))
-    given: dict[str, Any] = {"policy": asked.policy, "outputs": place}
+    given: dict[str, Any] = {"policy": asked.policy, "outputs": place, "unknown": asked.unknown}
     try:
         graph = transform(network, **given)
     except (TraceFailure, UnknownRank, UnsupportedOperator):  # with an example it may go through torch.export

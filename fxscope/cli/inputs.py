@@ -94,7 +94,7 @@ def interpreter_at(asked: Asked) -> LinearInterpreter:
     found = subject_of(asked, asked.choice)
     x0 = example(asked, found)
     module, place = part_of_output(asked, found, x0)
-    lin = interpret(module, x0, policy=asked.policy, outputs=place)
+    lin = interpret(module, x0, policy=asked.policy, outputs=place, unknown=asked.unknown)
     if not isinstance(lin.y0, torch.Tensor):
         raise usage(
             f"{asked.choice.model} gives a structure of outputs, {_outputs(lin)};"
@@ -277,7 +277,7 @@ def interpreter_of(asked: Asked) -> tuple[Network, LinearInterpreter]:
     found = network_of(asked)
     x0 = example(asked, found)
     checked(asked, found, x0)
-    return found, interpret(found.module, x0, policy=asked.policy)
+    return found, interpret(found.module, x0, policy=asked.policy, unknown=asked.unknown)
 
 
 def names_of(asked: Asked, choice: Choice, count: int) -> list[str] | None:

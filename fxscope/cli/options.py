@@ -14,6 +14,7 @@ from ..analysis.zero import ZEROS
 from ..images.preprocess import CROPS
 from ..models.spec import Loaded, has_random_weights, load, weights_note
 from ..passes.policy import PRESETS
+from ..passes.unknown import UNKNOWN
 from . import types
 from .running import Verb, usage
 
@@ -66,6 +67,7 @@ class Asked:
     image: str | tuple[str, ...] | None = None
     outputs: str | None = None
     policy: Any = "freeze"
+    unknown: str = "refuse"
     size: tuple[int, int] | None = None
     resize: Any = None
     crop: str | None = None
@@ -194,6 +196,13 @@ many_policies = click.option(
     type=click.Choice([*PRESETS, "paper"]),
     help="what is frozen; several are compared",
 )
+unknown = click.option(
+    "--unknown",
+    default="refuse",
+    show_default=True,
+    type=click.Choice(UNKNOWN),
+    help="operators without a rule: refuse them, or take their derivative",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="print JSON")
 output = click.option(
     "-o",
@@ -263,6 +272,6 @@ names = click.option("--names", type=types.Names(), help="a file with the name o
 picture = together(size, resize, crop, scale, mean, std, bgr, luminance, multiple)
 network = together(model, weights, seed)
 common = together(policy, picture, as_json)
-at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, common)
+at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, unknown, common)
 compared = together(weights, seed, device, key, many_policies, picture, as_json, output)
 analysis = together(weights, seed, device, key, common, output)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.fx as fx
 
 from ..errors import FxscopeError
+from ..graph.ir import notes
 from ..passes.rewrite import Probe, Program, Record
 from ..twins import AdjointContext, Item, ShapeRef, join
 from .reuse import mark_same, mark_twin
@@ -70,7 +72,10 @@ class Reversal:
     def _reverse(self, record: Record, twin: Any) -> None:
         """Add the adjoint of a twin, or of a call that gives several tensors (``join``), to its inputs."""
         likes = [self._like(v) for v in record.inputs]
-        twin = twin.mapped(self.source.proxy)
+        # a complex factor's transpose, of the real inner product, is its conjugate
+        conjugate = _is_complex(record)
+        given = twin.mapped(self.source.proxy)
+        twin = twin.mapped(self._conjugate(twin)) if conjugate else given
         if record in self.parts:
             parts = self.parts.pop(record)
             self._add(record.inputs[0], join(self.k, twin.function, parts, *likes, *twin.args))
@@ -80,17 +85,38 @@ class Reversal:
             self.parts.setdefault(record.inputs[0], {})[twin.index] = y
             return
         if self.wanted:
-            constant = twin.constant(self.k, *likes)
+            constant = given.constant(self.k, *likes)
             if constant is not None:
                 self.constants.append((record, constant, y))
         shares = twin.adjoint(self.k, y, *likes)
         if len(record.inputs) == 1:
             mark_twin(record, shares, y)
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
-            self._add(value, share)
+            self._add(value, torch.real(share) if conjugate and _is_real(value) else share)
+
+    def _conjugate(self, twin: Any) -> Callable[[fx.Node], Any]:
+        labels = twin.states()
+
+        def read(node: fx.Node) -> Any:
+            value: Any = self.source.proxy(node)
+            return torch.conj_physical(value) if labels.get(node) in ("gate", "stats") else value
+
+        return read
 
     def _like(self, value: Any) -> ShapeRef:
         return shape_of(self.program, self.source, value)
+
+
+def _is_complex(record: Record) -> bool:
+    """Whether the example showed the operator's value to be complex."""
+    value = notes(record.origin).get("val")
+    return value is not None and value.is_complex() and record.twin.kind != "linear"
+
+
+def _is_real(value: Any) -> bool:
+    node = value.node if isinstance(value, Probe) else value.origin
+    known = notes(node).get("val")
+    return known is not None and not known.is_complex()
 
 
 def shape_of(program: Program, source: GraphSource | StateSource, value: Any) -> ShapeRef:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.fx as fx
 from torch import nn
 
-from ..errors import TraceFailure, UnknownRank
+from ..errors import TraceFailure, UnknownRank, UnsupportedOperator
 from ..frontend.example import Example
+from ..frontend.exported import Exports
 from ..frontend.places import place_names
 from ..frontend.symbolic import trace
 from ..frontend.unchanged import leaves_unchanged
@@ -22,10 +23,12 @@ from ..passes.outputs import cut, keep_main_output, take_apart
 from ..passes.policy import Policy
 from ..passes.rewrite import Program, rewrite
 from ..passes.taps import probes_of
+from ..passes.unknown import UNKNOWN, written_out
 from ..rules import registry
 from . import FORMS
 from . import emit as emit_graph
 from .called import CheckedGraph
+from .proof import prove_transpose
 
 PROBES = ("flat", "stacked")
 
@@ -42,6 +45,7 @@ def transform(
     probes: str = "flat",
     example_inputs: tuple | dict | None = None,
     frontend: str = "auto",
+    unknown: str = "refuse",
     freeze_gradients: bool = False,
     in_place: bool = True,
 ) -> fx.GraphModule:
@@ -91,6 +95,9 @@ def transform(
         optional arguments are used.
     frontend : str
         "auto", or "symbolic" or "export" to use only that one.
+    unknown : str
+        What becomes of operators without a rule that PyTorch cannot write out in operators that have one.
+        "refuse": an error names all of them. "taylor": their derivative at x0 stands for them (paper, eq. 4).
     freeze_gradients : bool
         If True, factors, statistics, gates and additive terms of x0 are constants to autograd: in the
         interpreter branch only x1 and the parameters of the linear layers receive gradients.
@@ -136,7 +143,13 @@ def transform(
             f"probes={probes!r}; it is 'flat' for x1 of shape (K*B, ...) or 'stacked' for (K, B, ...)"
         )
     program = program_of(
-        model, policy=policy, inputs=inputs, outputs=outputs, example_inputs=example_inputs, frontend=frontend
+        model,
+        policy=policy,
+        inputs=inputs,
+        outputs=outputs,
+        example_inputs=example_inputs,
+        frontend=frontend,
+        unknown=unknown,
     )
     program.say_constants(type(model).__name__)
     program.in_place = in_place
@@ -190,9 +203,31 @@ def program_of(
     outputs: str | list[str] | dict[str, str] | None = None,
     example_inputs: tuple | dict | Example | None = None,
     frontend: str = "auto",
+    unknown: str = "refuse",
 ) -> Program:
     """Run all stages up to rewrite: the program (original graph and tape) of a model."""
-    gm = canonical(model, example_inputs, frontend)
+    if unknown not in UNKNOWN:
+        raise ValueError(f"unknown={unknown!r}; it is one of {', '.join(UNKNOWN)}")
+
+    def finish(gm: fx.GraphModule) -> Program:
+        return _program(gm, inputs, outputs, Policy.of(policy))
+
+    with Exports():
+        try:
+            return finish(canonical(model, example_inputs, frontend))
+        except UnsupportedOperator as error:
+            if frontend == "symbolic":
+                raise
+            example = Example.of(example_inputs, model)
+            if example is None:
+                raise ask_for_example(error) from error
+            program = written_out(model, example, finish, unknown, error)
+            prove_transpose(program, model, example)
+            return program
+
+
+def _program(gm: fx.GraphModule, inputs, outputs, policy: Policy) -> Program:
+    """The program of a canonical graph."""
     if outputs is not None:
         cut(gm, outputs)
     else:
@@ -200,7 +235,6 @@ def program_of(
     take_apart(gm)
     densify(gm)
     taps = probes_of(gm, inputs)
-    policy = Policy.of(policy)
     policy.check(gm)
     check_stage(gm, "canonical")
     classify(gm, [p.node for p in taps], policy)

@@ -14,6 +14,7 @@ import operator
 import re
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -28,7 +29,7 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError, TraceFailure
 from ..graph.assumptions import batch_of, input_names
 from ..graph.draws import out_of_place
-from ..graph.ir import graph_notes, mark
+from ..graph.ir import graph_notes, mark, notes
 from ..rules import registry
 from .example import Example
 from .guards import assumptions_of
@@ -105,13 +106,18 @@ def _unrolled(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
     )
 
 
-def lift(program: torch.export.ExportedProgram, model: nn.Module) -> fx.GraphModule:
+def lift(
+    program: torch.export.ExportedProgram, model: nn.Module, parts: Mapping[str, fx.GraphModule] | None = None
+) -> fx.GraphModule:
     """A graph such as ``trace`` gives; in-place operators are written as such, for canonicalize.
+
+    ``parts`` has graphs that stand in for calls, by the name of the call; in a call inside such a graph, the
+    name follows that of the outer call and a slash.
 
     ``gm.meta["frontend"]`` says what was specialised, ``gm.meta["assumptions"]`` what the graph takes for
     granted.
     """
-    lifter = _Lifter(program, model)
+    lifter = _Lifter(program, model, parts or {})
     outputs = lifter.run()
     graph = lifter.graph
     graph.output(outputs)
@@ -217,8 +223,14 @@ def _in_place(target: Any) -> bool:
 class _Lifter:
     """Copies an exported graph: parameters become get_attr, sizes become methods, checks are dropped."""
 
-    def __init__(self, program: torch.export.ExportedProgram, model: nn.Module):
-        self.program, self.model = program, model
+    def __init__(
+        self,
+        program: torch.export.ExportedProgram,
+        model: nn.Module,
+        parts: Mapping[str, fx.GraphModule],
+    ):
+        self.program, self.model, self.written = program, model, parts
+        self.within: list[tuple[str, fx.Node]] = []
         self.graph = fx.Graph()
         self.attributes: dict[str, torch.Tensor] = {}
         self.places: Counter[str] = Counter()
@@ -293,14 +305,32 @@ class _Lifter:
             return self._inline(node, name, given, inner)
         mapped = fx.node.map_arg((node.args, node.kwargs), self._value)
         args, kwargs = cast("tuple[tuple, dict]", mapped)
-        if node.target is operator.getitem and isinstance(args[0], tuple):
+        if node.target is operator.getitem and isinstance(args[0], (tuple, list)):
             return args[0][args[1]]
+        key = self.within[-1][0] + node.name if self.within else node.name
+        if key in self.written:
+            return self._part(node, key)
         new = self._spelled(
             node.target, args, {k: v for k, v in kwargs.items() if not (k == "pin_memory" and v is False)}
         )
         if new.name != node.name:
             new._rename(node.name)
-        return mark(new, place=self._place(node), module=_module(node)[0], source=_source(node))
+        notes(new)["exported"] = key
+        if node.meta.get("held"):
+            notes(new)["held"] = True
+        outer = self.within[0][1] if self.within else node
+        return mark(new, place=self._place(outer), module=_module(outer)[0], source=_source(outer))
+
+    def _part(self, node: fx.Node, key: str) -> Any:
+        """Copy the graph that stands in for a call."""
+        inner = self.written[key]
+        inputs = [n for n in inner.graph.nodes if n.op == "placeholder"]
+        given = [self.values[n] for n in node.all_input_nodes]
+        self.values.update(zip(inputs, given, strict=True))
+        self.within.append((f"{key}/", node))
+        found = self._copy(inner)
+        self.within.pop()
+        return found[0] if inner.meta["single"] else found
 
     def _inline(self, node: fx.Node, name: str, given: list, inner: fx.GraphModule) -> Any:
         """Copy a region without gradients or autocast in place.

@@ -71,6 +71,10 @@ class Notes(TypedDict, total=False):
     parts        the same, of every tensor of a call that gives several
     recognized   {argument of the rule: value} where the user wrote out a function by hand; they are nodes
                  of the same graph, and replace the node's own arguments; not in emitted graphs
+    exported     in a graph of torch.export, the name of the call there: that of a call within a graph that
+                 stands in for another call follows that one's and a slash
+    held         the node is computed on x0 alone, though it reads values on the path of the probe: part of
+                 the derivative of an operator
     unspelled    why the rule of the node's function does not know this form of the call
     rank_hint    the number of dimensions that the module asked of its input; None where it takes several
     rank_limits  of a placeholder, the least and the most dimensions that the model takes
@@ -85,6 +89,8 @@ class Notes(TypedDict, total=False):
     val: torch.Tensor
     parts: tuple[torch.Tensor, ...]
     recognized: dict[str, Any]
+    exported: str
+    held: bool
     unspelled: str
     rank_hint: int | None
     rank_limits: tuple[int, int]

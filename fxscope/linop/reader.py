@@ -36,6 +36,7 @@ def prepare(
     memory: str = "record",
     chunk: int | None = None,
     frontend: str = "auto",
+    unknown: str = "refuse",
     compile: bool | str = False,
     **kwargs: Any,
 ) -> Reader:
@@ -57,7 +58,7 @@ def prepare(
         In eval or train mode, which is that of all interpreters.
     *args, **kwargs
         Arguments of the model, as an example: their values do not matter.
-    policy, inputs, outputs, memory, chunk, frontend
+    policy, inputs, outputs, memory, chunk, frontend, unknown
         As in ``fxscope.interpret``.
     compile : bool or str
         Whether the runs of x0 and the products go through ``torch.compile``, or its backend (True:
@@ -86,7 +87,13 @@ def prepare(
     """
     if memory not in MODES:
         raise ValueError(f"memory={memory!r}; it is one of {', '.join(MODES)}")
-    options = {"policy": policy, "inputs": inputs, "outputs": outputs, "frontend": frontend}
+    options = {
+        "policy": policy,
+        "inputs": inputs,
+        "outputs": outputs,
+        "frontend": frontend,
+        "unknown": unknown,
+    }
     reader = Reader(model, options, memory, chunk, backend_of(compile))
     reader._make(Example(args, kwargs))
     return reader
@@ -103,6 +110,7 @@ def interpret(
     memory: str = "record",
     chunk: int | None = None,
     frontend: str = "auto",
+    unknown: str = "refuse",
     **kwargs: Any,
 ) -> LinearInterpreter:
     """The linear interpreter of a model at x0 (paper, eq. 2 to 5).
@@ -132,6 +140,9 @@ def interpret(
     chunk : int, optional
         Number of probes that run together. The default is as many as fit into 256 MiB on a CPU, or 1 GiB on
         another device.
+    unknown : {"refuse", "taylor"}
+        What becomes of operators without a rule that PyTorch cannot write out in operators that have one:
+        they are refused, all of them by name, or their derivative at x0 stands for them.
     frontend : {"auto", "symbolic", "export"}
         "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
 
@@ -161,6 +172,7 @@ def interpret(
         memory=memory,
         chunk=chunk,
         frontend=frontend,
+        unknown=unknown,
         **kwargs,
     )
     return reader(*args, **kwargs)

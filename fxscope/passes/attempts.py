@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FunctionType
 
 import torch
@@ -213,17 +213,21 @@ def _checked_export(model: nn.Module, example: Example, dynamic: bool) -> fx.Gra
     if casts(program):
         program = decomposed(program)
     try:
-        return _checked_lift(program, model, example)
+        return checked_lift(program, model, example)
     except (AliasingWrite, LawBroken):
         if not writes(program):
             raise
-    return _checked_lift(decomposed(program), model, example)
+    return checked_lift(decomposed(program), model, example)
 
 
-def _checked_lift(
-    program: torch.export.ExportedProgram, model: nn.Module, example: Example
+def checked_lift(
+    program: torch.export.ExportedProgram,
+    model: nn.Module,
+    example: Example,
+    parts: Mapping[str, fx.GraphModule] | None = None,
 ) -> fx.GraphModule:
-    gm = lift(program, model)
+    """The canonical graph of an exported program, checked against the model on its example."""
+    gm = lift(program, model, parts)
     check_stage(gm, "traced")
     gm = canonicalize(gm, model, decider(gm, model, example))
     settle_one_image(gm, model, example)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+import torch
 import torch.fx as fx
 
 from ..errors import UnsupportedOperator
@@ -13,6 +14,7 @@ from ..graph.draws import draws
 from ..graph.ir import info, mark, notes
 from ..rules import registry
 from ..rules._of_node import bound, rounds, rule_of
+from ..rules.derivative import derivative
 from ..twins.base import nodes_of
 from .canonicalize import size_nodes
 from .policy import Policy
@@ -29,7 +31,17 @@ def classify(gm: fx.GraphModule, taps: list[fx.Node], policy: Policy) -> fx.Grap
         mark(node, role=_role(node, taps, sizes, policy, offenders))
     if offenders:
         raise unsupported(offenders)
+    for node in gm.graph.nodes:
+        if node.target is derivative:
+            _of_value(node)
     return gm
+
+
+def _of_value(node: fx.Node) -> None:
+    """Let a derivative's node compute the operator's own value; what it is read by its rule stays."""
+    notes(node)["recognized"] = bound(node)
+    y = notes(node)["recognized"]["y"]
+    node.op, node.target, node.args, node.kwargs = "call_method", "expand_as", (y, y), {}
 
 
 def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list) -> str:
@@ -44,6 +56,8 @@ def _role(node: fx.Node, taps: list, sizes: set, policy: Policy, offenders: list
         return "shape"
     if node.op == "output":
         return "affine" if "affine" in inputs else "frozen"
+    if notes(node).get("held") and "affine" in inputs:
+        return "frozen"
     if "affine" in inputs:
         return _on_the_path(node, policy, offenders)
     if "frozen" in inputs or draws(node):  # a draw has one value in all forms
@@ -63,6 +77,9 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "affine"
     if rule.name == "getitem" and _takes_indices(node):
         return "frozen"
+    if rule.verb not in _OF_COMPLEX and _is_complex(node):
+        offenders.append((node, f"its rule {rule.name} is about real values"))
+        return "affine"
     variant = policy.variant(node, rule)
     mark(node, variant=variant)
     if rule.variants[variant] is None:
@@ -76,6 +93,15 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         may = f"only {', '.join(rule.carries) or 'nothing'} may{under}"
         offenders.append((node, f"its {', '.join(other)} depends on the probe; {may}"))
     return "affine" if carried else "frozen"
+
+
+_OF_COMPLEX = ("linear", "product", "composite", "constant")
+
+
+def _is_complex(node: fx.Node) -> bool:
+    """Whether the example showed that a node reads complex values."""
+    values = (notes(n).get("val") for n in node.all_input_nodes)
+    return any(isinstance(v, torch.Tensor) and v.is_complex() for v in values)
 
 
 def is_structure(node: fx.Node) -> bool:
@@ -110,7 +136,9 @@ def _name(node: fx.Node) -> str:
 
 def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
     """The error that lists all offenders, each with its line and the nearest rule."""
-    return UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
+    error = UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
+    error.exported = tuple(dict.fromkeys(notes(n).get("exported", "") for n, _ in offenders))
+    return error
 
 
 def _report(offenders: list[tuple[fx.Node, str]]) -> str:

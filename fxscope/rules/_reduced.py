@@ -170,6 +170,8 @@ def permuted(view: Any, a: dict) -> Reduced:
     if not isinstance(dims, (list, tuple)):
         return unsure(view.of(a["x"]), a["x"])
     order = [d % len(dims) - len(dims) for d in dims]
+    if not order:
+        return view.of(a["x"])
     base = view.of(a["x"]).mapped(lambda d: order.index(d) - len(dims) if d in order else None)
     return replace(base, moved=base.moved or order[0] != -len(dims))
 

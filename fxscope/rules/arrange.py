@@ -54,7 +54,9 @@ def transpose(x, dim0, dim1):
     return Dims(torch.transpose, (shifted(dim0), shifted(dim1)))
 
 
-def t(x):
+def t(x, *, call):
+    if call.rank("x") in (0, 1):  # torch.t takes a vector as it is
+        return None
     return Dims(torch.transpose, (-1, -2))
 
 
@@ -191,7 +193,7 @@ def unbind(x, dim=0):
 
 def index_select(x, dim, index, *, call):
     if call.rank("x") == 0:
-        raise TypeError("a tensor without dimensions, which has none to pick from")
+        return None if call.out_rank == 0 else Dims(torch.unsqueeze, (1,))
     return Dims(torch.index_select, (shifted(dim), index))
 
 

@@ -341,9 +341,9 @@ def _weighted(weights: Callable, first: str, second: str) -> Callable:
     def twin(*, call, **arguments):
         a, b, c = weights(**arguments)
         if call.value(second) is None:
-            return _one_weighted(call, (first, second), a, _plus(b * arguments[second], c))
+            return _one_weighted(call, (first, second), a, _plus(_times(b, arguments[second]), c))
         if call.value(first) is None:
-            return _one_weighted(call, (second, first), b, _plus(a * arguments[first], c))
+            return _one_weighted(call, (second, first), b, _plus(_times(a, arguments[first]), c))
         lifts = (call.lift(first, second), call.lift(second, first))
         offset = None if c is None else -c
         return TangentProduct(b, a, offset, lifts), [call.value(first), call.value(second)]
@@ -351,6 +351,11 @@ def _weighted(weights: Callable, first: str, second: str) -> Callable:
     signed: Any = twin
     signed.__signature__ = given.replace(parameters=[*given.parameters.values(), call_parameter])
     return signed
+
+
+def _times(weight, constant):
+    """Their product; 0 where the weight is, also if the constant operand is infinite there."""
+    return torch.where(weight == 0, torch.zeros_like(weight), weight * constant)
 
 
 def _plus(x, c):

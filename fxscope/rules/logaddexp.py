@@ -11,7 +11,12 @@ from .declare import binary
 def _weights(x, other, unit=1.0):
     difference = (x - other) * unit
     a, b = torch.sigmoid(difference), torch.sigmoid(-difference)
-    return a, b, (a * F.softplus(-difference) + b * F.softplus(difference)) / unit
+    return a, b, (_share(a, F.softplus(-difference)) + _share(b, F.softplus(difference))) / unit
+
+
+def _share(weight, size):
+    """Their product, 0 where the weight is: the other operand may be infinite there."""
+    return torch.where(weight == 0, torch.zeros_like(weight), weight * size)
 
 
 def natural(x, other):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..twins import Dims, shifted
+from ..twins import Dims, Identity, shifted
 from . import _reduced
 from ._local import over_dims
 from ._ranks import reduced_rank
@@ -11,33 +11,41 @@ from .declare import Sample, linear
 
 def _all(call, dim):
     """The dimensions of a reduction, shifted; all of them where none is named."""
-    if call.rank("x") == 0:
-        raise TypeError("a tensor without dimensions, which has none to reduce")
     if dim is None or dim == [] or dim == ():
         return shifted(list(range(call.need_rank("x"))))
     return shifted(dim)
 
 
-def _over(function, call, dim, keepdim):
+def _cast(call, dtype):
+    """The value of x in the dtype in which it is summed."""
+    if dtype is None:
+        return call.value("x")
+    like = call.proxy("x").to(dtype)
+    return call.record(Identity("to", (dtype,)), [call.value("x")], like=like, rank=call.rank("x"))
+
+
+def _over(function, call, dim, keepdim, dtype):
     """The twin of a reduction; over all dimensions, as many as they are, in two steps."""
+    value = _cast(call, dtype)
+    if call.rank("x") == 0:  # which has no dimensions to reduce
+        return None, [value]
     if dim not in (None, [], ()) or keepdim or call.rank("x") is not None:
-        return Dims(function, (_all(call, dim), keepdim))
-    flat = call.record(
-        Dims(torch.flatten, (1, -1)), [call.value("x")], like=call.proxy("x").flatten(), rank=1
-    )
+        return Dims(function, (_all(call, dim), keepdim)), [value]
+    flat = call.record(Dims(torch.flatten, (1, -1)), [value], like=call.proxy("x").flatten(), rank=1)
     return Dims(function, (1, False)), [flat]
 
 
-def mean(x, dim=None, keepdim=False, *, call):
-    return _over(torch.mean, call, dim, keepdim)
+def mean(x, dim=None, keepdim=False, dtype=None, *, call):
+    return _over(torch.mean, call, dim, keepdim, dtype)
 
 
-def total(x, dim=None, keepdim=False, *, call):
-    return _over(torch.sum, call, dim, keepdim)
+def total(x, dim=None, keepdim=False, dtype=None, *, call):
+    return _over(torch.sum, call, dim, keepdim, dtype)
 
 
-def cumsum(x, dim):
-    return Dims(torch.cumsum, (shifted(dim),))
+def cumsum(x, dim, dtype=None, *, call):
+    value = _cast(call, dtype)
+    return (None if call.rank("x") == 0 else Dims(torch.cumsum, (shifted(dim),))), [value]
 
 
 _SAMPLES = (

@@ -31,6 +31,7 @@ def freeze(x, exponent, *, y, call):
             factor=torch.where(ratio, torch.pow(x, exponent - 1), slope),
             offset=torch.where(ratio, torch.zeros_like(y), y * (1 - exponent)),
             lift=lift,
+            grows=_spreads(call, "exponent"),
         )
     if exponent == 0:
         return Gate(factor=torch.zeros_like(x), offset=y)
@@ -52,21 +53,25 @@ def _exponential(x, exponent, call):
     """b^e1 with a frozen base: (b^e0 - 1)/e0 e1 + 1, as the exponential it is."""
     log = _base(x, call)
     factor = expm1c(exponent * log) * log
-    return Gate(factor=factor, offset=torch.ones_like(factor), lift=call.lift("exponent", "x")), [
-        call.value("exponent")
-    ]
+    lift, grows = call.lift("exponent", "x"), _spreads(call, "x")
+    return Gate(factor, torch.ones_like(factor), lift, grows), [call.value("exponent")]
+
+
+def _spreads(call, other):
+    """Whether the other operand may be larger, so that this one is broadcast."""
+    return call.rank(other) != 0
 
 
 def taylor(x, exponent, *, y, call):
     if call.value("exponent") is not None:
         slope = y * _base(x, call)
-        return Gate(factor=slope, offset=y - slope * exponent, lift=call.lift("exponent", "x")), [
-            call.value("exponent")
-        ]
+        lift, grows = call.lift("exponent", "x"), _spreads(call, "x")
+        return Gate(slope, y - slope * exponent, lift, grows), [call.value("exponent")]
     if isinstance(exponent, (int, float)) and exponent in (0, 1):
         return freeze(x, exponent, y=y, call=call)
     slope = torch.pow(x, exponent - 1) * exponent
-    return Gate(factor=_finite_at_zero(slope, y), offset=y * (1 - exponent), lift=call.lift("x", "exponent"))
+    lift, grows = call.lift("x", "exponent"), _spreads(call, "exponent")
+    return Gate(_finite_at_zero(slope, y), y * (1 - exponent), lift, grows)
 
 
 def square(x):

@@ -12,6 +12,8 @@ from .spread import last_dims
 
 
 def _ordered(call, dim, index):
+    if call.rank("x") == 0:  # which holds one entry alone
+        return Gather(index, 0, 0) if call.out_rank else None
     (d,) = last_dims(call, dim)
     return Gather(index, shifted(d), call.rank("x"))
 
@@ -31,6 +33,8 @@ def cumulative(x, dim, *, call, y):
 def one_of(x, dim=None, keepdim=False, *, call, y):
     if dim is None:
         raise TypeError("the median of everything mixes the images of a batch; name the dimension")
+    if call.rank("x") == 0:
+        return None, [call.value("x")]
     (d,) = last_dims(call, dim)
     return winner(call, y, d, keepdim)
 

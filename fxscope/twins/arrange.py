@@ -308,6 +308,8 @@ class Repeat(Twin):
         missing = len(sizes) - len(self.repeats)
         sizes, repeats = [1] * -missing + sizes, [1] * missing + list(self.repeats)
         pairs = [v for pair in zip(repeats, sizes) for v in pair]
+        if not pairs:
+            return k.reshape(y, x)
         return k.reshape(y.reshape([k.K, *pairs]).sum(list(range(1, len(pairs), 2))), x)
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:

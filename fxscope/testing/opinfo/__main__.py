@@ -1,0 +1,97 @@
+"""``python -m fxscope.testing.opinfo``; ``--help`` lists the options."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import FxscopeError
+from .batches import judged
+from .judge import database
+from .page import write_page
+
+try:
+    import click
+except ModuleNotFoundError as missing:
+    raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
+
+
+@click.command()
+@click.option("--samples", default=8, show_default=True, help="samples of an operator, at most")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="this operator alone (may be given several times)"
+)
+@click.option("--unknown", type=click.Choice(["refuse", "taylor"]), default="refuse", show_default=True)
+@click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="lines are kept here")
+@click.option("--redo", is_flag=True, help="judge operators again that have a line in the file")
+@click.option("--limit", default=120.0, show_default=True, metavar="SECONDS", help="time of one operator")
+@click.option("--page", is_flag=True, help="write docs/operators.md from docs/operators/*.jsonl")
+def opinfo(
+    samples: int,
+    only: tuple[str, ...],
+    unknown: str,
+    path: Path | None,
+    redo: bool,
+    limit: float,
+    page: bool,
+) -> int:
+    """Judge PyTorch's operators on PyTorch's own sample inputs, one line an operator.
+
+    Policy "taylor" is compared with the Jacobian by autograd; under the default policy F x0 + r = y0 and the
+    transpose are checked. Lines in the file of --json are of finished operators, which are not judged again.
+    """
+    if page:
+        print(f"wrote {write_page(Path('docs'))}")
+        return 0
+    known = database()
+    names = list(only) or list(known)
+    wrong = [n for n in names if n not in known]
+    if wrong:
+        raise click.UsageError(f"the database of torch {torch.__version__} has no {', '.join(wrong)}")
+    lines = {} if redo or path is None else _read(path)
+    for line in judged([n for n in names if n not in lines], samples, unknown, limit):
+        lines[line["name"]] = line
+        print(one_line(line), flush=True)
+        if path is not None:
+            with path.open("a") as file:
+                file.write(json.dumps({**line, "torch": torch.__version__, "unknown": unknown}) + "\n")
+    counted = Counter(lines[n]["status"] for n in names)
+    print(
+        f"torch {torch.__version__}, unknown={unknown!r}, {len(names)} operators: "
+        + ", ".join(f"{counted[s]} {s}" for s in ("right", "refused", "wrong", "crash", "unjudged"))
+    )
+    return int(bool(counted["wrong"] or counted["crash"]))
+
+
+def one_line(line: dict[str, Any]) -> str:
+    """The line of an operator for the terminal."""
+    said = line["reasons"][0] if line["reasons"] else ""
+    return f"{line['name']:44s} {line['status']:8s} {said[:200]}"
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    lines = [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
+    return {line["name"]: line for line in lines}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0, 1 where an operator is wrong or crashes, 2 for a wrong call."""
+    try:
+        return opinfo.main(arguments, "python -m fxscope.testing.opinfo", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except FxscopeError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
