@@ -38,6 +38,6 @@ def prove_transpose(program: Program, model: nn.Module, example: Example) -> Non
     narrow = any(v.dtype is not torch.float64 for v in (*values, *tensors_of(y1)))
     if not abs(left - right) <= (1e-2 if narrow else 1e-8) * size:
         raise LawBroken(
-            f"operators of {type(model).__name__} were written out in others, and <F v, u> is {left:.6g} where"
-            f" <v, F^T u> is {right:.6g}: their derivative is not finite at this input, or only one way"
+            f"operators of {type(model).__name__} were written out in others, and <F v, u> is {left:.6g}"
+            f" where <v, F^T u> is {right:.6g}: their derivative is not finite at this input, or only one way"
         )
