@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ is. It says so, and is right here if policy "taylor" is.
 
 """
 STATES = ("right", "constant", "refused", "wrong", "crash", "unjudged")
+
+
+_ADVICE = ("Add a rule", "What is left", "Pass ", "Tap ", "at judge.py", "unknown=", "symbolic tracing:")
 
 
 def write_page(docs: Path) -> Path:
@@ -73,6 +77,8 @@ def _table(found: dict[str, dict]) -> list[str]:
 def _why(line: dict[str, Any]) -> str:
     if line["status"] == "right" or not line["reasons"]:
         return ""
-    said = line["reasons"][0].partition(": ")[2].replace("|", ",").replace("`", "")
+    parts = line["reasons"][0].partition(": ")[2].split(" | ")
+    own = [re.sub(r" at judge\.py:\d+:.*", "", part) for part in parts if not part.startswith(_ADVICE)]
+    said = "; ".join(own).replace("|", ",").replace("`", "")
     said = said.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
     return said[:220]
