@@ -1,9 +1,10 @@
-"""Operators without a rule: written out in others, or by their derivative; PyTorch's own samples judge them."""
+"""Operators without a rule are written out in others, or by their derivative; PyTorch's samples judge."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 import fxscope
@@ -112,3 +113,22 @@ def test_summary_shows_what_was_linearised():
     model, x0 = _physics()
     scope = fxscope.transform(model, unknown="taylor", example_inputs=(x0,))
     assert "derivative" in str(fxscope.summary(scope))
+
+
+# the networks of docs/benchmarks.md: nodes of the pair and of the adjoint
+NODES = {
+    "vgg16": (240, 401),
+    "resnet50": (971, 1261),
+    "edsr_baseline": (406, 542),
+    "cyclegan": (695, 1126),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.full] if n in ("vgg16", "resnet50") else []) for n in NODES]
+)
+def test_networks_that_have_rules_stay_as_they_are(name):
+    make = getattr(fxscope.models, name, None) or getattr(torchvision.models, name)
+    with torch.device("meta"):
+        model = make().eval()
+    assert tuple(len(fxscope.transform(model, e).graph.nodes) for e in ("pair", "adjoint")) == NODES[name]

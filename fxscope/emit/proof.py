@@ -20,8 +20,9 @@ PROBES = 2
 def prove_transpose(program: Program, model: nn.Module, example: Example) -> None:
     """Raise ``LawBroken`` unless <F v, u> = <v, F^T u> on the example, for two probes at once."""
     inputs = example.clone().tensors()
-    values = [notes(p.node).get("val") for p in program.probes]
-    if any(not isinstance(v, torch.Tensor) for v in values):
+    known = [notes(p.node).get("val") for p in program.probes]
+    values = [v for v in known if isinstance(v, torch.Tensor)]
+    if len(values) != len(known):
         return
     forward, back = emit(program, "filter", "stacked"), emit(program, "adjoint", "stacked")
     with torch.no_grad(), torch.random.fork_rng(), unchanged(model):
@@ -38,6 +39,6 @@ def prove_transpose(program: Program, model: nn.Module, example: Example) -> Non
     narrow = any(v.dtype is not torch.float64 for v in (*values, *tensors_of(y1)))
     if not abs(left - right) <= (1e-2 if narrow else 1e-8) * size:
         raise LawBroken(
-            f"operators of {type(model).__name__} were written out in others, and <F v, u> is {left:.6g} where"
-            f" <v, F^T u> is {right:.6g}: their derivative is not finite at this input, or only one way"
+            f"operators of {type(model).__name__} were written out in others, and <F v, u> is {left:.6g}"
+            f" where <v, F^T u> is {right:.6g}: their derivative is not finite at this input, or only one way"
         )

@@ -179,11 +179,20 @@ class LinearInterpreter:
 
     @property
     def residual(self) -> Any:
-        """The residual r = y1 at x1 = 0, in the structure of the outputs."""
+        """The residual r = y1 at x1 = 0, in the structure of the outputs.
+
+        Raises ``NonFinite`` if an infinite constant of the network makes it NaN.
+        """
         self.fresh.check()
         if not hasattr(self, "_residual"):
             with self.fresh_run():
-                self._residual = self.prepared.residual(*self._args)
+                found = self.prepared.residual(*self._args)
+            if any(map(_is_nan, tensors_of(found))):
+                raise NonFinite(
+                    "r is NaN at this x0, though y0 is finite: in the other branch an infinite constant of"
+                    " the network meets a factor of 0; fill with a large finite value instead"
+                )
+            self._residual = found
             self.fresh.hold("residual", tensors_of(self._residual))
         return self._residual
 

@@ -1,4 +1,4 @@
-"""A model with operators that no rule covers: they are written out, call by call, until every node has a rule."""
+"""Operators that no rule covers are written out, call by call, until every node has a rule."""
 
 from __future__ import annotations
 

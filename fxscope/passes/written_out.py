@@ -1,7 +1,7 @@
 """Operators without a rule, written out in those that have one: by decomposition, or by their derivative.
 
 Both work on the graph of torch.export, call by call. ``decomposition`` is the call in PyTorch's core
-operators. ``linearised`` is h(x0) and beside it A(x0) x1, with A = Dh(x0), in operators that are linear in x1:
+operators. ``linearised`` is h(x0), and beside it A(x0) x1, A = Dh, in operators that are linear in x1:
 
     G(x, u) = A(x)^T u     is what autograd computes; it is traced once, for one image and one cotangent
     A(x) v                 is the derivative of <G(x, u), v> with respect to u, in which G is linear
@@ -314,6 +314,8 @@ def _assembled(call: fx.Node, both: fx.GraphModule, wanted: list[int], floating:
     for node in both.graph.nodes:
         if node.op == "get_attr":
             values[node] = graph.node_copy(node)
+        elif node.target is torch.ops.aten.detach.default and node not in moving:
+            values[node] = values[node.args[0]]  # autograd's own; F itself may be differentiated
         elif node.op == "call_function":
             values[node] = graph.node_copy(node, on_x0 if node in moving else values.__getitem__)
             if node not in moving:

@@ -382,7 +382,7 @@ def elementwise(view: Any, a: dict) -> Reduced:
 def _single(view: Any, value: Any, place: int) -> bool:
     shape, rank = view.shape(value), view.rank(value)
     if shape is not None:
-        return -place > len(shape) or shape[place] == 1
+        return not shape or -place > len(shape) or shape[place] == 1
     return place in view.of(value).unit or (rank is not None and -place > rank)
 
 

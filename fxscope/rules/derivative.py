@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..twins import Offset
+from ..twins.applied import Shift
 from ._local import elementwise
 from .declare import linear
 
 
 def derivative(y: Any, z: Any) -> Any:
-    """The operator's own value y; in the other branch z = A(x0) x1, which the graph computes, stands for it."""
+    """The operator's own value y; in the other branch z = A(x0) x1 stands for it."""
     return y
 
 
 def twin(y, z, *, call):
-    return Offset(y - z, grows=False), [call.value("z")]
+    return Shift(y - z), [call.value("z")]
 
 
 DERIVATIVE = linear(

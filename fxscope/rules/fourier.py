@@ -7,6 +7,7 @@ transpose.
 import torch
 import torch.nn.functional as F
 
+from ..graph.ir import notes
 from ..twins.applied import Applied
 from ._ranks import shift
 from .declare import Sample, composite, linear
@@ -81,7 +82,9 @@ def _imag_back(k, y, x):
 
 
 def complex_of(real, imag):
-    return torch.view_as_complex(torch.stack([real, imag], -1))
+    # which broadcast
+    pair = [real + torch.zeros_like(imag), imag + torch.zeros_like(real)]
+    return torch.view_as_complex(torch.stack(pair, -1))
 
 
 def polar(abs, angle):
@@ -100,12 +103,21 @@ def conjugate(x):
     return Applied(*_CONJUGATE)
 
 
-def real(x):
-    return Applied(lambda k, x: torch.real(x), _real_back)
+def real(x, *, call):
+    return Applied(lambda k, x: torch.real(x), _real_back) if _is_complex(call) else None
 
 
-def imag(x):
+def imag(x, *, call):
+    if not _is_complex(call):
+        raise TypeError("x is real")
     return Applied(lambda k, x: torch.imag(x), _imag_back)
+
+
+def _is_complex(call):
+    value = notes(call.arguments["x"]).get("val")
+    if value is None:
+        raise TypeError("whether x is complex is told by example_inputs alone")
+    return value.is_complex()
 
 
 _SOURCE = "the paper, eq. 7 (the real inner product)"

@@ -30,6 +30,29 @@ class Applied(Twin):
 
 
 @dataclass(frozen=True)
+class Shift(Twin):
+    """y1 = x1 + c, where c has the shape of x1: the constant of a derivative."""
+
+    value: Any = state("constant", default=None)
+    additive = ("value",)
+    adds = "intercept"
+    elementwise = True
+
+    def apply(self, k: ForwardContext, x):
+        return x if self.value is None else x + self.value
+
+    def adjoint(self, k: AdjointContext, y, x: ShapeRef):
+        return y
+
+    def constant(self, k: AdjointContext, x: ShapeRef):
+        return self.value
+
+    @property
+    def keeps_shape(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
 class Written(Twin):
     """y1 = a1 with b1 written, or added, at frozen indices of one dimension: scatter_add, index_add."""
 

@@ -13,7 +13,7 @@ import torch
 from ...errors import FxscopeError
 from .batches import judged
 from .judge import database
-from .page import write_page
+from .page import STATES, write_page
 
 try:
     import click
@@ -63,7 +63,7 @@ def opinfo(
     counted = Counter(lines[n]["status"] for n in names)
     print(
         f"torch {torch.__version__}, unknown={unknown!r}, {len(names)} operators: "
-        + ", ".join(f"{counted[s]} {s}" for s in ("right", "refused", "wrong", "crash", "unjudged"))
+        + ", ".join(f"{counted[s]} {s}" for s in STATES)
     )
     return int(bool(counted["wrong"] or counted["crash"]))
 

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-import fxscope
-
 from ...errors import FxscopeError, NoLinearPath, NonFinite
+from ...linop.reader import interpret
 
 D = torch.float64
 LARGEST = 20000  # entries of an input or output that is looked at
@@ -63,7 +62,7 @@ class OneImage(nn.Module):
 
 
 def database() -> dict[str, Any]:
-    """{name: its entry} of the differentiable operators that take float64, as the installed torch lists them."""
+    """{name: its entry} of the differentiable operators of the installed torch that take float64."""
     try:
         from torch.testing._internal.common_methods_invocations import op_db
     except ModuleNotFoundError as missing:
@@ -145,7 +144,7 @@ def _judged(name: str, model: OneImage, x0: torch.Tensor, policy: str, unknown: 
     if oracle is not None and not torch.isfinite(oracle).all():
         return "unjudged", ""
     try:
-        lin = fxscope.interpret(model, x0, policy=policy, unknown=unknown)
+        lin = interpret(model, x0, policy=policy, unknown=unknown)
         forward, back = lin.F @ v, lin.F.T @ u
         again = (lin.F @ lin.x).reshape(-1) + lin.residual.reshape(-1)
     except NoLinearPath as error:
