@@ -16,6 +16,7 @@ from ..images.conventions import of_directory
 from ..images.preprocess import Preprocess
 from .factory import Loaded
 from .named import build, names
+from .onnx_file import INSTALL, read_onnx
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,10 @@ def _spandrel(name: str, trained: bool) -> Loaded:
     return Loaded(descriptor.model, Preprocess.of(descriptor))
 
 
+def _onnx(name: str, trained: bool) -> Loaded:
+    return read_onnx(name)
+
+
 def _hub(name: str, trained: bool) -> Loaded:
     repository, _, entry = name.rpartition(":")
     local = Path(repository).is_dir()
@@ -176,5 +181,6 @@ FAMILIES: dict[str, Family] = {
     "timm": Family("timm:NAME", "timm", _ALL, _timm, _timm_names, True),
     "hf": Family("hf:NAME_OR_DIRECTORY", "transformers", _ALL, _huggingface),
     "spandrel": Family("spandrel:FILE", "spandrel", _ALL, _spandrel),
+    "onnx": Family("onnx:FILE", "onnx2torch", INSTALL, _onnx),
     "hub": Family("hub:OWNER/REPOSITORY:ENTRY", "torch", "", _hub),
 }
