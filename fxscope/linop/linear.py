@@ -303,10 +303,11 @@ class Operator:
             return ()
         space, move = (self.inputs, lines.output_of) if of_inputs else (self.outputs, lines.input_of)
         _, height, width = space.shape
-        return tuple(
-            move((i[1] % height, i[2] % width)) if isinstance(i, tuple) and len(i) == 3 else None
-            for i in indices
-        )
+        places: list[tuple[int, int] | None] = []
+        for i in indices:
+            found = move((i[1] % height, i[2] % width)) if isinstance(i, tuple) and len(i) == 3 else None
+            places.append(None if found is None else (found[0], found[1]))
+        return tuple(places)
 
     @staticmethod
     def _structured(space: Space) -> bool:
