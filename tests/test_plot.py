@@ -236,3 +236,20 @@ def test_commands(tmp_path):
         ("column", "torchvision:squeezenet1_1", "-o", tmp_path / "c.png"),
     ):
         assert run(*bad).exit_code in (1, 2)
+
+
+def test_a_long_caption_leaves_the_panels_their_size():
+    """The figure grows by the lines of its caption, which are as wide as it."""
+
+    def heights(text):
+        figure = fxscope.plot.row(torch.rand(3, 16, 16), text=text)
+        figure.draw_without_rendering()
+        return [a.get_position().height * figure.get_figheight() for a in figure.axes[:2]], figure
+
+    short, _ = heights("a model, freeze")
+    long, figure = heights(
+        "shorter side 256 (bilinear), center 224x224, RGB 0..1, minus (0.485, 0.456, 0.406), " * 5
+    )
+    assert all(b > 0.9 * a for a, b in zip(short, long)), (short, long)
+    box = figure._supxlabel.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width

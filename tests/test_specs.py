@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from torch import nn
 
 from fxscope import models
@@ -150,3 +153,51 @@ def test_torch_hub_and_a_saved_program(tmp_path):
         models.load_model(str(tmp_path / "bad.pt2"))
     with pytest.raises(UnknownNetwork, match="no file"):
         models.load_model(str(tmp_path / "none.pt2"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "weights", "said"),
+    [("hf:no/such", None, "config.json"), ("timm:test_vit", "DEFAULT", "timm/test_vit")],
+)
+def test_without_a_network_it_is_said_soon(spec, weights, said, monkeypatch, tmp_path):
+    """What would have been downloaded, and from where, before anything is retried."""
+    pytest.importorskip("timm")
+    pytest.importorskip("transformers")
+    constants = pytest.importorskip("huggingface_hub").constants
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nothing answers
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    began = time.monotonic()
+    with pytest.raises(
+        WeightsError, match=rf"not in the cache, and http://127.0.0.1:9 cannot be reached.*{said}"
+    ):
+        models.load_model(spec, weights)
+    assert time.monotonic() - began < 30
+
+
+def test_the_guess_for_a_saved_program_is_said(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()).eval()
+    torch.export.save(torch.export.export(net, (torch.rand(1, 3, 16, 16),)), tmp_path / "net.pt2")
+    done = CliRunner().invoke(cli, ["row", str(tmp_path / "net.pt2"), "--size", "16"])
+    assert done.exit_code == 0, done.output
+    assert "guessed: RGB in 0..1" in done.stderr and "give --size, --range" in done.stderr
+
+
+def test_weights_and_names_that_do_not_fit(tmp_path):
+    """Weights of another architecture, names of another length, a photograph below the crop."""
+    torch.save(models.load_model("torchvision:resnet34", seed=0).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="layer1.2|unexpected|do not fit"):
+        models.load_model("torchvision:resnet18", str(tmp_path / "other.pt"))
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    asked = ["votes", "fxscope:digits_vgg_bn", "--names", str(tmp_path / "names.txt")]
+    small = tmp_path / "small.png"
+    Image.new("RGB", (20, 20), "red").save(small)
+    done = CliRunner().invoke(cli, [*asked, str(small)])
+    assert done.exit_code == 2 and "2 names, and fxscope:digits_vgg_bn gives 10 labels" in done.stderr
+    given = ["row", "fxscope:digits_vgg_bn", str(small), "--size", "32", "--resize", "none"]
+    done = CliRunner().invoke(cli, given)
+    assert done.exit_code == 1 and "smaller than the crop of 32 x 32" in done.stderr
+    done = CliRunner().invoke(cli, ["row", "torchvison:resnet18"])
+    assert done.exit_code != 0 and "did you mean torchvision:resnet18" in done.stderr

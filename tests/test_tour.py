@@ -163,6 +163,26 @@ def test_report_of_scores_and_of_images(tmp_path):
     )
 
 
+def test_the_policy_of_a_report(tmp_path):
+    """It is stated in the page and its numbers, changes them, and another policy is another page."""
+    picture = tmp_path / "cat.png"
+    Image.new("RGB", (32, 32), "orange").save(picture)
+    own = tmp_path / "net.py"
+    own.write_text(
+        "from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.GELU())"
+    )
+    shares = {}
+    for policy in ("freeze", "taylor"):
+        asked = ["report", f"{own}:net", str(picture), "--size", "12", "--policy", policy, "--json"]
+        done = CliRunner().invoke(cli, [*asked, "--out", str(tmp_path / "page")])
+        assert done.exit_code == 0, done.output
+        assert f"policy {policy}" in (tmp_path / "page" / "index.html").read_text()
+        (chapter,) = (v for v in json.loads(done.stdout).values() if isinstance(v, dict) and "policy" in v)
+        assert chapter["policy"] == policy and chapter["verification"]["ok"]
+        shares[policy] = chapter["cat.png"]["residual_share"]
+    assert shares["freeze"] != shares["taylor"]
+
+
 @pytest.mark.parametrize(
     ("mode", "size"), [("L", (20, 30)), ("RGBA", (20, 30)), ("I;16", (20, 30)), ("P", (9, 9))]
 )

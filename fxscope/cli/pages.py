@@ -46,6 +46,7 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     options.many_weights,
     options.seed,
     options.key,
+    options.policy,
     options.picture,
     options.names,
     options.as_json,
@@ -58,7 +59,8 @@ def report_verb(asked: Asked, out: str) -> None:
         for each in networks:
             take(each, name, picture)
     names = _names(asked, networks, photographs)
-    _answer(asked, pages.report(networks, photographs.files(), out, names), photographs)
+    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy)
+    _answer(asked, written, photographs)
 
 
 def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> list[str] | None:

@@ -27,6 +27,9 @@ class Filters(Result):
         (R, *inputs) for rows, (R, *outputs) for columns.
     origin : dict
         Provenance: model, hashes of weights and image, policy, dtype, verification error, versions.
+    places : tuple of ((int, int) or None), optional
+        Of a network from images to images: (y, x) of the input on which each row is centred, or of the output
+        on which each column is, as ``lin.F.alignment()`` tells.
     """
 
     description: ClassVar[str] = "rows or columns"
@@ -34,6 +37,7 @@ class Filters(Result):
     indices: tuple[str, ...]
     values: Any
     origin: dict[str, Any]
+    places: tuple[tuple[int, int] | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -289,7 +289,25 @@ class Operator:
             values = self.columns(indices, progress)
         else:
             raise FxscopeError("filters takes rows= or columns=, a list of indices")
-        return Filters(kind, tuple(map(str, indices)), values, self.origin())
+        places = self._places(indices, kind == "column")
+        return Filters(kind, tuple(map(str, indices)), values, self.origin(), places)
+
+    def _places(self, indices: list[Any], of_inputs: bool) -> tuple[tuple[int, int] | None, ...]:
+        """The place on which each filter is centred; none where F is not from images to images."""
+        shapes = (self.inputs.shapes, self.outputs.shapes)
+        if any(len(s) != 1 or len(s[0]) != 3 for s in shapes):
+            return ()
+        try:
+            lines = self.alignment()
+        except NotLocal:
+            return ()
+        space, move = (self.inputs, lines.output_of) if of_inputs else (self.outputs, lines.input_of)
+        _, height, width = space.shape
+        places: list[tuple[int, int] | None] = []
+        for i in indices:
+            found = move((i[1] % height, i[2] % width)) if isinstance(i, tuple) and len(i) == 3 else None
+            places.append(None if found is None else (found[0], found[1]))
+        return tuple(places)
 
     @staticmethod
     def _structured(space: Space) -> bool:

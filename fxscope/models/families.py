@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 
@@ -16,6 +19,7 @@ from ..images.conventions import of_directory
 from ..images.preprocess import Preprocess
 from .factory import Loaded
 from .named import build, names
+from .onnx_file import INSTALL, read_onnx
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ def _timm_names() -> list[str]:
 def _timm(name: str, trained: bool) -> Loaded:
     import timm
 
+    if trained:
+        _check_reach(name)
     try:
         return Loaded(timm.create_model(name, pretrained=trained))
     except Exception as error:  # no network, or no weights of this name
@@ -113,22 +119,72 @@ def _timm(name: str, trained: bool) -> Loaded:
         ) from error
 
 
+def _check_reach(name: str) -> None:
+    """Raise ``WeightsError`` if timm would have to download weights, and their address is not reached."""
+    import timm
+
+    wanted: Any = timm.create_model(name).pretrained_cfg
+    repository, url = wanted.get("hf_hub_id"), wanted.get("url")
+    address = _hub_address() if repository else url
+    if not address or _is_reachable(address):
+        return
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(str(url)).name
+    if _is_cached(repository) if repository else file.is_file():
+        return
+    raise WeightsError(
+        f"timm's weights of {name} are not in the cache, and {address} cannot be reached, from which"
+        f" {repository or url} would be downloaded; give --weights FILE"
+    )
+
+
+def _is_cached(repository: str) -> bool:
+    """Whether the cache of Hugging Face has weights of a repository."""
+    from huggingface_hub import try_to_load_from_cache
+
+    files = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+    return any(isinstance(try_to_load_from_cache(repository, file), str) for file in files)
+
+
+def _hub_address() -> str:
+    from huggingface_hub import constants
+
+    return constants.ENDPOINT
+
+
+def _is_reachable(address: str) -> bool:
+    """Whether a server answers within a few seconds; it is not asked where a proxy is between."""
+    parts = urlsplit(address)
+    if parts.scheme in getproxies() or not parts.hostname:
+        return True
+    try:
+        with socket.create_connection((parts.hostname, parts.port or 443), timeout=3):
+            return True
+    except OSError:
+        return False
+
+
 def _huggingface(name: str, trained: bool) -> Loaded:
     import transformers
 
+    is_offline = not Path(name).is_dir() and not _is_reachable(_hub_address())
     try:
-        config = transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name, local_files_only=is_offline)
         kind = getattr(transformers, (config.architectures or ["AutoModel"])[0], transformers.AutoModel)
-        module = kind.from_pretrained(name)
+        module = kind.from_pretrained(name, local_files_only=is_offline)
     except Exception as error:  # no network, no such name, an unknown architecture, no weights in the folder
+        if is_offline:
+            raise WeightsError(
+                f"hf:{name} is not in the cache, and {_hub_address()} cannot be reached, from which its"
+                " config.json and its weights would be downloaded; give a folder, hf:DIRECTORY"
+            ) from error
         where = "the folder" if Path(name).is_dir() else "the Hugging Face Hub (config.json and its weights)"
         raise WeightsError(f"hf:{name} does not load from {where}: {said(error)}") from error
     labels = getattr(config, "id2label", None) or {}
     named = tuple(str(labels[k]) for k in sorted(labels)) if labels else None
-    return Loaded(module, _of_hub(name), named)
+    return Loaded(module, _of_hub(name, is_offline), named)
 
 
-def _of_hub(name: str) -> Preprocess | None:
+def _of_hub(name: str, is_offline: bool) -> Preprocess | None:
     """What the image processor of a folder or of a name in the hub's cache says."""
     if Path(name).is_dir():
         return of_directory(Path(name))
@@ -138,7 +194,7 @@ def _of_hub(name: str) -> Preprocess | None:
         "_raise_exceptions_for_missing_entries": False,
         "_raise_exceptions_for_connection_errors": False,
     }
-    file = cached_file(name, "preprocessor_config.json", **options)
+    file = cached_file(name, "preprocessor_config.json", local_files_only=is_offline, **options)
     return of_directory(Path(file).parent) if file else None
 
 
@@ -152,6 +208,10 @@ def _spandrel(name: str, trained: bool) -> Loaded:
     except Exception as error:  # a damaged file, or an architecture that it does not know
         raise WeightsError(f"spandrel does not know the network of {name}: {said(error)}") from error
     return Loaded(descriptor.model, Preprocess.of(descriptor))
+
+
+def _onnx(name: str, trained: bool) -> Loaded:
+    return read_onnx(name)
 
 
 def _hub(name: str, trained: bool) -> Loaded:
@@ -176,5 +236,6 @@ FAMILIES: dict[str, Family] = {
     "timm": Family("timm:NAME", "timm", _ALL, _timm, _timm_names, True),
     "hf": Family("hf:NAME_OR_DIRECTORY", "transformers", _ALL, _huggingface),
     "spandrel": Family("spandrel:FILE", "spandrel", _ALL, _spandrel),
+    "onnx": Family("onnx:FILE", "onnx2torch", INSTALL, _onnx),
     "hub": Family("hub:OWNER/REPOSITORY:ENTRY", "torch", "", _hub),
 }

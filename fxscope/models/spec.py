@@ -32,8 +32,8 @@ def load_model(spec: str, weights: str | None = None, seed: int | None = None) -
     ----------
     spec : str
         "torchvision:NAME", "fxscope:NAME", "timm:NAME", "hf:NAME_OR_DIRECTORY", "spandrel:FILE",
-        "hub:OWNER/REPOSITORY:ENTRY", "FILE.pt2", "path/to/file.py:factory", or with literals as arguments
-        "path/to/file.py:factory(3, width=4)".
+        "onnx:FILE", "hub:OWNER/REPOSITORY:ENTRY", "FILE.pt2", "path/to/file.py:factory", or with literals as
+        arguments "path/to/file.py:factory(3, width=4)".
     weights : str, optional
         A checkpoint for ``load_weights``, or "DEFAULT" for the weights of torchvision or timm.
     seed : int, optional
@@ -111,6 +111,8 @@ def _check_name(family: str, name: str) -> None:
         raise UnknownNetwork(f"{family} has no network {name!r}; {_nearest(name, known)}")
     if family == "spandrel" and not Path(name).is_file():
         raise UnknownNetwork(f"there is no file {name}; spandrel:FILE reads a file of weights")
+    if family == "onnx" and not Path(name).is_file():
+        raise UnknownNetwork(f"there is no file {name}; onnx:FILE reads a network in the format of ONNX")
     if family == "hub" and not all(name.rpartition(":")[::2]):
         raise UnknownNetwork(f"write {FAMILIES[family].form}, got hub:{name}")
 
@@ -135,7 +137,7 @@ def weights_note(spec: str, weights: str | None = None, seed: int | None = None)
         return f"{family}'s weights" if weights == "DEFAULT" else f"weights {Path(weights).name}"
     if has_random_weights(spec, weights):
         return f"random weights{drawn}"
-    if family in ("hf", "spandrel", "hub", "pt2"):
+    if family in ("hf", "spandrel", "onnx", "hub", "pt2"):
         return "own weights"
     return TRAINED[name] if family == "fxscope" else f"own{drawn}"
 

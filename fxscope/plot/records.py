@@ -84,4 +84,5 @@ def _filters(found: Filters, which: int = 0, **options: Any) -> Any:
         )
     draw = filters.row if found.kind == "row" else filters.column
     text = f"{found.kind} {found.indices[which]}: {caption(found.origin)}"
-    return draw(found[which], **{"text": text, **options})
+    place = found.places[which] if found.places else None
+    return draw(found[which], **{"text": text, "place": place, **options})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..errors import FxscopeError
 
 COLUMN, PAGE = 3.5, 7.16  # widths of one and of two columns, in inches
 TEXT = 8  # points
+CAPTION = 2  # lines below a figure for which its height is made
 SIGNED = "RdBu_r"  # zero is white
 
 
@@ -42,6 +44,11 @@ def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
 
 def caption(figure: Any, text: str, note: str = "") -> None:
     """Write the caption below the figure, and below it a note on how its filters are drawn."""
-    lines = [line for line in (text, note) if line]
+    width, height = figure.get_size_inches()
+    letters = int(width * 72 / (0.5 * (TEXT - 1)))
+    given = [line for part in (text, note) for line in part.splitlines() if line]
+    lines = [short for line in given for short in wrap(line, letters, break_on_hyphens=False)]
     if lines:
+        more = len(lines) - CAPTION  # the figure grows, so that its panels keep their size
+        figure.set_size_inches(width, height + max(0, more) * 1.3 * (TEXT - 1) / 72)
         figure.supxlabel("\n".join(lines), fontsize=TEXT - 1, color="0.35")

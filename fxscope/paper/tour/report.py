@@ -17,6 +17,7 @@ from ...analysis.zero import OWN
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import LinearInterpreter, interpret, prepare
+from ...passes.policy import Policy
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from ...render import draw as draw_graph
@@ -27,7 +28,6 @@ from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
 from .super_resolution import eigen_images, probe_places, zoom
 
-POLICY = "freeze"  # of all interpreters of a report
 VOTERS = 10  # number of labels that the pixels vote for in a report
 
 
@@ -37,6 +37,7 @@ def report(
     out: str | Path = "fxscope-report",
     names: Sequence[str] | None = None,
     progress: bool = True,
+    policy: Any = "freeze",
 ) -> Written:
     """Write a page about one network, or several side by side, on the user's own images.
 
@@ -56,6 +57,8 @@ def report(
         Names of the labels, for a classifier. The default is their numbers.
     progress : bool
         Show a progress bar.
+    policy : str or dict
+        What is frozen, as ``interpret`` takes it. The page says which.
 
     Returns
     -------
@@ -80,26 +83,33 @@ def report(
             [n.title, n.kind, n.scale, n.preprocess.as_data(), digest(repr(n.module), *_state(n.module))]
             for n in networks
         ],
-        "policy": POLICY,
+        "policy": _frozen(policy),
         "names": list(names or ()),
     }
     page = Page(
         out,
         f"Report: {', '.join(n.name for n in networks)}",
         "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
-        " y1 = F(x0) x1 + r(x0).",
+        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {_frozen(policy)}.",
         key,
         ("pdf", "svg", "png"),
     )
     makers: dict[str, Callable[[], Chapter]] = {
         _unique(n.name, networks, i): partial(
-            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else ""
+            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else "", policy
         )
         for i, n in enumerate(networks)
     }
     if len(networks) > 1:
-        makers["side-by-side"] = partial(_side_by_side, networks, pictures)
+        makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy)
     return page.write(makers, progress)
+
+
+def _frozen(policy: Any) -> str:
+    """A policy in words: the preset, and what is chosen otherwise."""
+    found = Policy.of(policy)
+    others = ", ".join(f"{key}: {variant}" for key, variant in found.choices.items())
+    return f"{found.preset} ({others})" if others else found.preset
 
 
 def _state(module: torch.nn.Module) -> Iterator[str | torch.Tensor]:
@@ -120,12 +130,13 @@ def chapter_of(
     progress: bool = False,
     names: Any = None,
     prefix: str = "",
+    policy: Any = "freeze",
 ) -> Chapter:
     """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
     chapter = Chapter(n.title)
     chapter.text(f"x0: {n.preprocess.text}")
     prefix = prefix or f"{n.name}_"
-    reader = prepare(n.module, n.take(pictures[0][1]))
+    reader = prepare(n.module, n.take(pictures[0][1]), policy=policy)
     about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
     with steps(len(pictures), f"images of {n.name}", progress) as bar:
         for i, (title, picture) in enumerate(pictures):
@@ -134,10 +145,10 @@ def chapter_of(
             about(chapter, n, reader(x0), title, f"{prefix}{i}_", progress, names)
             chapter.numbers[title] |= {"x0": digest(x0)}
             bar.update(1)
-    chapter.numbers["preprocess"] = n.preprocess.text
+    chapter.numbers |= {"preprocess": n.preprocess.text, "policy": _frozen(policy)}
     if n.kind == "scores" and len(pictures) > 1:
-        _layers_of_all(chapter, n, pictures, prefix, progress)
-    _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix)
+        _layers_of_all(chapter, n, pictures, prefix, progress, policy)
+    _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix, policy)
     return chapter
 
 
@@ -310,9 +321,11 @@ def _named_layers(parts: Any) -> dict[str, float]:
     )
 
 
-def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, progress: bool) -> None:
+def _layers_of_all(
+    chapter: Chapter, n: Network, pictures: list, prefix: str, progress: bool, policy: Any
+) -> None:
     x0 = torch.cat([n.take(p) for _, p in pictures])
-    found = layer_contributions(n.module, x0, batch=4, progress=progress)
+    found = layer_contributions(n.module, x0, batch=4, policy=policy, progress=progress)
     chapter.heading(f"All {len(pictures)} images")
     chapter.figure(
         f"{prefix}layers",
@@ -323,16 +336,16 @@ def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, pr
     chapter.numbers["layers"] = found.numbers()
 
 
-def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str) -> None:
+def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str, policy: Any) -> None:
     chapter.heading("The rewritten graph and the laws")
     chapter.figure(
         f"{prefix}graph",
-        draw_graph(transform(n.module, example_inputs=(x0,))),
+        draw_graph(transform(n.module, policy=policy, example_inputs=(x0,))),
         "The original branch, the interpreter branch, and dashed edges that carry the decisions of each"
         " unit.",
     )
     small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
-    found = verify(copy.deepcopy(n.module), small)
+    found = verify(copy.deepcopy(n.module), small, policy=policy)
     chapter.html(found._repr_html_())
     chapter.numbers["verification"] = {
         "ok": found.ok,
@@ -340,14 +353,18 @@ def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str)
     }
 
 
-def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
+def _side_by_side(networks: list[Network], pictures: list, policy: Any) -> Chapter:
     """The numbers of several networks on the same images in a table; contributions by depth in a figure."""
     chapter = Chapter("Side by side")
     scores = [n for n in networks if n.kind == "scores"]
     if len(scores) > 1:
         found = {
             n.name: layer_contributions(
-                n.module, torch.cat([n.take(p) for _, p in pictures]), batch=4, progress=False
+                n.module,
+                torch.cat([n.take(p) for _, p in pictures]),
+                batch=4,
+                policy=policy,
+                progress=False,
             )
             for n in scores
         }
@@ -367,7 +384,7 @@ def _side_by_side(networks: list[Network], pictures: list) -> Chapter:
     images = [n for n in networks if n.kind == "images"]
     if len(images) > 1:
         _, picture = pictures[0]
-        interpreters = {n.name: (n, interpret(n.module, n.take(picture))) for n in images}
+        interpreters = {n.name: (n, interpret(n.module, n.take(picture), policy=policy)) for n in images}
         chapter.figure(
             "outputs_side_by_side",
             plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in interpreters.items()}),
