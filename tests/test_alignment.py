@@ -271,7 +271,7 @@ def test_the_truth_of_an_upscaler_is_the_part_that_it_shows():
 
 
 def test_filters_know_where_they_are_centred(tmp_path):
-    """The record of rows and columns has the places of lin.F.alignment(), and its figure marks them."""
+    """A record of rows or columns has the places that lin.F.alignment() tells; its figure marks them."""
     twice = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.PixelShuffle(2))
     lin = fxscope.interpret(twice, torch.rand(1, 1, 16, 16))
     lines = lin.F.alignment()

