@@ -2,6 +2,6 @@
 
 from .build import LIMIT, write
 from .interpreter import page
-from .subject import SIDE, Subject, View
+from .subject import SIDE, Subject, View, note
 
-__all__ = ["LIMIT", "SIDE", "Subject", "View", "page", "write"]
+__all__ = ["LIMIT", "SIDE", "Subject", "View", "note", "page", "write"]

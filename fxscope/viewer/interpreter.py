@@ -12,7 +12,7 @@ from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter
 from ..results.registry import provides
 from .build import LIMIT, write
-from .subject import Subject, View
+from .subject import Subject, View, note
 
 
 @provides(LinearInterpreter, "page")
@@ -27,6 +27,7 @@ def page(
     labels: Sequence[str] | None = None,
     count: int = 0,
     limit: float = LIMIT,
+    half: bool = False,
 ) -> int:
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
     each = [lin, *_list("beside", beside, LinearInterpreter)]
@@ -37,10 +38,10 @@ def page(
         raise WrongArgument(f"page: preprocess is a fxscope.Preprocess; got {shown(preprocess)}")
     said = None if labels is None else _list("labels", labels, str)
     subjects = [
-        Subject(name, f"policy {i.policy}", [View("x0", i, count)], preprocess, said)
+        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said)
         for i, name in zip(each, called)
     ]
-    return write(path, subjects, limit)
+    return write(path, subjects, limit, half)
 
 
 def _list(name: str, given: Any, kind: type) -> list[Any]:
