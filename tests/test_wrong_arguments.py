@@ -360,6 +360,7 @@ METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
         "__call__": VECTORS,
         "gap": (*VECTORS, image(1, 3, 8, 8)),
         "page": (None, 3, image(), "", "missing/page.html"),
+        "view": (None, 3, image(), "nonsense", [3]),
         "contributions": INDICES,
         "iter_contributions": SEVERAL,
         "pixel_discussion": ("nonsense", 1.5, [99], [-99], object()),

@@ -307,6 +307,9 @@ class LinearInterpreter:
             How many eigen-inputs are computed.
         limit : float
             The most MB of the file.
+        half : bool
+            Whether weights are stored in float16. They are used in float32; the output and a row must be
+            those of this interpreter within 1e-2 of their largest value.
 
         Returns
         -------
@@ -321,7 +324,7 @@ class LinearInterpreter:
         """
         return provided(self, "page")(self, path, **options)
 
-    def view(self, **options: Any) -> Any:
+    def view(self, beside: Any = (), **options: Any) -> Any:
         """Rows and columns live in a notebook, at the place under the pointer; the kernel computes them.
 
         Parameters
@@ -339,7 +342,7 @@ class LinearInterpreter:
         FxscopeError
             If anywidget is not installed, or the network is not one from an image to an image or to scores.
         """
-        return provided(self, "view")(self, **options)
+        return provided(self, "view")(self, beside, **options)
 
     def shares(self, y2: Any, elementwise: bool = False) -> tuple[Any, tuple[torch.Tensor, ...]]:
         """F^T y2, and what every additive constant contributes to <y2, y0>, (K, B) each.
