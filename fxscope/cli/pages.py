@@ -8,7 +8,8 @@ import torch
 from ..linop import prepare
 from ..paper import tour as pages
 from ..paper.tour import CHAPTERS, Network, Written
-from ..viewer import LIMIT, SIDE, Subject, View, write
+from ..passes.policy import PRESETS
+from ..viewer import LIMIT, SIDE, Subject, View, note, write
 from . import options, types
 from .inputs import Photographs, checked, names_of, networks_of, take
 from .options import Asked, verb
@@ -83,11 +84,20 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
     options.many_weights,
     options.seed,
     options.key,
-    options.policy,
     options.picture,
     options.names,
     options.as_json,
 )
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    default=("freeze",),
+    show_default=True,
+    type=click.Choice([*PRESETS, "paper"]),
+    help="what is frozen; several stand side by side",
+)
+@click.option("--half", is_flag=True, help="store weights in float16, where rows hold to a hundredth")
 @click.option(
     "-o",
     "file",
@@ -102,12 +112,19 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
 @click.option(
     "--limit", default=float(LIMIT), show_default=True, type=types.Above(), help="the most MB of the page"
 )
-def page_verb(asked: Asked, file: str, count: int, limit: float) -> None:
+def page_verb(
+    asked: Asked, policies: tuple[str, ...], half: bool, file: str, count: int, limit: float
+) -> None:
     """Write one file that computes any row and column of F in the reader's browser, offline."""
     photographs, networks = Photographs(asked.image), networks_of(asked, limit=SIDE)
     names = _names(asked, networks, photographs)
-    subjects = [_subject(asked, each, photographs, names, count) for each in networks]
-    written = write(file, subjects, limit)
+    subjects = []
+    for network in networks:
+        taken = [(name, take(network, name, picture)) for name, picture in photographs]
+        for _, x0 in taken:
+            checked(asked, network, x0)
+        subjects += [_subject(network, policy, taken, names, count, half) for policy in policies]
+    written = write(file, subjects, limit, half)
     sizes = {s.name: list(s.views[0].lin.x0.shape[2:]) for s in subjects}
     numbers = {"page": file, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}
     text = f"the page is {file}, {written / 1e6:.1f} MB: open it in a browser"
@@ -115,18 +132,19 @@ def page_verb(asked: Asked, file: str, count: int, limit: float) -> None:
 
 
 def _subject(
-    asked: Asked, network: Network, photographs: Photographs, names: list[str] | None, count: int
+    network: Network,
+    policy: str,
+    taken: list[tuple[str, torch.Tensor]],
+    names: list[str] | None,
+    count: int,
+    half: bool,
 ) -> Subject:
-    """A network at every photograph, its graphs made once."""
-    views, reader = [], None
-    for name, picture in photographs:
-        x0 = take(network, name, picture)
-        checked(asked, network, x0)
-        reader = reader or prepare(network.module, x0, policy=asked.policy)
-        views.append(View(name, reader(x0), count))
+    """A network under a policy at every photograph, its graphs made once."""
+    reader = prepare(network.module, taken[0][1], policy=policy)
+    views = [View(name, reader(x0), count) for name, x0 in taken]
     labels = names if network.kind == "scores" else None
-    note = f"{network.note}, policy {asked.policy}"
-    return Subject(network.name, note, views, network.preprocess, labels)
+    said = note(f"{network.note}, policy {policy}", half)
+    return Subject(network.name, said, views, network.preprocess, labels)
 
 
 def _answer(asked: Asked, written: Written, photographs: Photographs) -> None:

@@ -307,6 +307,9 @@ class LinearInterpreter:
             How many eigen-inputs are computed.
         limit : float
             The most MB of the file.
+        half : bool
+            Whether weights are stored in float16. They are used in float32; the output and a row must be
+            those of this interpreter within 1e-2 of their largest value.
 
         Returns
         -------

@@ -4,7 +4,7 @@ from .build import LIMIT, write
 from .interpreter import page
 from .live import Live, Shown
 from .server import bound, new_token, serve
-from .subject import SIDE, Subject, View
+from .subject import SIDE, Subject, View, note
 
 __all__ = [
     "LIMIT",
@@ -15,6 +15,7 @@ __all__ = [
     "View",
     "bound",
     "new_token",
+    "note",
     "page",
     "serve",
     "write",

@@ -18,8 +18,10 @@ LIMIT = 64  # MB of a page
 _ALIGNED = 64
 
 
-def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT) -> int:
+def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT, half: bool = False) -> int:
     """Write a page about networks at the same photographs; the number of its bytes.
+
+    With ``half``, weights are stored in float16 and used in float32.
 
     Raises
     ------
@@ -31,13 +33,14 @@ def write(path: str | Path, subjects: list[Subject], limit: float = LIMIT) -> in
     networks = []
     for number, subject in enumerate(subjects):
         check_for_page(subject.views[0].lin, subject.name)
-        found = graphs_of(subject.views[0].lin, subject.name)
-        parts = {**found.parts, SHARED: found.weights}
+        found = graphs_of(subject.views[0].lin, subject.name, half)
+        parts = {**found.parts, SHARED: found.stored}
         for i, view in enumerate(subject.views):
             parts |= view.arrays(i)
         index, packed = pack(parts)
         blocks[f"network-{number}"] = gzip.compress(packed, 9, mtime=0)
-        networks.append({"id": f"network-{number}", "parts": index, "views": subject.described})
+        about = {"id": f"network-{number}", "parts": index, "pieces": found.pieces}
+        networks.append({**about, "views": subject.described})
     photos = [view.photo for view in subjects[0].views]
     text = _html({"photos": photos, "networks": networks}, blocks, [s.name for s in subjects])
     _check_size(text, blocks, subjects, limit)
@@ -83,5 +86,5 @@ def _check_size(text: str, blocks: dict[str, bytes], subjects: list[Subject], li
     raise FxscopeError(
         f"the page would be {size:.1f} MB ({each}, the runtime"
         f" {len(runtime.packed(runtime.WASM)) * 4 / 3e6:.1f}), and the limit is {limit:g}: give --limit"
-        f" {int(size) + 1}, or a smaller network"
+        f" {int(size) + 1}, --half (weights in float16), or a smaller network"
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..emit.pipeline import graph_of
@@ -18,22 +20,30 @@ from ..linop import LinearInterpreter
 FORMS = ("record", "residual", "pullback", "replay")
 SHARED = "weights"  # the name of the file of all weights
 TOLERANCE = 1e-3  # of the law and of a row, in float32, relative to the largest value
+HALF = 1e-2  # of a row whose weights are stored in float16; the law holds as in float32
 _ALIGNED = 64  # bytes
 _SMALL = 256  # bytes up to which a constant stays in its graph
 
 
 @dataclass(frozen=True)
 class Graphs:
-    """ONNX graphs by form, and the weights that they share as external data."""
+    """ONNX graphs by form, and the weights that they share as external data.
+
+    ``stored`` is how the page holds the weights, and ``pieces`` has (first byte, stored bytes, half) of each
+    piece where some are stored in float16; the graphs compute in float32.
+    """
 
     parts: dict[str, bytes]
     weights: bytes
+    stored: bytes
+    pieces: list[tuple[int, int, bool]] | None
 
 
-def graphs_of(lin: LinearInterpreter, name: str) -> Graphs:
+def graphs_of(lin: LinearInterpreter, name: str, half: bool = False) -> Graphs:
     """The graphs of the network of an interpreter, for the size of its image.
 
-    They are run once with onnxruntime: a row and the law hold within ``TOLERANCE``.
+    They are run once with onnxruntime: a row and the law hold within ``TOLERANCE``. With ``half``, weights
+    are stored in float16, and the output and the row hold within ``HALF``.
 
     Raises
     ------
@@ -41,9 +51,9 @@ def graphs_of(lin: LinearInterpreter, name: str) -> Graphs:
         If the network cannot be exported, or if the files give other results.
     """
     lin.fresh.check()
-    x0 = lin.x0
+    x0, used = lin.x0, _rounded(lin) if half else lin
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        graphs = {form: graph_of(lin.program, form) for form in FORMS}
+        graphs = {form: graph_of(used.program, form) for form in FORMS}
         y0, state = graphs["record"](x0)
         given = {"record": (x0,), "residual": (x0,), "pullback": (state, y0), "replay": (state, x0)}
         for form, graph in graphs.items():
@@ -51,30 +61,58 @@ def graphs_of(lin: LinearInterpreter, name: str) -> Graphs:
                 write_onnx(graph, given[form], Path(folder) / f"{form}.onnx")
             except FxscopeError as error:
                 raise FxscopeError(f"no page can compute {name}: {error}") from error
-        found = _sharing({form: Path(folder) / f"{form}.onnx" for form in FORMS})
+        found = _sharing({form: Path(folder) / f"{form}.onnx" for form in FORMS}, half)
     _check(found, lin, name)
     return found
 
 
-def _sharing(paths: dict[str, Path]) -> Graphs:
+def _sharing(paths: dict[str, Path], half: bool) -> Graphs:
     """The files with their weights moved out; equal ones are kept once."""
     import onnx
 
-    weights, places, parts = bytearray(), {}, {}
+    weights, stored, pieces, places, parts = bytearray(), bytearray(), [], {}, {}
     for form, path in paths.items():
         model = onnx.load(path)
         for tensor in model.graph.initializer:
-            data = onnx.numpy_helper.to_array(tensor).tobytes()
-            if len(data) <= _SMALL:
+            array = onnx.numpy_helper.to_array(tensor)
+            if array.nbytes <= _SMALL:
                 continue
+            kept = _kept(array, half)
+            data = kept.astype(array.dtype).tobytes()
             key = hashlib.sha256(data).digest()
             if key not in places:
                 weights.extend(bytes(-len(weights) % _ALIGNED))
                 places[key] = len(weights)
+                pieces.append((len(weights), kept.nbytes, kept.dtype == np.float16))
                 weights.extend(data)
+                stored.extend(kept.tobytes())
             _move(tensor, places[key], len(data))
         parts[form] = model.SerializeToString()
-    return Graphs(parts, bytes(weights))
+    if half:
+        return Graphs(parts, bytes(weights), bytes(stored), pieces)
+    return Graphs(parts, bytes(weights), bytes(weights), None)
+
+
+def _kept(array: np.ndarray, half: bool) -> np.ndarray:
+    """The weights as they are stored: in float16 where that is exact."""
+    if not half or array.dtype != np.float32 or np.abs(array).max() > np.finfo(np.float16).max:
+        return array
+    stored = array.astype(np.float16)
+    return stored if np.array_equal(stored.astype(np.float32), array) else array
+
+
+def _rounded(lin: LinearInterpreter) -> LinearInterpreter:
+    """The interpreter of a copy of the network whose weights are rounded to float16.
+
+    What the graphs compute of weights beforehand is then of the rounded ones too, and the law holds as it
+    does in float32.
+    """
+    reader = copy.deepcopy(lin.prepared.owner)
+    with torch.no_grad():
+        for weights in reader.model.state_dict().values():
+            if weights.dtype == torch.float32 and weights.abs().max() <= torch.finfo(torch.float16).max:
+                weights.copy_(weights.half())
+    return reader(*lin._args)
 
 
 def _move(tensor: Any, start: int, length: int) -> None:
@@ -105,12 +143,15 @@ def _check(graphs: Graphs, lin: LinearInterpreter, name: str) -> None:
         "a row": float((row - own).abs().max() / own.abs().max().clamp(min=1e-30)),
         "the law": law / float(lin.y0.abs().max()),
     }
-    broken = [f"{what} by {error:.1e}" for what, error in errors.items() if not error <= TOLERANCE]
+    allowed = HALF if graphs.pieces else TOLERANCE
+    bounds = {"its output": allowed, "a row": allowed, "the law": TOLERANCE}
+    broken = [f"{what} by {errors[what]:.1e}" for what, bound in bounds.items() if not errors[what] <= bound]
     if broken:
+        coarse = "float16 may be too coarse for its weights: leave half out" if graphs.pieces else ""
         raise FxscopeError(
             f"no page can compute {name}: its graphs in onnxruntime differ from it, {', '.join(broken)} of"
-            f" the largest value, and {TOLERANCE:.0e} is allowed; the network may draw random numbers, or its"
-            " float32 may be too coarse at this image"
+            f" the largest value, and {allowed:.0e} is allowed; "
+            + (coarse or "it may draw random numbers, or float32 may be too coarse for it at this image")
         )
 
 

@@ -15,7 +15,7 @@ from ..linop import LinearInterpreter
 from ..results.registry import provides
 from .build import LIMIT, write
 from .live import Live, Shown
-from .subject import Subject, View
+from .subject import Subject, View, note
 
 
 @provides(LinearInterpreter, "page")
@@ -30,14 +30,16 @@ def page(
     labels: Sequence[str] | None = None,
     count: int = 0,
     limit: float = LIMIT,
+    half: bool = False,
 ) -> int:
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
     named = _named("page", lin, beside, names, preprocess)
     said = None if labels is None else _list("page: labels", labels, str)
     subjects = [
-        Subject(name, f"policy {i.policy}", [View("x0", i, count)], preprocess, said) for name, i in named
+        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said)
+        for name, i in named
     ]
-    return write(path, subjects, limit)
+    return write(path, subjects, limit, half)
 
 
 @provides(LinearInterpreter, "view")

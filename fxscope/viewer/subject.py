@@ -113,6 +113,11 @@ class Subject:
         }
 
 
+def note(said: str, half: bool) -> str:
+    """What is said of a network, with how its weights are stored."""
+    return f"{said}, weights in float16" if half else said
+
+
 def check(lin: LinearInterpreter, name: str) -> None:
     """Raise ``FxscopeError`` if a page cannot show this: it needs one image, and an image or scores of it."""
     x0, y0 = lin.x, lin.y0

@@ -20,7 +20,7 @@ export class App {
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     /** @type {import("./card.js").Wanted} */
     this.wanted = {
-      mode: "row", place: { x: 0.5, y: 0.5 }, channel: "all", shown: "sum", quantity: "filter", scale: "root",
+      mode: "row", place: { x: 0.5, y: 0.5 }, region: null, channel: "all", shown: "sum", quantity: "filter", scale: "root",
       opacity: 0.8, box: true, shared: false, theme: this.dark.matches ? "dark" : "light", view: { zoom: 1, x: 0.5, y: 0.5 },
     };
     /** @type {Card[]} */
@@ -94,7 +94,7 @@ export class App {
 
   /** @param {Partial<import("./card.js").Wanted>} change */
   set(change) {
-    const again = "mode" in change || "channel" in change || "place" in change;
+    const again = ["mode", "channel", "place"].some((name) => name in change);
     Object.assign(this.wanted, change);
     if (change.mode) this.modes.press(change.mode);
     for (const card of this.cards) {
@@ -113,7 +113,12 @@ export class App {
   /** @param {{x: number, y: number}} place  shares of the width and height */
   moved({ x, y }) {
     const clamp = (/** @type {number} */ share) => Math.max(0, Math.min(0.999999, share));
-    this.set({ place: { x: clamp(x), y: clamp(y) } });
+    this.set({ place: { x: clamp(x), y: clamp(y) }, region: null });
+  }
+
+  /** All outputs between two places: their rows are summed. @param {{x: number, y: number}} from @param {{x: number, y: number}} to */
+  boxed(from, to) {
+    this.set({ place: { x: (from.x + to.x) / 2, y: (from.y + to.y) / 2 }, region: [from, to] });
   }
 
   /** The largest value of all networks. */
@@ -168,14 +173,14 @@ export class App {
   }
 
   pin() {
-    const { mode, place } = this.wanted;
+    const { mode, place, region } = this.wanted;
     const [card] = this.cards;
     const { canvas } = (mode === "column" && card.beyond) || card.alone;
     const small = make("canvas", { width: 72, height: 72 });
     small.getContext("2d").drawImage(canvas, 0, 0, 72, 72);
     const at = card.filter?.at.join(", ");
     const item = make("li");
-    const back = { mode, place: { ...place } };
+    const back = { mode, place: { ...place }, region };
     const label = card.scores?.label;
     const again = () => {
       if (label !== undefined) card.scores?.choose(label);
@@ -204,7 +209,7 @@ export class App {
         if (wanted.place !== place || wanted.mode !== mode || !card.y0 || card.element.dataset.failed) return;
         /** @type {"row"|"column"} */
         const other = !dy && !dx ? (mode === "row" ? "column" : "row") : mode;
-        const beside = { ...wanted, mode: other, place: card.placeBeside(dy, dx) };
+        const beside = { ...wanted, mode: other, place: card.placeBeside(dy, dx), region: null };
         const { probe } = card.probed(beside);
         await (other === "row" ? card.source.row(probe, true) : card.source.column(probe, true)).catch(() => null);
       }

@@ -15,6 +15,7 @@ export const TOLERANCE = 1e-3; // of the law, in float32, relative to the larges
  * @typedef {Object} Wanted
  * @property {"row"|"column"} mode
  * @property {{x: number, y: number}} place  shares of the width and height of the photograph
+ * @property {Array<{x: number, y: number}>|null} region  two corners, where rows of several outputs are summed
  * @property {string} channel   "all" or the number of the channel that is probed
  * @property {string} shown     "sum", "strongest" or the number of the channel that is drawn
  * @property {"filter"|"times"} quantity
@@ -128,13 +129,29 @@ export class Card {
 
   /** The probe at the place that is wanted, and where it lies: in the output for a row, else in the input. */
   probed(wanted = this.app.wanted) {
-    const { mode, place, channel } = wanted;
+    const { mode, place, channel, region } = wanted;
     const [, height, width] = this.about.input;
     const [y, x] = [place.y * height - 0.5, place.x * width - 0.5];
     if (mode === "column") return this.probeAt(this.about.input, [within(y, height), within(x, width)], channel, false);
     if (this.scores) return { probe: /** @type {import("./source.js").Probe} */ ([[this.scores.label, 1]]), at: [this.scores.label] };
     const { alignment, output } = this.about;
+    if (region) return this.probeIn(output, region, channel);
     return this.probeAt(output, outputAt(/** @type {any} */ (alignment), output, y, x), channel, true);
+  }
+
+  /** All outputs of a region, its corners as (top, left, bottom, right). @param {number[]} shape @param {Array<{x: number, y: number}>} region @param {string} channel */
+  probeIn(shape, region, channel) {
+    const [, height, width] = this.about.input;
+    const [[top, left], [bottom, right]] = [Math.min, Math.max].map((of) => {
+      const y = of(...region.map((corner) => corner.y * height - 0.5));
+      return outputAt(/** @type {any} */ (this.about.alignment), shape, y, of(...region.map((corner) => corner.x * width - 0.5)));
+    });
+    /** @type {import("./source.js").Probe} */
+    const probe = [];
+    for (let y = top; y <= bottom; y++) {
+      for (let x = left; x <= right; x++) probe.push(...this.probeAt(shape, [y, x], channel, true).probe);
+    }
+    return { probe, at: [top, left, bottom, right] };
   }
 
   /**
@@ -195,7 +212,7 @@ export class Card {
     this.photo.cross = this.scores && row ? null : row ? seen : at;
     if (this.output) {
       const { alignment, output } = this.about;
-      this.output.cross = row ? at : outputAt(/** @type {any} */ (alignment), output, at[0], at[1]);
+      this.output.cross = row ? (at.length === 4 ? null : at) : outputAt(/** @type {any} */ (alignment), output, at[0], at[1]);
     }
     this.photo.draw();
     this.output?.draw();
@@ -237,7 +254,7 @@ export class Card {
     const other = row ? this.output : this.photo;
     const box = wanted.box && this.filter ? boxOf(this.filter.values, row ? this.about.input : this.about.output) : null;
     other?.setOver(null);
-    if (other) other.box = null;
+    if (other) other.box = this.regionRead();
     for (const [picture, isOver] of /** @type {Array<[Picture, boolean]>} */ ([[over, true], [alone, false]])) {
       const pixels = coloured(plane.values, limit, wanted.scale, wanted.theme, isOver);
       if (isOver) picture.setOver(pixels);
@@ -248,14 +265,18 @@ export class Card {
     for (const each of [this.photo, this.alone, this.output, this.beyond]) each?.draw();
   }
 
+  /** The box of the outputs whose rows are summed. @returns {import("./filters.js").Box|null} */
+  regionRead() {
+    const { at, mode } = /** @type {{at: number[], mode: string}} */ (this.filter);
+    return mode === "row" && at.length === 4 ? { top: at[0], left: at[1], bottom: at[2], right: at[3], count: 0 } : null;
+  }
+
   /** The sentence of the picture, and the curve of its energy. @param {import("./filters.js").Plane|null} plane @param {number} own */
   say(plane, own) {
     if (!this.filter) return;
     const { mode, at, values } = this.filter;
     const shape = mode === "row" ? this.about.input : this.about.output;
-    const what = this.scores && mode === "row" ? this.scores.name(at[0]) : `(${at.join(", ")})`;
-    const of = mode === "row" ? (this.scores ? `score ${what}` : `output pixel ${what}`) : `input pixel ${what}`;
-    this.sentence = `${this.about.name}: ${mode} of F for ${of}.`;
+    this.sentence = `${this.about.name}: ${mode} of F for ${this.probeName(at, mode)}.`;
     if (plane) {
       const box = boxOf(values, shape);
       const reads = mode === "row" ? "reads" : "reaches";
@@ -265,6 +286,14 @@ export class Card {
       this.sayEnergy(values, shape, mode);
     }
     this.label();
+  }
+
+  /** @param {number[]} at @param {string} mode */
+  probeName(at, mode) {
+    if (mode === "column") return `input pixel (${at.join(", ")})`;
+    if (this.scores) return `score ${this.scores.name(at[0])}`;
+    const first = `(${at[0]}, ${at[1]})`;
+    return at.length === 4 ? `all output pixels from ${first} to (${at[2]}, ${at[3]}), summed` : `output pixel ${first}`;
   }
 
   /** @param {Float32Array} values @param {number[]} shape @param {string} mode */

@@ -2,7 +2,7 @@
 import { App } from "./app.js";
 import { make } from "./elements.js";
 import { Engine, PageSource } from "./source.js";
-import { bytesOf, gunzip, jsonOf, partsOf } from "./unpack.js";
+import { bytesOf, gunzip, jsonOf, partsOf, widened } from "./unpack.js";
 
 const GRAPHS = ["record", "residual", "pullback", "replay"];
 
@@ -36,7 +36,8 @@ async function sourcesOf(engine, about) {
   for (const network of about.networks) {
     const parts = partsOf(await gunzip(bytesOf(network.id)), network.parts);
     const graphs = Object.fromEntries(GRAPHS.map((form) => [form, parts[form]]));
-    await engine.ask("open", { network: network.id, graphs, weights: parts.weights });
+    const weights = network.pieces ? widened(parts.weights, network.pieces) : parts.weights;
+    await engine.ask("open", { network: network.id, graphs, weights });
     network.views.forEach((/** @type {any} */ view, /** @type {number} */ i) => {
       const x0 = numbersOf(parts[`x0/${i}`]);
       if (view.svd) view.svd.inputs = view.svd.s.map((/** @type {number} */ _, /** @type {number} */ k) => numbersOf(parts[`svd/${i}/${k}`]));

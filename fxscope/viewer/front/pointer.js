@@ -29,6 +29,8 @@ class Follower {
     this.probes = probes;
     /** @type {Map<number, PointerEvent>} */
     this.fingers = new Map();
+    /** @type {{x: number, y: number}|null} */
+    this.corner = null; // where a region begins
   }
 
   listen() {
@@ -58,7 +60,8 @@ class Follower {
     this.fingers.set(event.pointerId, event);
     if (this.fingers.size > 1) return;
     const mouse = event.pointerType === "mouse";
-    if (mouse && this.probes) this.app.held = !this.app.held;
+    this.corner = mouse && this.probes && event.shiftKey ? this.placeOf(event) : null;
+    if (mouse && this.probes) this.app.held = this.corner !== null || !this.app.held;
     if (mouse && this.probes) this.app.root.classList.toggle("held", this.app.held);
     this.app.moved(this.placeOf(event));
   }
@@ -67,6 +70,7 @@ class Follower {
   move(event) {
     const before = this.fingers.get(event.pointerId);
     if (this.fingers.size === 2 && before) return this.pinch(event, before);
+    if (this.corner && before) return this.app.boxed(this.corner, this.placeOf(event));
     this.card.readAt(this.picture, this.picture.at(event.clientX, event.clientY));
     const hovers = event.pointerType === "mouse" && !this.app.held;
     if (this.probes && (hovers || (before && event.pointerType !== "mouse"))) this.app.moved(this.placeOf(event));

@@ -44,6 +44,7 @@
  * @property {(probe: Probe, atRest?: boolean) => Promise<Filter|null>} column
  */
 
+const LONGEST = 64; // places of a probe whose filter is kept
 const CACHE = 96e6; // bytes of rows and columns that are kept
 
 /** Requests to the worker: one runs, of each lane the newest waits, and those at rest come last. */
@@ -221,14 +222,14 @@ export class PageSource {
    * @returns {Promise<Filter|null>}
    */
   async product(form, probe, dims, atRest) {
-    const key = `${this.own}/${form}/${probe.join(";")}`;
+    const key = probe.length > LONGEST ? "" : `${this.own}/${form}/${probe.join(";")}`;
     const known = kept.get(key);
     if (known) return { values: known, ms: 0, again: true };
     await this.record();
     const lane = `${atRest ? "rest" : "now"}/${this.described.network}`;
     const found = await this.engine.wish(lane, () => this.engine.ask("product", { ...this.given, form, probe, dims }));
     if (!found) return null;
-    kept.set(key, found.result);
+    if (key) kept.set(key, found.result);
     return { values: found.result, ms: found.ms, again: false };
   }
 }
