@@ -92,7 +92,7 @@ def viewing(*options: object) -> Iterator[Viewer]:
 
 @pytest.fixture(scope="module")
 def viewer() -> Iterator[Viewer]:
-    with viewing(f"fxscope:{NAME}", "--also", "taylor", "--size", SIDE) as found:
+    with viewing(f"fxscope:{NAME}", "--policy", "freeze", "--policy", "taylor", "--size", SIDE) as found:
         yield found
 
 

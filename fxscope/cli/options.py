@@ -194,7 +194,7 @@ many_policies = click.option(
     default=("freeze",),
     show_default=True,
     type=click.Choice([*PRESETS, "paper"]),
-    help="what is frozen; several are compared",
+    help="what is frozen; several stand side by side",
 )
 unknown = click.option(
     "--unknown",

@@ -8,7 +8,6 @@ import torch
 from ..linop import prepare
 from ..paper import tour as pages
 from ..paper.tour import CHAPTERS, Network, Written
-from ..passes.policy import PRESETS
 from ..viewer import LIMIT, SIDE, Subject, View, note, write
 from . import options, types
 from .inputs import Photographs, checked, names_of, networks_of, take
@@ -84,18 +83,10 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
     options.many_weights,
     options.seed,
     options.key,
+    options.many_policies,
     options.picture,
     options.names,
     options.as_json,
-)
-@click.option(
-    "--policy",
-    "policies",
-    multiple=True,
-    default=("freeze",),
-    show_default=True,
-    type=click.Choice([*PRESETS, "paper"]),
-    help="what is frozen; several stand side by side",
 )
 @click.option("--half", is_flag=True, help="store weights in float16, where rows hold to a hundredth")
 @click.option(
@@ -112,9 +103,7 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
 @click.option(
     "--limit", default=float(LIMIT), show_default=True, type=types.Above(), help="the most MB of the page"
 )
-def page_verb(
-    asked: Asked, policies: tuple[str, ...], half: bool, file: str, count: int, limit: float
-) -> None:
+def page_verb(asked: Asked, half: bool, file: str, count: int, limit: float) -> None:
     """Write one file that computes any row and column of F in the reader's browser, offline."""
     photographs, networks = Photographs(asked.image), networks_of(asked, limit=SIDE)
     names = _names(asked, networks, photographs)
@@ -123,7 +112,7 @@ def page_verb(
         taken = [(name, take(network, name, picture)) for name, picture in photographs]
         for _, x0 in taken:
             checked(asked, network, x0)
-        subjects += [_subject(network, policy, taken, names, count, half) for policy in policies]
+        subjects += [_subject(network, policy, taken, names, count, half) for policy in asked.policy]
     written = write(file, subjects, limit, half)
     sizes = {s.name: list(s.views[0].lin.x0.shape[2:]) for s in subjects}
     numbers = {"page": file, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}

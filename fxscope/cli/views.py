@@ -12,7 +12,6 @@ import torch
 from ..errors import FxscopeError
 from ..linop import LinearInterpreter, interpret
 from ..paper.tour import Network
-from ..passes.policy import PRESETS
 from ..viewer import Live, Shown, bound, new_token, serve
 from . import options
 from .inputs import SHIPPED, checked, names_of, networks_of, photos, read, take
@@ -32,22 +31,16 @@ NEEDS = ("starlette", "uvicorn", "websockets")
     options.seed,
     options.device,
     options.key,
-    options.policy,
+    options.many_policies,
     options.picture,
     options.names,
     options.as_json,
 )
 @click.option(
-    "--also",
-    multiple=True,
-    type=click.Choice([*PRESETS, "paper"]),
-    help="the same networks under another policy, beside the first",
-)
-@click.option(
     "--port", default=0, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one"
 )
 @click.option("--no-browser", is_flag=True, help="print the address, and open nothing")
-def view_verb(asked: Asked, also: tuple[str, ...], port: int, no_browser: bool) -> None:
+def view_verb(asked: Asked, port: int, no_browser: bool) -> None:
     """Move over IMAGE in the browser and see the rows and columns there, computed on this machine.
 
     The page is served to this machine alone, at an address with a secret of this run. Photographs can be
@@ -58,7 +51,7 @@ def view_verb(asked: Asked, also: tuple[str, ...], port: int, no_browser: bool) 
         raise FxscopeError(f"the viewer needs {', '.join(missing)}: pip install 'fxscope[view]'")
     listening, token = bound(port), new_token()
     first = _first(asked)
-    live = Live(_shown(asked, also, *first))
+    live = Live(_shown(asked, *first))
     live.add(*first)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/#token={token}"
     answer(asked, {"address": address}, f"open {address}\nCtrl-C ends it")
@@ -78,9 +71,9 @@ def _first(asked: Asked) -> tuple[str, torch.Tensor]:
     return f"{SHIPPED} (scikit-image)", photos.shipped(SHIPPED)
 
 
-def _shown(asked: Asked, also: tuple[str, ...], name: str, picture: torch.Tensor) -> list[Shown]:
+def _shown(asked: Asked, name: str, picture: torch.Tensor) -> list[Shown]:
     """Every network under every policy."""
-    policies = list(dict.fromkeys([asked.policy, *also]))
+    policies = list(dict.fromkeys(asked.policy))
     found = []
     for choice, network in zip(asked.choices, networks_of(asked)):
         y0 = checked(asked, network, take(network, name, picture))
