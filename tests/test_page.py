@@ -318,7 +318,7 @@ def test_weights_in_half_precision(browser, lins, file, tmp_path):
     page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
     (found,) = shown(page)
     own, got = expected(lin, found), torch.tensor(found["values"])
-    assert 1e-6 < (got - own).abs().max() / own.abs().max() < 1e-2
+    assert (got - own).abs().max() <= 1e-2 * own.abs().max()
     assert found["law"]["relative"] <= LAW and "float16" in page.text_content(".note")
 
 
