@@ -269,7 +269,7 @@ def test_a_broken_wish_is_answered(viewer, text):
         [[0, 1e300]],
         "0",
         None,
-        [[0, 1]] * 5000,
+        [[0, 1]] * 20_000,
     ],
     ids=lambda p: str(p)[:20],
 )

@@ -14,7 +14,7 @@ from ..linop import LinearInterpreter
 from .subject import Subject, View
 
 PHOTOGRAPHS = 16  # that are open at once; the oldest of those that were added is closed for another
-MOST_PROBED = 4096  # places of one probe
+MOST_PROBED = 16384  # places of one probe
 
 
 class Wish(FxscopeError):

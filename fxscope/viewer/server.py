@@ -27,7 +27,7 @@ from .live import Live
 HOST = "127.0.0.1"
 LARGEST = 32 * 2**20  # bytes of a photograph's file
 PIXELS = 50_000_000  # of a photograph
-MESSAGE = 2**18  # bytes of a message of a socket
+MESSAGE = 2**20  # bytes of a message of a socket
 WAITING = 32  # wishes of a socket; of more, the oldest is dropped
 SOCKETS = 16
 
