@@ -356,3 +356,12 @@ def test_the_command_line_writes_a_page_of_two_photographs(browser, tmp_path):
         seen.wait_for_function(REST, timeout=60_000)
         assert seen.evaluate("Math.max(...fxscope.cards.map((c) => c.measured().relative))") <= LAW
         assert seen.locator(".eigen canvas").count() == 4
+
+
+@browses
+def test_numbers_are_written_as_they_are(browser):
+    page = browser.new_page()
+    page.add_script_tag(content=re.sub(r"^export ", "", front.text("elements.js"), flags=re.M))
+    numbers = [0, 1000, -2000, 100, 0.5, 713456.7, 12.3456, 0.00123, 1e7, 4e-9]
+    written = [page.evaluate("(n) => short(n)", n) for n in numbers]
+    assert [float(text) for text in written] == pytest.approx(numbers, rel=1e-3)

@@ -59,7 +59,8 @@ export function switcher(label, options, value, changed) {
 export function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  return size >= 1e4 || size < 1e-3 ? value.toExponential(1) : value.toPrecision(4).replace(/\.?0+$/, "");
+  if (size >= 1e6 || size < 1e-3) return value.toExponential(1);
+  return String(Number(value.toPrecision(size >= 1e4 ? 6 : 4)));
 }
 
 /** With its sign. @param {number} value */
