@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import re
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -230,6 +231,37 @@ def test_scales_channels_and_the_saved_view(opened, lins):
     assert re.search(
         r"row of F for output pixel .* It reads 11 by 11", opened.evaluate("fxscope.cards[0].sentence")
     )
+
+
+@browses
+@pytest.mark.parametrize("box", [False, True], ids=["place", "box"])
+def test_the_view_is_saved_as_svg_and_as_python(opened, lins, box):
+    """The lines of Python compute what the page shows, for each of its networks."""
+    if box:
+        canvas = opened.locator("[data-figure=photo] canvas").first.bounding_box()
+        x, y = canvas["x"] + canvas["width"] / 3, canvas["y"] + canvas["height"] / 3
+        opened.keyboard.down("Shift")
+        opened.mouse.move(x, y)
+        opened.mouse.down()
+        opened.mouse.move(x + 30, y + 30, steps=3)
+        opened.mouse.up()
+        opened.keyboard.up("Shift")
+    found = shown(opened)
+    files = {}
+    for kind in ("SVG", "Python"):
+        with opened.expect_download() as download:
+            opened.get_by_role("button", name=kind).click()
+        files[kind] = download.value.path().read_text()
+    svg = ElementTree.fromstring(files["SVG"])
+    assert len(svg.findall("{http://www.w3.org/2000/svg}image")) >= 2 * len(found)
+    assert found[0]["said"] in "".join(svg.itertext())
+    head, *parts = re.split(r"\n(?=lin = )", files["Python"])
+    for each, part in zip(found, parts, strict=True):
+        lin = lins[each["name"]]
+        names = {"model": lin.model, "x0": lin.x0}
+        exec(f"{head}\n{part}", names)
+        own, got = names[each["mode"]].flatten(), torch.tensor(each["values"])
+        assert (got - own).abs().max() <= ROUNDING * own.abs().max()
 
 
 @browses

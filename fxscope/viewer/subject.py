@@ -99,6 +99,7 @@ class Subject:
         return {
             "name": self.name,
             "note": self.note,
+            "policy": str(lin.policy),
             "kind": kind,
             "input": list(x0.shape),
             "output": list(y0.shape),

@@ -75,7 +75,9 @@ export class App {
       button("−", "zoom out (key −)", () => this.zoom(1 / 1.5)),
       button("+", "zoom in (key +)", () => this.zoom(1.5)),
       button("Pin", "keep this place (key p)", () => this.pin()),
-      button("PNG", "save the view as a picture", () => saveView(this)),
+      button("PNG", "save the view as a picture", () => saveView(this, "png")),
+      button("SVG", "save the view as a picture with text that can be edited", () => saveView(this, "svg")),
+      button("Python", "save the lines of Python that compute it", () => saveView(this, "py")),
       button("◐", "light or dark", () => this.setTheme(this.wanted.theme === "dark" ? "light" : "dark")),
     ];
   }

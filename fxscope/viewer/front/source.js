@@ -22,6 +22,7 @@
  * @typedef {Object} Described
  * @property {string} name
  * @property {string} note            what weights it has, and the policy
+ * @property {string} policy
  * @property {"images"|"scores"} kind
  * @property {number[]} input         (C, H, W) of x0
  * @property {number[]} output        (C, H, W) of y0, or (N,)
