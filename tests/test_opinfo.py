@@ -132,3 +132,68 @@ def test_networks_that_have_rules_stay_as_they_are(name):
     with torch.device("meta"):
         model = make().eval()
     assert tuple(len(fxscope.transform(model, e).graph.nodes) for e in ("pair", "adjoint")) == NODES[name]
+
+
+@torch.library.custom_op("fxscope_tests::cubed", mutates_args=())
+def cubed(x: torch.Tensor) -> torch.Tensor:
+    """An operator whose inside nothing can trace; its derivative is what its author registered."""
+    return x**3
+
+
+@cubed.register_fake
+def _(x):
+    return torch.empty_like(x)
+
+
+def _kept(ctx, inputs, output):
+    ctx.save_for_backward(inputs[0])
+
+
+cubed.register_autograd(lambda ctx, g: 3 * g * ctx.saved_tensors[0] ** 2, setup_context=_kept)
+
+
+class Cubed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return cubed(self.conv(x)).tanh()
+
+
+class SinTimes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.sin() * x
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return g * (x.cos() * x + x.sin())
+
+
+class WithFunction(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        return SinTimes.apply(self.conv(x))
+
+
+@pytest.mark.parametrize("kind", [Cubed, WithFunction])
+def test_operators_of_users_with_their_own_backward(kind):
+    torch.manual_seed(0)
+    model, x0 = kind().double().eval(), torch.randn(2, 3, 6, 6, dtype=torch.float64)
+    if kind is Cubed:
+        with pytest.raises(UnsupportedOperator, match='unknown="taylor"'):
+            fxscope.interpret(model, x0)
+    lin = fxscope.interpret(model, x0, policy="taylor", unknown="taylor")
+    v, u = torch.randn(3, *x0.shape, dtype=torch.float64), torch.randn_like(model(x0))
+    x = x0.clone().requires_grad_()
+    y0 = model(x)
+    (gradient,) = torch.autograd.grad(y0, x, u)
+    assert (lin.F.T @ u - gradient).abs().max() <= 1e-10
+    assert (lin.F @ lin.x0 + lin.residual - y0).abs().max() <= 1e-10
+    assert (((lin.F @ v) * u).sum() - (v * gradient).sum()).abs() <= 1e-9
