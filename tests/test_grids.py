@@ -1,6 +1,6 @@
 """Images that are read at places which the image itself decides.
 
-They are frozen under every policy but "taylor", where they are refused.
+They are frozen under every policy but "taylor", where bilinear reading is written out and has its derivative.
 """
 
 from __future__ import annotations
@@ -43,12 +43,16 @@ PLACES = {
 
 
 @pytest.mark.parametrize("name", PLACES)
-def test_a_grid_that_the_image_decides_has_no_derivative(name):
+def test_a_grid_that_the_image_decides_is_frozen_or_has_its_derivative(name):
     model = Warped(PLACES[name]).double().eval()
     lin = fxscope.interpret(model, X)
     torch.testing.assert_close(lin(X), lin.y0, rtol=0, atol=1e-12)
-    with pytest.raises(fxscope.errors.UnsupportedOperator, match="grid"):
-        fxscope.interpret(model, X, policy="taylor")
+    taylor = fxscope.interpret(model, X, policy="taylor")
+    u = torch.randn(taylor.y0.shape, dtype=torch.float64)
+    x = X.clone().requires_grad_()
+    (expected,) = torch.autograd.grad((model(x) * u).sum(), x)
+    torch.testing.assert_close(taylor.F.T @ u, expected, rtol=0, atol=1e-10)
+    assert (lin.F.T @ u - expected).abs().max() > 1e-3
 
 
 def test_a_grid_that_the_image_does_not_decide_is_no_matter():

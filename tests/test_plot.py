@@ -196,7 +196,7 @@ FIGURES = {
 def test_every_figure_of_filters_states_the_share_that_is_seen(name):
     x0 = torch.rand(1, 3, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     figure = FIGURES[name](fxscope.interpret(_net(), x0), x0)
-    assert "100% of the energy" in note(figure)
+    assert "100% of the energy" in " ".join(note(figure).split())
     panels = [a.images[0].get_array() for a in figure.axes if a.images]
     assert panels and all(p.shape[-1] == 3 for p in panels)
 

@@ -305,7 +305,8 @@ class Operator:
         _, height, width = space.shape
         places: list[tuple[int, int] | None] = []
         for i in indices:
-            found = move((i[1] % height, i[2] % width)) if isinstance(i, tuple) and len(i) == 3 else None
+            is_place = isinstance(i, tuple) and len(i) == 3 and all(isinstance(n, int) for n in i)
+            found = move((i[1] % height, i[2] % width)) if is_place else None
             places.append(None if found is None else (found[0], found[1]))
         return tuple(places)
 

@@ -44,11 +44,12 @@ def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
 
 def caption(figure: Any, text: str, note: str = "") -> None:
     """Write the caption below the figure, and below it a note on how its filters are drawn."""
-    width, height = figure.get_size_inches()
+    whole = figure.get_figure(root=True)
+    width, height = whole.get_size_inches()
     letters = int(width * 72 / (0.5 * (TEXT - 1)))
     given = [line for part in (text, note) for line in part.splitlines() if line]
     lines = [short for line in given for short in wrap(line, letters, break_on_hyphens=False)]
     if lines:
         more = len(lines) - CAPTION  # the figure grows, so that its panels keep their size
-        figure.set_size_inches(width, height + max(0, more) * 1.3 * (TEXT - 1) / 72)
+        whole.set_size_inches(width, height + max(0, more) * 1.3 * (TEXT - 1) / 72)
         figure.supxlabel("\n".join(lines), fontsize=TEXT - 1, color="0.35")

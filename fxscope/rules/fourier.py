@@ -104,20 +104,42 @@ def conjugate(x):
 
 
 def real(x, *, call):
-    return Applied(lambda k, x: torch.real(x), _real_back) if _is_complex(call) else None
+    return Applied(lambda k, x: torch.real(x), _real_back) if _is_complex(call.arguments["x"]) else None
 
 
-def imag(x, *, call):
-    if not _is_complex(call):
-        raise TypeError("x is real")
+def imag(x):
     return Applied(lambda k, x: torch.imag(x), _imag_back)
 
 
-def _is_complex(call):
-    value = notes(call.arguments["x"]).get("val")
-    if value is None:
+_MAKE_COMPLEX = ("view_as_complex", "complex", "polar", "_fft_c2c", "_fft_r2c")
+_MAKE_REAL = ("view_as_real", "real", "imag", "abs", "angle", "_fft_c2r")
+
+
+def _is_complex(node):
+    """Whether a value is complex, as an example or the operators before it tell; raises ``TypeError``."""
+    found = _complexity(node, {})
+    if found is None:
         raise TypeError("whether x is complex is told by example_inputs alone")
-    return value.is_complex()
+    return found
+
+
+def _complexity(node, known):
+    if node not in known:
+        known[node] = _complexity_of(node, known)
+    return known[node]
+
+
+def _complexity_of(node, known):
+    value = notes(node).get("val")
+    if value is not None:
+        return value.is_complex()
+    name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
+    if name in _MAKE_COMPLEX or name in _MAKE_REAL:
+        return name in _MAKE_COMPLEX
+    found = [_complexity(n, known) for n in node.all_input_nodes] or [None]
+    if True in found:
+        return True
+    return None if None in found else False
 
 
 _SOURCE = "the paper, eq. 7 (the real inner product)"

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fxscope.errors import UnsupportedOperator
-
 from .case import case
 
 IMAGE, LINE = (2, 4, 6, 6), (2, 4, 6)
@@ -108,7 +106,7 @@ class JoinsPartsOfUnknownNumber(_Body):
         return torch.cat(y.split(1, 1)[1:], 1) + torch.stack(y.unbind(1)[::-1], 1)[:, 1:]
 
 
-@case(IMAGE, refused=UnsupportedOperator, why="the sizes of the parts are data")
+@case(IMAGE, why="the sizes of the parts are data, which the graph holds")
 class SplitsAtATensor(_Body):
     def after(self, y, x):
         return torch.tensor_split(y, torch.tensor([1, 3]), 1)[1] * 2
@@ -197,13 +195,13 @@ class NamesOfTheGraphsOwn(nn.Module):
         return torch.relu(x1) * y2 + torch.tanh(index) * x1 + state
 
 
-@case(IMAGE, refused=UnsupportedOperator, why="where two writes meet, the kernel decides which one stays")
+@case(IMAGE, derivative=False, why="where two writes meet, the last one stays; torch's backward counts all")
 class WritesAtTheSamePlace(_Body):
     def after(self, y, x):
         return torch.zeros_like(y).scatter(1, (x > 0).long(), y)
 
 
-@case(IMAGE, refused=UnsupportedOperator, why="where two writes meet, the kernel decides which one stays")
+@case(IMAGE, derivative=False, why="where two writes meet, the last one stays; torch's backward counts all")
 class CopiesToTheSamePlace(_Body):
     def after(self, y, x):
         return torch.zeros_like(y).index_copy(1, torch.tensor([0, 2, 2]), y[:, :3])
