@@ -49,6 +49,7 @@ DRAWN = (  # weights are random, or those of a file of one's own
     "own.py:plain --size 40x190 --resize cover --range byte --mean 104,117,123 --bgr --multiple 16",
     "own.py:valid --size 24",
     "small.pt2 --size 40x192 --resize exact --luminance",
+    "onnx:upscaler.onnx --size 24",
 )
 NETWORKS = (*TRAINED, *STAND_INS, *DRAWN)
 
@@ -95,4 +96,17 @@ def _program(path: Path) -> None:
     torch.export.save(torch.export.export(model, (torch.rand(1, 1, 40, 192),)), path)
 
 
-FILES: dict[str, Callable[[Path], None]] = {"own.py": _own, "vit": _vit, "small.pt2": _program}
+def _onnx(path: Path) -> None:
+    """A file of ONNX, fixed to one image of one size."""
+    from ..models import named
+
+    model = named.build("edsr_small4x")
+    torch.onnx.export(model, (torch.rand(1, 3, 24, 24),), path, dynamo=True, verbose=False)
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "own.py": _own,
+    "vit": _vit,
+    "small.pt2": _program,
+    "upscaler.onnx": _onnx,
+}
