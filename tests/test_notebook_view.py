@@ -119,8 +119,9 @@ def test_in_jupyterlab(tmp_path, lin):
         page.goto(f"{address}/lab/tree/own.ipynb?token=abc")
         page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=120_000)
         run(page)
-        page.locator("iframe[title^='rows and columns']").wait_for(timeout=120_000)
-        frame = next(f for f in page.frames if f.parent_frame and f.url == "about:srcdoc")
+        shown = page.locator("iframe[title^='rows and columns']")
+        shown.wait_for(timeout=120_000)
+        frame = shown.element_handle().content_frame()
         frame.wait_for_function(SHOWN, timeout=120_000)
         found = frame.evaluate(
             "() => fxscope.cards.map((c) => [c.filter.probe, Array.from(c.filter.values), c.law.textContent])"
