@@ -109,7 +109,7 @@ CHAPTERS = {
             "A page of `lin.page`, opened from disk in Chromium: onnxruntime-web in one thread. Milliseconds"
             " of a row and of a column, medians and the slowest of 21 places; `first`: from opening the file"
             " to the first row; `law`: |<row, x0> + r - y0| over the largest output, the worst of all rows."
-            " On a machine that also did other work. Bars: pixelshuffle4x 60 ms a row and a column,"
+            " Bars: pixelshuffle4x 60 ms a row and a column,"
             " edsr_small4x 350 and 150 ms, 3 s to the first row."
         ),
     ),
