@@ -1,4 +1,4 @@
-"""The page of examples/serving in Chromium: a saved row in ONNX Runtime for the web, without Python behind it."""
+"""The page of examples/serving in Chromium: a saved row in ONNX Runtime for the web, without Python."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ def test_the_score_under_the_pointer_is_explained(address):
         page.locator("button").nth(2).hover()
         page.wait_for_function("(said) => document.getElementById('law').textContent !== said", arg=first)
         found = re.findall(r"= (-?[\d.]+)", page.locator("#law").inner_text())
-        pixels = page.evaluate(
-            "() => Array.from(document.getElementById('picture').getContext('2d').getImageData(0, 0, 32, 32).data)"
-        )
+        read = "document.getElementById('picture').getContext('2d').getImageData(0, 0, 32, 32).data"
+        pixels = page.evaluate(f"() => Array.from({read})")
         browser.close()
     assert not wrong
     assert abs(float(found[0]) - float(found[1])) <= 1e-3

@@ -20,6 +20,7 @@ from fxscope.errors import FxscopeError, WrongArgument
 from fxscope.images.photos import shipped
 from fxscope.models import named
 from fxscope.viewer import front, runtime
+from fxscope.viewer.graphs import graphs_of
 
 CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
@@ -344,7 +345,7 @@ def test_an_operator_that_cannot_be_exported_is_named(tmp_path):
 def test_weights_in_half_precision(browser, lins, file, tmp_path):
     """The file is smaller, rows are near, and the law holds as in float32."""
     path, lin = tmp_path / "half.html", lins["edsr_small4x"]
-    assert lin.page(path, half=True) + 200_000 < lin.page(tmp_path / "page.html")
+    assert lin.page(path, half=True) + 100_000 < lin.page(tmp_path / "page.html")
     page = browser.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
@@ -397,3 +398,10 @@ def test_numbers_are_written_as_they_are(browser):
     numbers = [0, 1000, -2000, 100, 0.5, 713456.7, 12.3456, 0.00123, 1e7, 4e-9]
     written = [page.evaluate("(n) => short(n)", n) for n in numbers]
     assert [float(text) for text in written] == pytest.approx(numbers, rel=1e-3)
+
+
+def test_weights_are_kept_once(lins):
+    """The transposes of convolutions take the same weights as they do themselves."""
+    for name in ("edsr_small4x", "digits_vgg"):
+        parameters = sum(4 * p.numel() for p in lins[name].model.parameters())
+        assert len(graphs_of(lins[name], name).weights) <= 1.1 * parameters + 50_000

@@ -67,19 +67,26 @@ def graphs_of(lin: LinearInterpreter, name: str, half: bool = False) -> Graphs:
 
 
 def _sharing(paths: dict[str, Path], half: bool) -> Graphs:
-    """The files with their weights moved out; equal ones are kept once."""
+    """The files with their weights moved out; equal ones, and those of a transpose, are kept once."""
     import onnx
 
     weights, stored, pieces, places, parts = bytearray(), bytearray(), [], {}, {}
     for form, path in paths.items():
         model = onnx.load(path)
-        for tensor in model.graph.initializer:
+        for tensor in list(model.graph.initializer):
             array = onnx.numpy_helper.to_array(tensor)
             if array.nbytes <= _SMALL:
                 continue
             kept = _kept(array, half)
             data = kept.astype(array.dtype).tobytes()
             key = hashlib.sha256(data).digest()
+            other = kept.astype(array.dtype)
+            if array.ndim in (2, 4):
+                other = np.ascontiguousarray(other.swapaxes(0, 1))
+            own = hashlib.sha256(other.tobytes()).digest()
+            if key not in places and own in places:
+                _exchange(model.graph, tensor, other.shape)
+                key = own
             if key not in places:
                 weights.extend(bytes(-len(weights) % _ALIGNED))
                 places[key] = len(weights)
@@ -91,6 +98,24 @@ def _sharing(paths: dict[str, Path], half: bool) -> Graphs:
     if half:
         return Graphs(parts, bytes(weights), bytes(stored), pieces)
     return Graphs(parts, bytes(weights), bytes(weights), None)
+
+
+def _exchange(graph: Any, tensor: Any, shape: tuple[int, ...]) -> None:
+    """Make a tensor one of weights whose channels the graph exchanges itself when it is loaded.
+
+    A transposed convolution or matrix takes them so.
+    """
+    from onnx import helper
+
+    own = f"{tensor.name}.own"
+    nodes = [
+        helper.make_node("Transpose", [own], [tensor.name], perm=[1, 0, *range(2, len(shape))]),
+        *graph.node,
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    tensor.name = own
+    tensor.dims[:] = shape
 
 
 def _kept(array: np.ndarray, half: bool) -> np.ndarray:
