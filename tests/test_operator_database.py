@@ -63,7 +63,7 @@ def _samples(op):
     The tensor is the same at every call.
     """
     found = []
-    for sample in op.sample_inputs("cpu", D):
+    for sample in list(op.sample_inputs("cpu", D)):
         x = sample.input
         if (
             len(found) == SAMPLES

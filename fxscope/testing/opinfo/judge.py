@@ -77,7 +77,8 @@ def database() -> dict[str, Any]:
 def samples(op: Any, count: int) -> list[tuple[OneImage, torch.Tensor]]:
     """(module, x0) of the first samples on which the operator gives finite floating values."""
     found: list[tuple[OneImage, torch.Tensor]] = []
-    for sample in op.sample_inputs("cpu", D):
+    # all at once: a generator that is left half-way ends whenever memory is swept, in the middle of a trace
+    for sample in list(op.sample_inputs("cpu", D)):
         first = sample.input[0] if isinstance(sample.input, (list, tuple)) and sample.input else sample.input
         usable = isinstance(first, torch.Tensor) and first.dtype == D and first.layout is torch.strided
         if not usable or not 0 < first.numel() <= LARGEST or not bool(torch.isfinite(first).all()):
