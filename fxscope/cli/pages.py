@@ -112,7 +112,7 @@ def page_verb(asked: Asked, half: bool, file: str, count: int, limit: float) -> 
         taken = [(name, take(network, name, picture)) for name, picture in photographs]
         for _, x0 in taken:
             checked(asked, network, x0)
-        subjects += [_subject(network, policy, taken, names, count, half) for policy in asked.policy]
+        subjects += [_subject(network, policy, taken, names, count, half) for policy in asked.policies]
     written = write(file, subjects, limit, half)
     sizes = {s.name: list(s.views[0].lin.x0.shape[2:]) for s in subjects}
     numbers = {"page": file, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}

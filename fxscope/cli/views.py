@@ -73,7 +73,7 @@ def _first(asked: Asked) -> tuple[str, torch.Tensor]:
 
 def _shown(asked: Asked, name: str, picture: torch.Tensor) -> list[Shown]:
     """Every network under every policy."""
-    policies = list(dict.fromkeys(asked.policy))
+    policies = list(dict.fromkeys(asked.policies))
     found = []
     for choice, network in zip(asked.choices, networks_of(asked)):
         y0 = checked(asked, network, take(network, name, picture))

@@ -80,13 +80,12 @@ def _sharing(paths: dict[str, Path], half: bool) -> Graphs:
             kept = _kept(array, half)
             data = kept.astype(array.dtype).tobytes()
             key = hashlib.sha256(data).digest()
-            other = kept.astype(array.dtype)
-            if array.ndim in (2, 4):
-                other = np.ascontiguousarray(other.swapaxes(0, 1))
-            own = hashlib.sha256(other.tobytes()).digest()
-            if key not in places and own in places:
-                _exchange(model.graph, tensor, other.shape)
-                key = own
+            if key not in places and array.ndim in (2, 4):
+                other = np.ascontiguousarray(kept.astype(array.dtype).swapaxes(0, 1))
+                own = hashlib.sha256(other.tobytes()).digest()
+                if own in places:
+                    _exchange(model.graph, tensor, other.shape)
+                    key = own
             if key not in places:
                 weights.extend(bytes(-len(weights) % _ALIGNED))
                 places[key] = len(weights)
