@@ -9,6 +9,7 @@ from torch.utils import _pytree as pytree
 from ..errors import LawBroken
 from ..frontend.example import Example
 from ..frontend.unchanged import unchanged
+from ..graph.draws import seeded
 from ..graph.ir import notes
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
@@ -25,8 +26,7 @@ def prove_transpose(program: Program, model: nn.Module, example: Example) -> Non
     if len(values) != len(known):
         return
     forward, back = emit(program, "filter", "stacked"), emit(program, "adjoint", "stacked")
-    with torch.no_grad(), torch.random.fork_rng(), unchanged(model):
-        torch.manual_seed(0)
+    with torch.no_grad(), seeded(), unchanged(model):
         vs = [torch.randn(PROBES, *v.shape, dtype=v.dtype, device=inputs[0].device) for v in values]
         y1 = forward(*inputs, *vs)
         us = pytree.tree_map(torch.randn_like, y1)

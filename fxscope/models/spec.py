@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import UnknownNetwork, WeightsError, said
 from ..graph.arguments import checked
+from ..graph.draws import seeded
 from .factory import Loaded, call_factory, parsed_call
 from .families import FAMILIES
 from .named import TRAINED
@@ -155,8 +156,7 @@ def _drawn(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         yield
 
 

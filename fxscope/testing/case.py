@@ -20,6 +20,7 @@ from ..errors import FxscopeError, ImagesMix, first_line, said
 from ..frontend.example import Example
 from ..frontend.exported import Exports
 from ..frontend.unchanged import tensors_unchanged, unchanged
+from ..graph.draws import seeded
 from ..linop import LinearInterpreter
 from ..linop.prepared import Prepared
 from ..passes.outputs import main_output, tensors_of
@@ -165,11 +166,10 @@ class LawCase:
         """Run under the fixed seed."""
         with (
             torch.set_grad_enabled(gradients),
-            torch.random.fork_rng(devices=[]),
+            seeded(DRAWS),
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore", ImagesMix)
-            torch.manual_seed(DRAWS)
             yield
 
     @contextlib.contextmanager

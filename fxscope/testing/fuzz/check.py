@@ -15,6 +15,7 @@ import torch
 
 from ...emit.pipeline import transform
 from ...errors import FxscopeError, ModelFails
+from ...graph.draws import seeded
 from ...linop import LinearInterpreter, interpret
 from ...passes.outputs import tensors_of
 from .network import BATCH, OTHER, Network
@@ -86,8 +87,8 @@ class Bench:
     ) -> LinearInterpreter:
         """The interpreter at the network's example, from inputs of its own memory."""
         args = self.args if (batch, larger) == (BATCH, 0) else self.network.example(batch, larger)
-        torch.manual_seed(SEED)
-        return interpret(self.model, *(a.clone() for a in args), policy=policy or self.policy, **options)
+        with seeded(SEED):
+            return interpret(self.model, *(a.clone() for a in args), policy=policy or self.policy, **options)
 
     def every(self, n: int, which: int = 0) -> bool:
         """Whether a check that runs on one in ``n`` networks is due; more rarely if torch.export is slow."""
@@ -217,8 +218,8 @@ def _free(b: Bench) -> Errors:
     x, v = b.args[0], b.oracle.v[0]
 
     def at(args: tuple, x1: torch.Tensor) -> Any:
-        torch.manual_seed(SEED)
-        return pair(*(a.clone() for a in args), x1.clone())
+        with seeded(SEED):
+            return pair(*(a.clone() for a in args), x1.clone())
 
     y0, y1 = at(b.args, x)
     yield "law 1 without an example", far(y0, b.oracle.y)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from ...graph.draws import seeded
+
 PRELUDE = """import math
 import torch
 import torch.nn.functional as F
@@ -120,8 +122,7 @@ class Network:
         linecache.cache[file] = (len(text), None, text.splitlines(True), file)
         space: dict = {"__name__": "drawn"}
         exec(compile(text, file, "exec"), space)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with seeded(self.seed):
             return space["Net"]().double().train(self.train)
 
     def example(self, batch: int = BATCH, larger: int = 0) -> tuple[torch.Tensor, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ...graph.draws import seeded
 from ...passes.outputs import tensors_of
 from .network import BATCH, Network
 
@@ -34,8 +35,7 @@ class Oracle:
         model = network.build()
         self.state = {n: t.clone() for n, t in model.state_dict().items()}
         self.leaf = self.args[0].clone().requires_grad_()
-        torch.manual_seed(SEED)
-        with torch.enable_grad():
+        with seeded(SEED), torch.enable_grad():
             self.structure = model(self.leaf * 1, *(a.clone() for a in self.args[1:]))
         self.y = tensors_of(self.structure)
         rng = torch.Generator().manual_seed(network.seed + 1)
@@ -58,8 +58,7 @@ class Oracle:
     def outputs(self, batch: int, larger: int = 0) -> list[torch.Tensor]:
         """The outputs for another number of images, or at another size."""
         model = self.network.build()
-        torch.manual_seed(SEED)
-        with torch.no_grad():
+        with seeded(SEED), torch.no_grad():
             found = tensors_of(model(*self.network.example(batch, larger)))
         return found
 
