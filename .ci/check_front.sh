@@ -3,5 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 npx -y -p typescript@5.9 tsc --allowJs --checkJs --noEmit --strict --noUnusedLocals --noUnusedParameters --skipLibCheck --target es2022 --module esnext --lib es2023,dom,dom.iterable \
-    fxscope/viewer/front/{page,viewer,framed,widget}.js
-node --check fxscope/viewer/front/worker.js
+    fxscope/viewer/front/{page,folder,worker,viewer,framed,widget}.js

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import re
@@ -19,8 +20,8 @@ from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, WrongArgument
 from fxscope.images.photos import shipped
 from fxscope.models import named
-from fxscope.viewer import front, runtime
-from fxscope.viewer.graphs import graphs_of
+from fxscope.viewer import front, packing, runtime
+from fxscope.viewer.graphs import Pool, graphs_of
 
 CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
@@ -302,7 +303,7 @@ def test_the_runtime_is_the_pinned_one():
     about = runtime.about()
     for name, known in about["files"].items():
         assert hashlib.sha256(gzip.decompress(runtime.packed(name))).hexdigest() == known
-    assert set(about["files"]) == {runtime.SCRIPT, runtime.WASM} and about["licence"] == "MIT"
+    assert set(about["files"]) == set(runtime.FILES) and about["licence"] == "MIT"
 
 
 class Bessel(nn.Module):
@@ -404,4 +405,24 @@ def test_weights_are_kept_once(lins):
     """The transposes of convolutions take the same weights as they do themselves."""
     lin = lins["edsr_small4x"]
     parameters = sum(4 * p.numel() for p in lin.model.parameters())
-    assert len(graphs_of(lin, "edsr").weights) <= 1.1 * parameters + 50_000
+    pool = Pool()
+    graphs_of(lin, "edsr", pool)
+    assert len(pool.weights) <= 1.1 * parameters + 50_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 4001])
+def test_letters_stand_for_bytes(count):
+    """Those of base64.b85encode but "<", after the number of bytes that fill up."""
+    data = hashlib.shake_256(b"fxscope").digest(count)
+    text = packing.written(data)
+    assert "<" not in text and int(text[0]) == -count % 4
+    assert base64.b85decode(text[1:].replace(",", "<"))[:count] == data
+
+
+def test_planes_compress_weights():
+    """Random weights have 32 bits each, of which a gzipped page in base64 had 39 and letters of planes have 34."""
+    weights = torch.randn(100_000, generator=torch.Generator().manual_seed(0)).numpy().tobytes()
+    planes = packing.in_planes(weights, 4)
+    assert planes[:4] == weights[::4][:4] and len(planes) == len(weights)
+    text = packing.written(packing.compressed(planes))
+    assert len(text) < 0.9 * len(base64.b64encode(packing.compressed(weights)))

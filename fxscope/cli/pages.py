@@ -8,10 +8,11 @@ import torch
 from ..linop import prepare
 from ..paper import tour as pages
 from ..paper.tour import CHAPTERS, Network, Written
-from ..viewer import LIMIT, SIDE, Subject, View, note, write
+from ..viewer import LIMIT, SIDE, Subject, View, note, write, write_folder
 from . import options, types
 from .inputs import Photographs, checked, names_of, networks_of, take
 from .options import Asked, verb
+from .running import usage
 from .shown import answer
 
 
@@ -89,13 +90,14 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
     options.as_json,
 )
 @click.option("--half", is_flag=True, help="store weights in float16, where rows hold to a hundredth")
+@click.option("-o", "file", type=types.NewFile(".html"), help="FILE.html  [default: fxscope-page.html]")
 @click.option(
-    "-o",
-    "file",
-    default="fxscope-page.html",
-    show_default=True,
-    type=types.NewFile(".html"),
-    help="FILE.html",
+    "--folder", type=types.Folder(), help="a folder for a web server, with weights apart, in place of a file"
+)
+@click.option(
+    "--smaller",
+    type=click.IntRange(min=1),
+    help="also at so many pixels to each side, for a look at a network of images that is slow",
 )
 @click.option(
     "--svd", "count", default=0, type=click.IntRange(min=0), help="also so many eigen-inputs of each network"
@@ -103,8 +105,21 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
 @click.option(
     "--limit", default=float(LIMIT), show_default=True, type=types.Above(), help="the most MB of the page"
 )
-def page_verb(asked: Asked, half: bool, file: str, count: int, limit: float) -> None:
-    """Write one file that computes any row and column of F in the reader's browser, offline."""
+def page_verb(
+    asked: Asked,
+    half: bool,
+    file: str | None,
+    folder: str | None,
+    smaller: int | None,
+    count: int,
+    limit: float,
+) -> None:
+    """Write one file that computes any row and column of F in the reader's browser, offline.
+
+    With --folder it is a folder for a web server, whose page has threads and WebGPU where the browser allows.
+    """
+    if file and folder:
+        raise usage("give either -o FILE.html or --folder DIR")
     photographs, networks = Photographs(asked.image), networks_of(asked, limit=SIDE)
     names = _names(asked, networks, photographs)
     subjects = []
@@ -113,10 +128,15 @@ def page_verb(asked: Asked, half: bool, file: str, count: int, limit: float) -> 
         for _, x0 in taken:
             checked(asked, network, x0)
         subjects += [_subject(network, policy, taken, names, count, half) for policy in asked.policies]
-    written = write(file, subjects, limit, half)
+    target = folder or file or "fxscope-page.html"
+    if folder:
+        written = write_folder(folder, subjects, half, smaller)
+        text = f"the folder is {folder}, {written / 1e6:.1f} MB: put it on a web server (docs/how-to/live-page.md)"
+    else:
+        written = write(target, subjects, limit, half, smaller)
+        text = f"the page is {target}, {written / 1e6:.1f} MB: open it in a browser"
     sizes = {s.name: list(s.views[0].lin.x0.shape[2:]) for s in subjects}
-    numbers = {"page": file, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}
-    text = f"the page is {file}, {written / 1e6:.1f} MB: open it in a browser"
+    numbers = {"page": target, "bytes": written, "photographs": len(subjects[0].views), "sizes": sizes}
     answer(asked, numbers, text, skipped=photographs.skipped)
 
 

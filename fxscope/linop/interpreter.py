@@ -310,6 +310,13 @@ class LinearInterpreter:
         half : bool
             Whether weights are stored in float16. They are used in float32; the output and a row must be
             those of this interpreter within 1e-2 of their largest value.
+        smaller : int
+            Networks of images are there a second time, at so many pixels to each side, for a look at one
+            whose rows take seconds.
+        folder : bool
+            Whether ``path`` is a folder for a web server in place of a file: weights apart, threads where the
+            server isolates the page, and WebGPU where the browser has it and the identity holds there. It has
+            no ``limit``.
 
         Returns
         -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +25,63 @@ _ALIGNED = 64  # bytes
 _SMALL = 256  # bytes up to which a constant stays in its graph
 
 
-@dataclass(frozen=True)
-class Graphs:
-    """ONNX graphs by form, and the weights that they share as external data.
+@dataclass
+class Pool:
+    """Weights as external data of several graphs; equal ones, and those of a transpose, are kept once.
 
-    ``stored`` is how the page holds the weights, and ``pieces`` has (first byte, stored bytes, half) of each
-    piece where some are stored in float16; the graphs compute in float32.
+    Parameters
+    ----------
+    half : bool
+        Whether weights are stored in float16 where that is exact; graphs compute in float32. ``pieces`` has
+        (first byte, stored bytes, half) of each.
     """
 
-    parts: dict[str, bytes]
-    weights: bytes
-    stored: bytes
-    pieces: list[tuple[int, int, bool]] | None
+    half: bool = False
+    weights: bytearray = field(default_factory=bytearray)
+    pieces: list[tuple[int, int, bool]] = field(default_factory=list)
+    _places: dict[bytes, int] = field(default_factory=dict)
+    _halves: bytearray = field(default_factory=bytearray)
+
+    @property
+    def stored(self) -> bytes:
+        """How a page holds the weights."""
+        return bytes(self._halves if self.half else self.weights)
+
+    def without_weights(self, path: Path) -> bytes:
+        """A graph whose weights are here, and no longer in its file."""
+        import onnx
+
+        model = onnx.load(path)
+        for tensor in list(model.graph.initializer):
+            array = onnx.numpy_helper.to_array(tensor)
+            if array.nbytes > _SMALL:
+                self._take(model.graph, tensor, array)
+        return model.SerializeToString()
+
+    def _take(self, graph: Any, tensor: Any, array: np.ndarray) -> None:
+        kept = _kept(array, self.half)
+        data = kept.astype(array.dtype).tobytes()
+        key = hashlib.sha256(data).digest()
+        if key not in self._places and array.ndim in (2, 4):
+            other = np.ascontiguousarray(kept.astype(array.dtype).swapaxes(0, 1))
+            own = hashlib.sha256(other.tobytes()).digest()
+            if own in self._places:
+                _exchange(graph, tensor, other.shape)
+                key = own
+        if key not in self._places:
+            self.weights.extend(bytes(-len(self.weights) % _ALIGNED))
+            self._places[key] = len(self.weights)
+            self.pieces.append((len(self.weights), kept.nbytes, kept.dtype == np.float16))
+            self.weights.extend(data)
+            self._halves.extend(kept.tobytes() if self.half else b"")
+        _move(tensor, self._places[key], len(data))
 
 
-def graphs_of(lin: LinearInterpreter, name: str, half: bool = False) -> Graphs:
-    """The graphs of the network of an interpreter, for the size of its image.
+def graphs_of(lin: LinearInterpreter, name: str, pool: Pool) -> dict[str, bytes]:
+    """The graphs of the network of an interpreter by form, for the size of its image, with weights in a pool.
 
-    They are run once with onnxruntime: a row and the law hold within ``TOLERANCE``. With ``half``, weights
-    are stored in float16, and the output and the row hold within ``HALF``.
+    They are run once with onnxruntime: a row and the law hold within ``TOLERANCE``. Where the pool stores
+    weights in float16, the output and the row hold within ``HALF``.
 
     Raises
     ------
@@ -51,7 +89,7 @@ def graphs_of(lin: LinearInterpreter, name: str, half: bool = False) -> Graphs:
         If the network cannot be exported, or if the files give other results.
     """
     lin.fresh.check()
-    x0, used = lin.x0, _rounded(lin) if half else lin
+    x0, used = lin.x0, _rounded(lin) if pool.half else lin
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         graphs = {form: graph_of(used.program, form) for form in FORMS}
         y0, state = graphs["record"](x0)
@@ -61,42 +99,9 @@ def graphs_of(lin: LinearInterpreter, name: str, half: bool = False) -> Graphs:
                 write_onnx(graph, given[form], Path(folder) / f"{form}.onnx")
             except FxscopeError as error:
                 raise FxscopeError(f"no page can compute {name}: {error}") from error
-        found = _sharing({form: Path(folder) / f"{form}.onnx" for form in FORMS}, half)
-    _check(found, lin, name)
-    return found
-
-
-def _sharing(paths: dict[str, Path], half: bool) -> Graphs:
-    """The files with their weights moved out; equal ones, and those of a transpose, are kept once."""
-    import onnx
-
-    weights, stored, pieces, places, parts = bytearray(), bytearray(), [], {}, {}
-    for form, path in paths.items():
-        model = onnx.load(path)
-        for tensor in list(model.graph.initializer):
-            array = onnx.numpy_helper.to_array(tensor)
-            if array.nbytes <= _SMALL:
-                continue
-            kept = _kept(array, half)
-            data = kept.astype(array.dtype).tobytes()
-            key = hashlib.sha256(data).digest()
-            if key not in places and array.ndim in (2, 4):
-                other = np.ascontiguousarray(kept.astype(array.dtype).swapaxes(0, 1))
-                own = hashlib.sha256(other.tobytes()).digest()
-                if own in places:
-                    _exchange(model.graph, tensor, other.shape)
-                    key = own
-            if key not in places:
-                weights.extend(bytes(-len(weights) % _ALIGNED))
-                places[key] = len(weights)
-                pieces.append((len(weights), kept.nbytes, kept.dtype == np.float16))
-                weights.extend(data)
-                stored.extend(kept.tobytes())
-            _move(tensor, places[key], len(data))
-        parts[form] = model.SerializeToString()
-    if half:
-        return Graphs(parts, bytes(weights), bytes(stored), pieces)
-    return Graphs(parts, bytes(weights), bytes(weights), None)
+        parts = {form: pool.without_weights(Path(folder) / f"{form}.onnx") for form in FORMS}
+    _check(Runs(parts, pool), lin, name)
+    return parts
 
 
 def _exchange(graph: Any, tensor: Any, shape: tuple[int, ...]) -> None:
@@ -143,23 +148,43 @@ def _move(tensor: Any, start: int, length: int) -> None:
     """Make a tensor one of external data."""
     import onnx
 
-    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
-        tensor.ClearField(field)
+    for kind in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+        tensor.ClearField(kind)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     del tensor.external_data[:]
     for key, value in (("location", SHARED), ("offset", start), ("length", length)):
         tensor.external_data.add(key=key, value=str(value))
 
 
-def _check(graphs: Graphs, lin: LinearInterpreter, name: str) -> None:
+@dataclass(frozen=True)
+class Runs:
+    """Graphs in onnxruntime."""
+
+    parts: dict[str, bytes]
+    pool: Pool
+
+    def run(self, form: str, state: dict[str, torch.Tensor], given: Any) -> dict[str, torch.Tensor]:
+        """The results of a graph by name."""
+        import onnxruntime
+
+        options, weights = onnxruntime.SessionOptions(), bytes(self.pool.weights)
+        options.add_external_initializers_from_files_in_memory([SHARED], [weights], [len(weights)])
+        session = onnxruntime.InferenceSession(self.parts[form], options, providers=["CPUExecutionProvider"])
+        names = [i.name for i in session.get_inputs()]
+        feeds = {n: (state[n] if n.startswith("state.") else given).numpy() for n in names}
+        outputs = [o.name for o in session.get_outputs()]
+        return {n: torch.from_numpy(v) for n, v in zip(outputs, session.run(outputs, feeds))}
+
+
+def _check(graphs: Runs, lin: LinearInterpreter, name: str) -> None:
     """Raise ``FxscopeError`` if the files give another row than the interpreter, or break the law."""
     index = tuple(int(i) for i in torch.unravel_index(lin.y0[0].flatten().argmax(), lin.y0[0].shape))
     seed = torch.zeros_like(lin.y0)
     seed[(0, *index)] = 1
-    state = _run(graphs, "record", {}, lin.x0)
+    state = graphs.run("record", {}, lin.x0)
     y0 = state["y0"]
-    row = _run(graphs, "pullback", state, seed)["x2"][0]
-    r = float(_run(graphs, "residual", {}, lin.x0)["r"][(0, *index)])
+    row = graphs.run("pullback", state, seed)["x2"][0]
+    r = float(graphs.run("residual", {}, lin.x0)["r"][(0, *index)])
     own = lin.F.row(index)
     law = abs(float((row.double() * lin.x0[0].double()).sum()) + r - float(y0[(0, *index)]))
     errors = {
@@ -167,26 +192,13 @@ def _check(graphs: Graphs, lin: LinearInterpreter, name: str) -> None:
         "a row": float((row - own).abs().max() / own.abs().max().clamp(min=1e-30)),
         "the law": law / float(lin.y0.abs().max()),
     }
-    allowed = HALF if graphs.pieces else TOLERANCE
+    allowed = HALF if graphs.pool.half else TOLERANCE
     bounds = {"its output": allowed, "a row": allowed, "the law": TOLERANCE}
     broken = [f"{what} by {errors[what]:.1e}" for what, bound in bounds.items() if not errors[what] <= bound]
     if broken:
-        coarse = "float16 may be too coarse for its weights: leave half out" if graphs.pieces else ""
+        coarse = "float16 may be too coarse for its weights: leave half out" if graphs.pool.half else ""
         raise FxscopeError(
             f"no page can compute {name}: its graphs in onnxruntime differ from it, {', '.join(broken)} of"
             f" the largest value, and {allowed:.0e} is allowed; "
             + (coarse or "it may draw random numbers, or float32 may be too coarse for it at this image")
         )
-
-
-def _run(graphs: Graphs, form: str, state: dict[str, torch.Tensor], given: Any) -> dict[str, torch.Tensor]:
-    """The results of a graph by name, from onnxruntime."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_external_initializers_from_files_in_memory([SHARED], [graphs.weights], [len(graphs.weights)])
-    session = onnxruntime.InferenceSession(graphs.parts[form], options, providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
-    feeds = {n: (state[n] if n.startswith("state.") else given).numpy() for n in names}
-    outputs = [o.name for o in session.get_outputs()]
-    return {n: torch.from_numpy(v) for n, v in zip(outputs, session.run(outputs, feeds))}

@@ -14,6 +14,7 @@ from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter
 from ..results.registry import provides
 from .build import LIMIT, write
+from .folder import write_folder
 from .live import Live, Shown
 from .subject import Subject, View, note
 
@@ -31,6 +32,8 @@ def page(
     count: int = 0,
     limit: float = LIMIT,
     half: bool = False,
+    smaller: int | None = None,
+    folder: bool = False,
 ) -> int:
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
     named = _named("page", lin, beside, names, preprocess)
@@ -39,7 +42,9 @@ def page(
         Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said)
         for name, i in named
     ]
-    return write(path, subjects, limit, half)
+    if folder:
+        return write_folder(path, subjects, half, smaller)
+    return write(path, subjects, limit, half, smaller)
 
 
 @provides(LinearInterpreter, "view")

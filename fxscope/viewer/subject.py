@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..errors import FxscopeError, WrongArgument
 from ..images.conventions import with_count
 from ..images.preprocess import Preprocess
-from ..linop import LinearInterpreter
+from ..linop import LinearInterpreter, interpret
 
 KINDS = {1: "scores", 3: "images"}  # by the rank of one output
 SIDE = 64  # pixels to each side of a photograph that networks of images take where nobody says more
@@ -31,11 +32,14 @@ class View:
         The interpreter there.
     count : int
         How many eigen-inputs are computed.
+    reduced : bool
+        Whether it is there for its size: another view has the photograph larger.
     """
 
     photo: str
     lin: LinearInterpreter
     count: int = 0
+    reduced: bool = False
 
     @functools.cached_property
     def svd(self) -> Any:
@@ -86,6 +90,11 @@ class Subject:
                 f"a page has its photographs at one size, and {self.name} takes {said}: give --size"
             )
 
+    @property
+    def kind(self) -> str:
+        """What its outputs are: scores or images."""
+        return KINDS[self.views[0].lin.y0[0].dim()]
+
     @functools.cached_property
     def described(self) -> list[dict[str, Any]]:
         """What the front end is told of each view; ``front/source.js`` has the type."""
@@ -109,6 +118,8 @@ class Subject:
             "names": self.labels if kind == "scores" else None,
             "photo": view.photo,
             "taken": given.text if given else "x0, stretched to its range",
+            "reduced": view.reduced,
+            "proof": _proof(y0),
             "contributions": contributions(lin),
             "svd": {"s": view.svd.s.tolist()} if view.svd else None,
         }
@@ -117,6 +128,26 @@ class Subject:
 def note(said: str, half: bool) -> str:
     """What is said of a network, with how its weights are stored."""
     return f"{said}, weights in float16" if half else said
+
+
+def reduced(subject: Subject, side: int) -> Subject:
+    """The same network at the same photographs with ``side`` pixels to each side, for a look at a slow one."""
+    views = []
+    for view in subject.views:
+        if side >= max(view.lin.x0.shape[2:]):
+            raise FxscopeError(
+                f"smaller={side} is no smaller than {subject.name}'s photographs of {tuple(view.lin.x0.shape[2:])}"
+            )
+        x0 = nn.functional.interpolate(view.lin.x0, (side, side), mode="area")
+        lin = interpret(view.lin.model, x0, policy=view.lin.policy)
+        views.append(replace(view, photo=f"{view.photo}, {side} x {side}", lin=lin, reduced=True))
+    return replace(subject, views=views)
+
+
+def _proof(y0: torch.Tensor) -> tuple[int, float]:
+    """The flat place of the largest output, and its value: what another device is judged by."""
+    place = int(y0.abs().argmax())
+    return place, float(y0.flatten()[place])
 
 
 def check(lin: LinearInterpreter, name: str) -> None:

@@ -13,9 +13,11 @@ export class App {
   /**
    * @param {HTMLElement} root
    * @param {Source[][]} photos  the networks' sources, of every photograph
+   * @param {(app: App) => Promise<void>} told  says how the networks of a photograph run, when they do
    */
-  constructor(root, photos) {
+  constructor(root, photos, told = async () => {}) {
     this.root = root;
+    this.told = told;
     this.photos = photos;
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     /** @type {import("./card.js").Wanted} */
@@ -30,7 +32,8 @@ export class App {
     this.pins = make("ul", { class: "pins", "aria-label": "pinned places" });
     this.live = make("p", { class: "live", "aria-live": "polite" });
     this.controls = make("div", { class: "controls", role: "group", "aria-label": "what is shown" });
-    root.replaceChildren(this.controls, this.networks, this.pins, this.live);
+    this.runs = make("p", { class: "note runs", role: "status" });
+    root.replaceChildren(this.controls, this.networks, this.pins, this.live, this.runs);
     this.dark.addEventListener("change", () => this.setTheme(this.dark.matches ? "dark" : "light"));
     document.addEventListener("keydown", (event) => this.key(event));
     this.open(0);
@@ -43,7 +46,7 @@ export class App {
     for (const card of this.cards) followPointer(this, card);
     this.networks.replaceChildren(...this.cards.map((card) => card.element));
     this.buildControls();
-    this.started = Promise.all(this.cards.map((card) => card.start()));
+    this.started = Promise.all(this.cards.map((card) => card.start())).then(() => this.told(this));
   }
 
   buildControls() {
@@ -121,6 +124,21 @@ export class App {
   /** All outputs between two places: their rows are summed. @param {{x: number, y: number}} from @param {{x: number, y: number}} to */
   boxed(from, to) {
     this.set({ place: { x: (from.x + to.x) / 2, y: (from.y + to.y) / 2 }, region: [from, to] });
+  }
+
+  /** The smallest size of the photograph that is shown, if it is another; null: there is none. */
+  smaller() {
+    const sizeOf = (/** @type {Source[]} */ sources) => sources[0].describe().input[1];
+    const [own, ...others] = this.photos.slice(this.photo).filter((sources, i) => !i || sources[0].describe().reduced);
+    const name = own[0].describe().photo;
+    const found = others.find((sources) => sources[0].describe().photo.startsWith(`${name}, `) && sizeOf(sources) < sizeOf(own));
+    return found ? { name: found[0].describe().photo, open: () => this.show(this.photos.indexOf(found)) } : null;
+  }
+
+  /** @param {number} number  of the photograph */
+  show(number) {
+    this.open(number);
+    this.controls.querySelector("select")?.focus();
   }
 
   /** The largest value of all networks. */

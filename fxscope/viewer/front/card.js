@@ -1,12 +1,14 @@
 // One network: its photograph with the filter over it, the filter alone, its output, and the law.
 import { coloured, photographed, scaled, SCALES } from "./colours.js";
-import { make, short, signed } from "./elements.js";
+import { duration, make, short, signed } from "./elements.js";
+import { bars, strip } from "./extras.js";
 import { boxOf, centreOf, energyWithin, inner, largest, outputAt, planeOf, reachOf, read, times, within } from "./filters.js";
 import { Legend, plotEnergy } from "./legend.js";
 import { Picture } from "./picture.js";
 import { Scores } from "./scores.js";
 
 export const TOLERANCE = 1e-3; // of the law, in float32, relative to the largest output
+const SLOW = 3000; // milliseconds of a picture from which a smaller size is offered
 
 /** @typedef {import("./source.js").Source} Source */
 
@@ -30,7 +32,7 @@ export const TOLERANCE = 1e-3; // of the law, in float32, relative to the larges
 export class Card {
   /**
    * @param {Source} source
-   * @param {{wanted: Wanted, moved: (place: {x: number, y: number}) => void, drawn: (card: Card) => void, limit: () => number}} app
+   * @param {{wanted: Wanted, moved: (place: {x: number, y: number}) => void, drawn: (card: Card) => void, limit: () => number, smaller: () => {name: string, open: () => void}|null}} app
    */
   constructor(source, app) {
     this.source = source;
@@ -48,6 +50,8 @@ export class Card {
     this.turn = 0; // of what is wanted, and of what is shown
     this.shown = 0;
     this.sentence = "";
+    /** @type {Record<string, number>} */
+    this.took = {}; // milliseconds of the last row and column
     this.images = about.kind === "images";
     const [, height, width] = about.input;
     const [, tall, wide] = this.images ? about.output : about.input;
@@ -62,6 +66,7 @@ export class Card {
     this.law = make("p", { class: "law" });
     this.under = make("p", { class: "under" });
     this.status = make("span", { class: "status" });
+    this.slow = make("p", { class: "note slow", role: "status" });
     this.element = this.build();
   }
 
@@ -90,7 +95,7 @@ export class Card {
     const note = make("p", { class: "note" }, [about.note]);
     const head = make("div", { class: "head" }, [title, this.status]);
     figures.append(make("div", { class: "info" }, [this.legend.element, make("figure", { class: "small" }, [this.energy, this.reach])]));
-    const parts = [head, note, this.law, figures, this.under, ...this.extras()];
+    const parts = [head, note, this.slow, this.law, figures, this.under, ...this.extras()];
     return make("section", { class: "card", "data-network": about.name, "aria-label": about.name }, parts);
   }
 
@@ -184,23 +189,53 @@ export class Card {
     const turn = ++this.turn;
     const { mode } = this.app.wanted;
     const { probe, at } = this.probed();
-    const timer = setTimeout(() => this.element.classList.add("busy"), 80);
+    const working = this.working(mode);
     this.mark(at);
     try {
       const found = await (mode === "row" ? this.source.row(probe) : this.source.column(probe));
       if (found && turn === this.turn) {
         this.shown = turn;
         this.filter = { values: found.values, probe, mode, at, ms: found.ms };
-        this.status.textContent = found.again ? "kept" : `${mode} in ${Math.round(found.ms)} ms`;
+        this.status.textContent = found.again ? "kept" : `${mode} in ${duration(found.ms)}`;
+        if (!found.again) this.took[mode] = found.ms;
+        this.offer();
         this.draw();
         this.app.drawn(this);
       }
     } catch (error) {
       this.fail(error);
     } finally {
-      clearTimeout(timer);
+      working.end();
       if (turn === this.turn) this.element.classList.remove("busy");
     }
+  }
+
+  /** A sign of work, and after a second how long it takes and took before. @param {"row"|"column"} mode */
+  working(mode) {
+    const [began, turn] = [performance.now(), this.turn];
+    const timer = setTimeout(() => this.element.classList.add("busy"), 80);
+    const ticks = setInterval(() => {
+      const gone = performance.now() - began;
+      if (gone < 1000 || turn !== this.turn) return;
+      const before = this.took[mode];
+      this.status.textContent = `${mode}: ${Math.round(gone / 1000)} s${before ? ` of about ${duration(before)}` : ""} …`;
+    }, 250);
+    const end = () => {
+      clearTimeout(timer);
+      clearInterval(ticks);
+    };
+    return { end };
+  }
+
+  /** Where a picture takes seconds, offer the same photograph at a smaller size. */
+  offer() {
+    const slow = Math.max(...Object.values(this.took));
+    const smaller = this.app.smaller();
+    if (slow < SLOW || this.slow.childElementCount || this.about.reduced) return;
+    const [, height, width] = this.about.input;
+    const said = `A picture takes ${duration(slow)} here at ${width} x ${height} pixels. `;
+    const button = smaller && make("button", { type: "button", click: smaller.open }, [`Show ${smaller.name}`]);
+    this.slow.replaceChildren(said, button || "A page made with --smaller has the photograph at a smaller size too.");
   }
 
   /** The crosses follow at once, before anything is computed. @param {number[]} at */
@@ -365,38 +400,4 @@ export class Card {
     const size = largest(plane.values);
     this.under.textContent = `under the cursor: (${i}, ${j}) ${short(value)}, ${Math.round(100 * Math.abs(scaled(value, size, "linear")))} % of the largest; ${SCALES[this.app.wanted.scale]}`;
   }
-}
-
-/**
- * Bars of signed numbers by name.
- * @param {string} title
- * @param {Array<[string, number]>} items
- */
-function bars(title, items) {
-  const size = items.reduce((most, [, v]) => Math.max(most, Math.abs(v)), 0) || 1;
-  const rows = items.map(([name, value]) => {
-    const bar = make("span", { class: value < 0 ? "bar below" : "bar" });
-    bar.style.width = `${(50 * Math.abs(value)) / size}%`;
-    return make("li", {}, [make("span", { class: "name" }, [name]), make("span", { class: "track" }, [bar]), make("span", { class: "value" }, [short(value)])]);
-  });
-  return make("details", { class: "bars" }, [make("summary", {}, [title]), make("ul", {}, rows)]);
-}
-
-/**
- * The eigen-inputs, each with its singular value.
- * @param {{s: number[], inputs: Float32Array[]}} svd
- * @param {number[]} shape
- * @param {Wanted} wanted
- */
-function strip(svd, shape, wanted) {
-  const figures = svd.inputs.map((values, i) => {
-    const canvas = make("canvas", { width: shape[2], height: shape[1], role: "img" });
-    const plane = planeOf(values, shape, "strongest");
-    const pixels = coloured(plane.values, largest(plane.values), "linear", wanted.theme, false);
-    canvas.getContext("2d").putImageData(new ImageData(pixels, shape[2], shape[1]), 0, 0);
-    const said = `eigen-input ${i + 1}, singular value ${short(svd.s[i])}`;
-    canvas.setAttribute("aria-label", said);
-    return make("figure", {}, [canvas, make("figcaption", {}, [`σ${i + 1} = ${short(svd.s[i])}`])]);
-  });
-  return make("details", { class: "eigen" }, [make("summary", {}, ["Eigen-inputs: what passes through most"]), make("div", {}, figures)]);
 }

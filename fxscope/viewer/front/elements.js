@@ -67,3 +67,8 @@ export function short(value) {
 export function signed(value) {
   return (value < 0 ? "− " : "+ ") + short(Math.abs(value));
 }
+
+/** @param {number} milliseconds */
+export function duration(milliseconds) {
+  return milliseconds < 10_000 ? `${Math.round(milliseconds)} ms` : `${Math.round(milliseconds / 1000)} s`;
+}

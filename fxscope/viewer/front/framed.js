@@ -17,7 +17,7 @@ class FrameWorker {
 
   /** @param {{id: number, verb: string, given: any}} question */
   postMessage({ id, verb, given }) {
-    const { x0, dims, ...asked } = given; // the kernel has x0 itself
+    const { x0, given: _, dims, inside, proof, ...asked } = given; // the kernel has x0 itself
     parent.postMessage({ id, verb, given: asked }, "*");
   }
 }

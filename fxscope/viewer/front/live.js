@@ -17,13 +17,11 @@ import { Engine, PageSource } from "./source.js";
  * @param {Engine} engine
  * @param {any[]} views
  */
-async function sourcesOf(engine, views) {
-  const found = [];
-  for (const view of views) {
-    const { result } = await engine.ask("x0", { network: view.network, photo: view.photo });
-    found.push(new PageSource(engine, view, result));
-  }
-  return found;
+function sourcesOf(engine, views) {
+  return views.map((view) => {
+    const x0 = async () => (await engine.ask("x0", { network: view.network, photo: view.photo })).result;
+    return new PageSource(engine, view, x0);
+  });
 }
 
 /** What the address says: the photograph, the place, row or column. @param {App} app @param {URLSearchParams} given */
@@ -62,7 +60,7 @@ function takePhotographs(app, engine, opened) {
     if (!file) return;
     told.textContent = `${file.name} is being read …`;
     try {
-      app.photos.push(await sourcesOf(engine, await opened(file)));
+      app.photos.push(sourcesOf(engine, await opened(file)));
       app.open(app.photos.length - 1);
       told.textContent = "";
     } catch (error) {
@@ -86,7 +84,7 @@ export async function show(connect) {
     worker.onclose = () => fail(new Error("what computes here has ended: start it again"));
     const engine = new Engine(worker);
     const photos = await about();
-    const app = new App(root, await Promise.all(photos.map((/** @type {any[]} */ views) => sourcesOf(engine, views))));
+    const app = new App(root, photos.map((/** @type {any[]} */ views) => sourcesOf(engine, views)));
     if (address) {
       fromAddress(app, address);
       setInterval(() => intoAddress(app, address), 500);

@@ -50,7 +50,7 @@ export class SocketWorker {
 
   /** @param {{id: number, verb: string, given: any}} question */
   async postMessage({ id, verb, given }) {
-    const { x0, dims, ...asked } = given; // the server has x0 itself
+    const { x0, given: _, dims, inside, proof, ...asked } = given; // the server has x0 itself
     await this.opened;
     this.socket.send(JSON.stringify({ id, verb, given: asked }));
   }

@@ -33,7 +33,9 @@
  * @property {string} photo           the photograph's name
  * @property {string} taken           how the photograph became x0
  * @property {Array<[string, number]>|null} contributions  by layer, of the largest output
- * @property {{s: number[], inputs: Float32Array[]}|null} svd  singular values and eigen-inputs
+ * @property {{s: number[], inputs: () => Promise<Float32Array[]>}|null} svd  singular values and eigen-inputs
+ * @property {boolean} reduced        whether it is there for its size: another has the photograph larger
+ * @property {[number, number]} proof  the flat place of the largest output, and what Python found there
  */
 
 /**
@@ -168,12 +170,14 @@ export class PageSource {
   /**
    * @param {Engine} engine
    * @param {Described & {network: string}} described
-   * @param {Float32Array} x0
+   * @param {() => Promise<Float32Array>} found  x0, when it is needed
    */
-  constructor(engine, described, x0) {
+  constructor(engine, described, found) {
     this.engine = engine;
     this.described = described;
-    this.x0 = x0;
+    this.found = found;
+    /** @type {Promise<Float32Array>|null} */
+    this.known = null;
     this.own = `${described.network}/${described.photo}`;
     /** @type {Promise<any>|null} */
     this.recorded = null;
@@ -189,20 +193,26 @@ export class PageSource {
     return { network: this.described.network, photo: this.described.photo };
   }
 
+  /** x0, fetched once. */
+  x0() {
+    return (this.known ??= this.found());
+  }
+
+  /** A graph of x0 alone. @param {"record"|"residual"} verb */
+  async at(verb) {
+    const { input, proof } = this.described;
+    const [x0, dims] = [await this.x0(), [1, ...input]];
+    const given = { ...this.given, given: x0, dims, x0, inside: dims, proof };
+    return (await this.engine.wish(`${verb}/${this.own}`, () => this.engine.ask(verb, given)))?.result;
+  }
+
   record() {
-    const dims = [1, ...this.described.input];
-    this.recorded ??= this.engine
-      .wish(`record/${this.own}`, () => this.engine.ask("record", { ...this.given, x0: this.x0, dims }))
-      .then((found) => ({ x0: this.x0, y0: found?.result }));
+    this.recorded ??= this.at("record").then(async (y0) => ({ x0: await this.x0(), y0 }));
     return this.recorded;
   }
 
   residual() {
-    const dims = [1, ...this.described.input];
-    this.r ??= this.engine
-      .wish(`residual/${this.own}`, () => this.engine.ask("residual", { ...this.given, x0: this.x0, dims }))
-      .then((found) => found?.result);
-    return this.r;
+    return (this.r ??= this.at("residual"));
   }
 
   /** @param {Probe} probe @param {boolean} atRest */

@@ -1,41 +1,79 @@
-// What Python packed into the page: JSON, and bytes that are gzipped and written in base64.
+// What Python packed into the page: JSON, and bytes that are compressed and written as letters.
+
+const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
 
 /**
  * @param {string} id
- * @returns {string}
+ * @returns {Element}
  */
-function textOf(id) {
+function partOf(id) {
   const element = document.getElementById(id);
   if (!element) throw new Error(`the page is incomplete: it has no part "${id}"; download it again`);
-  return element.textContent || "";
+  return element;
 }
 
 /** @param {string} id */
 export function jsonOf(id) {
-  return JSON.parse(textOf(id));
+  return JSON.parse(partOf(id).textContent || "");
 }
 
 /**
+ * The letters of a part, which the page then forgets: a part is unpacked once.
  * @param {string} id
  * @returns {Uint8Array<ArrayBuffer>}
  */
-export function bytesOf(id) {
-  const letters = atob(textOf(id).trim());
-  const bytes = new Uint8Array(letters.length);
-  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
-  return bytes;
+export function lettersOf(id) {
+  const element = partOf(id);
+  const letters = new TextEncoder().encode(element.textContent || "");
+  element.textContent = "";
+  return letters;
 }
 
 /**
- * @param {Uint8Array<ArrayBuffer>} bytes
+ * Bytes of letters, four of five; the first letter is the number of bytes that only filled up the last four.
+ * @param {Uint8Array} letters
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function bytesOf(letters) {
+  const digits = new Uint8Array(128);
+  for (let i = 0; i < 85; i++) digits[LETTERS.charCodeAt(i)] = i;
+  const bytes = new Uint8Array((4 * (letters.length - 1)) / 5);
+  for (let i = 1, j = 0; i < letters.length; i += 5, j += 4) {
+    const high = (digits[letters[i]] * 85 + digits[letters[i + 1]]) * 85 + digits[letters[i + 2]];
+    const word = (high * 85 + digits[letters[i + 3]]) * 85 + digits[letters[i + 4]];
+    bytes[j] = word >>> 24;
+    bytes[j + 1] = word >>> 16;
+    bytes[j + 2] = word >>> 8;
+    bytes[j + 3] = word;
+  }
+  return bytes.subarray(0, bytes.length - digits[letters[0]]);
+}
+
+/**
+ * @param {Uint8Array} letters
  * @returns {Promise<ArrayBuffer>}
  */
-export function gunzip(bytes) {
+export function unpacked(letters) {
   if (!("DecompressionStream" in globalThis)) {
     throw new Error("this browser cannot unpack the page (no DecompressionStream): open it in a newer one");
   }
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([bytesOf(letters)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
+}
+
+/**
+ * Numbers of so many bytes, from the first bytes of all of them, then their second ones, and so on.
+ * @param {Uint8Array<ArrayBuffer>} planes
+ * @param {number} width
+ */
+export function outOfPlanes(planes, width) {
+  const count = planes.length / width;
+  const found = new Uint8Array(planes.length);
+  for (let k = 0; k < width; k++) {
+    const plane = planes.subarray(k * count, (k + 1) * count);
+    for (let i = 0, j = k; i < count; i++, j += width) found[j] = plane[i];
+  }
+  return found;
 }
 
 /**
