@@ -192,13 +192,33 @@ def test_the_rows_of_a_box_are_summed(opened, lins):
 def test_a_class_is_found_by_name(opened, lins):
     card = opened.locator('[data-network="digits_vgg"]')
     top = int(lins["digits_vgg"].y0.argmax())
-    assert card.locator('button[aria-pressed="true"]').get_attribute("data-label") == str(top)
+    assert card.locator('.read[aria-pressed="true"]').get_attribute("data-label") == str(top)
     card.locator("input[type=search]").fill("class 7")
-    assert card.locator(".scores button").count() == 1
-    card.locator(".scores button").click()
+    assert card.locator(".scores .read").count() == 1
+    card.locator(".scores .read").click()
     found = check(opened, lins)[2]
     assert found["probe"] == [[7, 1]]
     card.locator("input[type=search]").fill("")
+
+
+@browses
+def test_the_difference_of_two_scores(opened, lins):
+    """Its row is the difference of two rows, and what the page says of it is the difference of the outputs."""
+    card, lin = opened.locator('[data-network="digits_vgg"]'), lins["digits_vgg"]
+    assert card.locator('button[data-minus="2"]').get_attribute("aria-pressed") == "false"
+    card.locator('button[data-label="3"]').click()
+    card.locator('button[data-minus="2"]').click()
+    found = check(opened, lins)[2]
+    assert found["probe"] == [[3, 1], [2, -1]]
+    assert abs(found["law"]["y0"] - float(lin.y0[0, 3] - lin.y0[0, 2])) <= 1e-4
+    assert "difference of y0" in found["said"]
+    assert "score class 3 minus score class 2" in opened.evaluate("fxscope.cards[2].sentence")
+    lines = opened.evaluate("fxscope.cards[2].probeName(fxscope.cards[2].filter.at, 'row')")
+    assert lines == "score class 3 minus score class 2"
+    opened.keyboard.press("p")
+    card.locator('button[data-minus="2"]').click()
+    assert check(opened, lins)[2]["probe"] == [[3, 1]]
+    opened.locator(".pins .away").click()
 
 
 @browses

@@ -303,6 +303,9 @@ class LinearInterpreter:
             How the photograph became x0, so that it is shown as it was.
         labels : sequence of str
             The names of the scores.
+        tokens : sequence of str
+            The tokens of a language model as they are written: the page then shows what the embedding of each
+            adds to a logit. ``labels`` are its vocabulary.
         count : int
             How many eigen-inputs are computed.
         limit : float
@@ -326,7 +329,7 @@ class LinearInterpreter:
         Raises
         ------
         FxscopeError
-            If the network is not one from an image to an image or to scores, in float32 on a processor; if
+            If the network is not one from an image to an image or to scores, or from tokens, in float32 on a processor; if
             its graphs cannot be exported to ONNX; or if the file would be larger than ``limit``.
         """
         return provided(self, "page")(self, path, **options)
@@ -336,7 +339,7 @@ class LinearInterpreter:
 
         Parameters
         ----------
-        beside, names, preprocess, labels
+        beside, names, preprocess, labels, tokens
             As ``page`` takes them.
 
         Returns

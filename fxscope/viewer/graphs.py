@@ -93,7 +93,7 @@ def graphs_of(lin: LinearInterpreter, name: str, pool: Pool) -> dict[str, bytes]
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         graphs = {form: graph_of(used.program, form) for form in FORMS}
         y0, state = graphs["record"](x0)
-        given = {"record": (x0,), "residual": (x0,), "pullback": (state, y0), "replay": (state, x0)}
+        given = {"record": (x0,), "residual": (x0,), "pullback": (state, y0), "replay": (state, lin.x)}
         for form, graph in graphs.items():
             try:
                 write_onnx(graph, given[form], Path(folder) / f"{form}.onnx")
@@ -186,7 +186,7 @@ def _check(graphs: Runs, lin: LinearInterpreter, name: str) -> None:
     row = graphs.run("pullback", state, seed)["x2"][0]
     r = float(graphs.run("residual", {}, lin.x0)["r"][(0, *index)])
     own = lin.F.row(index)
-    law = abs(float((row.double() * lin.x0[0].double()).sum()) + r - float(y0[(0, *index)]))
+    law = abs(float((row.double() * lin.x[0].double()).sum()) + r - float(y0[(0, *index)]))
     errors = {
         "its output": float((y0 - lin.y0).abs().max() / lin.y0.abs().max()),
         "a row": float((row - own).abs().max() / own.abs().max().clamp(min=1e-30)),

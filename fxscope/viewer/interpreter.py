@@ -29,6 +29,7 @@ def page(
     names: Sequence[str] | None = None,
     preprocess: Preprocess | None = None,
     labels: Sequence[str] | None = None,
+    tokens: Sequence[str] | None = None,
     count: int = 0,
     limit: float = LIMIT,
     half: bool = False,
@@ -38,8 +39,9 @@ def page(
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
     named = _named("page", lin, beside, names, preprocess)
     said = None if labels is None else _list("page: labels", labels, str)
+    words = None if tokens is None else _list("page: tokens", tokens, str)
     subjects = [
-        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said)
+        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said, words)
         for name, i in named
     ]
     if folder:
@@ -56,13 +58,15 @@ def view(
     names: Sequence[str] | None = None,
     preprocess: Preprocess | None = None,
     labels: Sequence[str] | None = None,
+    tokens: Sequence[str] | None = None,
 ) -> Any:
     """Show an interpreter in a notebook; see ``LinearInterpreter.view``."""
     from .notebook import widget
 
     named = _named("view", lin, beside, names, preprocess)
     said = None if labels is None else _list("view: labels", labels, str)
-    networks = [Shown(name, f"policy {i.policy}", _always(i), preprocess, said) for name, i in named]
+    words = None if tokens is None else _list("view: tokens", tokens, str)
+    networks = [Shown(name, f"policy {i.policy}", _always(i), preprocess, said, words) for name, i in named]
     live = Live(networks)
     live.add("x0", lin.x0[0])
     return widget(live)

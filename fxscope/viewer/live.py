@@ -33,8 +33,8 @@ class Shown:
         From a photograph (3, H, W) in [0, 1] to the interpreter there.
     preprocess : Preprocess, optional
         How a photograph becomes x0.
-    labels : list of str, optional
-        The names of the scores.
+    labels, tokens : list of str, optional
+        The names of the scores, and the tokens of a language model.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Shown:
     interpreted: Callable[[torch.Tensor], LinearInterpreter]
     preprocess: Any = None
     labels: list[str] | None = None
+    tokens: list[str] | None = None
 
 
 @dataclass
@@ -85,7 +86,8 @@ class Live:
         found = []
         for number, (network, lin) in enumerate(zip(self.networks, lins)):
             views = [View(photo, lin)]
-            subject = Subject(network.name, network.note, views, network.preprocess, network.labels)
+            given = network.preprocess, network.labels, network.tokens
+            subject = Subject(network.name, network.note, views, *given)
             found.append({**subject.described[0], "network": f"network-{number}"})
         return found
 
@@ -104,7 +106,7 @@ class Live:
         """
         with self._one, torch.no_grad():
             lin = self._interpreter(given)
-            arrays = {"x0": lambda: lin.x0, "record": lambda: lin.y0, "residual": lambda: lin.residual}
+            arrays = {"x0": lambda: lin.x, "record": lambda: lin.y0, "residual": lambda: lin.residual}
             if verb in arrays:
                 return arrays[verb]()[0]
             if verb != "product":
@@ -124,7 +126,7 @@ def _product(lin: LinearInterpreter, form: Any, probe: Any) -> torch.Tensor:
     """F^T y2 ("pullback") or F x1 ("replay") of a probe [[flat place, weight], ...]."""
     if form not in ("pullback", "replay"):
         raise Wish(f"there is no form {form!r}")
-    like = lin.y0[0] if form == "pullback" else lin.x0[0]
+    like = lin.y0[0] if form == "pullback" else lin.x[0]
     given = torch.zeros_like(like).flatten()
     if not isinstance(probe, list) or not 0 < len(probe) <= MOST_PROBED:
         raise Wish(f"a probe is a list of 1 to {MOST_PROBED} places with their weights")

@@ -15,7 +15,6 @@ from ..images.conventions import with_count
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, interpret
 
-KINDS = {1: "scores", 3: "images"}  # by the rank of one output
 SIDE = 64  # pixels to each side of a photograph that networks of images take where nobody says more
 MOST_BARS = 12
 
@@ -48,10 +47,12 @@ class View:
 
     def arrays(self, number: int) -> dict[str, bytes]:
         """x0 and the eigen-inputs as the page holds them, by the number of the photograph."""
-        found = {f"x0/{number}": self.lin.x0[0]}
+        found = {f"x0/{number}": self.lin.x[0]}
         if self.svd:
             found |= {f"svd/{number}/{i}": v for i, v in enumerate(self.svd.v)}
-        return {name: np.ascontiguousarray(v.numpy(), dtype="<f4").tobytes() for name, v in found.items()}
+        return {
+            name: np.ascontiguousarray(v.detach().numpy(), dtype="<f4").tobytes() for name, v in found.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class Subject:
         How a photograph became x0. By default images are stretched to the range of their values.
     labels : list of str, optional
         The names of the scores.
+    tokens : list of str, optional
+        The tokens of a language model, as they are written.
     """
 
     name: str
@@ -75,15 +78,19 @@ class Subject:
     views: list[View]
     preprocess: Preprocess | None = None
     labels: list[str] | None = None
+    tokens: list[str] | None = None
 
     def __post_init__(self) -> None:
         for view in self.views:
             check(view.lin, self.name)
-            if self.labels and view.lin.y0.dim() == 2 and len(self.labels) != view.lin.y0.shape[1]:
+            count = view.lin.y0.shape[-1]
+            if self.labels and self.kind != "images" and len(self.labels) != count:
+                raise WrongArgument(f"page: {len(self.labels)} labels, and {self.name} gives {count} scores")
+            if self.tokens and self.kind == "tokens" and len(self.tokens) != view.lin.x.shape[1]:
                 raise WrongArgument(
-                    f"page: {len(self.labels)} labels, and {self.name} gives {view.lin.y0.shape[1]} scores"
+                    f"page: {len(self.tokens)} tokens, and {self.name} takes {view.lin.x.shape[1]}"
                 )
-        sizes = {tuple(v.lin.x0.shape[2:]) for v in self.views}
+        sizes = {tuple(v.lin.x.shape[2:]) for v in self.views}
         if len(sizes) > 1:
             said = ", ".join(f"{w} x {h}" for h, w in sorted(sizes))
             raise FxscopeError(
@@ -92,8 +99,8 @@ class Subject:
 
     @property
     def kind(self) -> str:
-        """What its outputs are: scores or images."""
-        return KINDS[self.views[0].lin.y0[0].dim()]
+        """What it is about: images, scores of an image, or tokens."""
+        return kind_of(self.views[0].lin)
 
     @functools.cached_property
     def described(self) -> list[dict[str, Any]]:
@@ -102,8 +109,8 @@ class Subject:
 
     def _described(self, view: View) -> dict[str, Any]:
         lin = view.lin
-        x0, y0 = lin.x0[0], lin.y0[0]
-        kind = KINDS[y0.dim()]
+        x0, y0 = lin.x[0], lin.y0[0]
+        kind = self.kind
         given = self.preprocess
         return {
             "name": self.name,
@@ -112,10 +119,11 @@ class Subject:
             "kind": kind,
             "input": list(x0.shape),
             "output": list(y0.shape),
-            "shownInput": shown(x0, given),
+            "shownInput": shown(x0, given) if kind != "tokens" else None,
             "shownOutput": shown(y0, given) if kind == "images" else None,
             "alignment": _alignment(lin) if kind == "images" else None,
-            "names": self.labels if kind == "scores" else None,
+            "names": self.labels if kind != "images" else None,
+            **(_tokens(lin, self.tokens) if kind == "tokens" else {}),
             "photo": view.photo,
             "taken": given.text if given else "x0, stretched to its range",
             "reduced": view.reduced,
@@ -150,10 +158,25 @@ def _proof(y0: torch.Tensor) -> tuple[int, float]:
     return place, float(y0.flatten()[place])
 
 
+def kind_of(lin: LinearInterpreter) -> str:
+    """What a network is about: images, scores of an image, or tokens."""
+    if lin.x.dim() == 3:
+        return "tokens"
+    return "scores" if lin.y0.dim() == 2 else "images"
+
+
+def _tokens(lin: LinearInterpreter, names: list[str] | None) -> dict[str, Any]:
+    """The numbers of the tokens, which its graphs take, and how they are called."""
+    numbers = lin.x0[0].tolist()
+    return {"tokens": names or [f"token {n}" for n in numbers], "feeds": numbers}
+
+
 def check(lin: LinearInterpreter, name: str) -> None:
-    """Raise ``FxscopeError`` if a page cannot show this: it needs one image, and an image or scores of it."""
+    """Raise ``FxscopeError`` if a page cannot show this: one image and an image or scores of it, or tokens."""
     x0, y0 = lin.x, lin.y0
     way = "fxscope.interpret(model, x0, inputs=place, outputs=place) taps one"
+    if _of_tokens(lin):
+        return
     for what, value, ranks in (("takes", x0, (4,)), ("gives", y0, (2, 4))):
         if not isinstance(value, torch.Tensor) or value.dim() not in ranks or value.shape[0] != 1:
             got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
@@ -165,11 +188,20 @@ def check(lin: LinearInterpreter, name: str) -> None:
         )
 
 
+def _of_tokens(lin: LinearInterpreter) -> bool:
+    """Whether a network takes numbers of tokens (1, T), is probed at their embeddings, and gives logits."""
+    if not all(isinstance(each, torch.Tensor) for each in (lin.x0, lin.x, lin.y0)):
+        return False
+    ranks = lin.x0.dim() == 2 and lin.x.dim() == 3 and lin.y0.dim() in (2, 3)
+    same = ranks and lin.x.shape[:2] == lin.x0.shape and lin.y0.shape[0] == lin.x0.shape[0] == 1
+    return same and lin.x0.dtype == torch.int64
+
+
 def check_for_page(lin: LinearInterpreter, name: str) -> None:
     """Raise ``FxscopeError`` if no browser can compute this; a server computes in any precision anywhere."""
-    if lin.x0.dtype != torch.float32 or lin.x0.device.type != "cpu":
+    if lin.x.dtype != torch.float32 or lin.x.device.type != "cpu":
         raise FxscopeError(
-            f"a page computes in float32 on a processor, and {name} is in {lin.x0.dtype} on {lin.x0.device}:"
+            f"a page computes in float32 on a processor, and {name} is in {lin.x.dtype} on {lin.x.device}:"
             " interpret model.float().cpu() at such an x0"
         )
 
@@ -188,10 +220,14 @@ def shown(image: torch.Tensor, given: Preprocess | None) -> dict[str, Any]:
 
 
 def contributions(lin: LinearInterpreter) -> list[tuple[str, float]]:
-    """What F x0 and the constants of each layer add to the middle of the output, or to the largest score."""
+    """What F x0 and the constants of each layer add to the middle of the output, or the (last) largest score."""
     shape = lin.y0.shape[1:]
-    top = tuple(int(i) for i in torch.unravel_index(lin.y0.flatten().argmax(), shape))
-    found = lin.contributions(top if len(shape) == 1 else (0, *(n // 2 for n in shape[1:])))
+    places: dict[int, tuple[int, ...]] = {
+        1: (int(lin.y0.argmax()),),
+        2: (-1, int(lin.y0[0, -1].argmax())),
+        3: (0, *(n // 2 for n in shape[1:])),
+    }
+    found = lin.contributions(places[len(shape)])
     sums: dict[str, float] = {}
     for term in found.terms:
         sums[term.place] = sums.get(term.place, 0.0) + float(term.value)

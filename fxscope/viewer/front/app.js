@@ -4,6 +4,7 @@ import { choice, make, switcher } from "./elements.js";
 import { largest } from "./filters.js";
 import { followPointer } from "./pointer.js";
 import { saveView } from "./save.js";
+import { TokenCard } from "./tokens.js";
 
 /** @typedef {import("./source.js").Source} Source */
 
@@ -42,7 +43,7 @@ export class App {
   /** @param {number} number  of the photograph */
   open(number) {
     this.photo = number;
-    this.cards = this.photos[number].map((source) => new Card(source, this));
+    this.cards = this.photos[number].map((source) => new (source.describe().kind === "tokens" ? TokenCard : Card)(source, this));
     for (const card of this.cards) followPointer(this, card);
     this.networks.replaceChildren(...this.cards.map((card) => card.element));
     this.buildControls();
@@ -201,9 +202,9 @@ export class App {
     const at = card.filter?.at.join(", ");
     const item = make("li");
     const back = { mode, place: { ...place }, region };
-    const label = card.scores?.label;
+    const [label, minus = null] = card.scores?.at || [];
     const again = () => {
-      if (label !== undefined) card.scores?.choose(label);
+      if (label !== undefined) card.scores?.choose(label, minus);
       this.set(back);
     };
     item.append(

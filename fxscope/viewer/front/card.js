@@ -32,12 +32,12 @@ const SLOW = 3000; // milliseconds of a picture from which a smaller size is off
 export class Card {
   /**
    * @param {Source} source
-   * @param {{wanted: Wanted, moved: (place: {x: number, y: number}) => void, drawn: (card: Card) => void, limit: () => number, smaller: () => {name: string, open: () => void}|null}} app
+   * @param {{wanted: Wanted, held: boolean, moved: (place: {x: number, y: number}) => void, drawn: (card: Card) => void, limit: () => number, smaller: () => {name: string, open: () => void}|null}} app
    */
   constructor(source, app) {
     this.source = source;
     this.app = app;
-    this.about = source.describe();
+    this.about = this.told(source.describe());
     const { about } = this;
     /** @type {Float32Array|null} */
     this.x0 = null;
@@ -60,14 +60,19 @@ export class Card {
     this.output = this.images ? this.picture("the network's output", tall, wide) : null;
     this.beyond = this.images ? this.picture("the filter alone, in the output", tall, wide) : null;
     this.scores = this.images ? null : new Scores(about, () => this.update());
+    this.law = make("p", { class: "law" });
     this.legend = new Legend();
     this.energy = make("canvas", { class: "energy", role: "img" });
     this.reach = make("figcaption");
-    this.law = make("p", { class: "law" });
     this.under = make("p", { class: "under" });
     this.status = make("span", { class: "status" });
     this.slow = make("p", { class: "note slow", role: "status" });
     this.element = this.build();
+  }
+
+  /** What is told of the network, as the pictures of a card take it. @param {import("./source.js").Described} about */
+  told(about) {
+    return about;
   }
 
   get shape() {
@@ -113,15 +118,20 @@ export class Card {
       const { x0, y0 } = await this.source.record();
       this.x0 = x0;
       this.y0 = y0;
-      this.photo.setUnder(photographed(x0, this.about.input, this.about.shownInput));
-      this.output?.setUnder(photographed(y0, this.about.output, this.about.shownOutput));
-      this.scores?.setScores(y0);
+      this.received(x0, y0);
       await this.update();
       this.r = await this.source.residual();
       this.draw();
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** @param {Float32Array} x0 @param {Float32Array} y0 */
+  received(x0, y0) {
+    this.photo.setUnder(photographed(x0, this.about.input, this.about.shownInput));
+    this.output?.setUnder(photographed(y0, this.about.output, this.about.shownOutput));
+    this.scores?.setScores(y0);
   }
 
   /** @param {any} error */
@@ -138,7 +148,7 @@ export class Card {
     const [, height, width] = this.about.input;
     const [y, x] = [place.y * height - 0.5, place.x * width - 0.5];
     if (mode === "column") return this.probeAt(this.about.input, [within(y, height), within(x, width)], channel, false);
-    if (this.scores) return { probe: /** @type {import("./source.js").Probe} */ ([[this.scores.label, 1]]), at: [this.scores.label] };
+    if (this.scores) return this.scores;
     const { alignment, output } = this.about;
     if (region) return this.probeIn(output, region, channel);
     return this.probeAt(output, outputAt(/** @type {any} */ (alignment), output, y, x), channel, true);
@@ -323,10 +333,15 @@ export class Card {
     this.label();
   }
 
+  /** The lines of Python that compute a column of many places; null: those of the places themselves do. @returns {string[]|null} */
+  columnLines() {
+    return null;
+  }
+
   /** @param {number[]} at @param {string} mode */
   probeName(at, mode) {
     if (mode === "column") return `input pixel (${at.join(", ")})`;
-    if (this.scores) return `score ${this.scores.name(at[0])}`;
+    if (this.scores) return this.scores.said(at);
     const first = `(${at[0]}, ${at[1]})`;
     return at.length === 4 ? `all output pixels from ${first} to (${at[2]}, ${at[3]}), summed` : `output pixel ${first}`;
   }
@@ -378,15 +393,20 @@ export class Card {
     const found = this.measured();
     if (this.filter?.mode === "column") {
       const sum = this.filter.values.reduce((a, b) => a + b, 0);
-      this.law.textContent = `column: sum ${short(sum)}, largest ${short(largest(this.filter.values))}; one unit in this pixel adds it to the output`;
+      this.law.textContent = `column: sum ${short(sum)}, largest ${short(largest(this.filter.values))}; ${this.columnSaid()}`;
       this.law.className = "law";
       return;
     }
     if (!found) return void (this.law.textContent = "⟨row, x0⟩ + r = y0: r is being computed …");
     const holds = found.relative <= TOLERANCE;
     const sums = `⟨row, x0⟩ ${short(found.linear)} ${signed(found.r)} (r) = ${short(found.linear + found.r)}`;
-    this.law.textContent = `${sums}; y0 = ${short(found.y0)}: ${holds ? "holds" : "BROKEN"}, off by ${found.error.toExponential(1)}`;
+    const read = this.scores && this.scores.at.length > 1 ? "difference of y0" : "y0";
+    this.law.textContent = `${sums}; ${read} = ${short(found.y0)}: ${holds ? "holds" : "BROKEN"}, off by ${found.error.toExponential(1)}`;
     this.law.className = holds ? "law holds" : "law broken";
+  }
+
+  columnSaid() {
+    return "one unit in this pixel adds it to the output";
   }
 
   /** The number under the cursor. @param {Picture} picture @param {number[]} at */

@@ -81,13 +81,16 @@ function indexOf(flat, shape) {
 
 /** The lines of Python that compute what is shown. @param {import("./app.js").App} app */
 export function pythonOf(app) {
-  const lines = ["import torch", "import fxscope", "", "# model is the network, and x0 (1, C, H, W) what it took:"];
-  for (const { about, filter } of app.cards) {
+  const lines = ["import torch", "import fxscope", "", "# model is the network, and x0 what it took, an image (1, C, H, W) or numbers of tokens (1, T):"];
+  for (const card of app.cards) {
+    const { about, filter } = card;
     if (!filter) continue;
-    const { mode, probe } = filter;
+    const { mode, probe, at } = filter;
     const shape = mode === "row" ? about.output : about.input;
-    lines.push("", `# ${about.name}, ${about.note}; ${about.photo}: ${about.taken}`, `lin = fxscope.interpret(model, x0, policy=${JSON.stringify(about.policy)})`);
-    if (probe.length <= 12) {
+    lines.push("", `# ${about.name}, ${about.note}; ${about.photo}: ${about.taken}`, `lin = fxscope.interpret(model, x0, policy=${JSON.stringify(about.policy)})`, `# ${mode} of F for ${card.probeName(at, mode)}:`);
+    const own = mode === "column" && card.columnLines();
+    if (own) lines.push(...own);
+    else if (probe.length <= 12) {
       const places = probe.map(([flat, weight]) => `${indexOf(flat, shape)}: ${weight}`);
       lines.push(`${mode} = lin.F.${mode}({${places.join(", ")}})`);
     } else {

@@ -23,9 +23,9 @@
  * @property {string} name
  * @property {string} note            what weights it has, and the policy
  * @property {string} policy
- * @property {"images"|"scores"} kind
- * @property {number[]} input         (C, H, W) of x0
- * @property {number[]} output        (C, H, W) of y0, or (N,)
+ * @property {"images"|"scores"|"tokens"} kind
+ * @property {number[]} input         (C, H, W) of x0, or (T, D) of the embeddings of tokens
+ * @property {number[]} output        (C, H, W) of y0, or (N,), or (T, N)
  * @property {Shown} shownInput
  * @property {Shown} shownOutput
  * @property {{step: number[], start: number[]}|null} alignment  output o is centred on step * o + start
@@ -34,6 +34,8 @@
  * @property {string} taken           how the photograph became x0
  * @property {Array<[string, number]>|null} contributions  by layer, of the largest output
  * @property {{s: number[], inputs: () => Promise<Float32Array[]>}|null} svd  singular values and eigen-inputs
+ * @property {string[]} [tokens]      how they are written
+ * @property {number[]} [feeds]       their numbers, which the graphs of x0 alone take
  * @property {boolean} reduced        whether it is there for its size: another has the photograph larger
  * @property {[number, number]} proof  the flat place of the largest output, and what Python found there
  */
@@ -200,9 +202,10 @@ export class PageSource {
 
   /** A graph of x0 alone. @param {"record"|"residual"} verb */
   async at(verb) {
-    const { input, proof } = this.described;
-    const [x0, dims] = [await this.x0(), [1, ...input]];
-    const given = { ...this.given, given: x0, dims, x0, inside: dims, proof };
+    const { input, feeds, proof } = this.described;
+    const [x0, inside] = [await this.x0(), [1, ...input]];
+    const taken = feeds ? { given: BigInt64Array.from(feeds, BigInt), dims: [1, feeds.length] } : { given: x0, dims: inside };
+    const given = { ...this.given, ...taken, x0, inside, proof };
     return (await this.engine.wish(`${verb}/${this.own}`, () => this.engine.ask(verb, given)))?.result;
   }
 
