@@ -101,8 +101,9 @@ class Networks:
 
 def _html(about: dict[str, Any], blocks: dict[str, str], names: list[str]) -> str:
     footer = f"<p>{made_by('in this page')} The page asks nothing of any server.</p>"
-    title, more = front.title_of(names), " 'wasm-unsafe-eval'; worker-src blob:"
-    return front.page("page.js", title, "in this page", footer, data=_data(about, blocks), more=more)[0]
+    given = {"data": _data(about, blocks), "more": " 'wasm-unsafe-eval'; worker-src blob:"}
+    title, kind = front.title_of(names), front.about(about["networks"][0]["views"][0])
+    return front.page("page.js", title, "in this page", footer, about=kind, **given)[0]
 
 
 def made_by(where: str) -> str:

@@ -84,7 +84,8 @@ def _html(about: dict[str, Any], names: list[str]) -> str:
     more = " 'wasm-unsafe-eval'; worker-src 'self'"
     data = front.as_data("fxscope-about", about)
     title = front.title_of(names)
-    return front.page("folder.js", title, "in your browser", footer, "'self'", data, more)[0]
+    kind = front.about(about["networks"][0]["views"][0])
+    return front.page("folder.js", title, "in your browser", footer, "'self'", data, more, kind)[0]
 
 
 def _headers() -> str:

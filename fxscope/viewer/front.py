@@ -14,6 +14,16 @@ from typing import Any
 from .._version import __version__
 
 FOLDER = Path(__file__).parent / "front"
+_KEYS = "<kbd>r</kbd> and <kbd>c</kbd> switch, <kbd>p</kbd> pins"
+INTRO = {
+    "images": "Move over the photograph: the network runs {where}, and shows which pixels an output reads (a <em>row</em>"
+    " of F) or where a pixel goes (a <em>column</em>). Arrow keys move, with shift eight pixels; "
+    f"{_KEYS}; a click holds the place, and a drag with shift sums the rows of a box. Ctrl and the wheel, or two"
+    " fingers, zoom.",
+    "tokens": "Move over the tokens: the network runs {where}, and shows what the embedding of each token adds to the"
+    " score that is read (a <em>row</em> of F), or what one token adds to every score (a <em>column</em>). Arrow"
+    f" keys move; {_KEYS}; a click holds the token.",
+}  # by what a page is about
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.M)
 
 
@@ -37,7 +47,14 @@ def hash_of(source: str) -> str:
 
 
 def page(
-    entry: str, title: str, where: str, footer: str, connect: str = "'none'", data: str = "", more: str = ""
+    entry: str,
+    title: str,
+    where: str,
+    footer: str,
+    connect: str = "'none'",
+    data: str = "",
+    more: str = "",
+    about: str = "images",
 ) -> tuple[str, str]:
     """A page, and its content policy.
 
@@ -53,6 +70,8 @@ def page(
         Elements that its script reads.
     more : str
         Further scripts that may run, and the policy of workers.
+    about : str
+        "images" or "tokens".
     """
     own, style = script(entry), text("style.css")
     policy = (
@@ -65,7 +84,7 @@ def page(
         "title": html.escape(title),
         "style": style,
         "script": own,
-        "where": where,
+        "intro": INTRO[about].format(where=where),
         "footer": footer,
         "data": data,
     }
@@ -76,6 +95,11 @@ def title_of(names: list[str]) -> str:
     """The title of a page about networks."""
     *first, last = names
     return f"Rows and columns of {' and '.join([', '.join(first), last] if first else [last])}"
+
+
+def about(view: dict[str, Any]) -> str:
+    """What a page is about whose first view is told so: images or tokens."""
+    return "tokens" if view["kind"] == "tokens" else "images"
 
 
 def as_data(name: str, found: Any) -> str:

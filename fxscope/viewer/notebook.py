@@ -46,5 +46,6 @@ def _granted(live: Live, wish: Any) -> bytes:
 def _page(live: Live) -> str:
     title = front.title_of([network.name for network in live.networks])
     footer = f"<p>fxscope {__version__} computes in the kernel of this notebook.</p>"
-    data = front.as_data("fxscope-about", live.told())
-    return front.page("framed.js", title, "in the kernel of this notebook", footer, data=data)[0]
+    told = live.told()
+    data, kind = front.as_data("fxscope-about", told), front.about(told[0][0])
+    return front.page("framed.js", title, "in the kernel of this notebook", footer, data=data, about=kind)[0]

@@ -65,9 +65,10 @@ export class App {
       parts.push(choice("probe", [["all", "all channels"], ...numbers], wanted.channel, set("channel")));
       parts.push(choice("draw", [["sum", "sum of channels"], ["strongest", "strongest channel"], ...numbers], wanted.shown, set("shown")));
     }
-    parts.push(choice("values", [["filter", "row"], ["times", "row · x0"]], wanted.quantity, set("quantity")));
+    const images = cards.some((card) => card.about.kind !== "tokens");
+    if (images) parts.push(choice("values", [["filter", "row"], ["times", "row · x0"]], wanted.quantity, set("quantity")));
     parts.push(choice("scale", [["linear", "linear"], ["root", "signed root"], ["log", "signed log"]], wanted.scale, set("scale")));
-    parts.push(this.slider(), this.tick("support box", "box"));
+    if (images) parts.push(this.slider(), this.tick("support box", "box"));
     if (cards.length > 1) parts.push(this.tick("one scale", "shared"));
     parts.push(make("div", { class: "buttons" }, this.buttons()));
     this.controls.replaceChildren(...parts);

@@ -20,7 +20,10 @@ export class TokenCard extends Card {
     element.classList.add("of-tokens");
     element.querySelector(".figures")?.before(this.hint, this.strip);
     this.photo.canvas.closest("figure")?.remove();
-    if (this.scores) this.scores.probed = "the embedding of this token";
+    if (this.scores) {
+      this.scores.probed = "the embedding of this token";
+      this.scores.search.placeholder = "find a score";
+    }
     return element;
   }
 
