@@ -203,7 +203,7 @@ def test_a_class_is_found_by_name(opened, lins):
 
 @browses
 def test_the_difference_of_two_scores(opened, lins):
-    """Its row is the difference of two rows, and what the page says of it is the difference of the outputs."""
+    """Its row is the difference of two rows, and the page says the difference of the outputs."""
     card, lin = opened.locator('[data-network="digits_vgg"]'), lins["digits_vgg"]
     assert card.locator('button[data-minus="2"]').get_attribute("aria-pressed") == "false"
     card.locator('button[data-label="3"]').click()
@@ -440,7 +440,7 @@ def test_letters_stand_for_bytes(count):
 
 
 def test_planes_compress_weights():
-    """Random weights have 32 bits each, of which a gzipped page in base64 had 39 and letters of planes have 34."""
+    """Random weights have 32 bits each: gzip in base64 writes 39, letters of planes 34."""
     weights = torch.randn(100_000, generator=torch.Generator().manual_seed(0)).numpy().tobytes()
     planes = packing.in_planes(weights, 4)
     assert planes[:4] == weights[::4][:4] and len(planes) == len(weights)

@@ -137,7 +137,7 @@ def test_a_folder_that_is_not_whole_and_one_on_disk_say_so(playwright, served, f
 
 @pytest.mark.full
 def test_webgpu_where_the_identity_holds_there(playwright, served, lin, folder):
-    """On a device in software, which computes as a GPU does but slowly; and what fails the identity is left."""
+    """On a device in software, which computes as a GPU does but slowly; what fails the identity is left."""
     served.heads = ISOLATION
     page = opened(playwright, served, *SOFTWARE, fragment="#webgpu=any")
     check(page, lin)

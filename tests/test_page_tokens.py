@@ -1,4 +1,4 @@
-"""Tokens of a language model in the page, in Chromium: what each embedding adds to a logit, and to a difference."""
+"""Tokens of a language model in the page, in Chromium: what each embedding adds to a logit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get 
 WORDS = ["the", "cat", "sat", "on", "the", "mat"]
 VOCABULARY = [chr(97 + i) for i in range(20)]
 SHOWN = "() => fxscope.cards.every((c) => c.turn === c.shown && c.r)"
-SAID = """() => { const [c] = fxscope.cards; return {shares: Array.from(c.shares()), probe: c.filter.probe, law: c.measured(),
-    said: c.law.textContent, scores: Array.from(c.scores.column || c.scores.y0), at: c.filter.at}; }"""
+SAID = """() => {
+    const [card] = fxscope.cards, { at, probe } = card.filter;
+    const scores = Array.from(card.scores.column || card.scores.y0), shares = Array.from(card.shares());
+    return { at, probe, shares, scores, law: card.measured(), said: card.law.textContent };
+}"""
 
 
 class Language(nn.Module):

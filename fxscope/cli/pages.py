@@ -131,7 +131,8 @@ def page_verb(
     target = folder or file or "fxscope-page.html"
     if folder:
         written = write_folder(folder, subjects, half, smaller)
-        text = f"the folder is {folder}, {written / 1e6:.1f} MB: put it on a web server (docs/how-to/live-page.md)"
+        way = "put it on a web server (docs/how-to/live-page.md)"
+        text = f"the folder is {folder}, {written / 1e6:.1f} MB: {way}"
     else:
         written = write(target, subjects, limit, half, smaller)
         text = f"the page is {target}, {written / 1e6:.1f} MB: open it in a browser"

@@ -1,4 +1,4 @@
-"""Write a folder for a web server: the page, and everything large in files that it fetches when it needs them."""
+"""Write a folder for a web server: the page, and all that is large in files that it fetches."""
 
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def _html(about: dict[str, Any], names: list[str]) -> str:
 
 
 def _headers() -> str:
-    """The headers in the form that several hosts of static files read; ``docs/how-to/live-page.md`` has others."""
+    """The headers as several hosts of static files read them; ``docs/how-to/live-page.md`` has others."""
     return "/*\n" + "".join(f"  {name}: {value}\n" for name, value in ISOLATION.items())

@@ -16,13 +16,13 @@ from .._version import __version__
 FOLDER = Path(__file__).parent / "front"
 _KEYS = "<kbd>r</kbd> and <kbd>c</kbd> switch, <kbd>p</kbd> pins"
 INTRO = {
-    "images": "Move over the photograph: the network runs {where}, and shows which pixels an output reads (a <em>row</em>"
-    " of F) or where a pixel goes (a <em>column</em>). Arrow keys move, with shift eight pixels; "
-    f"{_KEYS}; a click holds the place, and a drag with shift sums the rows of a box. Ctrl and the wheel, or two"
-    " fingers, zoom.",
-    "tokens": "Move over the tokens: the network runs {where}, and shows what the embedding of each token adds to the"
-    " score that is read (a <em>row</em> of F), or what one token adds to every score (a <em>column</em>). Arrow"
-    f" keys move; {_KEYS}; a click holds the token.",
+    "images": "Move over the photograph: the network runs {where}, and shows which pixels an output reads"
+    " (a <em>row</em> of F) or where a pixel goes (a <em>column</em>). Arrow keys move, with shift eight"
+    f" pixels; {_KEYS}; a click holds the place, and a drag with shift sums the rows of a box. Ctrl and the"
+    " wheel, or two fingers, zoom.",
+    "tokens": "Move over the tokens: the network runs {where}, and shows what the embedding of each token"
+    " adds to the score that is read (a <em>row</em> of F), or what one token adds to every score (a"
+    f" <em>column</em>). Arrow keys move; {_KEYS}; a click holds the token.",
 }  # by what a page is about
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.M)
 

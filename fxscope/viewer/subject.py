@@ -139,12 +139,13 @@ def note(said: str, half: bool) -> str:
 
 
 def reduced(subject: Subject, side: int) -> Subject:
-    """The same network at the same photographs with ``side`` pixels to each side, for a look at a slow one."""
+    """The same network at the same photographs, ``side`` pixels to each side, for a look at a slow one."""
     views = []
     for view in subject.views:
-        if side >= max(view.lin.x0.shape[2:]):
+        sizes = tuple(view.lin.x0.shape[2:])
+        if side >= max(sizes):
             raise FxscopeError(
-                f"smaller={side} is no smaller than {subject.name}'s photographs of {tuple(view.lin.x0.shape[2:])}"
+                f"smaller={side} is not below {subject.name}'s photographs of {sizes}: take fewer pixels"
             )
         x0 = nn.functional.interpolate(view.lin.x0, (side, side), mode="area")
         lin = interpret(view.lin.model, x0, policy=view.lin.policy)
@@ -172,7 +173,7 @@ def _tokens(lin: LinearInterpreter, names: list[str] | None) -> dict[str, Any]:
 
 
 def check(lin: LinearInterpreter, name: str) -> None:
-    """Raise ``FxscopeError`` if a page cannot show this: one image and an image or scores of it, or tokens."""
+    """Raise ``FxscopeError`` if a page cannot show this: from one image to an image or scores, or tokens."""
     x0, y0 = lin.x, lin.y0
     way = "fxscope.interpret(model, x0, inputs=place, outputs=place) taps one"
     if _of_tokens(lin):
@@ -220,7 +221,7 @@ def shown(image: torch.Tensor, given: Preprocess | None) -> dict[str, Any]:
 
 
 def contributions(lin: LinearInterpreter) -> list[tuple[str, float]]:
-    """What F x0 and the constants of each layer add to the middle of the output, or the (last) largest score."""
+    """What F x0 and the constants of each layer add to an output: the middle, or the largest (last) score."""
     shape = lin.y0.shape[1:]
     places: dict[int, tuple[int, ...]] = {
         1: (int(lin.y0.argmax()),),

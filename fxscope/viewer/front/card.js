@@ -1,14 +1,14 @@
 // One network: its photograph with the filter over it, the filter alone, its output, and the law.
 import { coloured, photographed, scaled, SCALES } from "./colours.js";
-import { duration, make, short, signed } from "./elements.js";
+import { make, short, signed } from "./elements.js";
 import { bars, strip } from "./extras.js";
 import { boxOf, centreOf, energyWithin, inner, largest, outputAt, planeOf, reachOf, read, times, within } from "./filters.js";
 import { Legend, plotEnergy } from "./legend.js";
 import { Picture } from "./picture.js";
 import { Scores } from "./scores.js";
+import { Work } from "./work.js";
 
 export const TOLERANCE = 1e-3; // of the law, in float32, relative to the largest output
-const SLOW = 3000; // milliseconds of a picture from which a smaller size is offered
 
 /** @typedef {import("./source.js").Source} Source */
 
@@ -50,8 +50,6 @@ export class Card {
     this.turn = 0; // of what is wanted, and of what is shown
     this.shown = 0;
     this.sentence = "";
-    /** @type {Record<string, number>} */
-    this.took = {}; // milliseconds of the last row and column
     this.images = about.kind === "images";
     const [, height, width] = about.input;
     const [, tall, wide] = this.images ? about.output : about.input;
@@ -65,8 +63,7 @@ export class Card {
     this.energy = make("canvas", { class: "energy", role: "img" });
     this.reach = make("figcaption");
     this.under = make("p", { class: "under" });
-    this.status = make("span", { class: "status" });
-    this.slow = make("p", { class: "note slow", role: "status" });
+    this.work = new Work(this);
     this.element = this.build();
   }
 
@@ -98,9 +95,9 @@ export class Card {
     if (this.scores) figures.append(this.scores.element);
     const title = make("h2", {}, [about.name]);
     const note = make("p", { class: "note" }, [about.note]);
-    const head = make("div", { class: "head" }, [title, this.status]);
+    const head = make("div", { class: "head" }, [title, this.work.status]);
     figures.append(make("div", { class: "info" }, [this.legend.element, make("figure", { class: "small" }, [this.energy, this.reach])]));
-    const parts = [head, note, this.slow, this.law, figures, this.under, ...this.extras()];
+    const parts = [head, note, this.work.offered, this.law, figures, this.under, ...this.extras()];
     return make("section", { class: "card", "data-network": about.name, "aria-label": about.name }, parts);
   }
 
@@ -199,53 +196,23 @@ export class Card {
     const turn = ++this.turn;
     const { mode } = this.app.wanted;
     const { probe, at } = this.probed();
-    const working = this.working(mode);
+    const end = this.work.begin(mode);
     this.mark(at);
     try {
       const found = await (mode === "row" ? this.source.row(probe) : this.source.column(probe));
       if (found && turn === this.turn) {
         this.shown = turn;
         this.filter = { values: found.values, probe, mode, at, ms: found.ms };
-        this.status.textContent = found.again ? "kept" : `${mode} in ${duration(found.ms)}`;
-        if (!found.again) this.took[mode] = found.ms;
-        this.offer();
+        this.work.done(mode, found);
         this.draw();
         this.app.drawn(this);
       }
     } catch (error) {
       this.fail(error);
     } finally {
-      working.end();
+      end();
       if (turn === this.turn) this.element.classList.remove("busy");
     }
-  }
-
-  /** A sign of work, and after a second how long it takes and took before. @param {"row"|"column"} mode */
-  working(mode) {
-    const [began, turn] = [performance.now(), this.turn];
-    const timer = setTimeout(() => this.element.classList.add("busy"), 80);
-    const ticks = setInterval(() => {
-      const gone = performance.now() - began;
-      if (gone < 1000 || turn !== this.turn) return;
-      const before = this.took[mode];
-      this.status.textContent = `${mode}: ${Math.round(gone / 1000)} s${before ? ` of about ${duration(before)}` : ""} …`;
-    }, 250);
-    const end = () => {
-      clearTimeout(timer);
-      clearInterval(ticks);
-    };
-    return { end };
-  }
-
-  /** Where a picture takes seconds, offer the same photograph at a smaller size. */
-  offer() {
-    const slow = Math.max(...Object.values(this.took));
-    const smaller = this.app.smaller();
-    if (slow < SLOW || this.slow.childElementCount || this.about.reduced) return;
-    const [, height, width] = this.about.input;
-    const said = `A picture takes ${duration(slow)} here at ${width} x ${height} pixels. `;
-    const button = smaller && make("button", { type: "button", click: smaller.open }, [`Show ${smaller.name}`]);
-    this.slow.replaceChildren(said, button || "A page made with --smaller has the photograph at a smaller size too.");
   }
 
   /** The crosses follow at once, before anything is computed. @param {number[]} at */

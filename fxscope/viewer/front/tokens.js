@@ -126,7 +126,7 @@ export class TokenCard extends Card {
     const [r, g, b] = colour(scaled(share, limit, scale), theme);
     chip.style.background = `rgb(${r} ${g} ${b})`;
     chip.style.color = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#000" : "#fff";
-    /** @type {HTMLElement} */ (chip.lastElementChild).textContent = short(share);
+    /** @type {HTMLElement} */ (chip.lastElementChild).textContent = short(Number(share.toPrecision(2)));
     chip.setAttribute("aria-label", `${this.about.tokens?.[t]}: ${short(share)}`);
   }
 
