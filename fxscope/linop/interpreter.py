@@ -330,7 +330,8 @@ class LinearInterpreter:
         ------
         FxscopeError
             If the network is not one from an image to an image or to scores, or from tokens to logits, in
-            float32 on a processor; if its graphs cannot be exported to ONNX; or if the file would be larger than ``limit``.
+            float32 on a processor; if its graphs cannot be exported to ONNX; or if the file would be larger
+            than ``limit``.
         """
         return provided(self, "page")(self, path, **options)
 
