@@ -45,7 +45,7 @@ def lins():
 def file(lins, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
     first, *rest = lins.values()
-    first.page(path, beside=rest, names=list(lins))
+    first.page(path, beside=rest, names=list(lins), votes=True)
     return path
 
 
@@ -219,6 +219,26 @@ def test_the_difference_of_two_scores(opened, lins):
     card.locator('button[data-minus="2"]').click()
     assert check(opened, lins)[2]["probe"] == [[3, 1]]
     opened.locator(".pins .away").click()
+
+
+@browses
+def test_the_votes_of_the_pixels(opened, lins):
+    """They are those of ``pixel_votes`` for the largest scores, in colours, and one score alone if chosen."""
+    lin, card = lins["digits_vgg"], opened.locator('[data-network="digits_vgg"]')
+    labels = lin.y0[0].topk(8).indices.tolist()
+    found = opened.evaluate("fxscope.cards[2].about.votes")
+    assert found["labels"] == labels
+    own = lin.pixel_votes(labels, progress=False)
+    assert found["winners"] == own.winners.flatten().tolist() and len(set(found["winners"])) > 1
+    card.locator(".votes summary").click()
+    share = round(100 * own.winners.eq(0).float().mean().item())
+    assert f"class {labels[0]} {share} %" in card.locator(".keys button").first.text_content()
+    pixels = "() => document.querySelector('.votes canvas').toDataURL()"
+    opened.wait_for_function("() => document.querySelector('.votes canvas').ariaLabel")
+    every = opened.evaluate(pixels)
+    card.locator(".keys button").nth(found["winners"][0]).click()
+    assert opened.evaluate(pixels) != every
+    card.locator(".votes summary").click()
 
 
 @browses

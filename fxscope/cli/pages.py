@@ -102,6 +102,7 @@ def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> l
 @click.option(
     "--svd", "count", default=0, type=click.IntRange(min=0), help="also so many eigen-inputs of each network"
 )
+@click.option("--votes", is_flag=True, help="also which of the largest scores each pixel votes for")
 @click.option(
     "--limit", default=float(LIMIT), show_default=True, type=types.Above(), help="the most MB of the page"
 )
@@ -112,6 +113,7 @@ def page_verb(
     folder: str | None,
     smaller: int | None,
     count: int,
+    votes: bool,
     limit: float,
 ) -> None:
     """Write one file that computes any row and column of F in the reader's browser, offline.
@@ -127,7 +129,7 @@ def page_verb(
         taken = [(name, take(network, name, picture)) for name, picture in photographs]
         for _, x0 in taken:
             checked(asked, network, x0)
-        subjects += [_subject(network, policy, taken, names, count, half) for policy in asked.policies]
+        subjects += [_subject(network, policy, taken, names, count, half, votes) for policy in asked.policies]
     target = folder or file or "fxscope-page.html"
     if folder:
         written = write_folder(folder, subjects, half, smaller)
@@ -148,10 +150,11 @@ def _subject(
     names: list[str] | None,
     count: int,
     half: bool,
+    votes: bool,
 ) -> Subject:
     """A network under a policy at every photograph, its graphs made once."""
     reader = prepare(network.module, taken[0][1], policy=policy)
-    views = [View(name, reader(x0), count) for name, x0 in taken]
+    views = [View(name, reader(x0), count, votes=votes) for name, x0 in taken]
     labels = names if network.kind == "scores" else None
     said = note(f"{network.note}, policy {policy}", half)
     return Subject(network.name, said, views, network.preprocess, labels)

@@ -320,6 +320,9 @@ class LinearInterpreter:
             Whether ``path`` is a folder for a web server in place of a file: weights apart, threads where the
             server isolates the page, and WebGPU where the browser has it and the identity holds there. It has
             no ``limit``.
+        votes : bool
+            Whether each pixel of a classifier's photograph votes for one of its largest scores
+            (``pixel_votes``), shown over the photograph.
 
         Returns
         -------

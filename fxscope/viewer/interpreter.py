@@ -35,13 +35,21 @@ def page(
     half: bool = False,
     smaller: int | None = None,
     folder: bool = False,
+    votes: bool = False,
 ) -> int:
     """Write the page of an interpreter; see ``LinearInterpreter.page``."""
     named = _named("page", lin, beside, names, preprocess)
     said = None if labels is None else _list("page: labels", labels, str)
     words = None if tokens is None else _list("page: tokens", tokens, str)
     subjects = [
-        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said, words)
+        Subject(
+            name,
+            note(f"policy {i.policy}", half),
+            [View("x0", i, count, votes=votes)],
+            preprocess,
+            said,
+            words,
+        )
         for name, i in named
     ]
     if folder:

@@ -17,6 +17,7 @@ from ..linop import LinearInterpreter, interpret
 
 SIDE = 64  # pixels to each side of a photograph that networks of images take where nobody says more
 MOST_BARS = 12
+MOST_VOTED = 8  # scores that pixels vote for: colours that are told apart
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,15 @@ class View:
         How many eigen-inputs are computed.
     reduced : bool
         Whether it is there for its size: another view has the photograph larger.
+    votes : bool
+        Whether the pixels vote for the largest scores of a classifier.
     """
 
     photo: str
     lin: LinearInterpreter
     count: int = 0
     reduced: bool = False
+    votes: bool = False
 
     @functools.cached_property
     def svd(self) -> Any:
@@ -127,6 +131,7 @@ class Subject:
             "photo": view.photo,
             "taken": given.text if given else "x0, stretched to its range",
             "reduced": view.reduced,
+            "votes": _votes(lin) if view.votes and kind == "scores" else None,
             "proof": _proof(y0),
             "contributions": contributions(lin),
             "svd": {"s": view.svd.s.tolist()} if view.svd else None,
@@ -151,6 +156,12 @@ def reduced(subject: Subject, side: int) -> Subject:
         lin = interpret(view.lin.model, x0, policy=view.lin.policy)
         views.append(replace(view, photo=f"{view.photo}, {side} x {side}", lin=lin, reduced=True))
     return replace(subject, views=views)
+
+
+def _votes(lin: LinearInterpreter) -> dict[str, list[int]]:
+    """The largest scores, and for each pixel which of them it speaks for most."""
+    labels = lin.y0[0].topk(min(MOST_VOTED, lin.y0.shape[1])).indices.tolist()
+    return {"labels": labels, "winners": lin.pixel_votes(labels, progress=False).winners.flatten().tolist()}
 
 
 def _proof(y0: torch.Tensor) -> tuple[int, float]:

@@ -1,7 +1,7 @@
 // One network: its photograph with the filter over it, the filter alone, its output, and the law.
 import { coloured, photographed, scaled, SCALES } from "./colours.js";
 import { make, short, signed } from "./elements.js";
-import { bars, strip } from "./extras.js";
+import { ballot, bars, strip } from "./extras.js";
 import { boxOf, centreOf, energyWithin, inner, largest, outputAt, planeOf, reachOf, read, times, within } from "./filters.js";
 import { Legend, plotEnergy } from "./legend.js";
 import { Picture } from "./picture.js";
@@ -105,6 +105,7 @@ export class Card {
   extras() {
     const found = [];
     if (this.about.contributions) found.push(bars("Contributions by layer", this.about.contributions));
+    if (this.about.votes && this.scores) found.push(ballot(this.about.votes, this));
     if (this.about.svd) found.push(strip(this.about.svd, this.about.input, this.app.wanted));
     return found;
   }

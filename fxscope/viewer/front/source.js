@@ -36,6 +36,7 @@
  * @property {{s: number[], inputs: () => Promise<Float32Array[]>}|null} svd  singular values and eigen-inputs
  * @property {string[]} [tokens]      how they are written
  * @property {number[]} [feeds]       their numbers, which the graphs of x0 alone take
+ * @property {{labels: number[], winners: number[]}|null} votes  of each pixel, which of the labels it speaks for
  * @property {boolean} reduced        whether it is there for its size: another has the photograph larger
  * @property {[number, number]} proof  the flat place of the largest output, and what Python found there
  */
