@@ -14,7 +14,7 @@ try:
     from .errors import FxscopeError
     from .export import check_saved, save
     from .images.preprocess import Preprocess
-    from .linop import interpret, local_column, local_columns, local_row, local_rows, prepare
+    from .linop import interpret, local_column, local_columns, local_row, local_rows, open_map, prepare
     from .passes.policy import Policy
     from .render import draw, summary, to_networkx
     from .rules import register_rule
@@ -42,6 +42,7 @@ __all__ = [
     "local_row",
     "local_rows",
     "models",
+    "open_map",
     "places",
     "plot",
     "prepare",

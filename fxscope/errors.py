@@ -15,6 +15,7 @@ __all__ = [
     "ImageError",
     "ImagesMix",
     "LawBroken",
+    "MapError",
     "ModelFails",
     "NoLinearPath",
     "NonFinite",
@@ -206,6 +207,14 @@ class OtherInterpretation(FxscopeError, ValueError):
 
     Some F differ between versions; the page on versions of the interpretation says which. An older record can
     be read; to compare or continue it, compute it again.
+    """
+
+
+class MapError(FxscopeError, RuntimeError):
+    """A map on disk cannot be written, continued or read.
+
+    The message says whether it is unfinished, damaged, another one than asked for, or refused by the system
+    (a full disk, a missing right), and how to go on. What is written already is kept.
     """
 
 

@@ -25,6 +25,11 @@ _HELP = getattr(click.exceptions, "NoArgsIsHelpError", ())  # click < 8.2 has no
 class Verb(click.Command):
     """A verb, which keeps stdout for its answer."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what was typed, for a verb that says how to go on."""
+        ctx.meta["fxscope.arguments"] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; ``ctx.obj`` is the real stdout meanwhile."""
         ctx.obj = sys.stdout

@@ -7,6 +7,7 @@ from .linear import Operator
 from .local.crop import local_column, local_columns, local_row, local_rows
 from .local.parts import LocalColumn, LocalRow
 from .reader import Reader, interpret, prepare
+from .store import StoredMap, open_map
 from .svd import SVD, Spectrum
 
 __all__ = [
@@ -19,10 +20,12 @@ __all__ = [
     "Operator",
     "Reader",
     "Spectrum",
+    "StoredMap",
     "interpret",
     "local_column",
     "local_columns",
     "local_row",
     "local_rows",
+    "open_map",
     "prepare",
 ]

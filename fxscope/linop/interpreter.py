@@ -129,6 +129,7 @@ class LinearInterpreter:
             blocks=self.check_blocks,
             narrow=functools.partial(factors, self),
             maker=lambda: (getattr, (self, "F")),
+            lin=lambda: self,
         )
 
     @contextlib.contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils import _pytree as pytree
@@ -24,6 +25,9 @@ from .narrow import Factors
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
+
+if TYPE_CHECKING:
+    from .store import StoredMap
 
 
 @computes_without_autocast
@@ -55,6 +59,8 @@ class Operator:
         Support of F, its provenance, and the check that F is block-diagonal.
     maker : callable, optional
         What ``__reduce__`` gives; None for an operator that cannot be pickled.
+    lin : callable, optional
+        The interpreter whose F this is.
     factor : float
         The factor c of c * F, by which every product is multiplied at its end, so that the products of F
         itself are not rounded.
@@ -83,12 +89,13 @@ class Operator:
         factor: float = 1.0,
         maker: Callable | None = None,
         narrow: Callable | None = None,
+        lin: Callable | None = None,
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
         self._at_once, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
-        self._maker, self._narrow = maker, narrow
+        self._maker, self._narrow, self._lin = maker, narrow, lin
 
     def __deepcopy__(self, memo: dict) -> Operator:
         return self  # it never changes
@@ -491,6 +498,52 @@ class Operator:
         Curtis, Powell, Reid, "On the estimation of sparse Jacobian matrices", IMA J. Appl. Math. 13 (1974).
         """
         return to_sparse(self, self._supported(), progress)
+
+    @checked
+    def to_zarr(
+        self,
+        path: str | Path,
+        rows: Any = None,
+        columns: Any = None,
+        dtype: Any = None,
+        progress: bool = True,
+        command: str | None = None,
+    ) -> StoredMap:
+        """Write rows, columns, or all of F to disk, as an array of zarr; ``fxscope.open_map`` reads it.
+
+        All of a local F are windows around the places of its outputs, computed from crops where the
+        decisions of the network are local. If the map is there in part, what is missing is added, so that
+        work that was interrupted goes on. Several processes may write one map: under torchrun each has
+        shards of its own, and no shard is computed twice. The files are the same bytes however many
+        processes there were, if each had as many threads.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder that does not exist, is empty, or holds this map.
+        rows, columns : list of tuple of int, optional
+            Places of the un-batched output, or input. Without either, all of F is written.
+        dtype : torch.dtype, optional
+            float16, float32 or float64, in which F is stored. The default is that of F.
+        progress : bool
+            Whether to show a progress bar.
+        command : str, optional
+            How to go on, for the message about an unfinished map; {path} stands for the folder.
+
+        Returns
+        -------
+        StoredMap
+            The map, as ``fxscope.open_map(path)``.
+
+        Raises
+        ------
+        MapError
+            If something else lies there, or a map of another network, image or policy; if the disk is full
+            or cannot be written; or if ``dtype`` cannot hold a coefficient.
+        """
+        from .store.write import to_zarr
+
+        return to_zarr(self, path, rows, columns, dtype, progress, command)
 
     def _supported(self) -> Support:
         if self._support is None:

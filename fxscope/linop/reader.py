@@ -207,6 +207,11 @@ class Reader:
         self._options, self._chunk = options, chunk
         self._kinds: list[tuple[Any, tuple, Prepared]] = []  # (kind of the call, sizes, graphs), newest last
 
+    @property
+    def inputs_or_outputs(self) -> bool:
+        """Whether F is between other places than the model's own input and output."""
+        return self._options["inputs"] is not None or self._options["outputs"] is not None
+
     def __call__(self, *args: Any, out: LinearInterpreter | None = None, **kwargs: Any) -> LinearInterpreter:
         """The interpreter at x0: one run of the model that records its decisions.
 

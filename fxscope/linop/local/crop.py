@@ -36,6 +36,7 @@ from .parts import LocalColumn, LocalRow
 MARGINS = (0, 4, 16)  # grains around the field
 Intervals = dict[int, Interval]
 Place = tuple[int, ...]
+Offsets = dict[int, int]
 
 
 @checked
@@ -288,6 +289,68 @@ def _interpreted(
         inside = whole.x0[(slice(None), *box)]
         reader = reader or prepare(whole.model, inside, policy=policy)
         yield window, start, reader(inside)
+
+
+class Crops:
+    """Interpreters of a local network at tiles of its outputs, each from the crop of x0 that it needs.
+
+    All crops are as large as the largest, where the image is: a network is traced once for each size.
+    Raise ``NotLocal`` if what the network decides is not local.
+
+    Parameters
+    ----------
+    reader : Reader
+        What makes the interpreters.
+    x0 : torch.Tensor
+        The image, (1, C, H, W).
+    tiles : list of {dimension: (first, last)}
+        Tiles of the output (1, C, H, W) that reach along each dimension as far as any does.
+    """
+
+    def __init__(self, reader: Reader, x0: torch.Tensor, tiles: list[Intervals]) -> None:
+        self.whole, self.reader = _Whole.of("crops", reader.model, x0), reader
+        self._traces: dict[tuple[int, ...], Traced] = {}
+        cuts = [self.whole.cut(self.whole.field(self._followed(tile))) for tile in tiles]
+        self._size = {d: max(end - first for first, end in (cut[d] for cut in cuts)) for d in (2, 3)}
+
+    def at(self, tile: Intervals) -> tuple[LinearInterpreter | None, Offsets, Offsets]:
+        """The interpreter of a tile, where its crop begins in x0, and in the output.
+
+        It is None where the crop is all of x0. Raise ``NotLocal`` if no crop does what the whole image does.
+        """
+        whole, first_error = self.whole, None
+        need = needed(whole.traced, whole.output, self._followed(tile))
+        field = {d: need.get(whole.image, {}).get(d, (0, 0)) for d in (2, 3)}
+        for more in MARGINS:
+            cut = {d: self._widened(d, *ends) for d, ends in whole.cut(field, more).items()}
+            start = {d: first for d, (first, _) in cut.items()}
+            if all(ends == (0, whole.x0.shape[d]) for d, ends in cut.items()):
+                return None, {2: 0, 3: 0}, {2: 0, 3: 0}
+            inside = whole.x0[:, :, slice(*cut[2]), slice(*cut[3])]
+            try:
+                check_alike(whole.traced, self._trace(inside), need, start)
+            except NotLocal as error:
+                first_error = first_error or error
+                continue
+            return self.reader(inside), start, {d: whole.shift(d, start) for d in (2, 3)}
+        assert first_error is not None  # every margin failed
+        raise first_error
+
+    def _followed(self, tile: Intervals) -> Intervals:
+        return {d: ends for d, ends in tile.items() if d in self.whole.traced.follows[self.whole.output]}
+
+    def _widened(self, d: int, first: int, end: int) -> tuple[int, int]:
+        """A cut that is as long as the longest, and begins at a multiple of the grain."""
+        n, step = self.whole.x0.shape[d], grain(self.whole.traced)
+        first = min(first, max(0, n - self._size[d]) // step * step)
+        longest = min(n, first + self._size[d])
+        return first, longest if longest >= end else n
+
+    def _trace(self, inside: torch.Tensor) -> Traced:
+        shape = tuple(inside.shape)
+        if shape not in self._traces:
+            self._traces[shape] = _traced(self.whole.graph, inside, f"a crop of {shape[2:]} pixels")
+        return self._traces[shape]
 
 
 def _rows(whole: _Whole, places: list[Place], policy: Any) -> list[LocalRow]:

@@ -63,7 +63,7 @@ class Support:
 
     def receptive(self, index: tuple[int, ...]) -> Field:
         """The box of inputs on which an output can depend."""
-        place = _checked(index, self.outputs)
+        place = checked_place(index, self.outputs)
         box = [slice(0, n) for n in self.inputs]
         for d, r in self.reach.items():
             first, last = int(r.first[place[d]]), int(r.last[place[d]])
@@ -72,7 +72,7 @@ class Support:
 
     def projective(self, index: tuple[int, ...]) -> Field:
         """The box of outputs that can depend on an input."""
-        place = _checked(index, self.inputs)
+        place = checked_place(index, self.inputs)
         box = [slice(0, n) for n in self.outputs]
         for d, r in self.reach.items():
             first, last = _touched(r, place[r.axis])
@@ -80,7 +80,7 @@ class Support:
         return Field(tuple(box), self.outputs)
 
 
-def _checked(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+def checked_place(index: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """An index of one place, without negative numbers; raises ``PlaceIndexError`` if it is none."""
     index = index if isinstance(index, tuple) else (index,)
     whole = all(hasattr(i, "__index__") and not isinstance(i, (bool, np.bool_)) for i in index)

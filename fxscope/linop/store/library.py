@@ -1,0 +1,24 @@
+"""zarr, of a version whose files appear whole."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from ...errors import FxscopeError
+
+OLDEST = (3, 1, 3)  # since then the local store writes each file aside and renames it
+
+
+def zarr() -> ModuleType:
+    """The library, or ``FxscopeError`` with how to install it."""
+    try:
+        import zarr
+    except ModuleNotFoundError as error:
+        raise FxscopeError("F on disk needs zarr: pip install 'fxscope[zarr]'") from error
+    found = tuple(int(part) for part in zarr.__version__.split(".")[:3] if part.isdigit())
+    if found < OLDEST:
+        raise FxscopeError(
+            f"F on disk needs zarr {'.'.join(map(str, OLDEST))} or newer, whose files appear whole or not at"
+            f" all; this is {zarr.__version__}: pip install -U 'fxscope[zarr]'"
+        )
+    return zarr
