@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import StudyError
 from ..graph.interpretation import KEY
 from ..results.files import write_text
+from ..results.provenance import digest
 from ..results.records import plain
 from . import shards
 from .exact import number
@@ -235,7 +236,7 @@ def _maps(plan: Plan, subject: int, measure: int, totals: dict, count: int) -> d
         "weights": network["weights"],
         "policy": json.dumps(network["policy"]),
         "probes": said(asked["probes"], asked["seed"]),
-        "study": plan.folder.name,
+        "images": digest(*plan.about["images"]["shards"]),
     }
     places = str(asked["inputs"] or "input"), str(asked["outputs"] or "output")
     found = MeanMap(count, totals["sums"], totals["squares"], *places, origin)
