@@ -420,7 +420,8 @@ def measure_of(given: Any, seed: int = 0) -> Measure:
     table = dict(given) if isinstance(given, dict) else {"measure": given}
     kind, name = table.pop("measure", None), table.pop("name", None)
     if callable(kind):
-        return Own(str(name or getattr(kind, "__name__", "own")), kind, _full_name(kind), seed)
+        own = getattr(kind, "__name__", "")
+        return Own(str(name or (own if own.isidentifier() else "own")), kind, _full_name(kind), seed)
     if isinstance(kind, str) and ":" in kind and not table:
         return Own(str(name or kind.rpartition(":")[2]), _function(kind), kind, seed)
     if kind not in KINDS:
