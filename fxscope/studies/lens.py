@@ -53,8 +53,8 @@ def save_lens(maps: Any, path: str | Path, dtype: torch.dtype = torch.float16) -
     size = next(iter(sizes))
     if len(sizes) > 1 or size[0] != size[1] or len(counts) > 1:
         raise ShapeError(
-            f"a lens holds square maps of one size over one number of examples; these are {sorted(sizes)} over"
-            f" {sorted(counts)}: give maps between places of one residual stream"
+            f"a lens holds square maps of one size over one number of examples; these are {sorted(sizes)}"
+            f" over {sorted(counts)}: give maps between places of one residual stream"
         )
     layers = sorted(maps)
     held = {

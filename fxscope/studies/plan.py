@@ -232,6 +232,6 @@ def _another(plan: Plan, foreign: list[Path]) -> str:
         why = shards.differences(path, None)
     more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
     return (
-        f"{plan.folder} holds results of another study: {path.relative_to(plan.folder)}{more} ({why}). Nothing"
-        " was changed: give another folder with out, or remove these files"
+        f"{plan.folder} holds results of another study: {path.relative_to(plan.folder)}{more} ({why})."
+        " Nothing was changed: give another folder with out, or remove these files"
     )

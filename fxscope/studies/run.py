@@ -25,7 +25,8 @@ from .ranks import Ranks
 from .spec import DTYPES, Spec, spec_of
 from .summary import Study, summarised
 
-LOOK = 1.0  # seconds between two looks at what other processes have finished
+LOOK = 1.0  # seconds between two looks at what other processes have finished, at least
+SHARE = 50  # and so many times what a look takes: there may be many files, far away
 OF_AN_IMAGE = (ImageError, NonFinite)  # errors that are one image's, and end no study
 _log = logging.getLogger("fxscope")
 
@@ -291,7 +292,7 @@ class _Progress:
     def __init__(self, plan: Plan, ranks: Ranks, progress: bool):
         self._left = {path for _, path in plan.paths() if not path.exists()} if ranks.first else set()
         self._bar = steps(len(self._left), "files", progress and ranks.first)
-        self._last = 0.0
+        self._next = 0.0
 
     def __enter__(self) -> _Progress:
         self._shown = self._bar.__enter__()
@@ -302,11 +303,13 @@ class _Progress:
 
     def look(self) -> None:
         """Look for what is finished, now and then."""
-        if self._left and time.monotonic() - self._last > LOOK:
-            self._last = time.monotonic()
+        start = time.monotonic()
+        if self._left and start >= self._next:
             done = {path for path in self._left if path.exists()}
             self._left -= done
             self._shown.update(len(done))
+            now = time.monotonic()
+            self._next = now + max(LOOK, SHARE * (now - start))
 
     def wait(self) -> None:
         """Wait for the other processes."""

@@ -159,8 +159,8 @@ def _held(plan: Plan, subject: int, measure: int) -> Iterator[shards.Held]:
         path = plan.path(subject, measure, shard)
         if not path.exists():
             raise StudyError(
-                f"the study in {plan.folder} is not finished, {path.relative_to(plan.folder)} is missing: start"
-                " it again, and what is missing is done"
+                f"the study in {plan.folder} is not finished, {path.relative_to(plan.folder)} is missing:"
+                " start it again, and what is missing is done"
             )
         yield shards.read(path)
 
