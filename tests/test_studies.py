@@ -260,6 +260,21 @@ def test_networks_of_images(tmp_path):
     assert written.page.is_file() and (tmp_path / "report" / "figures" / "energy_energy.pdf").is_file()
 
 
+def test_a_shard_does_not_depend_on_what_a_process_did_before(tmp_path):
+    """The last image has another size, and the batch before it another number: its process begins there."""
+    given = [*pictures(4), ("last", torch.rand(3, 20, 14, generator=torch.Generator().manual_seed(6)))]
+    measures: list = [{"measure": "energy", "places": 9}, {"measure": "mean_map", "inputs": "1"}]
+
+    def run():
+        fxscope.study(upscaler(), given, measures, tmp_path, batch=3, shard=2, progress=False)
+        return files(tmp_path)
+
+    before = run()
+    for shard in (tmp_path / "shards").rglob("000002-*.parquet"):
+        shard.unlink()
+    assert run() == before
+
+
 def test_images_of_every_kind_are_the_same(tmp_path):
     """A folder, tar files and a Dataset; what cannot be read is a row with its error."""
     folder = tmp_path / "photos"

@@ -26,6 +26,7 @@ from .images import named
 from .mean_map import maps_of, sums_of
 
 Row = dict[str, Any]
+SIZES = 16  # readers that are kept
 
 
 @dataclass
@@ -48,11 +49,19 @@ class Interpreters:
         """The same of one image alone."""
         if len(self.numbers) == 1:
             return self
-        return Interpreters(self.readers, self.x0[i : i + 1], self.numbers[i : i + 1])
+        if ("one", i) not in self.kept:
+            alone = Interpreters(self.readers, self.x0[i : i + 1], self.numbers[i : i + 1])
+            self.kept["one", i] = alone
+        return self.kept["one", i]
 
 
 class Readers:
-    """What is made once for a network: its readers between places."""
+    """What is made once for a network: its readers between places, for the last few sizes of images.
+
+    A reader is made for one random image of its size, whatever images come first. Made for the first batch it
+    would depend on where a process begins: how many probes run together, and through which place, is decided
+    by the example, and results would differ by rounding.
+    """
 
     def __init__(self, module: torch.nn.Module, preprocess: Preprocess, policy: Any, unknown: str):
         self.module, self.preprocess = module, preprocess
@@ -61,10 +70,16 @@ class Readers:
 
     def at(self, x0: torch.Tensor, inputs: Any, outputs: Any) -> LinearInterpreter:
         """The interpreter at x0."""
-        key = (inputs, outputs)
-        if key not in self._made:
-            self._made[key] = prepare(self.module, x0, inputs=inputs, outputs=outputs, **self._options)
-        return self._made[key](x0)
+        key = (inputs, outputs, x0.shape[1:])
+        reader = self._made.pop(key, None)
+        if reader is None:
+            rng = torch.Generator().manual_seed(0)
+            example = torch.rand(1, *x0.shape[1:], generator=rng, dtype=torch.float64).to(x0)
+            reader = prepare(self.module, example, inputs=inputs, outputs=outputs, **self._options)
+        self._made[key] = reader  # the last one is the newest
+        if len(self._made) > SIZES:
+            self._made.pop(next(iter(self._made)))
+        return reader(x0)
 
 
 class Measure:

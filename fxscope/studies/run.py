@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import time
@@ -13,6 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # of Unix alone
+    fcntl = None  # type: ignore[assignment]
 
 from ..errors import ImageError, NonFinite, StudyError
 from ..graph.arguments import checked
@@ -164,7 +168,8 @@ def _alone(folder: Path) -> Iterator[None]:
             f"no study can be written into {folder}: {error.strerror}; give another folder with out"
         ) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         raise StudyError(

@@ -102,7 +102,8 @@ def to_disk(path: Path) -> Iterator[Path]:
         with replacing(path) as new:
             yield new
             _flush(new)
-        _flush(path.parent)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _flush(path.parent)
     except OSError as error:
         raise StudyError(
             f"{path} cannot be written, {_why(error)}; what is finished is kept: mend this, and start the"
@@ -116,7 +117,7 @@ def _why(error: OSError) -> str:
 
 
 def _flush(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
+    number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(number)
     finally:

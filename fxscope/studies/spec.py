@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -192,7 +193,7 @@ def _subject(entry: dict[str, Any], policy: Any) -> Subject:
                 known = with_channels(Preprocess.of(model, module), module, model)
         else:
             assert isinstance(model, nn.Module)
-            module, known = model, Preprocess.of(model)
+            module, known = copy.deepcopy(model), Preprocess.of(model)  # its dtype may change
         return module, _changed(known, entry.get("preprocess"), spec)
 
     return Subject(str(entry.get("name") or name_of(spec)), spec, note, policy, make)

@@ -35,7 +35,7 @@ def loop(reader: fxscope.linop.Reader, take: fxscope.Preprocess, count: int) -> 
     for start in range(0, count, BATCH):
         x0 = torch.cat([take(p.expand(3, -1, -1)) for _, p in pictures[start : start + BATCH]])
         lin = reader(x0)
-        (linear, score), layers = sums(lin, lin.y0.argmax(1), "with")
+        (_, score), layers = sums(lin, lin.y0.argmax(1), "with")
         found += (sum(layers.values()) / score).tolist()
     return found
 
