@@ -4,8 +4,8 @@
 
 Overhead: the residual share of digits by ``fxscope.study``, and by a loop that reads the same batches with
 one reader and keeps the same numbers in a list; the seconds of the processor, medians of five interleaved
-pairs (bar: 1.05). Processes: ``torchrun`` with two processes against one, each with one thread, from the first file
-to the last (bar: 1.6). Memory: resident MiB of a study at a tenth of its images and at the end (bar: + 16).
+pairs (bar: 1.05). Processes: ``torchrun`` with two processes against one, each with one thread, from file to
+file (bar: 1.6). Memory: resident MiB of a study at a tenth of its images and at the end (bar: + 16).
 """
 
 from __future__ import annotations
