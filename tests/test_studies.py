@@ -509,7 +509,10 @@ def test_the_command_line(finished, tmp_path):
     wrong = say(cli, ["study", str(tmp_path / "wrong.toml")])
     assert wrong.exit_code == 1 and "did you mean 'limit'" in wrong.stderr
     assert say(cli, ["study", "report"]).exit_code == 2
-    assert say(cli, ["study", str(tmp_path), "--status"]).exit_code == 1
+    assert say(cli, ["study", str(tmp_path), "--status"]).exit_code == 2
+    assert say(cli, ["study", str(finished / "spec")]).exit_code == 2, (
+        "the folder of a study says how far it is"
+    )
 
 
 def started(folder: Path, out: str, processes: int) -> subprocess.Popen:

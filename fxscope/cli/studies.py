@@ -14,14 +14,15 @@ from ..studies.report import report
 from ..studies.run import run
 from ..studies.spec import read_spec
 from ..studies.status import status
+from . import types
 from .options import Asked, as_json, verb
 from .running import note, usage
 
 
 @verb("study", as_json)
-@click.argument("spec", metavar="SPEC.toml | report")
-@click.argument("folder", required=False, metavar="[DIR]")
-@click.option("--out", type=click.Path(file_okay=False), help="the folder of the study, for the one in SPEC")
+@click.argument("spec", metavar="SPEC.toml | report", type=types.Study())
+@click.argument("folder", required=False, metavar="[DIR]", type=types.Folder())
+@click.option("--out", type=types.Folder(), help="the folder of the study, for the one in SPEC")
 @click.option("--status", "asks_status", is_flag=True, help="say how far it is, and do nothing")
 @click.option("--quiet", is_flag=True, help="no progress bar")
 def study_verb(
@@ -43,6 +44,10 @@ def study_verb(
         given = Path(spec)
         found = status(out or (given if given.is_dir() else read_spec(given).out))
         return _say(asked, found.numbers(), str(found))
+    if Path(spec).is_dir():
+        raise usage(
+            f"{spec} is the folder of a study: --status says how far it is; SPEC.toml goes on with it"
+        )
     return _run(asked, spec, {} if out is None else {"out": out}, quiet)
 
 
