@@ -6,7 +6,7 @@ from pathlib import Path as _Path
 from ._version import __version__
 
 try:
-    from . import analysis, errors, models, plot, testing
+    from . import analysis, errors, models, plot, studies, testing
     from . import viewer as _viewer  # noqa: F401  it gives interpreters their page
     from .analysis.compare import compare
     from .analysis.storage import storage
@@ -18,6 +18,7 @@ try:
     from .passes.policy import Policy
     from .render import draw, summary, to_networkx
     from .rules import register_rule
+    from .studies import mean_map, study
     from .testing.network import verify
 except KeyboardInterrupt:
     # these imports take seconds; interrupted in them, the command line ends as it does later
@@ -41,6 +42,7 @@ __all__ = [
     "local_columns",
     "local_row",
     "local_rows",
+    "mean_map",
     "models",
     "open_map",
     "places",
@@ -49,6 +51,8 @@ __all__ = [
     "register_rule",
     "save",
     "storage",
+    "studies",
+    "study",
     "summary",
     "testing",
     "to_networkx",

@@ -29,6 +29,7 @@ __all__ = [
     "SavedFileDiffers",
     "ShapeError",
     "StaleInterpreter",
+    "StudyError",
     "TraceFailure",
     "UnknownNetwork",
     "UnknownRank",
@@ -262,6 +263,13 @@ class ImageError(FxscopeError, ValueError):
     """A file is not an image that can be read, or the image does not suit the network.
 
     The message has the size that is needed, or the memory that would be needed and the `--size` that fits.
+    """
+
+
+class StudyError(FxscopeError, RuntimeError):
+    """A study of many images cannot be started or cannot go on; the message says why.
+
+    What is finished stays in its folder: mend the cause, and start the study again.
     """
 
 

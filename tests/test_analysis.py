@@ -289,6 +289,25 @@ def test_residual_share_is_resumable_and_exact(tmp_path):
         residual_share(model, images, state, progress=False)
 
 
+def test_a_state_grows_by_a_line_a_batch_and_is_never_written_again(tmp_path):
+    """Half a line, as a kill leaves it, is done again; a file of one line without an end is gone on from."""
+    model, _ = small()
+    rng = torch.Generator().manual_seed(0)
+    images = [(str(i), torch.randn(1, 2, 8, 8, dtype=torch.float64, generator=rng)) for i in range(12)]
+    state = tmp_path / "state.json"
+    whole = residual_share(model, images, state, batch=2, progress=False)
+    lines = state.read_text().splitlines(keepends=True)
+    sizes = {len(line) for line in lines[1:]}
+    assert len(lines) == 6 and max(sizes) - min(sizes) < 0.2 * max(sizes), "a line is of its batch alone"
+    for start in ("".join(lines[:3]) + lines[3][:-9], "".join(lines[:4])[:-1], lines[0][:-1]):
+        state.write_text(start)
+        assert residual_share(model, images, state, batch=2, progress=False) == whole
+        assert state.read_text() == "".join(lines)
+    state.write_text("".join([*lines[:2], "{ no line\n", *lines[3:]]))
+    with pytest.raises(FxscopeError, match="no state"):
+        residual_share(model, images, state, progress=False)
+
+
 class Shifted(nn.Module):
     """The network at an input that is counted from z: its own zero is the z of the network."""
 

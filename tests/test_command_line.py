@@ -73,6 +73,7 @@ def files(tmp_path_factory):
     (folder / "garbage.pt").write_bytes(b"garbage")
     save_file(models.build("bicubic4x").state_dict() | {"x": torch.zeros(1)}, folder / "other.safetensors")
     (folder / "net.py").write_text(FACTORIES)
+    (folder / "study.toml").write_text('[images]\nfolder = "none"\n')
     (folder / "broken.py").write_text("x = 1\ndef factory(:\n")
     (folder / "import.py").write_text("import no_such_package_at_all\n")
     return folder
@@ -117,6 +118,9 @@ WRONG = {
     types.Device: Wrong(("nonsense", "cuda:99", "meta", "", "cpu:0:0"), "cpu", ("it has cpu",) * 5),
     types.Place: Wrong(("", " "), "out"),
     types.NewFile: Wrong(("{}/none/x{suffix}", "{}", "/proc/x{suffix}", "{}/x.xyz"), "{}/x{suffix}"),
+    types.Study: Wrong(
+        ("{}/none.toml", "{}/good.png", "{}", "reports"), "{}/study.toml", ("no study", "no TOML")
+    ),
     types.Folder: Wrong(("{}/good.png", "{}/good.png/x", "/proc/x"), "{}/page"),
     click.Choice: Wrong(("nonsense", "")),
     click.IntRange: Wrong(("-1", "x", "1.5", "")),

@@ -341,6 +341,7 @@ RECORDS: dict[str, Any] = {
         image(2, 1, 9, 9), [(4, 4), (3, 3)], radius=2
     ),
     "Diagonal": lambda lin, scores: fxscope.analysis.diagonal(image(2, 1, 9, 9), [(4, 4), (3, 3)], radius=2),
+    "MeanMap": lambda lin, scores: fxscope.mean_map(net(), [image()], progress=False),
     "Source": lambda lin, scores: fxscope.analysis.copy_move(image(1, 9, 9), (4, 4), radius=2, window=3),
 }
 RECORD: dict[str, tuple[Any, ...]] = {
@@ -397,6 +398,7 @@ METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     **dict.fromkeys(RECORDS, RECORD),
     "Storage": {name: RECORD[name] for name in ("save", "load")},  # it is a table
+    "MeanMap": {"merged": (None, 3, image()), **{name: RECORD[name] for name in ("save", "load")}},
     "Policy": {"of": (3, "nonsense", [1], object()), "__call__": ("nonsense", 3, None)},
 }
 

@@ -74,6 +74,7 @@ EXAMPLES = {
         'lin.pixel_discussion(0, reading="per-layer", condition=1.0001, progress=False)'
     ),
     "WeightsError": 'fxscope.models.load_weights(net, "missing.pt")',
+    "StudyError": 'fxscope.studies.status(".")',
     "ImageError": 'from fxscope.images.photos import read\nread("missing.png")',
 }
 

@@ -1,4 +1,4 @@
-"""Write the tables of docs/how-to/votes.md and docs/how-to/faithfulness.md from docs/studies/results.
+"""Write the tables of votes.md, faithfulness.md and studies.md of docs/how-to from docs/studies/results.
 
     python docs/studies/tables.py
 
@@ -122,7 +122,64 @@ def _compared(found: dict[str, Any]) -> dict[str, str]:
     return printed
 
 
+def study_of_digits() -> str:
+    """A network a row: residual shares, and the spread of the layers' shares."""
+    head = (
+        "network",
+        "images",
+        "residual share about x = 0, %",
+        "about black pixels, %",
+        "spread of the layers' shares, %",
+        "after a step of FGSM of 16/255, %",
+    )
+    rows = []
+    for name, found in result("study-digits")["results"].items():
+        shares = [found[m]["numbers"]["share"] for m in ("residual_share", "residual_share_black")]
+        spreads = [found[m]["curves"]["shares"]["std"] for m in ("layer_contributions", "layers_after_fgsm")]
+        rms = [math.sqrt(sum(v * v for v in each) / len(each)) for each in spreads]
+        numbers = [*(said(s, ".1f", 100) for s in shares), *(f"{100 * v:.1f}" for v in rms)]
+        rows.append((f"`{name}`", f"{found['residual_share']['images']:,}", *numbers))
+    return table(head, rows)
+
+
+def study_of_photographs() -> str:
+    """EDSR-small: how local its rows are, and how far its interpreter holds."""
+    found = result("study-photographs")["results"]["edsr_small4x"]
+    energy, field, gap = (found[m] for m in ("energy", "receptive_field", "gap"))
+    rows = [
+        (f"{part}% of a row's energy within, pixels", said(energy["numbers"][f"radius_{part}"]))
+        for part in (50, 90, 99)
+    ]
+    rows.append(("deviation of \\|row\\| from its place, pixels", said(field["numbers"]["spread"])))
+    for at, level in enumerate(("1%", "10%")):
+        for name, title in (("gap", "error of the interpreter"), ("changed", "decisions that change")):
+            curve = gap["curves"][name]
+            value = {s: curve[s][at] for s in ("mean", "std")}
+            rows.append((f"noise of {level} of the spread of x0: {title}, %", said(value, ".2f", 100)))
+    return table(("quantity", f"{energy['images']} photographs"), rows)
+
+
+def imagenet() -> str:
+    """Hours of one core for ImageNet, a network a row."""
+    found = result("imagenet-seconds")
+    rows, total = [], 0.0
+    for each in found["networks"]:
+        seconds = each["seconds"] + found["reading"]
+        total += seconds
+        rows.append((each["network"], str(each["side"]), f"{seconds:.2f}", *_hours(seconds)))
+    rows.append((f"all {len(rows)}", "", f"{total:.2f}", *_hours(total)))
+    head = ("network", "pixels", "s an image", "50,000 validation images, h", "1,281,167 training images, h")
+    return table(head, rows)
+
+
+def _hours(seconds: float) -> list[str]:
+    return [f"{count * seconds / 3600:,.0f}" for count in (50_000, 1_281_167)]
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "study of digits": study_of_digits,
+    "study of photographs": study_of_photographs,
+    "imagenet": imagenet,
     "votes on digits": lambda: votes(f"{n}-{r}" for n in DIGITS for r in ("conserving", "weighted")),
     "votes on photographs": lambda: votes(LITE),
     "votes on each photograph": each_photograph,

@@ -163,7 +163,7 @@ def layer_contributions(
         for start in range(0, len(x0), batch):
             lin = reader(x0[start : start + batch], out=lin)
             chosen = lin.y0.flatten(1).argmax(1) if given is None else given[start : start + batch]
-            numbers, layers = _sums(lin, chosen, batch_norm)
+            numbers, layers = sums(lin, chosen, batch_norm)
             found.append((chosen, *numbers, _shift(lin, chosen, about)))
             each.append(layers)
             bar.update(lin.batch)
@@ -189,7 +189,7 @@ def _reader_of(model: Any, example: torch.Tensor, policy: Any) -> Reader:
     return model
 
 
-def _sums(
+def sums(
     lin: LinearInterpreter, labels: torch.Tensor, batch_norm: str
 ) -> tuple[tuple[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
     """(F x0, the scores), and the sum of every layer's terms; (B,) each.

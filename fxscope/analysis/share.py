@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import math
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,11 +26,9 @@ from ..graph.assumptions import takes
 from ..graph.interpretation import KEY, VERSION, check
 from ..linop.prepared import is_pure
 from ..results.base import VersionedResult
-from ..results.files import write_text
+from ..results.files import check_writable, write_text
 from ..results.progress import steps
 from .zero import OWN, Zero
-
-PAUSE = 1.0  # seconds between two writes of a state file
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,8 +137,8 @@ def residual_share(
     images : iterable of (str, torch.Tensor)
         (name, x0), where x0 is (1, ...). It is iterated once for each network.
     state : path, optional
-        A JSON file of the finished images, which are not computed again. It is written at most once a second,
-        and at the end, also if that is an error or Ctrl-C.
+        A file of the finished images, which are not computed again: a line of JSON for every batch, added
+        when the batch is done. ``fxscope.study`` does the same in several processes.
     batch : int
         Number of images of one size that run at once.
     policy : optional
@@ -179,9 +176,12 @@ def residual_share(
     kept = _Kept(state)
     found = []
     for name, model in models.items():
-        known = kept.of(name, model, str(policy or "freeze"), about)
-        with steps(_left(images, known), f"residual share of {name}", progress) as bar, kept:
-            _fill(known, model, _batches(images, batch, known), policy, about, bar, kept)
+        key = kept.key(name, model, str(policy or "freeze"), about)
+        known = kept.values.setdefault(key, {})
+        with steps(_left(images, known), f"residual share of {name}", progress) as bar:
+            for each in _measured(model, _batches(images, batch, known), policy, about):
+                kept.add(key, each)
+                bar.update(len(each))
         if not known:
             raise FxscopeError("residual_share: no image was given")
         found.append(
@@ -201,18 +201,15 @@ def _left(images: Any, known: dict) -> int | None:
     return sum(name not in known for name, _ in images) if isinstance(images, (list, tuple)) else None
 
 
-def _fill(
-    known: dict, model: nn.Module, batches: Iterable, policy: Any, about: Zero, bar: Any, kept: _Kept
-) -> None:
-    """Add the measurements of all batches to the known ones."""
+def _measured(model: nn.Module, batches: Iterable, policy: Any, about: Zero) -> Iterator[dict]:
+    """The measurements {image: (share, label, error)} of one batch after the other."""
     graph = None
     for names, x0 in batches:
         if graph is None or not takes(graph, x0):
             graph = _graph(model, x0, policy)
         with _guard(graph, model, x0):
-            known.update(_measure(graph, names, x0, about))
-        kept.write_now_and_then()
-        bar.update(len(names))
+            found = _measure(graph, names, x0, about)
+        yield found
 
 
 @contextlib.contextmanager
@@ -273,31 +270,46 @@ def _batches(
 class _Kept:
     """The finished images, {network and weights: {image: (share, label, error)}}, in a file.
 
-    The file is replaced as a whole, so that an interruption cannot truncate it.
+    Every line is such a dict, of one batch; the first has the version of the interpretation, too. A line is
+    added to the file, which is never written again: what an image costs does not grow with their number. A
+    last line that a kill cut off is left out, and overwritten.
     """
 
     def __init__(self, path: str | Path | None):
         self.path = None if path is None else Path(path)
         self.values: dict[str, dict] = {}
-        self._written = time.monotonic()
-        if self.path is not None and self.path.exists():
-            try:
-                self.values = json.loads(self.path.read_text())
-            except ValueError as error:
-                raise FxscopeError(f"{self.path} is no state of residual_share: {error}") from error
-            if not isinstance(self.values, dict):
-                raise FxscopeError(
-                    f"{self.path} is no state of residual_share: it holds a {type(self.values).__name__}"
-                )
-            check(
-                self.values,
-                f"{self.path}, a state of residual_share,",
-                "give another file, and the shares are computed again",
-            )
-            self.values.pop(KEY)
+        self._bytes, self._gap = 0, b""  # of whole lines, and what ends the last one
+        if self.path is not None:
+            check_writable(self.path)
+            if self.path.exists():
+                self._read(self.path)
 
-    def of(self, name: str, model: nn.Module, policy: str, about: Zero) -> dict:
-        """The known images of a network with these weights under this policy, about this zero."""
+    def _read(self, path: Path) -> None:
+        lines = path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            try:
+                found = json.loads(line)
+            except ValueError as error:
+                if 0 < number == len(lines) - 1:
+                    break
+                raise FxscopeError(f"{path} is no state of residual_share: {error}") from error
+            if not isinstance(found, dict):
+                raise FxscopeError(f"{path} is no state of residual_share: it holds a {type(found).__name__}")
+            if number == 0:
+                check(
+                    found,
+                    f"{path}, a state of residual_share,",
+                    "give another file, and the shares are computed again",
+                )
+                found.pop(KEY)
+            for key, images in found.items():
+                self.values.setdefault(key, {}).update(images)
+            self._bytes += len(line)
+            self._gap = b"" if line.endswith(b"\n") else b"\n"
+
+    @staticmethod
+    def key(name: str, model: nn.Module, policy: str, about: Zero) -> str:
+        """What the known images are kept under."""
         digest = hashlib.sha256()
         for key, value in model.state_dict().items():
             digest.update(key.encode())
@@ -307,22 +319,20 @@ class _Kept:
                 else b""
             )
         zero = "" if about.is_own else f", about {about.name}"
-        return self.values.setdefault(f"{name}, {policy}, weights {digest.hexdigest()[:16]}{zero}", {})
+        return f"{name}, {policy}, weights {digest.hexdigest()[:16]}{zero}"
 
-    def __enter__(self) -> _Kept:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Write what is finished, whatever ends the block."""
-        self._write()
-
-    def write_now_and_then(self) -> None:
-        """Write if the last time is long ago: to write thousands of images after each one takes longest."""
-        if time.monotonic() - self._written > PAUSE:
-            self._write()
-
-    def _write(self) -> None:
-        """Replace the file, if there is one."""
-        if self.path is not None:
-            write_text(self.path, json.dumps({KEY: VERSION, **self.values}))
-        self._written = time.monotonic()
+    def add(self, key: str, images: dict) -> None:
+        """Add the finished images of a batch."""
+        self.values.setdefault(key, {}).update(images)
+        if self.path is None:
+            return
+        line = json.dumps({key: images} if self._bytes else {KEY: VERSION, key: images}) + "\n"
+        if not self._bytes:
+            write_text(self.path, line)
+        else:
+            with self.path.open("r+b") as file:
+                file.seek(self._bytes)
+                file.write(self._gap + line.encode())
+                file.truncate()
+        self._bytes += len(self._gap) + len(line.encode())
+        self._gap = b""

@@ -7,7 +7,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
 
-from . import analyses, deploy, films, graphs, linear, maps, networks, pages, views  # they need click
+from . import analyses, deploy, films, graphs, linear, maps, networks, pages, studies, views  # they need click
 from .running import Verbs
 
 __all__ = ["cli", "main"]
@@ -23,7 +23,7 @@ def cli(traceback: bool) -> None:
     """
 
 
-for module in (deploy, graphs, linear, maps, analyses, films, pages, views, networks):
+for module in (deploy, graphs, linear, maps, analyses, films, pages, views, studies, networks):
     for verb in module.VERBS:
         cli.add_command(verb)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..images.conventions import RANGES
 from ..images.preprocess import RESIZES
 from ..models.spec import check_spec
 from ..results.files import check_writable
+from ..studies.plan import FILE as PLAN
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".eps")
@@ -241,3 +243,24 @@ class Folder(click.ParamType):
         except FxscopeError as error:
             self.fail(str(error), param, ctx)
         return str(value)
+
+
+class Study(click.ParamType):
+    """The TOML file of a study, the folder of one that was begun, or the word "report"."""
+
+    name = "study"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        path = Path(value)
+        if value == "report" or (path / PLAN).is_file():
+            return value
+        if path.is_dir():
+            self.fail(f"{value} is no folder of a study: it has no {PLAN}", param, ctx)
+        try:
+            tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            self.fail(f"there is no study {value}: {error.strerror}", param, ctx)
+        except ValueError as error:
+            self.fail(f"{value} is no TOML: {said(error)}", param, ctx)
+        return value

@@ -53,7 +53,7 @@ def call_factory(path: Path, call: str) -> Loaded:
         If the file does not run, has no such name, or if the callable fails or returns something else.
     """
     name, args, kwargs = parsed_call(call)
-    module = _executed(path)
+    module = executed(path)
     found = getattr(module, name, None)
     if isinstance(found, nn.Module):
         return Loaded(found)
@@ -115,7 +115,8 @@ def _loaded(made: Any, name: str) -> Loaded:
     return Loaded(module, preprocess, None if names is None else tuple(map(str, names)))
 
 
-def _executed(path: Path) -> ModuleType:
+def executed(path: Path) -> ModuleType:
+    """The module of a Python file, run once more; raises ``UnknownNetwork`` with the line that failed."""
     # the prefix keeps a file named torch.py apart from torch
     spec = importlib.util.spec_from_file_location(f"fxscope_factory_{path.stem}", path)
     if spec is None or spec.loader is None:
