@@ -8,7 +8,7 @@ from .. import plot
 from ..errors import FxscopeError
 from ..linop.svd import METHODS
 from . import options, types
-from .inputs import aligned, interpreter_at, output_index, place_in
+from .inputs import aligned, at_output, interpreter_at, output_index, place_in
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -23,8 +23,8 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool, saved: str | N
     lin = interpreter_at(asked)
     index = output_index(lin, at, top)
     found = lin.F.filters(rows=[index], progress=False)
-    row, value = found[0], float(lin.y0[0][index])
-    linear, r = float((row * lin.x0[0]).sum()), float(lin.residual[0][index])
+    row, (value, r) = found[0], at_output(lin, index)
+    linear = float((row * lin.x0[0]).sum())
     error, nonzero = abs(linear + r - value), int(row.count_nonzero())
     place, source = aligned(lin, index)
     numbers = {

@@ -210,7 +210,7 @@ class Operator:
         ]
         if not found:
             return self.outputs.build(self.outputs.zeros(0))
-        return pytree.tree_map(lambda *t: torch.stack(t), *found)
+        return pytree.tree_map(_stacked, *found)
 
     def row(self, index: Any) -> Any:
         """The row of an output, its receptive filter: <row, x0> + r[index] = y0[index] (paper, eq. 7 and 8).
@@ -722,6 +722,11 @@ class Operator:
         N, n = self.shape
         given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
         return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
+
+
+def _stacked(*tensors: torch.Tensor) -> torch.Tensor:
+    """Tensors as one; a single one, which may be larger than memory, without a copy."""
+    return torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
 
 
 def _turned(narrow: Callable, count: int, progress: bool) -> Factors | None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.fx as fx
+from torch import nn
 
+from ...passes.attempts import canonical
+from ...passes.sizes import shapes_at
 from ..local.crop import Whole
 
-BUDGET = 512 << 20  # bytes that the values of one tile may take
+BUDGET = 384 << 20  # bytes that the values of one tile may take
 LEAST = 64  # pixels to a side of a tile
 ALIVE = 4  # values of the largest size that a pass holds at once
 
@@ -25,17 +30,30 @@ def size_of(whole: Whole) -> int:
     return max(LEAST, int(side) - max(last - first for first, last in field.values()))
 
 
-def fits(whole: Whole) -> bool:
-    """Whether the whole image takes at most half of the memory that is free."""
-    return needs(whole) <= free() // 2
+def may_fit(model: nn.Module, x0: torch.Tensor) -> bool:
+    """Whether a network that is not local may be read whole: it takes half of the free memory, or less.
+
+    True too where its sizes are not known without a run.
+    """
+    try:
+        graph = canonical(model, None, "symbolic", rank=x0.dim())
+        sizes = shapes_at(graph, tuple(x0.shape), x0.dtype)
+    except Exception:  # whatever stops it here, the interpreter of the whole image names it
+        return True
+    return fits({n: sizes[n.name] for n in graph.graph.nodes if n.name in sizes})
 
 
-def needs(whole: Whole) -> int:
-    """About the bytes of an interpreter of the whole image: what a pass holds, a mask a value, and x0."""
-    masks = sum(v.numel() for n, v in whole.traced.values.items() if n in whole.traced.follows)
-    values = whole.traced.values
-    ends = 3 * _bytes(values[whole.output]) + 2 * _bytes(values[whole.image])
-    return ALIVE * _largest(whole) + masks + ends
+def fits(values: dict[fx.Node, Any]) -> bool:
+    """Whether an interpreter at these sizes takes at most half of the memory that is free."""
+    return needs(values) <= free() // 2
+
+
+def needs(values: dict[fx.Node, Any]) -> int:
+    """About the bytes of an interpreter at these sizes: what a pass holds, and a mask for each value."""
+    known = [v for n, v in values.items() if isinstance(v, torch.Tensor) and n.op != "get_attr"]
+    ends = (v for n, v in values.items() if n.op in ("placeholder", "output"))
+    results = 3 * sum(_bytes(v) for v in ends if isinstance(v, torch.Tensor))
+    return ALIVE * max(map(_bytes, known)) + sum(v.numel() for v in known) + results
 
 
 def _largest(whole: Whole) -> int:

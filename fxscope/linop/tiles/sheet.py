@@ -7,10 +7,13 @@ import mmap
 import os
 import tempfile
 import weakref
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ...errors import FxscopeError
+from ..spaces import Space
 
 IN_MEMORY = 256 << 20  # bytes; larger results are written into a file
 _mapped: dict[int, weakref.ref[mmap.mmap]] = {}  # by the address of their memory
@@ -25,7 +28,7 @@ def sheet(shape: tuple[int, ...], dtype: torch.dtype, is_sparse: bool = False) -
     """
     size = math.prod(shape) * dtype.itemsize
     if is_sparse or size <= IN_MEMORY:
-        return torch.zeros(shape, dtype=dtype)
+        return untouched(shape, dtype)
     with tempfile.TemporaryFile() as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)  # a disk that is full says so now, and not by a signal
@@ -41,9 +44,24 @@ def sheet(shape: tuple[int, ...], dtype: torch.dtype, is_sparse: bool = False) -
     return found
 
 
+def untouched(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros that take no memory before they are written, which ``torch.zeros`` writes at once."""
+    size = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(shape)
+
+
 def written(tensor: torch.Tensor) -> None:
     """Give the memory of a sheet back to the system, which keeps its values in the file."""
     known = _mapped.get(tensor.untyped_storage().data_ptr())
     memory = None if known is None else known()
     if memory is not None:
         memory.madvise(mmap.MADV_DONTNEED)
+
+
+@dataclass(frozen=True)
+class LargeSpace(Space):
+    """A space whose vectors take no memory where nothing is written into them."""
+
+    def zeros(self, K: int) -> list[torch.Tensor]:
+        """K zeros of the only tensor, (K, *shape)."""
+        return [untouched((K, *self.shape), self.dtype).to(self.device)]

@@ -27,8 +27,8 @@ from ..reader import Reader, interpret, prepare
 from ..scale import norm_of, power_of_two
 from ..spaces import Space
 from .decisions import changed
-from .memory import fits, size_of
-from .sheet import sheet, written
+from .memory import fits, may_fit, size_of
+from .sheet import LargeSpace, sheet, written
 from .tiling import Tile, Tiling, Window
 
 HELD = 256 << 20  # bytes of the interpreters of tiles that are kept; the others are run again
@@ -67,8 +67,9 @@ class TiledInterpreter:
         self._held: dict[Window, Tile] = {}
         self._held_bytes = 0
         self._given = self.x0._version if not self.x0.is_inference() else 0
-        self._first = self.at(self.tiling.windows[0])
-        self.fresh, self._spaces = self._first.lin.fresh, self._spaces_of()
+        middle = [(n // 2, n // 2) for n in whole.outputs[1:]]
+        self._one = self.at((middle[0], middle[1])).lin
+        self.fresh, self._spaces = self._one.fresh, self._spaces_of()
 
     @property
     def x(self) -> torch.Tensor:
@@ -141,9 +142,10 @@ class TiledInterpreter:
         return part.to(self.x0.device)
 
     def _spaces_of(self) -> tuple[Space, Space]:
-        found = self._first.lin
-        one = torch.empty((), dtype=found.y0.dtype, device=self.x0.device)
-        return Space.of("x1", self.x0, 1), Space.of("y2", one.expand(1, *self.whole.outputs), 1)
+        one = torch.empty((), dtype=self._one.y0.dtype, device=self.x0.device)
+        each = ("x1", self.x0), ("y2", one.expand(1, *self.whole.outputs))
+        inputs, outputs = (LargeSpace.of(name, value, 1) for name, value in each)
+        return inputs, outputs
 
     @functools.cached_property
     def y0(self) -> torch.Tensor:
@@ -385,7 +387,7 @@ class TiledSupport:
 
     def alignment(self) -> Alignment:
         """Where the outputs lie in the input: the line of the crop at the first corner, of other sizes."""
-        found = self.lin._first.lin.F.alignment()
+        found = self.lin.at(self.lin.tiling.windows[0]).lin.F.alignment()
         return replace(found, inputs=self.whole.inputs[1:], outputs=self.whole.outputs[1:])
 
     @property
@@ -431,17 +433,18 @@ def tiled(
         raise FxscopeError("interpret: tile= takes a network of one image, and the image alone")
     x0 = args[0].detach()
     x0 = args[0].detach()
-    if tile == "auto":
-        try:
-            whole = Whole.of("interpret", model, x0)
-        except NotLocal:  # there is no other way than the whole image
+    if tile != "auto":
+        whole = Whole.of("interpret", model, x0)
+        return TiledInterpreter(whole, _reader(whole, options), int(tile))
+    try:
+        whole = Whole.of("interpret", model, x0)
+    except NotLocal:
+        if may_fit(model, x0):
             return interpret(model, x0, **options)
-        if fits(whole):
-            return interpret(model, x0, **options)
-        size = size_of(whole)
-    else:
-        whole, size = Whole.of("interpret", model, x0), int(tile)
-    return TiledInterpreter(whole, _reader(whole, options), size)
+        raise
+    if fits(whole.traced.values):
+        return interpret(model, x0, **options)
+    return TiledInterpreter(whole, _reader(whole, options), size_of(whole))
 
 
 def _reader(whole: Whole, options: dict[str, Any]) -> Reader:
