@@ -98,7 +98,7 @@ def interpreter_at(asked: Asked) -> LinearInterpreter:
     module, place = part_of_output(asked, found, x0)
     tile = tile_of(asked, x0) if place is None else None
     lin = interpret(module, x0, policy=asked.policy, outputs=place, unknown=asked.unknown, tile=tile)
-    if not isinstance(lin.y0, torch.Tensor):
+    if not isinstance(lin, TiledInterpreter) and not isinstance(lin.y0, torch.Tensor):
         raise usage(
             f"{asked.choice.model} gives a structure of outputs, {_outputs(lin)};"
             " choose one with --outputs KEY, or a place within the network that fxscope.places(model) lists"

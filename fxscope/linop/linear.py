@@ -24,6 +24,7 @@ from .narrow import Factors
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
+from .svd.spread import ALONE, Alone
 
 
 @computes_without_autocast
@@ -68,6 +69,7 @@ class Operator:
     """
 
     __array_ufunc__ = None  # numpy's numbers leave their products to this class
+    spread: Alone = ALONE  # how the vectors lie in processes
 
     def __init__(
         self,
@@ -632,6 +634,10 @@ class Operator:
         Ubaru, Chen, Saad, SIAM J. Matrix Anal. 38 (2017).
         """
         return spectrum(self, probes, steps, seed, progress)
+
+    def joined(self, vectors: Any, of_inputs: bool) -> Any:
+        """Vectors of the inputs or outputs, of which this process may have a part, as a whole."""
+        return vectors
 
     def origin(self) -> dict[str, Any]:
         """Provenance of F: model, hashes of weights and image, policy, dtype, versions."""

@@ -15,7 +15,7 @@ from ...passes.attempts import canonical
 from ...passes.sizes import shapes_at
 from ..local.crop import Whole
 
-BUDGET = 384 << 20  # bytes that the values of one tile may take
+BUDGET = 256 << 20  # bytes that the values of one tile may take
 LEAST = 64  # pixels to a side of a tile
 ALIVE = 4  # values of the largest size that a pass holds at once
 

@@ -26,12 +26,13 @@ from ..local.sparse import Field
 from ..reader import Reader, interpret, prepare
 from ..scale import norm_of, power_of_two
 from ..spaces import Space
+from ..svd import SVD
 from .decisions import changed
 from .memory import fits, may_fit, size_of
 from .sheet import LargeSpace, sheet, written
 from .tiling import Tile, Tiling, Window
 
-HELD = 256 << 20  # bytes of the interpreters of tiles that are kept; the others are run again
+HELD = 256 << 20  # bytes: the interpreters of all tiles are kept if they take less, and else none of them
 PROBES = 512 << 20  # bytes of results of probes that run together
 
 
@@ -65,7 +66,6 @@ class TiledInterpreter:
         self.reader, self.policy, self.memory = reader, reader.policy, reader.memory
         self.tiling, self.progress = Tiling(whole, size), progress
         self._held: dict[Window, Tile] = {}
-        self._held_bytes = 0
         self._given = self.x0._version if not self.x0.is_inference() else 0
         middle = [(n // 2, n // 2) for n in whole.outputs[1:]]
         self._one = self.at((middle[0], middle[1])).lin
@@ -96,12 +96,11 @@ class TiledInterpreter:
             return self._held[window]
         box, inside, _ = self.tiling.crop(window)
         lin = self.reader(self._on(self.x0[(slice(None), *box)]))
-        if not isinstance(lin.y0, torch.Tensor):
-            raise NotLocal(f"the model gives a {type(lin.y0).__name__}; tiles are about one image")
         tile = Tile(lin, box, self.tiling.outputs(window), inside)
         cost = lin.nbytes + sum(t.numel() * t.element_size() for t in (lin.x, lin.y0))
-        if self._held_bytes + cost <= HELD and self.memory != "recompute":
-            self._held[window], self._held_bytes = tile, self._held_bytes + cost
+        windows = self.tiling.windows
+        if window in windows and cost * len(windows) <= HELD and self.memory != "recompute":
+            self._held[window] = tile
         return tile
 
     def tiles(self, progress: bool | None = None) -> Iterator[Tile]:
@@ -236,6 +235,34 @@ class TiledInterpreter:
     def _few(self, jobs: dict[Window, list[int]]) -> bool:
         """Whether most of a result stays 0."""
         return len(jobs) <= len(self.tiling.windows) // 16 + 1
+
+    def svd(self, k: int, **options: Any) -> SVD:
+        """The k largest singular triplets of F, over all processes of torch.distributed.
+
+        Each process has some rows of tiles, and keeps these rows of every vector of the Lanczos method.
+        Neighbours send each other the halos of their tiles, and all send inner products. Every process calls
+        this with the same arguments, and gets the same result, that of ``lin.F.svd(k)`` to rounding.
+
+        Parameters
+        ----------
+        k : int
+            Number of triplets.
+        **options
+            Those of ``lin.F.svd``, for its method "lanczos"; ``start=`` is not taken.
+
+        Returns
+        -------
+        fxscope.linop.SVD
+            The whole triplets, in every process.
+
+        Raises
+        ------
+        FxscopeError
+            If an argument is wrong, or there are more processes than rows of tiles.
+        """
+        from .strips import over_processes
+
+        return over_processes(self).svd(k, **options)
 
     def local_row(self, index: tuple[int, ...]) -> LocalRow:
         """A row of F on its receptive field, with y0 and r there; see ``fxscope.local_row``."""
