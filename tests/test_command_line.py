@@ -109,6 +109,7 @@ WRONG = {
     ),
     types.Weights: Wrong(("{}/none.pt", "{}", "default"), "DEFAULT"),
     types.Index: Wrong(("x", "1,", "1.5", "1,2,y", ""), "0"),
+    types.Tile: Wrong(("big", "-3", "0", "", "8x8", "1.5"), "auto"),
     types.Sides: Wrong(("big", "-3", "0", "", "0x4", "4x-1", "1x2x3"), "8x8"),
     types.Resize: Wrong(("big", "-3", "0", "", "4x-1", "1x2x3"), "8"),
     types.Range: Wrong(("big", "1,1", "1", "", "0,1,2", "0,inf"), "0,255"),

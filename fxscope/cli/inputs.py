@@ -17,6 +17,7 @@ from ..images import photos
 from ..images.conventions import with_channels
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, interpret
+from ..linop.tiles import TiledInterpreter
 from ..models.part import Part, keys_of
 from ..paper.tour.networks import Network, check_memory, described, images_of, read, unsuited
 from ..results.provenance import digest
@@ -65,7 +66,8 @@ def example(asked: Asked, found: Network) -> torch.Tensor:
 def checked(asked: Asked, found: Network, x0: torch.Tensor) -> Any:
     """The output at x0, or at a part of it if it is large.
 
-    Raise ``ImageError`` if the network does not run on it, or if its interpreter would need too much memory.
+    Raise ``ImageError`` if the network does not run on it, or if its interpreter would need too much memory
+    and no tiles were asked for.
     """
     part = x0 if max(x0.shape[2:]) <= 2 * SMALL else x0[..., :64, :64]
     try:
@@ -76,7 +78,7 @@ def checked(asked: Asked, found: Network, x0: torch.Tensor) -> Any:
             f"{asked.choice.model} does not run on an image of {part.shape[3]} x {part.shape[2]} pixels:"
             f" {said(error)}; give a larger image, or another --size"
         ) from error
-    if max(x0.shape[2:]) > SMALL:
+    if max(x0.shape[2:]) > SMALL and (asked.tile is None or asked.outputs is not None):
         check_memory(found, tuple(x0.shape))
     return y0
 
@@ -94,13 +96,20 @@ def interpreter_at(asked: Asked) -> LinearInterpreter:
     found = subject_of(asked, asked.choice)
     x0 = example(asked, found)
     module, place = part_of_output(asked, found, x0)
-    lin = interpret(module, x0, policy=asked.policy, outputs=place, unknown=asked.unknown)
-    if not isinstance(lin.y0, torch.Tensor):
+    tile = tile_of(asked, x0) if place is None else None
+    lin = interpret(module, x0, policy=asked.policy, outputs=place, unknown=asked.unknown, tile=tile)
+    if not isinstance(lin, TiledInterpreter) and not isinstance(lin.y0, torch.Tensor):
         raise usage(
             f"{asked.choice.model} gives a structure of outputs, {_outputs(lin)};"
             " choose one with --outputs KEY, or a place within the network that fxscope.places(model) lists"
         )
     return lin
+
+
+def tile_of(asked: Asked, x0: torch.Tensor) -> int | str | None:
+    """How x0 is read: None for whole."""
+    is_small = x0.dim() != 4 or max(x0.shape[2:]) <= SMALL
+    return None if asked.tile == "auto" and is_small else asked.tile
 
 
 def _outputs(lin: LinearInterpreter) -> str:
@@ -122,6 +131,14 @@ def aligned(
     found = lin.F.alignment()
     y, x = found.output_of(index[1:]) if column else found.input_of(index[1:])
     return (y, x), found.source
+
+
+def at_output(lin: LinearInterpreter, index: tuple[int, ...]) -> tuple[float, float]:
+    """y0 and r at one output; in tiles without a pass over all of them."""
+    if isinstance(lin, TiledInterpreter):
+        found = lin.local_row(index)
+        return found.y0, found.r
+    return float(lin.y0[0][index]), float(lin.residual[0][index])
 
 
 def place_in(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 import click
+import torch.distributed as dist
 
 from .. import plot
 from ..errors import FxscopeError
-from ..linop.svd import METHODS
+from ..linop.svd import METHODS, SVD
+from ..linop.tiles import TiledInterpreter
 from . import options, types
-from .inputs import aligned, interpreter_at, output_index, place_in
+from .inputs import aligned, at_output, interpreter_at, output_index, place_in
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -23,8 +28,8 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool, saved: str | N
     lin = interpreter_at(asked)
     index = output_index(lin, at, top)
     found = lin.F.filters(rows=[index], progress=False)
-    row, value = found[0], float(lin.y0[0][index])
-    linear, r = float((row * lin.x0[0]).sum()), float(lin.residual[0][index])
+    row, (value, r) = found[0], at_output(lin, index)
+    linear = float((row * lin.x0[0]).sum())
     error, nonzero = abs(linear + r - value), int(row.count_nonzero())
     place, source = aligned(lin, index)
     numbers = {
@@ -108,10 +113,19 @@ def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: st
 
     They tell what passes through MODEL at IMAGE, and how much.
     """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # which torchrun sets
+    if processes > 1 and not isinstance(asked.tile, int):
+        raise usage(f"{processes} processes share rows of tiles: say how large a tile is", "--tile")
     lin = interpreter_at(asked)
     if count > min(lin.F.shape):
         raise usage(f"F has {min(lin.F.shape)} triplets, and {count} are asked for", "-k")
-    found = lin.F.svd(count, method, tol=tol, seed=asked.seed)
+    options = {"method": method, "tol": tol, "seed": asked.seed}
+    if isinstance(lin, TiledInterpreter) and processes > 1:
+        found, is_first = over_processes(lin, count, options)
+        if not is_first:
+            return
+    else:
+        found = lin.F.svd(count, **options)
     errors = zip(found.forward_errors.tolist(), found.adjoint_errors.tolist())
     lines = []
     for i, (s, (forward, adjoint), converged) in enumerate(zip(found.s, errors, found.converged), 1):
@@ -137,6 +151,15 @@ def contributions_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> N
     lines = [f"{place:{width}s}  {kind:10s} {value:+.6g}" for place, kind, value in rows]
     lines.append(f"sum {found.total:.6g}, y0 {found.output:.6g}, error {found.error:.1e}")
     answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin)))
+
+
+def over_processes(lin: TiledInterpreter, count: int, options: dict[str, Any]) -> tuple[SVD, bool]:
+    """The triplets over all processes of torchrun, and whether this is the one that answers."""
+    dist.init_process_group("nccl" if lin.x0.device.type == "cuda" else "gloo")
+    try:
+        return lin.svd(count, **options), dist.get_rank() == 0
+    finally:
+        dist.destroy_process_group()
 
 
 VERBS = (row_verb, column_verb, svd_verb, contributions_verb)

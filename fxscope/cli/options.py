@@ -80,6 +80,7 @@ class Asked:
     names: tuple[str, ...] | None = None
     output: str | None = None
     as_json: bool = False
+    tile: int | str | None = None
     about: str | None = None
 
     @functools.cached_property
@@ -267,11 +268,20 @@ def folder(default: str) -> Decorator:
     )
 
 
+tile = click.option(
+    "--tile",
+    default="auto",
+    show_default=True,
+    type=types.Tile(),
+    help="read a large image in tiles of so many pixels to a side; none: whole",
+)
 names = click.option("--names", type=types.Names(), help="a file with the name of a label in each line")
 # how a photograph becomes x0; what is not given is what is known of the network
 picture = together(size, resize, crop, scale, mean, std, bgr, luminance, multiple)
 network = together(model, weights, seed)
 common = together(policy, picture, as_json)
-at_a_photograph = together(model, optional_image, weights, seed, device, outputs, output, unknown, common)
+at_a_photograph = together(
+    model, optional_image, weights, seed, device, outputs, output, unknown, tile, common
+)
 compared = together(weights, seed, device, key, many_policies, picture, as_json, output)
 analysis = together(weights, seed, device, key, common, output)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..linop import LinearInterpreter
+from ..linop.tiles import TiledInterpreter
 from ..results.files import replacing
 from ..results.provenance import caption
 from ..results.records import plain
@@ -88,7 +89,9 @@ def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
         "policy": f"policy {', '.join(asked.policies)}",
     }
     if lin is not None:
-        said |= {"dtype": str(lin.F.dtype).removeprefix("torch."), "error": lin.error}
+        said["dtype"] = str(lin.F.dtype).removeprefix("torch.")
+        if not isinstance(lin, TiledInterpreter):  # there it takes several passes over all tiles
+            said["error"] = lin.error
     inputs = {each.network.preprocess.text for each in all_read()}
     lines = [caption(said), *(f"x0: {text}" for text in sorted(inputs))]
     return "\n".join(part for line in lines for part in wrap(line, WIDTH, break_on_hyphens=False))

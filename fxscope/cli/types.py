@@ -99,6 +99,21 @@ class Sides(click.ParamType):
         return (sides * 2)[:2]
 
 
+class Tile(click.ParamType):
+    """N, auto or none."""
+
+    name = "N|auto|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The side, the word auto, or None."""
+        if value in ("auto", "none"):
+            return None if value == "none" else value
+        side = value if isinstance(value, int) else int(value) if value.isdigit() else 0
+        if side < 1:
+            self.fail(f"a tile is so many pixels to a side, auto or none; got {value!r}", param, ctx)
+        return side
+
+
 class Resize(click.ParamType):
     """N, HxW, cover, exact or none."""
 

@@ -469,7 +469,7 @@ class LinearInterpreter:
         -------
         dict
             ``error`` is ``|F x + r - f(x)| / |f(x)|``. ``changed`` is the share of masks and indices that
-            differ between x and x0.
+            differ between x and x0; what a max-pool chose counts once.
 
         Raises
         ------
@@ -488,8 +488,8 @@ class LinearInterpreter:
         states = self.prepared.merged(of_x0, self._folded)
         pairs = [
             (a, b)
-            for a, b in zip(self._kept.get(), states)
-            if a.dtype in (torch.bool, torch.int64) and a.numel()
+            for i, (a, b) in enumerate(zip(self._kept.get(), states))
+            if a.dtype in (torch.bool, torch.int64) and a.numel() and i not in self.prepared.winners
         ]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
         return {"error": self._gap(args, y), "changed": changed / total if total else 0.0}

@@ -25,6 +25,7 @@ from .narrow import Factors
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
+from .svd.spread import ALONE, Alone
 
 if TYPE_CHECKING:
     from .store import StoredMap
@@ -74,6 +75,7 @@ class Operator:
     """
 
     __array_ufunc__ = None  # numpy's numbers leave their products to this class
+    spread: Alone = ALONE  # how the vectors lie in processes
 
     def __init__(
         self,
@@ -217,7 +219,7 @@ class Operator:
         ]
         if not found:
             return self.outputs.build(self.outputs.zeros(0))
-        return pytree.tree_map(lambda *t: torch.stack(t), *found)
+        return pytree.tree_map(_stacked, *found)
 
     def row(self, index: Any) -> Any:
         """The row of an output, its receptive filter: <row, x0> + r[index] = y0[index] (paper, eq. 7 and 8).
@@ -686,6 +688,10 @@ class Operator:
         """
         return spectrum(self, probes, steps, seed, progress)
 
+    def joined(self, vectors: Any, of_inputs: bool) -> Any:
+        """Vectors of the inputs or outputs, of which this process may have a part, as a whole."""
+        return vectors
+
     def origin(self) -> dict[str, Any]:
         """Provenance of F: model, hashes of weights and image, policy, dtype, versions."""
         return of_operator(self) if self._origin is None else self._origin()
@@ -775,6 +781,11 @@ class Operator:
         N, n = self.shape
         given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
         return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
+
+
+def _stacked(*tensors: torch.Tensor) -> torch.Tensor:
+    """Tensors as one; a single one, which may be larger than memory, without a copy."""
+    return torch.stack(tensors) if len(tensors) > 1 else tensors[0].unsqueeze(0)
 
 
 def _turned(narrow: Callable, count: int, progress: bool) -> Factors | None:

@@ -23,7 +23,7 @@ from ..frontend.unchanged import Draw, unchanged
 from ..graph.check import check_stage
 from ..graph.ir import info, notes
 from ..passes.optimize import masks_behind_pools, optimized
-from ..passes.rewrite import Program
+from ..passes.rewrite import Program, Record
 from ..passes.sizes import shapes_at
 from .bound import Bound, bind
 from .compiled import Compiled, batch_dims
@@ -184,6 +184,10 @@ class Prepared:
             self._shares[elementwise] = Bound(graph, is_pure), record
         bound, record = self._shares[elementwise]
         return bound.of(self._weights), record
+
+    def records(self) -> list[Record]:
+        """The twins of the linear branch, whose states are recorded."""
+        return self._linear.tape
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """What an analysis makes of the program alone, made at its first image and kept for all others."""

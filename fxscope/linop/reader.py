@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -111,6 +111,7 @@ def interpret(
     chunk: int | None = None,
     frontend: str = "auto",
     unknown: str = "refuse",
+    tile: int | str | None = None,
     **kwargs: Any,
 ) -> LinearInterpreter:
     """The linear interpreter of a model at x0 (paper, eq. 2 to 5).
@@ -145,15 +146,22 @@ def interpret(
         they are refused, all of them by name, or their derivative at x0 stands for them.
     frontend : {"auto", "symbolic", "export"}
         "auto" traces symbolically, and uses torch.export if that fails; the logger "fxscope" then says so.
+    tile : int or "auto", optional
+        For an image larger than memory: read it in tiles of so many pixels to a side, each with the halo that
+        the graph tells, so that all values are those of the whole image. The network is local, and takes one
+        image. "auto" does so where the whole image would take more than half of the free memory.
 
     Returns
     -------
     LinearInterpreter
+        In tiles a ``TiledInterpreter``, which has the same names.
 
     Raises
     ------
     FxscopeError
         As ``fxscope.transform`` does.
+    NotLocal
+        With ``tile``, if an output depends on the whole image; the message names the first such operator.
     NonFinite
         If a recorded state or the output holds NaN or infinite values.
 
@@ -163,19 +171,21 @@ def interpret(
     >>> tuple(lin.F.row((1, 2, 2)).shape), tuple((lin.F @ torch.randn(5, 1, 8, 8)).shape)
     ((1, 8, 8), (5, 2, 6, 6))
     """
-    reader = prepare(
-        model,
-        *args,
-        policy=policy,
-        inputs=inputs,
-        outputs=outputs,
-        memory=memory,
-        chunk=chunk,
-        frontend=frontend,
-        unknown=unknown,
-        **kwargs,
-    )
-    return reader(*args, **kwargs)
+    options = {
+        "policy": policy,
+        "inputs": inputs,
+        "outputs": outputs,
+        "memory": memory,
+        "chunk": chunk,
+        "frontend": frontend,
+        "unknown": unknown,
+    }
+    if tile is not None:
+        from .tiles import tiled
+
+        # it has the names of a LinearInterpreter, without being one
+        return cast(LinearInterpreter, tiled(model, (*args, *kwargs.values()), tile, options))
+    return prepare(model, *args, **options, **kwargs)(*args, **kwargs)
 
 
 @computes_without_autocast

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -80,8 +80,8 @@ def local_row(model: nn.Module, x0: torch.Tensor, index: tuple[int, ...], policy
     >>> tuple(found.values.shape), found.box[1:]
     ((1, 3, 3), (slice(31, 34, None), slice(31, 34, None)))
     """
-    whole = _Whole.of("local_row", model, x0)
-    return _rows(whole, [_place(index, whole.outputs, "output")], policy)[0]
+    whole = Whole.of("local_row", model, x0)
+    return rows_of(whole, [place_of(index, whole.outputs, "output")], policy)[0]
 
 
 @checked
@@ -111,8 +111,10 @@ def local_rows(
     NotLocal, ShapeError, PlaceIndexError
         As ``local_row`` does.
     """
-    whole = _Whole.of("local_rows", model, x0)
-    return _rows(whole, [_place(i, whole.outputs, "output") for i in several(indices, "local_rows")], policy)
+    whole = Whole.of("local_rows", model, x0)
+    return rows_of(
+        whole, [place_of(i, whole.outputs, "output") for i in several(indices, "local_rows")], policy
+    )
 
 
 @checked
@@ -150,8 +152,8 @@ def local_column(
     >>> tuple(found.values.shape), found.box[1:]
     ((2, 3, 3), (slice(30, 33, None), slice(30, 33, None)))
     """
-    whole = _Whole.of("local_column", model, x0)
-    return _columns(whole, [_place(index, whole.inputs, "input")], policy)[0]
+    whole = Whole.of("local_column", model, x0)
+    return columns_of(whole, [place_of(index, whole.inputs, "input")], policy)[0]
 
 
 @checked
@@ -178,14 +180,14 @@ def local_columns(
     NotLocal, ShapeError, PlaceIndexError
         As ``local_column`` does.
     """
-    whole = _Whole.of("local_columns", model, x0)
-    return _columns(
-        whole, [_place(i, whole.inputs, "input") for i in several(indices, "local_columns")], policy
+    whole = Whole.of("local_columns", model, x0)
+    return columns_of(
+        whole, [place_of(i, whole.inputs, "input") for i in several(indices, "local_columns")], policy
     )
 
 
 @dataclass(frozen=True)
-class _Whole:
+class Whole:
     """A network on the whole image, by its shapes alone."""
 
     model: nn.Module
@@ -194,9 +196,11 @@ class _Whole:
     traced: Traced
     image: fx.Node
     output: fx.Node
+    crops: dict[tuple[int, ...], Traced] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, caller: str, model: nn.Module, x0: torch.Tensor) -> _Whole:
+    def of(cls, caller: str, model: nn.Module, x0: torch.Tensor) -> Whole:
+        """The network of a model on an image (1, C, H, W); raises ``NotLocal`` if it is not local."""
         check_images(f"{caller}: x0", x0)
         if not x0.is_floating_point():
             raise NotFloating(
@@ -215,11 +219,20 @@ class _Whole:
 
     @property
     def inputs(self) -> tuple[int, ...]:
+        """(C, H, W) of x0."""
         return tuple(self.x0.shape[1:])
 
     @property
     def outputs(self) -> tuple[int, ...]:
+        """(C, H, W) of y0."""
         return tuple(self.traced.values[self.output].shape[1:])
+
+    def crop(self, box: tuple[slice, ...]) -> Traced:
+        """The same network on a crop; crops of one size share it."""
+        shape = tuple(self.x0[(slice(None), *box)].shape)
+        if shape not in self.crops:
+            self.crops[shape] = _traced(self.graph, self.x0[(slice(None), *box)], f"the crop {box[1:]}")
+        return self.crops[shape]
 
     def field(self, outputs: Intervals) -> Intervals:
         """The pixels from which these outputs are computed."""
@@ -255,7 +268,7 @@ class _Window:
         return height * width
 
 
-def _windows(whole: _Whole, outputs: list[Intervals]) -> list[_Window]:
+def _windows(whole: Whole, outputs: list[Intervals]) -> list[_Window]:
     """The crops of several boxes of outputs; two are joined where that takes no more pixels."""
     found: list[_Window] = []
     each = [_Window([i], box, _last(whole.cut(whole.field(box)))) for i, box in enumerate(outputs)]
@@ -279,13 +292,12 @@ def _last(cut: dict[int, tuple[int, int]]) -> Intervals:
 
 
 def _interpreted(
-    whole: _Whole, windows: list[_Window], policy: Any
+    whole: Whole, windows: list[_Window], policy: Any, reader: Reader | None = None
 ) -> Iterator[tuple[_Window, dict[int, int], LinearInterpreter]]:
     """Every window with the start of its crop and the interpreter there."""
-    reader: Reader | None = None
     for window in windows:
         need = needed(whole.traced, whole.output, window.outputs)
-        box, start = _box(whole, need)
+        box, start = box_of(whole, need)
         inside = whole.x0[(slice(None), *box)]
         reader = reader or prepare(whole.model, inside, policy=policy)
         yield window, start, reader(inside)
@@ -308,7 +320,7 @@ class Crops:
     """
 
     def __init__(self, reader: Reader, x0: torch.Tensor, tiles: list[Intervals]) -> None:
-        self.whole, self.reader = _Whole.of("crops", reader.model, x0), reader
+        self.whole, self.reader = Whole.of("crops", reader.model, x0), reader
         self._traces: dict[tuple[int, ...], Traced] = {}
         cuts = [self.whole.cut(self.whole.field(self._followed(tile))) for tile in tiles]
         self._size = {d: max(end - first for first, end in (cut[d] for cut in cuts)) for d in (2, 3)}
@@ -353,11 +365,12 @@ class Crops:
         return self._traces[shape]
 
 
-def _rows(whole: _Whole, places: list[Place], policy: Any) -> list[LocalRow]:
+def rows_of(whole: Whole, places: list[Place], policy: Any, reader: Reader | None = None) -> list[LocalRow]:
+    """The rows of places of the output; a reader spares the trace."""
     follows = whole.traced.follows[whole.output]
     boxes = [{d: (p, p) for d, p in enumerate(place, 1) if d in follows} for place in places]
     found: dict[int, LocalRow] = {}
-    for window, start, lin in _interpreted(whole, _windows(whole, boxes), policy):
+    for window, start, lin in _interpreted(whole, _windows(whole, boxes), policy, reader):
         inner = [tuple(p - whole.shift(d, start) for d, p in enumerate(places[i], 1)) for i in window.members]
         for i, (index, row) in zip(window.members, lin.F.iter_rows(inner, progress=False)):
             cut = whole.cut(whole.field(boxes[i]))
@@ -368,12 +381,15 @@ def _rows(whole: _Whole, places: list[Place], policy: Any) -> list[LocalRow]:
     return [found[i] for i in range(len(places))]
 
 
-def _columns(whole: _Whole, places: list[Place], policy: Any) -> list[LocalColumn]:
+def columns_of(
+    whole: Whole, places: list[Place], policy: Any, reader: Reader | None = None
+) -> list[LocalColumn]:
+    """The columns of places of the input; a reader spares the trace."""
     boxes = [touched(whole.traced, whole.image, whole.output, dict(enumerate(p[1:], 2))) for p in places]
     used = [i for i, box in enumerate(boxes) if box is not None]
     found = {i: _unused(whole) for i in range(len(places)) if i not in used}
     windows = _windows(whole, [box for box in boxes if box is not None])
-    for window, start, lin in _interpreted(whole, windows, policy):
+    for window, start, lin in _interpreted(whole, windows, policy, reader):
         members = [used[m] for m in window.members]
         inner = [(places[i][0], *(p - start[d] for d, p in enumerate(places[i][1:], 2))) for i in members]
         columns = lin.F.T.iter_rows(inner, progress=False)
@@ -387,7 +403,7 @@ def _columns(whole: _Whole, places: list[Place], policy: Any) -> list[LocalColum
     return [found[i] for i in range(len(places))]
 
 
-def _unused(whole: _Whole) -> LocalColumn:
+def _unused(whole: Whole) -> LocalColumn:
     """The column of a pixel that no output reads."""
     channels = whole.outputs[0]
     return LocalColumn(whole.x0.new_zeros(channels, 0, 0), (slice(0, channels), slice(0, 0), slice(0, 0)))
@@ -423,7 +439,7 @@ def _traced(graph: fx.GraphModule, x: torch.Tensor, what: str) -> Traced:
         ) from error
 
 
-def _place(index: Any, shape: Iterable[int], what: str) -> Place:
+def place_of(index: Any, shape: Iterable[int], what: str) -> Place:
     """A place (c, y, x) without negative numbers; raises ``PlaceIndexError`` if it is none."""
     sizes = tuple(shape)
     fits = isinstance(index, tuple) and len(index) == len(sizes)
@@ -434,7 +450,7 @@ def _place(index: Any, shape: Iterable[int], what: str) -> Place:
     return tuple(int(i) % n for i, n in zip(index, sizes))
 
 
-def _box(whole: _Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, ...], dict[int, int]]:
+def box_of(whole: Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, ...], dict[int, int]]:
     """The box of x0, (C, H, W), on which the network computes the same as on all of x0, and its start.
 
     It is the box of the field, or a wider one if a slice that counts from the end needs a margin.
@@ -448,8 +464,7 @@ def _box(whole: _Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, ..
             break
         start = {d: cut[0] for d, cut in cuts.items()}
         try:
-            crop = _traced(whole.graph, whole.x0[(slice(None), *box)], f"the crop {box[1:]}")
-            check_alike(whole.traced, crop, need, start)
+            check_alike(whole.traced, whole.crop(box), need, start)
             return box, start
         except NotLocal as error:
             first_error = first_error or error

@@ -329,7 +329,14 @@ def touched(
     traced: Traced, image: fx.Node, output: fx.Node, pixel: dict[int, int]
 ) -> dict[int, Interval] | None:
     """{dimension: (first, last)}: the outputs that depend on a pixel of the image; None if none does."""
-    found: dict[fx.Node, dict[int, Interval]] = {image: {d: (p, p) for d, p in pixel.items()}}
+    return touched_by(traced, image, output, {d: (p, p) for d, p in pixel.items()})
+
+
+def touched_by(
+    traced: Traced, image: fx.Node, output: fx.Node, box: dict[int, Interval]
+) -> dict[int, Interval] | None:
+    """As ``touched``, of a box of the image."""
+    found: dict[fx.Node, dict[int, Interval]] = {image: dict(box)}
     for step in traced.steps:
         known = found.get(step.operand)
         if known is None:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..scale import norm_of, norms
-from .rows import Rows, ShortSide, noise
+from .rows import Rows, ShortSide
 
 DEFLATED = 32  # a remainder of a vector below DEFLATED * eps is rounding
 
@@ -31,10 +30,10 @@ class Basis:
     """
 
     def __init__(self, rows: Rows, capacity: int, generator: torch.Generator):
-        self.short, self.generator = ShortSide(rows), generator
+        self.short, self.generator, self.spread = ShortSide(rows), generator, rows.spread
         self.capacity = min(capacity, self.short.small)
-        self.V = rows.zeros(0, self.short.small)
-        self.A = rows.zeros(0, self.short.large)
+        self.V = rows.zeros(0, self.short.here)
+        self.A = rows.zeros(0, self.short.there)
         self.H = np.zeros((self.capacity, self.capacity))
         self.done = self.total = 0
         self.scale = 0.0  # the largest |F^T F v| seen: rounding is measured against it
@@ -62,14 +61,14 @@ class Basis:
             row = left[i : i + 1]
             for _ in range(2 if added else 0):  # orthogonalise against the rows that this block has added
                 new = self.V[self.total : self.total + added]
-                within = new @ row.T
+                within = self.spread.inner(new, row)
                 row = row - within.T @ new
                 found[self.total : self.total + added, i] += within[:, 0].double().cpu().numpy()
-            size = norm_of([row])
+            size = self.spread.norm(row)
             if size <= threshold or self.total + added == self.short.small:
                 continue
             row = row / size
-            if size < 1e-3 * norm_of([vectors[i]]):
+            if size < 1e-3 * self.spread.norm(vectors[i]):
                 row = self._orthogonal(row, self.total + added)
             self._put(self.total + added, row)
             found[self.total + added, i] = size
@@ -82,8 +81,8 @@ class Basis:
     def _orthogonal(self, row: torch.Tensor, count: int) -> torch.Tensor:
         """Orthogonalise a row that has lost digits by cancellation against the first ``count`` rows again."""
         for _ in range(2):
-            row = row - (row @ self.V[:count].T) @ self.V[:count]
-            row = row / row.norm()
+            row = row - self.spread.inner(row, self.V[:count]) @ self.V[:count]
+            row = row / self.spread.norm(row)
         return row
 
     def _put(self, place: int, row: torch.Tensor) -> None:
@@ -93,14 +92,14 @@ class Basis:
         self.V[place] = row[0]
 
     def _project(self, vectors: torch.Tensor) -> torch.Tensor:
-        return self.V[: self.total] @ vectors.T
+        return self.spread.inner(self.V[: self.total], vectors)
 
     def refill(self, count: int = 1) -> None:
         """Add random rows outside the basis; a vector that lies in the basis by chance is drawn again."""
         wanted = min(self.total + count, self.short.small)
         while self.total < wanted:
-            vector = noise(self.short.rows, 1, self.short.small, self.generator)
-            self.append(vector / vector.norm(), 1e-3 / self.short.small)
+            vector = self.short.noise(self.generator)
+            self.append(vector / self.spread.norm(vector), 1e-3 / self.short.small)
 
     def arrange(self, order: np.ndarray) -> None:
         """Reorder the waiting rows; the first are multiplied next."""
@@ -130,7 +129,7 @@ class Basis:
             self._close(count)
             return
         back = self.short.adjoint(new)
-        self.scale = max(self.scale, float(norms(back).max()))
+        self.scale = max(self.scale, float(self.spread.norms(back).max()))
         found = self.append(back, DEFLATED * self.short.rows.epsilon * self.scale)
         self.H[: self.total, self.done : self.done + count] = found
         self.done += count
@@ -149,7 +148,8 @@ class Basis:
     def _close(self, count: int) -> None:
         """Finish a basis that spans the whole space: H is <F v_i, F v_j>, and F^T needs no further pass."""
         end = self.done + count
-        self.H[:end, self.done : end] = (self.A[:end] @ self.A[self.done : end].T).double().cpu().numpy()
+        inner = self.spread.inner(self.A[:end], self.A[self.done : end])
+        self.H[:end, self.done : end] = inner.double().cpu().numpy()
         self.H[self.done : end, : self.done] = self.H[: self.done, self.done : end].T
         self.done = end
 

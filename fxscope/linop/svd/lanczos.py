@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 from ...errors import FxscopeError, ShapeError
 from .krylov import DEFLATED, Basis
 from .result import SVD
-from .rows import Rows, decomposed, flatten
+from .rows import Rows, flatten
 from .search import Search
 from .task import Task, Triplets
 
@@ -69,7 +69,7 @@ def _timed_block(rows: Rows, task: Task) -> int:
 
     A block is assumed to need sqrt(block) times as many passes as single vectors.
     """
-    if rows.F.device.type == "cpu":
+    if rows.F.device.type == "cpu" or rows.spread.is_spread:  # times differ between processes
         return 1
     sizes = [
         b for b in BLOCKS if b == 1 or b <= min(rows.F.chunk, min(rows.n, rows.N) // 4, task.max_passes // 8)
@@ -141,9 +141,9 @@ def _triplets(basis: Basis, rows: Rows, task: Task, info: dict) -> Triplets:
     Y = Y[:, :k]
     # rounding hides small values in H, which holds their squares, but not in A
     if theta[k - 1] < 1e4 * rows.epsilon * theta[0]:
-        Y = decomposed(basis.A[: basis.done].T)[2][:k].T.double().cpu().numpy()
+        Y = rows.decomposed(basis.A[: basis.done].T)[2][:k].T.double().cpu().numpy()
     small = torch.as_tensor(Y.T.copy()).to(basis.A)
-    Q, s, left = decomposed(small @ basis.A[: basis.done])
+    Q, s, left = rows.decomposed(small @ basis.A[: basis.done])
     Z = Q.T @ small
     v = Z @ basis.V[: basis.done]
     back = torch.as_tensor((basis.H[: basis.total, : basis.done] @ Z.T.double().cpu().numpy()).T.copy()).to(

@@ -10,7 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ...errors import NonFinite
-from ..scale import multiplied, norm_of, power_of_two
+from ..scale import multiplied, power_of_two
 from ..spaces import Space
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Rows:
 
     def __init__(self, F: Operator, bar: Any = None):
         self.F, self._bar = F.bare if F.factor else F, bar  # 0 * F is zero, whatever F is
+        self.spread = self.F.spread
         self.factor = F.factor or 1.0
         self.passes = 0
         self._size: float | None = None  # of the operator without its factor, a power of two
@@ -126,13 +127,23 @@ class Rows:
         """Rows of zeros, (count, size)."""
         return torch.zeros(count, size, dtype=self.dtype, device=self.F.device)
 
+    def noise(self, size: int, generator: torch.Generator, of_inputs: bool) -> torch.Tensor:
+        """A random vector, (1, size), of the inputs or of the outputs."""
+        found = self.spread.noise(1, size, generator, of_inputs)
+        return found.to(self.F.device, self.dtype)
+
+    def decomposed(self, A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """U, s, V^T of a few rows, as ``decomposed``."""
+        U, s, Vt = self.spread.decomposed(A)
+        return U.to(A.dtype), s.to(A.dtype), Vt.to(A.dtype)
+
     def _product(self, operator: Operator, given: torch.Tensor) -> torch.Tensor:
         if self._size is None:
             return self._first(operator, given)
         # half of the size is applied before the network and half after it, so its sums are of order 1
         lift = self._lift(-0.5 * math.log2(self._size))
         found = multiplied(self._raw(operator, given, lift), 1 / (lift * self._size))
-        if not torch.isfinite(found.sum()) and not torch.isfinite(found).all():
+        if not self._finite(found):
             raise NonFinite(_NON_FINITE)
         return found
 
@@ -142,22 +153,22 @@ class Rows:
         If it leaves the range of the dtype, it is computed again with vectors of another size.
         """
         lift, found = 1.0, self._raw(operator, given, 1.0)
-        sign = 1 if torch.isfinite(found).all() else -1
+        sign = 1 if self._finite(found) else -1
         # a vector with zeros may be mapped to 0 although F is not 0
-        retried = not self._in_range(found) and (sign < 0 or bool(given.all()))
+        retried = not self._in_range(found) and (sign < 0 or self.spread.every(bool(given.all())))
         for part in (0.5, 0.8) if retried else ():
             other = self._lift(sign * part * self._bits)
             again = self._raw(operator, given, other)
-            if torch.isfinite(again).all():
+            if self._finite(again):
                 lift, found = other, again
             if self._in_range(found):
                 break
-        if not torch.isfinite(found).all():
+        if not self._finite(found):
             raise NonFinite(_NON_FINITE)
-        whole = norm_of([found])
+        whole = self.spread.norm(found)
         if not whole:
             return found
-        self._size = power_of_two(whole / norm_of([given]) / lift)
+        self._size = power_of_two(whole / self.spread.norm(given) / lift)
         return multiplied(found, 1 / (lift * self._size))
 
     def _raw(self, operator: Operator, given: torch.Tensor, lift: float) -> torch.Tensor:
@@ -186,7 +197,13 @@ class Rows:
 
     def _in_range(self, found: torch.Tensor) -> bool:
         """Whether no entry is infinite and the largest have full precision."""
-        return bool(torch.isfinite(found).all()) and float(found.abs().max()) >= self._least
+        most = found.abs().max() if found.numel() else 0.0
+        return self._finite(found) and self.spread.largest(float(most)) >= self._least
+
+    def _finite(self, found: torch.Tensor) -> bool:
+        """Whether all numbers are finite: their sum tells at once, unless it overflows."""
+        is_so = bool(torch.isfinite(found.sum())) or bool(torch.isfinite(found).all())
+        return self.spread.every(is_so)
 
 
 _NON_FINITE = "a product with F holds NaN or infinite values: the network, or x0, does"
@@ -201,10 +218,17 @@ class ShortSide:
     def __init__(self, rows: Rows):
         self.rows, self.swapped = rows, rows.n > rows.N
         self.small, self.large = sorted((rows.n, rows.N))
+        # what this process has of each: all, unless the vectors are spread over several
+        sizes = rows.F.inputs.numel, rows.F.outputs.numel
+        self.here, self.there = reversed(sizes) if self.swapped else sizes
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         """(K, small) -> (K, large)."""
         return self.rows.adjoint(v) if self.swapped else self.rows.forward(v)
+
+    def noise(self, generator: torch.Generator) -> torch.Tensor:
+        """A random vector of the smaller side, (1, small)."""
+        return self.rows.noise(self.small, generator, not self.swapped)
 
     def adjoint(self, u: torch.Tensor) -> torch.Tensor:
         """(K, large) -> (K, small)."""

@@ -48,6 +48,10 @@ def svd(
     _checked(F, k, method, tol, max_passes)
     began = time.perf_counter()
     chosen = method or ("dense" if min(F.shape) <= 2 * k + 8 else "lanczos")
+    if F.spread.is_spread:
+        if chosen not in ("lanczos", "dense") or start is not None:
+            raise FxscopeError("over several processes svd takes the method 'lanczos' alone, and no start=")
+        chosen = "lanczos"
     if start is not None and chosen not in ("lanczos", "dense"):
         raise FxscopeError(f"start= is for the method 'lanczos', not for {chosen!r}")
     if start is not None:
@@ -96,16 +100,16 @@ def _unknown(error: TypeError, method: str) -> FxscopeError:
 def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: str, task: Task) -> SVD:
     """The triplets in the units of F."""
     limit = torch.maximum(task.tol * found.s, 64 * torch.finfo(found.s.dtype).eps * found.s.max())
-    errors = found.forward_errors, found.adjoint_errors
+    errors = found.errors(rows.spread)
     forward_errors, adjoint_errors = (rows.unit * each for each in errors)
     upper = None if found.upper is None else _held(rows.unit * found.upper.double(), found.upper.dtype)
     return SVD(
         s=_held(rows.unit * found.s.double(), found.s.dtype),
-        v=_shaped(F.inputs, found.v),
-        u=_shaped(F.outputs, rows.sign * found.u),
+        v=F.joined(_shaped(F.inputs, found.v), True),
+        u=F.joined(_shaped(F.outputs, rows.sign * found.u), False),
         forward_errors=forward_errors,
         adjoint_errors=adjoint_errors,
-        orthogonality=max(_orthogonality(found.v), _orthogonality(found.u)),
+        orthogonality=max(_orthogonality(w, rows) for w in (found.v, found.u)),
         converged=torch.maximum(*errors) <= limit,
         passes=rows.passes,
         seconds=seconds,
@@ -115,7 +119,7 @@ def _record(F: Operator, found: Triplets, rows: Rows, seconds: float, method: st
         info=found.info,
         origin=F.origin(),
         upper=upper,
-        rest=found.rest,
+        rest={} if rows.spread.is_spread else found.rest,
     )
 
 
@@ -129,5 +133,6 @@ def _shaped(space: Any, rows: torch.Tensor) -> Any:
     return space.unstack(unflatten(space, rows), (rows.shape[0],))
 
 
-def _orthogonality(rows: torch.Tensor) -> float:
-    return float((rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).abs().max())
+def _orthogonality(vectors: torch.Tensor, rows: Rows) -> float:
+    found = rows.spread.inner(vectors, vectors)
+    return float((found - torch.eye(len(found), dtype=found.dtype, device=found.device)).abs().max())

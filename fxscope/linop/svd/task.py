@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..scale import norms
+from .spread import Alone
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,7 @@ class Triplets:
     upper: torch.Tensor | None = None
     rest: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    @property
-    def forward_errors(self) -> torch.Tensor:
-        """|F v - s u|, (k,)."""
-        return norms(self.Fv - self.s[:, None] * self.u)
-
-    @property
-    def adjoint_errors(self) -> torch.Tensor:
-        """|F^T u - s v|, (k,)."""
-        return norms(self.Ftu - self.s[:, None] * self.v)
+    def errors(self, spread: Alone) -> tuple[torch.Tensor, torch.Tensor]:
+        """|F v - s u| and |F^T u - s v|, (k,) each."""
+        s = self.s[:, None]
+        return spread.norms(self.Fv - s * self.u), spread.norms(self.Ftu - s * self.v)

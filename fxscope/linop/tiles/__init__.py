@@ -1,0 +1,6 @@
+"""Photographs larger than memory: the interpreter of a local network, one tile after the other."""
+
+from .tiled import TiledInterpreter, tiled
+from .tiling import Tile
+
+__all__ = ["Tile", "TiledInterpreter", "tiled"]
