@@ -12,7 +12,7 @@ import torch
 
 from ...errors import FxscopeError
 from .batches import judged
-from .judge import database
+from .judge import DTYPES, database
 from .page import STATES, write_page
 
 try:
@@ -27,6 +27,7 @@ except ModuleNotFoundError as missing:
     "--only", multiple=True, metavar="NAME", help="this operator alone (may be given several times)"
 )
 @click.option("--unknown", type=click.Choice(["refuse", "taylor"]), default="refuse", show_default=True)
+@click.option("--dtype", type=click.Choice(list(DTYPES)), default="float64", show_default=True)
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="lines are kept here")
 @click.option("--redo", is_flag=True, help="judge operators again that have a line in the file")
 @click.option("--limit", default=120.0, show_default=True, metavar="SECONDS", help="time of one operator")
@@ -35,6 +36,7 @@ def opinfo(
     samples: int,
     only: tuple[str, ...],
     unknown: str,
+    dtype: str,
     path: Path | None,
     redo: bool,
     limit: float,
@@ -48,21 +50,22 @@ def opinfo(
     if page:
         print(f"wrote {write_page(Path('docs'))}")
         return 0
-    known = database()
+    known = database(DTYPES[dtype])
     names = list(only) or list(known)
     wrong = [n for n in names if n not in known]
     if wrong:
         raise click.UsageError(f"the database of torch {torch.__version__} has no {', '.join(wrong)}")
     lines = {} if redo or path is None else _read(path)
-    for line in judged([n for n in names if n not in lines], samples, unknown, limit):
+    for line in judged([n for n in names if n not in lines], samples, unknown, limit, dtype):
         lines[line["name"]] = line
         print(one_line(line), flush=True)
         if path is not None:
             with path.open("a") as file:
-                file.write(json.dumps({**line, "torch": torch.__version__, "unknown": unknown}) + "\n")
+                kept = {**line, "torch": torch.__version__, "unknown": unknown, "dtype": dtype}
+                file.write(json.dumps(kept) + "\n")
     counted = Counter(lines[n]["status"] for n in names)
     print(
-        f"torch {torch.__version__}, unknown={unknown!r}, {len(names)} operators: "
+        f"torch {torch.__version__}, {dtype}, unknown={unknown!r}, {len(names)} operators: "
         + ", ".join(f"{counted[s]} {s}" for s in STATES)
     )
     return int(bool(counted["wrong"] or counted["crash"]))

@@ -9,23 +9,25 @@ from typing import Any
 
 import torch
 
-from .judge import database, judge
+from .judge import DTYPES, database, judge
 
 
-def judged(names: list[str], count: int, unknown: str, limit: float) -> Iterator[dict[str, Any]]:
+def judged(
+    names: list[str], count: int, unknown: str, limit: float, dtype: str = "float64"
+) -> Iterator[dict[str, Any]]:
     """The lines of some operators, each as soon as it is known; ``limit`` is in seconds for one operator."""
     left = list(names)
     while left:
-        for line in _batch(left, count, unknown, limit):
+        for line in _batch(left, count, unknown, limit, dtype):
             left.remove(line["name"])
             yield line
 
 
-def _batch(names: list[str], count: int, unknown: str, limit: float) -> Iterator[dict[str, Any]]:
+def _batch(names: list[str], count: int, unknown: str, limit: float, dtype: str) -> Iterator[dict[str, Any]]:
     """The lines of one process, until it has judged all, or is ended by one operator."""
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_judge_into, args=(theirs, names, count, unknown), daemon=True)
+    process = context.Process(target=_judge_into, args=(theirs, names, count, unknown, dtype), daemon=True)
     process.start()
     theirs.close()
     left, first = list(names), 60.0
@@ -53,8 +55,8 @@ def _ended(name: str, said: str) -> dict[str, Any]:
     return {"name": name, "status": "crash", "samples": 0, "reasons": [said], "seconds": 0.0}
 
 
-def _judge_into(connection: Connection, names: list[str], count: int, unknown: str) -> None:
+def _judge_into(connection: Connection, names: list[str], count: int, unknown: str, dtype: str) -> None:
     torch.set_num_threads(1)
-    known = database()
+    known = database(DTYPES[dtype])
     for name in names:
-        connection.send(judge(name, known[name], count, unknown))
+        connection.send(judge(name, known[name], count, unknown, DTYPES[dtype]))
