@@ -15,7 +15,7 @@ import contextlib
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,9 +147,12 @@ class Writer:
         self.parts: dict[str, fx.GraphModule] = {}
         self.probed: dict[str, set[fx.Node]] = {}
 
-    def write(self, names: tuple[str, ...], unknown: str) -> dict[str, str]:
-        """Write these calls out; returns why not, for those that cannot be."""
-        why = {name: said for name in names if (said := self._write(name, unknown))}
+    def write(self, names: tuple[str, ...], unknown: str, derived: Collection[str] = ()) -> dict[str, str]:
+        """Write these calls out; returns why not, for those that cannot be.
+
+        ``derived`` are those that have a rule, whose derivative the policy asks for.
+        """
+        why = {name: said for name in names if (said := self._write(name, unknown, name in derived))}
         fresh = {n for n in names if n in self.parts and "proof" in self.parts[n].meta}
         return why | self._unproved(fresh)
 
@@ -173,21 +176,19 @@ class Writer:
             return str(error)
         return ""
 
-    def _write(self, name: str, unknown: str) -> str:
+    def _write(self, name: str, unknown: str, derived: bool) -> str:
         if not name or name.count("/") > DEEPEST:
             return "it is not a call of the exported graph"
         call, probed = self._call(name)
         if call is None:
             return "it is not a call of the exported graph"
-        reasons = []
         try:
             part = decomposition(call)
         except NotWritten as error:
-            reasons.append(str(error))
-            if unknown != "taylor":
-                return reasons[0]
+            if unknown != "taylor" and not derived:
+                return str(error)
             try:
-                part = linearised(call, probed)
+                part = linearised(call, probed, derived)
             except NotWritten as second:
                 return str(second)
         self.parts[name] = part
@@ -248,8 +249,10 @@ def _core() -> dict[Any, Callable]:
     return {target: how for target, how in core_aten_decompositions().items() if not has_rule(target)}
 
 
-def linearised(call: fx.Node, probed: set[fx.Node]) -> fx.GraphModule:
+def linearised(call: fx.Node, probed: set[fx.Node], derived: bool = False) -> fx.GraphModule:
     """The call with its derivative beside it; ``probed`` are the inputs that may be on the path of a probe.
+
+    ``derived`` says that the call has a rule, which does not know its derivative.
 
     Raises ``NotWritten`` where autograd has no derivative, or none that is linear in the cotangent.
     """
@@ -294,6 +297,9 @@ def linearised(call: fx.Node, probed: set[fx.Node]) -> fx.GraphModule:
 
     both = _traced(forward, [*values, *cotangents, *(values[i] for i in wanted)], table)
     part = _assembled(call, both, wanted, floating)
+    itself = any(n.target is call.target and not n.meta.get("held") for n in part.graph.nodes)
+    if itself and (derived or not has_rule(call.target)):
+        raise NotWritten("its derivative is written in the operator itself, which has none")
     part.meta["proof"] = _Proof(call, part, wanted, floating)
     return part
 
@@ -312,8 +318,6 @@ def _assembled(call: fx.Node, both: fx.GraphModule, wanted: list[int], floating:
     for node, new in zip(inputs, given):
         new.meta["val"] = node.meta.get("val")
     moving = _depending(both.graph, probes)
-    if any(n.target is call.target for n in moving) and not has_rule(call.target):
-        raise NotWritten("its derivative is written in the operator itself, which has no rule")
     ys = _held_outputs(graph, call, dict(zip(inputs, given)))
     # G is linear in the cotangents: of them only sizes can be read, which are those of the outputs
     values.update((u, ys[i]) for u, i in zip(placeholders[len(inputs) : count], floating))

@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,15 +15,19 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from ...errors import FxscopeError, NoLinearPath, NonFinite
+from ...graph.ir import info
 from ...linop.interpreter import LinearInterpreter
 from ...linop.reader import interpret
+from ...rules import registry
 from .forms import dot, errors_of_batches, errors_of_forms, off, seeded
 
 D = torch.float64
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 LARGEST = 20000  # entries of an input or output that is looked at
 PROBES = 3
-WITH_BATCHES = 2  # samples of an operator that are also judged on batches
+WITH_FORMS = 1  # samples of an operator that are judged in every form and on batches too
+LONGEST = 25.0  # seconds of one operator after which no further sample is begun
+FEWEST = 3  # samples that are judged all the same
 # Errors are relative to 1 + the largest entry. In float64 sums in another order differ by 1e-13, times the
 # condition of a solve or of a function near its pole. In float32 the same is 1e-4; where torch's own float32
 # derivative is further from its float64 one than that, LOOSER times that distance.
@@ -136,45 +141,75 @@ def judge(name: str, op: Any, count: int, unknown: str, dtype: torch.dtype = D) 
     take other batches, where the operator treats the images of a batch one by one. ``frozen`` has the
     operators at which the default policy ends the linear path, though the derivative is not 0.
     """
+    return judge_all(name, op, count, (unknown,), dtype)[0]
+
+
+def judge_all(
+    name: str, op: Any, count: int, ways: Sequence[str], dtype: torch.dtype = D
+) -> list[dict[str, Any]]:
+    """The lines of an operator for several values of ``unknown=``, of which the first refuses most.
+
+    A sample that the first does not refuse is the same network under the others.
+    """
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    start = time.monotonic()
     torch.manual_seed(0)
+    lines: list[dict[str, Any]] = []
     try:
         cases = samples(op, count, dtype)
     except Exception as error:  # the database's own code
-        return {"name": name, "status": "unjudged", "samples": 0, "reasons": [f"no samples: {error}"[:300]]}
-    judged = [
-        _Judged(name, *case, policy, unknown, i < WITH_BATCHES)
-        for i, case in enumerate(cases)
-        for policy in POLICIES
-    ]
-    found = [
-        (each.status(), f"sample {i // len(POLICIES)}, {each.policy}: ") for i, each in enumerate(judged)
-    ]
+        none = {"name": name, "status": "unjudged", "samples": 0, "reasons": [f"no samples: {error}"[:300]]}
+        return [{**none, "unknown": unknown} for unknown in ways]
+    known: list[_Judged] = []
+    for unknown in ways:
+        start = time.monotonic()
+        known = _judged_cases(name, cases, unknown, known)
+        lines.append(
+            {**_line(name, known), "unknown": unknown, "seconds": round(time.monotonic() - start, 2)}
+        )
+    return lines
+
+
+def _judged_cases(name: str, cases: list, unknown: str, known: list[_Judged]) -> list[_Judged]:
+    """Every sample under every policy; those that are known and not refused stand."""
+    found: list[_Judged] = []
+    start = time.monotonic()
+    for i, case in enumerate(cases):
+        if i >= FEWEST and time.monotonic() - start > LONGEST:
+            break
+        for policy in POLICIES:
+            before = next((k for k in known if (k.number, k.policy) == (i, policy)), None)
+            same = found[-1] if found and found[-1].number == i and found[-1].of_every_policy else None
+            if before is not None and before.status != "refused":
+                found.append(before)
+            elif same is not None:
+                found.append(same)
+            else:
+                found.append(_Judged(name, *case, policy, unknown, i))
+    return found
+
+
+def _line(name: str, found: list[_Judged]) -> dict[str, Any]:
     order = ("crash", "wrong", "refused", "right", "constant")
-    status = next((s for s in order if any(f[0][0] == s for f in found)), "unjudged")
-    reasons = [where + said for (s, said), where in found if said and s == status]
-    batches = {each.batch for each in judged} - {""}
+    status = next((s for s in order if any(each.status == s for each in found)), "unjudged")
+    told = [each for each in found if each.said and each.status == status]
+    batches = {each.batch for each in found} - {""}
     return {
         "name": name,
         "status": status,
-        "samples": len(cases),
-        "reasons": reasons,
+        "samples": len({each.number for each in found}),
+        "reasons": [f"sample {each.number}, {each.policy}: {each.said}" for each in told],
         "batch": "specialised" if "specialised" in batches else "".join(batches),
-        "frozen": sorted({end for each in judged for end in each.ends}),
-        "seconds": round(time.monotonic() - start, 2),
+        "frozen": sorted({end for each in found for end in each.ends}),
     }
 
 
 class _Judged:
     """One sample under one policy."""
 
-    def __init__(
-        self, name: str, model: OneImage, x0: torch.Tensor, policy: str, unknown: str, batches: bool
-    ):
+    def __init__(self, name: str, model: OneImage, x0: torch.Tensor, policy: str, unknown: str, number: int):
         self.model, self.x0, self.policy, self.unknown = model, x0, policy, unknown
-        self.with_batches, self.batch = batches, ""
+        self.number, self.batch, self.of_every_policy = number, "", False
         self.ends: tuple[str, ...] = ()
         self.y0 = seeded(model, x0)
         self.draws = not torch.equal(self.y0, model(x0))
@@ -186,7 +221,9 @@ class _Judged:
             if exact is not None:
                 self.close = max(self.close, LOOSER * off(self.oracle.double(), exact))
 
-    def status(self) -> tuple[str, str]:
+        self.status, self.said = self._judged()
+
+    def _judged(self) -> tuple[str, str]:
         """The status, and why."""
         oracle = self.oracle
         if oracle is not None and not torch.isfinite(oracle).all():
@@ -219,8 +256,12 @@ class _Judged:
         lin = interpret(self.model, self.x0, policy=self.policy, unknown=self.unknown)
         v = torch.randn(PROBES, *self.x0.shape, dtype=self.x0.dtype)
         forward, back = lin.F @ v, lin.F.T @ self.u
-        errors = self._of_values(lin, forward, back, v) | errors_of_forms(lin.program, self.x0, self.y0)
-        if self.with_batches and not self.draws:
+        rules = [registry().rules.get(info(n).rule or "") for n in lin.program.gm.graph.nodes]
+        self.of_every_policy = all(r is None or r.presets["freeze"] == r.presets["taylor"] for r in rules)
+        errors = self._of_values(lin, forward, back, v)
+        if self.number < WITH_FORMS:
+            errors |= errors_of_forms(lin.program, self.x0, self.y0)
+        if self.number < WITH_FORMS and not self.draws:
             self.batch, more = errors_of_batches(self.model, self.x0, self.policy, self.unknown)
             errors |= more
         return errors
