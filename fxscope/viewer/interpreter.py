@@ -36,8 +36,7 @@ def page(
     named = _named("page", lin, beside, names, preprocess)
     said = None if labels is None else _list("page: labels", labels, str)
     subjects = [
-        Subject(name, note(f"policy {i.policy}", half), [View("x0", i, count)], preprocess, said)
-        for name, i in named
+        Subject(name, note(_policy(i), half), [View("x0", i, count)], preprocess, said) for name, i in named
     ]
     return write(path, subjects, limit, half)
 
@@ -57,10 +56,14 @@ def view(
 
     named = _named("view", lin, beside, names, preprocess)
     said = None if labels is None else _list("view: labels", labels, str)
-    networks = [Shown(name, f"policy {i.policy}", _always(i), preprocess, said) for name, i in named]
+    networks = [Shown(name, _policy(i), _always(i), preprocess, said) for name, i in named]
     live = Live(networks)
     live.add("x0", lin.x0[0])
     return widget(live)
+
+
+def _policy(lin: LinearInterpreter) -> str:
+    return ", linearised ".join((f"policy {lin.policy}", *lin.linearised))
 
 
 def _always(lin: LinearInterpreter) -> Callable[[torch.Tensor], LinearInterpreter]:
