@@ -13,6 +13,7 @@ import torch
 from ...errors import FxscopeError
 from ...passes.unknown import UNKNOWN as WAYS
 from .batches import judged
+from .files import FORMATS, drawn_names, filed
 from .judge import DTYPES, database
 from .page import STATES, write_page
 
@@ -40,6 +41,9 @@ except ModuleNotFoundError as missing:
 @click.option("--redo", is_flag=True, help="judge operators again that have a line in the file")
 @click.option("--limit", default=120.0, show_default=True, metavar="SECONDS", help="time of one operator")
 @click.option("--part", type=(int, int), default=(1, 1), metavar="I N", help="the I-th of N parts alone")
+@click.option(
+    "--files", type=int, metavar="N", help="N drawn operators as .ts, .pt2 and .onnx, in a fresh process"
+)
 @click.option("--page", is_flag=True, help="write docs/operators.md from docs/operators/*.jsonl")
 def opinfo(
     samples: int,
@@ -50,6 +54,7 @@ def opinfo(
     redo: bool,
     limit: float,
     part: tuple[int, int],
+    files: int | None,
     page: bool,
 ) -> int:
     """Judge PyTorch's operators on PyTorch's own sample inputs, one line an operator.
@@ -60,6 +65,8 @@ def opinfo(
     if page:
         print(f"wrote {write_page(Path('docs'))}")
         return 0
+    if files is not None:
+        return _files(files, path, part)
     known = database(DTYPES[dtype])
     names = list(only) or list(known)
     wrong = [n for n in names if n not in known]
@@ -79,6 +86,22 @@ def opinfo(
         said = ", ".join(f"{counted[s]} {s}" for s in STATES)
         print(f"torch {torch.__version__}, {dtype}, unknown={way!r}, {counted.total()} operators: {said}")
     return int(any(line["status"] in ("wrong", "crash") for line in lines.values()))
+
+
+def _files(count: int, path: Path | None, part: tuple[int, int]) -> int:
+    """Write and run the files of drawn operators, of those that are right where the documentation has it."""
+    kept = Path("docs/operators/taylor.jsonl")
+    among = [n for (n, _), line in _read(kept).items() if line["status"] == "right"] or list(database())
+    done = {n for n, _ in _read(path)} if path is not None else set()
+    left = [n for n in drawn_names(count, among) if n not in done][part[0] - 1 :: part[1]]
+    wrong = False
+    for line in filed(left):
+        wrong |= any(str(said).startswith("wrong") for said in line.values())
+        print(f"{line['name']:44s} " + "  ".join(f"{f}: {line[f][:60]}" for f in FORMATS), flush=True)
+        if path is not None:
+            with path.open("a") as file:
+                file.write(json.dumps({**line, "torch": torch.__version__, "unknown": "taylor"}) + "\n")
+    return int(wrong)
 
 
 def one_line(line: dict[str, Any]) -> str:
