@@ -29,7 +29,6 @@ SOME = (
     "linalg.solve_triangular",
     "index_put",
     "nn.functional.huber_loss",
-    "cumprod",
 )
 REST = sorted(set(database()) - set(SOME))
 
@@ -49,7 +48,10 @@ def test_right_in_float32(name):
     assert line["status"] == "right", line
 
 
-@pytest.mark.parametrize(("name", "batch"), [("nn.functional.huber_loss", ""), ("digamma", "free")])
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [("digamma", "free"), pytest.param("linalg.cholesky", "specialised", marks=pytest.mark.full)],
+)
 def test_batches_that_the_graph_was_not_made_on(name, batch):
     line = judge(name, database()[name], 1, "taylor")
     assert (line["status"], line["batch"]) == ("right", batch), line
@@ -58,7 +60,7 @@ def test_batches_that_the_graph_was_not_made_on(name, batch):
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def _kept(name):
+def _lines_of(name):
     return [json.loads(line) for line in (DOCS / "operators" / f"{name}.jsonl").read_text().splitlines()]
 
 
@@ -66,7 +68,7 @@ def test_what_the_documentation_has():
     """Made by the command from its lines, of which none is wrong, and enough are right."""
     assert page(DOCS) == (DOCS / "operators.md").read_text(), "python -m fxscope.testing.opinfo --page"
     for name, least in (("refuse", 320), ("taylor", 430)):
-        lines = _kept(name)
+        lines = _lines_of(name)
         assert not [line["name"] for line in lines if line["status"] in ("wrong", "crash")]
         assert sum(line["status"] == "right" for line in lines) >= least
         assert all(line["reasons"] for line in lines if line["status"] == "refused")
@@ -75,7 +77,7 @@ def test_what_the_documentation_has():
 def test_operators_that_are_frozen_whole_say_so():
     """Where the default policy ends the linear path though the derivative is not 0, a rule says so."""
     rules = registry().rules
-    ends = {end for line in _kept("refuse") for end in line.get("frozen", ())}
+    ends = {end for line in _lines_of("refuse") for end in line.get("frozen", ())}
     assert "softmax" in ends
     for end in ends:
         assert rules[end].variants[rules[end].presets["freeze"]] is None, end
@@ -138,7 +140,7 @@ def test_core_operators_are_what_the_table_says(name):
 
 def test_files_of_drawn_operators():
     """In a fresh process, at another x0 and another number of probes."""
-    among = [line["name"] for line in _kept("taylor") if line["status"] == "right"]
+    among = [line["name"] for line in _lines_of("taylor") if line["status"] == "right"]
     assert drawn_names(100, among) == drawn_names(100, sorted(among, reverse=True))
     (line,) = filed(["erfinv"])
     assert (line["ts"], line["pt2"]) == ("right", "right"), line
@@ -147,7 +149,7 @@ def test_files_of_drawn_operators():
 
 @pytest.mark.full
 def test_files_of_more_drawn_operators():
-    among = [line["name"] for line in _kept("taylor") if line["status"] == "right"]
+    among = [line["name"] for line in _lines_of("taylor") if line["status"] == "right"]
     for line in filed(drawn_names(20, among)):
         assert not [said for said in line.values() if said.startswith("wrong")], line
 

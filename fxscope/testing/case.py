@@ -103,8 +103,9 @@ class LawCase:
         call, exports = Example.of(example, model) or Example(), Exports()
         named = {"policy": policy, "inputs": inputs, "outputs": outputs}
         with torch.no_grad(), exports:
-            made = {"frontend": frontend, "unknown": unknown, "example_inputs": None if free else call}
-            program = program_of(model, **made, **named)
+            program = program_of(
+                model, frontend=frontend, unknown=unknown, example_inputs=None if free else call, **named
+            )
         found = cls(model, program, call, **named, unknown=unknown, **options)
         found._exports = exports
         return found

@@ -24,14 +24,14 @@ _FRESH = ("empty_like", "full_like", "rand_like", "randn_like")
 def core_operators() -> dict[str, Any]:
     """{name: overload} of the operators of ATen that carry PyTorch's tag "core"."""
     found = {}
-    for name in sorted(dir(torch.ops.aten)):
-        packet = getattr(torch.ops.aten, name)
-        if not isinstance(packet, torch._ops.OpOverloadPacket):
+    for full in sorted(torch._C._dispatch_get_all_op_names()):
+        namespace, _, name = full.partition("::")
+        packet, _, overload = name.partition(".")
+        if namespace != "aten" or not hasattr(torch.ops.aten, packet):
             continue
-        for overload in packet.overloads():
-            operator = getattr(packet, overload)
-            if torch.Tag.core in operator.tags:
-                found[f"{name}.{overload}".removesuffix(".default")] = operator
+        operator = getattr(getattr(torch.ops.aten, packet), overload or "default", None)
+        if operator is not None and torch.Tag.core in operator.tags:
+            found[name] = operator
     return found
 
 
@@ -209,8 +209,8 @@ def core_table() -> list[str]:
         "",
         "## Core operators",
         "",
-        f"PyTorch's decompositions end in {sum(map(len, found.values()))} operators that it calls core. On the path"
-        " of a probe each of them is",
+        f"PyTorch's decompositions end in {sum(map(len, found.values()))} operators that it calls core."
+        " On the path of a probe each of them is",
         "",
         "| what | count | operators |",
         "|---|---|---|",

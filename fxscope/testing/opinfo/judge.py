@@ -170,7 +170,9 @@ def judge_all(
     return lines
 
 
-def _judged_cases(name: str, cases: list, unknown: str, known: list[_Judged]) -> list[_Judged]:
+def _judged_cases(
+    name: str, cases: list[tuple[OneImage, torch.Tensor]], unknown: str, known: list[_Judged]
+) -> list[_Judged]:
     """Every sample under every policy; those that are known and not refused stand."""
     found: list[_Judged] = []
     start = time.monotonic()
@@ -185,7 +187,7 @@ def _judged_cases(name: str, cases: list, unknown: str, known: list[_Judged]) ->
             elif same is not None:
                 found.append(same)
             else:
-                found.append(_Judged(name, *case, policy, unknown, i))
+                found.append(_Judged(name, case[0], case[1], policy, unknown, i))
     return found
 
 
