@@ -86,6 +86,7 @@ class UnsupportedOperator(FxscopeError, NotImplementedError):
         super().__init__(message)
         self.operators = operators
         self.exported: tuple[str, ...] = ()
+        self.derived: frozenset[str] = frozenset()
 
 
 class NoLinearPath(FxscopeError, ValueError):

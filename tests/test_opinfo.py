@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
 import fxscope
-from fxscope.errors import UnsupportedOperator
+from fxscope.errors import FxscopeError, UnsupportedOperator
+from fxscope.rules import registry
+from fxscope.testing.opinfo import core
+from fxscope.testing.opinfo.files import drawn_names, filed
 from fxscope.testing.opinfo.judge import database, judge
+from fxscope.testing.opinfo.page import page
+from fxscope.testing.samples import RuleCase, is_constant
 
 D = torch.float64
 # one of each way: a rule, a decomposition, a derivative, complex values, a solve, writes at places
@@ -31,6 +39,132 @@ def test_right_refused_or_constant(name):
     assert line["status"] in (("right",) if name in SOME else ("right", "constant", "refused", "unjudged")), (
         line
     )
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["cumsum", "erfinv", "linalg.solve", "nn.functional.huber_loss"])
+def test_right_in_float32(name):
+    line = judge(name, database(torch.float32)[name], 2, "taylor", torch.float32)
+    assert line["status"] == "right", line
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [("digamma", "free"), pytest.param("linalg.cholesky", "specialised", marks=pytest.mark.full)],
+)
+def test_batches_that_the_graph_was_not_made_on(name, batch):
+    line = judge(name, database()[name], 1, "taylor")
+    assert (line["status"], line["batch"]) == ("right", batch), line
+
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def _lines_of(name):
+    return [json.loads(line) for line in (DOCS / "operators" / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_what_the_documentation_has():
+    """Made by the command from its lines, of which none is wrong, and enough are right."""
+    assert page(DOCS) == (DOCS / "operators.md").read_text(), "python -m fxscope.testing.opinfo --page"
+    for name, least in (("refuse", 320), ("taylor", 430)):
+        lines = _lines_of(name)
+        assert not [line["name"] for line in lines if line["status"] in ("wrong", "crash")]
+        assert sum(line["status"] == "right" for line in lines) >= least
+        assert all(line["reasons"] for line in lines if line["status"] == "refused")
+
+
+def test_operators_that_are_frozen_whole_say_so():
+    """Where the default policy ends the linear path though the derivative is not 0, a rule says so."""
+    rules = registry().rules
+    ends = {end for line in _lines_of("refuse") for end in line.get("frozen", ())}
+    assert "softmax" in ends
+    for end in ends:
+        assert rules[end].variants[rules[end].presets["freeze"]] is None, end
+        assert rules[end].variants.get("taylor") is not None, end
+
+
+SAMPLED = sorted(name for name, rule in registry().rules.items() if RuleCase.first(rule) is not None)
+
+
+def _no_frozen_constant(name):
+    """F under the default policy is 0 only where the derivative is, or where the rule freezes it whole."""
+    rule = registry().rules[name]
+    case = RuleCase.first(rule)
+    model = case.target()
+    model.around = False
+    x = case.x0.clone().requires_grad_()
+    torch.manual_seed(0)
+    ys = [y for y in _tensors(model(x)) if y.requires_grad]
+    us = [torch.randn_like(y) for y in ys]
+    found = torch.autograd.grad(ys, x, us, allow_unused=True)[0] if ys else None
+    if found is None or not found.any():
+        return
+    try:
+        torch.manual_seed(0)
+        lin = fxscope.interpret(model, case.x0)
+        rows = lin.F @ case.probes
+    except fxscope.errors.NoLinearPath as error:
+        assert is_constant(rule) and name.partition("_")[0] in str(error), error
+        taylor = fxscope.interpret(model, case.x0, policy="taylor")
+        assert any(t.any() for t in _tensors(taylor.F @ case.probes))
+        return
+    assert any(t.any() for t in _tensors(rows)), f"F of {name} is 0, and its derivative is not"
+
+
+def _tensors(value):
+    return [t for t in torch.utils._pytree.tree_leaves(value) if isinstance(t, torch.Tensor)]
+
+
+@pytest.mark.parametrize("name", SAMPLED[::12])
+def test_no_rule_answers_with_a_frozen_constant(name):
+    _no_frozen_constant(name)
+
+
+@pytest.mark.full
+def test_no_rule_at_all_answers_with_a_frozen_constant():
+    for name in SAMPLED:
+        _no_frozen_constant(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in ("_softmax", "prod") else pytest.mark.full) for n in core.CALLS],
+)
+def test_core_operators_are_what_the_table_says(name):
+    if core.has_rule(core.core_operators()[name]):
+        pytest.skip("a rule spells it by now")
+    kind, error = core.measured(name)
+    assert kind == core.kind_of(name, core.core_operators()[name]) and error < 1e-9, (kind, error)
+
+
+def test_files_of_drawn_operators():
+    """In a fresh process, at another x0 and another number of probes."""
+    among = [line["name"] for line in _lines_of("taylor") if line["status"] == "right"]
+    assert drawn_names(100, among) == drawn_names(100, sorted(among, reverse=True))
+    (line,) = filed(["erfinv"])
+    assert (line["ts"], line["pt2"]) == ("right", "right"), line
+    assert line["onnx"].startswith("refused") and "erfinv" in line["onnx"].replace("_", ""), line
+
+
+@pytest.mark.full
+def test_files_of_more_drawn_operators():
+    among = [line["name"] for line in _lines_of("taylor") if line["status"] == "right"]
+    for line in filed(drawn_names(20, among)):
+        assert not [said for said in line.values() if said.startswith("wrong")], line
+
+
+class LogGamma(nn.Module):
+    def forward(self, x):
+        return torch.lgamma(1 + x * x)
+
+
+def test_an_operator_that_onnx_has_no_form_for_is_named(tmp_path):
+    x0 = torch.rand(2, 3)
+    scope = fxscope.transform(LogGamma(), "filter", unknown="taylor", example_inputs=(x0,), probes="stacked")
+    with pytest.raises(FxscopeError, match=r"onnx.*gamma"):
+        fxscope.save(scope, str(tmp_path / "special.onnx"), (x0, x0[None]))
+    assert not list(tmp_path.iterdir())
 
 
 class Physics(nn.Module):

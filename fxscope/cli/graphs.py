@@ -51,6 +51,7 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     options.seed,
     options.device,
     options.outputs,
+    options.unknown,
     options.common,
 )
 @click.option("--dtype", default="float64", show_default=True, type=click.Choice(list(types.DTYPES)))
@@ -60,7 +61,12 @@ def verify_verb(asked: Asked, dtype: str) -> None:
     x0 = example(asked, found)
     network, place = part_of_output(asked, found, x0)
     report = laws.verify(
-        network, x0.to(types.DTYPES[dtype]), policy=asked.policy, outputs=place, dtype=types.DTYPES[dtype]
+        network,
+        x0.to(types.DTYPES[dtype]),
+        policy=asked.policy,
+        outputs=place,
+        unknown=asked.unknown,
+        dtype=types.DTYPES[dtype],
     )
     answer(asked, report, str(report))
     if not report.ok:

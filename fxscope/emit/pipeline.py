@@ -161,6 +161,7 @@ def graph_of(program: Program, emit: str, probes: str = "flat") -> fx.GraphModul
     """The graph of a program in one of the forms, as ``transform`` gives it."""
     gm = emit_graph(program, emit, probes)
     emitted(gm)["constant"] = tuple(program.constant_outputs())
+    emitted(gm)["linearised"] = program.linearised()
     check_stage(gm, "emitted")
     checked = CheckedGraph(gm, gm.graph, type(gm).__name__)
     checked.meta.update(gm.meta)

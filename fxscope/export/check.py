@@ -5,9 +5,11 @@ The file is loaded in a fresh process that cannot import fxscope.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,31 +40,41 @@ class Block:
 sys.meta_path.insert(0, Block())
 import warnings; warnings.simplefilter("ignore")
 import torch
-path, form, source, target, threads, seed, *names = sys.argv[1:]
+import json
+jobs, threads, seed = sys.argv[1:]
 torch.set_num_threads(int(threads))
-def seeded(inputs):
-    torch.manual_seed(int(seed))
-    return call(*inputs)
 def flat(v):
     if isinstance(v, torch.Tensor): return [v]
     if not isinstance(v, (dict, list, tuple)): return []
     if isinstance(v, dict): v = v.values()
     return [t for x in v for t in flat(x)]
-if form == "ts":
-    call = torch.jit.load(path)
-elif form == "pt2":
-    call = torch.export.load(path).module()
-elif form == "aoti":
-    call = torch._inductor.aoti_load_package(path)
-else:
+def loaded(path, form, names):
+    if form == "ts":
+        return torch.jit.load(path)
+    if form == "pt2":
+        return torch.export.load(path).module()
+    if form == "aoti":
+        return torch._inductor.aoti_load_package(path)
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     def call(*inputs):
         feeds = {n: x.numpy() for n, x in zip(names, flat(inputs))}
         given = {i.name: feeds[i.name] for i in session.get_inputs()}
         return [torch.from_numpy(o) for o in session.run(None, given)]
-given = torch.load(source, weights_only=True)
-torch.save([[t.detach().clone() for t in flat(seeded(inputs))] for inputs in given], target)
+    return call
+def run(path, form, source, target, names):
+    call = loaded(path, form, names)
+    found = []
+    for inputs in torch.load(source, weights_only=True):
+        torch.manual_seed(int(seed))
+        found.append([t.detach().clone() for t in flat(call(*inputs))])
+    torch.save(found, target)
+for job in json.load(open(jobs)):
+    try:
+        run(*job)
+    except BaseException:
+        import traceback
+        open(job[3] + ".txt", "w").write(traceback.format_exc())
 """
 
 
@@ -105,37 +117,56 @@ class SavedCheck:
         return "; ".join([said, *map(str, self.flips)])
 
 
+@dataclass(frozen=True)
+class Job:
+    """A saved file, and the sets of inputs on which it is to be run; ``names`` are those of its inputs."""
+
+    path: str | Path
+    format: str
+    input_sets: list[tuple]
+    names: list[str]
+
+
+def run_files(jobs: Sequence[Job]) -> list[list[list[torch.Tensor]] | SavedFileDiffers]:
+    """The outputs of saved files for each set of inputs, or why there are none.
+
+    All files are run in one fresh process, which cannot import fxscope.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        told = []
+        for i, job in enumerate(jobs):
+            source, target = Path(folder) / f"{i}.in.pt", Path(folder) / f"{i}.out.pt"
+            torch.save(pytree.tree_map(_plain, [list(inputs) for inputs in job.input_sets]), source)
+            told.append([str(Path(job.path).resolve()), job.format, str(source), str(target), job.names])
+        listed = Path(folder) / "jobs.json"
+        listed.write_text(json.dumps(told))
+        command = [sys.executable, "-c", LOADER, str(listed), str(torch.get_num_threads()), str(SEED)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        return [_outputs(job, Path(target), done.stderr) for job, (*_, target, _) in zip(jobs, told)]
+
+
+def _plain(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
+
+
+def _outputs(job: Job, target: Path, said: str) -> list[list[torch.Tensor]] | SavedFileDiffers:
+    if target.exists():
+        return torch.load(target, weights_only=True)
+    error = target.with_name(target.name + ".txt")
+    said = error.read_text() if error.exists() else said
+    return SavedFileDiffers(
+        f"{job.path} cannot be loaded and run in a fresh process:\n{said.strip()[-1500:]}"
+    )
+
+
 def run_saved(
     path: str | Path, format: str, input_sets: list[tuple], names: list[str]
 ) -> list[list[torch.Tensor]]:
     """The outputs of a saved file for each set of inputs, from a process that cannot import fxscope."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "in.pt", Path(folder) / "out.pt"
-        torch.save(
-            pytree.tree_map(
-                lambda x: x.detach().clone() if isinstance(x, torch.Tensor) else x,
-                [list(inputs) for inputs in input_sets],
-            ),
-            source,
-        )
-        command = [
-            sys.executable,
-            "-c",
-            LOADER,
-            str(Path(path).resolve()),
-            format,
-            str(source),
-            str(target),
-            str(torch.get_num_threads()),
-            str(SEED),
-            *names,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        if done.returncode:
-            raise SavedFileDiffers(
-                f"{path} cannot be loaded and run in a fresh process:\n{done.stderr.strip()[-1500:]}"
-            )
-        return torch.load(target, weights_only=True)
+    (found,) = run_files([Job(path, format, input_sets, names)])
+    if isinstance(found, SavedFileDiffers):
+        raise found
+    return found
 
 
 def compare(graph: fx.GraphModule, path: str | Path, format: str, input_sets: list[tuple]) -> SavedCheck:
@@ -144,11 +175,21 @@ def compare(graph: fx.GraphModule, path: str | Path, format: str, input_sets: li
     A larger error is accepted if rounding alone flips decisions of the graph and has a similar effect. A
     graph that takes a recorded state makes no decisions.
     """
+    found = run_saved(path, format, input_sets, input_names(graph, input_sets[0]))
+    return compared(graph, path, format, input_sets, found)
+
+
+def compared(
+    graph: fx.GraphModule,
+    path: str | Path,
+    format: str,
+    input_sets: list[tuple],
+    found: list[list[torch.Tensor]],
+) -> SavedCheck:
+    """The check of a file by the outputs that it gave; raises as ``compare`` does."""
     tolerance = TOLERANCE.get(_dtype(input_sets[0]), 1e-3)
     errors, excess, flipped = [], 0.0, []
-    for inputs, got in zip(
-        input_sets, run_saved(path, format, input_sets, input_names(graph, input_sets[0])), strict=True
-    ):
+    for inputs, got in zip(input_sets, found, strict=True):
         with Draw(graph.parameters()).again(), torch.no_grad():
             torch.manual_seed(SEED)
             expected = tensors_of(graph(*inputs))

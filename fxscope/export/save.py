@@ -127,6 +127,19 @@ def save(
     return dataclasses.replace(check, path=str(path))
 
 
+def write_unchecked(
+    graph: fx.GraphModule, path: str | Path, example_inputs: tuple, format: str
+) -> tuple[fx.GraphModule, tuple]:
+    """Write a graph in one of the formats, with K free and the batch fixed: (what was written, its example).
+
+    The file is not checked; ``check.run_files`` and ``check.compared`` do that, for many files at once.
+    """
+    example, dynamic = shapes.with_free_probes(graph, tuple(example_inputs))
+    written = plain(graph) if graph.training else plain(graph).eval()
+    _write(format, written, example, dynamic, str(path))
+    return written, example
+
+
 def write_onnx(graph: fx.GraphModule, example_inputs: tuple, path: str | Path) -> None:
     """Write a graph for the sizes of the example alone, without a check of the file.
 

@@ -75,6 +75,11 @@ def _batch(graph: fx.GraphModule) -> str:
     return batch_of(assumptions(graph), names_of(graph)) if assumptions(graph) else "free"
 
 
+def with_free_probes(graph: fx.GraphModule, example: tuple) -> tuple[tuple, Any]:
+    """Dynamic shapes of a stacked graph whose batch is fixed."""
+    return _with_fixed_batch(example, probe_positions(graph), "specialised")
+
+
 def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tuple, Any]:
     """Dynamic shapes for a batch that is under a condition, or one number."""
     example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))

@@ -31,6 +31,7 @@ from ..graph.assumptions import batch_of, input_names
 from ..graph.draws import out_of_place
 from ..graph.ir import graph_notes, mark, notes
 from ..rules import registry
+from ..rules.derivative import derivative
 from .example import Example
 from .guards import assumptions_of
 from .quiet import quiet
@@ -319,7 +320,12 @@ class _Lifter:
         if node.meta.get("held"):
             notes(new)["held"] = True
         outer = self.within[0][1] if self.within else node
-        return mark(new, place=self._place(outer), module=_module(outer)[0], source=_source(outer))
+        source = _source(outer)
+        if node.target is derivative:
+            called = getattr(self.within[-1][1].target, "overloadpacket", self.within[-1][1].target)
+            name = getattr(called, "__name__", str(called))
+            mark(new, linearised=f"{name} at {source.partition(': ')[0]}" if source else name)
+        return mark(new, place=self._place(outer), module=_module(outer)[0], source=source)
 
     def _part(self, node: fx.Node, key: str) -> Any:
         """Copy the graph that stands in for a call."""

@@ -42,6 +42,7 @@ class NodeInfo:
               "layer1.0.relu"
     module    path of the module that was running, e.g. "layer1.0.relu"; "" for the root
     source    the user's own line, "file.py:12: out = self.relu(out)"
+    linearised  of a node of an operator's derivative, that operator: "lgamma", "net.py:12: out = ..."
     """
 
     branch: Branch | None = None
@@ -54,6 +55,7 @@ class NodeInfo:
     place: str = ""
     module: str = ""
     source: str = ""
+    linearised: str = ""
 
     def but(self, **changes: Any) -> NodeInfo:
         """A copy with other values in some fields."""
@@ -122,6 +124,7 @@ class Emitted(TypedDict, total=False):
     assumptions      what the graph asserts of its inputs, by the names of its own placeholders
     interpretation   the version of the interpretation, see ``interpretation.VERSION``
     constant         the keys of the outputs that do not depend on the probe
+    linearised       the operators whose derivative stands for them, see ``NodeInfo``
     state            of record, replay and pullback: the names of the recorded tensors, in order
     folded           those names of the state that are weights folded with their batch norm
     labels, records  of the shares: the additive constants, in the order of the output
@@ -135,6 +138,7 @@ class Emitted(TypedDict, total=False):
     assumptions: Assumptions
     interpretation: int
     constant: tuple[Any, ...]
+    linearised: tuple[str, ...]
     state: tuple[str, ...]
     folded: tuple[str, ...]
     labels: list[dict[str, str]]

@@ -164,6 +164,11 @@ class LinearInterpreter:
         return tuple(self.F.outputs.keys[number] for number in self.F.outputs.constant)
 
     @property
+    def linearised(self) -> tuple[str, ...]:
+        """The operators whose derivative stands for them (``unknown="taylor"``), each with its line."""
+        return self.program.linearised()
+
+    @property
     def state_names(self) -> tuple[str, ...]:
         """Names of ``states``."""
         return tuple(name for name, _, _ in self.prepared.states)
@@ -550,6 +555,7 @@ class LinearInterpreter:
 
     def __repr__(self) -> str:
         constant = "".join(f", constant output {key!r}" for key in self.constant_outputs)
+        constant += "".join(f", linearised {name}" for name in self.linearised)
         kept = f"{self.memory}: {self.nbytes / 2**20:.2f} MiB"
         return (
             f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"

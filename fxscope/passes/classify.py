@@ -14,6 +14,7 @@ from ..graph.draws import draws
 from ..graph.ir import info, mark, notes
 from ..rules import registry
 from ..rules._of_node import bound, rounds, rule_of
+from ..rules.declare import DERIVATIVE
 from ..rules.derivative import derivative
 from ..twins.base import nodes_of
 from .canonicalize import size_nodes
@@ -82,6 +83,9 @@ def _on_the_path(node: fx.Node, policy: Policy, offenders: list) -> str:
         return "affine"
     variant = policy.variant(node, rule)
     mark(node, variant=variant)
+    if variant == DERIVATIVE:
+        offenders.append((node, f"its rule {rule.name} has no variant that is its derivative"))
+        return "affine"
     if rule.variants[variant] is None:
         return "frozen"
     arguments = bound(node)
@@ -138,13 +142,20 @@ def unsupported(offenders: list[tuple[fx.Node, str]]) -> UnsupportedOperator:
     """The error that lists all offenders, each with its line and the nearest rule."""
     error = UnsupportedOperator(_report(offenders), tuple(_name(n) for n, _ in offenders))
     error.exported = tuple(dict.fromkeys(notes(n).get("exported", "") for n, _ in offenders))
+    error.derived = frozenset(notes(n).get("exported", "") for n, _ in offenders if _derived(n))
     return error
+
+
+def _derived(node: fx.Node) -> bool:
+    """Whether a node has a rule, whose derivative the policy asks for."""
+    return info(node).variant == DERIVATIVE
 
 
 def _report(offenders: list[tuple[fx.Node, str]]) -> str:
     known = list(registry().rules) + [c.__name__ for c in registry().modules]
     have = "node has" if len(offenders) == 1 else "nodes have"
-    lines = [f"{len(offenders)} {have} no rule on the path of the probe:"]
+    what = "derivative" if all(_derived(n) for n, _ in offenders) else "rule"
+    lines = [f"{len(offenders)} {have} no {what} on the path of the probe:"]
     for node, reason in offenders:
         near = _nearest(_name(node), known)
         # the operator's own rule is no help, since it does not know the form
@@ -154,6 +165,11 @@ def _report(offenders: list[tuple[fx.Node, str]]) -> str:
         lines.append(
             "With example_inputs=(x0, ...) the model goes through torch.export, which writes torch.nn's own"
             " modules out."
+        )
+    if any(_derived(node) for node, _ in offenders):
+        lines.append(
+            "Give that rule a variant taylor=, or piecewise=True if what it freezes is the slope; with"
+            " example_inputs=(x0, ...) its derivative by autograd stands for it."
         )
     lines.append("Add a rule with fxscope.register_rule, or tap around the operator with inputs= / outputs=.")
     return "\n".join(lines)

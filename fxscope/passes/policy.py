@@ -10,6 +10,7 @@ import torch.fx as fx
 from ..errors import PolicyError
 from ..graph.ir import info
 from ..rules import Rule, registry
+from ..rules.declare import DERIVATIVE
 
 PRESETS = ("freeze", "detach", "taylor")
 _ALIASES = {"paper": "freeze"}
@@ -72,7 +73,7 @@ class Policy:
         )
 
     def variant(self, node: fx.Node, rule: Rule) -> str:
-        """The variant of ``rule`` at ``node``."""
+        """The variant of ``rule`` at ``node``; "derivative" where "taylor" is asked for, and it has none."""
         key = self._key(info(node).place, rule)
         if key is None:
             return rule.presets[self.preset]
@@ -80,7 +81,7 @@ class Policy:
         preset = _ALIASES.get(wanted, wanted)
         if wanted not in rule.variants and preset in PRESETS:
             wanted = rule.presets[preset]
-        if wanted not in rule.variants:
+        if wanted not in rule.variants and wanted != DERIVATIVE:
             if key != rule.name or key == info(node).place:
                 # a glob, or a place that several operators share, also covers operators without the variant
                 return rule.presets[self.preset]

@@ -87,10 +87,16 @@ class Program:
             if node not in self.affine and _may_float(node)
         }
 
+    def linearised(self) -> tuple[str, ...]:
+        """The operators whose derivative stands for them, each with its line."""
+        return tuple(dict.fromkeys(info(n).linearised for n in self.gm.graph.nodes if info(n).linearised))
+
     def say_constants(self, model: str) -> None:
-        """Say on the logger "fxscope" which outputs are left out of F, and why."""
+        """Say on the logger "fxscope" which outputs are left out of F and why, and what was linearised."""
         for why in self.constant_outputs().values():
             _log.warning("%s: %s", model, why)
+        if self.linearised():
+            _log.info("%s: linearised by their derivative: %s", model, ", ".join(self.linearised()))
 
     def tensors(self) -> list[fx.Node]:
         """The outputs that are tensors, in order: a size, which may stand beside them, is none."""

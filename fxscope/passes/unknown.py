@@ -60,7 +60,7 @@ def _with_parts(model: nn.Module, example: Example, finish: Callable, unknown: s
         try:
             return finish(checked_lift(program, model, example, writer.parts))
         except UnsupportedOperator as error:
-            why = writer.write(error.exported, unknown)
+            why = writer.write(error.exported, unknown, error.derived)
             if why:
                 raise _said(error, why, unknown) from error
     raise FxscopeError("its operators are written out without end")
@@ -69,8 +69,8 @@ def _with_parts(model: nn.Module, example: Example, finish: Callable, unknown: s
 def _said(error: UnsupportedOperator, why: dict[str, str], unknown: str) -> UnsupportedOperator:
     """The error with the reasons, and the way out."""
     lines = [str(error), *(f"  {name}: {reason}" for name, reason in why.items() if name)]
-    if unknown != "taylor":
+    if unknown != "taylor" and not error.derived.issuperset(error.exported):
         lines.append('unknown="taylor" takes the derivative of operators without a rule.')
     new = UnsupportedOperator("\n".join(lines), error.operators)
-    new.exported = error.exported
+    new.exported, new.derived = error.exported, error.derived
     return new

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class _Proof:
     """What is to be shown of a traced derivative: <A v, u> = <v, A^T u>, with A^T u by autograd itself."""
 
     call: fx.Node
-    both: fx.GraphModule
+    part: fx.GraphModule
     wanted: list[int]
     floating: list[int]
 
@@ -68,7 +68,7 @@ class _Proof:
             pairs = [(ys[i], torch.randn_like(ys[i])) for i in self.floating if ys[i].requires_grad]
             ends, us = zip(*pairs)
             gs = torch.autograd.grad(ends, [own[i] for i in self.wanted], us, allow_unused=True)
-        zs = self.both(*given, *(ys[i].detach() for i in self.floating), *vs)
+        zs = _moved(self.part, given, dict(zip(self.wanted, vs)))
         each = iter(us)
         a = [_inner(z, next(each)) for z, i in zip(zs, self.floating) if ys[i].requires_grad]
         b = [_inner(v, g) for v, g in zip(vs, gs) if g is not None]
@@ -76,7 +76,26 @@ class _Proof:
         if not math.isfinite(right):
             return None
         narrow = any(own[i].dtype in (torch.float32, torch.complex64, *HALVES) for i in self.wanted)
-        return abs(left - right) <= (1e-3 if narrow else 1e-7) * size
+        return abs(left - right) <= (1e-3 if narrow else 1e-7) * size + (1e-5 if narrow else 1e-12)
+
+
+def _moved(part: fx.GraphModule, given: list, probes: dict[int, torch.Tensor]) -> list[torch.Tensor]:
+    """A(x0) v of every floating output of a part: held nodes read x0, all others read the probes v."""
+    on_x0: dict[fx.Node, Any] = {}
+    on_v: dict[fx.Node, Any] = {}
+    found = []
+    for i, node in enumerate(part.graph.nodes):
+        if node.op == "placeholder":
+            on_x0[node], on_v[node] = given[i], probes.get(i, given[i])
+        elif node.op == "get_attr":
+            on_x0[node] = on_v[node] = operator.attrgetter(str(node.target))(part)
+        elif node.target is derivative:
+            found.append(on_v[node.args[1]])
+        elif node.op == "call_function":
+            values = on_x0 if node.meta.get("held") else on_v
+            args, kwargs = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+            on_x0[node] = on_v[node] = node.target(*args, **kwargs)
+    return found
 
 
 HALVES = (torch.float16, torch.bfloat16)
@@ -128,9 +147,12 @@ class Writer:
         self.parts: dict[str, fx.GraphModule] = {}
         self.probed: dict[str, set[fx.Node]] = {}
 
-    def write(self, names: tuple[str, ...], unknown: str) -> dict[str, str]:
-        """Write these calls out; returns why not, for those that cannot be."""
-        why = {name: said for name in names if (said := self._write(name, unknown))}
+    def write(self, names: tuple[str, ...], unknown: str, derived: Collection[str] = ()) -> dict[str, str]:
+        """Write these calls out; returns why not, for those that cannot be.
+
+        ``derived`` are those that have a rule, whose derivative the policy asks for.
+        """
+        why = {name: said for name in names if (said := self._write(name, unknown, name in derived))}
         fresh = {n for n in names if n in self.parts and "proof" in self.parts[n].meta}
         return why | self._unproved(fresh)
 
@@ -154,21 +176,19 @@ class Writer:
             return str(error)
         return ""
 
-    def _write(self, name: str, unknown: str) -> str:
+    def _write(self, name: str, unknown: str, derived: bool) -> str:
         if not name or name.count("/") > DEEPEST:
             return "it is not a call of the exported graph"
         call, probed = self._call(name)
         if call is None:
             return "it is not a call of the exported graph"
-        reasons = []
         try:
             part = decomposition(call)
         except NotWritten as error:
-            reasons.append(str(error))
-            if unknown != "taylor":
-                return reasons[0]
+            if unknown != "taylor" and not derived:
+                return str(error)
             try:
-                part = linearised(call, probed)
+                part = linearised(call, probed, derived)
             except NotWritten as second:
                 return str(second)
         self.parts[name] = part
@@ -229,8 +249,10 @@ def _core() -> dict[Any, Callable]:
     return {target: how for target, how in core_aten_decompositions().items() if not has_rule(target)}
 
 
-def linearised(call: fx.Node, probed: set[fx.Node]) -> fx.GraphModule:
+def linearised(call: fx.Node, probed: set[fx.Node], derived: bool = False) -> fx.GraphModule:
     """The call with its derivative beside it; ``probed`` are the inputs that may be on the path of a probe.
+
+    ``derived`` says that the call has a rule, which does not know its derivative.
 
     Raises ``NotWritten`` where autograd has no derivative, or none that is linear in the cotangent.
     """
@@ -275,7 +297,10 @@ def linearised(call: fx.Node, probed: set[fx.Node]) -> fx.GraphModule:
 
     both = _traced(forward, [*values, *cotangents, *(values[i] for i in wanted)], table)
     part = _assembled(call, both, wanted, floating)
-    part.meta["proof"] = _Proof(call, both, wanted, floating)
+    itself = any(n.target is call.target and not n.meta.get("held") for n in part.graph.nodes)
+    if itself and (derived or not has_rule(call.target)):
+        raise NotWritten("its derivative is written in the operator itself, which has none")
+    part.meta["proof"] = _Proof(call, part, wanted, floating)
     return part
 
 
@@ -293,15 +318,15 @@ def _assembled(call: fx.Node, both: fx.GraphModule, wanted: list[int], floating:
     for node, new in zip(inputs, given):
         new.meta["val"] = node.meta.get("val")
     moving = _depending(both.graph, probes)
-    if any(n.target is call.target for n in moving) and not has_rule(call.target):
-        raise NotWritten("its derivative is written in the operator itself, which has no rule")
     ys = _held_outputs(graph, call, dict(zip(inputs, given)))
     # G is linear in the cotangents: of them only sizes can be read, which are those of the outputs
     values.update((u, ys[i]) for u, i in zip(placeholders[len(inputs) : count], floating))
     copies: dict[fx.Node, fx.Node] = {}
+    detached: dict[fx.Node, fx.Node] = {}
 
     def on_x0(argument: fx.Node) -> fx.Node:
         """A value of x0 that a moving node reads: an input on the path of the probe is read as a copy."""
+        argument = detached.get(argument, argument)
         if argument not in placeholders or argument in probes:
             return values[argument]
         if placeholders.index(argument) not in wanted:
@@ -315,7 +340,8 @@ def _assembled(call: fx.Node, both: fx.GraphModule, wanted: list[int], floating:
         if node.op == "get_attr":
             values[node] = graph.node_copy(node)
         elif node.target is torch.ops.aten.detach.default and node not in moving:
-            values[node] = values[node.args[0]]  # autograd's own; F itself may be differentiated
+            source = node.args[0]  # autograd's own detach; F itself may be differentiated
+            values[node], detached[node] = values[source], detached.get(source, source)
         elif node.op == "call_function":
             values[node] = graph.node_copy(node, on_x0 if node in moving else values.__getitem__)
             if node not in moving:

@@ -128,6 +128,9 @@ def draw(gm: fx.GraphModule, fold: bool | int = True) -> Drawing:
     picture = folded(operations(check_graph("draw", gm)), fold)
     form = emitted(gm).get("form", "")
     title = type(gm).__name__.removesuffix(f"_{form}")
+    linearised = emitted(gm).get("linearised", ())
+    if linearised:
+        title += f"; linearised by their derivative: {', '.join(linearised)}"
     svg, g = write(picture, title, form)
     return Drawing(
         svg, {" ".join(name): rectangle for name, rectangle in g.rectangles.items()}, title, cards_of(picture)

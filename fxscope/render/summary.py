@@ -76,6 +76,8 @@ class Summary:
         The sizes for which torch.export made the graph, if it did; the batch too, unless it is free.
     constant : tuple of str
         Keys of the outputs that do not depend on the probe, if others do.
+    linearised : tuple of str
+        The operators whose derivative stands for them, each with its line.
     interpretation : int
         The version of the interpretation.
     """
@@ -87,6 +89,7 @@ class Summary:
     freezes: dict[str, int]
     specialised: str = ""
     constant: tuple[str, ...] = ()
+    linearised: tuple[str, ...] = ()
     interpretation: int = VERSION
 
     @property
@@ -99,6 +102,7 @@ class Summary:
             if self.constant
             else ""
         )
+        mark += f"; linearised by their derivative: {', '.join(self.linearised)}" if self.linearised else ""
         return (
             f"{self.name}: {nodes} nodes; nonlinearities: {_counted(self.nonlinearities)}; freeze edges:"
             f" {_counted(self.freezes)}{mark}"
@@ -176,6 +180,7 @@ def summary(gm: fx.GraphModule) -> Summary:
         used,
         _specialised(gm),
         _constant(gm),
+        emitted(gm).get("linearised", ()),
     )
 
 

@@ -40,6 +40,7 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
         "weights": digest(*(state[n] for n in sorted(state))),
         "image": digest(*lin._args),
         "policy": lin.policy,
+        **({"linearised": list(lin.linearised)} if lin.linearised else {}),
         **of_operator(lin.F),
         "operator": "F",
         "error": lin.error,
@@ -47,8 +48,9 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """The provenance of a figure's numbers in one line: model, policy, dtype, verification error."""
+    """The provenance of a figure's numbers in one line: model, policy, dtype, what was linearised, error."""
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
+    said += [f"linearised {' and '.join(origin['linearised'])}"] if origin.get("linearised") else []
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 
 

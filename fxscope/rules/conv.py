@@ -7,7 +7,7 @@ from torch import nn
 from ..twins import Conv
 from . import _reduced
 from ._local import convolution
-from .declare import Sample, linear
+from .declare import Sample, composite, linear
 
 
 def _convolution(function, spatial):
@@ -149,3 +149,35 @@ def _rules():
 
 
 CONV1D, CONV_TRANSPOSE1D, CONV2D, CONV_TRANSPOSE2D, CONV3D, CONV_TRANSPOSE3D = _rules()
+
+
+def _spelled(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups):
+    """The convolution of as many dimensions as there are strides."""
+    _, conv, _, _, conv_t, _, _ = _TABLE[len(stride) - 1]
+    if transposed:
+        return conv_t(x, weight, bias, stride, padding, output_padding, groups, dilation)
+    return conv(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _core_sample(weight, transposed, **more):
+    kwargs = {"stride": [2, 1], "padding": [1, 0], "dilation": [1, 1], "transposed": transposed}
+    return Sample(
+        (2, 4, 9, 8),
+        {**kwargs, "output_padding": [0, 0], "groups": 1, **more},
+        tensors={"weight": weight, "bias": (3,)},
+    )
+
+
+CORE = composite(
+    "convolution",
+    torch.convolution,
+    _spelled,
+    "",
+    functions=(_ATEN.convolution.default,),
+    samples=(
+        _core_sample((3, 4, 3, 3), False),
+        _core_sample((4, 3, 3, 3), True, output_padding=[1, 0]),
+    ),
+    formula="y1 = W * x1 + b",
+    source="the paper, eq. 7",
+)

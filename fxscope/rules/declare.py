@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from . import _reduced
 from ._local import elementwise, over_dims
 from ._ranks import Broadcast
 
+DERIVATIVE = "derivative"  # stands in presets for the derivative by autograd, where no variant is one
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
@@ -92,7 +93,8 @@ class Rule:
     variants
         {name: function of the arguments of the operator that returns a twin}; None is a frozen constant.
     presets
-        Which variant each policy preset uses.
+        Which variant each policy preset uses; "derivative" under "taylor" where none of them is one: then the
+        derivative by autograd stands for the operator.
     functions, methods, modules
         Every other spelling; ``modules`` may map a class to a function module -> arguments.
     carries
@@ -274,7 +276,8 @@ def mask(
 ) -> Rule:
     """An elementwise unit that freezes a factor per element: y1 = A(x0) x1 + c(x0) (paper, eq. 2)."""
     table = {"freeze": freeze, **({"taylor": taylor} if taylor else {}), **(variants or {})}
-    presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if taylor else "freeze"}
+    exact = "freeze" if fields.get("piecewise") else DERIVATIVE
+    presets = {"freeze": "freeze", "detach": "freeze", "taylor": "taylor" if "taylor" in table else exact}
     fields.setdefault("local", over_dims if "dim" in inspect.signature(freeze).parameters else elementwise)
     return _rule("mask", name, target, freeze, table, presets, **{"reduced": _reduced.elementwise, **fields})
 
@@ -313,7 +316,8 @@ def binary(
         "samples": two_operands(operands[1]),
         **fields,
     }
-    return mask(name, target, table["freeze"], taylor=table.get("taylor"), **fields)
+    rule = mask(name, target, table["freeze"], taylor=table.get("taylor"), **fields)
+    return rule if taylor is not None else replace(rule, presets={**rule.presets, "taylor": "freeze"})
 
 
 def two_operands(second: str) -> tuple[Sample, ...]:
@@ -398,7 +402,7 @@ def normalize(
     presets = {
         "freeze": "stats",
         "detach": "scale" if scale else "stats",
-        "taylor": "taylor" if taylor else "stats",
+        "taylor": "taylor" if taylor else DERIVATIVE,
     }
     return _rule("normalize", name, target, stats, table, presets, **{"reduced": _reduced.kept, **fields})
 
@@ -445,7 +449,11 @@ def product(
 ) -> Rule:
     """A product of two tensors; which operand is the gate is decided per edge (``fxscope.rules.product``)."""
     table = dict.fromkeys(("auto", *variants), build)
-    presets = {"freeze": "auto", "detach": "gate" if "gate" in variants else "auto", "taylor": "taylor"}
+    presets = {
+        "freeze": "auto",
+        "detach": "gate" if "gate" in variants else "auto",
+        "taylor": "taylor" if "taylor" in variants else DERIVATIVE,
+    }
     return _rule("product", name, target, arguments, table, presets, **fields)
 
 

@@ -66,6 +66,29 @@ def looked_up(
     """Rows of a table at indices."""
 
 
+def from_a_table(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False
+):
+    """Rows of a table that is computed from the model's input are linear in it."""
+    if not isinstance(weight, torch.fx.Proxy) or not _computed(weight.node):
+        return None
+    if max_norm is not None:
+        raise TypeError("max_norm, which writes into a table that is no parameter")
+    return weight[input]
+
+
+def _computed(node) -> bool:
+    """Whether a value is computed from an input of the model."""
+    seen, stack = set(), [node]
+    while stack:
+        node = stack.pop()
+        if node.op == "placeholder":
+            return True
+        seen.add(node)
+        stack += [n for n in node.all_input_nodes if n not in seen]
+    return False
+
+
 def encoded(x, num_classes=-1):
     """Indices as unit vectors."""
 
@@ -192,6 +215,7 @@ EMBEDDING = constant(
     F.embedding,
     looked_up,
     local=in_front,
+    expand=from_a_table,
     modules={
         nn.Embedding: lambda m: {
             k: getattr(m, k)

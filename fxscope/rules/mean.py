@@ -48,10 +48,20 @@ def cumsum(x, dim, dtype=None, *, call):
     return (None if call.rank("x") == 0 else Dims(torch.cumsum, (shifted(dim),))), [value]
 
 
+def _named(function):
+    """All dimensions, kept, with a list in place of None: torch takes None by position alone."""
+
+    def expand(x, dim=None, keepdim=False, dtype=None):
+        return function(x, [], True, dtype=dtype) if dim is None and keepdim else None
+
+    return expand
+
+
 _SAMPLES = (
     Sample(kwargs={"dim": (2, 3)}),
     Sample(kwargs={"dim": -1, "keepdim": True}),
     Sample(kwargs={"dim": 1}),
+    Sample(kwargs={"dim": None, "keepdim": True}, independent_batch=False),
     Sample(independent_batch=False, spellings=("mean", "sum", "mean.default", "sum.default")),
 )
 MEAN = linear(
@@ -59,6 +69,7 @@ MEAN = linear(
     torch.mean,
     mean,
     local=over_dims,
+    expand=_named(torch.mean),
     functions=(torch.ops.aten.mean.dim, torch.ops.aten.mean.default),
     methods=("mean",),
     rank=reduced_rank,
@@ -73,6 +84,7 @@ SUM = linear(
     torch.sum,
     total,
     local=over_dims,
+    expand=_named(torch.sum),
     functions=(torch.ops.aten.sum.dim_IntList, torch.ops.aten.sum.default),
     methods=("sum",),
     rank=reduced_rank,

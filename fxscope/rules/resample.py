@@ -174,11 +174,21 @@ def _averages():
 
 def _adaptives():
     adaptives = {
-        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d.default),
-        2: (F.adaptive_avg_pool2d, nn.AdaptiveAvgPool2d, _ATEN.adaptive_avg_pool2d.default),
-        3: (F.adaptive_avg_pool3d, nn.AdaptiveAvgPool3d, _ATEN.adaptive_avg_pool3d.default),
+        1: (F.adaptive_avg_pool1d, nn.AdaptiveAvgPool1d, _ATEN.adaptive_avg_pool1d),
+        2: (
+            F.adaptive_avg_pool2d,
+            nn.AdaptiveAvgPool2d,
+            _ATEN.adaptive_avg_pool2d,
+            _ATEN._adaptive_avg_pool2d,
+        ),
+        3: (
+            F.adaptive_avg_pool3d,
+            nn.AdaptiveAvgPool3d,
+            _ATEN.adaptive_avg_pool3d,
+            _ATEN._adaptive_avg_pool3d,
+        ),
     }
-    for n, (function, module, overload) in adaptives.items():
+    for n, (function, module, *packets) in adaptives.items():
         samples = (
             Sample(_SHAPES[n], {"output_size": 1}),
             Sample(_SHAPES[n], {"output_size": (3,) * n if n > 1 else 3}),
@@ -187,7 +197,7 @@ def _adaptives():
             f"adaptive_avg_pool{n}d",
             function,
             _adaptive(function, n),
-            functions=(overload,),
+            functions=tuple(packet.default for packet in packets),
             modules=(module,),
             input_rank=n + 2,
             reduced=_reduced.pooled_to(n),

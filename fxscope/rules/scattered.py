@@ -134,6 +134,7 @@ def put(x, index, src, accumulate=False):
 
 
 def masked_scatter(x, mask, src):
+    x = torch.where(mask, x, x)  # either one is broadcast to the other
     mask = mask.expand_as(x)
     number = torch.reshape(torch.cumsum(torch.reshape(mask, [-1]), 0), [-1]).view_as(x)
     return _chosen(x, src, torch.where(mask, number - 1, -1))

@@ -182,14 +182,16 @@ def _with_mean(spread):
     def expand(x, dim=None, unbiased=True, keepdim=False, correction=None):
         """Both values, each by its own operator."""
         correction = int(unbiased) if correction is None else correction
-        return spread(x, dim=dim, correction=correction, keepdim=keepdim), torch.mean(x, dim, keepdim)
+        return spread(x, dim=dim, correction=correction, keepdim=keepdim), torch.mean(
+            x, [] if dim is None else dim, keepdim
+        )
 
     return expand
 
 
 _PAIRS = tuple(
     Sample(k.shape, k.kwargs, call=lambda f, x, **given: tuple(f(x, **given)[i] for i in (0, 1)))
-    for k in _SPREADS
+    for k in (*_SPREADS, Sample(kwargs={"keepdim": True}, independent_batch=False))
 )
 VAR_MEAN = composite(
     "var_mean",

@@ -40,6 +40,8 @@ class Report:
         ``|r| / |y0|`` about x = 0.
     laws
         Every law with its largest relative error, its bound, or the reason why it was not checked.
+    linearised
+        The operators whose derivative stands for them, each with its line.
     interpretation
         Version of the interpretation.
     """
@@ -50,6 +52,7 @@ class Report:
     policy: str
     residual_share: float
     laws: tuple[Law, ...]
+    linearised: tuple[str, ...] = ()
     interpretation: int = VERSION
 
     @property
@@ -84,12 +87,13 @@ class Report:
         return json.dumps({**asdict(self), "laws": laws, "ok": self.ok}, indent=2)
 
     def _measured(self) -> str:
-        return f"{self.dtype}, policy {self.policy}, |r|/|y| = {self.residual_share:.3f} about x = 0"
+        said = ", ".join((f"policy {self.policy}", *(f"linearised {name}" for name in self.linearised)))
+        return f"{self.dtype}, {said}, |r|/|y| = {self.residual_share:.3f} about x = 0"
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(law) for law in self.laws)
         names = "<tr><th>law</th><th></th><th>largest relative error</th><th>bound</th><th></th></tr>"
-        return f"<table><caption>{self.model}, {self._measured()}</caption>{names}{rows}</table>"
+        return f"<table><caption>{self.model}, {html.escape(self._measured())}</caption>{names}{rows}</table>"
 
 
 def _told(law: Law) -> str:
@@ -122,6 +126,7 @@ def verify(
     seed: int = 0,
     K: int = 3,
     frontend: str = "auto",
+    unknown: str = "refuse",
     thorough: bool | None = None,
     **kwargs: Any,
 ) -> Report:
@@ -143,7 +148,7 @@ def verify(
     *args, **kwargs
         What the model takes, as in ``fxscope.interpret``: the first tensor is x0, of shape (B, ...), unless
         ``inputs`` names another place.
-    policy, inputs, outputs, frontend
+    policy, inputs, outputs, frontend, unknown
         As in ``fxscope.interpret``.
     dtype
         Of the copy of the model; None keeps the model's own.
@@ -173,6 +178,7 @@ def verify(
     if not all(torch.isfinite(t).all() for t in example.tensors()):
         raise FxscopeError("x0 holds NaN or infinite values; the laws are about finite ones")
     options: dict[str, Any] = {"frontend": frontend, "K": K, "seed": seed, "thorough": thorough}
+    options["unknown"] = unknown
     with torch.no_grad():
         s = LawCase.of(model, example, policy, inputs, outputs, **options)
         _ = s.lin  # raises where x0 gives values that are not finite
@@ -186,4 +192,5 @@ def verify(
         str(policy or "freeze"),
         share,
         laws,
+        s.program.linearised(),
     )

@@ -44,7 +44,7 @@ def page(
     subjects = [
         Subject(
             name,
-            note(f"policy {i.policy}", half),
+            note(_policy(i), half),
             [View("x0", i, count, votes=votes)],
             preprocess,
             said,
@@ -74,10 +74,14 @@ def view(
     named = _named("view", lin, beside, names, preprocess)
     said = None if labels is None else _list("view: labels", labels, str)
     words = None if tokens is None else _list("view: tokens", tokens, str)
-    networks = [Shown(name, f"policy {i.policy}", _always(i), preprocess, said, words) for name, i in named]
+    networks = [Shown(name, _policy(i), _always(i), preprocess, said, words) for name, i in named]
     live = Live(networks)
     live.add("x0", lin.x0[0])
     return widget(live)
+
+
+def _policy(lin: LinearInterpreter) -> str:
+    return ", linearised ".join((f"policy {lin.policy}", *lin.linearised))
 
 
 def _always(lin: LinearInterpreter) -> Callable[[torch.Tensor], LinearInterpreter]:

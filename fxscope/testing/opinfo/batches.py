@@ -9,52 +9,59 @@ from typing import Any
 
 import torch
 
-from .judge import database, judge
+from .judge import DTYPES, database, judge_all
 
 
-def judged(names: list[str], count: int, unknown: str, limit: float) -> Iterator[dict[str, Any]]:
+def judged(
+    names: list[str], count: int, ways: tuple[str, ...], limit: float, dtype: str = "float64"
+) -> Iterator[list[dict[str, Any]]]:
     """The lines of some operators, each as soon as it is known; ``limit`` is in seconds for one operator."""
     left = list(names)
     while left:
-        for line in _batch(left, count, unknown, limit):
-            left.remove(line["name"])
-            yield line
+        for lines in _batch(left, count, ways, limit, dtype):
+            left.remove(lines[0]["name"])
+            yield lines
 
 
-def _batch(names: list[str], count: int, unknown: str, limit: float) -> Iterator[dict[str, Any]]:
+def _batch(
+    names: list[str], count: int, ways: tuple[str, ...], limit: float, dtype: str
+) -> Iterator[list[dict[str, Any]]]:
     """The lines of one process, until it has judged all, or is ended by one operator."""
     context: Any = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_judge_into, args=(theirs, names, count, unknown), daemon=True)
+    process = context.Process(target=_judge_into, args=(theirs, names, count, ways, dtype), daemon=True)
     process.start()
     theirs.close()
     left, first = list(names), 60.0
     try:
         while left:
             if not ours.poll(limit + first):
-                yield _ended(left[0], f"not judged within {limit:g} s")
+                yield _ended(left[0], ways, f"not judged within {limit:g} s")
                 return
             first = 0.0
             try:
-                line = ours.recv()
+                lines = ours.recv()
             except EOFError:
                 process.join()
-                yield _ended(left[0], f"its process ended with code {process.exitcode}")
+                yield _ended(left[0], ways, f"its process ended with code {process.exitcode}")
                 return
-            left.remove(line["name"])
-            yield line
+            left.remove(lines[0]["name"])
+            yield lines
     finally:
         process.kill()
         process.join()
         ours.close()
 
 
-def _ended(name: str, said: str) -> dict[str, Any]:
-    return {"name": name, "status": "crash", "samples": 0, "reasons": [said], "seconds": 0.0}
+def _ended(name: str, ways: tuple[str, ...], said: str) -> list[dict[str, Any]]:
+    line = {"name": name, "status": "crash", "samples": 0, "reasons": [said], "seconds": 0.0}
+    return [{**line, "unknown": unknown} for unknown in ways]
 
 
-def _judge_into(connection: Connection, names: list[str], count: int, unknown: str) -> None:
+def _judge_into(
+    connection: Connection, names: list[str], count: int, ways: tuple[str, ...], dtype: str
+) -> None:
     torch.set_num_threads(1)
-    known = database()
+    known = database(DTYPES[dtype])
     for name in names:
-        connection.send(judge(name, known[name], count, unknown))
+        connection.send(judge_all(name, known[name], count, ways, DTYPES[dtype]))

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...results.files import write_text
+from .core import core_table
+from .files import FORMATS
 
 HEAD = """# PyTorch's operators
 
@@ -18,7 +20,17 @@ edited by hand. PyTorch tests its autograd on a database of operators and sample
 float64 is judged on these samples, as the network x -> op(x[0])[None], with several probes at once:
 
 * policy "taylor": F is the Jacobian that autograd computes, forwards and transposed;
-* both policies: F x0 + r = y0, y0 is the operator's own value, and F^T is the transpose of F.
+* both policies: F x0 + r = y0, y0 is the operator's own value, and F^T is the transpose of F. F is not 0
+  where the derivative is not, unless an error says that the operator is frozen whole;
+* the first sample in every emitted form (pair, residual, adjoint, row, record, replay, pullback), with 1, 2
+  and 5 probes; and where the operator treats the images of a batch one by one, with graphs that were made on two
+  images and are read on three ("batch": free; "specialised" graphs assert the batch that they were made on).
+  A line without a batch is of an operator that does not, or was kept from an earlier run without these forms.
+
+Errors are relative to 1 + the largest entry. In float64 they may be 1e-7: sums in another order differ by
+1e-13, times the condition of a solve or of a function near its pole. In float32 (the last column, under
+`unknown="taylor"`) they may be 1e-4, or ten times the distance of torch's own float32 derivative from its
+float64 one.
 
 `python -m fxscope.testing.opinfo` judges the torch that is installed. What an operator without a rule becomes
 is on [How it works](how-it-works.md#operators-without-a-rule).
@@ -42,13 +54,23 @@ _ADVICE = ("Add a rule", "What is left", "Pass ", "Tap ", "at judge.py", "unknow
 
 def write_page(docs: Path) -> Path:
     """docs/operators.md from docs/operators/refuse.jsonl and taylor.jsonl."""
-    found = {name: _lines(docs / "operators" / f"{name}.jsonl") for name in ("refuse", "taylor")}
-    target = docs / "operators.md"
-    write_text(target, HEAD + "\n".join([*_counts(found), "", *_table(found), ""]))
-    return target
+    write_text(docs / "operators.md", page(docs))
+    return docs / "operators.md"
+
+
+def page(docs: Path) -> str:
+    """The text of docs/operators.md."""
+    found = {
+        name: _lines(docs / "operators" / f"{name}.jsonl")
+        for name in ("refuse", "taylor", "float32", "files")
+    }
+    parts = [*_counts(found), *_frozen(found), *_files(found["files"]), *core_table(), "", *_table(found), ""]
+    return HEAD + "\n".join(parts)
 
 
 def _lines(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.exists():
+        return {}
     lines = [json.loads(text) for text in path.read_text().splitlines() if text.strip()]
     return {line["name"]: line for line in lines}
 
@@ -58,7 +80,10 @@ def _counts(found: dict[str, dict]) -> list[str]:
         f"| `unknown=` | torch | operators | {' | '.join(STATES)} |",
         f"|---|---|---|{'---|' * len(STATES)}",
     ]
-    for unknown, lines in found.items():
+    for name, lines in found.items():
+        if name == "files" or not lines:
+            continue
+        unknown = name if name != "float32" else 'taylor", "float32'
         counted = Counter(line["status"] for line in lines.values())
         torch = ", ".join(sorted({line["torch"] for line in lines.values()}))
         each = " | ".join(str(counted[s]) for s in STATES)
@@ -66,11 +91,63 @@ def _counts(found: dict[str, dict]) -> list[str]:
     return rows
 
 
+def _frozen(found: dict[str, dict]) -> list[str]:
+    """Which operators the default policy freezes whole, though their derivative is not 0."""
+    ends = sorted({end for line in found["refuse"].values() for end in line.get("frozen", ())})
+    if not ends:
+        return []
+    return [
+        "",
+        "By themselves these are frozen whole by the default policy, which an error says: "
+        + ", ".join(ends)
+        + ".",
+    ]
+
+
+def _files(lines: dict[str, dict[str, Any]]) -> list[str]:
+    """How many of the drawn operators each format holds."""
+    if not lines:
+        return []
+    rows = [
+        "",
+        "## Drawn operators as files",
+        "",
+        f"{len(lines)} operators that are right, drawn under a fixed seed"
+        " (`python -m fxscope.testing.opinfo --files 100`), each as pair and as adjoint with K free. A fresh process that cannot import fxscope runs"
+        " the files at another x0 and another number of probes. ONNX is float32, and has no form for some"
+        " operators: `fxscope.save` refuses them by name.",
+        "",
+        "| format | right | refused | wrong |",
+        "|---|---|---|---|",
+    ]
+    for format, name in (("ts", "TorchScript"), ("pt2", ".pt2"), ("onnx", "ONNX")):
+        counted = Counter(line[format].partition(":")[0] for line in lines.values())
+        rows.append(f"| {name} | {counted['right']} | {counted['refused']} | {counted['wrong']} |")
+    return rows
+
+
 def _table(found: dict[str, dict]) -> list[str]:
-    rows = ['| operator | by default | `unknown="taylor"` | why not |', "|---|---|---|---|"]
+    rows = [
+        "## Every operator",
+        "",
+        '| operator | samples | by default | `unknown="taylor"` | batch | float32 | files | why not |',
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for name, line in sorted(found["taylor"].items()):
-        default = found["refuse"].get(name, {}).get("status", "")
-        rows.append(f"| {name} | {default} | {line['status']} | {_why(line)} |")
+        default, narrow = (found[k].get(name, {}).get("status", "") for k in ("refuse", "float32"))
+        files = found["files"].get(name, {})
+        held = ", ".join(f for f in FORMATS if files.get(f) == "right")
+        cells = (
+            name,
+            line["samples"],
+            default,
+            line["status"],
+            line.get("batch", ""),
+            narrow,
+            held,
+            _why(line),
+        )
+        rows.append(f"| {' | '.join(map(str, cells))} |")
     return rows
 
 
