@@ -7,18 +7,15 @@ and so stays linear. Under "taylor" the layer is a product: W0 x1 + W1 x0 - W0 x
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from ..twins import Add, Index, Offset
-from .declare import Rule, linear
+from .declare import Rule, differentiated, linear
 
 
 def dynamic(name: str, target: Callable, twin: Callable, **fields: Any) -> Rule:
     """A linear layer; ``twin`` asks ``call.variant`` whether a computed weight is frozen."""
-    rule = linear(name, target, twin, carries=("x", "weight", "bias"), **fields)
-    variants = {"linear": twin, "taylor": twin}
-    return replace(rule, variants=variants, presets={**rule.presets, "taylor": "taylor"})
+    return differentiated(linear(name, target, twin, carries=("x", "weight", "bias"), **fields), twin)
 
 
 def layered(

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -435,6 +435,12 @@ def linear(name: str, target: Callable | str, twin: Callable, **fields) -> Rule:
         dict.fromkeys(("freeze", "detach", "taylor"), "linear"),
         **{"piecewise": True, **fields},
     )
+
+
+def differentiated(rule: Rule, taylor: Callable) -> Rule:
+    """The rule with a variant for "taylor", in which the arguments that others freeze are no constants."""
+    variants = {**rule.variants, "taylor": taylor}
+    return replace(rule, variants=variants, presets={**rule.presets, "taylor": "taylor"})
 
 
 def product(
