@@ -2,14 +2,15 @@
 
 An average over samples of a box is a matrix over rows times a matrix over columns. Both are read off the
 operator itself, on images that are 1 in one row, or one column, alone. torch has no derivative by the boxes,
-so under "taylor" they may not depend on the probe.
+so under "taylor" they may not depend on the probe. torchvision's functions call these operators, which
+torch.export sees.
 """
 
 import torch
-from torchvision import ops
+import torchvision  # noqa: F401  # it registers the operators
 
 from ..twins.sampled import Boxes, Picked
-from .declare import Sample, composite, differentiated, linear, select
+from .declare import Sample, differentiated, linear, select
 
 _OPS = torch.ops.torchvision
 
@@ -63,37 +64,6 @@ def ps_pool(x, rois, spatial_scale, pooled_height, pooled_width):
         return _OPS.ps_roi_pool(images, boxes, spatial_scale, pooled_height, pooled_width)[0]
 
     return _separated(x, rois, pooled, pooled_height * pooled_width)
-
-
-def _written_out(operator, second=False):
-    """The function of boxes, as a call of its operator."""
-
-    def expand(x, boxes, output_size, spatial_scale=1.0, *rest):
-        if isinstance(boxes, (list, tuple)):
-            numbers = [torch.full_like(b[:, :1], i) for i, b in enumerate(boxes)]
-            boxes = torch.cat([torch.cat(numbers), torch.cat(list(boxes))], 1)
-        height, width = output_size if isinstance(output_size, (list, tuple)) else (output_size, output_size)
-        y = operator(x, boxes, spatial_scale, height, width, *rest)
-        return y[0] if second else y
-
-    return expand
-
-
-def _plain(expand):
-    def written(x, boxes, output_size, spatial_scale=1.0):
-        return expand(x, boxes, output_size, spatial_scale)
-
-    return written
-
-
-def _sampled(expand, *more):
-    def written(x, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1):
-        return expand(x, boxes, output_size, spatial_scale, sampling_ratio)
-
-    def aligning(x, boxes, output_size, spatial_scale=1.0, sampling_ratio=-1, aligned=False):
-        return expand(x, boxes, output_size, spatial_scale, sampling_ratio, aligned)
-
-    return aligning if more else written
 
 
 def _boxes(rng):
@@ -164,43 +134,3 @@ PS_ROI_POOL = differentiated(
     ),
     ps_pool,
 )
-
-
-def _function(name, function, expand, module):
-    return composite(
-        name,
-        function,
-        expand,
-        "",
-        modules=(module,),
-        frozen=("boxes",),
-        unsampled="it is its operator, whose samples run; tests/test_frozen_places.py runs the function",
-        formula=f"{function.__name__} of boxes",
-        source="the paper, eq. 7",
-    )
-
-
-OF_BOXES = (
-    _function(
-        "roi_align_of_boxes",
-        ops.roi_align,
-        _sampled(_written_out(_OPS.roi_align.default), True),
-        ops.RoIAlign,
-    ),
-    _function(
-        "roi_pool_of_boxes", ops.roi_pool, _plain(_written_out(_OPS.roi_pool.default, True)), ops.RoIPool
-    ),
-    _function(
-        "ps_roi_align_of_boxes",
-        ops.ps_roi_align,
-        _sampled(_written_out(_OPS.ps_roi_align.default, True)),
-        ops.PSRoIAlign,
-    ),
-    _function(
-        "ps_roi_pool_of_boxes",
-        ops.ps_roi_pool,
-        _plain(_written_out(_OPS.ps_roi_pool.default, True)),
-        ops.PSRoIPool,
-    ),
-)
-ALIGN_BOXES, POOL_BOXES, PS_ALIGN_BOXES, PS_POOL_BOXES = OF_BOXES

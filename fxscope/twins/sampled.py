@@ -74,7 +74,7 @@ class Boxes(Twin):
     kind = "sample"
 
     def apply(self, k: ForwardContext, x):
-        x = torch.index_select(x, 1, self.image)
+        x = torch.ops.aten.index_select(x, 1, self.image)
         if not self.apart:
             y = torch.matmul(self.rows.unsqueeze(1), x)
             return torch.matmul(y, self.columns.unsqueeze(1).transpose(-1, -2))
@@ -102,7 +102,7 @@ class Picked(Twin):
     kind = "select"
 
     def apply(self, k: ForwardContext, x):
-        x = torch.index_select(x, 1, self.image).flatten(3)
+        x = torch.ops.aten.index_select(x, 1, self.image).flatten(3)
         index = self.index.flatten(2)
         taken = torch.gather(x, 3, k.spread(index.clamp(min=0), 3))
         return torch.where(index >= 0, taken, 0.0).unflatten(3, [self.index.size(2), self.index.size(3)])
