@@ -194,7 +194,7 @@ def unbind(x, dim=0):
 def index_select(x, dim, index, *, call):
     if call.rank("x") == 0:
         return None if call.out_rank == 0 else Dims(torch.unsqueeze, (1,))
-    return Dims(torch.index_select, (shifted(dim), index))
+    return Dims(_ATEN.index_select, (shifted(dim), index))
 
 
 def slice_scatter(x, src, dim=0, start=None, end=None, step=1, *, call):
@@ -774,12 +774,12 @@ UNBIND = _move(
 )
 INDEX_SELECT = _move(
     "index_select",
-    torch.index_select,
+    _ATEN.index_select,  # torch.index_select is another function once PyTorch Geometric is imported
     index_select,
     reduced=_reduced.all_but("dim"),
     local=along_dim,
     methods=("index_select",),
-    functions=(_ATEN.index_select.default,),
+    functions=(torch._C._VariableFunctions.index_select, _ATEN.index_select.default),
     samples=(Sample(kwargs={"dim": 2}, tensors={"index": _rows(4, high=6)}),),
     formula="y1 = x1 at the same places",
 )

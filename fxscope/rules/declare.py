@@ -213,12 +213,14 @@ class Rule:
     def _parameter(self, name: str) -> str:
         """The argument that a keyword means.
 
-        torch calls the first one ``input`` (``self`` in ATen), and takes numpy's names of dimensions.
+        torch calls the first one ``input`` (``self`` in ATen), takes numpy's names of dimensions, and calls
+        what is written ``source`` or ``src``.
         """
         names = tuple(self.signature.parameters)
         if name in names:
             return name
-        return {"input": names[0], "self": names[0], "axis": "dim", "keepdims": "keepdim"}.get(name, name)
+        known = {"input": names[0], "self": names[0], "axis": "dim", "keepdims": "keepdim", "source": "src"}
+        return known.get(name, name)
 
     def given(self, args: tuple, kwargs: dict) -> dict[str, Any]:
         """{argument: value} of a call, only what differs from the defaults."""
@@ -437,6 +439,12 @@ def linear(name: str, target: Callable | str, twin: Callable, **fields) -> Rule:
         dict.fromkeys(("freeze", "detach", "taylor"), "linear"),
         **{"piecewise": True, **fields},
     )
+
+
+def differentiated(rule: Rule, taylor: Callable) -> Rule:
+    """The rule with a variant for "taylor", in which the arguments that others freeze are no constants."""
+    variants = {**rule.variants, "taylor": taylor}
+    return replace(rule, variants=variants, presets={**rule.presets, "taylor": "taylor"})
 
 
 def product(

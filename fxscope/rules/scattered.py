@@ -92,7 +92,9 @@ def _number(x, src):
 
 def _chosen(x, src, source):
     """x, with entry ``source`` of src where that is a number, and not -1."""
-    taken = torch.index_select(torch.reshape(src, [-1]), 0, torch.reshape(torch.clamp(source, min=0), [-1]))
+    taken = torch.ops.aten.index_select(
+        torch.reshape(src, [-1]), 0, torch.reshape(torch.clamp(source, min=0), [-1])
+    )
     return torch.where(source >= 0, taken.view_as(source), x)
 
 
@@ -108,7 +110,7 @@ def scatter(x, dim, index, src=None, value=None):
 
 
 def take(x, index):
-    return torch.index_select(torch.reshape(x, [-1]), 0, _counted(x, index)).view_as(index)
+    return torch.ops.aten.index_select(torch.reshape(x, [-1]), 0, _counted(x, index)).view_as(index)
 
 
 def _counted(x, index):
@@ -124,7 +126,7 @@ def as_strided(x, size, stride, storage_offset=None):
     index = torch.full([], storage_offset or 0, dtype=torch.int64, device=x.device)
     for n, step in zip(size, stride):
         index = torch.unsqueeze(index, -1) + torch.arange(n, device=x.device) * step
-    return torch.index_select(torch.reshape(x, [-1]), 0, torch.reshape(index, [-1])).view_as(index)
+    return torch.ops.aten.index_select(torch.reshape(x, [-1]), 0, torch.reshape(index, [-1])).view_as(index)
 
 
 def put(x, index, src, accumulate=False):

@@ -68,7 +68,7 @@ class Written(Twin):
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef, src: ShapeRef):
         if self.rank is None:
-            return y, torch.index_select(y, self.dim, self.index)
+            return y, torch.ops.aten.index_select(y, self.dim, self.index)
         taken = torch.gather(y, self.dim, k.spread(self.index, self.rank))
         sides: list[Any] = []
         for d in reversed(range(self.rank)):

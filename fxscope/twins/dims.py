@@ -270,7 +270,7 @@ ADJOINTS = {
     torch.cumsum: _cumsum,
     torch.select: _select,
     torch.narrow: _narrow,
-    torch.index_select: _index_select,
+    torch.ops.aten.index_select: _index_select,
     torch.repeat_interleave: _repeat_interleave,
     torch.slice_scatter: _slice_scatter,
     torch.select_scatter: _select_scatter,

@@ -272,7 +272,7 @@ class GridSample(Twin):
     """grid_sample at a frozen grid: linear in the features."""
 
     kind = "sample"
-    grid: Any = state("index")
+    grid: Any = state("gate")
     options: dict = field(default_factory=dict)
     keeps_batch = True
 

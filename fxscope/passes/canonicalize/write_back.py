@@ -184,7 +184,7 @@ def chosen(make: Make, now: fx.Node, value: fx.Node, source: fx.Node) -> fx.Node
     values = make(
         F.pad, (make("reshape", (value, -1)), [0, 1])
     )  # one to read where no value is written at all
-    read = make(torch.index_select, (values, 0, index))
+    read = make(torch.ops.aten.index_select, (values, 0, index))
     return make(torch.where, (make(operator.ge, (source, 0)), make("reshape_as", (read, now)), now))
 
 
