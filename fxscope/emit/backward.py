@@ -11,7 +11,7 @@ import torch.fx as fx
 from ..errors import FxscopeError
 from ..passes.rewrite import Probe, Program, Record
 from ..rules._complex import complex_values
-from ..twins import AdjointContext, Item, ShapeRef, join
+from ..twins import AdjointContext, Identity, Item, ShapeRef, join
 from ..twins.applied import Applied
 from .reuse import mark_same, mark_twin
 from .sources import GraphSource, StateSource, parameter_of
@@ -91,12 +91,14 @@ class Reversal:
             constant = twin.constant(self.k, *likes)
             if constant is not None:
                 self.constants.append((record, constant, y))
+        mixed = self._is_complex(record) and not isinstance(twin, Applied)
+        if mixed and isinstance(twin, Identity) and not self._is_complex(record.inputs[0]):
+            y, mixed = torch.real(y), False  # before a cast to real numbers, which would warn
         shares = twin.adjoint(self.k, y, *likes)
         if len(record.inputs) == 1:
             mark_twin(record, shares, y)
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
-            mixed = self._is_complex(record) and not self._is_complex(value) and not isinstance(twin, Applied)
-            self._add(value, torch.real(share) if mixed else share)
+            self._add(value, torch.real(share) if mixed and not self._is_complex(value) else share)
 
     def _is_complex(self, value: Any) -> bool:
         return (value.node if isinstance(value, Probe) else value.origin) in self.complex

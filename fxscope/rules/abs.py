@@ -31,6 +31,7 @@ RULE = mask(
     methods=("abs", "absolute", "__abs__"),
     expand=expand,
     samples=(Sample(), Sample((2, 3, 4, 2), call=_of_complex)),
+    rounding="of complex numbers, the root of two squares",
     interval=lambda bound, a: (0.0, max(abs(v) for v in bound(a["x"]))),
     formula="h(x) = |x|;  y1 = sign(x0) x1;  of complex numbers: Re conj(z0) z1/|z0|",
     source="the paper, eq. 2",

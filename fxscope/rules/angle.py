@@ -20,7 +20,7 @@ RULE = composite(
     "angle",
     torch.angle,
     angle,
-    "",
+    "the angle of two parts",
     functions=(torch.ops.aten.angle.default,),
     methods=("angle",),
     samples=(Sample((2, 3, 4, 2), call=lambda f, x: f(torch.view_as_complex(x))),),

@@ -1,7 +1,7 @@
 """Fourier transforms, and complex numbers as pairs of real ones: linear.
 
 Adjoints are those of the real inner product Re sum conj(a) b. They take and give the conjugates of complex
-cotangents, as the whole reversed tape does (``emit/backward.py``), so that a complex matrix is transposed alone.
+cotangents, as the whole reversed tape does (``emit/backward.py``): a complex matrix is transposed, no more.
 """
 
 import torch
@@ -197,6 +197,9 @@ CONJUGATE = _rule(
     (
         Sample(),
         Sample((2, 3, 4, 2), call=_complex(_spectrum), spellings=("conj_physical", "conj_physical.default")),
+        Sample(
+            (2, 3, 4, 2), call=_complex(lambda f, x: torch.imag(f(x))), spellings=("conj", "_conj.default")
+        ),
     ),
     "y1 = the conjugate of x1",
     functions=(

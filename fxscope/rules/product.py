@@ -2,9 +2,10 @@
 
 An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them),
 or if an operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``);
-so is a real operand of a complex product, which real and imaginary part share. All are read off the graph. If both qualify the non-negative bounded one is frozen before the signed one;
-equal ranks, or neither: the product is uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and
-makes no residual. The only operand that carries the probe is never frozen.
+so is the real operand of a complex product, which both parts share. All are read off the graph. If both
+qualify the non-negative bounded one is frozen before the signed one; equal ranks, or neither: the product is
+uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and makes no residual. The only operand that carries
+the probe is never frozen.
 """
 
 import math

@@ -69,7 +69,7 @@ def _rule(name, expand):
             Sample(kwargs={"q": 0.4, "dim": 2, "interpolation": "nearest"}),
             Sample((2, 5), {"q": 0.3}, independent_batch=False),
         ),
-        formula="h(x) = between two of the sorted values;  y1 = between x1 at their places, with the same weights",
+        formula="h(x) = between two of the sorted values;  y1 = between x1 at their places, so weighed",
         source="the paper, Fig. 2 (indices)",
         interval=lambda bound, a: bound(a["x"]),
     )

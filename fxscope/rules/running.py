@@ -119,7 +119,9 @@ PROD = mask(
         Sample(kwargs={"dim": -1, "keepdim": True}, spellings=("prod", "prod.dim_int")),
         Sample((2, 3), independent_batch=False, spellings=("prod", "prod.default")),
     ),
-    formula="h(x) = x_1 ... x_n;  y1 = <g0, x1>/n, g0 the products of the others;  taylor: <g0, x1> - (n - 1) y0",
+    formula=(
+        "h(x) = x_1 ... x_n;  y1 = <g0, x1>/n, g0 the products of the others;  taylor: <g0, x1> - (n - 1) y0"
+    ),
     source="the paper, eq. 2 with c = 0",
 )
 CUMPROD = mask(

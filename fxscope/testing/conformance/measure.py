@@ -30,7 +30,8 @@ from ..structure import converted
 def measure(build: Callable[[], tuple], exports: bool = False) -> dict[str, Any]:
     """The line of one network, with the status "ok", "BROKEN" or a reason code.
 
-    ``build`` gives the model, its example inputs and, where they are not the default, options of ``LawCase.of``.
+    ``build`` gives the model, its example inputs and, where they are not the default, options of
+    ``LawCase.of``.
     """
     started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)

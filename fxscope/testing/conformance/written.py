@@ -1,4 +1,4 @@
-"""Networks of a few lines, after published ones: spectral layers, solves, recurrent cells, own derivatives."""
+"""Networks of a few lines, after published ones: spectral layers, solves, recurrent cells, derivatives."""
 
 from __future__ import annotations
 
