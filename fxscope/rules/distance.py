@@ -55,6 +55,11 @@ def _of_itself(f, x, **given):
     return f(x, x.flip(1) * 0.5 + 0.1, **given)
 
 
+def _with_mode(f, x, x2):
+    """ATen's forms take how it is computed as well."""
+    return f(x, x2, 2.0, *(() if f is torch.cdist else (None,)))
+
+
 COSINE_SIMILARITY = _rule(
     "cosine_similarity",
     torch.cosine_similarity,
@@ -89,12 +94,7 @@ CDIST = _rule(
     (
         Sample((2, 4, 5), tensors={"x2": (3, 5)}),
         Sample((2, 4, 5), {"p": 1.0}, tensors={"x2": (3, 5)}),
-        Sample(
-            (2, 4, 5),
-            {"p": 2.0, "compute_mode": None},
-            tensors={"x2": (2, 3, 5)},
-            spellings=("_cdist_forward.default", "cdist.default"),
-        ),
+        Sample((2, 4, 5), tensors={"x2": (2, 3, 5)}, call=_with_mode),
         Sample((2, 4, 5), call=lambda f, x: f(x, x[:, :3] * -0.5 + 0.3)),
     ),
     "h(a, b)_ij = |a_i - b_j|_p;  y1 = <w0, a1_i - b1_j>, w0 the gradient of the norm",

@@ -103,7 +103,11 @@ class LawCase:
         call, exports = Example.of(example, model) or Example(), Exports()
         named = {"policy": policy, "inputs": inputs, "outputs": outputs}
         with torch.no_grad(), exports:
-            made = {"frontend": frontend, "unknown": unknown, "example_inputs": None if free else call}
+            made: dict[str, Any] = {
+                "frontend": frontend,
+                "unknown": unknown,
+                "example_inputs": None if free else call,
+            }
             program = program_of(model, **made, **named)
         found = cls(model, program, call, **named, unknown=unknown, **options)
         found._exports = exports

@@ -125,11 +125,12 @@ class Poisson(nn.Module):
         super().__init__()
         self.encode, self.decode = nn.Linear(size, size), nn.Linear(size, size)
         self.conductivity = nn.Linear(size, size) if coefficients else None
-        self.register_buffer("stencil", 2 * torch.eye(size) - torch.eye(size).roll(1, 0))
+        stencil = 2 * torch.eye(size) - torch.eye(size).roll(1, 0)
+        self.register_buffer("stiffness", stencil @ stencil.mT)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The field at the nodes, after a layer."""
-        stiffness = self.stencil @ self.stencil.mT
+        stiffness: Any = self.stiffness
         if self.conductivity is not None:
             stiffness = stiffness + torch.diag_embed(F.softplus(self.conductivity(x)))
         factor = torch.linalg.cholesky(stiffness)
