@@ -7,7 +7,8 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit("the command line needs click: pip install 'fxscope[cli]'") from missing
 
-from . import analyses, deploy, films, graphs, linear, maps, networks, pages, studies, views  # they need click
+# they need click
+from . import analyses, deploy, films, graphs, linear, maps, networks, pages, studies, views
 from .running import Verbs
 
 __all__ = ["cli", "main"]
