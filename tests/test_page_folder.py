@@ -175,5 +175,5 @@ def test_the_command_line_takes_a_file_or_a_folder(folder, tmp_path, lin):
     done = CliRunner().invoke(cli, ["page", "fxscope:bicubic4x", "--folder", str(tmp_path / "a"), str(image)])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a" / "index.html").exists() and "put it on a web server" in done.output
-    with pytest.raises(FxscopeError, match="no smaller"):
+    with pytest.raises(FxscopeError, match="smaller=24 is not below"):
         lin.page(tmp_path / "b", folder=True, smaller=24)
