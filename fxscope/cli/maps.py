@@ -34,7 +34,9 @@ INDICES = {"multiple": True, "type": types.Index()}
 )
 @click.option("--row", "rows", **INDICES, help="a row to write, as C,Y,X; several times for several")
 @click.option("--column", "columns", **INDICES, help="a column to write, in place of rows")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), help="in which F is stored (default: the network's)")
+@click.option(
+    "--dtype", type=click.Choice(list(DTYPES)), help="in which F is stored (default: the network's)"
+)
 @click.option("--status", is_flag=True, help="only say how much is written")
 def map_verb(
     asked: Asked,
@@ -107,7 +109,9 @@ def _checked(found: StoredMap) -> str:
     index = found.places[0] if found.places else tuple(n // 2 for n in found.layout.outputs)
     row, at = found.row(index), (0 if found.places else index)
     linear, r, y = float((row * found.x0).sum()), float(found.residual[at]), float(found.y0[at])
-    return f"; row {list(index)}: <row, x0> {linear:+.6g} + r {r:+.6g} = y0 {y:.6g} to {abs(linear + r - y):.1e}"
+    return (
+        f"; row {list(index)}: <row, x0> {linear:+.6g} + r {r:+.6g} = y0 {y:.6g} to {abs(linear + r - y):.1e}"
+    )
 
 
 VERBS = (map_verb,)
