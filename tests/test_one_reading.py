@@ -40,7 +40,7 @@ def caffe():
     given = dict(size=(24, 48), resize="cover", crop="center", channels="BGR", multiple=16)
     return scores(), Preprocess(**given, range=(0, 255), mean=(104, 117, 123)), ["a", "b", "c", "d", "e"]
 """
-ANY = ("row", "column", "svd", "contributions", "verify", "report", "transform", "inspect", "page")
+ANY = ("row", "column", "svd", "contributions", "verify", "report", "transform", "inspect", "page", "map")
 SCORES = ("votes", "discussion", "layers", "fgsm", "residual-share", "votes-study", "faithfulness")
 IMAGES = ("locality", "reach", "video")
 SERVED = ("view",)  # it ends with Ctrl-C, and reads photographs as "page" does
@@ -77,6 +77,7 @@ def answer(verb, model, files, *options):
         "svd": ["-k", 1],
         "votes-study": ["--boxes", files / "boxes.json"],
         "faithfulness": ["--depths", 1],
+        "map": ["--out", files / f"map{len(list(files.iterdir()))}", "--column", "0,5,5"],
     }
     return run(verb, model, *image, *options, *more.get(verb, []), "--json")
 

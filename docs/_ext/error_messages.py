@@ -73,6 +73,7 @@ EXAMPLES = {
         "lin = fxscope.interpret(net, x0)\n"
         'lin.pixel_discussion(0, reading="per-layer", condition=1.0001, progress=False)'
     ),
+    "MapError": 'fxscope.open_map("missing")',
     "WeightsError": 'fxscope.models.load_weights(net, "missing.pt")',
     "StudyError": 'fxscope.studies.status(".")',
     "ImageError": 'from fxscope.images.photos import read\nread("missing.png")',
