@@ -3,9 +3,10 @@
     python tests/bench/study.py [--images 384] [--json FILE]
 
 Overhead: the residual share of digits by ``fxscope.study``, and by a loop that reads the same batches with
-one reader and keeps the same numbers in a list; the seconds of the processor, medians of five interleaved
-pairs (bar: 1.05). Processes: ``torchrun`` with two processes against one, each with one thread, from file to
-file (bar: 1.6). Memory: resident MiB of a study at a tenth of its images and at the end (bar: + 16).
+one reader and keeps the same numbers in a list; seconds of the processor for an image, between 64 images and
+all, medians of five interleaved rounds (bar: 1.05), and how much longer a study takes to start. Processes:
+``torchrun`` with two processes against one, each with one thread, from file to file (bar: 1.6). Memory:
+resident MiB of a study at a tenth of its images and at the end (bar: + 16).
 """
 
 from __future__ import annotations
@@ -40,24 +41,30 @@ def loop(reader: fxscope.linop.Reader, take: fxscope.Preprocess, count: int) -> 
     return found
 
 
+def seconds(count: int) -> tuple[float, float]:
+    """Seconds of the processor of the loop, and of a study with its plan, files and summary."""
+    start = time.process_time()
+    reader = fxscope.prepare(fxscope.models.load_model(NETWORK), torch.zeros(BATCH, 1, 32, 32))
+    loop(reader, fxscope.Preprocess.of(NETWORK), count)
+    middle = time.process_time()
+    with tempfile.TemporaryDirectory() as out:
+        options = {"batch": BATCH, "shard": SHARD, "limit": count, "progress": False}
+        fxscope.study(NETWORK, {"dataset": digits}, "residual_share", out, **options)
+    return middle - start, time.process_time() - middle
+
+
 def overhead(count: int) -> dict:
-    """Seconds of the processor of a study, with its plan, files and summary, and of the loop."""
+    """What an image costs in a study and in the loop, between few images and many; and what a start costs."""
     torch.set_num_threads(1)
-    module = fxscope.models.load_model(NETWORK)
-    take = fxscope.Preprocess.of(NETWORK)
-    pairs = []
+    seconds(SHARD)  # libraries are imported
+    rounds = []
     for _ in range(5):
-        start = time.process_time()
-        reader = fxscope.prepare(module, torch.zeros(BATCH, 1, 32, 32))
-        loop(reader, take, count)
-        middle = time.process_time()
-        with tempfile.TemporaryDirectory() as out:
-            options = {"batch": BATCH, "shard": SHARD, "limit": count, "progress": False}
-            fxscope.study(NETWORK, {"dataset": digits}, "residual_share", out, **options)
-        pairs.append((middle - start, time.process_time() - middle))
-    ratio = statistics.median(b / a for a, b in pairs)
-    plain, study = (statistics.median(p) for p in zip(*pairs))
-    return {"what": "overhead", "images": count, "loop_s": plain, "study_s": study, "ratio": ratio}
+        few, many = seconds(SHARD), seconds(count)
+        each = [(m - f) / (count - SHARD) for f, m in zip(few, many)]
+        rounds.append((*each, each[1] / each[0], few[1] - few[0]))
+    loop_s, study_s, ratio, start = (statistics.median(r) for r in zip(*rounds))
+    names = {"loop_ms": 1e3 * loop_s, "study_ms": 1e3 * study_s, "ratio": ratio, "start_s": start}
+    return {"what": "overhead", "images": count, **names}
 
 
 def processes(count: int) -> dict:

@@ -131,6 +131,15 @@ CHAPTERS = {
             " threads: scipy's own spin on beside torch's after a call, which propack suffers from most."
         ),
     ),
+    "study": (
+        "Studies",
+        (
+            "The residual share of digits by `fxscope.study` against a plain loop of a reader that keeps the"
+            " same numbers: processor time of an image (bar 1.05), and how much longer a study takes to"
+            " start. Two processes of torchrun against one, one thread each, seconds between files (bar 1.6)."
+            " Resident memory at a tenth of the images and at all of them. Measured on a busy machine."
+        ),
+    ),
     "votes": (
         "All rows of a classifier",
         (
@@ -176,8 +185,8 @@ def page() -> str:
             " little. Made by"
         ),
         (
-            "```\nfor b in pair memory products prepare compiled rows windows many_images sparse svd votes"
-            " serve serving page; do\n"
+            "```\nfor b in pair memory products prepare compiled rows windows many_images sparse svd study"
+            " votes serve serving page; do\n"
             "    python tests/bench/$b.py --json tests/bench/results/$b.json\ndone\n"
             "python tests/bench/table.py\n```"
         ),
