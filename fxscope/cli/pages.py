@@ -49,6 +49,7 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     options.policy,
     options.picture,
     options.names,
+    options.tile,
     options.as_json,
 )
 @options.folder("fxscope-report")
@@ -59,7 +60,7 @@ def report_verb(asked: Asked, out: str) -> None:
         for each in networks:
             take(each, name, picture)
     names = _names(asked, networks, photographs)
-    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy)
+    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy, tile=asked.tile)
     _answer(asked, written, photographs)
 
 
