@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
+from PIL import Image
 from torch import nn
 
 import fxscope
+from fxscope.cli.main import cli
 from fxscope.errors import (
     FxscopeError,
     NotLocal,
@@ -17,6 +22,7 @@ from fxscope.errors import (
     WrongArgument,
 )
 from fxscope.linop.tiles import TiledInterpreter, memory, sheet
+from fxscope.paper.tour import large
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -222,3 +228,41 @@ def test_memory_decides(monkeypatch):
 
 def test_free_memory_is_a_number_of_this_machine():
     assert 1 << 20 < memory.free() < 1 << 50
+
+
+def test_a_report_goes_through_all_tiles():
+    """Numbers over all outputs, pictures of some of them, rows and columns on squares around their places."""
+    model, x0 = _model("pixel shuffle")
+    whole, lin = fxscope.interpret(model, x0), fxscope.interpret(model, x0, tile=16)
+    small, share, error = large._passed(lin, False)
+    assert abs(share - float(whole.residual.norm() / whole.y0.norm())) < 1e-12 and error < 1e-12
+    for name, values in (("F x0", whole.F @ x0[0]), ("r", whole.residual[0]), ("y0", whole.y0[0])):
+        assert _off(small.found[name], values[:, :: small.step, :: small.step]) < 1e-12
+    place = (20, 31)
+    square = large._square(lin.local_row((0, *place)), (10, 15))
+    radius = square.shape[1] // 2
+    row = F.pad(whole.F.row((0, *place)), (radius,) * 4)
+    assert torch.allclose(square, row[:, 10 : 10 + 2 * radius + 1, 15 : 15 + 2 * radius + 1], atol=1e-14)
+
+
+def test_the_pictures_of_a_report_are_small(monkeypatch):
+    monkeypatch.setattr(large, "SHOWN", 9)
+    model, x0 = _model("stride")
+    lin = fxscope.interpret(model, x0, tile=16)
+    small = large._passed(lin, False)[0]
+    assert small.step == 3 and torch.equal(small.found["y0"], lin.y0[0][:, ::3, ::3])
+
+
+def test_the_command_line_reads_in_tiles(tmp_path):
+    path = tmp_path / "photo.png"
+    pixels = torch.randint(256, (40, 44, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    Image.fromarray(pixels.numpy()).save(path)
+    common = ["fxscope:pixelshuffle4x", str(path), "--crop", "none", "--at", "0,81,90", "--json"]
+    for what in ("row", "contributions"):
+        found = []
+        for tile in ("16", "none"):
+            ran = CliRunner().invoke(cli, [what, *common, "--tile", tile])
+            assert ran.exit_code == 0, ran.output
+            found.append(json.loads(ran.stdout))
+        a, b = ({k: v for k, v in each.items() if isinstance(v, float)} for each in found)
+        assert a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-5 for k in a if "error" not in k)

@@ -119,7 +119,7 @@ def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: st
     lin = interpreter_at(asked)
     if count > min(lin.F.shape):
         raise usage(f"F has {min(lin.F.shape)} triplets, and {count} are asked for", "-k")
-    options = {"method": method, "tol": tol, "seed": asked.seed}
+    options: dict[str, Any] = {"method": method, "tol": tol, "seed": asked.seed}
     if isinstance(lin, TiledInterpreter) and processes > 1:
         found, is_first = over_processes(lin, count, options)
         if not is_first:

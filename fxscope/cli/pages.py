@@ -58,6 +58,7 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     options.policy,
     options.picture,
     options.names,
+    options.tile,
     options.as_json,
     live,
 )
@@ -69,7 +70,8 @@ def report_verb(asked: Asked, out: str, live: bool) -> None:
         for each in networks:
             take(each, name, picture)
     names = _names(asked, networks, photographs)
-    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy, live=live)
+    options = {"policy": asked.policy, "live": live, "tile": asked.tile}
+    written = pages.report(networks, photographs.files(), out, names, **options)
     _answer(asked, written, photographs)
 
 

@@ -480,3 +480,8 @@ def _reader(whole: Whole, options: dict[str, Any]) -> Reader:
     box, _, _ = Tiling(whole, 1).crop((middle[0], middle[1]))
     part = whole.x0[(slice(None), *box)]
     return prepare(whole.model, part.to(next(whole.model.parameters(), part).device), **options)
+
+
+def side_of(model: nn.Module, x0: torch.Tensor) -> int:
+    """The pixels to a side of a tile of x0 whose values take about 256 MiB, its halo included."""
+    return size_of(Whole.of("tiles", model, x0))

@@ -219,13 +219,7 @@ def images_of(paths: list[str]) -> list[Path]:
 
 def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -> int:
     """Estimate the bytes of an interpreter at x0; raise ``ImageError`` if they exceed the budget."""
-    small = (1, shape[1], 64, 64) if found.kind == "images" else shape
-    per = storage(found.module, small, example_inputs=(torch.zeros(small),))
-    grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0
-    needed = int(
-        (per.recorded + 2 * 4 * per.activations) * grown
-        + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2
-    )
+    needed = memory_of(found, shape)
     if needed > budget:
         side = int((budget / needed) ** 0.5 * min(shape[2:]))
         raise ImageError(
@@ -233,3 +227,14 @@ def check_memory(found: Network, shape: tuple[int, ...], budget: int = BUDGET) -
             f" limit is {budget / 2**30:.0f}; cut the image, or give --size {side} or less"
         )
     return needed
+
+
+def memory_of(found: Network, shape: tuple[int, ...]) -> int:
+    """Estimate the bytes of an interpreter at x0."""
+    small = (1, shape[1], 64, 64) if found.kind == "images" else shape
+    per = storage(found.module, small, example_inputs=(torch.zeros(small),))
+    grown = shape[2] * shape[3] / (64 * 64) if found.kind == "images" else 1.0
+    return int(
+        (per.recorded + 2 * 4 * per.activations) * grown
+        + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,7 +16,8 @@ from ...analysis import energy_against_distance, layer_contributions, pixel_vote
 from ...analysis.zero import OWN
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
-from ...linop import LinearInterpreter, interpret, prepare
+from ...linop import LinearInterpreter, Reader, interpret, prepare
+from ...linop.tiles import TiledInterpreter, side_of
 from ...passes.policy import Policy
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
@@ -24,9 +25,10 @@ from ...render import draw as draw_graph
 from ...results.progress import steps
 from ...results.provenance import digest
 from ...testing.network import verify
+from .large import large_images
 from .live import Walk
 from .live import live as demonstrations
-from .networks import Network, check_memory, images_of, read
+from .networks import BUDGET, Network, check_memory, images_of, memory_of, middle, read
 from .page import Chapter, Page, Written
 from .super_resolution import eigen_images, probe_places, zoom
 
@@ -41,6 +43,7 @@ def report(
     progress: bool = True,
     policy: Any = "freeze",
     live: bool = True,
+    tile: int | str | None = "auto",
 ) -> Written:
     """Write a page about one network, or several side by side, on the user's own images.
 
@@ -64,6 +67,9 @@ def report(
         What is frozen, as ``interpret`` takes it. The page says which.
     live : bool
         Begin with a demonstration that computes rows and columns in the reader's browser.
+    tile : int or "auto", optional
+        A network of images reads a photograph in tiles of so many pixels to a side; "auto" does so where the
+        whole would need more than 4 GiB, and None never. The page says what is of all of the photograph.
 
     Returns
     -------
@@ -73,7 +79,10 @@ def report(
     Raises
     ------
     ImageError
-        If a file is no image, a folder is empty, or an interpreter would need more than 4 GiB.
+        If a file is no image, a folder is empty, or an interpreter would need more than 4 GiB, and there are
+        no tiles.
+    NotLocal
+        If a photograph is to be read in tiles, and an output depends on all of it.
     """
     networks = [networks] if isinstance(networks, Network) else list(networks)
     paths = images_of([images] if isinstance(images, str) else list(images))
@@ -81,7 +90,8 @@ def report(
         raise FxscopeError("a report needs a network and an image")
     pictures = [(p.name, read(p, least=8)) for p in paths]
     for n in networks:
-        check_memory(n, max((tuple(n.take(p).shape) for _, p in pictures), key=lambda s: s[2] * s[3]))
+        if tile is None or n.kind != "images":
+            check_memory(n, max((tuple(n.take(p).shape) for _, p in pictures), key=lambda s: s[2] * s[3]))
     key = {
         "images": [[p.name, sha256(p.read_bytes()).hexdigest()] for p in paths],
         "networks": [
@@ -90,6 +100,7 @@ def report(
         ],
         "policy": _frozen(policy),
         "names": list(names or ()),
+        "tile": tile,
     }
     page = Page(
         out,
@@ -105,12 +116,12 @@ def report(
         makers["live"] = partial(demonstrations, [walk], progress)
     makers |= {
         _unique(n.name, networks, i): partial(
-            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else "", policy
+            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else "", policy, tile
         )
         for i, n in enumerate(networks)
     }
     if len(networks) > 1:
-        makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy)
+        makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy, tile)
     return page.write(makers, progress)
 
 
@@ -140,25 +151,44 @@ def chapter_of(
     names: Any = None,
     prefix: str = "",
     policy: Any = "freeze",
+    tile: int | str | None = "auto",
 ) -> Chapter:
     """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
     chapter = Chapter(n.title)
     chapter.text(f"x0: {n.preprocess.text}")
     prefix = prefix or f"{n.name}_"
-    reader = prepare(n.module, n.take(pictures[0][1]), policy=policy)
+    reader: Reader | None = None
     about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
     with steps(len(pictures), f"images of {n.name}", progress) as bar:
         for i, (title, picture) in enumerate(pictures):
             chapter.heading(title)
-            x0 = n.take(picture)
-            about(chapter, n, reader(x0), title, f"{prefix}{i}_", progress, names)
+            x0, own = n.take(picture), f"{prefix}{i}_"
+            size = _tile(n, x0, tile)
+            if size is None:
+                reader = reader or prepare(n.module, x0, policy=policy)
+                about(chapter, n, reader(x0), title, own, progress, names)
+            else:
+                lin = interpret(n.module, x0, policy=policy, tile=size)
+                large_images(chapter, n, cast(TiledInterpreter, lin), title, own, progress)
             chapter.numbers[title] |= {"x0": digest(x0)}
             bar.update(1)
     chapter.numbers |= {"preprocess": n.preprocess.text, "policy": _frozen(policy)}
     if n.kind == "scores" and len(pictures) > 1:
         _layers_of_all(chapter, n, pictures, prefix, progress, policy)
-    _graph_and_laws(chapter, n, n.take(pictures[0][1]), prefix, policy)
+    first = n.take(pictures[0][1])
+    if _tile(n, first, tile) is not None:
+        first = middle(first[0], 64, 8)[None]
+    _graph_and_laws(chapter, n, first, prefix, policy)
     return chapter
+
+
+def _tile(n: Network, x0: torch.Tensor, tile: int | str | None) -> int | None:
+    """The pixels to a side of the tiles in which a network reads x0; None where it reads it whole."""
+    if tile is None or n.kind != "images":
+        return None
+    if tile == "auto":
+        return side_of(n.module, x0) if memory_of(n, tuple(x0.shape)) > BUDGET else None
+    return int(tile)
 
 
 def _scores(
@@ -362,7 +392,9 @@ def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str,
     }
 
 
-def _side_by_side(networks: list[Network], pictures: list, policy: Any) -> Chapter:
+def _side_by_side(
+    networks: list[Network], pictures: list, policy: Any, tile: int | str | None = None
+) -> Chapter:
     """The numbers of several networks on the same images in a table; contributions by depth in a figure."""
     chapter = Chapter("Side by side")
     scores = [n for n in networks if n.kind == "scores"]
@@ -393,6 +425,9 @@ def _side_by_side(networks: list[Network], pictures: list, policy: Any) -> Chapt
     images = [n for n in networks if n.kind == "images"]
     if len(images) > 1:
         _, picture = pictures[0]
+        if any(_tile(n, n.take(picture), tile) is not None for n in images):
+            picture = middle(picture, 256, 8)
+            chapter.text("The photograph is large: its middle, of 256 pixels to a side, is compared.")
         interpreters = {n.name: (n, interpret(n.module, n.take(picture), policy=policy)) for n in images}
         chapter.figure(
             "outputs_side_by_side",
