@@ -133,16 +133,16 @@ def run_files(jobs: Sequence[Job]) -> list[list[list[torch.Tensor]] | SavedFileD
     All files are run in one fresh process, which cannot import fxscope.
     """
     with tempfile.TemporaryDirectory() as folder:
-        told = []
+        told: list[tuple[str, str, str, str, list[str]]] = []
         for i, job in enumerate(jobs):
             source, target = Path(folder) / f"{i}.in.pt", Path(folder) / f"{i}.out.pt"
             torch.save(pytree.tree_map(_plain, [list(inputs) for inputs in job.input_sets]), source)
-            told.append([str(Path(job.path).resolve()), job.format, str(source), str(target), job.names])
+            told.append((str(Path(job.path).resolve()), job.format, str(source), str(target), job.names))
         listed = Path(folder) / "jobs.json"
         listed.write_text(json.dumps(told))
         command = [sys.executable, "-c", LOADER, str(listed), str(torch.get_num_threads()), str(SEED)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        return [_outputs(job, Path(target), done.stderr) for job, (*_, target, _) in zip(jobs, told)]
+        return [_outputs(job, Path(target), done.stderr) for job, (_, _, _, target, _) in zip(jobs, told)]
 
 
 def _plain(value: Any) -> Any:

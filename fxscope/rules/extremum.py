@@ -35,6 +35,8 @@ def minimum(x, other, *, call, y):
 def reduce(x, y, dims, keepdim, call, first):
     """Gather at the first index that wins, dimension by dimension."""
     rank, value = call.rank("x"), call.value("x")
+    if rank == 0:
+        return None, [value]
     for d in dims:
         index = first(x, d, True)
         # the values, which have x's dtype
@@ -45,16 +47,22 @@ def reduce(x, y, dims, keepdim, call, first):
     return None, [call.record(Dims(torch.squeeze, (shifted(list(dims)),)), [value], like=y)]
 
 
+def _dims(call, dim):
+    return [] if call.rank("x") == 0 else last_dims(call, dim)
+
+
 def amax(x, dim=(), keepdim=False, *, call, y):
-    return reduce(x, y, last_dims(call, dim), keepdim, call, torch.argmax)
+    return reduce(x, y, _dims(call, dim), keepdim, call, torch.argmax)
 
 
 def amin(x, dim=(), keepdim=False, *, call, y):
-    return reduce(x, y, last_dims(call, dim), keepdim, call, torch.argmin)
+    return reduce(x, y, _dims(call, dim), keepdim, call, torch.argmin)
 
 
 def picked(x, dim=None, keepdim=False, *, call, y):
     """max(dim) and min(dim) say which entry won."""
+    if call.rank("x") == 0:
+        return None, [call.value("x")]
     (d,) = last_dims(call, dim)
     return winner(call, y, d, keepdim)
 

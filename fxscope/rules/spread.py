@@ -190,7 +190,12 @@ def _with_mean(spread):
 
 
 _PAIRS = tuple(
-    Sample(k.shape, k.kwargs, call=lambda f, x, **given: tuple(f(x, **given)[i] for i in (0, 1)))
+    Sample(
+        k.shape,
+        k.kwargs,
+        call=lambda f, x, **given: tuple(f(x, **given)[i] for i in (0, 1)),
+        independent_batch=k.independent_batch,
+    )
     for k in (*_SPREADS, Sample(kwargs={"keepdim": True}, independent_batch=False))
 )
 VAR_MEAN = composite(

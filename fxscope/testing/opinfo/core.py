@@ -167,7 +167,8 @@ class Called(torch.nn.Module):
 
     def __init__(self, name: str):
         super().__init__()
-        self.operator, self.call, self.made = core_operators()[name], CALLS[name], {}
+        self.operator, self.call = core_operators()[name], CALLS[name]
+        self.made: dict[tuple[int, ...], torch.Tensor] = {}
 
     def forward(self, x):
         """What the operator gives."""

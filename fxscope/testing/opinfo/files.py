@@ -31,20 +31,20 @@ def drawn_names(count: int, among: list[str]) -> list[str]:
     return sorted(random.Random(SEED).sample(sorted(among), min(count, len(among))))
 
 
-def filed(names: list[str]) -> Iterator[dict[str, Any]]:
+def filed(names: list[str], formats: tuple[str, ...] = FORMATS) -> Iterator[dict[str, Any]]:
     """{"name", format: "right", "refused: why" or "wrong: why"} of each operator."""
     logging.getLogger("fxscope").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     for start in range(0, len(names), TOGETHER):
         with tempfile.TemporaryDirectory() as folder:
-            yield from _together(names[start : start + TOGETHER], Path(folder))
+            yield from _together(names[start : start + TOGETHER], formats, Path(folder))
 
 
-def _together(names: list[str], folder: Path) -> Iterator[dict[str, Any]]:
+def _together(names: list[str], formats: tuple[str, ...], folder: Path) -> Iterator[dict[str, Any]]:
     lines: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
     jobs: list[tuple[str, str, Any, Job]] = []
     for name in names:
-        for format in FORMATS:
+        for format in formats:
             try:
                 jobs += [(name, format, *made) for made in _made(name, format, folder)]
             except FxscopeError as error:
