@@ -105,7 +105,9 @@ def test_threads_where_the_server_isolates_the_page(playwright, served, lin):
     assert "net runs without WebGPU" in said
     assert "/network-1/record.onnx" not in served.asked and "/weights-0.bin" in served.asked  # on demand
     assert served.asked.count("/weights-0.bin") == 1 and not any("jspi" in path for path in served.asked)
-    page.get_by_label("photograph").select_option("1")  # the smaller size, of the same weights
+    page.evaluate("fxscope.cards[0].work.done('row', {ms: 31000, again: false})")
+    assert "A picture takes 31 s here at 24 x 24" in page.text_content(".slow")
+    page.get_by_role("button", name="Show x0, 12 x 12").click()  # of the same weights
     page.wait_for_function("() => fxscope.cards[0].r && fxscope.cards[0].shown")
     assert served.asked.count("/weights-0.bin") == 1 and "/network-1/record.onnx" in served.asked
     check(page, fxscope.interpret(lin.model, nn.functional.interpolate(lin.x0, (12, 12), mode="area")))
