@@ -247,7 +247,14 @@ def test_the_command_line(files, name):
     "name", [pytest.param(n, marks=[] if n == "transposed" else [pytest.mark.full]) for n in KNOWN]
 )
 def test_the_report(files, tmp_path, name):
-    arguments = ["report", f"{files}/net.py:{name}", f"{files}/photo.png", "--out", str(tmp_path / "page")]
+    arguments = [
+        "report",
+        f"{files}/net.py:{name}",
+        f"{files}/photo.png",
+        "--no-live",
+        "--out",
+        str(tmp_path / "page"),
+    ]
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "page/numbers.json").read_text())["chapters"][name]["photo.png"]

@@ -241,7 +241,7 @@ def test_weights_of_another_network_or_of_none(verb, weights, said, files):
 @pytest.mark.parametrize("verb", ["row", "svd", "verify", "locality", "report"])
 def test_a_crop_larger_than_the_photograph(verb, files):
     image = f"{files}/net.py:image"
-    more = ["--out", files / "page"] if verb == "report" else []
+    more = ["--no-live", "--out", files / "page"] if verb == "report" else []
     done = run(verb, image, files / "good.png", "--size", 400, *more)
     refused(done, 1, "70 x 80 pixels, smaller than the crop of 400 x 400")
 
@@ -364,7 +364,7 @@ def test_one_unreadable_image_does_not_end_a_folder(verb, files, tmp_path):
     for name in ("a.png", "c.png"):
         (folder / name).write_bytes((files / "good.png").read_bytes())
     images = ["--images", folder] if verb == "residual-share" else [folder]
-    more = ["--out", tmp_path / "page"] if verb == "report" else ["-o", tmp_path / "figure.png"]
+    more = ["--no-live", "--out", tmp_path / "page"] if verb == "report" else ["-o", tmp_path / "figure.png"]
     whole = run(verb, suited(verb, files), *images, *more, "--json")
     (folder / "b.png").write_text("no image")
     part = run(verb, suited(verb, files), *images, *more, "--json")  # the page takes up its chapters again

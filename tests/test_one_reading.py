@@ -69,7 +69,7 @@ def answer(verb, model, files, *options):
     more = {
         "transform": ["-o", files / "x.ts"],
         "inspect": ["--outputs", "2"],
-        "report": ["--out", files / "page"],
+        "report": ["--no-live", "--out", files / "page"],
         "page": ["-o", files / "page.html"],
         "video": ["-o", files / "film.gif", "--seconds", 0.4, "--fps", 5, "--width", 160],
         "column": ["--at", "0,5,5"],
@@ -223,7 +223,7 @@ def test_a_page_is_made_again_where_its_input_is_another(files, tmp_path, monkey
 
     def pages(*options):
         before = len(made)
-        base = ["report", f"{files}/net.py:scores", photo, "--out", tmp_path / "page", "--json"]
+        base = ["report", f"{files}/net.py:scores", photo, "--no-live", "--out", tmp_path / "page", "--json"]
         run(*base, "--size", 16, *options)
         return len(made) - before
 

@@ -148,7 +148,7 @@ def test_report_of_scores_and_of_images(tmp_path):
     scores = network("fxscope:digits_vgg_bn", models.build("digits_vgg_bn"))
     images = network("fxscope:pixelshuffle4x", models.build("pixelshuffle4x"))
     images = replace(images, preprocess=replace(images.preprocess, size=24, crop="center"))
-    written = report([scores, images], str(picture), tmp_path / "page", progress=False)
+    written = report([scores, images], str(picture), tmp_path / "page", progress=False, live=False)
     assert check_page(written.page.read_text()) >= 7
     assert {f.suffix for f in (tmp_path / "page" / "figures").iterdir()} == {".pdf", ".svg", ".png"}
     found = written.numbers["digits_vgg_bn"]
@@ -164,7 +164,10 @@ def test_report_of_scores_and_of_images(tmp_path):
 
 
 def test_the_policy_of_a_report(tmp_path):
-    """It is stated in the page and its numbers, changes them, and another policy is another page."""
+    """It is stated in the page and its numbers, changes them, and another policy is another page.
+
+    The page begins with a demonstration under that policy, unless the command says --no-live.
+    """
     picture = tmp_path / "cat.png"
     Image.new("RGB", (32, 32), "orange").save(picture)
     own = tmp_path / "net.py"
@@ -172,11 +175,13 @@ def test_the_policy_of_a_report(tmp_path):
         "from torch import nn\ndef net(): return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.GELU())"
     )
     shares = {}
-    for policy in ("freeze", "taylor"):
-        asked = ["report", f"{own}:net", str(picture), "--size", "12", "--policy", policy, "--json"]
+    for policy, more in (("freeze", ["--no-live"]), ("taylor", [])):
+        asked = ["report", f"{own}:net", str(picture), "--size", "12", "--policy", policy, "--json", *more]
         done = CliRunner().invoke(cli, [*asked, "--out", str(tmp_path / "page")])
         assert done.exit_code == 0, done.output
-        assert f"policy {policy}" in (tmp_path / "page" / "index.html").read_text()
+        text = (tmp_path / "page" / "index.html").read_text()
+        assert f"policy {policy}" in text and text.count("data-live=") == (not more)
+        assert f'"policy": "{policy}", "kind": "images"' in text or more
         (chapter,) = (v for v in json.loads(done.stdout).values() if isinstance(v, dict) and "policy" in v)
         assert chapter["policy"] == policy and chapter["verification"]["ok"]
         shares[policy] = chapter["cat.png"]["residual_share"]
@@ -258,7 +263,9 @@ def test_every_verb_refuses_what_is_no_image(verb, tmp_path):
         (tiny, 1, "1 x 1 pixels"),
         (tmp_path / "empty", *((2, "is a directory") if one else (1, "no image in the folder"))),
     ):
-        failed = run(verb, model, image, *(["--out", tmp_path / "page"] if verb == "report" else []))
+        failed = run(
+            verb, model, image, *(["--no-live", "--out", tmp_path / "page"] if verb == "report" else [])
+        )
         assert failed.exit_code == code and said in failed.stderr
 
 
@@ -315,6 +322,7 @@ def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
         64,
         "--out",
         tmp_path / "page",
+        "--no-live",
         "--json",
     )
     assert done.exit_code == 0, done.exception
@@ -389,6 +397,7 @@ def test_report_command_side_by_side(tmp_path):
         "fxscope:pixelshuffle4x",
         "--out",
         tmp_path / "page",
+        "--no-live",
         "--json",
     )
     assert done.exit_code == 0, done.exception
@@ -464,6 +473,7 @@ def test_report_of_tokens(factory, tmp_path):
         32,
         "--out",
         tmp_path / "page",
+        "--no-live",
         "--json",
     )
     assert done.exit_code == 0, done.exception

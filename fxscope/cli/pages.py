@@ -15,8 +15,15 @@ from .options import Asked, verb
 from .running import usage
 from .shown import answer
 
+live = click.option(
+    "--live/--no-live",
+    default=True,
+    show_default=True,
+    help="begin with a demonstration that computes in the reader's browser",
+)
 
-@verb("tour", options.many_weights, options.seed, options.as_json)
+
+@verb("tour", options.many_weights, options.seed, options.as_json, live)
 @click.argument("images", metavar="IMAGE...", nargs=-1, type=types.IMAGES)
 @click.option(
     "--model",
@@ -32,11 +39,12 @@ from .shown import answer
     type=click.Choice(CHAPTERS),
     help="this chapter alone (or several)",
 )
-def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[str, ...]) -> None:
+def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[str, ...], live: bool) -> None:
     """Write one page with everything the paper shows; interrupted and run again it goes on."""
     photographs = Photographs(images, least=64)
     files = photographs.files() if images else []
-    _answer(asked, pages.tour(files, out, networks_of(asked, limit=None), chapters), photographs)
+    written = pages.tour(files, out, networks_of(asked, limit=None), chapters, live=live)
+    _answer(asked, written, photographs)
 
 
 @verb(
@@ -51,16 +59,17 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     options.picture,
     options.names,
     options.as_json,
+    live,
 )
 @options.folder("fxscope-report")
-def report_verb(asked: Asked, out: str) -> None:
+def report_verb(asked: Asked, out: str, live: bool) -> None:
     """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
     photographs, networks = Photographs(asked.image), networks_of(asked)
     for name, picture in photographs:
         for each in networks:
             take(each, name, picture)
     names = _names(asked, networks, photographs)
-    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy)
+    written = pages.report(networks, photographs.files(), out, names, policy=asked.policy, live=live)
     _answer(asked, written, photographs)
 
 

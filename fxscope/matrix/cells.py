@@ -195,7 +195,7 @@ def _svd(bench: _Bench) -> Line:
 
 def _report(bench: _Bench) -> Line:
     """The errors of its sums, and the laws that it checks."""
-    answer = bench.ask("report", bench.photo, "--out", bench.file("page"))
+    answer = bench.ask("report", bench.photo, "--no-live", "--out", bench.file("page"))
     (chapter,) = [v for k, v in answer.items() if k not in ("networks", "skipped")]
     own, laws = chapter["astronaut.png"], chapter["verification"]
     scale = abs(own.get("score", 1.0))

@@ -100,9 +100,14 @@ class Networks:
 
 
 def _html(about: dict[str, Any], blocks: dict[str, str], names: list[str]) -> str:
+    kind = front.about(about["networks"][0]["views"][0])
+    return shell(front.title_of(names), kind, f"{shared_data()}\n{own_data(about, blocks)}")
+
+
+def shell(title: str, kind: str, data: str) -> str:
+    """The page, with the elements that its script reads."""
     footer = f"<p>{made_by('in this page')} The page asks nothing of any server.</p>"
-    given = {"data": _data(about, blocks), "more": " 'wasm-unsafe-eval'; worker-src blob:"}
-    title, kind = front.title_of(names), front.about(about["networks"][0]["views"][0])
+    given = {"data": data, "more": " 'wasm-unsafe-eval'; worker-src blob:"}
     return front.page("page.js", title, "in this page", footer, about=kind, **given)[0]
 
 
@@ -113,16 +118,23 @@ def made_by(where: str) -> str:
     return f"Made by fxscope {__version__}. The network computes {where} with {used}."
 
 
-def _data(about: dict[str, Any], blocks: dict[str, str]) -> str:
-    """The parts of the page that its script reads: no browser runs them."""
+def shared_data() -> str:
+    """The elements that are the same in every page: the runtime and the worker. No browser runs them."""
     texts = {
         "fxscope-worker": front.script("worker.js"),
         "fxscope-runtime": written(compressed(runtime.classic().encode())),
         "fxscope-wasm": written(runtime.packed(runtime.WASM)),
-        **blocks,
     }
-    found = [f'<script type="text/plain" id="{name}">{text}</script>' for name, text in texts.items()]
-    return "\n".join([f"<!--\n{runtime.licence()}-->", front.as_data("fxscope-about", about), *found])
+    return f"<!--\n{runtime.licence()}-->\n{_elements(texts)}"
+
+
+def own_data(about: dict[str, Any], blocks: dict[str, str]) -> str:
+    """The elements of a page's own networks: what is said of them, and their blocks."""
+    return f"{front.as_data('fxscope-about', about)}\n{_elements(blocks)}"
+
+
+def _elements(texts: dict[str, str]) -> str:
+    return "\n".join(f'<script type="text/plain" id="{name}">{text}</script>' for name, text in texts.items())
 
 
 def _check_size(text: str, blocks: dict[str, str], networks: list[dict[str, Any]], limit: float) -> None:

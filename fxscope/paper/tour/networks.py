@@ -43,6 +43,8 @@ class Network:
         Kind of the output; ``scale`` is the factor between an input image and an output image.
     gives_images : bool
         Whether the output, or a part of it, is an image.
+    spec : str
+        The MODEL argument of the command line that names it, where there is one.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Network:
     kind: str = "scores"
     scale: int = 1
     gives_images: bool = False
+    spec: str = ""
 
     @property
     def title(self) -> str:
@@ -109,7 +112,7 @@ def described(
     """
     name = name_of(spec)
     preprocess = preprocess or with_channels(Preprocess.of(spec, module), module, name)
-    found = Network(name, module.eval(), preprocess, note or weights_note(spec), "other")
+    found = Network(name, module.eval(), preprocess, note or weights_note(spec), "other", spec=spec)
     x0, out = _tried(found)
     key = main_key(out) if main else None
     if key is not None:

@@ -19,6 +19,7 @@ from ...results.files import replacing, write_text
 from ...results.progress import steps
 from ...results.provenance import digest
 from ...results.records import plain
+from ...viewer import policy, shared
 from ..findings.finding import Finding
 from .templating import environment
 
@@ -47,6 +48,11 @@ class Chapter:
     def figure(self, name: str, figure: Any, caption: str) -> None:
         """Add a matplotlib figure or a ``Drawing``; its files are called ``name``."""
         self.blocks.append({"kind": "figure", "name": name, "figure": figure, "caption": caption})
+
+    def live(self, name: str, figure: Any, caption: str, title: str, data: str) -> None:
+        """Add a demonstration: a still picture, and the elements that it becomes when it is pressed."""
+        block = {"figure": figure, "caption": caption, "title": title, "data": data}
+        self.blocks.append({"kind": "live", "name": name, **block})
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
         """Add a table of text cells."""
@@ -117,13 +123,14 @@ class Page:
     def _make(self, name: str, make: Callable[[], Chapter]) -> dict:
         chapter = make()
         files: list[str] = []
-        blocks = [self._drawn(b, files) if b["kind"] == "figure" else b for b in chapter.blocks]
+        blocks = [self._drawn(b, files) if "figure" in b else b for b in chapter.blocks]
         body = self.templates.get_template("chapter.html").render(blocks=blocks)
         part = {
             "key": self.key,
             KEY: VERSION,
             "title": chapter.title,
             "html": body,
+            "live": any(b["kind"] == "live" for b in blocks),
             "figures": files,
             "numbers": plain(chapter.numbers),
             "findings": [asdict(f) | {"network": f.network or chapter.networks} for f in chapter.findings],
@@ -150,7 +157,14 @@ class Page:
 
     def _html(self, chapters: dict[str, dict], findings: list[Finding]) -> str:
         versions = {"version": VERSION, "fxscope": __version__, "torch": torch.__version__}
+        live = any(part.get("live") for part in chapters.values())
         page = self.templates.get_template("page.html")
         return page.render(
-            title=self.title, about=self.about, chapters=chapters, findings=findings, **versions
+            title=self.title,
+            about=self.about,
+            chapters=chapters,
+            findings=findings,
+            policy=policy(live),
+            shared=shared() if live else "",
+            **versions,
         )

@@ -24,6 +24,8 @@ from ...render import draw as draw_graph
 from ...results.progress import steps
 from ...results.provenance import digest
 from ...testing.network import verify
+from .live import Walk
+from .live import live as demonstrations
 from .networks import Network, check_memory, images_of, read
 from .page import Chapter, Page, Written
 from .super_resolution import eigen_images, probe_places, zoom
@@ -38,6 +40,7 @@ def report(
     names: Sequence[str] | None = None,
     progress: bool = True,
     policy: Any = "freeze",
+    live: bool = True,
 ) -> Written:
     """Write a page about one network, or several side by side, on the user's own images.
 
@@ -59,6 +62,8 @@ def report(
         Show a progress bar.
     policy : str or dict
         What is frozen, as ``interpret`` takes it. The page says which.
+    live : bool
+        Begin with a demonstration that computes rows and columns in the reader's browser.
 
     Returns
     -------
@@ -94,7 +99,11 @@ def report(
         key,
         ("pdf", "svg", "png"),
     )
-    makers: dict[str, Callable[[], Chapter]] = {
+    makers: dict[str, Callable[[], Chapter]] = {}
+    if live:
+        walk = Walk("report", "Move over the photograph", networks, pictures, policy, names, str(paths[0]))
+        makers["live"] = partial(demonstrations, [walk], progress)
+    makers |= {
         _unique(n.name, networks, i): partial(
             chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else "", policy
         )

@@ -12,17 +12,31 @@ from ... import models
 from ...errors import FxscopeError
 from ...images import photos
 from ...results.records import plain
+from .. import datasets
 from ..findings import Photograph
+from .classification import NETWORKS as DIGITS
 from .classification import classification
-from .image_to_image import image_to_image
-from .networks import Network, images_of, read
+from .image_to_image import SEED, SIDE, image_to_image
+from .image_to_image import default_networks as of_images
+from .live import Walk
+from .live import live as demonstrations
+from .networks import Network, images_of, middle, network, read
 from .page import Chapter, Page, Written
 from .storage_speed import storage_and_speed
+from .super_resolution import default_networks as of_upscalers
 from .super_resolution import super_resolution
 from .trained import installed, trained
 from .verification import verification
 
-CHAPTERS = ("photographs", "classification", "super-resolution", "image-to-image", "storage", "verification")
+CHAPTERS = (
+    "live",
+    "photographs",
+    "classification",
+    "super-resolution",
+    "image-to-image",
+    "storage",
+    "verification",
+)
 
 
 def tour(
@@ -31,6 +45,7 @@ def tour(
     networks: Sequence[Network] = (),
     chapters: Sequence[str] = (),
     progress: bool = True,
+    live: bool = True,
 ) -> Written:
     """Write the tour to a folder: one page that opens from disk, its figures as files, its numbers as JSON.
 
@@ -50,6 +65,8 @@ def tour(
         Some of ``CHAPTERS``. The default is all of them.
     progress : bool
         Show a progress bar.
+    live : bool
+        Begin with demonstrations that compute rows and columns in the reader's browser.
 
     Returns
     -------
@@ -76,11 +93,9 @@ def tour(
     }
     page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
     given = [Photograph(p.stem, "given", p) for p in paths]
+    wanted = [c for c in chapters or CHAPTERS if live or c != "live"]
     makers = _makers(pictures, given, list(networks), progress)
-    return page.write(
-        {name: make for name, make in makers.items() if not chapters or name.split(":")[0] in chapters},
-        progress,
-    )
+    return page.write({k: make for k, make in makers.items() if k.split(":")[0] in wanted}, progress)
 
 
 def _makers(
@@ -92,7 +107,9 @@ def _makers(
     upscalers = [n for n in networks if n.kind == "images" and n.scale > 1]
     same = [n for n in networks if n.kind == "images" and n.scale == 1]
     scores = [n for n in networks if n.kind in ("scores", "tokens")]
+    walks = partial(_walks, pictures, upscalers, same, scores, str(given[0].path) if given else "")
     makers: dict[str, Callable[[], Chapter]] = {
+        "live": lambda: demonstrations(walks(), progress),
         "photographs": partial(trained, given, progress),
         "classification": partial(classification, progress),
     }
@@ -103,6 +120,27 @@ def _makers(
     makers["storage"] = partial(storage_and_speed, progress)
     makers["verification"] = partial(verification, progress)
     return makers
+
+
+def _walks(
+    pictures: list, upscalers: list[Network], same: list[Network], scores: list[Network], image: str
+) -> list[Walk]:
+    """The demonstrations: networks of one kind side by side, on a small copy of the photograph."""
+    title, picture = pictures[0]
+    small = (title, photos.downscale(middle(picture, SIDE, 4), 4))
+    facade = ("a drawn facade", datasets.facade(SEED, SIDE // 4)[0])
+    digits = [
+        (f"digit {i + 1}", ink.expand(3, -1, -1)) for i, ink in enumerate(datasets.digits("test")[0][:4])
+    ]
+    classifiers = [network(f"fxscope:{name}", models.build(name)) for name in DIGITS]
+    walks = [
+        Walk("super_resolution", "Super-resolution", upscalers or of_upscalers(), [small], image=image),
+        Walk("image_to_image", "Image to image", same or of_images(), [small, facade], image=image),
+        Walk("digits", "Digits", classifiers, digits),
+    ]
+    if scores:
+        walks.append(Walk("scores", "Photographs", scores, pictures, image=image))
+    return walks
 
 
 def _about(networks: Sequence[Network]) -> str:

@@ -1,4 +1,5 @@
 // The page within a notebook: it asks the page around it, which passes everything on to the kernel.
+import { keepHeight } from "./elements.js";
 import { show } from "./live.js";
 import { decoded } from "./socket.js";
 
@@ -20,11 +21,6 @@ class FrameWorker {
     const { x0, given: _, dims, inside, proof, ...asked } = given; // the kernel has x0 itself
     parent.postMessage({ id, verb, given: asked }, "*");
   }
-}
-
-/** Tell the page around how tall this one is. */
-function keepHeight() {
-  new ResizeObserver(() => parent.postMessage({ height: document.documentElement.scrollHeight }, "*")).observe(document.body);
 }
 
 async function connect() {

@@ -1,4 +1,5 @@
 // The page in one file: everything is in it, as letters, and the worker unpacks the large parts.
+import { keepHeight } from "./elements.js";
 import { checkWebAssembly, run } from "./paged.js";
 import { Engine } from "./source.js";
 import { jsonOf, lettersOf, partsOf, unpacked } from "./unpack.js";
@@ -6,6 +7,7 @@ import { jsonOf, lettersOf, partsOf, unpacked } from "./unpack.js";
 const GRAPHS = ["record", "residual", "pullback", "replay"];
 
 async function connect() {
+  if (parent !== window) keepHeight();
   checkWebAssembly();
   const about = jsonOf("fxscope-about");
   const runtime = await unpacked(lettersOf("fxscope-runtime"));
