@@ -59,7 +59,7 @@ def demonstration(photos: list[str], networks: list[Held]) -> str:
 
 @functools.cache
 def shared() -> str:
-    """The elements that a page with demonstrations has once: the runtime, the frame's page, and the script."""
+    """The elements that a page with demonstrations has once: the runtime, a frame's page, and the script."""
     frame = shell("Rows and columns, live", "images", "<!--data-->")
     return "\n".join(
         [
@@ -75,7 +75,10 @@ def policy(live: bool) -> str:
 
     A frame inherits it, and has a stricter one of its own.
     """
-    found = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    found = (
+        "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; base-uri 'none';"
+        " form-action 'none'"
+    )
     if not live:
         return found
     scripts = " ".join(front.hash_of(front.script(each)) for each in (ENTRY, FRAME))

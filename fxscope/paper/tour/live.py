@@ -154,7 +154,7 @@ def _figure(
     sides = ", ".join(dict.fromkeys(f"{i.x0.shape[3]} x {i.x0.shape[2]}" for _, i, _ in shown))
     size = sum(part.nbytes for part in parts) / 1e6
     caption = (
-        f"{which} on {', '.join(names)} at {sides} pixels. The picture is still until the button is pressed; then the"
+        f"{which} on {', '.join(names)} at {sides} pixels. The picture is still until it is pressed; then the"
         f" networks ({size:.1f} MB in this page) run in your browser, which sends nothing: move over the"
         " photograph to see which pixels an output reads (a row of F) or where a pixel goes (a column)."
     )

@@ -93,7 +93,7 @@ def tour(
     }
     page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
     given = [Photograph(p.stem, "given", p) for p in paths]
-    wanted = [c for c in chapters or CHAPTERS if live or c != "live"]
+    wanted = chapters or [c for c in CHAPTERS if live or c != "live"]
     makers = _makers(pictures, given, list(networks), progress)
     return page.write({k: make for k, make in makers.items() if k.split(":")[0] in wanted}, progress)
 
@@ -129,9 +129,8 @@ def _walks(
     title, picture = pictures[0]
     small = (title, photos.downscale(middle(picture, SIDE, 4), 4))
     facade = ("a drawn facade", datasets.facade(SEED, SIDE // 4)[0])
-    digits = [
-        (f"digit {i + 1}", ink.expand(3, -1, -1)) for i, ink in enumerate(datasets.digits("test")[0][:4])
-    ]
+    digits = [(f"a {int(label)}", ink.expand(3, -1, -1)) for ink, label in zip(*datasets.digits("test"))]
+    digits = list(dict(digits).items())  # one of each
     classifiers = [network(f"fxscope:{name}", models.build(name)) for name in DIGITS]
     walks = [
         Walk("super_resolution", "Super-resolution", upscalers or of_upscalers(), [small], image=image),
