@@ -331,6 +331,44 @@ def test_a_browser_without_webassembly_is_told(browser, file):
     without.close()
 
 
+@browses
+def test_a_network_that_does_not_run_in_the_browser_is_told(browser, tmp_path):
+    """A browser that gives pages 25 MB: one network needs more than that, and the other still runs."""
+    torch.manual_seed(0)
+    x0 = torch.rand(1, 1, 128, 128)
+    wide = nn.Sequential(nn.Conv2d(1, 512, 1), nn.ReLU(), nn.Conv2d(512, 1, 1))  # 32 MB a layer
+    small = fxscope.interpret(nn.Conv2d(1, 1, 1), x0)
+    fxscope.interpret(wide, x0).page(tmp_path / "page.html", beside=[small], names=["wide", "small"])
+    flags = ["--no-sandbox", "--js-flags=--wasm-max-mem-pages=600"]
+    little = browser.browser_type.launch(executable_path=shutil.which(CHROMIUM), args=flags)
+    page = little.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    said = page.locator('[data-network="wide"] [role=alert]')
+    said.wait_for(timeout=60_000)
+    assert re.search(r"wide does not run here: it needs more memory .* fxscope view", said.text_content())
+    page.wait_for_function("() => fxscope.cards[1].r", timeout=60_000)
+    assert "holds" in page.locator('[data-network="small"] .law').text_content()
+    little.close()
+
+
+@browses
+def test_a_damaged_page_is_told(browser, file, tmp_path):
+    """A part is missing, or bytes of it are others: the page says so, and does not end silently."""
+    text = file.read_text()
+    start = text.index('id="network-0">') + 5000
+    changed = {
+        "missing": (text.replace('id="network-1"', 'id="network-x"'), "incomplete"),
+        "changed": (text[:start] + "A" * 400 + text[start + 400 :], "damaged"),
+    }
+    for name, (damaged, said) in changed.items():
+        (tmp_path / f"{name}.html").write_text(damaged)
+        page = browser.new_page()
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        page.wait_for_selector("[role=alert]", timeout=60_000)
+        assert said in page.text_content("[role=alert]")
+        page.close()
+
+
 def test_the_policy_allows_nothing_from_elsewhere(file):
     text = file.read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]

@@ -135,8 +135,9 @@ export class Card {
   /** @param {any} error */
   fail(error) {
     this.element.classList.remove("busy");
-    this.law.textContent = `${this.about.name} does not run in this browser: ${error.message || error}`;
+    this.law.textContent = `${this.about.name} does not run here: ${error.message || error}`;
     this.law.className = "law broken";
+    this.law.setAttribute("role", "alert");
     this.element.dataset.failed = "yes";
   }
 

@@ -53,12 +53,16 @@ function bytesOf(letters) {
  * @param {Uint8Array} letters
  * @returns {Promise<ArrayBuffer>}
  */
-export function unpacked(letters) {
+export async function unpacked(letters) {
   if (!("DecompressionStream" in globalThis)) {
     throw new Error("this browser cannot unpack the page (no DecompressionStream): open it in a newer one");
   }
   const stream = new Blob([bytesOf(letters)]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
+  try {
+    return await new Response(stream).arrayBuffer();
+  } catch {
+    throw new Error("the page is damaged: one of its parts cannot be unpacked; download it again");
+  }
 }
 
 /**

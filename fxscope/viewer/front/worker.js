@@ -175,6 +175,15 @@ async function product({ network, photo, form, probe, dims }) {
   return Object.values(found)[0].data;
 }
 
+/** What went wrong, and what can be done. @param {any} error */
+function told(error) {
+  const message = String((error && error.message) || error);
+  if (message.startsWith("the page ")) return message;
+  return /alloc|memory/i.test(message)
+    ? `it needs more memory than this browser gives a page (${message}); a page of a smaller --size may run, and fxscope view computes on your machine`
+    : `${message}; fxscope view computes it on your machine`;
+}
+
 /** Where a network runs, and what was found of WebGPU. @param {{network: string}} asked */
 async function runs({ network }) {
   const { provider, said } = knownOf(network);
@@ -190,6 +199,6 @@ onmessage = async ({ data: { id, verb, given } }) => {
     const result = await verbs[verb](given);
     postMessage({ id, result, ms: performance.now() - began });
   } catch (error) {
-    postMessage({ id, error: String((/** @type {any} */ (error)).message || error) });
+    postMessage({ id, error: told(error) });
   }
 };
