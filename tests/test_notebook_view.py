@@ -1,4 +1,4 @@
-"""``lin.view()`` in real notebooks: JupyterLab and marimo in Chromium; their kernels compute what is shown."""
+"""``lin.view()`` in real notebooks, JupyterLab and marimo in Chromium: kernels compute what is shown."""
 
 from __future__ import annotations
 
