@@ -96,11 +96,10 @@ def walks(folder, networks):
     eye, other = photos.read(folder / "eye.png"), torch.rand(3, 16, 16)
     first = [networks[name] for name in ("up", "bessel", "large", "tokens")]
     photo = str(folder / "eye.png")
+    several = [("eye.png", eye), (HUGE, other), (HUGE, eye), ("9", other[:, 1:])]  # the last of another size
     return [
         Walk("first", "Upscalers", first, [("eye.png", eye)], image=photo),
-        Walk(
-            "second", "Scores", [networks["scores"]], [("eye.png", eye), (HUGE, other), ("9", other[:, 1:])]
-        ),
+        Walk("second", "Scores", [networks["scores"]], several),
     ]
 
 
@@ -219,7 +218,9 @@ def test_one_runtime_and_what_is_left_out_is_said(made, folder):
         assert reason in said
     for name in ("bessel", "large"):
         assert f"<code>fxscope view {folder}/net.py:{name} {folder}/eye.png</code>" in text
-    assert "&lt;b&gt;&amp; at 16 x 16" in text and HUGE not in re.sub(r"<template.*?</template>", "", text)
+    assert "eye.png, &lt;b&gt;&amp; (2), &lt;b&gt;&amp; (3) at 16 x 16" in text and HUGE not in re.sub(
+        r"<template.*?</template>", "", text
+    )
     total = sum(each["bytes"] for each in numbers.values())
     assert 0 < total < 100_000 and len(text) < LIMIT * 1e6
 

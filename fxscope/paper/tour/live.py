@@ -71,14 +71,14 @@ def _add(chapter: Chapter, walk: Walk, left: float, bar: Any) -> int:
     """Add a demonstration; the bytes that it takes."""
     taken, lacking = _taken(walk)
     same = [i for i in range(len(walk.pictures)) if all(x[i].shape == x[0].shape for x in taken.values())]
-    pictures = [walk.pictures[i] for i in same[:MOST]]
+    pictures = [(_name(walk, i), walk.pictures[i][1]) for i in same[:MOST]]
     shown: list[tuple[Network, LinearInterpreter, Held]] = []
     for n in walk.networks:
         if hasattr(bar, "set_postfix_str"):
             bar.set_postfix_str(n.name)
         if n.name in taken:
             try:
-                views = _views(n, walk, [(walk.pictures[i][0], taken[n.name][i]) for i in same[:MOST]])
+                views = _views(n, walk, [(_name(walk, i), taken[n.name][i]) for i in same[:MOST]])
                 part = _fitting(n, walk, views, left - sum(p.nbytes for *_, p in shown))
                 shown.append((n, views[0].lin, part))
             except Exception as error:  # networks fail to run, to be exported and to fit in many ways
@@ -92,6 +92,13 @@ def _add(chapter: Chapter, walk: Walk, left: float, bar: Any) -> int:
     total = sum(p.nbytes for *_, p in shown)
     chapter.numbers[walk.name] = {"shown": [n.name for n, *_ in shown], "bytes": total, "left_out": lacking}
     return total
+
+
+def _name(walk: Walk, number: int) -> str:
+    """The name of a photograph, with its number where another one has the same: they are told apart by it."""
+    name = walk.pictures[number][0]
+    again = sum(other == name for other, _ in walk.pictures) > 1
+    return f"{name} ({number + 1})" if again else name
 
 
 def _reason(error: Exception) -> str:
