@@ -247,8 +247,7 @@ def test_a_browser_that_lacks_what_it_needs_is_told(browser, made, lacks, said):
 
 
 @browses
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 768])
+@pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (768, "light")])
 def test_phones_and_both_schemes(browser, made, width, scheme):
     page = opened(browser, made[0], viewport={"width": width, "height": 800}, color_scheme=scheme)
     frame = press(page, "first")
