@@ -16,7 +16,7 @@ ENTRY, FRAME = "embed.js", "page.js"  # the script of the page around, and of th
 
 @dataclass(frozen=True)
 class Held:
-    """A network of a demonstration: what is said of it and of its weights, and both as the page writes them."""
+    """A network of a demonstration: what is said of it and of its weights, and both as they are written."""
 
     about: dict[str, Any]
     told: dict[str, Any]
