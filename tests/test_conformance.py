@@ -159,6 +159,18 @@ def test_suites_name_what_the_table_promises():
     assert len(members("transformers")) == 11
 
 
+QUICK = ("Cholesky solve", "modulus gates")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.full) for n in members("written")]
+)
+def test_written_networks_obey_all_laws(name):
+    line = measure(members("written")[name])
+    assert line["status"] == "ok", line
+    assert max(line["laws"].values()) < 1e-9 and line["share"] > 0.05
+
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 

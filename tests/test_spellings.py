@@ -23,6 +23,7 @@ class Between(nn.Module):
         self.one, self.two, self.function = layer(), layer(), function
         self.bilinear = nn.Bilinear(4, 4, 3)
         self.pooled, self.powers = nn.Linear(4, 4), nn.LPPool2d(2, 2)
+        self.lstm, self.gru = nn.LSTMCell(4, 4), nn.GRUCell(4, 4)
 
     def forward(self, x):
         return self.function(self, self.one(x), self.two(x))
@@ -30,6 +31,39 @@ class Between(nn.Module):
 
 def pooled(m, a):
     return m.pooled(a.mean((2, 3)))
+
+
+def memory(cell, x, h, c):
+    """One step of an LSTM, by hand."""
+    i, f, g, o = cell_parts(cell, x, h, 4)
+    c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+    return torch.sigmoid(o) * torch.tanh(c) + c
+
+
+def cell_parts(cell, x, h, count):
+    given = F.linear(x, cell.weight_ih, cell.bias_ih) + F.linear(h, cell.weight_hh, cell.bias_hh)
+    return given.chunk(count, 1)
+
+
+def recurrent(cell, x, h):
+    """One step of a GRU, by hand."""
+    given = F.linear(x, cell.weight_ih, cell.bias_ih).split(4, 1)
+    kept = F.linear(h, cell.weight_hh, cell.bias_hh).split(4, 1)
+    r, z = torch.sigmoid(given[0] + kept[0]), torch.sigmoid(given[1] + kept[1])
+    return (1 - z) * torch.tanh(given[2] + r * kept[2]) + z * h
+
+
+def both(states):
+    h, c = states
+    return h + c
+
+
+def weights(cell):
+    return cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh
+
+
+def complex_of(a, b):
+    return torch.view_as_complex(torch.stack((a, b), -1))
 
 
 # {name: (shape of x, spellings)}
@@ -170,6 +204,106 @@ SPELLINGS = {
             lambda m, a, b: (a * b).sum(1),
             lambda m, a, b: torch.matmul(a[:, None, :], b[:, :, None])[:, 0, 0],
             lambda m, a, b: torch.bmm(a.unsqueeze(1), b.unsqueeze(2)).flatten(),
+        ),
+    ),
+    "modulus": (
+        ROWS,
+        (
+            lambda m, a, b: torch.hypot(a, b),
+            lambda m, a, b: complex_of(a, b).abs(),
+            lambda m, a, b: torch.stack((a, b)).norm(dim=0),
+            lambda m, a, b: torch.sqrt(a * a + b**2),
+        ),
+    ),
+    "direction": (
+        ROWS,
+        (
+            lambda m, a, b: torch.view_as_real(torch.sgn(torch.complex(a, b))),
+            lambda m, a, b: torch.view_as_real(complex_of(a, b) / complex_of(a, b).abs()),
+            lambda m, a, b: F.normalize(torch.stack((a, b), -1), dim=-1),
+        ),
+    ),
+    "gate of a modulus": (
+        ROWS,
+        (
+            lambda m, a, b: (complex_of(a, b) * F.softplus(complex_of(a, b).abs())).imag,
+            lambda m, a, b: (
+                torch.stack((a, b), -1) * F.softplus(torch.stack((a, b), -1).norm(dim=-1, keepdim=True))
+            )[..., 1],
+        ),
+    ),
+    "complex product": (
+        ROWS,
+        (
+            lambda m, a, b: torch.view_as_real(complex_of(a, b) * complex_of(b, a + 1)),
+            lambda m, a, b: torch.view_as_real(torch.mul(torch.complex(b, a + 1), torch.complex(a, b))),
+            lambda m, a, b: torch.stack((a * b - b * (a + 1), a * (a + 1) + b * b), -1),
+        ),
+    ),
+    "cosine similarity": (
+        ROWS,
+        (
+            lambda m, a, b: F.cosine_similarity(a, b),
+            lambda m, a, b: (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(1),
+            lambda m, a, b: (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)),
+        ),
+    ),
+    "distances": (
+        (2, 4, 4),
+        (
+            lambda m, a, b: torch.cdist(a, b),
+            lambda m, a, b: (a[:, :, None] - b[:, None]).norm(dim=-1),
+            lambda m, a, b: F.pairwise_distance(a.unsqueeze(2), b.unsqueeze(1), eps=0.0),
+            lambda m, a, b: ((a[:, :, None] - b[:, None]) ** 2).sum(-1).sqrt(),
+        ),
+    ),
+    "product of two": (
+        ROWS,
+        (
+            lambda m, a, b: a * b,
+            lambda m, a, b: torch.stack((a, b)).prod(0),
+            lambda m, a, b: torch.cumprod(torch.stack((a, b), -1), -1)[..., 1],
+        ),
+    ),
+    "smooth maximum": (
+        ROWS,
+        (
+            lambda m, a, b: torch.logaddexp(a, b),
+            lambda m, a, b: torch.logsumexp(torch.stack((a, b)), 0),
+            lambda m, a, b: torch.stack((a, b), 1).logcumsumexp(1)[:, 1],
+        ),
+    ),
+    "lower median": (
+        ROWS,
+        (
+            lambda m, a, b: a.median(1).values,
+            lambda m, a, b: torch.kthvalue(a, 2, 1)[0],
+            lambda m, a, b: torch.quantile(a, 0.5, dim=1, interpolation="lower"),
+            lambda m, a, b: torch.sort(a, 1)[0][:, 1],
+        ),
+    ),
+    "quantile": (
+        ROWS,
+        (
+            lambda m, a, b: torch.quantile(a, 0.3, 1),
+            lambda m, a, b: a.nanquantile(0.3, dim=1),
+            lambda m, a, b: torch.lerp(a.sort(1).values[:, 0], a.sort(1).values[:, 1], 0.9),
+        ),
+    ),
+    "step of an LSTM": (
+        ROWS,
+        (
+            lambda m, a, b: both(m.lstm(a, (b, a + 1))),
+            lambda m, a, b: both(torch.lstm_cell(a, (b, a + 1), *weights(m.lstm))),
+            lambda m, a, b: memory(m.lstm, a, b, a + 1),
+        ),
+    ),
+    "step of a GRU": (
+        ROWS,
+        (
+            lambda m, a, b: m.gru(a, b),
+            lambda m, a, b: torch.gru_cell(a, b, *weights(m.gru)),
+            lambda m, a, b: recurrent(m.gru, a, b),
         ),
     ),
 }

@@ -9,9 +9,10 @@ import torch
 import torch.fx as fx
 
 from ..errors import FxscopeError
-from ..graph.ir import notes
 from ..passes.rewrite import Probe, Program, Record
-from ..twins import AdjointContext, Item, ShapeRef, join
+from ..rules._complex import complex_values
+from ..twins import AdjointContext, Identity, Item, ShapeRef, join
+from ..twins.applied import Applied
 from .reuse import mark_same, mark_twin
 from .sources import GraphSource, StateSource, parameter_of
 from .tagging import Tagging, tags_of
@@ -19,6 +20,10 @@ from .tagging import Tagging, tags_of
 
 class Reversal:
     """The transpose of a program's linear part: fan-out becomes a sum, every twin its adjoint.
+
+    A cotangent y of complex values stands for the real inner product Re sum conj(y) x. Within the tape its
+    conjugate is carried: the adjoint of an operator that is linear in complex numbers is then its plain
+    transpose, so that no frozen factor is conjugated.
 
     Parameters
     ----------
@@ -34,6 +39,7 @@ class Reversal:
     def __init__(self, program: Program, source: GraphSource | StateSource, K: Any, constants: bool = False):
         self.program, self.source, self.wanted = program, source, constants
         self.k = AdjointContext(K, parameter_of(program, source))
+        self.complex = complex_values(program.gm.graph)
         self.sums: dict[Any, Any] = {}
         self.parts: dict[Any, dict[int, Any]] = {}
         self.constants: list[tuple[Record, Any, Any]] = []
@@ -41,7 +47,7 @@ class Reversal:
     def run(self, seeds: dict[Any, Any]) -> dict[Probe, Any]:
         """{probe: x2} from {tape value: y2}; zeros for a probe that no seed depends on."""
         for value, y in seeds.items():
-            self._add(value, y)
+            self._add(value, torch.conj_physical(y) if self._is_complex(value) else y)
         for record in reversed(self.program.tape):
             self._record(record)
         self.constants.reverse()
@@ -72,10 +78,7 @@ class Reversal:
     def _reverse(self, record: Record, twin: Any) -> None:
         """Add the adjoint of a twin, or of a call that gives several tensors (``join``), to its inputs."""
         likes = [self._like(v) for v in record.inputs]
-        # a complex factor's transpose, of the real inner product, is its conjugate
-        conjugate = _is_complex(record)
-        given = twin.mapped(self.source.proxy)
-        twin = twin.mapped(self._conjugate(twin)) if conjugate else given
+        twin = twin.mapped(self.source.proxy)
         if record in self.parts:
             parts = self.parts.pop(record)
             self._add(record.inputs[0], join(self.k, twin.function, parts, *likes, *twin.args))
@@ -85,38 +88,28 @@ class Reversal:
             self.parts.setdefault(record.inputs[0], {})[twin.index] = y
             return
         if self.wanted:
-            constant = given.constant(self.k, *likes)
+            constant = twin.constant(self.k, *likes)
             if constant is not None:
                 self.constants.append((record, constant, y))
+        mixed = self._is_complex(record) and not isinstance(twin, Applied)
+        if mixed and isinstance(twin, Identity) and not self._is_complex(record.inputs[0]):
+            y, mixed = torch.real(y), False  # before a cast to real numbers, which would warn
         shares = twin.adjoint(self.k, y, *likes)
         if len(record.inputs) == 1:
             mark_twin(record, shares, y)
         for value, share in zip(record.inputs, shares if isinstance(shares, tuple) else (shares,)):
-            self._add(value, torch.real(share) if conjugate and _is_real(value) else share)
+            self._add(value, torch.real(share) if mixed and not self._is_complex(value) else share)
 
-    def _conjugate(self, twin: Any) -> Callable[[fx.Node], Any]:
-        labels = twin.states()
+    def _is_complex(self, value: Any) -> bool:
+        return (value.node if isinstance(value, Probe) else value.origin) in self.complex
 
-        def read(node: fx.Node) -> Any:
-            value: Any = self.source.proxy(node)
-            return torch.conj_physical(value) if labels.get(node) in ("gate", "stats") else value
-
-        return read
+    def terms(self, record: Record, constant: Any, y: Any) -> Any:
+        """The terms of <y, c> for an additive constant c with the cotangent y; they are real."""
+        found = torch.where(y == 0, 0.0, y * constant)  # a score masked with -inf, which nothing reads
+        return torch.real(found) if self._is_complex(record) else found
 
     def _like(self, value: Any) -> ShapeRef:
         return shape_of(self.program, self.source, value)
-
-
-def _is_complex(record: Record) -> bool:
-    """Whether the example showed the operator's value to be complex."""
-    value = notes(record.origin).get("val")
-    return value is not None and value.is_complex() and record.twin.kind != "linear"
-
-
-def _is_real(value: Any) -> bool:
-    node = value.node if isinstance(value, Probe) else value.origin
-    known = notes(node).get("val")
-    return known is not None and not known.is_complex()
 
 
 def shape_of(program: Program, source: GraphSource | StateSource, value: Any) -> ShapeRef:

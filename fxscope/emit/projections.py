@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.fx as fx
 
 from ..graph.ir import info, mark
@@ -139,7 +138,7 @@ class _StoredShares(_Transposed):
 
     def _output(self, reversal: Reversal, found: list) -> None:
         self.records = [r for r, _, _ in reversal.constants]
-        shares: list[Any] = [torch.where(y == 0, 0.0, y * c) for _, c, y in reversal.constants]
+        shares: list[Any] = [reversal.terms(r, c, y) for r, c, y in reversal.constants]
         self.graph.output((one_or_all(found), tuple(s.node for s in shares)))
 
 

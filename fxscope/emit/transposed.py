@@ -174,7 +174,7 @@ class _Row(_Transposed):
         y0 = self.source[self.read]
         total: Any = None
         for record, constant, y in reversal.constants:
-            share = share_of(reversal.k, record, constant, y, self.batch)
+            share = share_of(reversal, record, constant, y, self.batch)
             total = share if total is None else total + share
         if total is None:
             total = fx.Proxy(y0, self.tracer).new_zeros([reversal.k.K, self.batch])
@@ -203,7 +203,8 @@ class _Shares(_Transposed):
         constants = reversal.constants + [found for _, found in own]
         self.own = tuple(key for key, _ in own)
         shares = [
-            y * c if self.elementwise else share_of(reversal.k, r, c, y, batch) for r, c, y in constants
+            reversal.terms(r, c, y) if self.elementwise else share_of(reversal, r, c, y, batch)
+            for r, c, y in constants
         ]
         self.labels = [label_of(r) for r, _, _ in constants]
         self.records = [r for r, _, _ in constants]
@@ -278,15 +279,17 @@ def _kind(twin: Any) -> str:
     return "frozen" if isinstance(value, fx.Node) and info(value).role in ("frozen", "affine") else twin.adds
 
 
-def share_of(k: Any, record: Any, constant: Any, y: Any, batch: Any) -> Any:
+def share_of(reversal: Reversal, record: Any, constant: Any, y: Any, batch: Any) -> Any:
     """<y, c> of shape (K, B): what an additive constant c adds to the outputs, with its cotangent y."""
     if record.twin.per_channel and record.rank is not None and record.rank > 2:
         product = torch.matmul(y.flatten(3).sum(-1), constant.flatten())
     else:
-        product = torch.where(y == 0, 0.0, y * constant)  # a score masked with -inf, which nothing reads
+        product = reversal.terms(record, constant, y)
     if record.rank == 0 and not record.inputs:
-        return product.reshape([k.K, 1]).expand([k.K, batch])  # an output that is one number
-    return product.reshape([k.K, batch, -1]).sum(-1)
+        return product.reshape([reversal.k.K, 1]).expand(
+            [reversal.k.K, batch]
+        )  # an output that is one number
+    return product.reshape([reversal.k.K, batch, -1]).sum(-1)
 
 
 def _type(value: Any) -> Any:

@@ -45,7 +45,11 @@ CHANGES: dict[int, tuple[str, ...]] = {
             "Every spelling of one function has one F: `nn.Bilinear` and its einsum; `(a * sigmoid(a)) * "
             'b` and `F.silu(a) * b` under "detach"; `F.lp_pool`, norms and deviations as roots of sums of '
             "powers; `x - logsumexp(x)` and `log_softmax(x)`; sigmoid and softplus written with "
-            "exponentials."
+            "exponentials; the root of a sum of two squares and `hypot`."
+        ),
+        (
+            "The real operand of a complex product is its gate: real and imaginary part share it "
+            "(`z * relu(z.abs() - b)`)."
         ),
         (
             "A model that draws is read under one draw. `max_unpool` freezes which of two writes won, 3-d "

@@ -64,6 +64,9 @@ def degree(value: Any) -> float | None:
     if rule.name == "pow":
         power = arguments["exponent"]
         return float(power) if isinstance(power, (int, float)) and power > 1 else None
+    if rule.name in ("add", "add_alpha"):
+        found = {degree(arguments[name]) for name in ("x", "other")}
+        return found.pop() if len(found) == 1 else None
     if rule.name in ("mul", "div"):
         return _of_product(rule.name, arguments)
     return degree(next(iter(arguments.values()))) if rule.name in _KEEP else None

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..twins import Identity
 from . import _reduced
+from ._complex import direction
 from ._local import elementwise, fresh, in_front, over_dims, unread
 from ._ranks import Broadcast, reduced_rank, shift
 from ._sizes import count
@@ -151,7 +152,7 @@ DETACH = constant(
 )
 
 
-def _step(name, function, *functions):
+def _step(name, function, *functions, **fields):
     return constant(
         name,
         function,
@@ -166,13 +167,15 @@ def _step(name, function, *functions):
         interval=(lambda bound, a: (-1.0, 1.0)) if name in ("sign", "sgn") else None,
         formula="y1 = y0;  straight: y1 = x1 (straight-through: not exact in eq. 3)",
         source="the paper, eq. 2 with A = 0",
+        **fields,
     )
 
 
-SIGN, SGN, ROUND, FLOOR, CEIL, TRUNC = (
+SIGN, ROUND, FLOOR, CEIL, TRUNC = (
     _step(n, getattr(torch, n), getattr(torch.ops.aten, n).default)
-    for n in ("sign", "sgn", "round", "floor", "ceil", "trunc")
+    for n in ("sign", "round", "floor", "ceil", "trunc")
 )
+SGN = _step("sgn", torch.sgn, torch.ops.aten.sgn.default, expand=direction)  # of complex numbers, z/|z|
 ARGMAX = constant(
     "argmax", torch.argmax, reduced, local=over_dims, methods=("argmax",), **{**_INDEX, "rank": reduced_rank}
 )

@@ -6,8 +6,17 @@ from typing import Any
 import torch
 
 from ..twins import Gate
+from ._complex import complexity, parts
 from ._stable import expm1c
 from .declare import Sample, like, mask
+
+
+def of_complex(x):
+    """Exp z, of complex z, by modulus and angle."""
+    if not complexity(x):
+        return None
+    real, imag = parts(x)
+    return torch.polar(torch.exp(real), imag)
 
 
 def freeze(x):
@@ -29,7 +38,6 @@ def binary_taylor(x, *, y):
 
 _ATEN = torch.ops.aten
 _KEEP: dict[str, Any] = {
-    "samples": (Sample(),),
     "interval": lambda bound, a: (0.0, math.inf),
     "source": "the paper, eq. 2 with c = h(0)",
 }
@@ -40,6 +48,12 @@ EXP = mask(
     taylor=taylor,
     functions=(_ATEN.exp.default,),
     methods=("exp",),
+    expand=of_complex,
+    samples=(
+        Sample(),
+        Sample((2, 3, 4, 2), call=lambda f, x: torch.view_as_real(f(torch.view_as_complex(x)))),
+    ),
+    rounding="of complex numbers, the cosine and sine of torch.polar",
     formula="h(x) = exp(x);  y1 = (exp(x0) - 1)/x0 x1 + 1",
     **_KEEP,
 )
@@ -50,6 +64,7 @@ EXP2 = mask(
     taylor=binary_taylor,
     functions=(torch.special.exp2, _ATEN.exp2.default),
     methods=("exp2",),
+    samples=(Sample(),),
     formula="h(x) = 2^x;  y1 = (2^x0 - 1)/x0 x1 + 1",
     **_KEEP,
 )

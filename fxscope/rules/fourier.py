@@ -1,14 +1,14 @@
 """Fourier transforms, and complex numbers as pairs of real ones: linear.
 
-The transpose is the one of the real inner product, Re sum conj(a) b: for a complex matrix, its conjugate
-transpose.
+Adjoints are those of the real inner product Re sum conj(a) b. They take and give the conjugates of complex
+cotangents, as the whole reversed tape does (``emit/backward.py``): a complex matrix is transposed, no more.
 """
 
 import torch
 import torch.nn.functional as F
 
-from ..graph.ir import notes
 from ..twins.applied import Applied
+from ._complex import need_complexity
 from ._ranks import shift
 from .declare import Sample, composite, linear
 
@@ -24,7 +24,7 @@ def c2c(k, x, dim, normalization, forward):
 
 
 def c2c_back(k, y, x, dim, normalization, forward):
-    return torch.ops.aten._fft_c2c(y, dim, normalization, not forward)
+    return torch.ops.aten._fft_c2c(y, dim, normalization, forward)
 
 
 def r2c(k, x, dim, normalization, onesided):
@@ -37,7 +37,7 @@ def r2c_back(k, y, x, dim, normalization, onesided):
         n = x.size(last - 1 if last >= 0 else last + x.ndim)
         rest = (x.ndim + 1 - last if last >= 0 else -last) - 1
         y = F.pad(y, [0, 0] * rest + [0, n - (n // 2 + 1)])
-    return torch.real(torch.ops.aten._fft_c2c(y, dim, normalization, False))
+    return torch.real(torch.ops.aten._fft_c2c(y, dim, normalization, True))
 
 
 def c2r(k, x, dim, normalization, size):
@@ -46,7 +46,7 @@ def c2r(k, x, dim, normalization, size):
 
 def c2r_back(k, y, x, dim, normalization, size):
     """Frequencies of which only one of a conjugate pair is in the input count twice."""
-    found = torch.ops.aten._fft_r2c(y, dim, normalization, True)
+    found = torch.conj_physical(torch.ops.aten._fft_r2c(y, dim, normalization, True))
     last, pairs = dim[-1], (size - 1) // 2
     twice = torch.narrow(found, last, 1, pairs)
     return torch.slice_scatter(found, twice * 2, last, 1, 1 + pairs)
@@ -68,8 +68,8 @@ def _pair(function, back):
     return lambda k, x: function(x), lambda k, y, x: back(y)
 
 
-_AS_REAL = _pair(torch.view_as_real, lambda y: torch.view_as_complex(y.contiguous()))
-_AS_COMPLEX = _pair(torch.view_as_complex, torch.view_as_real)
+_AS_REAL = _pair(torch.view_as_real, lambda y: torch.conj_physical(torch.view_as_complex(y.contiguous())))
+_AS_COMPLEX = _pair(torch.view_as_complex, lambda y: torch.view_as_real(torch.conj_physical(y)))
 _CONJUGATE = _pair(torch.conj_physical, torch.conj_physical)
 
 
@@ -78,7 +78,7 @@ def _real_back(k, y, x):
 
 
 def _imag_back(k, y, x):
-    return torch.complex(torch.zeros_like(y), y)
+    return torch.complex(torch.zeros_like(y), -y)
 
 
 def complex_of(real, imag):
@@ -104,42 +104,11 @@ def conjugate(x):
 
 
 def real(x, *, call):
-    return Applied(lambda k, x: torch.real(x), _real_back) if _is_complex(call.arguments["x"]) else None
+    return Applied(lambda k, x: torch.real(x), _real_back) if need_complexity(call.arguments["x"]) else None
 
 
 def imag(x):
     return Applied(lambda k, x: torch.imag(x), _imag_back)
-
-
-_MAKE_COMPLEX = ("view_as_complex", "complex", "polar", "_fft_c2c", "_fft_r2c")
-_MAKE_REAL = ("view_as_real", "real", "imag", "abs", "angle", "_fft_c2r")
-
-
-def _is_complex(node):
-    """Whether a value is complex, as an example or the operators before it tell; raises ``TypeError``."""
-    found = _complexity(node, {})
-    if found is None:
-        raise TypeError("whether x is complex is told by example_inputs alone")
-    return found
-
-
-def _complexity(node, known):
-    if node not in known:
-        known[node] = _complexity_of(node, known)
-    return known[node]
-
-
-def _complexity_of(node, known):
-    value = notes(node).get("val")
-    if value is not None:
-        return value.is_complex()
-    name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
-    if name in _MAKE_COMPLEX or name in _MAKE_REAL:
-        return name in _MAKE_COMPLEX
-    found = [_complexity(n, known) for n in node.all_input_nodes] or [None]
-    if True in found:
-        return True
-    return None if None in found else False
 
 
 _SOURCE = "the paper, eq. 7 (the real inner product)"
@@ -228,26 +197,30 @@ CONJUGATE = _rule(
     (
         Sample(),
         Sample((2, 3, 4, 2), call=_complex(_spectrum), spellings=("conj_physical", "conj_physical.default")),
+        Sample(
+            (2, 3, 4, 2), call=_complex(lambda f, x: torch.imag(f(x))), spellings=("conj", "_conj.default")
+        ),
     ),
     "y1 = the conjugate of x1",
-    functions=(torch.conj, _ATEN.conj_physical.default, _ATEN._conj_physical.default),
+    functions=(
+        torch.conj,
+        *(getattr(_ATEN, n).default for n in ("conj_physical", "_conj_physical", "_conj")),
+    ),
     methods=("conj", "conj_physical"),
 )
-REAL = _rule(
-    "real",
-    torch.real,
-    real,
-    (Sample((2, 3, 4, 2), call=_complex(lambda f, x: f(x))),),
-    "y1 = the real part of x1",
-    functions=(_ATEN.real.default,),
-)
-IMAG = _rule(
-    "imag",
-    torch.imag,
-    imag,
-    (Sample((2, 3, 4, 2), call=_complex(lambda f, x: f(x))),),
-    "y1 = the imaginary part of x1",
-    functions=(_ATEN.imag.default,),
+REAL, IMAG = (
+    _rule(
+        name,
+        function,
+        twin,
+        (Sample((2, 3, 4, 2), call=_complex(lambda f, x: f(x))),),
+        f"y1 = the {name} part of x1",
+        functions=(overload,),
+    )
+    for name, function, twin, overload in (
+        ("real", torch.real, real, _ATEN.real.default),
+        ("imag", torch.imag, imag, _ATEN.imag.default),
+    )
 )
 
 
@@ -255,25 +228,34 @@ def _parts(f, x):
     return torch.view_as_real(f(x, x * 0.5))
 
 
-COMPLEX = composite(
-    "complex",
-    torch.complex,
-    complex_of,
-    "",
-    functions=(_ATEN.complex.default,),
-    carries=("real", "imag"),
-    samples=(Sample(call=_parts),),
-    formula="y1 = complex numbers with these parts",
-    source=_SOURCE,
-)
-POLAR = composite(
-    "polar",
-    torch.polar,
-    polar,
-    "a product and a cosine for one operator",
-    functions=(_ATEN.polar.default,),
-    carries=("abs", "angle"),
-    samples=(Sample(call=_parts),),
-    formula="|z| (cos w + i sin w)",
-    source=_SOURCE,
+COMPLEX, POLAR = (
+    composite(
+        name,
+        getattr(torch, name),
+        expand,
+        rounding,
+        functions=(overload,),
+        carries=carries,
+        samples=(Sample(call=_parts),),
+        formula=formula,
+        source=_SOURCE,
+    )
+    for name, expand, rounding, overload, carries, formula in (
+        (
+            "complex",
+            complex_of,
+            "",
+            _ATEN.complex.default,
+            ("real", "imag"),
+            "y1 = complex numbers with these parts",
+        ),
+        (
+            "polar",
+            polar,
+            "a product and a cosine for one operator",
+            _ATEN.polar.default,
+            ("abs", "angle"),
+            "|z| (cos w + i sin w)",
+        ),
+    )
 )

@@ -1,10 +1,11 @@
 """Products and quotients of two tensors: one operand is frozen as the gate of the other, decided per edge.
 
 An operand is a gate if its values are bounded (sigmoid, clamp, relu6, and constant-affine functions of them),
-or if an operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``).
-Both are read off the graph. If both qualify the non-negative bounded one is frozen before the signed one;
-equal ranks, or neither: the product is uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and
-makes no residual. The only operand that carries the probe is never frozen.
+or if an operator on its way reduced it along a dimension in which the other operand varies (``_reduced.py``);
+so is the real operand of a complex product, which both parts share. All are read off the graph. If both
+qualify the non-negative bounded one is frozen before the signed one; equal ranks, or neither: the product is
+uniform, (a1 b0 + a0 b1)/2, which gives a0 b0 at x1 = x0 and makes no residual. The only operand that carries
+the probe is never frozen.
 """
 
 import math
@@ -15,6 +16,7 @@ import torch
 from ..twins import Add, Average, Divide, Gate, TangentProduct
 from . import _reduced
 from ._activated import activated
+from ._complex import complexity
 from ._contracted import reduces, side_by_side
 from ._local import elementwise
 from ._ranks import Broadcast
@@ -29,6 +31,11 @@ def gate_rank(facts, value, reduced):
     return int(reduced)
 
 
+def _scales(factors, which):
+    """Whether one operand is real and the other one is complex."""
+    return bool(complexity(factors[1 - which].value)) and complexity(factors[which].value) is False
+
+
 def which_is_gate(facts, contraction):
     """0 or 1 for the operand of a product of two to freeze, None for the uniform variant.
 
@@ -36,7 +43,8 @@ def which_is_gate(facts, contraction):
     """
     whole = contraction(facts)
     ranks = [
-        gate_rank(facts, factor.value, reduces(facts, whole, i)) for i, factor in enumerate(whole.factors)
+        gate_rank(facts, factor.value, _scales(whole.factors, i) or reduces(facts, whole, i))
+        for i, factor in enumerate(whole.factors)
     ]
     unsure = facts.unsure(factor.value for factor in whole.factors) if max(ranks) < 2 else None
     if unsure is not None:

@@ -150,55 +150,43 @@ def _fields(*overloads, **more):
     return {"functions": overloads, "source": _SOURCE, **more}
 
 
-SCATTER_ADD = linear(
+def _sum_at(name, twin, first, second, *overloads, independent=False):
+    """A sum at frozen places of one dimension, with two samples of its index."""
+    return linear(
+        name,
+        getattr(torch, name),
+        twin,
+        methods=(name,),
+        carries=("x", "src"),
+        reduced=_reduced.kept,
+        samples=(
+            Sample(
+                (2, 4, 5),
+                {"dim": 1},
+                tensors={"index": first, "src": (2, 3, 5)},
+                independent_batch=False,
+            ),
+            Sample(
+                (2, 4, 5),
+                {"dim": -1},
+                tensors={"index": second},
+                call=lambda f, x, index, dim: f(x, dim, index, x * 2.0),
+                independent_batch=independent,
+            ),
+        ),
+        formula="y1 = x1 with source1 added at the frozen places",
+        **_fields(*overloads),
+    )
+
+
+SCATTER_ADD = _sum_at(
     "scatter_add",
-    torch.scatter_add,
     scatter_add,
-    methods=("scatter_add",),
-    carries=("x", "src"),
-    reduced=_reduced.kept,
-    samples=(
-        Sample(
-            (2, 4, 5),
-            {"dim": 1},
-            tensors={"index": _index(2, 3, 5, high=4), "src": (2, 3, 5)},
-            independent_batch=False,
-        ),
-        Sample(
-            (2, 4, 5),
-            {"dim": -1},
-            tensors={"index": _index(2, 3, 2, high=5)},
-            call=lambda f, x, index, dim: f(x, dim, index, x * 2.0),
-            independent_batch=False,
-        ),
-    ),
-    formula="y1 = x1 with source1 added at the frozen places",
-    **_fields(_ATEN.scatter_add.default),
+    _index(2, 3, 5, high=4),
+    _index(2, 3, 2, high=5),
+    _ATEN.scatter_add.default,
 )
-INDEX_ADD = linear(
-    "index_add",
-    torch.index_add,
-    index_add,
-    methods=("index_add",),
-    carries=("x", "src"),
-    reduced=_reduced.kept,
-    samples=(
-        Sample(
-            (2, 4, 5),
-            {"dim": 1},
-            tensors={"index": _index(3, high=4), "src": (2, 3, 5)},
-            independent_batch=False,
-        ),
-        Sample(
-            (2, 4, 5),
-            {"dim": -1},
-            tensors={"index": _index(5, high=5)},
-            call=lambda f, x, index, dim: f(x, dim, index, x * 2.0),
-        ),
-    ),
-    formula="y1 = x1 with source1 added at the frozen places",
-    **_fields(),
-)
+INDEX_ADD = _sum_at("index_add", index_add, _index(3, high=4), _index(5, high=5), independent=True)
 INDEX_ADD_ATEN = composite(
     "index_add_aten",
     _ATEN.index_add.default,

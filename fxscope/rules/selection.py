@@ -31,12 +31,19 @@ def cumulative(x, dim, *, call, y):
 
 
 def one_of(x, dim=None, keepdim=False, *, call, y):
-    if dim is None:
-        raise TypeError("the median of everything mixes the images of a batch; name the dimension")
     if call.rank("x") == 0:
         return None, [call.value("x")]
     (d,) = last_dims(call, dim)
     return winner(call, y, d, keepdim)
+
+
+def _over_all(function):
+    """The median of everything is that of one long row."""
+
+    def expand(x, dim=None, keepdim=False):
+        return function(torch.flatten(x), 0)[0] if dim is None else None
+
+    return expand
 
 
 def winner(call, y, d, keepdim):
@@ -130,9 +137,14 @@ MEDIAN = select(
     torch.median,
     one_of,
     methods=("median",),
+    functions=(_ATEN.median.default, _ATEN.median.dim),
     yields="values",
+    expand=_over_all(torch.median),
     rank=reduced_rank,
-    samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+    samples=(
+        *_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+        Sample((2, 5), independent_batch=False, spellings=("median", "median.default")),
+    ),
     formula="h(x) = the median;  y1 = x1 at its place",
     **{**_KEEP, "reduced": _reduced.reduction},
 )
@@ -141,9 +153,14 @@ NANMEDIAN = select(
     torch.nanmedian,
     one_of,
     methods=("nanmedian",),
+    functions=(_ATEN.nanmedian.default, _ATEN.nanmedian.dim),
     yields="values",
+    expand=_over_all(torch.nanmedian),
     rank=reduced_rank,
-    samples=_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+    samples=(
+        *_several({"dim": 1}, {"dim": -1, "keepdim": True}),
+        Sample((2, 5), independent_batch=False, spellings=("nanmedian", "nanmedian.default")),
+    ),
     formula="h(x) = the median of the numbers;  y1 = x1 at its place",
     **{**_KEEP, "reduced": _reduced.reduction},
 )

@@ -8,46 +8,43 @@ from .declare import Sample, linear
 _ATEN = torch.ops.aten
 
 
-def triangular(k, b, matrix, lift, upper, left, unit):
-    return torch.linalg.solve_triangular(matrix, k.lift(b, lift), upper=upper, left=left, unitriangular=unit)
+def triangular(b, matrix, adjoint, upper, left, unit):
+    if adjoint:
+        matrix, upper = torch.conj(matrix.transpose(-2, -1)), not upper
+    return torch.linalg.solve_triangular(matrix, b, upper=upper, left=left, unitriangular=unit)
 
 
-def triangular_back(k, y, b, matrix, lift, upper, left, unit):
-    turned = matrix.transpose(-2, -1)
-    found = torch.linalg.solve_triangular(turned, y, upper=not upper, left=left, unitriangular=unit)
-    return k.fold(found, b, lift)
+def cholesky(b, factor, adjoint, upper):
+    return torch.cholesky_solve(b, factor, upper)
 
 
-def cholesky(k, b, factor, lift, upper):
-    return torch.cholesky_solve(k.lift(b, lift), factor, upper)
+def lu(b, factors, pivots, adjoint, left, own):
+    return torch.linalg.lu_solve(factors, pivots, b, left=left, adjoint=own != adjoint)
 
 
-def cholesky_back(k, y, b, factor, lift, upper):
-    return k.fold(torch.cholesky_solve(y, factor, upper), b, lift)
+def _solution(call, solve, right, matrix, states, *options):
+    """The twin of A0 y = b1; the transpose of A0 is the adjoint of its conjugate."""
+    lift = call.need_lift(right, matrix)
 
+    def forward(k, b, *states):
+        return solve(k.lift(b, lift), *states, False, *options)
 
-def lu(k, b, factors, pivots, lift, left, adjoint):
-    return torch.linalg.lu_solve(factors, pivots, k.lift(b, lift), left=left, adjoint=adjoint)
+    def back(k, y, b, *states):
+        return k.fold(solve(y, *(torch.conj(s) for s in states), True, *options), b, lift)
 
-
-def lu_back(k, y, b, factors, pivots, lift, left, adjoint):
-    return k.fold(torch.linalg.lu_solve(factors, pivots, y, left=left, adjoint=not adjoint), b, lift)
+    return Applied(forward, back, states), [call.value(right)]
 
 
 def solve_triangular(A, B, upper=None, left=True, unitriangular=False, *, call):
-    lift = call.need_lift("B", "A")
-    twin = Applied(triangular, triangular_back, (A,), (lift, upper, left, unitriangular))
-    return twin, [call.value("B")]
+    return _solution(call, triangular, "B", "A", (A,), upper, left, unitriangular)
 
 
 def cholesky_solve(B, L, upper=False, *, call):
-    twin = Applied(cholesky, cholesky_back, (L,), (call.need_lift("B", "L"), upper))
-    return twin, [call.value("B")]
+    return _solution(call, cholesky, "B", "L", (L,), upper)
 
 
 def lu_solve(LU, pivots, B, left=True, adjoint=False, *, call):
-    twin = Applied(lu, lu_back, (LU, pivots), (call.need_lift("B", "LU"), left, adjoint))
-    return twin, [call.value("B")]
+    return _solution(call, lu, "B", "LU", (LU, pivots), left, adjoint)
 
 
 def _matrix(rng):
@@ -58,19 +55,28 @@ def _factors(rng):
     return torch.linalg.lu_factor(_matrix(rng))[0]
 
 
-def _wide_rank(name):
-    return lambda rank, a: rank(a["B"]) if rank(a[name]) == 2 else rank(a[name])
+def _rule(name, target, solve, matrix, overload, samples, formula, **fields):
+    return linear(
+        name,
+        target,
+        solve,
+        functions=(overload,),
+        carries=("B",),
+        rank=lambda rank, a: rank(a["B"]) if rank(a[matrix]) == 2 else rank(a[matrix]),
+        samples=samples,
+        formula=formula,
+        source="the paper, eq. 7",
+        **fields,
+    )
 
 
-_SOURCE = "the paper, eq. 7"
-SOLVE_TRIANGULAR = linear(
+SOLVE_TRIANGULAR = _rule(
     "solve_triangular",
     torch.linalg.solve_triangular,
     solve_triangular,
-    functions=(_ATEN.linalg_solve_triangular.default,),
-    carries=("B",),
-    rank=_wide_rank("A"),
-    samples=(
+    "A",
+    _ATEN.linalg_solve_triangular.default,
+    (
         Sample(
             (2, 3, 4),
             {"upper": True},
@@ -84,35 +90,30 @@ SOLVE_TRIANGULAR = linear(
             call=lambda f, x, A, upper, left: f(A, x, upper=upper, left=left),
         ),
     ),
-    formula="y1 = A0^-1 x1",
-    source=_SOURCE,
+    "y1 = A0^-1 x1",
 )
-CHOLESKY_SOLVE = linear(
+CHOLESKY_SOLVE = _rule(
     "cholesky_solve",
     torch.cholesky_solve,
     cholesky_solve,
-    functions=(_ATEN.cholesky_solve.default,),
+    "L",
+    _ATEN.cholesky_solve.default,
+    (Sample((2, 3, 4), tensors={"L": _matrix}),),
+    "y1 = (L0 L0^T)^-1 x1",
     methods=("cholesky_solve",),
-    carries=("B",),
-    rank=_wide_rank("L"),
-    samples=(Sample((2, 3, 4), tensors={"L": _matrix}),),
-    formula="y1 = (L0 L0^T)^-1 x1",
-    source=_SOURCE,
 )
-LU_SOLVE = linear(
+LU_SOLVE = _rule(
     "lu_solve",
     torch.linalg.lu_solve,
     lu_solve,
-    functions=(_ATEN.linalg_lu_solve.default,),
-    carries=("B",),
-    rank=_wide_rank("LU"),
-    samples=(
+    "LU",
+    _ATEN.linalg_lu_solve.default,
+    (
         Sample(
             (2, 3, 4),
             tensors={"LU": _factors},
             call=lambda f, x, LU: f(LU, torch.arange(1, 4, dtype=torch.int32), x),
         ),
     ),
-    formula="y1 = A0^-1 x1",
-    source=_SOURCE,
+    "y1 = A0^-1 x1",
 )

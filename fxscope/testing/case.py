@@ -49,7 +49,7 @@ class LawCase:
         Its program.
     example
         The call at x0, of B images.
-    policy, inputs, outputs
+    policy, inputs, outputs, unknown
         Those with which the program was made.
     K
         Number of random probes; at least 2.
@@ -70,9 +70,11 @@ class LawCase:
         K: int = 2,
         seed: int = 1,
         thorough: bool | None = None,
+        unknown: str = "refuse",
     ):
         self.model, self.program, self.example = model, program, example
         self.policy, self.inputs, self.outputs, self.K = policy, inputs, outputs, max(K, 2)
+        self.unknown = unknown
         self.nodes = sum(n.op != "get_attr" for n in program.gm.graph.nodes)
         self.thorough = self.nodes <= LARGE if thorough is None else thorough
         self.rng = torch.Generator().manual_seed(seed)
@@ -91,6 +93,7 @@ class LawCase:
         outputs: Any = None,
         frontend: str = "auto",
         free: bool = False,
+        unknown: str = "refuse",
         **options: Any,
     ) -> LawCase:
         """The case of a model on a call, through a program that is made here.
@@ -100,8 +103,10 @@ class LawCase:
         call, exports = Example.of(example, model) or Example(), Exports()
         named = {"policy": policy, "inputs": inputs, "outputs": outputs}
         with torch.no_grad(), exports:
-            program = program_of(model, frontend=frontend, example_inputs=None if free else call, **named)
-        found = cls(model, program, call, **named, **options)
+            program = program_of(
+                model, frontend=frontend, unknown=unknown, example_inputs=None if free else call, **named
+            )
+        found = cls(model, program, call, **named, unknown=unknown, **options)
         found._exports = exports
         return found
 
@@ -125,6 +130,7 @@ class LawCase:
             self.outputs,
             self.K,
             thorough=self.thorough,
+            unknown=self.unknown,
         )
         other.rng, other.bound, other._exports = self.rng, self.bound, self._exports
         if example is None and "x" in vars(self):
@@ -246,6 +252,7 @@ class LawCase:
                 outputs=self.outputs,
                 frontend=frontend,
                 example_inputs=example,
+                unknown=self.unknown,
             )
 
     @functools.cached_property

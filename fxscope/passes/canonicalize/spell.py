@@ -108,6 +108,7 @@ def _expand(graph: fx.Graph, node: fx.Node, expand: Callable, full: dict) -> lis
     created = [n for n in graph.nodes if n not in before]
     for new in created:
         new.meta.update(node.meta)
+        new.meta.pop("val", None)  # that of the whole call
         new.meta.pop("is_wrapped", None)  # with it, torch.fx wraps the new target for all later traces
         mark(new, rule=None)
     if isinstance(result, tuple):

@@ -8,7 +8,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -26,10 +27,11 @@ from ..randomize import randomize
 from ..structure import converted
 
 
-def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -> dict[str, Any]:
+def measure(build: Callable[[], tuple], exports: bool = False) -> dict[str, Any]:
     """The line of one network, with the status "ok", "BROKEN" or a reason code.
 
-    ``build`` gives the model and its example inputs.
+    ``build`` gives the model, its example inputs and, where they are not the default, options of
+    ``LawCase.of``.
     """
     started, used = time.monotonic(), time.process_time()
     logging.getLogger("fxscope").setLevel(logging.ERROR)
@@ -37,9 +39,9 @@ def measure(build: Callable[[], tuple[nn.Module, Any]], exports: bool = False) -
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.manual_seed(0)
-            model, example = build()
+            model, example, *options = build()
             with Widened():
-                line = _measured(*_prepared(model, example), exports)
+                line = _measured(*_prepared(model, example), exports, *options)
     except FxscopeError as error:
         line = {"status": code(error), "reason": str(error)}
     except Exception as error:  # one network's failure is a line of the table, not the end of the run
@@ -74,8 +76,10 @@ def _prepared(model: nn.Module, example: Any) -> tuple[nn.Module, Example]:
     return model, example
 
 
-def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, Any]:
-    s = LawCase.of(model, example, thorough=False)
+def _measured(
+    model: nn.Module, example: Example, exports: bool, options: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    s = LawCase.of(model, example, thorough=False, **options)
     program, frontend = s.program, s.program.gm.meta["frontend"]
     _ = s.lin  # raises where x0 gives values that are not finite
     found = s.measured()
@@ -94,6 +98,7 @@ def _measured(model: nn.Module, example: Example, exports: bool) -> dict[str, An
         "laws": errors,
     }
     line["skipped"] = {law.name.removeprefix("law "): law.skipped for law in found if law.skipped}
+    notes += [f"{name}={value!r}" for name, value in options.items()]
     if notes:
         line["note"] = "; ".join(notes)
     return {**line, "exports": _exports(s)} if exports else line

@@ -1,6 +1,7 @@
 """The networks of the matrix: {suite: {name: build}}.
 
-``build()`` gives an untrained model and its example inputs, as small as the family allows.
+``build()`` gives an untrained model and its example inputs, as small as the family allows; where it is not
+interpreted by default, the options come third.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from ...errors import FxscopeError
 from ...frontend.symbolic import unchanged
 
-Build = Callable[[], tuple[torch.nn.Module, Any]]
+Build = Callable[[], tuple]
 B = 2
 
 
@@ -268,6 +269,13 @@ def deepinv() -> dict[str, Build]:
     }
 
 
+def written() -> dict[str, Build]:
+    """Networks of ``written.py``: spectral layers, solves, recurrent cells, own derivatives."""
+    from . import written as own
+
+    return own.networks()
+
+
 SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "torchvision": torchvision,
     "timm": timm,
@@ -275,4 +283,5 @@ SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "diffusers": diffusers,
     "spandrel": spandrel,
     "deepinv": deepinv,
+    "written": written,
 }

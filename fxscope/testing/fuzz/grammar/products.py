@@ -273,3 +273,79 @@ def warped(d: Draw) -> str:
         f"{theta} = {layer}({name}.mean((2, 3))).view(-1, 2, 3)\n{d.target(name)} = F.grid_sample({name},"
         f" F.affine_grid({theta}, {name}.shape, align_corners=False), align_corners=False)"
     )
+
+
+@production(1.5)
+def distance(d: Draw) -> str:
+    """Similarities and distances of two values, and other operators of two."""
+    name = d.tensor((3, 4))
+    other = d.same(name)
+    text = d.one(
+        "F.cosine_similarity({0}, {1})",
+        "torch.cosine_similarity({0}, {1}, dim=-1)",
+        "(F.normalize({0}, dim=1) * F.normalize({1}, dim=1)).sum(1)",
+        "F.pairwise_distance({0}, {1} + 0.3)",
+        "({0} - {1} + 0.3).norm(dim=1)",
+        "torch.cdist({0}, {1} * 0.5 + 0.4)",
+        "torch.logaddexp({0}, {1})",
+        "{0}.logaddexp2({1})",
+        "torch.hypot({0}, {1})",
+        "({0} * {0} + {1} ** 2).sqrt()",
+        "F.softmin({1}, dim=1) * {0}",
+        "torch.complex({0}, {1}).abs()",
+    )
+    return f"{d.new()} = {text.format(name, other)}"
+
+
+@production(1)
+def complex_gate(d: Draw) -> str:
+    """Numbers of two values, under a gate of their modulus, or by their direction."""
+    name = d.tensor()
+    other, z = d.same(name), d.new()
+    made = d.one("torch.complex({0}, {1})", "torch.view_as_complex(torch.stack(({0}, {1}), -1))")
+    gated = d.one(
+        "{0} * F.relu({0}.abs() - 0.3)",
+        "{0} / ({0}.abs() + 0.1)",
+        "{0} * torch.sigmoid({0}.abs())",
+        "torch.sgn({0})",
+        "{0} * ({0} + 1)",
+        "{0} * {0}.conj()",
+        "torch.exp({0} * 0.3)",
+    ).format(z)
+    part = d.one("({0}).real", "torch.imag({0})", "torch.view_as_real({0}).sum(-1)").format(gated)
+    return f"{z} = {made.format(name, other)}\n{d.new()} = {part}"
+
+
+@production(1)
+def running(d: Draw) -> str:
+    """Products, sums and winners of entries up to each, quantiles and medians."""
+    name = d.tensor((3, 4))
+    dim = d.dim(d.rank(name), d.one(1, 2))
+    text = d.one(
+        "torch.cumprod({0}.tanh() + 1.2, {1})",
+        "{0}.cumprod(dim={1})",
+        "({0}.sigmoid() + 0.5).prod({1}, keepdim=True)",
+        "torch.prod({0}, {1})",
+        "torch.logcumsumexp({0}, {1})",
+        "{0}.logcumsumexp(dim={1})",
+        "{0}.cummax({1}).values",
+        "torch.cummin({0}, {1})[0]",
+        "torch.quantile({0}, 0.3, dim={1})",
+        "{0}.nanquantile(0.6, {1}, keepdim=True)",
+        "{0}.median({1}, keepdim=True)[0]",
+        "torch.kthvalue({0}, 1, {1}).values",
+    )
+    return f"{d.new()} = {text.format(name, dim)}"
+
+
+@production(0.7)
+def recurrent_cell(d: Draw) -> str:
+    """One step of a recurrent cell over the rows of a matrix, or over the places of a map."""
+    name = d.tensor((2, 3))
+    size = d.shape(name)[-1]
+    rows = name if d.rank(name) == 2 else f"{name}.flatten(0, 1)"
+    kind = d.one("LSTMCell", "GRUCell", "RNNCell")
+    cell, h = d.layer(f"nn.{kind}({size}, {size})"), d.new()
+    if kind == "LSTMCell":
+        return f"{h}, {d.new()} = {cell}({rows}, ({rows} * 0.5, {rows}))"
+    return f"{h} = {cell}({rows}, 0.5 * {rows})"
