@@ -27,6 +27,8 @@ float64 is judged on these samples, as the network x -> op(x[0])[None], with sev
   two images and are read on three ("batch": free; "specialised" graphs assert the batch that they were made on).
   A line without a batch is of an operator that does not, or was kept from an earlier run without these forms.
 
+The column "samples" has how many were judged: up to eight, or three in lines of an earlier run.
+
 Errors are relative to 1 + the largest entry. In float64 they may be 1e-7: sums in another order differ by
 1e-13, times the condition of a solve or of a function near its pole. In float32 (the last column, under
 `unknown="taylor"`) they may be 1e-4, or ten times the distance of torch's own float32 derivative from its
