@@ -116,8 +116,8 @@ def _files(lines: dict[str, dict[str, Any]]) -> list[str]:
         "",
         f"{len(lines)} operators that are right, drawn under a fixed seed"
         " (`python -m fxscope.testing.opinfo --files 100`), each as pair and as adjoint with K free. A fresh"
-        " process that cannot import fxscope runs the files at another x0 and another number of probes. ONNX is"
-        " float32, and has no form for some"
+        " process that cannot import fxscope runs the files at another x0 and another number of probes."
+        " ONNX is float32, and has no form for some"
         " operators: `fxscope.save` refuses them by name.",
         "",
         "| format | right | refused | wrong |",
