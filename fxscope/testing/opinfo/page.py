@@ -24,8 +24,10 @@ float64 is judged on these samples, as the network x -> op(x[0])[None], with sev
   where the derivative is not, unless an error says that the operator is frozen whole;
 * the first sample in every emitted form (pair, residual, adjoint, row, record, replay, pullback), with 1, 2
   and 5 probes; and where the operator treats the images of a batch one by one, with graphs that were made on
-  two images and are read on three ("batch": free; "specialised" graphs assert the batch that they were made on).
+  two images and are read on three ("batch": free; "specialised" graphs assert the batch of their example).
   A line without a batch is of an operator that does not, or was kept from an earlier run without these forms.
+
+The column "samples" has how many were judged: up to eight, or three in lines of an earlier run.
 
 Errors are relative to 1 + the largest entry. In float64 they may be 1e-7: sums in another order differ by
 1e-13, times the condition of a solve or of a function near its pole. In float32 (the last column, under
@@ -114,7 +116,8 @@ def _files(lines: dict[str, dict[str, Any]]) -> list[str]:
         "",
         f"{len(lines)} operators that are right, drawn under a fixed seed"
         " (`python -m fxscope.testing.opinfo --files 100`), each as pair and as adjoint with K free. A fresh"
-        " process that cannot import fxscope runs the files at another x0 and another number of probes. ONNX is float32, and has no form for some"
+        " process that cannot import fxscope runs the files at another x0 and another number of probes."
+        " ONNX is float32, and has no form for some"
         " operators: `fxscope.save` refuses them by name.",
         "",
         "| format | right | refused | wrong |",
