@@ -70,7 +70,7 @@ def interpreted(make=image_net, size=(12, 9), dtype=D, seed=1):
 def small(monkeypatch):
     """Small chunks and shards, so that a small F has many of them."""
     monkeypatch.setattr(layout, "CHUNK", 1 << 11)
-    monkeypatch.setattr(layout, "SHARD", 1 << 13)
+    monkeypatch.setattr(layout, "SHARD", 1 << 14)
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -295,7 +295,7 @@ def test_other_libraries_read_it(tmp_path):
 def test_a_map_is_pickled_and_has_an_svd(tmp_path):
     import pickle
 
-    lin = interpreted(size=(8, 7))
+    lin = interpreted(size=(5, 4))
     found = pickle.loads(pickle.dumps(lin.F.to_zarr(tmp_path / "map", progress=False)))
     assert torch.allclose(found.svd(2, progress=False).s, lin.F.svd(2, progress=False).s, rtol=1e-9)
     assert found.origin()["weights"] == lin.F.origin()["weights"]
@@ -324,7 +324,7 @@ def start(name, **environment):
             log.write(f"{box}\\n")
         return computed(self, box)
     fill.Filler.shard = noted
-    here.interpreted(size=(20, 18)).F.to_zarr(folder / name, progress=False)
+    here.interpreted(size=(12, 10)).F.to_zarr(folder / name, progress=False)
     os._exit(0)
 
 def finish(*children):

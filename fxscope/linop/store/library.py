@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 from ...errors import FxscopeError
 
@@ -22,3 +25,11 @@ def zarr() -> ModuleType:
             f" all; this is {zarr.__version__}: pip install -U 'fxscope[zarr]'"
         )
     return zarr
+
+
+def numbers(array: Any, places: tuple[slice, ...]) -> np.ndarray:
+    """A part of an array that is written; raise an error of whatever kind if it is damaged."""
+    found = np.ascontiguousarray(array[places])
+    if not np.isfinite(found).all():  # zarr fills in what it does not find, in an empty file too
+        raise ValueError("numbers are missing in it")
+    return found

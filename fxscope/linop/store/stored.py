@@ -21,7 +21,7 @@ from ..local.sparse import checked_place
 from ..spaces import Space
 from .fill import window_start
 from .layout import Box, Layout
-from .library import zarr
+from .library import numbers, zarr
 
 ATTRIBUTE = "fxscope"
 
@@ -151,10 +151,10 @@ class StoredMap(Operator):
                 f" {self.resume}"
             )
         try:
-            found = self._values[(*part, *within)]
+            found = numbers(self._values, (*part, *within))
         except Exception as error:
             raise MapError(f"{file} is damaged ({said(error)}); {self.resume}") from error
-        return torch.from_numpy(np.ascontiguousarray(found)).to(self._wide)
+        return torch.from_numpy(found).to(self._wide)
 
     @property
     def resume(self) -> str:
@@ -178,12 +178,12 @@ class StoredMap(Operator):
         for part, block in self._blocks_of():
             rows = block.reshape(-1, math.prod(self.layout.tail))
             if self.kind == "rows":
-                numbers = flat @ rows.T
+                products = flat @ rows.T
             else:
                 where = self._places_of(part)
-                numbers = torch.stack([(rows * each[where]).sum(1) for each in flat])
+                products = torch.stack([(rows * each[where]).sum(1) for each in flat])
             sizes = [s.stop - s.start for s in part]
-            found[(slice(None), *part)] = numbers.reshape(-1, *sizes)
+            found[(slice(None), *part)] = products.reshape(-1, *sizes)
         return found.to(self.dtype)
 
     def _pulled(self, u: torch.Tensor) -> torch.Tensor:
@@ -191,8 +191,8 @@ class StoredMap(Operator):
         if self.kind == "rows":
             return self._combined(flat).to(self.dtype)
         if self.kind == "columns":
-            numbers = [flat @ b.reshape(-1, flat.shape[1]).T for _, b in self._blocks_of()]
-            return torch.cat(numbers, 1).to(self.dtype)
+            products = [flat @ b.reshape(-1, flat.shape[1]).T for _, b in self._blocks_of()]
+            return torch.cat(products, 1).to(self.dtype)
         n = math.prod(self.layout.inputs)
         found = torch.zeros(len(flat), n, dtype=self._wide)
         given = flat.reshape(-1, *self.layout.lead)

@@ -27,7 +27,7 @@ from ...results.progress import steps
 from ..scale import norm_of
 from .fill import Filler
 from .layout import CHUNK, DTYPES, Layout, grown, layout_of, named
-from .library import zarr
+from .library import numbers, zarr
 from .stored import ATTRIBUTE, StoredMap, open_map
 
 try:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..interpreter import LinearInterpreter
     from ..linear import Operator
 
-LOCK = ".lock"
+LOCK = "values/.lock"  # zarr opens no such file; closing one would end the locks of a process
 LOG = logging.getLogger("fxscope")
 _FREE = ("fxscope", "torch", "error", "operator")  # of the provenance: they may differ on going on
 _CLOSE = {torch.float64: 1e-9, torch.float32: 1e-3}
@@ -217,7 +217,7 @@ class _Writer:
                 return False
             try:
                 for _, part in self.layout.blocks(self.layout.box(shard)):
-                    self.values[part]
+                    numbers(self.values, part)
                 return False
             except Exception as error:  # damaged bytes fail in many ways
                 file = self.layout.file(self.root, shard)
@@ -234,16 +234,16 @@ class _Writer:
             for rest in file.parent.glob(f"{file.name}.*.partial"):  # of a process that was killed
                 rest.unlink(missing_ok=True)
             box = self.layout.box(shard)
-            numbers = self._rounded(self.filler.shard(box))
+            rounded = self._rounded(self.filler.shard(box))
             what = f"shard {shard} of {self.layout.count} cannot be written to {file}"
             with _told(f"{what}, and all other shards are kept; then do the same again, which goes on"):
-                self.values[box] = numbers
+                self.values[box] = rounded
 
-    def _rounded(self, numbers: torch.Tensor) -> np.ndarray:
+    def _rounded(self, exact: torch.Tensor) -> np.ndarray:
         """The numbers as they are stored; raise ``MapError`` if their dtype cannot hold them."""
-        found = numbers.detach().to(DTYPES[self.layout.dtype]).cpu()
+        found = exact.detach().to(DTYPES[self.layout.dtype]).cpu()
         if not bool(torch.isfinite(found).all()):
-            largest = float(numbers.abs().max())
+            largest = float(exact.abs().max())
             raise MapError(
                 f"F has coefficients up to {largest:.3g}, which {self.layout.dtype} cannot hold: write to a"
                 " new folder with dtype=torch.float32 (--dtype float32)"
