@@ -418,8 +418,8 @@ class TiledSupport:
         return replace(found, inputs=self.whole.inputs[1:], outputs=self.whole.outputs[1:])
 
     @property
-    def reach(self) -> Any:
-        """Not known of the whole image."""
+    def inputs(self) -> Any:
+        """Asked for by a plan of the whole sparse matrix alone, which there is not."""
         raise NotLocal(
             "the whole sparse matrix of an interpreter in tiles is larger than memory: take the F of each"
             " tile, t.lin.F.to_sparse() for t in lin.tiles(), or rows and columns, lin.local_rows([...])"
