@@ -1,4 +1,4 @@
-"""The interpreter in tiles equals that of the whole image, at borders, odd sizes and every phase of a grid."""
+"""The interpreter in tiles equals that of the whole image: borders, odd sizes, every phase of a grid."""
 
 from __future__ import annotations
 
@@ -217,12 +217,15 @@ def _no_room(*_):
 
 
 def test_memory_decides(monkeypatch):
-    """Tiles where the whole image would not fit; a network that is not local is read whole."""
+    """Tiles where the whole image would not fit; a network that is not local is read whole if that fits."""
     model, x0 = _model("zero padding")
     assert not isinstance(fxscope.interpret(model, x0, tile="auto"), TiledInterpreter)
     monkeypatch.setattr(memory, "free", lambda: 0)
     assert isinstance(fxscope.interpret(model, x0, tile="auto"), TiledInterpreter)
     dense = nn.Sequential(nn.Flatten(), nn.Linear(2 * 37 * 45, 3)).double()
+    with pytest.raises(NotLocal, match="flatten"):
+        fxscope.interpret(dense, x0, tile="auto")
+    monkeypatch.undo()
     assert fxscope.interpret(dense, x0, tile="auto").y0.shape == (1, 3)
 
 

@@ -66,13 +66,18 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
 def report_verb(asked: Asked, out: str, live: bool) -> None:
     """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
     photographs, networks = Photographs(asked.image), networks_of(asked)
-    for name, picture in photographs:
-        for each in networks:
-            take(each, name, picture)
+    _take_all(networks, photographs)
     names = _names(asked, networks, photographs)
     options = {"policy": asked.policy, "live": live, "tile": asked.tile}
     written = pages.report(networks, photographs.files(), out, names, **options)
     _answer(asked, written, photographs)
+
+
+def _take_all(networks: list[Network], photographs: Photographs) -> None:
+    """Make every x0 once, for what the answer says of it; none is kept, for it may be large."""
+    for name, picture in photographs:
+        for each in networks:
+            take(each, name, picture)
 
 
 def _names(asked: Asked, networks: list[Network], photographs: Photographs) -> list[str] | None:

@@ -20,10 +20,10 @@ LEAST = 64  # pixels to a side of a tile
 ALIVE = 4  # values of the largest size that a pass holds at once
 
 
-def size_of(whole: Whole) -> int:
-    """The pixels to a side of a tile whose values take about ``BUDGET``, its halo included."""
+def size_of(whole: Whole, budget: int = BUDGET) -> int:
+    """The pixels to a side of a tile whose values take about so many bytes, its halo included."""
     pixels = math.prod(whole.inputs[1:])
-    side = math.sqrt(BUDGET * pixels / (ALIVE * _largest(whole)))
+    side = math.sqrt(budget * pixels / (ALIVE * _largest(whole)))
     middle = {d: (n // 2, n // 2) for d, n in enumerate(whole.outputs[1:], 2)}
     follows = whole.traced.follows[whole.output]
     field = whole.field({d: ends for d, ends in middle.items() if d in follows})

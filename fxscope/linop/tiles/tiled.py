@@ -28,7 +28,7 @@ from ..scale import norm_of, power_of_two
 from ..spaces import Space
 from ..svd import SVD
 from .decisions import changed
-from .memory import fits, may_fit, size_of
+from .memory import BUDGET, fits, may_fit, size_of
 from .sheet import LargeSpace, sheet, written
 from .tiling import Tile, Tiling, Window
 
@@ -418,8 +418,8 @@ class TiledSupport:
         return replace(found, inputs=self.whole.inputs[1:], outputs=self.whole.outputs[1:])
 
     @property
-    def reach(self) -> Any:
-        """Not known of the whole image."""
+    def inputs(self) -> Any:
+        """Asked for by a plan of the whole sparse matrix alone, which there is not."""
         raise NotLocal(
             "the whole sparse matrix of an interpreter in tiles is larger than memory: take the F of each"
             " tile, t.lin.F.to_sparse() for t in lin.tiles(), or rows and columns, lin.local_rows([...])"
@@ -483,5 +483,5 @@ def _reader(whole: Whole, options: dict[str, Any]) -> Reader:
 
 
 def side_of(model: nn.Module, x0: torch.Tensor) -> int:
-    """The pixels to a side of a tile of x0 whose values take about 256 MiB, its halo included."""
-    return size_of(Whole.of("tiles", model, x0))
+    """The pixels to a side of a tile for several numbers in one pass, which hold twice as many values."""
+    return size_of(Whole.of("tiles", model, x0), BUDGET // 2)

@@ -425,9 +425,7 @@ def _side_by_side(
     images = [n for n in networks if n.kind == "images"]
     if len(images) > 1:
         _, picture = pictures[0]
-        if any(_tile(n, n.take(picture), tile) is not None for n in images):
-            picture = middle(picture, 256, 8)
-            chapter.text("The photograph is large: its middle, of 256 pixels to a side, is compared.")
+        picture = _compared(chapter, images, picture, tile)
         interpreters = {n.name: (n, interpret(n.module, n.take(picture), policy=policy)) for n in images}
         chapter.figure(
             "outputs_side_by_side",
@@ -440,6 +438,16 @@ def _side_by_side(
     if not chapter.blocks:
         chapter.text("The outputs of these networks are of different kinds, so no figure compares them.")
     return chapter
+
+
+def _compared(
+    chapter: Chapter, networks: list[Network], picture: torch.Tensor, tile: int | str | None
+) -> torch.Tensor:
+    """The photograph on which networks are compared: its middle, if one of them would read it in tiles."""
+    if all(_tile(n, n.take(picture), tile) is None for n in networks):
+        return picture
+    chapter.text("The photograph is large: its middle, of 256 pixels to a side, is compared.")
+    return middle(picture, 256, 8)
 
 
 def _said(names: Any, label: int) -> str:
