@@ -15,7 +15,7 @@ from .options import Asked, verb
 from .running import note, usage
 from .shown import answer
 
-INDICES = {"multiple": True, "type": types.Index()}
+INDICES: Any = {"multiple": True, "type": types.Index()}
 
 
 @verb(

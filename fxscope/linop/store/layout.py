@@ -99,7 +99,7 @@ class Layout:
 
     def file(self, root: Path, shard: int) -> Path:
         """The file of a shard."""
-        at = [*np.unravel_index(shard, self.grid), *(0 for _ in self.tail)]
+        at: list[Any] = [*np.unravel_index(shard, self.grid), *(0 for _ in self.tail)]
         return root / "values" / "c" / "/".join(str(int(i)) for i in at)
 
     def blocks(self, within: Box) -> Iterator[tuple[int, Box]]:
