@@ -268,6 +268,20 @@ def deepinv() -> dict[str, Build]:
     }
 
 
+def torch_geometric() -> dict[str, Build]:
+    """Graph networks of PyTorch Geometric over one small graph."""
+    from . import geometric as networks
+
+    return dict(networks.MODELS)
+
+
+def places() -> dict[str, Build]:
+    """Networks written here that sample, pool, or convolve as x itself says."""
+    from . import places as networks
+
+    return dict(networks.MODELS)
+
+
 SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "torchvision": torchvision,
     "timm": timm,
@@ -275,4 +289,6 @@ SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "diffusers": diffusers,
     "spandrel": spandrel,
     "deepinv": deepinv,
+    "torch_geometric": torch_geometric,
+    "places": places,
 }
