@@ -364,7 +364,7 @@ class _Rewriter:
         roles = {info(n).role for n in state.all_input_nodes}
         if roles & {"affine", "frozen"}:
             return "frozen"
-        if "sized" in roles:
+        if "sized" in roles or ("shape" in roles and roles != {"shape"}):
             return "sized"
         return "shape" if roles == {"shape"} else "const"
 

@@ -166,7 +166,7 @@ def yields(node):
 
 
 def select(x, dim, index):
-    return Dims(torch.select, (shifted(dim), index))
+    return Dims(_ATEN.select, (shifted(dim), index))
 
 
 def narrow(x, dim, start, length):
@@ -662,12 +662,15 @@ GETITEM = _move(
 )
 SELECT = _move(
     "select",
-    torch.select,
+    _ATEN.select,
     select,
     reduced=_reduced.unbound,
     local=without_dim,
     methods=("select",),
-    functions=(_ATEN.select.int,),
+    functions=(
+        torch._C._VariableFunctions.select,
+        _ATEN.select.int,
+    ),
     rank=lambda rank, a: shift(rank(a["x"]), -1),
     samples=(Sample(kwargs={"dim": 1, "index": 2}), Sample(kwargs={"dim": -1, "index": -2})),
     formula="y1 = x1 at the same place",

@@ -189,7 +189,7 @@ def _rules():
             input_rank=n + 2,
             reduced=_reduced.layer(-n - 1),
             samples=plain,
-            formula="y1 = W * x1 + b;  W computed from x: W0 * x1 + b1;  taylor: W0 * x1 + W1 * x0 - W0 * x0 + b1",
+            formula="y1 = W * x1 + b;  W of x: W0 * x1 + b1;  taylor: W0 * x1 + W1 * x0 - W0 * x0 + b1",
             source="the paper, eq. 7",
         )
         yield dynamic(

@@ -94,7 +94,7 @@ def _linear_places(call, x, offset, mask, found, groups, places):
 
 def _samples(call, x, offset, mask, found, groups, places):
     """What is read, on the tape: (B, groups, channels, places)."""
-    parts = []
+    parts: list[Any] = []
     if call.value("x") is not None:
         twin = Corners(*found["corners"][:2], groups)
         parts.append(call.record(twin, [call.value("x")], like=found["read"], rank=4))
@@ -103,8 +103,9 @@ def _samples(call, x, offset, mask, found, groups, places):
     more, constant = _linear_places(call, x, offset, mask, found, groups, places)
     if call.value("x") is None:
         constant = constant + found["read"]
-    total, *rest = [*parts, *more]
-    for part in rest:
+    parts = [*parts, *more]
+    total = parts[0]
+    for part in parts[1:]:
         total = call.record(Add(1, (0, 0)), [total, part], like=found["read"], rank=4)
     return call.record(Offset(constant, grows=False), [total], rank=4) if more else total
 

@@ -94,7 +94,7 @@ def _summed(e: Entries, mean: bool) -> Weights:
 def _winners(e: Entries) -> Weights:
     """One winner a place: x before the entries, and of these the first; all of them lose to a NaN."""
     entries = e.given()
-    number = torch.arange(e.index.numel(), device=e.index.device).reshape_as(e.index)
+    number = torch.cumsum(torch.ones_like(e.index).flatten(), 0).view_as(e.index) - 1
     none = torch.full_like(e.y, e.index.numel(), dtype=torch.int64)
     may = (entries == e.at(e.y)) | (entries != entries)
     if e.own and e.x is not None:
@@ -220,7 +220,7 @@ def segment_reduce(
         raise TypeError("segments of another dimension than the first")
     lengths = torch.diff(offsets) if lengths is None else lengths
     rank = _ranked(call, "data")
-    segments = torch.arange(lengths.size(0), device=lengths.device)
+    segments = torch.cumsum(torch.ones_like(lengths), 0) - 1
     index = torch.repeat_interleave(segments, lengths, output_size=data.size(0))
     e = Entries(y, None, 0, _along(index, 0, rank, data), data, False, (False, True), rank, True, initial)
     return _reduction(call, e, reduce, None, call.value("data"))
@@ -277,7 +277,7 @@ def _of_segments(reduce, initial=None, name="lengths"):
 
 
 _KINDS = ("sum", "mean", "amax", "amin", "prod")
-_FIELDS = {
+_FIELDS: dict[str, Any] = {
     "local": None,
     "formula": (
         "y1 = the frozen weights of all entries, summed at their places: 1, 1/n, the winner, y0/(n x0);"

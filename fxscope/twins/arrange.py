@@ -177,7 +177,7 @@ class Stack(Twin):
         return torch.stack(list(xs), shifted(self.dim))
 
     def adjoint(self, k: AdjointContext, y, *xs: ShapeRef):
-        return tuple(torch.select(y, shifted(self.dim), i) for i in range(len(xs)))
+        return tuple(torch.ops.aten.select(y, shifted(self.dim), i) for i in range(len(xs)))
 
     def batch_axis(self, at: int, before: int | None, rank: int | None) -> int | None:
         return None if self.dim < 0 and at else at + (0 <= self.dim <= at)

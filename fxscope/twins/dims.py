@@ -102,7 +102,7 @@ def _slice_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, start,
 
 
 def _select_scatter(k: AdjointContext, y, x: ShapeRef, src: ShapeRef, dim, index):
-    piece = torch.select(y, dim, index)
+    piece = torch.ops.aten.select(y, dim, index)
     return torch.select_scatter(y, torch.zeros_like(piece), dim, index), piece
 
 
@@ -173,7 +173,9 @@ def join(k: AdjointContext, function, parts: dict, x: ShapeRef, *args):
     # the last may be among the others, under its other number
     for i, y in sorted(parts.items(), key=lambda part: part[0] < 0):
         if function is torch.unbind:
-            whole = torch.select_scatter(whole, y if i >= 0 else y + torch.select(whole, dim, i), dim, i)
+            whole = torch.select_scatter(
+                whole, y if i >= 0 else y + torch.ops.aten.select(whole, dim, i), dim, i
+            )
         else:
             start = _STARTS[function](i, x.size(place), *args)
             whole = torch.slice_scatter(
@@ -207,7 +209,7 @@ def batch_behind(function: Any, args: tuple, at: int, rank: int | None) -> int |
         if dims[0] > 0:
             return at + (dims[0] - 1 <= at)
         return at if at == 0 and dims[0] in (-1, -2) else None
-    if function in (torch.select, torch.unbind, torch.squeeze):
+    if function in (torch.ops.aten.select, torch.unbind, torch.squeeze):
         if at and any(d < 1 or d - 1 == at for d in dims):
             return None
         return at - sum(d - 1 < at for d in dims if d > 0)
@@ -268,7 +270,7 @@ ADJOINTS = {
     torch.sum: _sum,
     torch.mean: _mean,
     torch.cumsum: _cumsum,
-    torch.select: _select,
+    torch.ops.aten.select: _select,
     torch.narrow: _narrow,
     torch.ops.aten.index_select: _index_select,
     torch.repeat_interleave: _repeat_interleave,

@@ -1,4 +1,4 @@
-"""The twins of sampling between pixels at frozen places: deformable convolution, RoIAlign and its relatives."""
+"""The twins of sampling between pixels at frozen places: deformable convolution, pooling of regions."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _by_key(make: Make, base: fx.Node, key: tuple, dim: int, value: fx.Node) -> 
         return value
     first, rest = key[0], key[1:]
     if isinstance(first, int):
-        inner = make(torch.select, (base, dim, first)) if rest else base
+        inner = make(torch.ops.aten.select, (base, dim, first)) if rest else base
         return make(torch.select_scatter, (base, _by_key(make, inner, rest, dim, value), dim, first))
     if first == slice(None):
         return _by_key(make, base, rest, dim + 1, value)

@@ -15,7 +15,7 @@ B = 2
 
 
 class PointNet(nn.Module):
-    """Points (B, 3, N), turned by a matrix that a small PointNet finds; features are the largest of all points."""
+    """Points (B, 3, N), turned by a matrix that a small PointNet finds; features are maxima over points."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class DeformableAttention(nn.Module):
         weights = F.softmax(self.weights(tokens).view(*shape[:3], -1), -1).view(shape)
         centres = torch.cat([_centres(h, w, tokens) for h, w in sizes])[None, :, None, None]
         values = self.values(tokens).unflatten(2, (self.heads, -1)).permute(0, 2, 3, 1)
-        sampled, start = 0.0, 0
+        sampled, start = torch.zeros((), dtype=tokens.dtype), 0
         for level, (h, w) in enumerate(sizes):
             value = values[..., start : start + h * w].reshape(-1, values.shape[2], h, w)
             places = centres + offsets[:, :, :, level] / torch.tensor([w, h], dtype=tokens.dtype)

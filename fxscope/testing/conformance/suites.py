@@ -276,6 +276,20 @@ def written() -> dict[str, Build]:
     return own.networks()
 
 
+def torch_geometric() -> dict[str, Build]:
+    """Graph networks of PyTorch Geometric over one small graph."""
+    from . import geometric as networks
+
+    return dict(networks.MODELS)
+
+
+def places() -> dict[str, Build]:
+    """Networks written here that sample, pool, or convolve as x itself says."""
+    from . import places as networks
+
+    return dict(networks.MODELS)
+
+
 SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "torchvision": torchvision,
     "timm": timm,
@@ -284,4 +298,6 @@ SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "spandrel": spandrel,
     "deepinv": deepinv,
     "written": written,
+    "torch_geometric": torch_geometric,
+    "places": places,
 }

@@ -349,3 +349,25 @@ def recurrent_cell(d: Draw) -> str:
     if kind == "LSTMCell":
         return f"{h}, {d.new()} = {cell}({rows}, ({rows} * 0.5, {rows}))"
     return f"{h} = {cell}({rows}, 0.5 * {rows})"
+
+
+@production(1)
+def computed_kernel(d: Draw) -> str:
+    """A convolution whose kernel is computed from an image: one for each, by groups."""
+    name = d.tensor(4)
+    c, k = d.shape(name)[1], d.new()
+    made = d.layer(f"nn.Linear({c}, {c * c})")
+    merged = f"{name}.flatten(0, 1).unsqueeze(0)"
+    lines = f"{k} = {made}({name}.mean((2, 3))).view(-1, {c}, 1, 1)"
+    done = f"F.conv2d({merged}, {k}, groups={name}.shape[0]).view({name}.shape)"
+    return f"{lines}\n{d.target(name)} = {done}"
+
+
+@production(1)
+def reduced_places(d: Draw) -> str:
+    """Entries reduced to places that depend on x."""
+    name = d.tensor((2, 3))
+    reduce = d.one("amax", "amin", "sum", "mean")
+    index = d.one("{0}.argsort(1) // 2", "({0} > 0).long()").format(name)
+    own = d.one("", ", include_self=False")
+    return d.unary(f'{{0}}.scatter_reduce(1, {index}, {{0}} * 0.5, "{reduce}"{own})', name)
