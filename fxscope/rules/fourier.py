@@ -230,7 +230,7 @@ CONJUGATE = _rule(
         Sample((2, 3, 4, 2), call=_complex(_spectrum), spellings=("conj_physical", "conj_physical.default")),
     ),
     "y1 = the conjugate of x1",
-    functions=(torch.conj, _ATEN.conj_physical.default, _ATEN._conj_physical.default),
+    functions=(torch.conj, _ATEN.conj_physical.default, _ATEN._conj_physical.default, _ATEN._conj.default),
     methods=("conj", "conj_physical"),
 )
 REAL = _rule(
