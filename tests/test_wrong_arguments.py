@@ -354,7 +354,8 @@ INTERNAL = {
     "LinearInterpreter": {"read", "fresh_run", "shares", "states_with", "structured", "check_blocks"},
     "Reader": {"again"},
     "SVD": {"shapes"},
-    "Operator": {"to_dense", "to_sparse"},  # which take the switch of a progress bar alone
+    # which take the switch of a progress bar alone; the last joins the parts of several processes
+    "Operator": {"to_dense", "to_sparse", "joined"},
 }
 METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
     "lin": {
@@ -377,6 +378,7 @@ METHODS: dict[str, dict[str, tuple[Any, ...]]] = {
         "rows": SEVERAL,
         "columns": SEVERAL,
         "iter_rows": SEVERAL,
+        "to_zarr": (None, 3, image(), "", "missing/map"),
         "filters": SEVERAL,
         "restrict": INDICES[1:],
         "receptive_field": INDICES,

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...errors import FxscopeError
 from .kept import Line, kept_lines, versions
 from .subprocess_run import LIMIT, measure_in_subprocess
-from .suites import SUITES, members
+from .suites import OWN, SUITES, members
 from .table import one_line, write_docs
 
 try:
@@ -93,7 +93,7 @@ def _run(
     unknown = [n for n in names if n not in table]
     if unknown:
         raise FxscopeError(f"suite {suite} has no {', '.join(unknown)}; it has {', '.join(table)}")
-    failed, head = False, {"suite": suite, "versions": versions(*({suite} & SUITES.keys() - {"written"}))}
+    failed, head = False, {"suite": suite, "versions": versions(*({suite} & SUITES.keys() - OWN))}
 
     def measured(name: str) -> Line:
         return {**head, **measure_in_subprocess(suite, name, exports, limit)}

@@ -301,3 +301,4 @@ SUITES: dict[str, Callable[[], dict[str, Build]]] = {
     "torch_geometric": torch_geometric,
     "places": places,
 }
+OWN = {"written", "places"}  # of networks that are written here: no package has a version
