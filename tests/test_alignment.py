@@ -16,11 +16,12 @@ from torch import nn
 import fxscope
 from fxscope import models
 from fxscope.analysis import energy_against_distance
+from fxscope.analysis.sampled import sampled, zoom
 from fxscope.cli.main import cli
 from fxscope.errors import NotLocal, PlaceIndexError
 from fxscope.images import photos
 from fxscope.paper.tour.networks import network
-from fxscope.paper.tour.super_resolution import _seen, sampled, zoom
+from fxscope.paper.tour.super_resolution import _seen
 
 D = torch.float64
 UNPADDED = """

@@ -10,11 +10,11 @@ import torch
 
 from .. import analysis
 from ..analysis.adversarial import EPSILONS
+from ..analysis.sampled import sampled, zoom
 from ..analysis.zero import LEVELS
 from ..errors import PolicyError
 from ..linop import Reader, prepare
 from ..paper.tour.networks import Network
-from ..paper.tour.super_resolution import sampled, zoom
 from . import options, types
 from .inputs import (
     Photographs,

@@ -123,6 +123,13 @@ def _names(family: str) -> list[str]:
     return listed() if listed else []
 
 
+def name_of(spec: str) -> str:
+    """A short name of a MODEL argument, which can be part of a file's name."""
+    _, of_file, factory = spec.rpartition(".py:")
+    short = factory if of_file else Path(spec.rpartition(":")[2]).name
+    return re.sub(r"[^\w.-]+", "_", short).strip("_") or "network"
+
+
 def has_random_weights(spec: str, weights: str | None) -> bool:
     """Whether the weights of ``load_model(spec, weights)`` are drawn at random; False for a factory's."""
     family, name = parsed(spec)

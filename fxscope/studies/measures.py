@@ -15,12 +15,12 @@ import torch
 from ..analysis.adversarial import fgsm
 from ..analysis.images import crop_around, distance, energy_against_distance
 from ..analysis.layers import sums
+from ..analysis.sampled import sampled
 from ..analysis.zero import LEVELS, Zero
 from ..errors import NotLocal, StudyError, WrongArgument
 from ..graph.arguments import shown
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, Reader, prepare
-from ..paper.tour.super_resolution import sampled
 from .exact import limbs
 from .images import named
 from .mean_map import maps_of, sums_of

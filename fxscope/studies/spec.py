@@ -17,8 +17,7 @@ from ..errors import FxscopeError, StudyError, WrongArgument, said
 from ..graph.arguments import check_module, shown
 from ..images.conventions import with_channels
 from ..images.preprocess import Preprocess
-from ..models.spec import load, weights_note
-from ..paper.tour.networks import name_of
+from ..models.spec import load, name_of, weights_note
 from ..passes.policy import Policy
 from .images import Files, Items, Source, Tars, named
 from .measures import Measure, measure_of

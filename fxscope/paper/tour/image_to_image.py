@@ -9,13 +9,14 @@ import torch
 from ... import models, plot
 from ...analysis import copy_move, diagonal, reach
 from ...analysis.images import crop_around
+from ...analysis.sampled import sample
 from ...images import photos
 from ...linop import interpret
 from ...plot import analysis as draw
 from .. import datasets
 from .networks import Network, middle, network
 from .page import Chapter, Finding
-from .super_resolution import eigen_images, probe_places, sample, stand_ins, triplets
+from .super_resolution import eigen_images, probe_places, stand_ins, triplets
 
 SIDE, RADIUS, BOUND, SEED = 256, 8, 84, 3
 SAMPLED = 24

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ...images import photos
 from ...images.conventions import with_channels, with_count
 from ...images.preprocess import Preprocess
 from ...models.part import Part, keys_of
-from ...models.spec import weights_note
+from ...models.spec import name_of, weights_note
 from ...passes.outputs import main_key
 
 BUDGET = 4 << 30  # bytes that a page may take
@@ -123,13 +122,6 @@ def described(
         return found
     kind = KINDS[out.dim()]
     return replace(found, kind=kind, scale=_scale(found.module, x0, out) if kind == "images" else 1)
-
-
-def name_of(spec: str) -> str:
-    """A short name of a MODEL argument, which can be part of a file's name."""
-    _, of_file, factory = spec.rpartition(".py:")
-    short = factory if of_file else Path(spec.rpartition(":")[2]).name
-    return re.sub(r"[^\w.-]+", "_", short).strip("_") or "network"
 
 
 def _tried(found: Network) -> tuple[torch.Tensor, Any]:

@@ -13,6 +13,7 @@ import torch
 
 from ... import plot
 from ...analysis import energy_against_distance, layer_contributions, pixel_votes
+from ...analysis.sampled import zoom
 from ...analysis.zero import OWN
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
@@ -30,7 +31,7 @@ from .live import Walk
 from .live import live as demonstrations
 from .networks import BUDGET, Network, check_memory, images_of, memory_of, middle, read
 from .page import Chapter, Page, Written
-from .super_resolution import eigen_images, probe_places, zoom
+from .super_resolution import eigen_images, probe_places
 
 VOTERS = 10  # number of labels that the pixels vote for in a report
 

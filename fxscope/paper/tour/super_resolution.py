@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -12,6 +10,7 @@ import torch
 from ... import models, plot
 from ...analysis import energy_against_distance, invariance
 from ...analysis.images import crop_around
+from ...analysis.sampled import SAMPLED, sampled, zoom
 from ...errors import NotConverged
 from ...images import photos
 from ...linop import SVD, LinearInterpreter, interpret
@@ -22,7 +21,6 @@ from .trained import installed
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
 PASSES = 100  # products of the singular values of one network: the trained ones need many
-SAMPLED = 16  # number of places whose rows and columns are averaged
 SHAPES = (
     "network",
     "singular values",
@@ -178,33 +176,6 @@ def _filters(
             " a cross marks the place. Each network has one scale. Those of bicubic upscaling are the same at"
             " every place.",
         )
-
-
-def sample(
-    shape: Sequence[int], count: int = SAMPLED, margin: int = 8, seed: int = 0
-) -> list[tuple[int, int]]:
-    """Places (y, x) drawn at random, away from the border."""
-    rng = torch.Generator().manual_seed(seed)
-    m = min(margin, min(shape) // 4)
-
-    def drawn(size: int) -> int:
-        return int(torch.randint(m, size - m, (), generator=rng))
-
-    return [(drawn(shape[0]), drawn(shape[1])) for _ in range(count)]
-
-
-def sampled(lin: LinearInterpreter, count: int = SAMPLED) -> tuple[list, list]:
-    """Input pixels drawn at random, and the outputs that are centred nearest to them."""
-    lines = lin.F.alignment()
-    box = lines.inside()
-    drawn = sample([s.stop - s.start for s in box], count)
-    outs = [lines.output_of([i + s.start for i, s in zip(place, box)]) for place in drawn]
-    return [lines.input_of(out) for out in outs], outs
-
-
-def zoom(lin: LinearInterpreter, radius: int) -> int:
-    """A radius of input pixels, in outputs."""
-    return max(1, math.ceil(radius * max(lin.F.alignment().scale)))
 
 
 def _locality(chapter: Chapter, networks: list[Network], interpreters: dict) -> None:
