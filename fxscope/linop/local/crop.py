@@ -321,48 +321,24 @@ class Crops:
 
     def __init__(self, reader: Reader, x0: torch.Tensor, tiles: list[Intervals]) -> None:
         self.whole, self.reader = Whole.of("crops", reader.model, x0), reader
-        self._traces: dict[tuple[int, ...], Traced] = {}
         cuts = [self.whole.cut(self.whole.field(self._followed(tile))) for tile in tiles]
-        self._size = {d: max(end - first for first, end in (cut[d] for cut in cuts)) for d in (2, 3)}
+        self._least = {d: max(end - first for first, end in (cut[d] for cut in cuts)) for d in (2, 3)}
 
     def at(self, tile: Intervals) -> tuple[LinearInterpreter | None, Offsets, Offsets]:
         """The interpreter of a tile, where its crop begins in x0, and in the output.
 
         It is None where the crop is all of x0. Raise ``NotLocal`` if no crop does what the whole image does.
         """
-        whole, first_error = self.whole, None
+        whole = self.whole
         need = needed(whole.traced, whole.output, self._followed(tile))
-        field = {d: need.get(whole.image, {}).get(d, (0, 0)) for d in (2, 3)}
-        for more in MARGINS:
-            cut = {d: self._widened(d, *ends) for d, ends in whole.cut(field, more).items()}
-            start = {d: first for d, (first, _) in cut.items()}
-            if all(ends == (0, whole.x0.shape[d]) for d, ends in cut.items()):
-                return None, {2: 0, 3: 0}, {2: 0, 3: 0}
-            inside = whole.x0[:, :, slice(*cut[2]), slice(*cut[3])]
-            try:
-                check_alike(whole.traced, self._trace(inside), need, start)
-            except NotLocal as error:
-                first_error = first_error or error
-                continue
-            return self.reader(inside), start, {d: whole.shift(d, start) for d in (2, 3)}
-        assert first_error is not None  # every margin failed
-        raise first_error
+        box, start = box_of(whole, need, self._least)
+        inside = whole.x0[(slice(None), *box)]
+        if inside.shape == whole.x0.shape:
+            return None, {2: 0, 3: 0}, {2: 0, 3: 0}
+        return self.reader(inside), start, {d: whole.shift(d, start) for d in (2, 3)}
 
     def _followed(self, tile: Intervals) -> Intervals:
         return {d: ends for d, ends in tile.items() if d in self.whole.traced.follows[self.whole.output]}
-
-    def _widened(self, d: int, first: int, end: int) -> tuple[int, int]:
-        """A cut that is as long as the longest, and begins at a multiple of the grain."""
-        n, step = self.whole.x0.shape[d], grain(self.whole.traced)
-        first = min(first, max(0, n - self._size[d]) // step * step)
-        longest = min(n, first + self._size[d])
-        return first, longest if longest >= end else n
-
-    def _trace(self, inside: torch.Tensor) -> Traced:
-        shape = tuple(inside.shape)
-        if shape not in self._traces:
-            self._traces[shape] = _traced(self.whole.graph, inside, f"a crop of {shape[2:]} pixels")
-        return self._traces[shape]
 
 
 def rows_of(whole: Whole, places: list[Place], policy: Any, reader: Reader | None = None) -> list[LocalRow]:
@@ -450,15 +426,20 @@ def place_of(index: Any, shape: Iterable[int], what: str) -> Place:
     return tuple(int(i) % n for i, n in zip(index, sizes))
 
 
-def box_of(whole: Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, ...], dict[int, int]]:
+def box_of(
+    whole: Whole, need: dict[fx.Node, Intervals], least: dict[int, int] | None = None
+) -> tuple[tuple[slice, ...], dict[int, int]]:
     """The box of x0, (C, H, W), on which the network computes the same as on all of x0, and its start.
 
-    It is the box of the field, or a wider one if a slice that counts from the end needs a margin.
+    It is the box of the field, or a wider one if a slice that counts from the end needs a margin, or if
+    ``least`` asks for so many pixels along a dimension.
     """
     field = {d: need.get(whole.image, {}).get(d, (0, 0)) for d in (2, 3)}
     first_error: NotLocal | None = None
     for more in MARGINS:
-        cuts = whole.cut(field, more)
+        cuts = {
+            d: _widened(whole, d, cut, (least or {}).get(d, 0)) for d, cut in whole.cut(field, more).items()
+        }
         box = (slice(0, whole.inputs[0]), *(slice(*cut) for cut in cuts.values()))
         if first_error is not None and all(cut == (0, whole.x0.shape[d]) for d, cut in cuts.items()):
             break
@@ -470,6 +451,14 @@ def box_of(whole: Whole, need: dict[fx.Node, Intervals]) -> tuple[tuple[slice, .
             first_error = first_error or error
     assert first_error is not None  # the first margin returned or raised
     raise first_error
+
+
+def _widened(whole: Whole, d: int, cut: tuple[int, int], least: int) -> tuple[int, int]:
+    """A cut of at least so many pixels, or of all there are; it begins at a multiple of the grain."""
+    (first, end), n, step = cut, whole.x0.shape[d], grain(whole.traced)
+    first = min(first, max(0, n - least) // step * step)
+    longest = min(n, first + least)
+    return first, end if longest <= end else longest
 
 
 def _cut(field: Interval, step: int, more: int, n: int) -> tuple[int, int]:
