@@ -76,6 +76,10 @@ def test_a_rule_that_is_no_number_at_zero_fails(own):
         check_rule(rule)
 
 
+def _square(x, *, y):
+    return Gate(factor=x * x, offset=torch.zeros_like(x))
+
+
 def _slope_of_one(x, *, y):
     return Gate(factor=torch.ones_like(x), offset=y - x)
 
@@ -86,7 +90,18 @@ def _slope_of_one(x, *, y):
 )
 def test_other_mistakes_of_a_rule_fail(own, freeze, law):
     with pytest.raises(AssertionError, match=f"law {law} is broken"):
-        check_rule(own("tanh_by_mistake", tanh_like, freeze))
+        check_rule(own("tanh_by_mistake", tanh_like, freeze, taylor=freeze))
+
+
+def test_a_factor_that_is_said_to_be_the_derivative_fails(own):
+    """Piecewise linear units have no variant taylor: their factor is the derivative, or a mistake."""
+    with pytest.raises(AssertionError, match="law 6 is broken"):
+        check_rule(own("tanh_in_pieces", tanh_like, _slope_of_one, piecewise=True))
+
+
+def test_without_a_variant_taylor_the_derivative_is_autograds(own):
+    """A factor that does not claim to be the derivative is none under "freeze", and is not used for it."""
+    check_rule(own("tanh_as_frozen", tanh_like, _slope_of_one))
 
 
 @pytest.mark.parametrize(
@@ -133,22 +148,20 @@ def test_differences_of_values_tell_a_wrong_derivative(own):
     wrong = own(
         "cubed",
         torch.ops.checks.cubed.default,
-        lambda x, *, y: Gate(factor=x * x, offset=torch.zeros_like(x)),
+        _square,
+        taylor=_square,
     )
     report, law = _law_6(wrong, torch.ops.checks.cubed.default)
     assert report.broken == ("law 6",) and "limit of differences" in law.statement
     _forget(wrong)
-    right = own(
-        "cubed", torch.ops.checks.cubed.default, lambda x, *, y: Gate(factor=3 * x * x, offset=-2 * y)
-    )
+    tangent = lambda x, *, y: Gate(factor=3 * x * x, offset=-2 * y)  # noqa: E731
+    right = own("cubed", torch.ops.checks.cubed.default, tangent, taylor=tangent)
     report, law = _law_6(right, torch.ops.checks.cubed.default)
     assert report.ok and 0 < law.error < 1e-6
 
 
 def test_what_cannot_be_checked_says_why(own):
-    rule = own(
-        "rough", torch.ops.checks.rough.default, lambda x, *, y: Gate(factor=torch.ones_like(x), offset=y - x)
-    )
+    rule = own("rough", torch.ops.checks.rough.default, _slope_of_one, taylor=_slope_of_one)
     report, law = _law_6(rule, torch.ops.checks.rough.default)
     assert (
         "do not settle" in law.skipped
