@@ -51,4 +51,7 @@ def layered(
 def _added(call: Any, spread: Any, key: tuple) -> Any:
     """The bias on the tape, with the dimensions of the output."""
     value = call.value("bias")
-    return call.record(Index(key), [value], like=spread) if key else value
+    if not key:
+        return value
+    rank = call.rank("bias")
+    return call.record(Index(key), [value], like=spread, rank=rank and rank + key.count(None))

@@ -26,7 +26,7 @@ def twin(x, weight, bias=None, *, call, y):
         if call.need_rank("x") == 1:
             return InnerProduct(x), [value]
         turned = Dims(torch.transpose, (-2, -1))
-        value = call.record(turned, [value], like=weight.transpose(-2, -1))
+        value = call.record(turned, [value], like=weight.transpose(-2, -1), rank=call.rank("weight"))
         return MatmulLeft(x, call.need_rank("x") - 2), [value]
 
     rank = call.out_rank
