@@ -228,7 +228,7 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
 
 def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
-    whole = ["--crop", "none", "--out", tmp_path / "page"]
+    whole = ["--crop", "none", "--tile", "none", "--out", tmp_path / "page"]
     failed = run("report", "fxscope:edsr_baseline4x", tmp_path / "large.png", *whole)
     assert failed.exit_code == 1 and "GiB" in failed.stderr and not (tmp_path / "page").exists()
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
@@ -243,7 +243,8 @@ def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
     failed = run(verb, "torchvision:squeezenet1_1", tmp_path / "large.png", "--size", 8)
     assert failed.exit_code == 1
     assert re.search("does not run on an image of 8 x 8 pixels.*--size", failed.stderr)
-    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--crop", "none")
+    whole = ["--crop", "none", *(["--tile", "none"] if verb in ("row", "column", "contributions") else [])]
+    failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", *whole)
     assert failed.exit_code == 1
     assert re.search(r"5000 x 4000 pixels needs about [\d.]+ GiB.*--size \d+", failed.stderr)
     failed = run(verb, "fxscope:pixelshuffle4x", tmp_path / "large.png", "--size", 5000)

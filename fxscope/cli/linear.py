@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -111,8 +112,11 @@ def _centred(where: str, place: tuple[int, int] | None, source: str) -> str:
 def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: str | None) -> None:
     """The largest singular values of F, with eigen-inputs and eigen-outputs.
 
-    They tell what passes through MODEL at IMAGE, and how much.
+    They tell what passes through MODEL at IMAGE, and how much. A large IMAGE is read in tiles if --tile says
+    how large they are: each of many products goes through all of them.
     """
+    if asked.tile == "auto":
+        asked = replace(asked, tile=None)
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # which torchrun sets
     if processes > 1 and not isinstance(asked.tile, int):
         raise usage(f"{processes} processes share rows of tiles: say how large a tile is", "--tile")

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import torch
 import torch.fx as fx
+import torch.nn.functional as F
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils import _pytree as pytree
 
@@ -28,6 +29,7 @@ _SIDE = 4
 # the first that an operator takes tells; at 4 a flattening of any two dimensions of a transposed tensor
 # copies
 _RANKS = (4, 3, 5, 2, 1)
+_PATCHES = {F.unfold: "im2col", F.fold: "col2im"}  # Tensor.unfold, a view, is another operator
 _BINDINGS = {"T": "numpy_T", "H": "matrix_H", "data": "detach"}  # attributes whose operator has another name
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 _WHOLE = (OpOverload, OpOverloadPacket)
@@ -52,6 +54,8 @@ def operator_name(node: fx.Node) -> str:
         return node.target
     if isinstance(node.target, OpOverload):
         return node.target.overloadpacket.__name__
+    if node.target in _PATCHES:
+        return _PATCHES[node.target]
     return getattr(node.target, "__name__", "").split(".")[0]
 
 
