@@ -177,10 +177,10 @@ def _of_places(f, x, weight, bias):
 RULE = differentiated(
     linear(
         "deform_conv2d",
-        torch.ops.torchvision.deform_conv2d.default,
+        torch.ops.torchvision.deform_conv2d,
         deform_conv2d,
         carries=("x", "offset", "mask"),
-        functions=(torch.ops.torchvision.deform_conv2d,),
+        functions=(torch.ops.torchvision.deform_conv2d.default,),
         input_rank=4,
         samples=(_sample(_of_constant_places), _sample(_of_x), _sample(_of_places)),
         formula="y1 = W (x1 at the frozen places, times the frozen mask) + b;  taylor: + the change of both",

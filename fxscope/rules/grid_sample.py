@@ -94,7 +94,7 @@ GRID_SAMPLE = differentiated(
                 independent_batch=False,
             ),
             _moving((2, 3, 6, 7), (2, 3, 0), mode="bilinear", padding_mode="border", align_corners=True),
-            _moving((2, 3, 4, 5, 6), (2, 3, 4, 0), mode="bilinear", padding_mode="zeros"),
+            _moving((2, 3, 4, 5, 6), (2, 3, 4, 0), align_corners=False),
         ),
         formula="y1 = x1 at the frozen grid;  taylor: + dy/dg (g1 - g0)",
         source="the paper, eq. 7 (a frozen index)",

@@ -86,9 +86,9 @@ _FORMULA = "y1 = rows0 x1 columns0^T in each frozen box"
 ROI_ALIGN = differentiated(
     linear(
         "roi_align",
-        _OPS.roi_align.default,
+        _OPS.roi_align,
         align,
-        functions=(_OPS.roi_align,),
+        functions=(_OPS.roi_align.default,),
         samples=(_sample(3, 0.8, 2, 3, 2, True), _sample(3, 1.0, 3, 2, -1, False)),
         formula=_FORMULA,
         **_FIELDS,
@@ -98,9 +98,9 @@ ROI_ALIGN = differentiated(
 ROI_POOL = differentiated(
     select(
         "roi_pool",
-        _OPS.roi_pool.default,
+        _OPS.roi_pool,
         pool,
-        functions=(_OPS.roi_pool,),
+        functions=(_OPS.roi_pool.default,),
         yields="values",
         samples=(_sample(3, 0.9, 3, 2, first=True),),
         formula="y1 = x1 at the index that won in each bin of a frozen box",
@@ -111,9 +111,9 @@ ROI_POOL = differentiated(
 PS_ROI_ALIGN = differentiated(
     linear(
         "ps_roi_align",
-        _OPS.ps_roi_align.default,
+        _OPS.ps_roi_align,
         ps_align,
-        functions=(_OPS.ps_roi_align,),
+        functions=(_OPS.ps_roi_align.default,),
         yields="values",
         samples=(_sample(12, 0.9, 2, 3, 2, first=True),),
         formula=_FORMULA,
@@ -124,9 +124,9 @@ PS_ROI_ALIGN = differentiated(
 PS_ROI_POOL = differentiated(
     linear(
         "ps_roi_pool",
-        _OPS.ps_roi_pool.default,
+        _OPS.ps_roi_pool,
         ps_pool,
-        functions=(_OPS.ps_roi_pool,),
+        functions=(_OPS.ps_roi_pool.default,),
         yields="values",
         samples=(_sample(12, 0.9, 2, 3, first=True),),
         formula=_FORMULA,
