@@ -148,6 +148,12 @@ def deform_conv2d(
     return Offset(bias[:, None, None], grows=False), [value]
 
 
+def _asked(a):
+    yield a["offset"], 4, 4
+    if a["use_mask"]:  # torchvision passes another tensor where there is no mask
+        yield a["mask"], 4, 4
+
+
 def _sample(call, independent=True):
     tensors = {"weight": (6, 2, 3, 3), "bias": (6,)}
     return Sample((2, 4, 5, 6), tensors=tensors, call=call, independent_batch=independent)
@@ -158,9 +164,14 @@ def _of_constant_places(f, x, weight, bias):
     return f(x, weight, offset, x[:, :1] * 0.0, bias, 2, 2, 1, 1, 1, 1, 2, 1, False)
 
 
+def _bounded(x):
+    """Numbers between -1 and 1, also where x is NaN: torchvision reads out of bounds at such an offset."""
+    return torch.where(x == x, torch.tanh(x), 0.0)
+
+
 def _of_x(f, x, weight, bias):
     """Offsets and mask computed from x, two groups of each."""
-    bounded = torch.nan_to_num(torch.tanh(x))
+    bounded = _bounded(x)
     offset = torch.cat([bounded * (0.3 * i - 1) for i in range(9)], 1)
     mask = torch.cat([torch.sigmoid(bounded * 2.0)] * 4 + [bounded[:, :2]], 1)
     return f(x, weight, offset, mask, bias, 1, 1, 2, 2, 2, 2, 2, 2, True)
@@ -169,7 +180,7 @@ def _of_x(f, x, weight, bias):
 def _of_places(f, x, weight, bias):
     """The features are constants."""
     image = torch.linspace(-1, 1, 120, dtype=x.dtype).view(1, 4, 5, 6).sin() * torch.ones_like(x)
-    bounded = torch.nan_to_num(torch.tanh(x))
+    bounded = _bounded(x)
     offset = torch.cat([bounded * (0.3 * i - 1) for i in range(9)], 1)
     return f(image, weight, offset, x[:, :1], bias, 1, 1, 1, 1, 1, 1, 2, 2, False)
 
@@ -182,6 +193,7 @@ RULE = differentiated(
         carries=("x", "offset", "mask"),
         functions=(torch.ops.torchvision.deform_conv2d.default,),
         input_rank=4,
+        asks=_asked,
         samples=(_sample(_of_constant_places), _sample(_of_x), _sample(_of_places)),
         formula="y1 = W (x1 at the frozen places, times the frozen mask) + b;  taylor: + the change of both",
         source="Dai et al. 2017; Zhu et al. 2019",
