@@ -96,6 +96,15 @@ class OfBoxes(nn.Module):
         return self.pool(x, [self.box])
 
 
+class OfItsOwnPlaces(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.offset, self.layer = nn.Conv2d(4, 18, 3, padding=1), ops.DeformConv2d(4, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.layer(x, self.offset(x))
+
+
 @pytest.mark.parametrize("kind", ["RoIAlign", "RoIPool"])
 def test_pooling_of_regions_as_a_module(kind):
     pool = ops.RoIAlign(2, 0.9, -1) if kind == "RoIAlign" else ops.RoIPool(2, 0.9)
@@ -104,6 +113,26 @@ def test_pooling_of_regions_as_a_module(kind):
     u = torch.randn(1, 2, 2, 2, dtype=D)
     (expected,) = torch.autograd.grad(model(x0), x0, u)
     assert torch.allclose(u.flatten() @ found, expected.flatten(), atol=1e-13)
+
+
+EXPORTED = {
+    "RoIAlign": OfBoxes(ops.RoIAlign(2, 0.9, 2)),
+    "RoIPool": OfBoxes(ops.RoIPool(2, 0.9)),
+    "PSRoIAlign": OfBoxes(ops.PSRoIAlign(2, 0.9, 2)),
+    "PSRoIPool": OfBoxes(ops.PSRoIPool(2, 0.9)),
+    "DeformConv2d": OfItsOwnPlaces(),
+}
+
+
+@pytest.mark.parametrize("name", list(EXPORTED))
+def test_torchscript_takes_the_operators_that_torch_export_sees(name):
+    """torch.export calls overloads, which TorchScript does not know by their names."""
+    model = EXPORTED[name]
+    x0, x = torch.randn(2, 1, 4, 6, 7, dtype=D)
+    pair = fxscope.transform(model.double().eval(), example_inputs=(x0,))
+    for found, expected in zip(torch.jit.script(pair)(x0, x), pair(x0, x), strict=True):
+        assert torch.equal(found, expected)
+        assert found.abs().max() > 0
 
 
 QUICK = ("GraphSAGE, max", "kernel prediction")
