@@ -178,14 +178,14 @@ class _Row(_Transposed):
             total = share if total is None else total + share
         if total is None:
             total = fx.Proxy(y0, self.tracer).new_zeros([reversal.k.K, self.batch])
-        r = self._joined(total)
+        r = total.unflatten(0, (-1, self.batch)).sum(2) if self.apart else total  # each seed's own, (K, B)
         r = r if self.stacked else r.flatten(0, 1)
         chosen = () if self.index is not None else (self.chosen.squeeze(0).node,)
         self.graph.output((y0, *chosen, one_or_all(found), r.node))
 
     def _joined(self, apart: Any) -> Any:
-        """Sum (K*B, B, ...), where each pass is zero except for its own image, to (K, B, ...)."""
-        return apart.unflatten(0, (-1, self.batch)).sum(2) if self.apart else apart
+        """Sum the passes of all images, (K*B, B, ...), to what one pass of all of them gives, (K, B, ...)."""
+        return apart.unflatten(0, (-1, self.batch)).sum(1) if self.apart else apart
 
 
 class _Shares(_Transposed):
