@@ -211,7 +211,9 @@ def test_a_state_of_residual_shares_survives_an_interruption(tmp_path):
         model, ((name, read.append(name) or x) for name, x in given), state, batch=2, progress=False
     )
     lines = [json.loads(line) for line in state.read_text().splitlines()]  # one a batch
-    kept = [(key, name) for line in lines for key in line if key.startswith("Sequential") for name in line[key]]
+    kept = [
+        (key, name) for line in lines for key in line if key.startswith("Sequential") for name in line[key]
+    ]
     assert len({key for key, _ in kept}) == 1 and sorted(name for _, name in kept) == [n for n, _ in given]
     assert whole.models[0].shares.keys() == {name for name, _ in given}
     fresh = residual_share(model, given, batch=2, progress=False)
