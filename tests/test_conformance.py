@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -43,8 +44,10 @@ class Odd(nn.Module):
     [("operator", "UNSUPPORTED_OP"), ("data", "DATA_DEPENDENT"), ("path", "NO_LINEAR_PATH"), ("good", "ok")],
 )
 def test_reason_codes(kind, status):
+    level = logging.getLogger("fxscope").level
     line = measure(lambda: (Odd(kind), (torch.randn(2, 3, 4),)))
     assert line["status"].startswith(status), line
+    assert logging.getLogger("fxscope").level == level, "later warnings of the process are heard"
     assert kind != "operator" or "erfinv" in line["status"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import http.server
 import re
 import shutil
@@ -29,8 +28,8 @@ def folder(tmp_path_factory):
     example = (torch.zeros(1, 1, 32, 32), torch.zeros(1, 1, dtype=torch.int64))
     fxscope.save(graph, found / "explain.onnx", example)
     shutil.copy(PAGE, found / "index.html")
-    (found / "ort.wasm.min.js").write_bytes(gzip.decompress(runtime.packed(runtime.SCRIPT)))
-    (found / "ort-wasm-simd-threaded.wasm").write_bytes(gzip.decompress(runtime.packed(runtime.WASM)))
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+        (found / name).write_bytes(runtime.unpacked(name))
     return found
 
 

@@ -148,3 +148,17 @@ def test_networks(suite, name):
     assert line["status"] == "ok", line
     assert max(line["laws"].values()) < 1e-9
     assert line["twins"] > 5
+
+
+class Quantiles(nn.Module):
+    def forward(self, x):
+        return torch.quantile(x, 0.3, dim=1) + x.nanquantile(0.6, -1)
+
+
+def test_quantiles_where_pytorch_geometric_has_its_own_select():
+    import torch_geometric  # noqa: F401  # some versions put a function of Python in the place of torch.select
+
+    x0 = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    y0, y1 = fxscope.transform(Quantiles())(x0, 2 * x0)
+    assert torch.allclose(y0, Quantiles()(x0), rtol=0, atol=1e-12)
+    assert torch.allclose(y1, 2 * y0, rtol=0, atol=1e-12)

@@ -140,9 +140,11 @@ def test_works_without_torchvision(tmp_path):
 import sys
 sys.modules["torchvision"] = None
 import torch, fxscope
-scope = fxscope.transform(torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()))
-y0, y1 = scope(*[torch.ones(1, 1, 5, 5)] * 2)
+x, network = torch.ones(1, 1, 5, 5), torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
+y0, y1 = fxscope.transform(network)(x, x)
 assert torch.equal(y0, y1)
+lin = fxscope.interpret(network, x)
+assert torch.equal(lin.y0, network(x)) and lin.error < 1e-5
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent

@@ -18,6 +18,8 @@ from ..graph.arguments import shown
 from ..graph.overridden import own_class
 from .declare import Rule
 
+OPTIONAL = ("torchvision",)  # without such a package, no network has the operators that it registers
+
 __all__ = ["Registry", "Rule", "register_rule", "registry"]
 
 
@@ -102,7 +104,12 @@ def registry() -> Registry:
     """All rules, those that ``register_rule`` added included."""
     rules = []
     for entry in pkgutil.iter_modules(__path__):
-        module = importlib.import_module(f"{__name__}.{entry.name}")
+        try:
+            module = importlib.import_module(f"{__name__}.{entry.name}")
+        except ModuleNotFoundError as error:
+            if error.name not in OPTIONAL:
+                raise
+            continue
         rules += [value for value in vars(module).values() if isinstance(value, Rule)]
     unique = {id(rule): rule for rule in rules}
     return Registry(list(unique.values()))

@@ -46,7 +46,7 @@ def _at(x, place, dim, keepdim, interpolation):
         weight = place - low if interpolation == "linear" else 0.5
         below, above = (torch.gather(values, dim, p.long()) for p in (low, torch.ceil(place)))
         found = below + (above - below) * weight
-    return found if keepdim else found.select(dim, 0)
+    return found if keepdim else found.select(dim, 0)  # PyTorch Geometric puts a function in torch.select
 
 
 _ATEN = torch.ops.aten

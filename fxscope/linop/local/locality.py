@@ -288,11 +288,11 @@ def _carry(traced: Traced, node: fx.Node, operand: fx.Node, axes: dict[int, Axis
 
 
 def _what_follows(node: fx.Node) -> str:
-    """For the message: the nodes that read rows and columns after a reshape joined them."""
+    """For the message: what reads rows and columns after a reshape joined them, and the call it is of."""
     rule = rule_of(node)
     if rule is None or rule.local is not reshaped:
         return ""
-    readers = sorted({info(n).rule or str(n.target) for n in node.users})
+    readers = sorted({f"{info(n).rule or n.target} at {info(n).place or n.name}" for n in node.users})
     return f", or what follows does ({', '.join(readers)}): rows and columns are joined there"
 
 

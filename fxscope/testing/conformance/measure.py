@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
 import traceback
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -24,9 +22,11 @@ from ...rules import registry
 from ..case import LawCase
 from ..precision import Widened
 from ..randomize import randomize
+from ..silence import silence
 from ..structure import converted
 
 
+@silence()
 def measure(build: Callable[[], tuple], exports: bool = False) -> dict[str, Any]:
     """The line of one network, with the status "ok", "BROKEN" or a reason code.
 
@@ -34,10 +34,8 @@ def measure(build: Callable[[], tuple], exports: bool = False) -> dict[str, Any]
     ``LawCase.of``.
     """
     started, used = time.monotonic(), time.process_time()
-    logging.getLogger("fxscope").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             torch.manual_seed(0)
             model, example, *options = build()
             with Widened():

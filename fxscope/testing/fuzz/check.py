@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from ...errors import FxscopeError, ModelFails
 from ...graph.draws import seeded
 from ...linop import LinearInterpreter, interpret
 from ...passes.outputs import tensors_of
+from ..silence import silence
 from .network import BATCH, OTHER, Network
 from .oracle import SEED, Oracle
 
@@ -354,26 +353,13 @@ CHECKS = (
 
 def check(network: Network, policy: Any = FREEZE, only: str | None = None) -> Result:
     """Hold a network against every law that is due for its seed; ``only`` one entry, for shrinking."""
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    # no warnings (of mixing images), no notes of other frontends, and no code of graphs that fail
+    with silence(), contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng(devices=[]):
         bench = Bench(network, policy)
         if not bench.oracle.usable:
             return Result((), 0, False)
         findings, laws = _checked(bench, only)
         return Result(tuple(findings), laws)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No warnings (of mixing images), no notes of other frontends, and no code of graphs that fail."""
-    log = logging.getLogger("fxscope")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
 
 
 def _checked(bench: Bench, only: str | None) -> tuple[list[Finding], int]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import tempfile
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from ...export.check import Job, compared, run_files
 from ...export.save import write_unchecked
 from ...export.shapes import input_names
 from ...linop.reader import interpret
+from ..silence import silence
 from .judge import OneImage, database, samples
 
 FORMATS = ("ts", "pt2", "onnx")
@@ -33,14 +32,13 @@ def drawn_names(count: int, among: list[str]) -> list[str]:
 
 def filed(names: list[str], formats: tuple[str, ...] = FORMATS) -> Iterator[dict[str, Any]]:
     """{"name", format: "right", "refused: why" or "wrong: why"} of each operator."""
-    logging.getLogger("fxscope").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     for start in range(0, len(names), TOGETHER):
-        with tempfile.TemporaryDirectory() as folder:
-            yield from _together(names[start : start + TOGETHER], formats, Path(folder))
+        with silence(), tempfile.TemporaryDirectory() as folder:
+            lines = _together(names[start : start + TOGETHER], formats, Path(folder))
+        yield from lines
 
 
-def _together(names: list[str], formats: tuple[str, ...], folder: Path) -> Iterator[dict[str, Any]]:
+def _together(names: list[str], formats: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
     lines: dict[str, dict[str, Any]] = {name: {"name": name} for name in names}
     jobs: list[tuple[str, str, Any, Job]] = []
     for name in names:
@@ -53,7 +51,7 @@ def _together(names: list[str], formats: tuple[str, ...], folder: Path) -> Itera
         said = _held(graph, job, found)
         if said or format not in lines[name]:
             lines[name][format] = said or "right"
-    yield from lines.values()
+    return list(lines.values())
 
 
 def _held(graph: Any, job: Job, found: Any) -> str:

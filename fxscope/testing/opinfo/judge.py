@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import logging
 import re
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +17,7 @@ from ...graph.ir import info
 from ...linop.interpreter import LinearInterpreter
 from ...linop.reader import interpret
 from ...rules import registry
+from ..silence import silence
 from .forms import dot, errors_of_batches, errors_of_forms, off, seeded
 
 D = torch.float64
@@ -144,6 +143,7 @@ def judge(name: str, op: Any, count: int, unknown: str, dtype: torch.dtype = D) 
     return judge_all(name, op, count, (unknown,), dtype)[0]
 
 
+@silence()
 def judge_all(
     name: str, op: Any, count: int, ways: Sequence[str], dtype: torch.dtype = D
 ) -> list[dict[str, Any]]:
@@ -151,8 +151,6 @@ def judge_all(
 
     A sample that the first does not refuse is the same network under the others.
     """
-    logging.getLogger("fxscope").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     torch.manual_seed(0)
     lines: list[dict[str, Any]] = []
     try:
