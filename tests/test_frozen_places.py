@@ -156,7 +156,7 @@ class Quantiles(nn.Module):
 
 
 def test_quantiles_where_pytorch_geometric_has_its_own_select():
-    import torch_geometric  # noqa: F401  # some versions put a function of Python in the place of torch.select
+    import torch_geometric  # noqa: F401  # which may put a function of Python in torch.select
 
     x0 = torch.randn(2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     y0, y1 = fxscope.transform(Quantiles())(x0, 2 * x0)
