@@ -97,7 +97,11 @@ def _no_frozen_constant(name):
     torch.manual_seed(0)
     ys = [y for y in _tensors(model(x)) if y.requires_grad]
     us = [torch.randn_like(y) for y in ys]
-    found = torch.autograd.grad(ys, x, us, allow_unused=True)[0] if ys else None
+    try:
+        found = torch.autograd.grad(ys, x, us, allow_unused=True)[0] if ys else None
+    except RuntimeError as error:  # torch's own backward fails where the source is larger than the index
+        assert "returned an invalid gradient" in str(error)
+        found = torch.ones(())
     if found is None or not found.any():
         return
     try:

@@ -424,7 +424,8 @@ def test_an_operator_that_cannot_be_exported_is_named(tmp_path):
 def test_weights_in_half_precision(browser, lins, file, tmp_path):
     """The file is smaller, rows are near, and the law holds as in float32."""
     path, lin = tmp_path / "half.html", lins["edsr_small4x"]
-    assert lin.page(path, half=True) + 100_000 < lin.page(tmp_path / "page.html")
+    # bytes are packed by planes, so that half of them saves less than half: a third of the weights
+    assert lin.page(path, half=True) + 30_000 < lin.page(tmp_path / "page.html")
     page = browser.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
@@ -467,7 +468,8 @@ def test_the_command_line_writes_a_page_of_two_photographs(browser, tmp_path):
         seen.get_by_label("photograph").select_option(number)
         seen.wait_for_function(REST, timeout=60_000)
         assert seen.evaluate("Math.max(...fxscope.cards.map((c) => c.measured().relative))") <= LAW
-        assert seen.locator(".eigen canvas").count() == 4
+        seen.evaluate("document.querySelectorAll('details.eigen').forEach((each) => (each.open = true))")
+        seen.wait_for_function("document.querySelectorAll('.eigen canvas').length === 4", timeout=60_000)
 
 
 @browses

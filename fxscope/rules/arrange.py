@@ -38,7 +38,9 @@ def reshape(x, shape, *, call):
     return Reshape(shape if sizes is None else sizes)
 
 
-def flatten(x, start_dim=0, end_dim=-1):
+def flatten(x, start_dim=0, end_dim=-1, *, call):
+    if call.rank("x") == 0:  # torch makes a number a list of one
+        return Dims(torch.unsqueeze, (shifted(0),))
     return Dims(torch.flatten, (shifted(start_dim), shifted(end_dim)))
 
 

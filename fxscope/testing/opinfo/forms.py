@@ -136,7 +136,7 @@ def _alone(model: nn.Module, one: nn.Module, images: torch.Tensor) -> torch.Tens
     try:
         alone = torch.cat([one(x[None]) for x in images])
         together = model(images)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError):
+    except Exception:  # the operator checks its arguments in its own way
         return None
     same = together.shape == alone.shape and bool(torch.isfinite(alone).all()) and off(together, alone) < 1e-9
     return alone if same else None
