@@ -56,20 +56,19 @@ def map_verb(
     if status:
         _told(asked, open_map(out))
         return
-    lin = interpreter_at(asked)
     command = _command(out)
     try:
-        found = lin.F.to_zarr(
+        found = interpreter_at(asked).F.to_zarr(
             out,
             rows=list(rows) or None,
             columns=list(columns) or None,
             dtype=DTYPES[dtype] if dtype else None,
             command=command,
         )
+        _told(asked, found)
     except KeyboardInterrupt:
         note(f"fxscope: what is written of {out} is kept; go on with: {command.replace('{path}', out)}")
         raise
-    _told(asked, found)
 
 
 def _command(out: str) -> str:
