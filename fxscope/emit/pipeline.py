@@ -18,6 +18,7 @@ from ..passes.attempts import ask_for_example, canonical
 from ..passes.classify import classify
 from ..passes.dense import densify
 from ..passes.known import Known
+from ..passes.lists_of_one import lists_of_one
 from ..passes.optimize import without_gradients
 from ..passes.outputs import cut, keep_main_output, take_apart
 from ..passes.policy import Policy
@@ -236,6 +237,7 @@ def _program(gm: fx.GraphModule, inputs, outputs, policy: Policy) -> Program:
     take_apart(gm)
     densify(gm)
     taps = probes_of(gm, inputs)
+    lists_of_one(gm)
     policy.check(gm)
     check_stage(gm, "canonical")
     classify(gm, [p.node for p in taps], policy)

@@ -63,6 +63,8 @@ def t(x, *, call):
 
 
 def squeeze(x, dim=None, *, call):
+    if call.rank("x") == 0:  # torch takes dimension 0 of a number, and gives the number
+        return Identity()
     if dim is not None:
         return Dims(torch.squeeze, (shifted(dim),))
     y = torch.fx.Proxy(call.node, torch.fx.proxy.GraphAppendingTracer(call.node.graph))

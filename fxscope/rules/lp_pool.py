@@ -10,6 +10,7 @@ from ..twins import Gate, Resample
 from . import _reduced
 from .declare import Sample, mask
 from .max_pool import SHAPES
+from .resample import strides
 
 
 def _count(kernel_size, n):
@@ -34,7 +35,7 @@ def _rule(n, function, average, largest, module):
         )
         options = {
             "kernel_size": kernel_size,
-            "stride": kernel_size if stride is None else stride,
+            "stride": strides(stride, kernel_size),
             "padding": 0,
             "ceil_mode": ceil_mode,
         }

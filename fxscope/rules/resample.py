@@ -14,10 +14,15 @@ def _batched(call, spatial):
     return call.rank("x") != spatial + 1
 
 
+def strides(given, kernel_size):
+    """The strides of windows: those that are given, or the windows' own sizes where none is."""
+    none = given is None or (isinstance(given, (list, tuple)) and len(given) == 0)
+    return kernel_size if none else given
+
+
 def _average(function, spatial):
     def build(call, **options):
-        if options["stride"] is None:
-            options["stride"] = options["kernel_size"]
+        options["stride"] = strides(options["stride"], options["kernel_size"])
         return Resample(function, options, _batched(call, spatial))
 
     def twin(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, *, call):
@@ -156,6 +161,7 @@ def _averages():
             Sample(_SHAPES[n], {"kernel_size": 2}),
             Sample(_SHAPES[n], {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
             Sample(_SHAPES[n], {"kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": False}),
+            Sample(_SHAPES[n], {"kernel_size": 2, "stride": ()}, modules=()),
         )
         yield linear(
             f"avg_pool{n}d",

@@ -79,6 +79,15 @@ def var_taylor(x, dim=None, unbiased=True, keepdim=False, correction=None, *, ca
     )
 
 
+def _truth_first(function):
+    """Torch takes ``unbiased`` in the place of ``dim``: x.var(False)."""
+
+    def expand(x, dim=None, unbiased=True, keepdim=False, correction=None):
+        return function(x, unbiased=dim) if isinstance(dim, bool) else None
+
+    return expand
+
+
 def std(x, dim=None, unbiased=True, keepdim=False, correction=None, *, call):
     dims = last_dims(call, dim)
     centred, freedom = _centred(x, dims), _freedom(x, dims, unbiased, correction)
@@ -118,6 +127,7 @@ _SPREADS = (
     Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}),
     Sample(kwargs={"dim": -1, "correction": 2}),
 )
+_TRUTH = {"call": lambda f, x: f(x, False), "independent_batch": False}
 _NORMS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}))
 VAR = mask(
     "var",
@@ -125,8 +135,9 @@ VAR = mask(
     var,
     taylor=var_taylor,
     methods=("var",),
-    functions=(_ATEN.var.correction, _ATEN.var.dim),
-    samples=_SPREADS,
+    functions=(_ATEN.var.correction, _ATEN.var.dim, _ATEN.var.default),
+    expand=_truth_first(torch.var),
+    samples=(*_SPREADS, Sample(**_TRUTH, spellings=("var", "Tensor.var", "var.default"))),
     formula="h(x) = var(x);  y1 = <(x0 - mean)/(n - c), x1>;  taylor: twice that, minus var0",
     **_FIELDS,
 )
@@ -136,8 +147,9 @@ STD = mask(
     std,
     taylor=std,
     methods=("std",),
-    functions=(_ATEN.std.correction, _ATEN.std.dim),
-    samples=_SPREADS,
+    functions=(_ATEN.std.correction, _ATEN.std.dim, _ATEN.std.default),
+    expand=_truth_first(torch.std),
+    samples=(*_SPREADS, Sample(**_TRUTH, spellings=("std", "Tensor.std", "std.default"))),
     formula="h(x) = std(x);  y1 = <(x0 - mean)/((n - c) std0), x1>",
     **_FIELDS,
 )
@@ -181,6 +193,8 @@ LINALG_NORM = mask(
 def _with_mean(spread):
     def expand(x, dim=None, unbiased=True, keepdim=False, correction=None):
         """Both values, each by its own operator."""
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
         correction = int(unbiased) if correction is None else correction
         return spread(x, dim=dim, correction=correction, keepdim=keepdim), torch.mean(
             x, [] if dim is None else dim, keepdim

@@ -11,6 +11,9 @@ from .extremum import choose
 
 
 def where(condition, x, other, *, call, y):
+    frozen = next((name for name in ("x", "other") if call.value(name) is None), None)
+    if frozen is not None and call.rank(frozen) != 0:  # the frozen operand may be wider than both others
+        condition = condition.expand_as(y)
     return choose(call, condition, y, "condition")
 
 
@@ -57,6 +60,16 @@ WHERE = select(
             call=lambda f, x, condition, other: f(condition, other, x),
         ),
         Sample(call=lambda f, x: f(x > 0.2, x, x * 0.5), spellings=("where",)),
+        Sample(
+            (2, 3, 1, 7),
+            tensors={"condition": _bits(7), "other": (2, 3, 6, 7)},
+            call=lambda f, x, condition, other: f(condition, x, other),
+        ),
+        Sample(
+            (2, 3, 1, 1),
+            tensors={"condition": _bits(1, 6, 1), "other": (5,)},
+            call=lambda f, x, condition, other: f(condition, other, x),
+        ),
         Sample(
             (2, 7),
             tensors={"condition": _bits(4, 1, 1)},

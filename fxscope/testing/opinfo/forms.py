@@ -65,11 +65,17 @@ def _row(graph: nn.Module, x0: torch.Tensor, count: int, y0: torch.Tensor, forwa
     own, row, r = seeded(graph, x0, index)
     at = y0.reshape(images, size).T[index, torch.arange(images)]
     there = forward.reshape(count, images, size).gather(2, index[..., None])[..., 0]
-    return max(
-        off(own, y0),
-        off((row * x0).reshape(count, images, -1).sum(2) + r, at),
-        off((row * v).reshape(count, images, -1).sum(2), there),
-    )
+    return max(off(own, y0), _off_sum(row * x0, r, at), _off_sum(row * v, torch.zeros_like(r), there))
+
+
+def _off_sum(terms: torch.Tensor, rest: torch.Tensor, value: torch.Tensor) -> float:
+    """How far the terms of each probe and image and the rest add up from a value.
+
+    It is relative to 1 + the sum of their magnitudes: beside a pole, large terms cancel.
+    """
+    terms = terms.reshape(*rest.shape, -1)
+    error, size = (terms.sum(2) + rest - value).abs(), terms.abs().sum(2) + rest.abs()
+    return float((error / (1 + size)).detach().max())
 
 
 def dot(forward: torch.Tensor, u: torch.Tensor, v: torch.Tensor, back: torch.Tensor) -> float:
