@@ -25,11 +25,15 @@ float64 is judged on these samples, as the network x -> op(x[0])[None], with sev
 * the first sample in every emitted form (pair, residual, adjoint, row, record, replay, pullback), with 1, 2
   and 5 probes; and where the operator treats the images of a batch one by one, with graphs that were made on
   two images and are read on three ("batch": free; "specialised" graphs assert the batch of their example).
-  A line without a batch is of an operator that does not, or was kept from an earlier run without these forms.
+  A line without a batch is of an operator that does not.
 
-The column "samples" has how many were judged: up to eight, or three in lines of an earlier run.
+The column "samples" has how many were judged, up to eight: as many as the database has that take floating
+tensors with finite values, and at least three of them where an operator takes more than 25 seconds.
 
-Errors are relative to 1 + the largest entry. In float64 they may be 1e-7: sums in another order differ by
+Errors are relative to 1 + the largest entry, those of a row to 1 + the sum of its terms' magnitudes. torch's
+backward pass of `embedding` leaves out its `padding_idx` and divides by how often an index comes
+(`scale_grad_by_freq`), for training; F is the derivative, so both are taken away from what it is compared
+with. In float64 they may be 1e-7: sums in another order differ by
 1e-13, times the condition of a solve or of a function near its pole. In float32 (the last column, under
 `unknown="taylor"`) they may be 1e-4, or ten times the distance of torch's own float32 derivative from its
 float64 one.
