@@ -1,4 +1,6 @@
+import gc
 import os
+import subprocess
 from collections import Counter
 
 import pytest
@@ -32,6 +34,30 @@ def pytest_collection_modifyitems(config, items):
         seen[name] += full
     config.hook.pytest_deselected(items=left)
     items[:] = kept
+
+
+def pytest_collection_finish(session):
+    """The collector of cycles need not walk what was imported, hundreds of thousands of objects, again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks():
+    """Saved files are checked in forks of one process that never had fxscope; see ``fresh.py``."""
+    from fresh import Fresh
+
+    forking = Fresh()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fxscope.export.check.subprocess", forking)
+        yield
+    forking.end()
+
+
+@pytest.fixture
+def cold(monkeypatch):
+    """Saved files are checked as users have it: every check starts Python."""
+    monkeypatch.setattr("fxscope.export.check.subprocess", subprocess)
 
 
 @pytest.fixture

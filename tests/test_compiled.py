@@ -81,7 +81,9 @@ def fresh():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.full] if n == "attention" else []) for n in NETWORKS]
+)
 def test_one_program_for_all_probes_and_images(name):
     model = made(name)
     compiled, plain = fxscope.prepare(model, images(2), compile="counting"), fxscope.prepare(model, images(2))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from drawn import crossed
 from torch import nn
 from torchvision.models import squeezenet1_1
 from zoo import CASES
@@ -23,8 +24,9 @@ from fxscope.passes.outputs import tensors_of
 FRESH = """
 import pickle, sys, torch
 sys.path.insert(0, sys.argv[1])
-lin, F, x1 = pickle.load(open(sys.argv[2], "rb"))
-torch.save([F.to_dense(), lin.F.T @ (lin.F @ x1)], sys.argv[3])
+for read, written in zip(sys.argv[2::2], sys.argv[3::2]):
+    lin, F, x1 = pickle.load(open(read, "rb"))
+    torch.save([F.to_dense(), lin.F.T @ (lin.F @ x1)], written)
 """
 
 
@@ -56,8 +58,7 @@ def same(a, b) -> None:
         assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "way"), crossed(FORMS, WAYS))
 def test_an_emitted_graph(form, way):
     model, x = net(), image()
     graph = fxscope.transform(model, form, example_inputs=(x,))
@@ -74,8 +75,7 @@ def test_an_emitted_graph(form, way):
     same(way(graph)(*inputs), graph(*inputs))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
+@pytest.mark.parametrize(("memory", "way"), crossed(["record", "packed", "recompute"], WAYS))
 def test_an_interpreter(memory, way):
     x = image()
     lin = fxscope.interpret(net(), x, memory=memory, policy="detach")
@@ -102,17 +102,22 @@ def test_a_copy_of_a_network_that_draws_has_the_same_draw():
         same(way(lin).y0, lin.y0)
 
 
-@pytest.mark.parametrize("name", ["outputs.ADataclass", "outputs.BestTwo", "outputs.NoneAmongThem"])
-def test_in_a_fresh_process(name, tmp_path):
-    case = next(c for c in CASES if c.name == name)
-    (x,) = case.inputs(torch.Generator().manual_seed(0))
-    lin = fxscope.interpret(case.build(), x)
-    (tmp_path / "lin").write_bytes(pickle.dumps((lin, lin.F.T, x)))
-    here, files = str(Path(__file__).parent), (str(tmp_path / "lin"), str(tmp_path / "out"))
-    subprocess.run([sys.executable, "-c", FRESH, here, *files], check=True)
-    transposed, product = torch.load(files[1], weights_only=False)
-    same(transposed, lin.F.T.to_dense())
-    same(product, lin.F.T @ (lin.F @ x))
+def test_in_a_fresh_process(tmp_path):
+    names = ("outputs.ADataclass", "outputs.BestTwo", "outputs.NoneAmongThem")
+    made, files = [], []
+    for case in (c for c in CASES if c.name in names):
+        (x,) = case.inputs(torch.Generator().manual_seed(0))
+        lin = fxscope.interpret(case.build(), x)
+        made.append((lin, x))
+        files += [tmp_path / f"{case.name}.in", tmp_path / f"{case.name}.out"]
+        files[-2].write_bytes(pickle.dumps((lin, lin.F.T, x)))
+    assert len(made) == len(names)
+    here = str(Path(__file__).parent)
+    subprocess.run([sys.executable, "-c", FRESH, here, *map(str, files)], check=True)
+    for (lin, x), written in zip(made, files[1::2], strict=True):
+        transposed, product = torch.load(written, weights_only=False)
+        same(transposed, lin.F.T.to_dense())
+        same(product, lin.F.T @ (lin.F @ x))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -52,7 +52,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.full] if n == "edsr" else []) for n in NETWORKS]
+    "name", [pytest.param(n, marks=[pytest.mark.full] if n in ("dncnn", "edsr") else []) for n in NETWORKS]
 )
 def test_rows_of_crops(name):
     torch.manual_seed(0)

@@ -76,7 +76,12 @@ def holds(model, *args, bound=1e-9, **kwargs):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("resnet18", 64), ("mobilenet_v3_small", 64), ("squeezenet1_1", 64), ("convnext_tiny", 32)],
+    [
+        ("resnet18", 64),
+        ("mobilenet_v3_small", 64),
+        ("squeezenet1_1", 64),
+        pytest.param("convnext_tiny", 32, marks=pytest.mark.full),
+    ],
 )
 @torch.no_grad()
 def test_both_frontends_give_the_same_map(name, size, rng):

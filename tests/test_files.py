@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import pytest
@@ -98,9 +99,14 @@ class SkipAndConcatenation(nn.Module):
         return self.second(torch.cat([torch.relu(self.first(x)), x], 1)).flatten(1)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-@pytest.mark.parametrize("form", ["pair", "filter", "adjoint", "row"])
-@pytest.mark.parametrize("concatenates", [False, True])
+def probed():
+    """Every form, and every kind of network with every batch, in the default run."""
+    quick = {("pair", 1, False), ("filter", 3, True), ("adjoint", 3, False), ("row", 1, True)}
+    for case in itertools.product(["pair", "filter", "adjoint", "row"], [1, 3], [False, True]):
+        yield pytest.param(*case, marks=[] if case in quick else [pytest.mark.full])
+
+
+@pytest.mark.parametrize(("form", "batch", "concatenates"), list(probed()))
 def test_every_number_of_probes(tmp_path, form, batch, concatenates):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), nn.SiLU(), nn.Flatten(), nn.Linear(72, 3))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from drawn import crossed
 from torch import nn
 from torch.nn import functional as F
 
@@ -85,8 +86,7 @@ def prepared(make, shape, form):
     return graph, (x0, x0[None] if form == "pair" else model(x0).detach()[None])
 
 
-@pytest.mark.parametrize("form", ["pair", "adjoint"])
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("name", "form"), crossed(SMALL, ["pair", "adjoint"]))
 def test_an_exported_graph_runs_at_other_sizes(name, form):
     graph, given = prepared(*SMALL[name], form)
     example, dynamic = shapes.dynamic(graph, given, shapes.SPATIAL)

@@ -22,6 +22,7 @@ from fxscope.testing.fuzz.report import Report, fuzz
 from fxscope.testing.fuzz.shrink import shrink
 
 PARTS, EACH = 8, 25
+QUICK = 3  # so many parts are drawn in the default run
 X = Input("x", ("B", 3, "H", "W"))
 
 
@@ -37,7 +38,9 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[] if part < QUICK else [pytest.mark.full]) for part in range(PARTS)]
+)
 def test_drawn_networks_are_right_or_refused(part):
     *_, report = fuzz(range(part * EACH, (part + 1) * EACH))
     assert report.ok, str(report)

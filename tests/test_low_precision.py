@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import crossed
 from torch import nn
 
 import fxscope
@@ -60,9 +61,7 @@ def stack():
 NETWORKS = {name: lambda f=f: Three(f) for name, f in FUNCTIONS.items()} | {"encoder": layers, "stack": stack}
 
 
-@pytest.mark.parametrize("dtype", LOW, ids=str)
-@pytest.mark.parametrize("frontend", ["auto", "export"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "frontend", "dtype"), crossed(NETWORKS, ["auto", "export"], LOW), ids=str)
 def test_rounding_is_not_taken_for_a_lost_write(name, frontend, dtype, rng):
     model = NETWORKS[name]().to(dtype).eval()
     exact = NETWORKS[name]().double().eval()

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from drawn import crossed
 from torch import nn
 
 import fxscope
@@ -43,9 +44,11 @@ def transposed(model, x0, v):
     return torch.stack([torch.autograd.grad(y, x, each, retain_graph=True)[0] for each in v])
 
 
-@pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
-@pytest.mark.parametrize("channels_last", [False, True])
-@pytest.mark.parametrize("pool", APART, ids=str)
+@pytest.mark.parametrize(
+    ("pool", "channels_last", "memory"),
+    crossed(APART, [False, True], ["record", "packed", "recompute"]),
+    ids=str,
+)
 def test_no_scatter_and_the_same_bits(pool, channels_last, memory):
     model, x0 = made(pool)
     if channels_last:

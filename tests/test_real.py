@@ -125,7 +125,14 @@ def test_rows_are_gradients(name, policy):
     )
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "real_esr_animevideo4x", "span4x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "real_esr_animevideo4x",
+        pytest.param("efficientnet_lite0", marks=pytest.mark.full),
+        pytest.param("span4x", marks=pytest.mark.full),
+    ],
+)
 def test_a_saved_file_in_a_fresh_process(name, tmp_path):
     model, x0 = real(name), crop("coffee", SIDES[name])
     graph = fxscope.transform(model)

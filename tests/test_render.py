@@ -13,6 +13,7 @@ import networkx
 import pytest
 import torch
 import torchvision
+from drawn import crossed
 from torch import fx, nn
 
 import fxscope
@@ -54,11 +55,7 @@ def graph(name: str, emit: str = "pair") -> fx.GraphModule:
     return fxscope.transform(NETWORKS[name](), emit=emit)
 
 
-every_network = pytest.mark.parametrize("name", NETWORKS)
-
-
-@every_network
-@pytest.mark.parametrize("emit", ["pair", "filter", "residual"])
+@pytest.mark.parametrize(("name", "emit"), crossed(NETWORKS, ["pair", "filter", "residual"]))
 def test_law_9(name, emit):
     found = fxscope.to_networkx(graph(name, emit))
     assert crossings(found) == [] and networkx.is_directed_acyclic_graph(found)
@@ -191,9 +188,9 @@ def columns(drawing) -> tuple[dict, dict]:
     return parts["original"], parts["interpreter"]
 
 
-@every_network
-@pytest.mark.parametrize("fold", [True, False, 1])
-@pytest.mark.parametrize("emit", ["pair", "filter", "residual"])
+@pytest.mark.parametrize(
+    ("name", "emit", "fold"), crossed(NETWORKS, ["pair", "filter", "residual"], [True, False, 1])
+)
 def test_drawings_are_clear(name, fold, emit):
     gm = graph(name, emit)
     drawing = fxscope.draw(gm, fold)

@@ -92,7 +92,7 @@ def test_the_pixelshuffle_network_takes_eleven_by_eleven_passes(size, passes):
     assert np.abs(sparse.toarray() - lin.F.to_dense(progress=False).numpy()).max() < 1e-12
 
 
-@pytest.mark.parametrize("name", ["local", "dncnn"])
+@pytest.mark.parametrize("name", ["local", pytest.param("dncnn", marks=pytest.mark.full)])
 def test_sparse_equals_dense(name):
     lin = interpreted(name)
     sparse = lin.F.to_sparse(progress=False)
@@ -102,7 +102,7 @@ def test_sparse_equals_dense(name):
 
 
 def test_a_patch_of_f_is_sparse_too():
-    F = interpreted("dncnn").F
+    F = interpreted("local").F
     inside = F.restrict(inputs=(0, slice(1, 4), slice(2, 6))) * -0.5
     assert (
         np.abs(inside.to_sparse(progress=False).toarray() - inside.to_dense(progress=False).numpy()).max()

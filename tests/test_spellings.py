@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import crossed
 from torch import nn
 
 import fxscope
@@ -316,8 +317,7 @@ def interpreter(function, shape, policy, frontend):
     return model, x0, fxscope.interpret(model, x0, policy=policy, frontend=frontend)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("name", SPELLINGS)
+@pytest.mark.parametrize(("name", "policy"), crossed(SPELLINGS, POLICIES))
 def test_every_spelling_has_the_same_f(name, policy):
     shape, spellings = SPELLINGS[name]
     probes = torch.randn(3, *shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

@@ -9,6 +9,7 @@ import copy
 
 import pytest
 import torch
+from drawn import crossed
 from small import Small
 from torch import nn
 
@@ -119,8 +120,7 @@ CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("memory", MODES)
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("change", "memory"), crossed(CHANGES, MODES))
 def test_a_change_of_the_network_is_noticed(change, memory):
     model, _, lin = made(memory)
     lin.F.row((0, 1, 2))

@@ -16,6 +16,7 @@ import warnings
 
 import pytest
 import torch
+from drawn import crossed
 from torch import nn
 
 import fxscope
@@ -122,17 +123,17 @@ def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float, more: int = 0)
         assert torch.allclose(got.upper.double(), size * one.upper.double(), rtol=rtol)
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e30, -1e-25, 1e-40])
-@pytest.mark.parametrize("options", METHODS.values(), ids=METHODS)
-def test_multiples_have_multiples_bit_for_bit(F, options, factor):
+@pytest.mark.parametrize(("method", "factor"), crossed(METHODS, [1e-30, 1e30, -1e-25, 1e-40]))
+def test_multiples_have_multiples_bit_for_bit(F, method, factor):
+    options = METHODS[method]
     one, got = found(F, options), found(factor * F, options)
     assert_scaled(got, one, factor, rtol=1e-7)
     assert torch.equal(got.v, one.v)
 
 
-@pytest.mark.parametrize("factor", FACTORS)
-@pytest.mark.parametrize("options", METHODS.values(), ids=METHODS)
-def test_networks_whose_last_layer_is_scaled(F, options, factor, again):
+@pytest.mark.parametrize(("method", "factor"), crossed(METHODS, FACTORS))
+def test_networks_whose_last_layer_is_scaled(F, method, factor, again):
+    options = METHODS[method]
     gain, one = power_of_two(factor), found(F, options)
     again.clear()
     got = found(interpreted(gain).F, options)

@@ -70,6 +70,7 @@ def net():
     return model, x0
 
 
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("form", ["ts", "pt2", "onnx"])
 def test_saved_files_run_without_fxscope(form, tmp_path):
     model, x0 = net()

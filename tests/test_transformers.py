@@ -163,7 +163,9 @@ def test_saved(make, form, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")  # the model library's own
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.bfloat16, pytest.param(torch.float16, marks=pytest.mark.full)], ids=str
+)
 def test_a_default_llama_with_its_cache(dtype):
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from drawn import crossed
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -332,8 +333,9 @@ def test_every_public_function_leaves_the_model_as_it_was(name, train, tmp_path)
         assert torch.equal(x0, given), entry
 
 
-@pytest.mark.parametrize("suffix", [".pt2", ".ts"])
-@pytest.mark.parametrize("name", ["BatchNorm", "Draws", "PythonCounter"])
+@pytest.mark.parametrize(
+    ("name", "suffix"), crossed(["BatchNorm", "Draws", "PythonCounter"], [".pt2", ".ts"])
+)
 def test_saving_leaves_the_model_as_it_was(name, suffix, tmp_path):
     model, x0 = made(name, name == "BatchNorm")
     before = fingerprint(model)

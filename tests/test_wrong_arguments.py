@@ -123,8 +123,8 @@ BY_NAME: dict[str, tuple[Any, ...]] = {
 
 
 @functools.cache
-def given(name: str, folder: Path) -> dict[str, Any]:
-    """Right values of the arguments without a default."""
+def right_values(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Right values of the arguments without a default: of all functions, and of each that needs others."""
     rows, columns = image(2, 1, 9, 9), image(2, 1, 9, 9)
     lin = fxscope.interpret(Classifier(), image())
     per_function: dict[str, dict[str, Any]] = {
@@ -179,6 +179,12 @@ def given(name: str, folder: Path) -> dict[str, Any]:
         "args": (image(),),
         "inputs": (image(),),
     }
+    return common, per_function
+
+
+def given(name: str, folder: Path) -> dict[str, Any]:
+    """Right values of the arguments of one function."""
+    common, per_function = right_values(folder)
     return {**common, **per_function.get(name, {})}
 
 

@@ -58,7 +58,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
     torch.set_autocast_cache_enabled(False)
     _open().append(before)
     try:
-        with no_autocast(), _no_fast_path(), before.watch:
+        with no_autocast(), _no_fast_path(), before.watch.while_needed():
             yield
     finally:
         _open().remove(before)
@@ -295,6 +295,10 @@ class _Watch(TorchDispatchMode):
         self._pending: dict[int, list[_Tensor]] = {}
         for each in tensors:
             self._pending.setdefault(_memory(each.held), []).append(each)
+
+    def while_needed(self) -> contextlib.AbstractContextManager[Any]:
+        """The mode, which costs a call of Python for every operator; nothing where all was copied beforehand."""
+        return self if self._pending else contextlib.nullcontext()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}

@@ -126,10 +126,17 @@ def _finite(s: LawCase) -> bool:
         return False
 
 
-def laws_of_spellings(case: RuleCase) -> Iterator[tuple[str, list[Law]]]:
-    """(spelling, laws 1 and 2, and law 12 against the first spelling) of every spelling that runs."""
+def laws_of_spellings(
+    case: RuleCase, wanted: Callable[[str], bool] = lambda label: True
+) -> Iterator[tuple[str, list[Law]]]:
+    """(spelling, laws 1 and 2, and law 12 against the first) of the first spelling and of every wanted one."""
     first: Any = None
-    for label, network, _ in case.spellings():
+    spellings = list(case.spellings())
+    if not any(wanted(label) for label, *_ in spellings):
+        return
+    for i, (label, network, _) in enumerate(spellings):
+        if i and not wanted(label):
+            continue
         s = LawCase.of(network, (case.x0,))
         first = s.linear if first is None else first
         law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
