@@ -330,22 +330,34 @@ def start(name, **environment):
 def finish(*children):
     assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 
+def written(name):
+    return len(list((folder / name).rglob("c/*/*/*/*/*/*")))
+
+def is_alive(child):
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
 begun = time.monotonic()
 finish(start("one"))
-took = time.monotonic() - begun
+count = written("one")
+each = (time.monotonic() - begun) / count
 finish(*(start("ranks", RANK=str(r), WORLD_SIZE="2") for r in range(2)))
 finish(*(start("apart") for r in range(2)))
 draw, done = random.Random(kills), 0
 while done < kills:
-    child = start("killed")
-    time.sleep(draw.uniform(0.2, 0.9) * took)
+    child, before = start("killed"), written("killed")
+    goal = draw.randrange(before, count)  # once so many shards are there, and at any moment of the next two
+    while written("killed") < goal and is_alive(child):
+        time.sleep(each / 4)
+    time.sleep(draw.uniform(0, 2) * each)
     os.kill(child, signal.SIGKILL)
     died = os.waitpid(child, 0)[1] == signal.SIGKILL
-    there = len(list((folder / "killed").rglob("c/*/*/*/*/*/*")))
-    print("killed" if died else "was done", "after", there, "shards", flush=True)
     done += died
-    if not died:
+    aside = len(list((folder / "killed").rglob("*.partial")))
+    print("killed" if died else "was done", f"after {before} to {written('killed')} shards, {aside} unfinished")
+    if not died or draw.random() < 0.3:
+        finish(start("killed"))
         assert here.contents(folder / "killed") == here.contents(folder / "one")
+        print("went on to the end: the same bytes")
         shutil.rmtree(folder / "killed")
 finish(start("killed"))
 """

@@ -8,10 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from click.testing import CliRunner
+from PIL import Image
 from torch import nn
 
 import fxscope
+from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError
 from fxscope.linop.svd.spread import ALONE
 
@@ -64,6 +69,17 @@ def _refused(lin) -> list[str]:
     return said
 
 
+NET = """
+import torch
+from torch import nn
+
+def image():
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 12, 3, padding=1)
+    return nn.Sequential(first, nn.ReLU(), last, nn.PixelShuffle(2)).double()
+"""
+
+
 def _torchrun(*command: str) -> subprocess.CompletedProcess:
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={PROCESSES}"]
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
@@ -90,6 +106,26 @@ def test_two_processes_give_what_one_gives(tmp_path):
 def test_one_process_needs_no_group():
     lin = _setup()
     assert lin.F.spread is ALONE and torch.equal(lin.svd(2, progress=False).s, lin.F.svd(2, progress=False).s)
+
+
+@pytest.mark.full
+def test_the_verb_under_torchrun_answers_once_with_the_values_of_one_process(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 28, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    verb = ["svd", f"{tmp_path}/net.py:image", f"{tmp_path}/photo.png", "--crop", "none"]
+    given = [*verb, "--tile", "12", "-k", "3", "--tol", "1e-9", "--json"]
+    ran = _torchrun("-m", "fxscope", *given, "--save", str(tmp_path / "two.safetensors"))
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    alone = CliRunner().invoke(cli, [*given, "--save", str(tmp_path / "one.safetensors")])
+    assert alone.exit_code == 0, alone.output
+    one, two = json.loads(alone.stdout), json.loads(ran.stdout)
+    assert one.keys() == two.keys()
+    two, one = (fxscope.linop.SVD.load(tmp_path / f"{n}.safetensors") for n in ("two", "one"))
+    assert two.s.dtype == torch.float64 and len(two.s) == 3
+    assert (two.s - one.s).abs().max() < 1e-10
+    whole = CliRunner().invoke(cli, [*verb, "--tile", "none", "-k", "3", "--tol", "1e-9", "--json"])
+    assert json.loads(whole.stdout)["s"] == pytest.approx(two.s.tolist(), abs=1e-10)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def between_all(x1, x2, p=2.0, compute_mode=None):
     return _norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1, False)
 
 
+def between_pairs(x, p=2.0):
+    """The distances of cdist(x, x) above its diagonal, row by row."""
+    n = x.size(0)
+    first, second = torch.triu_indices(n, n, 1, device=x.device).unbind(0)
+    return _norm(x.index_select(0, first) - x.index_select(0, second), p, -1, False)
+
+
 def between_two(input, other, p=2):
     return torch.linalg.vector_norm(input - other, p)
 
@@ -37,17 +44,16 @@ _ATEN = torch.ops.aten
 _ORDER = "a norm of differences, in operators of its own"
 
 
-def _rule(name, target, expand, samples, formula, rank=None, **fields):
+def _rule(name, target, expand, samples, formula, **fields):
     return composite(
         name,
         target,
         expand,
         _ORDER,
-        carries=("input", "other") if name == "dist" else ("x1", "x2"),
+        **{"carries": ("x1", "x2"), **fields},
         samples=samples,
         formula=formula,
         source="the paper, eq. 2 with c = 0; Fig. 2 for the norms",
-        **fields,
     )
 
 
@@ -100,12 +106,28 @@ CDIST = _rule(
     "h(a, b)_ij = |a_i - b_j|_p;  y1 = <w0, a1_i - b1_j>, w0 the gradient of the norm",
     functions=(_ATEN.cdist.default, _ATEN._cdist_forward.default),
 )
+PDIST = _rule(
+    "pdist",
+    torch.pdist,
+    between_pairs,
+    (
+        Sample((4, 5), independent_batch=False),
+        Sample((3, 5), {"p": 1.0}, independent_batch=False),
+        Sample((4, 2), {"p": 3.0}, independent_batch=False),
+    ),
+    "h(x)_ij = |x_i - x_j|_p, i < j;  y1 = <w0, x1_i - x1_j>, w0 the gradient of the norm",
+    carries=("x",),
+    functions=(_ATEN.pdist.default, _ATEN._pdist_forward.default),
+    rank=lambda rank, a: 1,
+    input_rank=2,
+)
 DIST = _rule(
     "dist",
     torch.dist,
     between_two,
     (Sample((2, 5), tensors={"other": (2, 5)}, independent_batch=False),),
     "h(a, b) = |a - b|_p;  y1 = <w0, a1 - b1>, w0 the gradient of the norm",
+    carries=("input", "other"),
     functions=(_ATEN.dist.default,),
     methods=("dist",),
 )

@@ -61,16 +61,13 @@ class Network:
         return f"{self.name} ({self.note})"
 
     def take(self, picture: torch.Tensor) -> torch.Tensor:
-        """x0 (1, C, h, w) of a picture (3, H, W) in [0, 1], where the network is."""
-        return self.preprocess(picture).to(_device(self.module))
+        """x0 (1, C, h, w) of a picture (3, H, W) in [0, 1], where the network is, and in its dtype."""
+        x0 = self.preprocess(picture)
+        return x0.to(next(self.module.parameters(), x0))
 
     def show(self, image: torch.Tensor) -> torch.Tensor:
         """An image (C, H, W) that the network takes or gives as pixels in [0, 1]."""
         return with_count(self.preprocess, image.shape[0]).inverse(image)
-
-
-def _device(module: nn.Module) -> torch.device:
-    return next(module.parameters(), torch.zeros(())).device
 
 
 def network(spec: str, module: nn.Module, note: str = "", preprocess: Preprocess | None = None) -> Network:

@@ -88,15 +88,21 @@ class Page:
         (self.folder / "figures").mkdir(parents=True, exist_ok=True)
         (self.folder / "chapters").mkdir(exist_ok=True)
 
-    def write(self, chapters: dict[str, Callable[[], Chapter]], progress: bool = True) -> Written:
-        """Make the chapters that are missing, one after the other, and write all of them to the page."""
-        done: dict[str, dict] = {}
+    def write(
+        self, chapters: dict[str, Callable[[], Chapter]], progress: bool = True, last: str = ""
+    ) -> Written:
+        """Make the chapters that are missing, one after the other, and write all of them to the page.
+
+        They stand there in their order; ``last`` is made after all others.
+        """
+        made: dict[str, dict] = {}
         with steps(len(chapters), "chapters", progress) as bar:
-            for name, make in chapters.items():
+            for name in sorted(chapters, key=lambda name: name == last):
                 if hasattr(bar, "set_postfix_str"):
                     bar.set_postfix_str(name)
-                done[name] = self._finished(name) or self._make(name, make)
+                made[name] = self._finished(name) or self._make(name, chapters[name])
                 bar.update(1)
+        done = {name: made[name] for name in chapters}
         numbers = {name: part["numbers"] for name, part in done.items()}
         findings = [Finding(**f) for part in done.values() for f in part["findings"]]
         written = {

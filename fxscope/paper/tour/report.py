@@ -123,7 +123,7 @@ def report(
     }
     if len(networks) > 1:
         makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy, tile)
-    return page.write(makers, progress)
+    return page.write(makers, progress, last="live")  # the libraries of ONNX stay in memory
 
 
 def _frozen(policy: Any) -> str:

@@ -14,6 +14,7 @@ PRELUDE = """import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision import ops
 """
 BATCH = 3
 OTHER = 4  # by how much the other size is larger

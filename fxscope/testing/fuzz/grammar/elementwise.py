@@ -169,6 +169,8 @@ _DECISIONS = (
     "{0} - torch.floor({0})",
     "{0} * torch.round({0})",
     "torch.where({0}.abs() < 0.5, {0} ** 2, {0}.abs())",
+    "torch.nan_to_num({0}.masked_fill({0} > 0.9, math.nan), 0.4)",
+    "{0}.masked_fill({0} < -0.6, -math.inf).nan_to_num(neginf=-0.5)",
 )
 
 

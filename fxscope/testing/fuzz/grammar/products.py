@@ -371,3 +371,30 @@ def reduced_places(d: Draw) -> str:
     index = d.one("{0}.argsort(1) // 2", "({0} > 0).long()").format(name)
     own = d.one("", ", include_self=False")
     return d.unary(f'{{0}}.scatter_reduce(1, {index}, {{0}} * 0.5, "{reduce}"{own})', name)
+
+
+@production(0.5)
+def deformable(d: Draw) -> str:
+    """A convolution that reads where the image itself says."""
+    name, offset = d.tensor(4), d.new()
+    c = d.shape(name)[1]
+    moved = d.layer(f"nn.Conv2d({c}, 18, 3, padding=1)")
+    mask = d.one("", f", mask=torch.sigmoid({name}.mean(1, keepdim=True)).expand(-1, 9, -1, -1)")
+    done = d.one(
+        d.layer(f"ops.DeformConv2d({c}, {c}, 3, padding=1)"),
+        f"ops.deform_conv2d({{}}, weight={moved}.weight[:{c}], padding=1{{}})",
+    )
+    call = done if "{}" in done else done + "({}{})"
+    return f"{offset} = {moved}({name}).tanh()\n{d.target(name)} = {call.format(f'{name}, {offset}', mask)}"
+
+
+@production(0.5)
+def region(d: Draw) -> str:
+    """The pooling of a box of every image."""
+    name, box, number = d.tensor(4), d.buffer("torch.tensor([[0.6, 0.2, 4.3, 3.7]])"), d.new()
+    pool = d.one(
+        "roi_align({}, {}, 2, 0.9, 2)", "roi_align({}, {}, (2, 3), aligned=True)", "roi_pool({}, {}, 2)"
+    )
+    count = f"{number} = torch.arange({name}.shape[0], dtype={name}.dtype)[:, None]"
+    boxes = f"torch.cat(({number}, {box}.expand({name}.shape[0], -1)), 1)"
+    return f"{count}\n{d.new()} = ops.{pool.format(name, boxes)}"
