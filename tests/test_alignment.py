@@ -286,7 +286,7 @@ def test_filters_know_where_they_are_centred(tmp_path):
     rows, columns = lin.F.filters(rows=[(0, 5, 6), (0, -1, -1)]), lin.F.filters(columns=[(0, 4, 4)])
     assert rows.places == (lines.input_of((5, 6)), lines.input_of((27, 27))) == ((3, 4), (14, 14))
     assert columns.places == (lines.output_of((4, 4)),)
-    titles = [axis.get_title() for axis in rows.plot().axes]
+    titles = [axis.get_xlabel() for axis in rows.plot().axes]
     assert any("its place (3, 4)" in title for title in titles), titles
     assert type(rows).load(rows.save(tmp_path / "rows.safetensors")).places == rows.places
     scores = torch.nn.Sequential(twice, torch.nn.Flatten(), torch.nn.Linear(784, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -11,9 +12,10 @@ from click.testing import CliRunner
 import fxscope
 from fxscope import models
 from fxscope.cli.main import cli
-from fxscope.errors import FxscopeError, NonFinite
+from fxscope.errors import FxscopeError, NonFinite, ShapeError, WrongArgument
 from fxscope.plot import analysis as draw
 from fxscope.plot.channels import pictures
+from fxscope.plot.filters import zoom_box
 
 
 def run(*arguments):
@@ -30,33 +32,133 @@ def data(h=20, w=30):
     return values
 
 
+def place_of(axis):
+    """(y, x) of the corners that mark a place: the mean of their line."""
+    (line,) = (line for line in axis.lines if line.get_gid() == "place")
+    x, y = (np.nanmean(v) for v in line.get_data())
+    return float(y), float(x)
+
+
 @pytest.mark.parametrize("draw", [fxscope.plot.row, fxscope.plot.column])
 def test_filters_share_a_symmetric_scale_and_mark_the_place(draw, tmp_path):
-    figure = draw(data(), text="a caption")
+    figure = draw(data(), text="a caption", channels="colour", clip=100)
     whole, near = figure.axes[:2]
     shown = [a.images[0] for a in (whole, near)]
     assert all(i.get_clim() == (-5.0, 5.0) for i in shown)
-    assert [tuple(float(v[0]) for v in line.get_data()) for a in (whole, near) for line in a.lines] == [
-        (12.0, 8.0)
-    ] * 2
+    assert [place_of(a) for a in (whole, near)] == [pytest.approx((8, 12))] * 2
     left, right = near.get_xlim()
     bottom, top = near.get_ylim()
-    assert left < 11 and right > 15 and top < 7 < 10 < bottom and len(whole.patches) == 1
+    assert left < 11 and right > 14 and top < 7 < 9 < bottom
     assert [t.get_text() for t in figure.axes[2].get_yticklabels()] == ["-5", "0", "5"]
     for suffix in ("pdf", "svg", "png"):
         figure.savefig(tmp_path / f"figure.{suffix}")
         assert (tmp_path / f"figure.{suffix}").stat().st_size > 1000
 
 
-def _titles(figure):
-    return [a.get_title() for a in figure.axes[:2]]
+def test_corners_mark_the_place_that_is_named_and_not_the_largest_coefficient():
+    figure = fxscope.plot.row(data(), place=(9, 14), of="y0[1, 2, 3]")
+    assert [place_of(a) for a in figure.axes[:2]] == [pytest.approx((9, 14))] * 2
+    assert "y0[1, 2, 3]" in figure.get_suptitle() and figure.axes[0].get_xlabel() == "its place (9, 14)"
+    assert fxscope.plot.column(data()).axes[0].get_xlabel() == "largest (8, 12)"
 
 
-def test_the_cross_is_at_the_place_that_is_named_and_not_at_the_largest_coefficient():
-    figure = fxscope.plot.row(data(), place=(9, 20), of="y0[1, 2, 3]")
-    assert [tuple(float(v[0]) for v in a.lines[0].get_data()) for a in figure.axes[:2]] == [(20.0, 9.0)] * 2
-    assert "y0[1, 2, 3]" in _titles(figure)[0] and "its place (9, 20)" in _titles(figure)[1]
-    assert "largest (8, 12)" in _titles(fxscope.plot.column(data()))[1]
+def test_a_marker_hides_no_pixel_of_the_filter():
+    """The corners of the zoom lie outside of the pixel that they mark."""
+    near = fxscope.plot.row(data()).axes[1]
+    (line,) = (line for line in near.lines if line.get_gid() == "place")
+    x, y = line.get_data()
+    inside = (np.abs(x - 12) < 0.5) & (np.abs(y - 8) < 0.5)
+    assert not inside.any() and np.nanmax(np.abs(x - 12)) < 2
+
+
+def panels_with_images(figure):
+    return [a for a in figure.axes if a.images and a.get_label() != "<colorbar>"]
+
+
+def test_a_zoom_never_shows_the_picture_again():
+    """A box on more than half of the picture gives no zoom; the share of the energy in a zoom is said."""
+    wide = torch.randn(3, 20, 20, generator=torch.Generator().manual_seed(0))
+    assert len(panels_with_images(fxscope.plot.row(wide, (10, 10)))) == 1
+    assert len(panels_with_images(fxscope.plot.row(wide, (10, 10), zoom=19))) == 1
+    assert len(panels_with_images(fxscope.plot.row(wide, (10, 10), zoom=9))) == 2
+    peak = 0.05 * wide
+    peak[:, 10, 10] = 9
+    figure = fxscope.plot.row(peak)
+    top, bottom, left, right = zoom_box(peak.abs().amax(0).numpy(), 10, 10, None)
+    energy = peak.abs().amax(0).square()
+    held = float(energy[top:bottom, left:right].sum() / energy.sum())
+    assert (bottom - top) * (right - left) <= 200 and f"holds {100 * held:.3g}% of the energy" in note(figure)
+    assert len(panels_with_images(figure)) == 2 and held > 0.9
+
+
+def test_a_row_lies_over_its_photograph_with_its_support():
+    photograph = torch.rand(3, 20, 30, generator=torch.Generator().manual_seed(0))
+    figure = fxscope.plot.row(data(), photograph=photograph)
+    shown, over = figure.axes[:2]
+    assert np.allclose(shown.images[0].get_array(), photograph.permute(1, 2, 0).double())
+    alpha = over.images[1].get_array()[..., 3]
+    assert (alpha > 0).sum() == (data().abs().sum(0) > 0).sum() and alpha.max() == 1
+    for axis in figure.axes[:3]:
+        box = axis.patches[0]
+        assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (10.5, 6.5, 4, 3)
+    with pytest.raises(ShapeError, match="31 x 20 pixels and the filter 30 x 20"):
+        fxscope.plot.row(data(), photograph=torch.rand(3, 20, 31))
+    assert "the photograph from -1 (black) to 1 (white)" in note(
+        fxscope.plot.row(data(), photograph=torch.linspace(-1, 1, 600).reshape(1, 20, 30))
+    )
+
+
+def test_the_norm_has_the_sign_of_the_sum_and_nothing_cancels():
+    values = torch.randn(3, 15, 17, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = pictures([values], rule="norm")
+    shown = torch.from_numpy(found.arrays[0])
+    assert torch.allclose(shown.abs(), values.norm(dim=0), atol=1e-12)
+    sums = values.sum(0)
+    assert ((shown < 0) == (sums < 0)).all() and found.shares == [pytest.approx(1, abs=1e-12)]
+    assert (pictures([opponent()], rule="norm").arrays[0] >= 0).all()  # the sign of rounding errors is none
+
+
+@pytest.mark.parametrize("clip", [50, 90, 98, 100])
+def test_colours_end_where_smaller_values_hold_a_share_of_the_sum(clip):
+    values = torch.randn(1, 9, 9, generator=torch.Generator().manual_seed(4), dtype=torch.float64) ** 3
+    found = pictures([values], clip=clip)
+    sizes = values.abs().flatten()
+    assert sizes[sizes <= found.limit].sum() >= clip / 100 * sizes.sum() * (1 - 1e-12)
+    assert sizes[sizes < found.limit].sum() < clip / 100 * sizes.sum()
+    lost = (sizes - found.limit).clamp_min(0).square().sum() / sizes.square().sum()
+    assert found.shares[0] == pytest.approx(1 - float(lost), abs=1e-12)
+    assert ("colours end at" in found.note) == (found.limit < float(sizes.max()))
+
+
+@pytest.mark.parametrize("scale", ["linear", "root", "log"])
+def test_scales_are_symmetric_and_order_values(scale):
+    values = torch.linspace(-3, 3, 81, dtype=torch.float64).reshape(1, 9, 9)
+    norm = pictures([values], scale=scale).norm
+    at = np.asarray(norm(values[0].numpy().ravel()))
+    assert np.allclose(at + at[::-1], 1, atol=1e-12) and (np.diff(at) > 0).all()
+    assert at[40] == pytest.approx(0.5) and (at[0], at[-1]) == (pytest.approx(0), pytest.approx(1))
+    shown = float(norm(0.03))
+    expected = {"linear": 0.505, "root": 0.55, "log": 0.5 + 0.5 * (1 + 1 / 0.9) / (3 + 1 / 0.9)}
+    assert shown == pytest.approx(expected[scale], abs=1e-9)
+
+
+def test_wrong_rules_scales_and_percentages_are_refused():
+    for options in ({"channels": "mean"}, {"scale": "cubic"}, {"clip": 0.0}, {"clip": 101.0}):
+        with pytest.raises(WrongArgument, match="it is|above 0"):
+            fxscope.plot.row(data(), **options)
+    with pytest.raises(WrongArgument, match="at most 4 channels"):
+        fxscope.plot.row(torch.rand(5, 9, 9), channels="panels")
+
+
+def test_panels_of_channels_show_every_channel():
+    values = data()
+    figure = fxscope.plot.row(values, channels="panels", clip=100)
+    shown = panels_with_images(figure)
+    assert [a.get_title() for a in shown[:3]] == ["red", "green", "blue"] and "zoom of" in shown[
+        3
+    ].get_title()
+    for axis, channel in zip(shown, values):
+        assert torch.equal(torch.from_numpy(np.array(axis.images[0].get_array())), channel.double())
 
 
 @pytest.mark.parametrize("verb", ["row", "column"])
@@ -95,16 +197,30 @@ def test_several_outputs_have_no_one_shape_and_the_keys_are_named():
     assert lin.F.inputs.shape == (3, 4, 4)
 
 
-def test_signed_images_share_their_scale_and_photographs_do_not_need_one():
+def test_signed_images_share_their_scale_unless_one_would_look_blank():
     figure = fxscope.plot.images({"a": data(), "b": 3 * data()}, signed=True)
     assert [a.images[0].get_clim() for a in figure.axes[:2]] == [(-15.0, 15.0)] * 2
-    assert fxscope.plot.images({"photograph": torch.rand(3, 8, 8)}).axes[0].images[0].get_array().shape == (
-        8,
-        8,
-        3,
-    )
+    figure = fxscope.plot.images({"a": data(), "b": 30 * data(), "0": 0 * data()}, signed=True)
+    assert [a.images[0].get_clim()[1] for a in figure.axes[:2]] == [5, 150]
+    titles = [a.get_title() for a in figure.axes[:2]]
+    assert titles == ["a\n\u00b15", "b\n\u00b11.5e+02"] and "its own scale" in note(figure)
+
+
+def test_photographs_are_drawn_as_they_are():
+    """A dict has titles, a list none; what is cut is said."""
+    picture = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for given in ({"photograph": picture}, [picture], (picture,)):
+        shown = fxscope.plot.images(given).axes[0].images[0].get_array()
+        assert np.array_equal(shown, picture.permute(1, 2, 0).double())
+    beyond = picture.clone()
+    beyond[0, :2] = 1.5
+    assert "a: 8.3% of the values are outside of 0 to 1 and cut" in note(fxscope.plot.images({"a": beyond}))
+    assert len(fxscope.plot.images([picture] * 3).axes) == 3
     with pytest.raises(FxscopeError, match="expected an image"):
         fxscope.plot.row(torch.zeros(5))
+    for wrong in ({}, [], {"a": [1.0]}, [picture.numpy()]):
+        with pytest.raises(WrongArgument, match="images: panel"):
+            fxscope.plot.images(wrong)
 
 
 def opponent(C=3, h=15, w=17):
@@ -119,12 +235,12 @@ def opponent(C=3, h=15, w=17):
 
 def note(figure):
     owners = [figure, *figure.subfigs]
-    return "".join(o.get_supxlabel() for o in owners)
+    return " ".join("".join(o.get_supxlabel() for o in owners).split())
 
 
 def test_three_channels_are_colours_that_show_all_of_the_energy():
     values = opponent()
-    figure = fxscope.plot.row(values)
+    figure = fxscope.plot.row(values, zoom=7, channels="colour", clip=100)
     assert values.mean(0).abs().max() < 1e-12 < 1 < values.abs().max()
     for axis in figure.axes[:2]:
         shown, limit = axis.images[0].get_array(), axis.images[0].get_clim()[1]
@@ -137,7 +253,7 @@ def test_three_channels_are_colours_that_show_all_of_the_energy():
 def test_other_channels_are_drawn_along_their_strongest_direction(C):
     values = opponent(C)
     _, s, vh = torch.linalg.svd(values.flatten(1), full_matrices=False)
-    figure = fxscope.plot.row(values)
+    figure = fxscope.plot.row(values, channels="strongest", clip=100)
     shown = torch.from_numpy(figure.axes[0].images[0].get_array().data).flatten()
     expected = s[0] * vh[0]
     assert min((shown - expected).abs().max(), (shown + expected).abs().max()) < 1e-12
@@ -161,7 +277,7 @@ def test_what_is_cut_counts_as_not_seen():
         seen = (u[:, :1] * (s[0] * vh[:1]).clamp(-limit, limit)) if C != 3 else values.clamp(-limit, limit)
         lost = (values.flatten(1) - seen.reshape(C, -1)).square().sum() / values.square().sum()
         assert found.shares[0] == pytest.approx(1 - float(lost), abs=1e-12) and found.shares[0] < 0.99
-        assert f"{100 * found.shares[0]:.0f}% of the energy" in found.note
+        assert f"{100 * found.shares[0]:.0f}% of the energy seen" in found.note
 
 
 def test_panels_of_one_channel_and_mixed_ones():
@@ -196,9 +312,11 @@ FIGURES = {
 def test_every_figure_of_filters_states_the_share_that_is_seen(name):
     x0 = torch.rand(1, 3, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     figure = FIGURES[name](fxscope.interpret(_net(), x0), x0)
-    assert "100% of the energy" in " ".join(note(figure).split())
-    panels = [a.images[0].get_array() for a in figure.axes if a.images]
-    assert panels and all(p.shape[-1] == 3 for p in panels)
+    assert "100% of the energy seen" in note(figure)
+    panels = panels_with_images(figure)
+    assert panels and all(
+        a.images[0].get_array().ndim == (3 if name in ("images", "eigen") else 2) for a in panels
+    )
 
 
 def test_contributions_are_drawn_up_to_the_output():
@@ -206,8 +324,8 @@ def test_contributions_are_drawn_up_to_the_output():
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.ReLU(), torch.nn.Conv2d(3, 1, 3)).double()
     c = fxscope.interpret(model, torch.randn(1, 1, 9, 9, dtype=torch.float64)).contributions((0, 2, 2))
     axis = c.plot().axes[0]
-    running = axis.lines[0].get_ydata()
-    assert abs(running[-1] - c.output) < 1e-6 and [t.get_text() for t in axis.get_xticklabels()] == [
+    running = axis.lines[1].get_xdata()
+    assert abs(running[-1] - c.output) < 1e-6 and [t.get_text() for t in axis.get_yticklabels()] == [
         "F x0",
         "0",
         "2",

@@ -151,6 +151,8 @@ def right_values(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]
         },
         "plot.contributions": {"c": lin.contributions((0,))},
         "plot.images": {"panels": {"a": rows[0]}},
+        "plot.heatmap": {"lin": lin, "index": (0,)},
+        "plot.look": {},
         "plot.row": {"values": rows[0]},
         "plot.column": {"values": rows[0]},
         "plot.video": {

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import html
 import io
 import re
 import warnings
@@ -72,7 +73,7 @@ def shown(value: object, rows: int | None = None) -> list[nodes.Node]:
         return []
     if isinstance(value, Drawing):
         return [_raw(value.clickable(page_style=True))]
-    if type(value).__module__.startswith("matplotlib"):
+    if hasattr(value, "savefig"):
         return [_raw(figure_svg(value))]
     markup = getattr(value, "_repr_html_", None)
     if markup is not None:
@@ -92,7 +93,9 @@ def figure_svg(figure) -> str:
     prefix = f"fig{_figures}-"
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}", svg)
-    return f'<div class="fxscope-figure">{svg}</div>'
+    said = html.escape(getattr(figure, "alt", ""))
+    label = f' role="img" aria-label="{said}"' if said else ""
+    return f'<div class="fxscope-figure"{label}>{svg}</div>'
 
 
 def _first(text: str, rows: int | None) -> str:

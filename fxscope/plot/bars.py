@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ..graph.arguments import checked
-from .style import PAGE, TEXT, caption, new_figure
+from . import depth
+from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
 
 if TYPE_CHECKING:
     from ..analysis.contributions import Contributions
 
-COLOURS = {
-    "F x0": "#444444",
-    "bias": "#1f77b4",
-    "shift": "#2ca02c",
-    "intercept": "#ff7f0e",
-    "constant": "#9467bd",
-    "frozen": "#e377c2",
-    "padding": "#8c564b",
-}
-NAMED = 40  # with more bars than this, the axis shows no names
+KINDS = ("bias", "shift", "intercept", "constant", "frozen", "padding")
+NAMED = depth.MANY  # with more terms than this, the largest have names, and the rest of a block is one bar
 
 
 @checked
-def contributions(c: Contributions, image: int = 0, text: str = ""):
+@drawn
+def contributions(c: Contributions, image: int = 0, text: str = "", top: int = depth.TOP):
     """Draw F x0 and every additive constant as bars in graph order, with the running sum (paper, Theorem 1).
 
     Parameters
@@ -36,11 +31,15 @@ def contributions(c: Contributions, image: int = 0, text: str = ""):
         Position of the image in the batch.
     text : str
         The caption.
+    top : int
+        With more than 24 terms, so many of the largest have bars of their own, and those of a block that have
+        none are one bar.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The bars are in units of the output. The running sum ends at y0[index], the dotted line.
+        The bars are in units of the output, the first terms at the top. The running sum ends at y0[index],
+        the dotted line.
 
     Examples
     --------
@@ -48,42 +47,65 @@ def contributions(c: Contributions, image: int = 0, text: str = ""):
     >>> lin = fxscope.interpret(torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8))
     >>> figure = fxscope.plot.contributions(lin.contributions((0, 2, 2)))
     """
-    terms = [("F x0", "F x0", _of(c.linear, image))] + [
-        (t.place, t.kind, _of(t.value, image)) for t in c.terms
-    ]
-    figure = new_figure(PAGE, 2.6 if len(terms) <= NAMED else 2.2)
-    axis = figure.subplots()
-    places, values = range(len(terms)), [v for _, _, v in terms]
-    axis.bar(places, values, color=[COLOURS[k] for _, k, _ in terms], width=0.8)
-    axis.plot(
-        places,
-        torch.tensor(values).cumsum(0),
-        color="k",
-        linewidth=0.8,
-        marker=".",
-        markersize=3,
-        label="running sum",
+    values = np.array([_of(c.linear, image), *(_of(t.value, image) for t in c.terms)])
+    names = ["F x0", *(t.module or t.place for t in c.terms)]
+    places = ["F x0", *(t.place for t in c.terms)]
+    bars = depth.condensed(names if len(set(names)) == len(names) else places, values, 1, top)
+    kinds = ["F x0", *(t.kind for t in c.terms)]
+    colours = {"F x0": current().base} | dict(zip(KINDS, PALETTE))
+    of_bars = [OTHERS if bar.is_rest else colours[kinds[bar.parts[0]]] for bar in bars]
+    shown = dict.fromkeys(kinds[bar.parts[0]] for bar in bars if not bar.is_rest)
+    figure = _running(bars, values, of_bars, {k: colours[k] for k in shown}, _of(c.output, image))
+    figure.axes[0].set_xlabel("contribution, in units of the output")
+    largest = max(zip(np.abs(values), places))[1]
+    alt = (
+        f"{len(values)} contributions that sum to the output {_of(c.output, image):.4g}: F x0 adds"
+        f" {values[0]:.4g}, and {largest} is the largest"
     )
-    axis.axhline(0, color="0.6", linewidth=0.5)
-    axis.axhline(
-        _of(c.output, image),
-        color="k",
-        linewidth=0.6,
-        linestyle=":",
-        label=f"y0 = {_of(c.output, image):.3g}",
-    )
-    for kind in dict.fromkeys(k for _, k, _ in terms):
-        axis.bar([0], [0], color=COLOURS[kind], label=kind)
-    axis.legend(fontsize=TEXT - 2, ncols=3, frameon=False)
-    axis.set_ylabel("contribution", fontsize=TEXT)
-    axis.tick_params(labelsize=TEXT - 2)
-    if len(terms) <= NAMED:
-        axis.set_xticks(list(places), [p for p, _, _ in terms], rotation=90, fontsize=TEXT - 2)
-    else:
-        axis.set_xlabel("depth (order of the graph)", fontsize=TEXT)
-    caption(figure, text)
+    caption(figure, text, _rest(bars), alt)
     return figure
 
 
-def _of(value, image: int) -> float:
+@drawn
+def by_layer(values: dict[str, float], output: float, text: str = ""):
+    """Draw F x0 and the constants of every layer, {name: value} in graph order, with their running sum."""
+    heights = np.array([float(v) for v in values.values()])
+    bars = depth.condensed(list(values), heights)
+    colours = [OTHERS if b.is_rest else current().base if b.parts == (0,) else PALETTE[0] for b in bars]
+    legend = {next(iter(values)): current().base, "the constants of a layer": PALETTE[0]}
+    figure = _running(bars, heights, colours, legend, output)
+    figure.axes[0].set_xlabel("contribution, in units of the output")
+    alt = f"The contributions of {len(values)} parts of a network, which sum to {output:.4g}"
+    caption(figure, text, _rest(bars), alt)
+    return figure
+
+
+def _running(
+    bars: list, values: np.ndarray, colours: list[str], legend: dict[str, str], output: float
+) -> Any:
+    """Bars with their running sum, and a legend of their colours."""
+    sums = np.array([values[list(bar.parts)].sum() for bar in bars])
+    figure = new_figure(PAGE if len(bars) > 8 else COLUMN, depth.height(len(bars)) + 0.35)
+    axis = figure.subplots()
+    depth.draw(axis, bars, sums, colours)
+    ink = current().ink
+    axis.plot(
+        sums.cumsum(), range(len(bars)), color=ink, linewidth=0.8, marker=".", label="running sum", zorder=3
+    )
+    axis.axvline(output, color=ink, linewidth=0.7, linestyle=":", label=f"y0 = {output:.3g}")
+    for kind, colour in legend.items():
+        axis.barh([0], [0], color=colour, label=kind)
+    if any(bar.is_rest for bar in bars):
+        axis.barh([0], [0], color=OTHERS, hatch="//////", edgecolor=current().paper, label="rest of a block")
+    figure.legend(loc="outside upper center", ncols=3 if len(bars) <= 8 else 6)
+    return figure
+
+
+def _rest(bars: list) -> str:
+    """What the figure says of the bars that it sums."""
+    rest = sum(len(bar.parts) for bar in bars if bar.is_rest)
+    return f"the {rest} smaller terms are summed block by block; shading parts the blocks" if rest else ""
+
+
+def _of(value: Any, image: int) -> float:
     return float(value[image]) if isinstance(value, torch.Tensor) and value.dim() else float(value)

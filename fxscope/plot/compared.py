@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..graph.arguments import checked
-from .channels import pictures
-from .style import PAGE, TEXT, caption, new_figure, scale_bar
+from .channels import signed_panels
+from .marks import mark
+from .style import PAGE, caption, drawn, new_figure, wrapped
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
 
 
 @checked
+@drawn
 def compared(comparison: Comparison, text: str = ""):
     """Draw the rows of a comparison side by side, and below them their energy against distance.
 
@@ -26,26 +28,32 @@ def compared(comparison: Comparison, text: str = ""):
     Returns
     -------
     matplotlib.figure.Figure
-        The rows have one symmetric scale. The curves show the share of each row's energy within a distance.
+        The rows have one symmetric scale where none would look blank on it, else each its own, which is
+        printed. The curves show the share of each row's energy within a distance.
     """
     entries = comparison.readings
     figure = new_figure(PAGE, 4.2)
     upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
     axes = upper.subplots(1, len(entries), squeeze=False)[0]
-    found = pictures([r.row if r.row.dim() > 1 else r.row[None] for r in entries])
-    for number, (axis, entry) in enumerate(zip(axes, entries)):
-        shown = found.draw(axis, number)
-        axis.set_title(
-            f"{entry.name}\n|r|/|y| {entry.residual_share:.2f}, gap {entry.gap:.1e}", fontsize=TEXT
-        )
-        axis.tick_params(labelsize=TEXT - 2, length=2)
-    scale_bar(upper, shown, list(axes), found.limit)
+    width = PAGE / len(entries)
+    rows = {
+        wrapped(e.name, width) + "\n" + wrapped(f"|r|/|y| {e.residual_share:.2f}, gap {e.gap:.1e}", width): e
+        for e in entries
+    }
+    note = signed_panels(
+        upper, axes, {t: e.row if e.row.dim() > 1 else e.row[None] for t, e in rows.items()}, rule="norm"
+    )
+    for axis, entry in zip(axes, entries):
+        if entry.row.dim() == 3 and len(entry.place) == 2:
+            mark(axis, *entry.place, max(entry.row.shape[1:]), width * 0.8)
     curve = lower.subplots()
-    for entry in entries:
-        curve.plot(entry.distance, entry.energy, linewidth=1, label=entry.name)
-    curve.set_xlabel("distance from the place", fontsize=TEXT)
-    curve.set_ylabel("share of the row's energy", fontsize=TEXT)
-    curve.tick_params(labelsize=TEXT - 2)
-    curve.legend(fontsize=TEXT - 1, frameon=False)
-    caption(lower, text, "; ".join(filter(None, ("|r|/|y| about x = 0", found.note))))
+    styles = ("-", "--", "-.", ":")
+    for i, entry in enumerate(entries):
+        curve.plot(entry.distance, entry.energy, styles[i % len(styles)], label=entry.name)
+    curve.set_xlabel("distance from the place")
+    curve.set_ylabel("share of the row's energy")
+    curve.legend()
+    names = ", ".join(f"{e.name} (|r|/|y| {e.residual_share:.2f})" for e in entries)
+    alt = f"The rows of the output {comparison.at} side by side, and their energy against distance: {names}"
+    caption(lower, text, "; ".join(filter(None, ("|r|/|y| about x = 0", note))), alt)
     return figure

@@ -7,37 +7,39 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.trials import STABILITY
-from .style import COLUMN, PAGE, TEXT, caption, new_figure
+from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
 
 if TYPE_CHECKING:
     from ..analysis import Faithfulness, VotesStudy
 
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#999999", "#aa3377")
+COLOURS = (*PALETTE[:3], OTHERS, PALETTE[5])
 
 
+@drawn
 def focus(found: VotesStudy, text: str = ""):
     """Draw the focus of every image's top label against that of the other labels; lines mark chance."""
     figure = new_figure(COLUMN, 2.6)
     axis = figure.subplots()
     axis.plot(found.others, found.focus, "o", color=COLOURS[0], markersize=4, alpha=0.7)
-    axis.axhline(1, color="0.5", linewidth=0.6)
-    axis.axvline(1, color="0.5", linewidth=0.6)
-    axis.set_xlabel("focus of the ten most popular others", fontsize=TEXT)
-    axis.set_ylabel("focus of the top label", fontsize=TEXT)
-    axis.tick_params(labelsize=TEXT - 1)
+    axis.axhline(1, color=current().faint, linewidth=0.6)
+    axis.axvline(1, color=current().faint, linewidth=0.6)
+    axis.set_xlabel("focus of the ten most popular others")
+    axis.set_ylabel("focus of the top label")
     mean = found.numbers()
     said = (
         f"{found.reading}: {mean['focus']['mean']:.2f} and {mean['others']['mean']:.2f} times chance,"
         f" corrections {100 * mean['added']['mean']:.3g}%"
     )
-    caption(figure, f"{text}\n{said}" if text else said)
+    alt = "The focus of the votes for the top label against that for others, in multiples of chance"
+    caption(figure, f"{text}\n{said}" if text else said, "lines mark chance", alt)
     return figure
 
 
+@drawn
 def faithfulness(found: Faithfulness, text: str = ""):
     """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row."""
     count = len(found.policies)
-    figure = new_figure(PAGE, 0.6 + 1.7 * count)
+    figure = new_figure(PAGE, 1.4 + 1.5 * count)
     axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
     for p, (policy, row) in enumerate(zip(found.policies, axes)):
         steps, cascade = range(len(found.depths)), list(zip(found.measures, found.cascade[p]))
@@ -50,15 +52,16 @@ def faithfulness(found: Faithfulness, text: str = ""):
         )
         for axis, (title, name, x, curves) in zip(row, panels):
             _lines(axis, x, dict(curves))
-            axis.tick_params(labelsize=TEXT - 2)
             if p == 0:
-                axis.set_title(title, fontsize=TEXT)
-                axis.legend(fontsize=TEXT - 3, frameon=False)
+                axis.set_title(title)
             if p == count - 1:
-                axis.set_xlabel(name, fontsize=TEXT - 1)
-        row[0].set_ylabel(policy, fontsize=TEXT)
+                axis.set_xlabel(name)
+                axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32))
+        row[0].set_ylabel(policy)
     said = f"{found.cascade.shape[-1]} images, {found.elected} labels stand for election in votes"
-    caption(figure, f"{text}\n{said}" if text else said)
+    alt = f"Curves of cascade, deletion, insertion and stability under {', '.join(found.policies)}"
+    note = "bands are one standard deviation over the images"
+    caption(figure, f"{text}\n{said}" if text else said, note, alt)
     return figure
 
 

@@ -1,28 +1,176 @@
-"""What all figures share: widths, text size, the colour map of signed data, captions."""
+"""What all figures share: widths, text sizes, light and dark, colours that the colour-blind tell apart."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
-from ..errors import FxscopeError
+from ..errors import FxscopeError, WrongArgument
+from ..graph.arguments import checked
 
 COLUMN, PAGE = 3.5, 7.16  # widths of one and of two columns, in inches
-TEXT = 8  # points
+SLIDE = 12.5 / PAGE  # a figure of two columns fills a slide of 13.3 inches, and its text has 14 points
+TEXT, SMALL = 8, 7  # points: titles and labels; ticks, legends and captions
 CAPTION = 2  # lines below a figure for which its height is made
 SIGNED = "RdBu_r"  # zero is white
+PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's "bright"
+OTHERS = "#bbbbbb"  # its grey, for what has no colour of its own
+_DARK_SIGNED = ("#9ecae9", "#3182bd", "#16324a", "#181b20", "#4a1f19", "#d6604d", "#fcbf9e")
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def new_figure(width: float, height: float):
-    """An empty figure of this size in inches, with constrained layout."""
+@dataclass(frozen=True)
+class Look:
+    """How figures look: colours of paper, ink and signed data, a factor of all sizes, captions or none."""
+
+    paper: str = "white"
+    ink: str = "#1a1a1a"
+    faint: str = "#8a8a8a"
+    base: str = "#555555"
+    dark: bool = False
+    scale: float = 1.0
+    captions: bool = True
+
+    @property
+    def signed(self) -> Any:
+        """The colour map of signed data: zero has the colour of the paper."""
+        if not self.dark:
+            return SIGNED
+        from matplotlib.colors import LinearSegmentedColormap
+
+        return LinearSegmentedColormap.from_list("fxscope_dark", _DARK_SIGNED)
+
+    def rc(self) -> Any:
+        """The settings of matplotlib under which a figure is drawn; the font stays the user's."""
+        from cycler import cycler
+
+        text, small, line = (self.scale * size for size in (TEXT, SMALL, 0.6))
+        colours = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), self.ink)
+        papers = dict.fromkeys(("figure.facecolor", "axes.facecolor"), self.paper)
+        sizes = dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "figure.titlesize"), text)
+        smaller = dict.fromkeys(("legend.fontsize", "figure.labelsize"), small)
+        lines = dict.fromkeys(("axes.linewidth", "patch.linewidth"), line)
+        return {
+            **(colours | papers | sizes | smaller | lines),
+            "axes.prop_cycle": cycler(color=PALETTE),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "lines.linewidth": 2 * line,
+            "lines.markersize": 4 * self.scale,
+        }
+
+
+LIGHT = Look()
+DARK = Look("#14171c", "#e8e8e8", "#8f959e", "#b5bac2", dark=True)
+_look: ContextVar[Look] = ContextVar("fxscope.plot.look", default=LIGHT)
+
+
+def current() -> Look:
+    """The look of the figures that are drawn now."""
+    return _look.get()
+
+
+@contextmanager
+def _with(found: Look) -> Iterator[None]:
+    token = _look.set(found)
     try:
-        from matplotlib.figure import Figure
+        yield
+    finally:
+        _look.reset(token)
+
+
+@checked
+def look(theme: str = "light", size: str = "paper", captions: bool = True) -> Any:
+    """How the figures look that are drawn within ``with fxscope.plot.look(...):``.
+
+    Parameters
+    ----------
+    theme : {"light", "dark"}
+        Dark ink on white paper, or light ink on dark paper, where zero is dark, too.
+    size : {"paper", "slide"}
+        Text of 8 points in figures of one column (3.5 inches) or two (7.16 inches); or figures that fill a
+        slide, with text of 14 points.
+    captions : bool
+        Write captions below the figures. Without, for a page that has captions of its own, the caption is
+        only in ``figure.alt``.
+
+    Returns
+    -------
+    context manager
+        The former look comes back at its end.
+
+    Raises
+    ------
+    WrongArgument
+        If there is no such theme or size.
+
+    Examples
+    --------
+    >>> with fxscope.plot.look("dark", captions=False):
+    ...     figure = fxscope.plot.images([torch.rand(3, 8, 8)])
+    """
+    if theme not in ("light", "dark"):
+        raise WrongArgument(f'look: theme is "light" or "dark", got {theme!r}')
+    if size not in ("paper", "slide"):
+        raise WrongArgument(f'look: size is "paper" or "slide", got {size!r}')
+    base = DARK if theme == "dark" else LIGHT
+    scale = SLIDE if size == "slide" else 1.0
+    return _with(Look(base.paper, base.ink, base.faint, base.base, base.dark, scale, captions))
+
+
+def drawn(function: F) -> F:
+    """A function whose figure is drawn in the current look."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        try:
+            from matplotlib import rc_context
+        except ModuleNotFoundError as error:
+            raise FxscopeError("figures need matplotlib: pip install 'fxscope[plot]'") from error
+        with rc_context(current().rc()):
+            figure = function(*args, **kwargs)
+            for axis in figure.axes:  # ticks are made when they are drawn, which is after this
+                _ticks(axis)
+            return figure
+
+    return cast(F, inner)
+
+
+def _ticks(axis: Any) -> None:
+    found = current()
+    axis.tick_params(
+        labelsize=SMALL * found.scale,
+        length=2 * found.scale,
+        width=0.6 * found.scale,
+        pad=2 * found.scale,
+        color=found.ink,
+        labelcolor=found.ink,
+    )
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of this size in inches, times the look's scale, with constrained layout."""
+    try:
+        from .figure import House
     except ModuleNotFoundError as error:
         raise FxscopeError("figures need matplotlib: pip install 'fxscope[plot]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
+    scale = current().scale
+    return House(figsize=(scale * width, scale * height), layout="constrained")
+
+
+def small() -> float:
+    """Points of ticks, legends and captions."""
+    return SMALL * current().scale
 
 
 def check_image(values: torch.Tensor) -> None:
@@ -36,20 +184,35 @@ def limit_of(pictures: list[np.ndarray]) -> float:
     return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
 
 
-def scale_bar(figure: Any, shown: Any, axes: Any, limit: float) -> None:
-    """Add a colour bar with ticks at -limit, 0 and limit."""
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85, ticks=[-limit, 0, limit])
-    bar.ax.set_yticklabels([f"{-limit:.2g}", "0", f"{limit:.2g}"], fontsize=TEXT - 1)
+def scale_bar(figure: Any, shown: Any, axes: Any, limit: float, ends: tuple[str, str] | None = None) -> None:
+    """Add a thin colour bar with ticks at -limit, 0 and limit, or with other words at its ends."""
+    low, high = ends or (f"{-limit:.2g}", f"{limit:.2g}")
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.01, ticks=[-limit, 0, limit])
+    bar.ax.minorticks_off()
+    bar.ax.set_yticklabels([low, "0", high])
+    bar.outline.set_linewidth(0.4)
 
 
-def caption(figure: Any, text: str, note: str = "") -> None:
-    """Write the caption below the figure, and below it a note on how its filters are drawn."""
-    whole = figure.get_figure(root=True)
-    width, height = whole.get_size_inches()
-    letters = int(width * 72 / (0.5 * (TEXT - 1)))
+def wrapped(text: str, inches: float, points: float = TEXT) -> str:
+    """A text in lines that fit into a width; a word that is longer is broken."""
+    letters = max(6, int(inches * 72 / (0.56 * points)))
+    return "\n".join(short for line in text.splitlines() for short in wrap(line, letters) or [""])
+
+
+def caption(figure: Any, text: str, note: str = "", alt: str = "") -> None:
+    """Write the caption below the figure with a note on how it is drawn, and keep what replaces the picture.
+
+    ``alt`` says what there is to see; the caption is a part of the alternative text, too.
+    """
+    whole, scale = figure.get_figure(root=True), current().scale
     given = [line for part in (text, note) for line in part.splitlines() if line]
+    whole.alt = " ".join(part if part.endswith(".") else f"{part}." for part in (alt, *given) if part)
+    if not current().captions:
+        return
+    width, height = whole.get_size_inches()
+    letters = int(width * 72 / (0.5 * SMALL * scale))
     lines = [short for line in given for short in wrap(line, letters, break_on_hyphens=False)]
     if lines:
         more = len(lines) - CAPTION  # the figure grows, so that its panels keep their size
-        whole.set_size_inches(width, height + max(0, more) * 1.3 * (TEXT - 1) / 72)
-        figure.supxlabel("\n".join(lines), fontsize=TEXT - 1, color="0.35")
+        whole.set_size_inches(width, height + max(0, more) * 1.3 * SMALL * scale / 72)
+        figure.supxlabel("\n".join(lines), color=current().faint if current().dark else "0.35")

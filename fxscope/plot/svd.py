@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..errors import FxscopeError
 from ..graph.arguments import checked
 from ..linop.svd import SVD, Spectrum
-from .channels import pictures
-from .style import COLUMN, PAGE, TEXT, caption, new_figure, scale_bar
+from .channels import CLIP, Pictures, pictures
+from .marks import Box, around, reach_of, show
+from .photo import check_size
+from .style import (
+    COLUMN,
+    PAGE,
+    PALETTE,
+    caption,
+    current,
+    drawn,
+    new_figure,
+    scale_bar,
+    small,
+)
+
+HELD = 0.95  # of the energy of a singular vector, which the window shows that is cut around it
+CUT = 0.5  # a window on more than this share of the picture is not cut out of it
+ENTRIES = 10  # of a vector of scores
+LINE = 6  # triplets in a line of panels, or
+SCORES = 3  # where there are names beside bars
 
 
 @checked
-def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
-    """Draw eigen-inputs in the upper row and the eigen-outputs to which F maps them below (paper, Fig. 5).
+@drawn
+def eigen(
+    found: SVD,
+    count: int = 6,
+    first: int = 0,
+    text: str = "",
+    photograph: torch.Tensor | None = None,
+    output: torch.Tensor | None = None,
+    names: Sequence[str] | None = None,
+    crop: bool = True,
+):
+    """Draw eigen-inputs, and below each the eigen-output to which F maps it (paper, Fig. 5).
 
-    Each row of panels has one symmetric scale. Channels are drawn as in ``fxscope.plot.row``, and the figure
-    states the share of the energy that is seen. Vectors that are no images, such as scores, are curves.
+    Each row of panels has one symmetric scale. Channels are drawn as ``channels="colour"`` of
+    ``fxscope.plot.row`` does, or as "norm" over a photograph, and the figure states the share of the energy
+    that is seen. Vectors of scores are drawn as their ten largest entries.
 
     Parameters
     ----------
@@ -30,6 +61,13 @@ def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
         Position of the first of them.
     text : str
         The caption.
+    photograph, output : torch.Tensor, optional
+        The images x0 and y0, to be drawn in pale grey beneath the eigen-inputs and the eigen-outputs.
+    names : sequence of str, optional
+        The names of the classes, where the outputs are scores.
+    crop : bool
+        Cut a window around every vector that holds 95% of its energy, as large for all, where that is at most
+        half of the picture; below it stands where it is.
 
     Returns
     -------
@@ -46,48 +84,127 @@ def eigen(found: SVD, count: int = 6, first: int = 0, text: str = ""):
         raise FxscopeError(
             f"there are {len(found)} triplets: first={first}, count={count} shows none of them"
         )
-    rows = [("v", "eigen-inputs", found.v), ("u", "eigen-outputs", found.u)]
-    if not all(isinstance(vectors, torch.Tensor) for *_, vectors in rows):
+    if not all(isinstance(vectors, torch.Tensor) for vectors in (found.v, found.u)):
         raise FxscopeError("a figure needs one input and one output: choose them with inputs= and outputs=")
-    figure = new_figure(PAGE if len(shown) > 2 else COLUMN, 3.0)
-    axes = figure.subplots(2, len(shown), squeeze=False)
-    notes = []
-    for line, (letter, name, vectors) in zip(axes, rows):
-        note = _row(figure, line, [vectors[i] for i in shown], letter, shown)
-        notes += [f"{name}: {note}"] if note else []
-        line[0].set_ylabel(name, fontsize=TEXT)
-    for axis, i in zip(axes[0], shown):
-        axis.set_title(f"s{i + 1} = {float(found.s[i]):.4g}", fontsize=TEXT)
-    caption(figure, text, "\n".join(notes))
+    sides = [
+        _Side("v", "eigen-input", [_image(found.v[i]) for i in shown], photograph, None),
+        _Side("u", "eigen-output", [_image(found.u[i]) for i in shown], output, names),
+    ]
+    line = LINE if all(side.is_image for side in sides) else SCORES
+    lines = [shown[i : i + line] for i in range(0, len(shown), line)]
+    wide = min(line, len(shown))
+    width = PAGE if wide > 2 else COLUMN
+    height = [0.4 + width / wide * 0.8, 0.4 + (width / wide * 0.8 if sides[1].is_image else 1.25)]
+    figure = new_figure(width, sum(height) * len(lines))
+    axes = figure.subplots(2 * len(lines), wide, squeeze=False, height_ratios=height * len(lines))
+    for number, part in enumerate(lines):
+        for side, row in zip(sides, axes[2 * number : 2 * number + 2]):
+            side.draw(figure, row[: len(part)], part, shown[0], crop)
+            for axis in row[len(part) :]:
+                axis.set_axis_off()
+        for axis, i in zip(axes[2 * number], part):
+            axis.set_title(f"s{i + 1} = {float(found.s[i]):.4g}")
+    values = ", ".join(f"{float(found.s[i]):.3g}" for i in shown)
+    alt = f"{len(shown)} singular triplets of F, with the singular values {values}"
+    caption(figure, text, "\n".join(side.note for side in sides if side.note), alt)
     return figure
 
 
-def _row(figure: Any, axes: Any, vectors: list[torch.Tensor], letter: str, numbers: Any) -> str:
-    """Draw one row of panels, and return the note on its channels."""
-    images = [v[0] if v.dim() == 4 and v.shape[0] == 1 else v for v in vectors]
-    if images[0].dim() not in (2, 3):
-        _lines(axes, images, letter)
-        return ""
-    found = pictures(images)
-    for number, (axis, i) in enumerate(zip(axes, numbers)):
-        shown = found.draw(axis, number)
-        axis.set_xlabel(f"{letter}{i + 1}", fontsize=TEXT)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    scale_bar(figure, shown, list(axes), found.limit)
-    return found.note
+def _image(vector: torch.Tensor) -> torch.Tensor:
+    return vector[0] if vector.dim() == 4 and vector.shape[0] == 1 else vector
 
 
-def _lines(axes: Any, vectors: list[torch.Tensor], letter: str) -> None:
-    """Draw vectors that are no images, such as scores, as curves."""
-    for axis, vector in zip(axes, vectors):
-        axis.plot(vector.detach().flatten().double().cpu().numpy(), linewidth=0.6, color="0.2")
-        axis.axhline(0, color="0.7", linewidth=0.5)
-        axis.tick_params(labelsize=TEXT - 2, length=2)
-        axis.set_xlabel(f"{letter}, entry", fontsize=TEXT)
+class _Side:
+    """The eigen-inputs or the eigen-outputs of a figure."""
+
+    def __init__(self, letter: str, name: str, vectors: list, ground: torch.Tensor | None, names: Any):
+        self.letter, self.name, self.vectors, self.names = letter, name, vectors, names
+        self.is_image = vectors[0].dim() in (2, 3)
+        self.ground, self.note = ground, ""
+        if self.is_image:
+            self.found = pictures(vectors) if ground is None else pictures(vectors, 1, "norm", CLIP)
+            self.note = f"{name}s: {self.found.note}" if self.found.note else ""
+            if ground is not None:
+                check_size(ground, vectors[0].shape, f"an {name}")
+
+    def draw(self, figure: Any, axes: Any, numbers: range, first: int, crop: bool) -> None:
+        """Draw the panels of one line."""
+        axes[0].set_ylabel(f"{self.name}s")
+        if not self.is_image:
+            for axis, i in zip(axes, numbers):
+                _entries(axis, self.vectors[i - first], f"{self.letter}{i + 1}", self.names)
+            return
+        windows = _windows(self.found) if crop else [None] * len(self.vectors)
+        for axis, i in zip(axes, numbers):
+            window = windows[i - first]
+            shown = _panel(axis, self.found, i - first, self.ground)
+            said = f"{self.letter}{i + 1}"
+            if window is not None:
+                show(axis, window)
+                said += f"\ny {window[0]}\u2013{window[1] - 1}, x {window[2]}\u2013{window[3] - 1}"
+            axis.set_xlabel(said)
+        scale_bar(figure, shown, list(axes), self.found.limit)
+
+
+def _panel(axis: Any, found: Pictures, number: int, ground: torch.Tensor | None) -> Any:
+    """Draw a vector, over its photograph if there is one; returns what a colour bar is made of."""
+    shown = found.draw(axis, number)
+    if ground is not None:
+        axis.images[-1].remove()
+        found.over(axis, number, ground)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(True)
+        spine.set_linewidth(0.4)
+    return shown
+
+
+def _windows(found: Pictures) -> list[Box | None]:
+    """Squares of one size around the vectors, each with most of its energy; None where they are large."""
+    shape = found.strength[0].shape
+    centres = []
+    for strength in found.strength:
+        energy = np.square(strength / (strength.max() or 1.0))
+        total = energy.sum() or 1.0
+        centres.append([float((grid * energy).sum() / total) for grid in np.indices(shape)])
+    reach = max(reach_of(s, y, x, HELD) for s, (y, x) in zip(found.strength, centres)) + 2
+    if (2 * reach + 1) ** 2 > CUT * shape[0] * shape[1]:
+        return [None] * len(centres)
+    inside = [[min(max(c, reach), n - 1 - reach) for c, n in zip(centre, shape)] for centre in centres]
+    windows: list[Box | None] = [around(shape, y, x, reach) for y, x in inside]
+    return windows
+
+
+def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | None) -> None:
+    """Draw the largest entries of a vector of scores as bars, each beside its name."""
+    values = vector.detach().flatten().double().cpu()
+    order = values.abs().argsort(descending=True)[:ENTRIES].tolist()
+    largest = float(values.abs().max()) or 1.0
+    for y, i in enumerate(order):
+        value = float(values[i])
+        axis.barh(y, value, height=0.75, color=PALETTE[1] if value > 0 else PALETTE[0])
+        said = str(i) if names is None else _short(names[i])
+        side = "right" if value > 0 else "left"
+        axis.text(-np.copysign(0.06 * largest, value), y, said, ha=side, va="center", fontsize=small())
+    axis.axvline(0, color=current().faint, linewidth=0.5)
+    axis.set_xlim(-1.15 * largest, 1.15 * largest)
+    axis.set_ylim(len(order) - 0.4, -0.6)
+    axis.set_yticks([])
+    axis.spines["left"].set_visible(False)
+    axis.set_xticks([-largest, 0, largest], [f"{-largest:.2g}", "0", f"{largest:.2g}"])
+    more = len(values) - len(order)
+    axis.set_xlabel(
+        f"{name}: the {len(order)} largest of {len(values)} entries" if more else f"{name}: entries"
+    )
+
+
+def _short(name: str, letters: int = 21) -> str:
+    return name if len(name) <= letters else name[: letters - 1] + "\u2026"
 
 
 @checked
+@drawn
 def spectrum(found: Spectrum, bins: int = 30, text: str = ""):
     """Draw a histogram of all singular values, with the standard errors of its counts.
 
@@ -113,22 +230,25 @@ def spectrum(found: Spectrum, bins: int = 30, text: str = ""):
         counts,
         width=edges[1] - edges[0],
         align="edge",
-        color="0.75",
-        edgecolor="0.4",
+        color=PALETTE[0],
+        edgecolor=current().paper,
         linewidth=0.4,
         yerr=errors,
-        error_kw={"elinewidth": 0.7},
+        error_kw={"elinewidth": 0.7, "ecolor": current().ink},
     )
     axis.set_yscale("symlog", linthresh=1.0)
     axis.set_ylim(bottom=0)
-    axis.set_xlabel("singular value", fontsize=TEXT)
-    axis.set_ylabel(f"count of {found.size}", fontsize=TEXT)
-    axis.tick_params(labelsize=TEXT - 1)
-    caption(figure, text)
+    axis.set_xlabel("singular value")
+    axis.set_ylabel(f"count of {found.size}")
+    largest = float(edges[-1])
+    alt = f"A histogram of the {found.size} singular values of F in {bins} bins from 0 to {largest:.3g}"
+    note = "lines are standard errors; the counts are linear up to 1, logarithmic above"
+    caption(figure, text, note, alt)
     return figure
 
 
 @checked
+@drawn
 def shapes(sets: dict[str, list], text: str = ""):
     """Compare the participation, frequency and orientedness of sets of singular vectors (paper, section 4).
 
@@ -160,11 +280,15 @@ def shapes(sets: dict[str, list], text: str = ""):
                 linewidth=0.8,
                 label=label,
             )
-        axis.set_title(name, fontsize=TEXT)
-        axis.set_xlabel("triplet", fontsize=TEXT)
-        axis.set_ylabel(unit, fontsize=TEXT)
+        axis.set_title(name)
+        axis.set_xlabel("triplet")
+        axis.set_ylabel(unit)
         axis.set_ylim(bottom=0)
-        axis.tick_params(labelsize=TEXT - 1)
-        axis.legend(fontsize=TEXT - 2)
-    caption(figure, text)
+    figure.axes[0].legend()
+    said = (
+        f"{label}: {', '.join(f'{n} {np.mean([getattr(s, n) for s in each]):.2g}' for n, _ in panels)}"
+        for label, each in sets.items()
+    )
+    alt = f"How localised, bandpass and oriented singular vectors are; means of {'; '.join(said)}"
+    caption(figure, text, "", alt)
     return figure

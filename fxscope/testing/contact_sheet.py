@@ -1,0 +1,394 @@
+"""Every kind of figure on one page, to be looked at: ``python -m fxscope.testing.contact_sheet``.
+
+The networks are trained ones that come with fxscope or its extra "pretrained", or have random weights, which
+their captions say; the photographs are scikit-image's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import functools
+import html
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import analysis, models, plot
+from ..images import photos
+from ..images.preprocess import Preprocess
+from ..linop import LinearInterpreter, interpret
+from ..plot import analysis as draw
+from ..results.files import write_text
+from ..results.provenance import caption
+
+CLASSIFIER = "fxscope:efficientnet_lite0"
+SEED = 0
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>fxscope: contact sheet</title>
+<style>
+body {{ font: 15px/1.5 sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }}
+figure {{ margin: 0 0 3rem }} img {{ max-width: 100%; border: 1px solid #ccc }} h2 {{ font-size: 1.1rem }}
+.pair {{ display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start }} p {{ max-width: 60rem }}
+</style><h1>All figures of fxscope {version}</h1>
+<p>Below each figure stands its alternative text. The dark one has no caption: say what it shows before you
+read on.</p>{figures}</html>
+"""
+FIGURE = """<figure id="{name}"><h2>{name}</h2><div class="pair"><img alt="{alt}" width="{width}"
+src="data:image/png;base64,{light}"><img alt="The same figure on a dark ground, without its caption"
+width="{width}" src="data:image/png;base64,{dark}"></div><figcaption>{alt}</figcaption></figure>
+"""
+
+
+class Kit:
+    """The networks and photographs of the figures, each made once."""
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """The names of ImageNet's classes."""
+        import torchvision
+
+        return list(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
+
+    @functools.cached_property
+    def cat(self) -> torch.Tensor:
+        """A photograph (3, 128, 128) in [0, 1]."""
+        return _resized(photos.shipped("chelsea")[:, :, 60:360], 128)
+
+    @functools.cached_property
+    def coffee(self) -> torch.Tensor:
+        """Another photograph (3, 128, 128) in [0, 1]."""
+        return _resized(photos.shipped("coffee")[:, :, 100:500], 128)
+
+    @functools.cached_property
+    def classifier(self) -> LinearInterpreter:
+        """A trained classifier at the cat."""
+        module = models.load_model(CLASSIFIER).double().eval()
+        return interpret(module, self.input(self.cat))
+
+    def input(self, picture: torch.Tensor) -> torch.Tensor:
+        """x0 of a photograph for the classifier, at the photograph's size."""
+        mean, std = (torch.as_tensor(v).flatten()[:, None, None] for v in self.preprocess.affine)
+        return (picture[None].double() - mean) / std
+
+    @functools.cached_property
+    def preprocess(self) -> Preprocess:
+        """How a photograph becomes the classifier's input."""
+        return Preprocess.of(CLASSIFIER, models.load_model(CLASSIFIER))
+
+    @functools.cached_property
+    def upscaler(self) -> LinearInterpreter:
+        """A trained network of super-resolution at the cat's eye."""
+        module = models.load_model("fxscope:pixelshuffle4x").double().eval()
+        eye = _resized(self.cat[:, 20:84, 0:64], 48).mean(0, keepdim=True)
+        return interpret(module, eye[None].double())
+
+    @functools.cached_property
+    def painter(self) -> LinearInterpreter:
+        """A trained network from photographs to paintings, at the cup."""
+        module = models.load_model("fxscope:painter_resnet").double().eval()
+        return interpret(module, _resized(self.coffee, 64)[None].double())
+
+    @functools.cached_property
+    def random(self) -> nn.Sequential:
+        """A small classifier of random weights."""
+        torch.manual_seed(SEED)
+        stages = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        stages += [nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten()]
+        return nn.Sequential(*stages, nn.Linear(128, 10)).double().eval()
+
+    @functools.cached_property
+    def batch(self) -> torch.Tensor:
+        """Eight small pieces of the photographs."""
+        whole = torch.stack([self.cat, self.coffee]).double()
+        return torch.cat([whole[:, :, y : y + 32, x : x + 32] for y in (8, 72) for x in (8, 72)])
+
+    def about(self, name: str) -> str:
+        """The caption of a figure about one of the interpreters, or about the small classifier."""
+        if name == "random":
+            return f"a small classifier, random weights, seed {SEED}; pieces of chelsea and coffee"
+        lin, model, image = {
+            "classifier": (lambda: self.classifier, CLASSIFIER, "chelsea"),
+            "upscaler": (lambda: self.upscaler, "fxscope:pixelshuffle4x", "chelsea"),
+            "painter": (lambda: self.painter, "fxscope:painter_resnet", "coffee"),
+        }[name]
+        return f"{caption({**lin().F.origin(), 'model': model})}; {image} (scikit-image)"
+
+
+def _resized(picture: torch.Tensor, side: int) -> torch.Tensor:
+    return nn.functional.interpolate(picture[None], (side, side), mode="area")[0]
+
+
+FIGURES: dict[str, Callable[[Kit], Any]] = {}
+
+
+def figure(function: Callable[[Kit], Any]) -> Callable[[Kit], Any]:
+    """Add a figure to the sheet."""
+    FIGURES[function.__name__.strip("_")] = function
+    return function
+
+
+@figure
+def _heatmap_of_a_score(kit: Kit) -> Any:
+    lin = kit.classifier
+    top = int(lin.y0.argmax())
+    return plot.heatmap(lin, top, names=kit.names, text=kit.about("classifier"), photograph=kit.cat)
+
+
+@figure
+def _heatmap_in_channels(kit: Kit) -> Any:
+    lin = kit.painter
+    text = kit.about("painter")
+    return plot.heatmap(lin, (1, 30, 34), text=text, channels="panels", scale="root")
+
+
+@figure
+def _row(kit: Kit) -> Any:
+    return plot.heatmap(kit.upscaler, (0, 90, 70), text=kit.about("upscaler"))
+
+
+@figure
+def _row_alone(kit: Kit) -> Any:
+    lin = kit.upscaler
+    y, x = lin.F.alignment().input_of((90, 70))
+    return plot.row(lin.F.row((0, 90, 70)), (y, x), of="y0[0, 90, 70]", text=kit.about("upscaler"))
+
+
+@figure
+def _column(kit: Kit) -> Any:
+    return plot.heatmap(kit.upscaler, (0, 22, 18), column=True, text=kit.about("upscaler"))
+
+
+@figure
+def _images(kit: Kit) -> Any:
+    lin = kit.upscaler
+    return plot.images({"input": lin.x0[0], "output": lin.y0[0]}, text=kit.about("upscaler"))
+
+
+@figure
+def _images_of_a_list(kit: Kit) -> Any:
+    return plot.images([kit.cat, kit.coffee], text="photographs of scikit-image")
+
+
+@figure
+def _signed_images(kit: Kit) -> Any:
+    lin = kit.upscaler
+    parts = {"F x0": (lin.y0 - lin.residual)[0], "r": lin.residual[0]}
+    return plot.images(parts, signed=True, text=kit.about("upscaler"))
+
+
+@figure
+def _eigen_images(kit: Kit) -> Any:
+    lin = kit.upscaler
+    found = lin.F.svd(4, progress=False, seed=SEED)
+    return plot.eigen(found, 4, photograph=lin.x0[0], output=lin.y0[0], text=kit.about("upscaler"))
+
+
+@figure
+def _eigen_scores(kit: Kit) -> Any:
+    found = kit.classifier.F.svd(3, progress=False, seed=SEED)
+    text = kit.about("classifier")
+    return plot.eigen(found, photograph=kit.cat, names=kit.names, text=text)
+
+
+@figure
+def _spectrum(kit: Kit) -> Any:
+    found = kit.upscaler.F.spectrum(probes=2, steps=8, seed=SEED, progress=False)
+    return plot.spectrum(found, text=kit.about("upscaler"))
+
+
+@figure
+def _shapes(kit: Kit) -> Any:
+    found = kit.upscaler.F.svd(4, progress=False, seed=SEED)
+    return plot.shapes({"inputs": found.shapes(), "outputs": found.shapes("u")}, text=kit.about("upscaler"))
+
+
+@figure
+def _contributions(kit: Kit) -> Any:
+    lin = kit.classifier
+    top = int(lin.y0.argmax())
+    text = f"{kit.names[top]} (y0[{top}]): {kit.about('classifier')}"
+    return plot.contributions(lin.contributions(top), text=text)
+
+
+@figure
+def _layers(kit: Kit) -> Any:
+    found = analysis.layer_contributions(kit.random, kit.batch, progress=False)
+    return found.plot(text=kit.about("random"))
+
+
+@figure
+def _layers_of_a_deep_network(kit: Kit) -> Any:
+    x0 = torch.cat([kit.classifier.x0, kit.input(kit.coffee)])
+    found = analysis.layer_contributions(kit.classifier.model, x0, progress=False)
+    return found.plot(text=f"{CLASSIFIER}; chelsea and coffee (scikit-image)")
+
+
+@figure
+def _discussion(kit: Kit) -> Any:
+    lin = kit.classifier
+    found = lin.pixel_discussion(lin.y0[0].topk(2).indices.tolist(), reading="conserving", progress=False)
+    return found.plot(text=kit.about("classifier"), names=kit.names, photograph=kit.cat)
+
+
+@figure
+def _votes(kit: Kit) -> Any:
+    lin = kit.classifier
+    found = lin.pixel_votes(lin.y0[0].topk(10).indices.tolist(), progress=False)
+    return found.plot(text=kit.about("classifier"), names=kit.names, photograph=kit.cat)
+
+
+@figure
+def _residual_share(kit: Kit) -> Any:
+    given = [(f"piece {i}", x[None]) for i, x in enumerate(kit.batch)]
+    networks = {"small": kit.random, "small, its first layers": kit.random[:5].append(nn.Flatten())}
+    found = analysis.residual_share(networks, given, progress=False)
+    return found.plot(text=kit.about("random"))
+
+
+@figure
+def _fgsm(kit: Kit) -> Any:
+    return analysis.fgsm(kit.random, kit.batch).plot(text=kit.about("random"))
+
+
+@figure
+def _faithfulness(kit: Kit) -> Any:
+    found = analysis.faithfulness(
+        kit.random, kit.batch[:3, :, :16, :16], depths=2, noise=[0.05, 0.1], fractions=4, progress=False
+    )
+    return found.plot(text=kit.about("random"))
+
+
+@figure
+def _focus(kit: Kit) -> Any:
+    inside = torch.zeros(32, 32, dtype=torch.bool)
+    inside[8:24, 8:24] = True
+    given = [(f"piece {i}", x[None], inside) for i, x in enumerate(kit.batch)]
+    return analysis.votes_study(kit.random, given, progress=False).plot(text=kit.about("random"))
+
+
+@figure
+def _marked(kit: Kit) -> Any:
+    places = [(30, 34), (8, 50), (48, 12)]
+    return draw.marked({"coffee": kit.painter.x0[0]}, places, text="places at which the painter is read")
+
+
+@figure
+def _grid(kit: Kit) -> Any:
+    at = {"the cup": (30, 34), "the spoon": (48, 12), "the table": (8, 50)}
+    panels = {name: _around(kit.painter.x0[0], place) for name, place in at.items()}
+    panels |= {f"row at {name}": _around(kit.painter.F.row((1, *p)), p) for name, p in at.items()}
+    return draw.grid(panels, 3, images=list(at), text=kit.about("painter"))
+
+
+def _around(image: torch.Tensor, place: tuple[int, int], radius: int = 10) -> torch.Tensor:
+    y, x = place
+    padded = nn.functional.pad(image, (radius,) * 4)
+    return padded[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
+
+
+def _rows(kit: Kit) -> tuple[torch.Tensor, list[tuple[int, int]]]:
+    places = [(16, 16), (30, 34), (48, 12), (8, 50)]
+    return kit.painter.F.rows([(1, *place) for place in places]), places
+
+
+@figure
+def _energy(kit: Kit) -> Any:
+    return analysis.energy_against_distance(*_rows(kit)).plot(text=kit.about("painter"))
+
+
+@figure
+def _off_diagonal(kit: Kit) -> Any:
+    found = analysis.diagonal(*_rows(kit))
+    return draw.off_diagonals({"painter": found}, text=kit.about("painter"))
+
+
+@figure
+def _source(kit: Kit) -> Any:
+    rows, places = _rows(kit)
+    found = analysis.copy_move(rows[1], places[1])
+    return found.plot(text=kit.about("painter"), photograph=kit.painter.x0[0])
+
+
+@figure
+def _invariance(kit: Kit) -> Any:
+    return analysis.invariance(*_rows(kit), 6).plot(text=kit.about("painter"))
+
+
+@figure
+def _reach(kit: Kit) -> Any:
+    x0 = kit.painter.x0
+    return analysis.reach(kit.painter.model, x0, (1, 30, 34), bound=20).plot(text=kit.about("painter"))
+
+
+@figure
+def _comparison(kit: Kit) -> Any:
+    policies = ["freeze", "taylor"]
+    found = analysis.compare(kit.painter.x0, policies, at=(1, 30, 34), model=kit.painter.model)
+    return found.plot(text=kit.about("painter"))
+
+
+@figure
+def _tokens(kit: Kit) -> Any:
+    torch.manual_seed(SEED)
+    linear, residual = torch.rand(2, 12, dtype=torch.float64)
+    return draw.tokens(linear, residual, text="random numbers, to see the figure")
+
+
+@figure
+def _by_layer(kit: Kit) -> Any:
+    torch.manual_seed(SEED)
+    names = ["F x0", *(f"block{i}.{part}" for i in range(4) for part in ("attention", "mlp"))]
+    values = dict(zip(names, torch.randn(len(names), dtype=torch.float64).tolist()))
+    return draw.by_layer(values, sum(values.values()), text="random numbers, to see the figure")
+
+
+def png(made: Any) -> bytes:
+    """A figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    made.savefig(buffer, format="png", dpi=150)
+    return buffer.getvalue()
+
+
+def sheet(path: str | Path, names: list[str] | None = None, folder: str | None = None) -> Path:
+    """Write the page, and into ``folder`` every figure as PNG, PDF and SVG; returns the page's path."""
+    from .._version import __version__
+
+    kit, parts = Kit(), []
+    for name in names or FIGURES:
+        made = FIGURES[name](kit)
+        with plot.look("dark", captions=False):
+            dark = FIGURES[name](kit)
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for suffix in ("png", "pdf", "svg"):
+                made.savefig(Path(folder) / f"{name}.{suffix}")
+            dark.savefig(Path(folder) / f"{name}.dark.png")
+        both = {k: base64.b64encode(png(f)).decode() for k, f in (("light", made), ("dark", dark))}
+        width = round(96 * made.get_figwidth())
+        parts.append(
+            FIGURE.format(name=name.replace("_", " "), alt=html.escape(made.alt), width=width, **both)
+        )
+        print(name)
+    write_text(path, PAGE.format(version=__version__, figures="".join(parts)))
+    return Path(path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(prog="python -m fxscope.testing.contact_sheet", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"figures (default: all): {', '.join(FIGURES)}")
+    parser.add_argument("-o", "--output", default="contact-sheet.html", help="the page")
+    parser.add_argument("--folder", help="a folder for every figure as PNG, PDF and SVG")
+    asked = parser.parse_args(arguments)
+    unknown = [name for name in asked.names if name not in FIGURES]
+    if unknown:
+        parser.error(f"there is no figure {', '.join(unknown)}; the figures are {', '.join(FIGURES)}")
+    print(f"written: {sheet(asked.output, asked.names, asked.folder)}")
+
+
+if __name__ == "__main__":
+    main()
