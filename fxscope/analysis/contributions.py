@@ -20,7 +20,7 @@ from ..results.base import Result
 from ..results.display import Displayed
 from ..results.provenance import caption
 from ..results.registry import provides
-from ..results.tables import Column, Table
+from ..results.tables import Column, Table, counted
 
 LARGEST = 24  # terms that a table names
 
@@ -214,18 +214,19 @@ class Contributions(Result):
         lin = self._source[0]
         return [type(lin.model).__name__, lin.policy]
 
-    def _table(self) -> Table:
+    def _table(self, first: int | None = LARGEST) -> Table:
+        """The ``first`` largest terms, or all, in the order of the graph."""
         values = [_mean(t.value) for t in self.terms]
-        first = set(sorted(range(len(values)), key=lambda i: -abs(values[i]))[:LARGEST])
+        named = set(sorted(range(len(values)), key=lambda i: -abs(values[i]))[:first])
         rows = [("F x0", "", _mean(self.linear))]
-        rows += [(t.place, t.kind, v) for i, (t, v) in enumerate(zip(self.terms, values)) if i in first]
-        rest = [v for i, v in enumerate(values) if i not in first]
-        rows += [(f"{len(rest)} smaller terms", "", sum(rest))] if rest else []
-        rows.append((f"sum, y0[{self.index}]", "", _mean(self.total)))
-        columns = ("place", "kind", Column("contribution", "output", "+.4g"))
-        off = f"The sum differs from y0 by {self.error:.1e}."
-        mean = [] if not isinstance(self.output, torch.Tensor) else ["Means over the images of the batch."]
-        return Table(columns, rows, ", ".join(self._about()), (off, *mean))
+        rows += [(t.place, t.kind, v) for i, (t, v) in enumerate(zip(self.terms, values)) if i in named]
+        rest = [v for i, v in enumerate(values) if i not in named]
+        rows += [(counted(len(rest), "smaller term"), "", sum(rest))] if rest else []
+        rows.append(("sum", "", _mean(self.total)))
+        columns = ("place", "kind", Column("contribution", "output", "+.6g"))
+        off = f"y0[{self.index}] = {_mean(self.output):.6g}, from which the sum differs by {self.error:.1e}"
+        batch = isinstance(self.output, torch.Tensor)
+        return Table(columns, rows, "", (off, *(["means over the images of the batch"] if batch else [])))
 
 
 @provides(LinearInterpreter, "contributions")

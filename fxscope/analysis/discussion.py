@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -74,12 +74,18 @@ class PixelDiscussion(VersionedResult):
         labels = f"labels {' '.join(map(str, self.labels[:6]))}{' ...' if len(self.labels) > 6 else ''}"
         return [labels, self.reading, f"images {said(self.images)}", f"sums to {self.error:.0e}"]
 
-    def _table(self) -> Table:
+    def _table(self, names: Sequence[str] | None = None) -> Table:
         flat = self.images.double().flatten(self.scores.dim())
         sums = flat.sum(-1).reshape(len(self.labels), -1).mean(1)
         scores = self.scores.double().reshape(len(self.labels), -1).mean(1)
-        rows = list(zip(map(str, self.labels), scores, sums))
-        return Table(("label", "score", Column("sum of its image", "score")), rows, notes=(corrected(self),))
+        called = [label_of(label, names) for label in self.labels]
+        columns = ("picture of", Column("score", form=".6g"), Column("sum of the picture", "score", ".6g"))
+        return Table(columns, list(zip(called, scores, sums)), notes=(corrected(self),))
+
+
+def label_of(label: Any, names: Sequence[str] | None) -> str:
+    """What a label is called: by its name if there are names, else by its number."""
+    return f"label {label}" if names is None else f"{names[label]} ({label})"
 
 
 def corrected(found: Any) -> str:

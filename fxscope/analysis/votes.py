@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.registry import provides
 from ..results.tables import Column, Table, said
-from .discussion import CONDITION, Discussion, corrected
+from .discussion import CONDITION, Discussion, corrected, label_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,11 +133,11 @@ class PixelVotes(VersionedResult):
             f"sums to {self.error:.0e}",
         ]
 
-    def _table(self) -> Table:
+    def _table(self, names: Sequence[str] | None = None) -> Table:
         first = list(self.popularity.items())[:10]
         scores = [self.scores[self.labels.index(label)].double().mean() for label, _ in first]
-        columns = ("label", Column("votes", "of the pixels", ".2%"), Column("chance", form=".2%"), "score")
-        rows = [(str(k), v, 1 / len(self.labels), s) for (k, v), s in zip(first, scores)]
+        columns = ("winner", Column("votes", "of the pixels", ".2%"), Column("chance", form=".2%"), "score")
+        rows = [(label_of(k, names), v, 1 / len(self.labels), s) for (k, v), s in zip(first, scores)]
         most = math.log2(len(self.labels))
         notes = (f"entropy {self.entropy:.2f} of {most:.2f} bits", corrected(self))
         return Table(columns, rows, f"the {len(first)} most popular of {len(self.labels)} labels", notes)

@@ -121,7 +121,7 @@ class CheckedGraph(fx.GraphModule):
 
 
 def _line(gm: fx.GraphModule) -> str:
-    """``<Net as pair: (x0, x1) -> (y0, y1), policy freeze, 12 nodes>``; a graph half made has a name alone."""
+    """``<Net as pair: (x0, x1) -> (y0, y1), policy freeze, 12 nodes>``; one half made has a name alone."""
     name = type(gm).__name__
     try:
         about, graph = emitted(gm), gm.graph

@@ -37,7 +37,7 @@ def counted(gm: fx.GraphModule) -> Table:
         ("linearised by their derivative", ", ".join(found.linearised)),
         ("sizes", found.specialised),
     ]
-    note = "fxscope.draw(graph).save('graph.html') draws all of it, fxscope.summary(graph) lists every operation."
+    note = "fxscope.draw(graph).save('graph.html') draws it, fxscope.summary(graph) lists every operation."
     return Table(("", ""), [row for row in rows if row[1]], notes=(note,))
 
 

@@ -1,8 +1,8 @@
 """How results show themselves: one line anywhere, and in a notebook a picture with a table.
 
 A class says what it is by ``_said`` (the parts of its line) and ``_table``; its picture is its figure, or
-what ``_picture`` gives. Whatever fails is said in its place: a debugger, and a notebook under memory pressure,
-show what is left.
+what ``_picture`` gives. Whatever fails is said in its place: a debugger, and a notebook that is short of
+memory, show what is left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FEW = 6  # numbers that a line has where a class does not say which
 
 
 class Displayed:
-    """Base of all that shows itself; what a subclass does not say is taken from its numbers, or its fields."""
+    """Base of all that shows itself; what a subclass does not say is taken from its numbers or fields."""
 
     def _said(self) -> Iterable[str]:
         """The parts of the line; those that do not fit are left out."""

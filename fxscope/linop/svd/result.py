@@ -129,6 +129,7 @@ class SVD(Result):
             "converged",
         )
         numbers = (self.s, self.forward_errors, self.adjoint_errors, self.converged)
-        made = f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, orthogonal to {self.orthogonality:.1e}"
-        rows = list(zip(range(len(self)), *(each.tolist() for each in numbers)))
-        return Table(columns, rows, caption(self.origin), (made,))
+        made = f"{self.method}: {self.passes} passes, {self.seconds:.2f} s"
+        apart = f"orthogonal to {self.orthogonality:.1e}"
+        rows = list(zip(range(1, len(self) + 1), *(each.tolist() for each in numbers)))
+        return Table(columns, rows, caption(self.origin), (made, apart))
