@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged
 from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
+from ..results.tables import Column, Table, counted
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
 
@@ -62,6 +63,15 @@ class FGSM(VersionedResult):
             "labels": self.labels,
             "flipped_at": self.flipped_at,
         }
+
+    def _said(self) -> Iterable[str]:
+        each = (f"{255 * e:g}/255: {float(s):.0%}" for e, s in zip(self.epsilons, self.success))
+        return [counted(len(self.before), "image"), "labels that change", *each]
+
+    def _table(self) -> Table:
+        columns = (Column("step", "1/255", ".1f"), Column("labels that change", form=".0%"))
+        rows = [(255 * e, float(s)) for e, s in zip(self.epsilons, self.success)]
+        return Table(columns, rows, counted(len(self.before), "image"))
 
 
 @checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -18,12 +18,14 @@ from ..linop.scale import norm_of, power_of_two
 from ..passes.outputs import tensors_of
 from ..passes.policy import Policy
 from ..results.base import Result
+from ..results.display import Displayed
+from ..results.tables import Column, Table
 
 HEAD = 5  # singular values
 
 
-@dataclass(frozen=True)
-class ComparisonEntry:
+@dataclass(frozen=True, repr=False)
+class ComparisonEntry(Displayed):
     """The result for one network under one policy.
 
     Parameters
@@ -91,15 +93,6 @@ class Comparison(Result):
     def __getitem__(self, name: str) -> ComparisonEntry:
         return next(r for r in self.readings if r.name == name)
 
-    def __str__(self) -> str:
-        width = max(len(r.name) for r in self.readings)
-        lines = [
-            f"  {r.name:{width}s}  |r|/|y| {r.residual_share:.3f}   gap {r.gap:.3e}   changed {r.changed:.3%}"
-            f"   |row| {r.row.norm().item():.3e}"
-            for r in self.readings
-        ]
-        return "\n".join([f"at {self.at}; gap at x0 + {self.near:g} |x0| noise; |r| about x = 0", *lines])
-
     def numbers(self) -> dict[str, Any]:
         """All fields except the rows; of a row the norm and the shape."""
         entries = [
@@ -122,20 +115,22 @@ class Comparison(Result):
         )
         return cls(**{**header, "readings": tuple(entries)})
 
-    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
-        rows = (
-            (
-                e.name,
-                e.policy,
-                f"{e.residual_share:.3f}",
-                f"{e.gap:.3e}",
-                f"{e.changed:.3%}",
-                f"{e.row.norm().item():.3e}",
-            )
-            for e in self.readings
+    def _said(self) -> Iterable[str]:
+        return [f"at {self.at}", *(f"{e.name}: |r|/|y| {e.residual_share:.3f}" for e in self.readings)]
+
+    def _table(self) -> Table:
+        columns = (
+            "",
+            "policy",
+            Column("|r|/|y|", form=".3f"),
+            Column("gap", form=".3e"),
+            Column("changed", form=".3%"),
+            Column("|row|", "output per input", ".3e"),
         )
-        head = ("", "policy", "|r|/|y|", "gap", "changed", "|row|")
-        return f"comparison at {self.at}, |r| about x = 0", head, rows
+        rows = [
+            (e.name, e.policy, e.residual_share, e.gap, e.changed, norm_of([e.row])) for e in self.readings
+        ]
+        return Table(columns, rows, f"at {self.at}; gap at x0 + {self.near:g} |x0| noise; |r| about x = 0")
 
 
 def _without_lists(entry: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -17,11 +17,16 @@ from ..graph.ir import emitted
 from ..linop.index import several
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import Result
+from ..results.display import Displayed
+from ..results.provenance import caption
 from ..results.registry import provides
+from ..results.tables import Column, Table, counted
+
+LARGEST = 24  # terms that a table names
 
 
-@dataclass(frozen=True)
-class Term:
+@dataclass(frozen=True, repr=False)
+class Term(Displayed):
     """The contribution of one additive constant to the output.
 
     Parameters
@@ -195,10 +200,33 @@ class Contributions(Result):
             )
         return self._source
 
-    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
-        rows = ((t.place, t.kind, f"{_mean(t.value):+.4g}") for t in self.terms)
-        caption = f"y0[{self.index}] = {_mean(self.output):.4g}, F x0 = {_mean(self.linear):.4g}"
-        return caption, (), rows
+    def _said(self) -> Iterable[str]:
+        y, linear = _mean(self.output), _mean(self.linear)
+        about = (
+            f"y0[{self.index}] = {y:.4g} = F x0 {linear:+.4g} and {len(self.terms)} terms {y - linear:+.4g}"
+        )
+        return [about, *self._about()]
+
+    def _about(self) -> list[str]:
+        """Network and policy, without the hashes of its provenance, which takes all weights."""
+        if self._source is None:
+            return [caption(self.origin)] if self._origin else []
+        lin = self._source[0]
+        return [type(lin.model).__name__, lin.policy]
+
+    def _table(self, first: int | None = LARGEST) -> Table:
+        """The ``first`` largest terms, or all, in the order of the graph."""
+        values = [_mean(t.value) for t in self.terms]
+        named = set(sorted(range(len(values)), key=lambda i: -abs(values[i]))[:first])
+        rows = [("F x0", "", _mean(self.linear))]
+        rows += [(t.place, t.kind, v) for i, (t, v) in enumerate(zip(self.terms, values)) if i in named]
+        rest = [v for i, v in enumerate(values) if i not in named]
+        rows += [(counted(len(rest), "smaller term"), "", sum(rest))] if rest else []
+        rows.append(("sum", "", _mean(self.total)))
+        columns = ("place", "kind", Column("contribution", "output", "+.6g"))
+        off = f"y0[{self.index}] = {_mean(self.output):.6g}, from which the sum differs by {self.error:.1e}"
+        batch = isinstance(self.output, torch.Tensor)
+        return Table(columns, rows, "", (off, *(["means over the images of the batch"] if batch else [])))
 
 
 @provides(LinearInterpreter, "contributions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -16,6 +16,7 @@ from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.progress import steps
 from ..results.registry import provides
+from ..results.tables import Column, Table, said
 from .joint import joint_of, summed
 
 READINGS = ("conserving", "weighted", "per-layer", "literal")
@@ -68,6 +69,31 @@ class PixelDiscussion(VersionedResult):
             "added": self.added,
             "condition": self.condition,
         }
+
+    def _said(self) -> Iterable[str]:
+        labels = f"labels {' '.join(map(str, self.labels[:6]))}{' ...' if len(self.labels) > 6 else ''}"
+        return [labels, self.reading, f"images {said(self.images)}", f"sums to {self.error:.0e}"]
+
+    def _table(self, names: Sequence[str] | None = None) -> Table:
+        flat = self.images.double().flatten(self.scores.dim())
+        sums = flat.sum(-1).reshape(len(self.labels), -1).mean(1)
+        scores = self.scores.double().reshape(len(self.labels), -1).mean(1)
+        called = [label_of(label, names) for label in self.labels]
+        columns = ("picture of", Column("score", form=".6g"), Column("sum of the picture", "score", ".6g"))
+        return Table(columns, list(zip(called, scores, sums)), notes=(corrected(self),))
+
+
+def label_of(label: Any, names: Sequence[str] | None) -> str:
+    """What a label is called: by its name if there are names, else by its number."""
+    return f"label {label}" if names is None else f"{names[label]} ({label})"
+
+
+def corrected(found: Any) -> str:
+    """The errors and the corrections of a discussion, or of votes, in one line."""
+    return (
+        f"{found.reading}: error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}%"
+        " of the layers' contributions"
+    )
 
 
 @checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from ..frontend.example import Example
 from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.tables import Column, Table, counted
 from .cascade import Cascade
 from .trials import MAPS, MEASURES, STABILITY, Trials
 
@@ -98,16 +99,14 @@ class Faithfulness(VersionedResult):
             for p, policy in enumerate(self.policies)
         }
 
-    def __str__(self) -> str:
-        caption, head, rows = self._table()
-        return "\n".join(
-            [caption, *(f"{r[0]:45s}" + "".join(f"{c:>18s}" for c in r[1:]) for r in (head, *rows))]
-        )
+    def _said(self) -> Iterable[str]:
+        images = counted(self.cascade.shape[-1], "image")
+        return [images, f"policies {' '.join(self.policies)}", f"{len(self.compared)} measures"]
 
-    def _table(self) -> tuple[str, Sequence[str], list[list[str]]]:
-        caption = f"{self.cascade.shape[-1]} images, {self.elected} labels stand for election in votes"
-        rows = [[name, *map(_said, values)] for name, values in self.compared.items()]
-        return caption, ("policy", *self.policies), rows
+    def _table(self) -> Table:
+        made = f"{self.cascade.shape[-1]} images, {self.elected} labels stand for election in votes"
+        rows = [(name, *map(_said, values)) for name, values in self.compared.items()]
+        return Table(("policy", *(Column(p, "mean +- std") for p in self.policies)), rows, made)
 
 
 def _moments(values: torch.Tensor) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from ..graph.arguments import check_place, check_places, checked
 from ..results.base import VersionedResult
+from ..results.tables import Column, Table, counted, said
 
 
 @dataclass(frozen=True, repr=False)
@@ -37,6 +38,13 @@ class Energy(VersionedResult):
             "radius_99": self.radius(0.99),
             "share": self.share,
         }
+
+    def _said(self) -> Iterable[str]:
+        return [f"{part:.0%} within {self.radius(part)} px" for part in (0.5, 0.9, 0.99)]
+
+    def _table(self) -> Table:
+        rows = [(part, self.radius(part)) for part in (0.5, 0.9, 0.99)]
+        return Table((Column("share of the energy", form=".0%"), Column("within", "px")), rows)
 
 
 @checked
@@ -93,6 +101,17 @@ class Invariance(VersionedResult):
     spread: float
     reference: float | None
     filters: torch.Tensor
+
+    def _said(self) -> Iterable[str]:
+        apart = [] if self.reference is None else [f"{self.reference:.3g} from the reference"]
+        return [f"{said(self.filters)}, which differ by {self.spread:.3g} of their energy", *apart]
+
+    def _table(self) -> Table:
+        rows = [("from their mean", self.spread), ("from the reference", self.reference)]
+        made = f"{len(self.filters)} filters"
+        return Table(
+            ("difference", Column("part of the energy")), rows[: 1 + (self.reference is not None)], made
+        )
 
 
 @checked
@@ -157,6 +176,14 @@ class Diagonal(VersionedResult):
         """Radius, mean, largest and all shares."""
         return {"radius": self.radius, "mean": self.mean, "largest": float(self.off.max()), "off": self.off}
 
+    def _said(self) -> Iterable[str]:
+        return [f"{self.mean:.2%} of the energy beyond {self.radius} px", counted(len(self.off), "row")]
+
+    def _table(self) -> Table:
+        rows = [("mean", self.mean), ("least", float(self.off.min())), ("largest", float(self.off.max()))]
+        far = f"beyond {self.radius} px"
+        return Table((f"of {len(self.off)} rows", Column("share of the energy", far, ".2%")), rows)
+
 
 @checked
 def diagonal(rows: torch.Tensor, places: Sequence[tuple[int, int]], radius: int = 8) -> Diagonal:
@@ -211,6 +238,16 @@ class Source(VersionedResult):
     off: float
     radius: int
     row: torch.Tensor
+
+    def _said(self) -> Iterable[str]:
+        return [f"{self.share:.2%} of the row of {self.place} from {self.window} px at {self.source}"]
+
+    def _table(self) -> Table:
+        rows = [
+            (f"in the strongest window, {self.window} px at {self.source}", self.share),
+            (f"more than {self.radius} px from {self.place}", self.off),
+        ]
+        return Table(("", Column("share of the row's energy", form=".2%")), rows)
 
 
 @checked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..graph.arguments import check_images, check_labels, check_module, checked
 from ..linop import LinearInterpreter, Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.tables import Column, Table, counted
 from .zero import OWN, Zero
 
 
@@ -99,6 +101,25 @@ class LayerContributions(VersionedResult):
             "mean": self.mean,
             "std": self.std,
         }
+
+    def _said(self) -> Iterable[str]:
+        images = len(self.output)
+        share = f"residual {float(self.residual.mean()):.1%} about {self.zero}"
+        return [
+            counted(images, "image"),
+            counted(len(self.names), "layer"),
+            share,
+            f"sums to {self.error:.0e}",
+        ]
+
+    def _table(self) -> Table:
+        rows = list(zip(self.parts, self.mean.tolist(), self.std.tolist()))
+        notes = (
+            f"residual {float(self.residual.mean()):.2%}, all shares about {self.zero}",
+            f"largest error of the sums {self.error:.1e}",
+        )
+        columns = ("", Column("mean share", "of the score", ".2%"), Column("std", "of the score", ".2%"))
+        return Table(columns, rows, counted(len(self.output), "image"), notes)
 
 
 @checked

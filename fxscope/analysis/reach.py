@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from torch import nn
 from ..graph.arguments import checked
 from ..linop import interpret
 from ..results.base import VersionedResult
+from ..results.tables import Column, Table
 from .images import distance
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ class Reach(VersionedResult):
     def rows(self) -> dict[str, torch.Tensor]:
         """{variant: row (C, H, W)}."""
         return self._rows
+
+    def _said(self) -> Iterable[str]:
+        each = (f"{name} {far} px" for name, far in self.furthest.items())
+        return [f"y0[{', '.join(map(str, self.index))}]", *each, f"convolutions {self.bound} px"]
+
+    def _table(self) -> Table:
+        columns = (
+            "instance norm",
+            Column("furthest", "px"),
+            Column(f"beyond {self.bound} px", "of the energy", ".3%"),
+            Column("error", form=".1e"),
+        )
+        rows = [(n, far, self.beyond[n], self.error[n]) for n, far in self.furthest.items()]
+        at = f"the row of y0[{', '.join(map(str, self.index))}], around {self.place}"
+        return Table(columns, rows, at)
 
 
 @checked

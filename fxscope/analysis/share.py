@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,12 @@ from ..graph.interpretation import KEY, VERSION, check
 from ..linop.prepared import is_pure
 from ..results.base import VersionedResult
 from ..results.files import check_writable, write_text
+from ..results.pictures import captioned_bars
 from ..results.progress import steps
+from ..results.tables import Column, Table, counted
 from .zero import OWN, Zero
+
+IMAGES = 12  # whose bars are drawn
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,6 +80,17 @@ class Share(VersionedResult):
             "labels": self.labels,
         }
 
+    def _said(self) -> Iterable[str]:
+        about = f"{self.name}: {self.mean:.1%} ± {self.std:.1%} about {self.zero}"
+        return [about, counted(len(self.shares), "image"), f"error {self.error:.0e}"]
+
+    def _table(self) -> Table:
+        return table_of([self])
+
+    def _picture(self) -> str:
+        said = [(image, share, f"{share:.1%}") for image, share in list(self.shares.items())[:IMAGES]]
+        return captioned_bars(said, f"residual shares of {self.name}")
+
 
 @dataclass(frozen=True, repr=False)
 class ResidualShare(VersionedResult):
@@ -100,13 +115,24 @@ class ResidualShare(VersionedResult):
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> ResidualShare:
         return cls(tuple(Share(**share) for share in header["models"]), interpretation=header[KEY])
 
-    def __str__(self) -> str:
-        width = max(len(m.name) for m in self.models)
-        return "\n".join(
-            f"{m.name:{width}s}  {100 * m.mean:6.2f}% +- {100 * m.std:5.2f}   about {m.zero}"
-            f"   ({len(m.shares)} images, error {m.error:.1e})"
-            for m in self.models
-        )
+    def _said(self) -> Iterable[str]:
+        return [f"{m.name}: {m.mean:.1%} ± {m.std:.1%} about {m.zero}" for m in self.models]
+
+    def _table(self) -> Table:
+        return table_of(self.models)
+
+
+def table_of(models: Sequence[Share]) -> Table:
+    """A row for each network."""
+    columns = (
+        "network",
+        Column("mean share", "of the score", ".2%"),
+        Column("std", "of the score", ".2%"),
+        "about",
+        "images",
+        Column("error", form=".1e"),
+    )
+    return Table(columns, [(m.name, m.mean, m.std, m.zero, len(m.shares), m.error) for m in models])
 
 
 @checked

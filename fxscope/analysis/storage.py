@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from ..graph.ir import info, notes
 from ..passes.optimize import optimized
 from ..passes.sizes import shapes_at
 from ..results.base import Result
+from ..results.display import Displayed
+from ..results.pictures import captioned_bars
+from ..results.tables import Column, Table
 from ..rules import registry
 from ..twins import Select
 
@@ -31,8 +35,8 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True)
-class Line:
+@dataclass(frozen=True, repr=False)
+class Line(Displayed):
     """One kind of state: the number of values, and their bytes as recorded and as packed."""
 
     part: str
@@ -100,31 +104,42 @@ class Storage(Result):
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return asdict(self), {}
 
-    def __str__(self) -> str:
-        table = self.table_1
-        rows = [("activations (fp32)", self.activations, 4 * self.activations, 4 * self.activations)]
-        rows += [(line.part, line.numbers, line.recorded, line.packed) for line in self.lines]
-        rows += [
-            ("sum of the states", sum(line.numbers for line in self.lines), self.recorded, self.packed),
+    def _said(self) -> Iterable[str]:
+        recorded, packed = self.recorded / 2**20, self.packed / 2**20
+        return [self.model, f"x0 {self.shape}", f"states {recorded:.3g} MiB", f"packed {packed:.3g} MiB"]
+
+    def _lines(self) -> list[tuple[str, int, int, int]]:
+        """(what, numbers, bytes as recorded, bytes as packed)."""
+        every = sum(line.numbers for line in self.lines)
+        return [
+            ("activations (fp32)", self.activations, 4 * self.activations, 4 * self.activations),
+            *((line.part, line.numbers, line.recorded, line.packed) for line in self.lines),
+            ("sum of the states", every, self.recorded, self.packed),
             ("recompute", 0, 0, 0),
         ]
-        text = [
-            f"{self.model} at {tuple(self.shape)}",
-            f"{'':22s}{'numbers':>15s}{'recorded MiB':>15s}{'packed MiB':>13s}",
-        ]
-        text += [f"{name:22s}{count:15,d}{a / 2**20:15.2f}{b / 2**20:13.2f}" for name, count, a, b in rows]
-        text.append(
+
+    def _table(self) -> Table:
+        table = self.table_1
+        columns = (
+            "",
+            Column("numbers", form=",d"),
+            Column("recorded", "MiB"),
+            Column("packed", "MiB"),
+        )
+        rows = [(name, count, a / 2**20, b / 2**20) for name, count, a, b in self._lines()]
+        notes = [
             f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as"
             f" {table['printed as GB']:,.1f} GB"
+        ]
+        if self.weights:
+            notes.append(f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0")
+        return Table(columns, rows, f"{self.model} at {tuple(self.shape)}", notes)
+
+    def _picture(self) -> str:
+        said = (
+            (name, float(packed), f"{packed / 2**20:.3g} MiB") for name, _, _, packed in self._lines()[:-1]
         )
-        return "\n".join(
-            text
-            + (
-                [f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0"]
-                if self.weights
-                else []
-            )
-        )
+        return captioned_bars(list(said), f"packed memory of {self.model}, by kind of state")
 
 
 @checked

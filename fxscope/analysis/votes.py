@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +14,8 @@ from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.registry import provides
-from .discussion import CONDITION, Discussion
+from ..results.tables import Column, Table, said
+from .discussion import CONDITION, Discussion, corrected, label_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,6 +122,25 @@ class PixelVotes(VersionedResult):
             "entropy": self.entropy,
             "popularity": first,
         }
+
+    def _said(self) -> Iterable[str]:
+        label, share = next(iter(self.popularity.items()))
+        return [
+            f"{len(self.labels)} labels",
+            f"{self.reading}",
+            f"{label} wins {share:.1%} of {said(self.winners).split(' int')[0]} pixels",
+            f"entropy {self.entropy:.2f} bits",
+            f"sums to {self.error:.0e}",
+        ]
+
+    def _table(self, names: Sequence[str] | None = None) -> Table:
+        first = list(self.popularity.items())[:10]
+        scores = [self.scores[self.labels.index(label)].double().mean() for label, _ in first]
+        columns = ("winner", Column("votes", "of the pixels", ".2%"), Column("chance", form=".2%"), "score")
+        rows = [(label_of(k, names), v, 1 / len(self.labels), s) for (k, v), s in zip(first, scores)]
+        most = math.log2(len(self.labels))
+        notes = (f"entropy {self.entropy:.2f} of {most:.2f} bits", corrected(self))
+        return Table(columns, rows, f"the {len(first)} most popular of {len(self.labels)} labels", notes)
 
 
 @checked

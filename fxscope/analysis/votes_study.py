@@ -15,6 +15,7 @@ from ..graph.arguments import check_images, checked, shown
 from ..linop import Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.tables import Column, Table, counted
 from .votes import PixelVotes, pixel_votes
 
 OTHERS = 10  # the most popular other labels, with which the top label is compared
@@ -79,18 +80,33 @@ class VotesStudy(VersionedResult):
             },
         }
 
-    def __str__(self) -> str:
+    def _said(self) -> Iterable[str]:
+        (focus, spread), (others, _) = _moments(self.focus), _moments(self.others)
+        return [
+            counted(len(self.names), "image"),
+            f"{self.elected} labels",
+            self.reading,
+            f"focus {focus:.2f} ± {spread:.2f} times chance",
+            f"of others {others:.2f}",
+        ]
+
+    def _table(self) -> Table:
         said = self.numbers()
-        focus, others, entropy = (said[k] for k in ("focus", "others", "entropy"))
-        return (
-            f"{said['images']} images, {self.elected} labels, {self.reading}: focus of the top label"
-            f" {focus['mean']:.2f} +- {focus['std']:.2f} times chance, of the {OTHERS} most popular others"
-            f" {others['mean']:.2f} +- {others['std']:.2f}\nthe top label is first in {said['first']}, its"
-            f" median rank is {said['median_rank']:g}, it has no vote in {said['without_votes']};"
-            f" chance {100 * said['chance']['mean']:.0f} +- {100 * said['chance']['std']:.0f}% of a picture,"
-            f" entropy {entropy['mean']:.2f} +- {entropy['std']:.2f} of {math.log2(self.elected):.2f} bits,"
-            f" corrections {100 * said['added']['mean']:.0f}% of the layers' contributions"
+        names = {
+            "focus": "focus of the top label [times chance]",
+            "others": f"focus of the {OTHERS} most popular others [times chance]",
+            "chance": "chance [part of a picture]",
+            "share": "share of the top label [of the votes]",
+            "entropy": f"entropy [of {math.log2(self.elected):.2f} bits]",
+            "added": "corrections [of the layers' contributions]",
+        }
+        rows = [(title, said[n]["mean"], said[n]["std"]) for n, title in names.items()]
+        notes = (
+            f"the top label is first in {said['first']}, its median rank is {said['median_rank']:g},"
+            f" it has no vote in {said['without_votes']}",
         )
+        made = f"{said['images']} images, {self.elected} labels, {self.reading}"
+        return Table(("", Column("mean", form=".2f"), Column("std", form=".2f")), rows, made, notes)
 
 
 def _moments(values: torch.Tensor) -> tuple[float, float]:

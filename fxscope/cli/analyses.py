@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -81,11 +80,7 @@ def layers_verb(asked: Asked, batch_norm: str, zero: str) -> None:
     found = analysis.layer_contributions(
         each.module, x0, batch_norm=batch_norm, batch=4, policy=asked.policy, **_about(zero, each)
     )
-    rows = zip(found.parts, found.mean.tolist(), found.std.tolist())
-    lines = [f"{name:40s} {100 * mean:8.2f}% +- {100 * std:.2f}" for name, mean, std in rows]
-    lines.append(f"residual {100 * float(found.residual.mean()):.2f}%, all shares about {found.zero}")
-    lines.append(f"largest error of the sums {found.error:.1e}")
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
 def _about(zero: str, each: Network) -> dict[str, Any]:
@@ -108,16 +103,8 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     chosen = list(labels) or lin.y0[0].flatten().topk(min(2, count)).indices.tolist()
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(asked, asked.choice, count)
-    lines = [f"{_called(k, names)}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)]
-    lines.append(_corrected(found))
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
-
-
-def _corrected(found: analysis.PixelDiscussion | analysis.PixelVotes) -> str:
-    return (
-        f"{found.reading}: error of the sums {found.error:.1e}, corrections of {100 * found.added:.1f}%"
-        " of the layers' contributions"
-    )
+    text = found._table(names).text()
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), names=names))
 
 
 @verb("votes", options.model, options.one_image, options.analysis, about="scores")
@@ -138,12 +125,8 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
     labels = None if every else scores.argsort(descending=True)[: top or 10].tolist()
     found = lin.pixel_votes(labels, reading=reading)
     names = names_of(asked, asked.choice, len(scores))
-    lines = [
-        f"{_called(k, names)}: {100 * v:.2f}% of the pixels, score {float(scores[k]):.4g}"
-        for k, v in list(found.popularity.items())[:10]
-    ]
-    lines.append(_corrected(found))
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+    text = found._table(names).text()
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), names=names))
 
 
 @verb("votes-study", options.model, options.many_images, options.analysis, about="scores")
@@ -191,10 +174,6 @@ def faithfulness_verb(asked: Asked, depths: int, top: int) -> None:
     answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
-def _called(label: int, names: Sequence[str] | None) -> str:
-    return f"label {label}" if names is None else f"{names[label]} ({label})"
-
-
 @verb("fgsm", options.model, options.many_images, options.analysis, about="scores")
 @click.option(
     "--epsilon", multiple=True, type=types.Above(), help="a step in 1/255 (default: 1, 2, 4, 8, 16)"
@@ -211,15 +190,12 @@ def fgsm_verb(asked: Asked, epsilon: tuple[float, ...]) -> None:
     found = analysis.fgsm(each.module, x0, epsilons=epsilons, mean=mean, std=std)
     reader = prepare(each.module, x0[:4], policy=asked.policy)
     before, after = (_spread(reader, x) for x in (x0, found.images[-1]))
-    lines = [
-        f"{255 * e:5.1f}/255: {100 * float(s):.0f}% of the labels change"
-        for e, s in zip(found.epsilons, found.success)
-    ]
-    lines.append(
+    spread = (
         f"spread of the contributions {100 * before:.1f}% before, {100 * after:.1f}% after the largest step,"
         " as shares about x = 0"
     )
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)), photographs.skipped)
+    text = f"{found}\n{spread}"
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked)), photographs.skipped)
 
 
 def _spread(reader: Reader, x: torch.Tensor) -> float:
@@ -278,11 +254,7 @@ def reach_verb(asked: Asked, at: tuple[int, ...] | None, bound: int) -> None:
         found = analysis.reach(each.module, x0, index, bound=bound)
     except PolicyError as error:  # its variants are of instance norm, and one matches nothing
         raise usage(f"{asked.choice.model} has no instance norm, whose variants are compared") from error
-    lines = [
-        f"{k:7s} furthest {v} px, {100 * found.beyond[k]:.3g}% of the energy beyond {bound}"
-        for k, v in found.furthest.items()
-    ]
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)))
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)))
 
 
 VERBS = (

@@ -130,17 +130,9 @@ def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: st
             return
     else:
         found = lin.F.svd(count, **options)
-    errors = zip(found.forward_errors.tolist(), found.adjoint_errors.tolist())
-    lines = []
-    for i, (s, (forward, adjoint), converged) in enumerate(zip(found.s, errors, found.converged), 1):
-        note = "" if converged else "  not converged"
-        lines.append(
-            f"{i:4d}  s {float(s):.6g}  |F v - s u| {forward:.1e}  |F^T u - s v| {adjoint:.1e}{note}"
-        )
-    lines.append(f"{found.method}: {found.passes} passes, {found.seconds:.2f} s")
     if saved:
         found.save(saved)
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin)))
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked, lin)))
 
 
 @verb("contributions", options.at_a_photograph)
@@ -150,11 +142,8 @@ def contributions_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> N
     """What F x0 and every additive constant of MODEL add to one output; they sum to it exactly."""
     lin = interpreter_at(asked)
     found = lin.contributions(output_index(lin, at, top))
-    rows = [("F x0", "", found.linear), *((t.place, t.kind, t.value) for t in found.terms)]
-    width = max(len(place) for place, _, _ in rows)
-    lines = [f"{place:{width}s}  {kind:10s} {value:+.6g}" for place, kind, value in rows]
-    lines.append(f"sum {found.total:.6g}, y0 {found.output:.6g}, error {found.error:.1e}")
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin)))
+    text = found._table(first=None).text()
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin)))
 
 
 def over_processes(lin: TiledInterpreter, count: int, options: dict[str, Any]) -> tuple[SVD, bool]:

@@ -18,6 +18,7 @@ import torch.fx as fx
 from ..errors import FxscopeError, ModelFails, WrongArgument, WrongInput, said
 from ..graph.arguments import check_images, check_tensor, shown
 from ..graph.ir import emitted, info
+from ..graph.registry import known
 
 _TAKES = {
     "x0": "x0 as the model takes it, a batch (B, ...) of the dtype and on the device of its weights",
@@ -27,9 +28,22 @@ _TAKES = {
     "state": "the state that the graph of the form record gave",
 }
 
+LINE = 119  # letters of a repr
+GIVES = {
+    "pair": "(y0, y1)",
+    "filter": "F x1",
+    "residual": "r",
+    "adjoint": "F^T y2",
+    "row": "(y0, row, r_k)",
+    "argmax": "(y0, index, row, r_k)",
+    "record": "(y0, state)",
+    "replay": "F x1",
+    "pullback": "F^T y2",
+}
+
 
 class CheckedGraph(fx.GraphModule):
-    """A GraphModule whose calls are checked; nothing else is different."""
+    """A GraphModule whose calls are checked, and which shows itself; nothing else is different."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> CheckedGraph:
         """Give the graph a code object of its own, since torch.compile counts what it compiled of each."""
@@ -61,6 +75,15 @@ class CheckedGraph(fx.GraphModule):
             raise
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ModelFails(self._failed(given, error)) from error
+
+    def __repr__(self) -> str:
+        """The form, the model, and what the graph takes and gives, in one line."""
+        return _line(self)
+
+    def _repr_html_(self) -> str | None:
+        """The drawing and the counts of the graph, for a notebook."""
+        show = known(self, "html")
+        return show(self) if show else None
 
     def _given(self, args: tuple, kwargs: dict) -> Iterator[tuple[str, Any]]:
         """The arguments by name, each of a kind that the graph takes."""
@@ -95,6 +118,21 @@ class CheckedGraph(fx.GraphModule):
             f"{self._name()} does not run on these arguments: {said(error)}. Given were"
             f" {_listed(given)}{held}. It takes {', and '.join(takes)}"
         )
+
+
+def _line(gm: fx.GraphModule) -> str:
+    """``<Net as pair: (x0, x1) -> (y0, y1), policy freeze, 12 nodes>``; one half made has a name alone."""
+    name = type(gm).__name__
+    try:
+        about, graph = emitted(gm), gm.graph
+        takes = ", ".join(str(node.target) for node in graph.nodes if node.op == "placeholder")
+    except AttributeError:
+        return f"<{name[:40]}>"
+    form, policy = about.get("form", "graph"), about.get("policy")
+    parts = [f"{name.removesuffix(f'_{form}')[:40]} as {form}: ({takes}) -> {GIVES.get(form, 'y')}"]
+    line = ", ".join([*parts, *([f"policy {policy}"] if policy else []), f"{len(graph.nodes)} nodes"])
+    line = " ".join(line.split())
+    return f"<{line}>" if len(line) < LINE - 1 else f"<{line[: LINE - 5]}...>"
 
 
 def _kind(node: fx.Node) -> str:

@@ -155,6 +155,7 @@ def transform(
     program.say_constants(type(model).__name__)
     program.in_place = in_place
     gm = graph_of(without_gradients(program) if freeze_gradients else program, emit, probes)
+    emitted(gm)["policy"] = str(policy or "freeze")
     return gm.train(model.training)
 
 

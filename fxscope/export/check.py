@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from torch.utils import _pytree as pytree
 from ..errors import SavedFileDiffers
 from ..frontend.unchanged import Draw
 from ..passes.outputs import tensors_of
+from ..results.display import Displayed
+from ..results.tables import Column, Table
 from .flips import Flips, flips
 from .shapes import has_state, input_names
 
@@ -78,8 +80,8 @@ for job in json.load(open(jobs)):
 """
 
 
-@dataclass(frozen=True)
-class SavedCheck:
+@dataclass(frozen=True, repr=False)
+class SavedCheck(Displayed):
     """How the results of a saved file differ from those of the graph.
 
     Parameters
@@ -108,6 +110,16 @@ class SavedCheck:
     def ok(self) -> bool:
         """Whether every error is within its bound."""
         return self.excess <= 1
+
+    def _said(self) -> Iterable[str]:
+        verdict = "ok" if self.ok else "DIFFERS"
+        return [f"{self.format}: {verdict}", f"largest error {max(self.errors):.1e}", str(self.path)]
+
+    def _table(self) -> Table:
+        rows = [(f"inputs {i}", error) for i, error in enumerate(self.errors)]
+        columns = ("", Column("largest relative error", form=".2e"))
+        bound = f"bound {self.tolerance:.0e}: {'ok' if self.ok else 'DIFFERS'}"
+        return Table(columns, rows, f"{self.path} ({self.format})", (bound, *map(str, self.flips)))
 
     def __str__(self) -> str:
         said = (

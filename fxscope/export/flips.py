@@ -18,14 +18,15 @@ import torch.fx as fx
 from ..graph.interpreter import Recorder
 from ..graph.ir import info
 from ..passes.outputs import tensors_of
+from ..results.display import Displayed
 from .shapes import probe_positions
 
 DRAWS, UNITS = 6, 8  # x0 is perturbed that many times, each entry by up to so many units of its rounding
 NAMED = 3
 
 
-@dataclass(frozen=True)
-class Flips:
+@dataclass(frozen=True, repr=False)
+class Flips(Displayed):
     """The decisions that rounding alone flips.
 
     Parameters

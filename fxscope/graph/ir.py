@@ -125,6 +125,7 @@ class Emitted(TypedDict, total=False):
     interpretation   the version of the interpretation, see ``interpretation.VERSION``
     constant         the keys of the outputs that do not depend on the probe
     linearised       the operators whose derivative stands for them, see ``NodeInfo``
+    policy           under which ``fxscope.transform`` made it, as text
     state            of record, replay and pullback: the names of the recorded tensors, in order
     folded           those names of the state that are weights folded with their batch norm
     labels, records  of the shares: the additive constants, in the order of the output
@@ -139,6 +140,7 @@ class Emitted(TypedDict, total=False):
     interpretation: int
     constant: tuple[Any, ...]
     linearised: tuple[str, ...]
+    policy: str
     state: tuple[str, ...]
     folded: tuple[str, ...]
     labels: list[dict[str, str]]

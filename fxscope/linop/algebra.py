@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ def product(second: Operator, first: Operator) -> Operator:
         inputs=first.inputs,
         chunk=min(second.chunk, first.chunk),
         factor=second.factor * first.factor,
+        name=f"{_apart(second.name)} {_apart(first.name)}",
+        of=_both(second, first),
     )
 
 
@@ -53,6 +56,8 @@ def total(one: Operator, other: Operator) -> Operator:
         both(one._adjoint, other._adjoint),
         chunk=min(one.chunk, other.chunk),
         factor=factor,
+        name=f"{times(a, one.name)} + {times(b, other.name)}",
+        of=_both(one, other),
     )
 
 
@@ -71,7 +76,38 @@ def restricted(operator: Operator, inputs: Any, outputs: Any) -> Operator:
         lambda u: masked(operator._adjoint(masked(u, masks[1])), masks[0]),
         support=operator._support,
         blocks=operator._blocks,
+        name=f"P {_apart(operator.name)} Q",
     )
+
+
+def transposed(name: str) -> str:
+    """The name of the transpose of an operator of this name."""
+    outside = _outside(name)
+    if " " in outside:
+        return f"({name})^T"
+    return name.removesuffix("^T") if name.endswith("^T") else f"{name}^T"
+
+
+def _apart(name: str) -> str:
+    """The name as a factor of a product."""
+    return f"({name})" if " + " in _outside(name) else name
+
+
+def _outside(name: str) -> str:
+    """What of a name does not stand in brackets."""
+    while "(" in name:
+        name = re.sub(r"\([^()]*\)", "", name)
+    return name
+
+
+def times(factor: float, name: str) -> str:
+    """The name of a multiple."""
+    return name if factor == 1 else f"{factor:.4g} {_apart(name)}"
+
+
+def _both(one: Operator, other: Operator) -> tuple[str, ...]:
+    """The networks of two operators, each once."""
+    return tuple(dict.fromkeys((*one.of, *other.of)))
 
 
 def is_number(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +10,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..results.base import Result
+from ..results.provenance import caption
+from ..results.tables import Column, Table, counted
 from .scale import norms
 
 
@@ -61,13 +63,15 @@ class Filters(Result):
             "origin": self.origin,
         }
 
-    def __repr__(self) -> str:
-        return (
-            f"Filters({len(self)} {self.kind}s of {self.origin.get('model', 'an operator')},"
-            f" {', '.join(self.indices[:4])}{', ...' if len(self) > 4 else ''})"
-        )
+    def _said(self) -> Iterable[str]:
+        first = " ".join(self.indices[:4]) + (" ..." if len(self) > 4 else "")
+        return [counted(len(self), self.kind), *caption(self.origin).split(", "), first]
 
-    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
+    def _table(self) -> Table:
         found = self.numbers()
-        columns = ([f"{v:.4g}" for v in found[name]] for name in ("sum", "norm", "largest"))
-        return repr(self), (self.kind, "sum", "norm", "largest"), zip(self.indices, *columns)
+        columns: list[Column | str] = [
+            self.kind,
+            *(Column(name, "output per input") for name in ("sum", "norm", "largest")),
+        ]
+        numbers = (found[name] for name in ("sum", "norm", "largest"))
+        return Table(columns, list(zip(self.indices, *numbers)), caption(self.origin))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +10,15 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..errors import ShapeError
+from ..results.display import Displayed
+from ..results.tables import Table
 from .local.sparse import as_numpy
 
 if TYPE_CHECKING:
     from .linear import Operator
 
 
-class FlatOperator:
+class FlatOperator(Displayed):
     """An operator on flat vectors: (n,) -> (N,), or (n, k) -> (N, k)."""
 
     def __init__(self, operator: Operator):
@@ -49,6 +51,15 @@ class FlatOperator:
         found = self.operator @ self.operator.inputs.build(given)
         flat = torch.cat([t.reshape(columns.shape[1], -1) for t in pytree.tree_leaves(found)], 1).T
         return flat[:, 0] if v.dim() == 1 else flat
+
+    def _said(self) -> Iterable[str]:
+        return [f"({self.shape[1]},) -> ({self.shape[0]},)", *self.operator._said()]
+
+    def _table(self) -> Table:
+        return self.operator._table()
+
+    def _picture(self) -> str:
+        return self.operator._picture()
 
     matvec = __matmul__
 

@@ -23,20 +23,23 @@ from ..graph.arguments import check_tensor
 from ..graph.interpreter import Recorder
 from ..graph.ir import info
 from ..passes.outputs import as_attributes, tensors_of, with_dicts
+from ..results.display import Displayed, Measured
 from ..results.provenance import of_interpreter
 from ..results.registry import provided
+from ..results.tables import Column, Table
 from .fresh import Fresh
 from .linear import Operator
 from .local.sparse import Support
 from .memory import Kept
 from .narrow import factors
+from .pictured import about, seen
 from .prepared import Prepared, running
 from .scale import norm_of, power_of_two
 from .spaces import Space, only_floating
 
 
 @computes_without_autocast
-class LinearInterpreter:
+class LinearInterpreter(Displayed):
     """The affine map y1 = F x1 + r of a network at one x0.
 
     Attributes
@@ -130,6 +133,7 @@ class LinearInterpreter:
             narrow=functools.partial(factors, self),
             maker=lambda: (getattr, (self, "F")),
             lin=lambda: self,
+            of=(f"{type(self.model).__name__}, policy {self.policy}",),
         )
 
     @contextlib.contextmanager
@@ -497,7 +501,8 @@ class LinearInterpreter:
             if a.dtype in (torch.bool, torch.int64) and a.numel() and i not in self.prepared.winners
         ]
         changed, total = sum((a != b).sum().item() for a, b in pairs), sum(a.numel() for a, _ in pairs)
-        return {"error": self._gap(args, y), "changed": changed / total if total else 0.0}
+        found = {"error": self._gap(args, y), "changed": changed / total if total else 0.0}
+        return Measured(found, "the gap at x")
 
     def _gap(self, args: tuple, y: Any) -> float:
         """|F x + r - y| / |y| over all outputs, for y = f(x)."""
@@ -553,14 +558,23 @@ class LinearInterpreter:
             found = [recorder.kept[n] for n in nodes]
         return found[0] if len(found) == 1 else tuple(found)
 
-    def __repr__(self) -> str:
-        constant = "".join(f", constant output {key!r}" for key in self.constant_outputs)
-        constant += "".join(f", linearised {name}" for name in self.linearised)
-        kept = f"{self.memory}: {self.nbytes / 2**20:.2f} MiB"
-        return (
-            f"LinearInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"
-            f" {kept}{constant})"
-        )
+    def _said(self) -> Iterable[str]:
+        known = [f"F x0 + r = y0 to {self._error:.0e}"] if "_error" in vars(self) else []
+        return [
+            type(self.model).__name__,
+            *(f"constant output {key!r}" for key in self.constant_outputs),
+            *(f"linearised {name}" for name in self.linearised),
+            f"x0 {tuple(self._args[0].shape)}",
+            f"policy {self.policy}",
+            *known,
+            f"{self.memory}: {self.nbytes / 2**20:.2f} MiB",
+        ]
+
+    def _table(self) -> Table:
+        return Table(("", Column("value")), [*about(self), ("identity |F x0 + r - y0| / |y0|", self.error)])
+
+    def _picture(self) -> str:
+        return seen(self)
 
 
 def _again(reader: Any, example: Any, draw: Draw | None) -> LinearInterpreter:

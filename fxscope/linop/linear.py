@@ -13,8 +13,10 @@ from torch.utils import _pytree as pytree
 from ..errors import FxscopeError, NotLocal, ShapeError
 from ..frontend.autocast import computes_without_autocast
 from ..graph.arguments import checked
+from ..results.display import Displayed
 from ..results.progress import steps
 from ..results.provenance import of_operator
+from ..results.tables import Column, Table
 from . import algebra
 from .filters import Filters
 from .flat import FlatOperator, as_scipy
@@ -22,6 +24,7 @@ from .index import several
 from .local.alignment import Alignment
 from .local.sparse import Field, Support, plan, to_sparse
 from .narrow import Factors
+from .pictured import mapped, shapes
 from .scale import multiplied
 from .spaces import Space
 from .svd import SVD, Estimate, Spectrum, norm, spectrum, svd, trace
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @computes_without_autocast
-class Operator:
+class Operator(Displayed):
     """A linear map between two spaces, given by its products and those of its transpose.
 
     ::
@@ -62,6 +65,10 @@ class Operator:
         What ``__reduce__`` gives; None for an operator that cannot be pickled.
     lin : callable, optional
         The interpreter whose F this is.
+    name : str
+        How it is called where it is shown: "F", "F^T F".
+    of : tuple of str
+        The networks and policies whose maps it is made of.
     factor : float
         The factor c of c * F, by which every product is multiplied at its end, so that the products of F
         itself are not rounded.
@@ -92,12 +99,15 @@ class Operator:
         maker: Callable | None = None,
         narrow: Callable | None = None,
         lin: Callable | None = None,
+        name: str = "F",
+        of: tuple[str, ...] = (),
     ):
         self._forward, self._adjoint, self.factor = forward, adjoint, factor
         self.inputs, self.outputs = inputs, outputs
         self._at_once, self.batch = chunk, batch
         self._support, self._origin, self._blocks = support, origin, blocks or (lambda: None)
         self._maker, self._narrow, self._lin = maker, narrow, lin
+        self.name, self.of = name, of
 
     def __deepcopy__(self, memo: dict) -> Operator:
         return self  # it never changes
@@ -139,6 +149,7 @@ class Operator:
             self._forward,
             inputs=self.outputs,
             outputs=self.inputs,
+            name=algebra.transposed(self.name),
             blocks=self._blocks,
             maker=None if self._maker is None else lambda: (getattr, (self, "T")),
             narrow=None if self._narrow is None else functools.partial(_turned, self._narrow),
@@ -730,6 +741,8 @@ class Operator:
             "chunk": self.chunk,
             "batch": self.batch,
             "factor": self.factor,
+            "name": self.name,
+            "of": self.of,
         }
         return Operator(forward, adjoint, **{**given, **changed})
 
@@ -777,10 +790,27 @@ class Operator:
         """
         return algebra.restricted(self, inputs, outputs)
 
-    def __repr__(self) -> str:
+    def _said(self) -> Iterable[str]:
         N, n = self.shape
-        given, found = (s.shapes[0] if len(s.shapes) == 1 else s.shapes for s in (self.inputs, self.outputs))
-        return f"Operator({N} x {n}, {given} -> {found}, {self.dtype})"
+        dtype = str(self.dtype).removeprefix("torch.")
+        size = f"{N} x {n}, {shapes(self.inputs)} -> {shapes(self.outputs)}"
+        return [algebra.times(self.factor, self.name), size, dtype, *self.of]
+
+    def _table(self) -> Table:
+        rows = [
+            ("rows, columns", f"{self.shape[0]:,} x {self.shape[1]:,}"),
+            ("takes", shapes(self.inputs)),
+            ("gives", shapes(self.outputs)),
+            ("dtype and device", f"{str(self.dtype).removeprefix('torch.')}, {self.device}"),
+            ("factor", self.factor),
+            ("vectors that run together", self.chunk),
+            *(("of", name) for name in self.of),
+        ]
+        note = "F @ x1 and F.T @ y2 are products; F.row(i), F.column(j) and F.svd(k) read it."
+        return Table(("", Column("value")), rows, notes=(note,))
+
+    def _picture(self) -> str:
+        return mapped(self, self.name)
 
 
 def _stacked(*tensors: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,9 @@ from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged, unchanged
 from ..graph.arguments import checked
 from ..graph.assumptions import takes
+from ..results.display import Displayed
+from ..results.pictures import chain
+from ..results.tables import Column, Table
 from .compiled import backend_of
 from .interpreter import LinearInterpreter
 from .memory import MODES
@@ -189,7 +193,7 @@ def interpret(
 
 
 @computes_without_autocast
-class Reader:
+class Reader(Displayed):
     """The interpreters of one model under one policy: ``reader(x0)`` is the one at x0.
 
     Sizes that the trace left free are free. For another size, dtype, device or argument that is no tensor, or
@@ -336,9 +340,25 @@ class Reader:
         self._kinds = [*kept[-KINDS + 1 :], (self._kind(found), _sizes(found), prepared)]
         return prepared
 
-    def __repr__(self) -> str:
-        sizes = ", ".join(" and ".join(str(tuple(s)) for s in sizes) for _, sizes, _ in self._kinds)
-        return f"Reader({type(self.model).__name__}, policy {self.policy}, {self.memory}, made for {sizes})"
+    def _said(self) -> Iterable[str]:
+        sizes = "; ".join(" and ".join(str(tuple(s)) for s in sizes) for _, sizes, _ in self._kinds)
+        name = type(self.model).__name__
+        return [name, f"policy {self.policy}", str(self.memory), f"made for {sizes}"]
+
+    def _table(self) -> Table:
+        made = [" and ".join(str(tuple(s)) for s in sizes) for _, sizes, _ in self._kinds]
+        rows = [
+            ("network", type(self.model).__name__),
+            ("policy", str(self.policy)),
+            ("states, kept as", self.memory),
+            ("compiled by", self._backend or "no compiler"),
+            *(("made for x0", sizes) for sizes in made),
+        ]
+        return Table(("", Column("value")), rows, notes=("reader(x0) is the interpreter at x0.",))
+
+    def _picture(self) -> str:
+        name = type(self.model).__name__
+        return chain(["x0", "reader", "lin: F, r, y0"], f"from x0 to the interpreter of {name} there")
 
 
 def _modes(model: nn.Module) -> list[bool]:

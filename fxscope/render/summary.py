@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import torch.fx as fx
@@ -13,6 +14,7 @@ from ..graph.arguments import check_graph, checked
 from ..graph.assumptions import assumptions, said
 from ..graph.interpretation import VERSION
 from ..graph.ir import emitted, info
+from ..results.display import Displayed
 from .operations import operation
 from .palette import FAMILIES, PALETTE, family
 
@@ -20,8 +22,8 @@ COLUMNS = ("node", "place", "role", "rule", "variant", "twin", "frozen", "source
 LABELS = tuple(FAMILIES)
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, repr=False)
+class Row(Displayed):
     """One operation.
 
     Parameters
@@ -56,8 +58,8 @@ class Row:
     source: str
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Displayed):
     """Every operation of a graph, printed as a table; a notebook shows it as HTML.
 
     Parameters
@@ -91,6 +93,15 @@ class Summary:
     constant: tuple[str, ...] = ()
     linearised: tuple[str, ...] = ()
     interpretation: int = VERSION
+
+    def _said(self) -> Iterable[str]:
+        nodes = " ".join(f"{count} {branch}" for branch, count in self.nodes.items())
+        return [
+            self.name,
+            f"{len(self.rows)} operations",
+            f"{nodes} nodes",
+            f"freeze edges {_counted(self.freezes)}",
+        ]
 
     @property
     def header(self) -> str:
@@ -126,7 +137,7 @@ class Summary:
         """All fields as JSON text."""
         return json.dumps(asdict(self), indent=2)
 
-    def _repr_html_(self) -> str:
+    def _markup(self) -> str:
         head = "".join(f"<th>{name}</th>" for name in COLUMNS)
         body = "\n".join(_html_row(row) for row in self.rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,12 +12,13 @@ from torch.utils import _pytree as pytree
 
 from ..graph.arguments import check_call
 from ..graph.interpretation import KEY, VERSION, of
+from .display import Displayed
 from .records import plain, read, write
 from .registry import provided
 
 
-class Result:
-    """Base of the records, which are frozen dataclasses.
+class Result(Displayed):
+    """Base of the records, which are frozen dataclasses; each shows itself (``display``).
 
     A subclass overrides ``numbers`` to choose what the JSON and the table show. It overrides ``_parts`` and
     ``_whole`` if a field is neither plain data nor a structure of tensors.
@@ -66,20 +65,8 @@ class Result:
         """Read what ``save`` wrote; raise ``FxscopeError`` if the file holds something else."""
         return cls._whole(*read(path, cls._kind(), cls.description or cls.__name__, device))
 
-    def __repr__(self) -> str:
-        said = ", ".join(f"{k}={_short(v, 40)}" for k, v in plain(self.numbers()).items())
-        return f"{type(self).__name__}({said})"
-
-    def _repr_html_(self) -> str:
-        caption, head, rows = self._table()
-        top = _row("th", head) if head else ""
-        body = "".join(_row("td", row) for row in rows)
-        return f"<table><caption>{html.escape(caption)}</caption>{top}{body}</table>"
-
-    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
-        """Caption, head and rows of the table that a notebook shows."""
-        rows = [(k, _short(v, 90)) for k, v in plain(self.numbers()).items()]
-        return type(self).__name__, (), rows
+    def __str__(self) -> str:
+        return self._table().text()
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """The fields of the file's header, and those that are tensors or structures of tensors."""
@@ -124,14 +111,3 @@ def _is_tensors(value: Any) -> bool:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
-
-
-def _row(cell: str, values: Iterable[Any]) -> str:
-    return "<tr>" + "".join(f"<{cell}>{html.escape(str(v))}</{cell}>" for v in values) + "</tr>"
-
-
-def _short(value: Any, width: int) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    text = json.dumps(value)
-    return text if len(text) <= width else text[: width - 3] + "..."

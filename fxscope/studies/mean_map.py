@@ -14,8 +14,10 @@ from ..graph.arguments import check_module, checked, shown
 from ..graph.interpretation import together
 from ..linop import LinearInterpreter, prepare
 from ..results.base import VersionedResult
+from ..results.pictures import image, side_by_side
 from ..results.progress import steps
-from ..results.provenance import digest
+from ..results.provenance import caption, digest
+from ..results.tables import Column, Table, counted
 from .exact import limbs, number
 
 LARGE = 1 << 26  # numbers of the cotangents that run together
@@ -77,6 +79,27 @@ class MeanMap(VersionedResult):
             "norm": float(self.mean.norm()),
             "error": float(self.error.norm()),
         }
+
+    def _said(self) -> Iterable[str]:
+        size = " x ".join(map(str, self.sums.shape[1:]))
+        about = [str(v) for v in (self.origin.get("model"), self.origin.get("policy")) if v]
+        return [f"{size}, {self.inputs} -> {self.outputs}", counted(self.count, "image"), *about]
+
+    def _table(self) -> Table:
+        found = self.numbers()
+        rows = [
+            ("images", self.count),
+            ("from, to", f"{self.inputs} to {self.outputs}"),
+            ("outputs x inputs", " x ".join(map(str, found["shape"]))),
+            ("probes", str(found["probes"])),
+            ("norm of the mean map", found["norm"]),
+            ("norm of its standard error", found["error"]),
+        ]
+        return Table(("", Column("value")), rows, caption(self.origin))
+
+    def _picture(self) -> str:
+        caption = f"the mean map from {self.inputs} (across) to {self.outputs} (down)"
+        return side_by_side([(caption, image(self.mean, caption))])
 
     def merged(self, *others: MeanMap) -> MeanMap:
         """The map over the images of this and of others, the same bits in any order and grouping.

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..graph.arguments import checked
+from ..results.display import Displayed
+from ..results.pictures import captioned_bars
+from ..results.tables import Table, counted
 from .plan import read_plan
 
 RECENT = 50  # files whose times give the speed
+SHOWN = 12  # measures that are drawn
 QUIET = 5.0  # so many usual intervals without a new file, and nobody seems to be at work
 
 
-@dataclass(frozen=True)
-class Status:
+@dataclass(frozen=True, repr=False)
+class Status(Displayed):
     """How many files of a study are there.
 
     Parameters
@@ -58,6 +63,32 @@ class Status:
             "quiet": self.quiet,
             "networks": {n: {m: list(v) for m, v in each.items()} for n, each in self.networks.items()},
         }
+
+    def _said(self) -> Iterable[str]:
+        return [
+            f"{self.done} of {self.files} files",
+            counted(len(self.networks), "network"),
+            str(self.folder),
+        ]
+
+    def _table(self) -> Table:
+        rows = [
+            (network, measure, done, count)
+            for network, measures in self.networks.items()
+            for measure, (done, count) in measures.items()
+        ]
+        return Table(("network", "measure", "files done", "of"), rows, str(self).splitlines()[0])
+
+    def _picture(self) -> str:
+        each = [
+            (f"{network}, {measure}", done / (count or 1), f"{done} of {count}")
+            for network, measures in self.networks.items()
+            for measure, (done, count) in measures.items()
+        ]
+        return captioned_bars(
+            [*each[:SHOWN], ("all", self.done / (self.files or 1), f"{self.done} of {self.files}")],
+            "what is done",
+        )
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.done} of {self.files} files"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import numpy as np
 
 from ..errors import StudyError
 from ..graph.interpretation import KEY
+from ..results.display import Displayed
 from ..results.files import write_text
 from ..results.provenance import digest
 from ..results.records import plain
+from ..results.tables import Column, Table, counted
 from . import shards
 from .exact import number
 from .mean_map import MeanMap, said, sum_of
@@ -26,8 +28,8 @@ NAMED = ("label", "winner")  # numbers that name something, and have no mean
 SHOWN = 20  # errors of images that the summary repeats
 
 
-@dataclass(frozen=True)
-class Study:
+@dataclass(frozen=True, repr=False)
+class Study(Displayed):
     """A study that is finished, as it lies in its folder.
 
     Parameters
@@ -97,15 +99,35 @@ class Study:
             found.append(names.index(name))
         return found[0], found[1]
 
+    def _said(self) -> Iterable[str]:
+        measures = " ".join(dict.fromkeys(name for each in self.results.values() for name in each))
+        return [counted(len(self.results), "network"), f"measures {measures}", str(self.folder)]
+
+    def _table(self) -> Table:
+        columns = (
+            "network",
+            "measure",
+            "number",
+            Column("mean", form=".6g"),
+            Column("std", form=".3g"),
+            "images",
+        )
+        rows = [
+            (network, measure, name, each["mean"], each["std"], found["images"])
+            for network, measures in self.results.items()
+            for measure, found in measures.items()
+            for name, each in found["numbers"].items()
+        ]
+        failed = [
+            f"{network}, {measure}: {found['errors']} images with an error"
+            for network, measures in self.results.items()
+            for measure, found in measures.items()
+            if found["errors"]
+        ]
+        return Table(columns, rows, str(self.folder), failed)
+
     def __str__(self) -> str:
-        lines = []
-        for network, measures in self.results.items():
-            for measure, found in measures.items():
-                errors = f", {found['errors']} with an error" if found["errors"] else ""
-                lines.append(f"{network}, {measure}: {found['images']} images{errors}")
-                for name, each in found["numbers"].items():
-                    lines.append(f"    {name:12s} {each['mean']:.6g} +- {each['std']:.3g}")
-        return "\n".join(lines)
+        return self._table().text()
 
 
 class Moments:

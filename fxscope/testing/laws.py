@@ -12,10 +12,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..passes.outputs import tensors_of
 from ..passes.rewrite import Program
+from ..results.display import Displayed
 
 
-@dataclass(frozen=True)
-class Law:
+@dataclass(frozen=True, repr=False)
+class Law(Displayed):
     """One law with its largest relative error and its bound.
 
     If the law was not checked, ``skipped`` says why, and the error is NaN.
@@ -38,6 +39,10 @@ class Law:
         if self.skipped:
             return "not checked"
         return "ok" if self.ok else "BROKEN"
+
+    def _said(self) -> Iterable[str]:
+        measured = self.skipped or f"error {self.error:.2e}, bound {self.bound:.0e}"
+        return [self.name, self.statement, f"{self.verdict}: {measured}"]
 
 
 class NotChecked(Exception):

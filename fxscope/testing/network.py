@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import html
 import json
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,15 +17,19 @@ from ..frontend.example import Example
 from ..frontend.unchanged import leaves_unchanged
 from ..graph.arguments import checked
 from ..graph.interpretation import VERSION
+from ..results.display import Displayed
+from ..results.pictures import captioned_bars
+from ..results.tables import Column, Table
 from .case import LawCase
 from .laws import Law
 from .structure import converted
 
+FULL = 12.0  # powers of ten that a bar shows
 _ABOUT_F = ("law 2", "law 3", "law 5")  # at least one of them must be checked for a report to be ok
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Displayed):
     """The laws of one model on one input; shown as a table.
 
     Attributes
@@ -68,10 +72,7 @@ class Report:
         return tuple(law.name for law in self.laws if not law.ok)
 
     def __str__(self) -> str:
-        names, width = (max(len(getattr(law, field)) for law in self.laws) for field in ("name", "statement"))
-        head = f"{self.model} on {tuple(self.shape)}, {self._measured()}"
-        rows = [f"  {law.name:{names}s} {law.statement:{width}s}  {_told(law)}" for law in self.laws]
-        return "\n".join([head, *rows, self._summary()])
+        return self._table().text()
 
     def _summary(self) -> str:
         if self.ok:
@@ -90,28 +91,49 @@ class Report:
         said = ", ".join((f"policy {self.policy}", *(f"linearised {name}" for name in self.linearised)))
         return f"{self.dtype}, {said}, |r|/|y| = {self.residual_share:.3f} about x = 0"
 
-    def _repr_html_(self) -> str:
-        rows = "".join(_row(law) for law in self.laws)
-        names = "<tr><th>law</th><th></th><th>largest relative error</th><th>bound</th><th></th></tr>"
-        return f"<table><caption>{self.model}, {html.escape(self._measured())}</caption>{names}{rows}</table>"
+    def _said(self) -> Iterable[str]:
+        measured = sum(not law.skipped for law in self.laws)
+        about = f"x0 {tuple(self.shape)} {self.dtype}", f"policy {self.policy}"
+        return [
+            self.model,
+            *about,
+            f"{measured} laws measured: {', '.join(self.broken)} broken"
+            if self.broken
+            else f"{measured} laws measured: {self._summary()}",
+        ]
+
+    def _table(self) -> Table:
+        columns = ("law", "", Column("largest relative error", form=".2e"), Column("bound", form=".0e"), "")
+        rows = [
+            (law.name, law.statement, "", "", f"not checked: {law.skipped}")
+            if law.skipped
+            else (law.name, law.statement, law.error, law.bound, law.verdict)
+            for law in self.laws
+        ]
+        head = f"{self.model} on {tuple(self.shape)}, {self._measured()}"
+        return Table(columns, rows, head, (self._summary(),))
+
+    def _picture(self) -> str:
+        return bars_of_laws([law for law in self.laws if not law.skipped], self.model)
 
 
-def _told(law: Law) -> str:
-    if law.skipped:
-        return f"not checked: {law.skipped}"
-    return f"{law.error:9.2e}  (bound {law.bound:.0e})  {law.verdict}"
+def bars_of_laws(laws: Sequence[Law], name: str) -> str:
+    """How far each law is from its bound, in powers of ten; a broken one has a bar to the left."""
+    drawn = [(law.name, _margin(law), f"{law.error:.1e}") for law in laws]
+    return captioned_bars(drawn, f"powers of ten between the error of each law and its bound, on {name}")
+
+
+def _margin(law: Law) -> float:
+    """Powers of ten from the error to the bound, at most ``FULL`` of them."""
+    if not law.error:
+        return FULL
+    if not law.bound or not math.isfinite(law.error):
+        return -FULL
+    return min(FULL, max(-FULL, math.log10(law.bound / law.error)))
 
 
 def _word(error: float) -> str | None:
     return "inf" if math.isinf(error) else None
-
-
-def _row(law: Law) -> str:
-    named = f"<tr><td style='white-space: nowrap'>{law.name}</td><td>{html.escape(law.statement)}</td>"
-    if law.skipped:
-        return f"{named}<td colspan='3'>not checked: {html.escape(law.skipped)}</td></tr>"
-    verdict = "ok" if law.ok else "<b>broken</b>"
-    return f"{named}<td>{law.error:.2e}</td><td>{law.bound:.0e}</td><td>{verdict}</td></tr>"
 
 
 @checked

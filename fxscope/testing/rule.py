@@ -13,6 +13,7 @@ from torch import nn
 from ..errors import UnsupportedOperator
 from ..frontend.example import Example
 from ..graph.arguments import checked
+from ..results.display import Measured
 from ..rules import Rule
 from ..rules.declare import DERIVATIVE
 from .case import LawCase
@@ -69,7 +70,7 @@ def check_rule(rule: Rule, bound: float | None = None) -> dict[str, float]:
     assert worst.keys() >= ABOUT_F, (
         f"{rule.name}: no sample lets laws {', '.join(sorted(ABOUT_F - worst.keys()))} be checked"
     )
-    return worst
+    return Measured(worst, f"largest errors of the laws on {rule.name}")
 
 
 def _hold(worst: dict[str, float], law: Law, bound: float | None, where: str) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ...errors import NotLocal, PlaceIndexError
 from ...passes.rewrite import Probe, Program, Record
+from ...results.display import Displayed
 from ...twins.norms import Centred, LogSoftmaxTangent, SoftmaxTangent, TangentNorm
 from ...twins.places import Table, own, shape_of
 
@@ -30,8 +31,8 @@ HALF = Fraction(1, 2)
 AROUND = (Centred, TangentNorm, SoftmaxTangent, LogSoftmaxTangent)  # everything, and their own place first
 
 
-@dataclass(frozen=True)
-class Alignment:
+@dataclass(frozen=True, repr=False)
+class Alignment(Displayed):
     """Where each output of a network of images is centred in the input, from ``lin.F.alignment()``.
 
     Output o of an axis is centred on the place ``step * o + start`` of the input, a rational number: for a

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 
 from ...results.base import VersionedResult
+from ...results.tables import Column, Table, said
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,6 +30,17 @@ class _OnBox(VersionedResult):
     def numbers(self) -> dict[str, Any]:
         """The box as (first, end) of every dimension, and plain numbers."""
         return super().numbers() | {"box": _ends(self.box)}
+
+    def _said(self) -> Iterable[str]:
+        within = " x ".join(f"{s.start}:{s.stop}" for s in self.box)
+        return [f"{said(self.values)} at {within}", f"norm {float(self.values.double().norm()):.4g}"]
+
+    def _table(self) -> Table:
+        ends = zip(("channels", "rows", "columns"), _ends(self.box))
+        rows = [(name, f"{first} to {end - 1}") for name, (first, end) in ends]
+        numbers = {n: v for n, v in super().numbers().items() if isinstance(v, float)}
+        norm = ("norm", float(self.values.double().norm()))
+        return Table(("", Column("value")), [*rows, norm, *numbers.items()])
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         header, tensors = super()._parts()

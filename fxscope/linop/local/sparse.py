@@ -12,6 +12,7 @@ import torch
 
 from ...errors import NotLocal, PlaceIndexError
 from ...passes.rewrite import Program
+from ...results.display import Displayed
 from ...results.progress import steps
 from .alignment import Alignment, alignment
 from .reach import Reach, reaches
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from ..linear import Operator
 
 
-@dataclass(frozen=True)
-class Field:
+@dataclass(frozen=True, repr=False)
+class Field(Displayed):
     """A box that holds all nonzero coefficients of a row or a column.
 
     Attributes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from torch.utils import _pytree as pytree
 from ...errors import MapError, PlaceIndexError, said
 from ...graph.arguments import checked
 from ...results.progress import steps
+from ...results.tables import Table
 from ..index import several
 from ..linear import Operator
 from ..local.sparse import checked_place
+from ..pictured import shapes
 from ..spaces import Space
 from .fill import window_start
 from .layout import Box, Layout
@@ -90,6 +93,7 @@ class StoredMap(Operator):
             _space("y2", chosen if self.kind == "rows" else outputs, dtype),
             origin=lambda: self.header["origin"],
             maker=lambda: (open_map, (self.path,)),
+            of=(f"{self.header['origin'].get('model')}, policy {self.header['origin'].get('policy')}",),
         )
 
     def _read_header(self) -> dict[str, Any]:
@@ -360,15 +364,28 @@ class StoredMap(Operator):
         for index in several(indices, "y2"):
             yield index, self.row(index).to(out_device)
 
-    def __repr__(self) -> str:
+    def _said(self) -> Iterable[str]:
         written, count = self.finished
         N, n = self.shape
-        state = "" if written == count else f", {written} of {count} shards written"
         what = "all of F" if self.kind == "all" else f"{len(self.places)} {self.kind}"
-        return (
-            f"StoredMap({str(self.path)!r}, {what}: {N} x {n}, {self.layout.inputs} -> {self.layout.outputs},"
-            f" {self.layout.dtype} of {self.header['origin'].get('model')}{state})"
-        )
+        return [
+            f"{what}: {N} x {n}, {shapes(self.inputs)} -> {shapes(self.outputs)}",
+            *([] if written == count else [f"{written} of {count} shards written"]),
+            str(self.layout.dtype),
+            *self.of,
+            repr(str(self.path)),
+        ]
+
+    def _table(self) -> Table:
+        table, (written, count) = super()._table(), self.finished
+        rows = [
+            ("folder", str(self.path)),
+            ("holds", "all of F" if self.kind == "all" else f"{len(self.places)} {self.kind} of F"),
+            ("stored as", str(self.layout.dtype)),
+            ("shards written", f"{written} of {count}"),
+            ("on disk [MiB]", self.nbytes / 2**20),
+        ]
+        return replace(table, rows=[*rows, *table.rows])
 
 
 def _space(name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Space:

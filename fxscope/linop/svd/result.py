@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,7 +11,9 @@ import torch
 from ...errors import FxscopeError
 from ...graph.interpretation import KEY
 from ...results.base import Result
+from ...results.provenance import caption
 from ...results.records import plain
+from ...results.tables import Column, Table
 from .shapes import Shape, shapes_of
 
 _PLAIN = ("orthogonality", "passes", "seconds", "method", "tol", "seed", "info", "origin")
@@ -108,24 +110,26 @@ class SVD(Result):
             }
         )
 
-    def __repr__(self) -> str:
-        count = int(self.converged.sum())
-        first = ", ".join(f"{s:.4g}" for s in self.s[:4].tolist()) + (", ..." if len(self) > 4 else "")
-        return (
-            f"SVD({len(self)} triplets, s = {first}; {count} converged to {self.tol:g}; {self.method},"
-            f" {self.passes} passes, {self.seconds:.2f} s)"
-        )
+    def _said(self) -> Iterable[str]:
+        first = [f"{s:.4g}" for s in self.s[:4].tolist()] + (["..."] if len(self) > 4 else [])
+        return [
+            f"{len(self)} triplets",
+            f"s = {' '.join(first)}",
+            f"{int(self.converged.sum())} converged to {self.tol:g}",
+            f"{self.method}, {self.passes} passes",
+            *caption(self.origin).split(", ")[:2],
+        ]
 
-    def _table(self) -> tuple[str, Sequence[str], Iterable[Sequence[Any]]]:
-        caption = (
-            f"{self.method}, {self.passes} passes, {self.seconds:.2f} s, "
-            f"orthogonal to {self.orthogonality:.1e}"
+    def _table(self) -> Table:
+        columns = (
+            "",
+            Column("s", form=".6g"),
+            Column("|F v - s u|", form=".1e"),
+            Column("|F^T u - s v|", form=".1e"),
+            "converged",
         )
-        rows = zip(
-            range(len(self)),
-            (f"{s:.6g}" for s in self.s.tolist()),
-            (f"{e:.1e}" for e in self.forward_errors.tolist()),
-            (f"{e:.1e}" for e in self.adjoint_errors.tolist()),
-            ("yes" if c else "no" for c in self.converged.tolist()),
-        )
-        return caption, ("", "s", "|F v - s u|", "|F^T u - s v|", "converged"), rows
+        numbers = (self.s, self.forward_errors, self.adjoint_errors, self.converged)
+        made = f"{self.method}: {self.passes} passes, {self.seconds:.2f} s"
+        apart = f"orthogonal to {self.orthogonality:.1e}"
+        rows = list(zip(range(1, len(self) + 1), *(each.tolist() for each in numbers)))
+        return Table(columns, rows, caption(self.origin), (made, apart))

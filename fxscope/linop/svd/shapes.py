@@ -9,12 +9,13 @@ from typing import Any
 import torch
 
 from ...errors import FxscopeError
+from ...results.display import Displayed
 
 BOX = 0.95  # share of the energy inside the box
 
 
-@dataclass(frozen=True)
-class Shape:
+@dataclass(frozen=True, repr=False)
+class Shape(Displayed):
     """The shape of one image, with the energies of its channels summed.
 
     Attributes

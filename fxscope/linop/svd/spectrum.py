@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,10 @@ from ...errors import FxscopeError, NotLocal, ShapeError
 from ...graph.arguments import shown
 from ...graph.interpretation import KEY
 from ...results.base import Result
+from ...results.display import Displayed
 from ...results.progress import steps as progress_bar
+from ...results.provenance import caption
+from ...results.tables import Table
 from ..scale import norm_of, norms
 from .rows import Rows, ShortSide, noise, orthonormal
 from .solve import svd
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
     from ..linear import Operator
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Displayed):
     """A number with its error.
 
     Attributes
@@ -46,8 +50,14 @@ class Estimate:
     def __float__(self) -> float:
         return self.value
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return f"{self.value:.6g} ± {self.error:.1g} ({self.method}, {self.passes} passes)"
+
+    def _said(self) -> Iterable[str]:
+        return [f"{self.value:.6g} ± {self.error:.1g}", self.method, f"{self.passes} passes"]
+
+    def _table(self) -> Table:
+        return Table(("value", "standard error", "method", "passes"), [tuple(vars(self).values())])
 
 
 def norm(
@@ -218,8 +228,33 @@ class Spectrum(Result):
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Spectrum:
         return cls(**{n: t.cpu().numpy() for n, t in tensors.items()}, **header)
 
-    def __repr__(self) -> str:
-        return f"Spectrum({self.size} values, largest {self.nodes.max():.4g}, |F|_F^2 = {self.moment(2)})"
+    def _said(self) -> Iterable[str]:
+        about = caption(self.origin).split(", ")[:2]
+        square = self.moment(2)
+        return [
+            f"{self.size} values",
+            f"largest {self.nodes.max():.4g}",
+            f"|F|_F^2 = {square.value:.4g} ± {square.error:.1g}",
+            *about,
+        ]
+
+    def _table(self) -> Table:
+        largest = float(self.nodes.max())
+        rows: list[tuple[str, float, float | None]] = [
+            (f"values of at least {part:g} of the largest", *self._pair(self.count(part * largest)))
+            for part in (0.5, 0.1, 0.01)
+        ]
+        rows += [
+            ("largest value, |F|", largest, None),
+            ("sum of squares, |F|_F^2", *self._pair(self.moment(2))),
+            ("sum of values, |F|_*", *self._pair(self.moment(1))),
+        ]
+        made = f"{self.size} values, {len(self.nodes)} probes, {self.passes} passes, seed {self.seed}"
+        return Table(("", "estimate", "standard error"), rows, caption(self.origin), (made,))
+
+    @staticmethod
+    def _pair(estimate: Estimate) -> tuple[float, float]:
+        return estimate.value, estimate.error
 
 
 def spectrum(F: Operator, probes: int = 8, steps: int = 30, seed: int = 0, progress: bool = True) -> Spectrum:

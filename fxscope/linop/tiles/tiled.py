@@ -13,8 +13,10 @@ from torch import nn
 
 from ...errors import FxscopeError, NotLocal, ShapeError, StaleInterpreter, WrongArgument
 from ...graph.arguments import check_tensor, shown
+from ...results.display import Displayed, Measured
 from ...results.progress import steps
 from ...results.provenance import digest, of_operator
+from ...results.tables import Column, Table
 from ..index import several
 from ..interpreter import LinearInterpreter
 from ..linear import Operator
@@ -23,6 +25,7 @@ from ..local.crop import Whole, columns_of, place_of, rows_of
 from ..local.locality import touched
 from ..local.parts import LocalColumn, LocalRow
 from ..local.sparse import Field
+from ..pictured import about, mapped
 from ..reader import Reader, interpret, prepare
 from ..scale import norm_of, power_of_two
 from ..spaces import Space
@@ -36,7 +39,7 @@ HELD = 256 << 20  # bytes: the interpreters of all tiles are kept if they take l
 PROBES = 512 << 20  # bytes of results of probes that run together
 
 
-class TiledInterpreter:
+class TiledInterpreter(Displayed):
     """The affine map y1 = F x1 + r of a local network at x0, computed tile by tile.
 
     Names and values are those of ``LinearInterpreter``: every product, row, column and sum equals that of the
@@ -177,6 +180,7 @@ class TiledInterpreter:
             max(1, min(32, PROBES // one)),
             support=lambda: TiledSupport(self),
             origin=lambda: self.origin,
+            of=(f"{type(self.model).__name__}, policy {self.policy}, in tiles",),
         )
 
     @functools.cached_property
@@ -363,14 +367,26 @@ class TiledInterpreter:
             sums.add(lin(inside[0])[tile.inside] - y, y)
             counts += torch.tensor(changed(self.tiling, window, tile, other))
         different, total = counts.tolist()
-        return {"error": sums.relative, "changed": different / total if total else 0.0}
+        found = {"error": sums.relative, "changed": different / total if total else 0.0}
+        return Measured(found, "the gap at x")
 
-    def __repr__(self) -> str:
+    def _said(self) -> Iterable[str]:
         rows, columns = (len(line) for line in self.tiling.lines)
-        return (
-            f"TiledInterpreter({type(self.model).__name__}, x0 {tuple(self.x0.shape)}, policy {self.policy},"
-            f" {rows} x {columns} tiles of {self.tile})"
-        )
+        return [
+            type(self.model).__name__,
+            f"x0 {tuple(self.x0.shape)}",
+            f"policy {self.policy}",
+            f"{rows} x {columns} tiles of {self.tile}",
+        ]
+
+    def _table(self) -> Table:
+        rows, columns = (len(line) for line in self.tiling.lines)
+        tiles = ("tiles", f"{rows} x {columns}, of {self.tile} pixels to a side")
+        note = "lin.error measures the identity, with a pass over all tiles."
+        return Table(("", Column("value")), [*about(self), tiles], notes=(note,))
+
+    def _picture(self) -> str:
+        return mapped(self.F, "F")  # x0 may be larger than memory, and y0 takes a pass over all tiles
 
 
 class _Sums:

@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,8 +21,11 @@ from ...graph.arguments import checked, shown
 from ...images.conventions import with_count
 from ...images.preprocess import Preprocess
 from ...linop import LinearInterpreter
+from ...results.display import Displayed
 from ...results.files import check_writable, replacing
+from ...results.pictures import of_file
 from ...results.progress import steps
+from ...results.tables import Table, said
 from .colours import SCALES
 from .readings import KINDS, Reading, Subject, measure_scale
 from .walks import Leg, Place, Walk, walk
@@ -32,8 +35,8 @@ LEAST = 160  # pixels of the width of a frame
 READ = 3.0  # seconds that a subtitle is shown, at most
 
 
-@dataclass(frozen=True)
-class Video:
+@dataclass(frozen=True, repr=False)
+class Video(Displayed):
     """What ``fxscope.plot.video`` has made.
 
     Attributes
@@ -69,6 +72,26 @@ class Video:
     def numbers(self) -> dict[str, Any]:
         """Everything by name."""
         return {**vars(self), "seconds": self.frames / self.fps}
+
+    def _said(self) -> Iterable[str]:
+        width, height = self.size
+        seconds = self.frames / self.fps
+        return [*self.files, f"{self.frames} frames of {width} x {height}", f"{seconds:.3g} s"]
+
+    def _picture(self) -> str:
+        stills = (Path(name) for name in self.files if name.endswith((".png", ".gif", ".webp")))
+        return next((of_file(path, f"frames of {path.name}") for path in stills), "")
+
+    def _table(self) -> Table:
+        rows = [("file", name) for name in self.files]
+        rows += [("frames", f"{self.frames}, {self.fps:g} a second"), ("scale of magnitudes", self.scale)]
+        rows += [
+            (f"{each['title']}: {name}", said(value))
+            for each in self.measured
+            for name, value in each.items()
+            if name != "title"
+        ]
+        return Table(("", ""), rows)
 
 
 @checked
