@@ -166,6 +166,15 @@ def opened(browser, path, width=1400, **options):
     return page
 
 
+def until(page, said: str):
+    """Wait, without the evaluation of text in the page that its policy forbids."""
+    for _ in range(100):
+        if page.evaluate(said):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(said)
+
+
 STATE = """() => ({boxes: Object.fromEntries([...graph.g.rectangles].map(([n, r]) => [n, [r.x, r.y, r.w, r.h]])),
     paths: [...graph.svg.querySelectorAll("path[data-from]")].map((p) => p.getAttribute("d")),
     size: [graph.width, graph.height]})"""
@@ -272,7 +281,7 @@ def test_zoom_pan_and_keys(browser, files):
     first = scale()
     page.mouse.move(500, 400)
     page.mouse.wheel(0, 60)
-    page.wait_for_function("graph.canvas.scrollTop > 0")
+    until(page, "graph.canvas.scrollTop > 0")
     assert scale() == first, "the wheel scrolls"
     under = "document.elementFromPoint(500, 400).closest('[data-box]')?.dataset.box"
     page.evaluate("graph.canvas.scrollTop = 0")
@@ -281,7 +290,7 @@ def test_zoom_pan_and_keys(browser, files):
     page.keyboard.down("Control")
     page.mouse.wheel(0, -120)
     page.keyboard.up("Control")
-    page.wait_for_function(f"graph.scale > {first} * 1.2")
+    until(page, f"graph.scale > {first} * 1.2")
     assert page.evaluate(under) == box, "what is under the pointer stays there"
     top = page.evaluate("graph.canvas.scrollTop")
     page.mouse.move(700, 600)
@@ -392,3 +401,33 @@ def test_without_scripts_the_picture_is_there(browser, files, width):
     card, canvas = (page.locator(part).bounding_box() for part in (".fxscope-card:target", ".fxscope-canvas"))
     assert not overlap(*(tuple(b[k] for k in ("x", "y", "width", "height")) for b in (card, canvas)))
     page.context.close()
+
+
+@browses
+def test_the_pages_of_tour_and_report_have_it_too(browser, tmp_path):
+    """Within a content policy that lets nothing else run."""
+    from fxscope.paper.tour.page import Chapter, Page
+
+    chapter = Chapter("one")
+    chapter.figure("graph", drawn("resnet18"), "The rewritten graph.")
+    written = Page(tmp_path, "title", "about", {}).write({"one": lambda: chapter}, progress=False)
+    policy = re.search('Content-Security-Policy" content="([^"]*)"', written.page.read_text())[1]
+    assert "default-src 'none'" in policy and f"script-src {pages.script_hash()}" in policy
+    for width in (375, 1400):
+        page = opened(browser, written.page, width, color_scheme="dark")
+        assert page.evaluate(FITS) == [True, True, True]
+        count = page.evaluate("graph.names.length")
+        page.click("[data-do=expand]")
+        assert page.evaluate("graph.names.length") > count and page.wrong == []
+        page.context.close()
+
+
+def test_the_command_line_draws_shapes(tmp_path):
+    from click.testing import CliRunner
+
+    from fxscope.cli.main import cli
+
+    for flags, there in ((["--shapes"], True), ([], False)):
+        path = tmp_path / f"{there}.svg"
+        done = CliRunner().invoke(cli, ["inspect", "fxscope:pixelshuffle4x", "--svg", str(path), *flags])
+        assert done.exit_code == 0 and ('class="shape"' in path.read_text()) is there

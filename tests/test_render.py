@@ -20,7 +20,7 @@ from fxscope import models
 from fxscope.errors import FxscopeError
 from fxscope.graph.ir import info, mark
 from fxscope.render import crossings
-from fxscope.render.palette import FAMILIES, PALETTE, TEXT
+from fxscope.render.palette import FAMILIES, MUTED, PALETTE, TEXT
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -409,6 +409,7 @@ def test_contrast(page, kind):
     line, fill = getattr(PALETTE[kind], f"{page}line"), getattr(PALETTE[kind], f"{page}fill")
     assert contrast(getattr(TEXT, f"{page}line"), fill) >= 7
     assert contrast(line, getattr(TEXT, f"{page}fill")) >= 4.5
+    assert contrast(getattr(MUTED, f"{page}line"), fill) >= 4.5
 
 
 def test_colours_are_those_of_the_twins():

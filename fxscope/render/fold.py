@@ -42,6 +42,12 @@ class Group:
         return f"{self.keys[0]} to {self.keys[-1]}"
 
     @property
+    def name(self) -> str:
+        """Its path; of several modules that of the first, and the end of the last."""
+        first, last = self.paths[0], self.paths[-1]
+        return first if len(self.paths) == 1 else f"{first} to {last.rpartition('.')[2]}"
+
+    @property
     def parent(self) -> str:
         """Path of the module that holds the repeated ones."""
         return self.paths[0].rpartition(".")[0]
@@ -211,7 +217,7 @@ def merge(picture: Picture, groups: list[Group]) -> Picture:
 def folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str, str]) -> Box:
     """The box that stands for the operations of a group in one branch."""
     count, each = len(group.paths), len(inside) // len(group.paths)
-    name = group.paths[0] if count == 1 else f"{group.paths[0]} to {group.paths[-1].rpartition('.')[2]}"
+    name = group.name
     kind = classes.get(group.paths[0].partition("@")[0], "")
     noun = "twin" if branch == "interpreter" else "operation"
     detail = f"{each} {noun}{'s' * (each != 1)}{' each' * (count > 1)}" + (

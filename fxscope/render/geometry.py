@@ -163,12 +163,12 @@ def _channels(g: Geometry, picture: Picture) -> list[int]:
 
 def _levels(g: Geometry, picture: Picture) -> list[int]:
     """A level for each box whose data edges run sideways below a row, and the number of levels of a row."""
-    along: dict[int, set[str]] = {}
+    along: dict[int, dict[str, None]] = {}  # in the order of the edges, so that ties are settled alike
     for name, other in picture.data:
         upper, lower = sorted((name, other), key=g.row)
         for row, a, b in g.steps(upper, lower):
             if is_wide(a, b):
-                along.setdefault(row, set()).add(upper[1])
+                along.setdefault(row, {})[upper[1]] = None
     for row, keys in along.items():
         for level, key in enumerate(sorted(keys, key=lambda k: g.layout.x[k], reverse=True)):
             g.levels[row, key] = level

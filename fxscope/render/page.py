@@ -48,8 +48,9 @@ def whole(title: str, body: str) -> str:
 @functools.cache
 def script() -> str:
     """The script of all drawings of a page, which is there once."""
-    parts = "\n".join((FRONT / name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    return f'(() => {{\n"use strict";\n{parts}\n}})();\n'
+    lines = [line.strip() for name in _SCRIPTS for line in (FRONT / name).read_text("utf-8").splitlines()]
+    code = "\n".join(line for line in lines if line and not line.startswith("//"))
+    return f'(() => {{\n"use strict";\n{code}\n}})();\n'
 
 
 _SCRIPTS = ("layout.js", "graph.js", "cards.js")

@@ -71,7 +71,7 @@ class Scene:
             "branches": self.whole.branches(),
             "headings": headings(self.form),
             "boxes": [_record(box, index) for box in boxes],
-            "groups": [[g.key, at[g.keys[0]], len(g.keys), ", ".join(g.paths)] for g in self.groups],
+            "groups": [[g.key, at[g.keys[0]], len(g.keys), g.name] for g in self.groups],
             "folded": [g.key for g in self.folded],
             "data": [[a[0], at[a[1]], at[b[1]]] for a, b in self.whole.data],
             "freezes": [

@@ -149,7 +149,9 @@ def _box(box: Box, g: Geometry, name: str) -> str:
 def _shape(box: Box, g: Geometry, backwards: bool) -> str:
     """The shape of a result, beside the start of its edges."""
     x, y, w, h = g.rectangles[box.branch, box.key]
-    above = backwards and box.branch == "interpreter" and g.row((box.branch, box.key)) > 0
+    above = backwards and box.branch == "interpreter"
+    if above and not g.row((box.branch, box.key)):
+        return ""  # x2, which leads nowhere
     return _text(x + w / 2 + 5, y - 5 if above else y + h + 11, box.shape, "shape")
 
 

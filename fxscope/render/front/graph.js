@@ -65,13 +65,13 @@ function boxOf(g, name, box, i, id) {
   const shifts = box.s ? (box.s > 1 ? [c.STACK, c.STACK / 2, 0] : [c.STACK, 0]) : [0];
   const sheets = shifts.map((d) => `<rect x="${f(x + d)}" y="${f(y + d)}" width="${f(w - inset)}"`
     + ` height="${f(h - inset)}" rx="5"/>`);
-  const room = w - 2 * c.PADDING - inset - (box.s ? 16 : 0), shown = ending(box.n, room, c.BOLD);
+  const wide = w - 2 * c.PADDING - inset, room = wide - (box.s ? 16 : 0), shown = ending(box.n, room, c.BOLD);
   const left = room - c.BOLD * shown.length - c.REGULAR;
   const place = (box.s ? beginning : ending)(box.p || "", left, c.REGULAR);
   const lines = box.lines.map((text, n) => {
     const [head, like] = text.split(", as ");
-    const said = box.s && like ? `${head}, as ${ending(like, room - c.REGULAR * (head.length + 5), c.REGULAR)}` : text;
-    return write(x + c.PADDING, y + c.LINE * (n + 2), beginning(said, room + 16, c.REGULAR * 0.95), "muted");
+    const said = box.s && like ? `${head}, as ${ending(like, wide - c.REGULAR * (head.length + 5), c.REGULAR)}` : text;
+    return write(x + c.PADDING, y + c.LINE * (n + 2), beginning(said, wide + 2 * c.REGULAR, c.REGULAR), "muted");
   });
   const said = [`${box.n} ${box.p || ""}`.trim(), BRANCHES[box.b], ...box.lines, box.a ? "no twin" : ""];
   return `<g class="box ${box.c || "linear"}${box.a ? " alone" : ""}" id="${id}-b${i}" data-box="${i}" role="button"`
@@ -91,8 +91,8 @@ function handleOf(g, name, box) {
 }
 
 function shapeOf(g, name, box) {
-  if (!box.z) return "";
-  const { x, y, w, h } = g.rectangles.get(name), above = g.p.backwards && box.b === "interpreter" && g.layer.get(box.k);
+  const { x, y, w, h } = g.rectangles.get(name), above = g.p.backwards && box.b === "interpreter";
+  if (!box.z || (above && !g.layer.get(box.k))) return "";
   return write(x + w / 2 + 5, above ? y - 5 : y + h + 11, box.z, "shape");
 }
 
