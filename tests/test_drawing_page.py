@@ -1,4 +1,4 @@
-"""Drawings in a page: laid out again as Python does, zoomed, searched, expanded, read with and without scripts."""
+"""Drawings in a page: laid out as Python does, zoomed, searched, expanded, with and without scripts."""
 
 from __future__ import annotations
 
@@ -175,7 +175,8 @@ def until(page, said: str):
     raise AssertionError(said)
 
 
-STATE = """() => ({boxes: Object.fromEntries([...graph.g.rectangles].map(([n, r]) => [n, [r.x, r.y, r.w, r.h]])),
+STATE = """() => ({
+    boxes: Object.fromEntries([...graph.g.rectangles].map(([n, r]) => [n, [r.x, r.y, r.w, r.h]])),
     paths: [...graph.svg.querySelectorAll("path[data-from]")].map((p) => p.getAttribute("d")),
     size: [graph.width, graph.height]})"""
 
@@ -259,7 +260,8 @@ def test_every_module_expands_and_folds_in_place(browser, files, name):
 
 
 FITS = """() => {
-    const canvas = graph.canvas.getBoundingClientRect(), boxes = [...graph.svg.querySelectorAll("[data-box]")];
+    const canvas = graph.canvas.getBoundingClientRect();
+    const boxes = [...graph.svg.querySelectorAll("[data-box]")];
     const right = Math.max(...boxes.map((b) => b.getBoundingClientRect().right));
     return [right <= canvas.right, graph.canvas.scrollWidth <= graph.canvas.clientWidth,
         document.documentElement.scrollWidth === document.documentElement.clientWidth]; }"""
@@ -306,9 +308,12 @@ def test_zoom_pan_and_keys(browser, files):
     assert scale() == pytest.approx(1.25 * first)
     page.click("[data-do=whole]")
     assert page.evaluate("graph.canvas.scrollHeight <= graph.canvas.clientHeight")
-    pinch = """(spread) => { const at = (id, x) => new Touch({identifier: id, target: graph.canvas, clientX: x, clientY: 300});
-        for (const [kind, d] of [["touchstart", 100], ["touchmove", spread]]) graph.canvas.dispatchEvent(new TouchEvent(kind,
-            {touches: [at(1, 400 - d / 2), at(2, 400 + d / 2)], cancelable: true, bubbles: true})); }"""
+    pinch = """(spread) => {
+        const target = graph.canvas;
+        const at = (identifier, clientX) => new Touch({identifier, target, clientX, clientY: 300});
+        const fingers = (d) => ({touches: [at(1, 400 - d / 2), at(2, 400 + d / 2)], cancelable: true});
+        graph.canvas.dispatchEvent(new TouchEvent("touchstart", fingers(100)));
+        graph.canvas.dispatchEvent(new TouchEvent("touchmove", fingers(spread))); }"""
     small = scale()
     page.evaluate(pinch, 200)
     assert scale() == pytest.approx(2 * small)
@@ -320,9 +325,8 @@ def test_zoom_pan_and_keys(browser, files):
 @pytest.mark.parametrize("width", [1400, 768, 375])
 def test_a_card_never_covers_its_graph(browser, files, width):
     page = opened(browser, files / "resnet18.html", width)
-    page.evaluate(
-        "graph.node(graph.names.indexOf('interpreter relu')).dispatchEvent(new Event('click', {bubbles: true}))"
-    )
+    page.evaluate("graph.focus(graph.names.indexOf('interpreter relu'))")
+    page.keyboard.press("Enter")
     panel, canvas = (page.locator(f".fxscope-{part}").bounding_box() for part in ("panel", "canvas"))
     assert not overlap(*(tuple(b[k] for k in ("x", "y", "width", "height")) for b in (panel, canvas)))
     assert panel["y"] < 900 and page.evaluate(FITS) == [True, True, True]

@@ -49,13 +49,13 @@ class Drawing:
         """The picture as HTML, as wide as its place, in which a click on a box opens its card.
 
         A card has the rule, the formula, the source line and the generated code. No script is needed. With
-        ``render.page.script()`` in the page the picture can be zoomed, searched, and expanded module by module.
+        ``render.page.script()`` in the page the picture can be zoomed and searched, and modules expanded.
 
         Parameters
         ----------
         page_style : bool
             Leave out the drawing's own style sheet, because the page has that of all drawings
-            (``render.page.site_style``).
+            (``render.style.site_style`` and ``render.page.sheet()``).
         rules : str
             The address of the pages of rules, as ``"../rules/cards/"``: each card then links to that of its
             rule. "" if the page has none.

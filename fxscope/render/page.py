@@ -1,4 +1,4 @@
-"""A drawing in a page: cards, zoom, search, modules that expand; without scripts the picture and its cards."""
+"""A drawing in a page: cards, zoom, search, modules that expand; without scripts its cards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FRONT = Path(__file__).parent / "front"
 
 
 def fragment(svg: str, cards: tuple[Card, ...], scene: Scene | None, page_style: bool, rules: str) -> str:
-    """A drawing as HTML: each box links to its card, and the style sheet shows the card that is the target."""
+    """A drawing as HTML: each box links to its card, and the style sheet shows the card that is aimed at."""
     pages = _addresses(rules, {card.rule for card in cards} | _rules_of(scene))
     ids = re.findall(r'<g id="([^"]+-b\d+)"', svg)
     known = {name: card for name, card in zip(ids, cards) if card.lines or card.code}
@@ -82,8 +82,9 @@ def _card(name: str, card: Card, page: str) -> str:
     link = f'<p><a href="{html.escape(page)}">The rule {html.escape(card.rule)}</a></p>' if page else ""
     code = f"<pre>{html.escape(chr(10).join(card.code))}</pre>" if card.code else ""
     return (
-        f'<div class="fxscope-card" id="{name}-card"><a class="fxscope-close" href="#!" aria-label="close">×</a>'
-        f'<p class="fxscope-name">{html.escape(card.name)}</p>{link}{lines}{code}</div>'
+        f'<div class="fxscope-card" id="{name}-card"><a class="fxscope-close" href="#!"'
+        f' aria-label="close">×</a><p class="fxscope-name">{html.escape(card.name)}</p>'
+        f"{link}{lines}{code}</div>"
     )
 
 

@@ -79,7 +79,9 @@ def _page(name: str, title: str, description: str, body: str, width: float, heig
         f' viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
         f' height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">\n<title'
         f' id="{name}-title">{html.escape(title)}</title><desc'
-        f' id="{name}-desc">{html.escape(description)}</desc>\n<style>{style(name)}</style>\n<defs>{arrows}</defs>\n<rect class="page"'
+        f' id="{name}-desc">{html.escape(description)}</desc>\n<style>{style(name)}</style>\n'
+        f"<defs>{arrows}</defs>\n"
+        '<rect class="page"'
         f' width="100%" height="100%"/>\n{body}\n</svg>'
     )
 
