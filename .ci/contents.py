@@ -7,6 +7,7 @@ from pathlib import Path
 
 SHIPPED = ("fxscope/py.typed", "fxscope/models/data/", "fxscope/paper/tour/templates/page.html", "LICENSE")
 SHIPPED += (
+    "render/front/graph.js",
     "viewer/front/page.html",
     "viewer/front/page.js",
     "viewer/front/style.css",

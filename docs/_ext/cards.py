@@ -150,7 +150,7 @@ def _picture(rule: Rule) -> str:
         gm = fxscope.transform(case.target(), example_inputs=(case.x0,))
     from graphs import details, python
 
-    body = fxscope.draw(gm, fold=False).clickable(page_style=True)
+    body = fxscope.draw(gm, fold=False).clickable(page_style=True, rules="./")
     source = "".join(
         inspect.getsource(f)
         for f in dict.fromkeys(rule.variants.values())

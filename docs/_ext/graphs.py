@@ -1,8 +1,8 @@
 """``{graphs} NAME``: a network as it is traced and as ``transform`` rewrites it, in tabs that need no script.
 
 Every picture is drawn from the live code while the site is built. ``:forms:`` names the forms (default:
-traced, pair, filter, adjoint); large graphs are folded, and unfold below; the generated code and the table of
-operations are there to open.
+traced, pair, filter, adjoint). Large graphs are folded: a script expands their modules in place, and a
+picture of every operation is a file beside. The generated code and the table of operations are there to open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sphinx.util.docutils import SphinxDirective
 import fxscope
 import fxscope.render
 from fxscope.frontend.symbolic import trace
-from fxscope.render.cards import STYLE
+from fxscope.render.page import script, sheet
 from fxscope.render.style import site_style
 from fxscope.rules import registry
 
@@ -44,6 +44,7 @@ FORMS = {
     ),
     "row": ("row", "(x0, index) → (y0, row, r): one output, how it reads x0, and what the constants add."),
 }
+COLOURED = 150  # lines of code; markup makes a page of more several times larger
 _tabs = itertools.count(1)
 
 
@@ -62,10 +63,37 @@ class Graphs(SphinxDirective):
         model = builder()
         forms = self.options.get("forms", "traced pair filter adjoint").split()
         graphs = {f: graph_of(model, f, networks.EXAMPLES.get(name)) for f in forms}
-        drawings = {f: fxscope.draw(gm) for f, gm in graphs.items()}
+        examples = {f: networks.example(name, model, f) for f in forms}
+        drawings = {f: fxscope.draw(gm, example=examples[f]) for f, gm in graphs.items()}
         group = f"tabs{next(_tabs)}"
-        panes = [(FORMS[f][0], pane(gm, f, drawings[f])) for f, gm in graphs.items()]
+        panes = [(FORMS[f][0], self.pane(name, gm, f, drawings[f])) for f, gm in graphs.items()]
         return [*found, nodes.raw("", side_by_side(drawings, group) + tabs(panes, group), format="html")]
+
+    def pane(self, name: str, gm, form: str, drawing: fxscope.render.Drawing) -> str:
+        """One tab: what it is, the picture, and what opens below it."""
+        _title, text = FORMS[form]
+        call = (
+            "torch.fx.symbolic_trace(model)"
+            if form == "traced"
+            else f'fxscope.transform(model, emit="{form}")'
+        )
+        up = "../" * self.env.docname.count("/")
+        parts = [
+            f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>",
+            drawing.clickable(page_style=True, rules=f"{up}rules/cards/"),
+        ]
+        full = fxscope.draw(gm, fold=False)
+        if len(full.boxes) > len(drawing.boxes):
+            path = f"_static/graphs/{name}-{form}.svg"
+            file = self.env.app.outdir / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            full.save(file)
+            parts.append(f'<p><a href="{up}{path}">All {len(full.boxes)} operations in one picture</a></p>')
+        parts.append(details("The generated code", python(gm.code.strip())))
+        if form != "traced":
+            said = "Every operation: role, rule, variant, what is frozen, source line"
+            parts.append(details(said, fxscope.summary(gm)._repr_html_()))
+        return "".join(parts)
 
 
 def graph_of(model, form: str, example: tuple | None = None):
@@ -83,6 +111,12 @@ def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str
     for i, (form, drawing) in enumerate(drawings.items()):
         name, width = re.search(r'<svg id="([^"]+)".*?viewBox="0 0 (\d+)', drawing.svg, re.S).groups()
         svg = re.sub(r"<style>.*?</style>\n?", "", drawing.svg, flags=re.S)
+        svg = re.sub(
+            r"<title.*?</title>|<desc.*?</desc>|<text.*?</text>", "", svg, flags=re.S
+        )  # too small to read
+        svg = re.sub(r" aria-(labelledby|describedby)=\"[^\"]*\"", "", svg).replace(
+            'role="img"', 'aria-hidden="true"'
+        )
         svg = re.sub(rf"\b{re.escape(name)}\b", f"{name}-small", svg)  # an id is unique in a page
         figures.append(
             f'<label for="{group}-{i}" style="flex:{width} 1'
@@ -91,35 +125,13 @@ def side_by_side(drawings: dict[str, fxscope.render.Drawing], group: str) -> str
     return f'<div class="fxscope-side">{"".join(figures)}</div>'
 
 
-def pane(gm, form: str, folded: fxscope.render.Drawing) -> str:
-    """One tab: what it is, the picture, and what opens below it."""
-    full = fxscope.draw(gm, fold=False)
-    _title, text = FORMS[form]
-    call = (
-        "torch.fx.symbolic_trace(model)" if form == "traced" else f'fxscope.transform(model, emit="{form}")'
-    )
-    parts = [
-        f"<p>{html.escape(text)} <code>{html.escape(call)}</code></p>",
-        folded.clickable(page_style=True),
-    ]
-    if len(full.boxes) > len(folded.boxes):
-        parts.append(details(f"Unfold: all {len(full.boxes)} operations", full.clickable(page_style=True)))
-    parts.append(details("The generated code", python(gm.code.strip())))
-    if form != "traced":
-        parts.append(
-            details(
-                "Every operation: role, rule, variant, what is frozen, source line",
-                fxscope.summary(gm)._repr_html_(),
-            )
-        )
-    return "".join(parts)
-
-
 def details(summary: str, body: str) -> str:
     return f"<details class='fxscope-more'><summary>{html.escape(summary)}</summary>{body}</details>"
 
 
 def python(code: str) -> str:
+    if code.count("\n") > COLOURED:
+        return f'<div class="highlight"><pre>{html.escape(code)}</pre></div>'
     return highlight(code, PythonLexer(), HtmlFormatter())
 
 
@@ -138,7 +150,7 @@ def tabs(panes: list[tuple[str, str]], group: str) -> str:
 
 
 def write_style(app) -> None:
-    """The style sheet of all drawings, from the palette."""
+    """The style sheet and the script of all drawings."""
     if app.builder.format == "html":
         folder = app.outdir / "_static"
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,12 +159,14 @@ def write_style(app) -> None:
             for i in range(1, 8)
         )
         (folder / "drawings.css").write_text(
-            site_style('[data-theme="light"]', 'body[data-theme="dark"]') + STYLE + checked
+            site_style('[data-theme="light"]', 'body[data-theme="dark"]') + sheet() + checked
         )
+        (folder / "drawings.js").write_text(script())
 
 
 def setup(app):
     app.add_directive("graphs", Graphs)
     app.connect("builder-inited", write_style)
-    app.add_css_file("drawings.css")
+    app.add_css_file("drawings.css", priority=900)
+    app.add_js_file("drawings.js", loading_method="defer")
     return {"parallel_read_safe": False}

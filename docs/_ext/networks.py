@@ -101,3 +101,27 @@ def cyclegan():
 SOURCES = {"squeeze_excite": SqueezeExcite, "attention": Attention, "unet": UNet}
 # what the graph alone does not tell: that x has three dimensions
 EXAMPLES = {"attention": (torch.randn(1, 8, 16),)}
+# the shape of x0 in the pictures
+SHAPES = {
+    "relu": (1, 1, 32, 32),
+    "max_pool": (1, 3, 32, 32),
+    "instance_norm": (1, 3, 32, 32),
+    "squeeze_excite": (1, 8, 32, 32),
+    "attention": (1, 8, 16),
+    "residual_block": (1, 8, 32, 32),
+    "unet": (1, 1, 32, 32),
+    "resnet18": (1, 3, 224, 224),
+    "edsr": (1, 3, 24, 24),
+    "cyclegan": (1, 3, 64, 64),
+}
+
+
+def example(name: str, model: nn.Module, form: str) -> tuple[torch.Tensor, ...]:
+    """What a graph of a network is called with in a form."""
+    x0 = torch.zeros(SHAPES[name])
+    if form in ("pair", "filter"):
+        return x0, x0
+    if form == "adjoint":
+        with torch.no_grad():
+            return x0, torch.zeros_like(model(x0))
+    return (x0, torch.tensor([0])) if form == "row" else (x0,)

@@ -42,7 +42,8 @@ class Run(SphinxDirective):
             found.append(nodes.literal_block(code, code, language="python"))
         if printed:
             found.append(_text(_first(printed, self.options.get("rows"))))
-        return found + shown(value, self.options.get("rows"))
+        up = "../" * self.env.docname.count("/")
+        return found + shown(value, self.options.get("rows"), f"{up}rules/cards/")
 
 
 def execute(code: str, namespace: dict, name: str) -> tuple[str, object]:
@@ -67,12 +68,12 @@ def readable(code: str, name: str) -> None:
     linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
 
 
-def shown(value: object, rows: int | None = None) -> list[nodes.Node]:
-    """The value of a block as nodes."""
+def shown(value: object, rows: int | None = None, rules: str = "") -> list[nodes.Node]:
+    """The value of a block as nodes; ``rules`` is the address of the pages of rules."""
     if value is None:
         return []
     if isinstance(value, Drawing):
-        return [_raw(value.clickable(page_style=True))]
+        return [_raw(value.clickable(page_style=True, rules=rules))]
     if hasattr(value, "savefig"):
         return [_raw(figure_svg(value))]
     markup = getattr(value, "_repr_html_", None)

@@ -25,7 +25,8 @@ from .shown import answer
     help="draw the rewritten graph into this file",
 )
 @click.option("--full", is_flag=True, help="every operation a box, nothing folded")
-def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
+@click.option("--shapes", is_flag=True, help="run the graph once, and draw the shape of every tensor")
+def inspect_verb(asked: Asked, svg: str | None, full: bool, shapes: bool) -> None:
     """Print every node of the rewritten graph: class, rule, variant, what is frozen, source line."""
     network, place = asked.choice.loaded.module, None
     if asked.outputs is not None:
@@ -39,7 +40,8 @@ def inspect_verb(asked: Asked, svg: str | None, full: bool) -> None:
     table = render.summary(graph)
     answer(asked, table, str(table))
     if svg:
-        render.draw(graph, not full).save(svg)
+        x0 = example(asked, subject_of(asked, asked.choice)) if shapes else None
+        render.draw(graph, not full, x0).save(svg)
         note(f"drawn into {svg}")
 
 

@@ -1,11 +1,10 @@
-"""Cards: the text that a page shows when a box of a drawing is clicked. No script is needed."""
+"""Cards: the text that a page shows when a box of a drawing is clicked."""
 
 from __future__ import annotations
 
-import html
-import re
 from dataclasses import dataclass
 
+from .measured import spelled
 from .operations import Box, Picture
 
 
@@ -21,11 +20,14 @@ class Card:
         Role, rule and variant; formula; module; source line; frozen states; parameters.
     code : tuple of str
         The lines of generated code that the box stands for.
+    rule : str
+        The rule of the operation; "" of an input, a folded module, or a graph that was not rewritten.
     """
 
     name: str
     lines: tuple[str, ...]
     code: tuple[str, ...]
+    rule: str = ""
 
 
 def cards_of(picture: Picture) -> tuple[Card, ...]:
@@ -35,48 +37,11 @@ def cards_of(picture: Picture) -> tuple[Card, ...]:
 
 def _card(box: Box) -> Card:
     branch = {"original": "original branch", "interpreter": "interpreter branch"}.get(box.branch, "")
+    name = f"{box.name} {box.place}".strip() + (f" ({branch})" if branch else "")
     lines = box.hover + (["no twin: runs on x0 only"] if box.alone else [])
-    return Card(
-        f"{box.name} {box.place}".strip() + (f" ({branch})" if branch else ""), tuple(lines), tuple(box.code)
-    )
-
-
-def clickable(svg: str, cards: tuple[Card, ...], page_style: bool = False) -> str:
-    """A drawing as HTML: each box links to its card, and CSS shows the card that the link targets."""
-    ids = re.findall(r'<g id="([^"]+-b\d+)"', svg)
-    known = {name: card for name, card in zip(ids, cards) if card.lines or card.code}
-
-    def linked(box: re.Match) -> str:
-        return f'<a href="#{box[1]}-card">{box[0]}</a>' if box[1] in known else box[0]
-
-    svg = re.sub(r'<g id="([^"]+-b\d+)" class="box.*?</g>', linked, svg, flags=re.S)
-    svg = re.sub(r"<style>.*?</style>\n?", "", svg, flags=re.S) if page_style else svg
-    style = "" if page_style else f"<style>{STYLE}</style>"
-    opened = "".join(_html(name, card) for name, card in known.items())
-    return f'{style}<div class="fxscope-graph"><div class="fxscope-canvas">{svg}</div>{opened}</div>'
-
-
-def _html(name: str, card: Card) -> str:
-    lines = "".join(f"<p>{html.escape(line)}</p>" for line in card.lines)
-    code = f"<pre>{html.escape(chr(10).join(card.code))}</pre>" if card.code else ""
-    return (
-        f'<div class="fxscope-card" id="{name}-card"><a class="fxscope-close" href="#!"'
-        f' aria-label="close">×</a><p><b>{html.escape(card.name)}</b></p>{lines}{code}</div>'
-    )
-
-
-STYLE = (
-    ".fxscope-canvas{overflow:auto}"
-    ".fxscope-card{display:none}"
-    ".fxscope-card:target{display:block;position:fixed;right:1rem;bottom:1rem;z-index:50;"
-    "box-sizing:border-box;"
-    "max-width:min(46rem,calc(100vw - 2rem));max-height:60vh;overflow:auto;"
-    "padding:.7rem 2.4rem .7rem 1rem;border:1px solid"
-    " #8888;border-radius:8px;background:Canvas;color:CanvasText;box-shadow:0 6px 28px #0006;font:13px/1.45"
-    " system-ui,sans-serif}"
-    ".fxscope-card p{margin:0 0 .25rem;overflow-wrap:anywhere}"
-    ".fxscope-card pre{margin:.5rem 0 0;font:12px/1.45"
-    " ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}"
-    ".fxscope-close{position:absolute;right:.7rem;top:.2rem;"
-    "font-size:1.4rem;text-decoration:none;color:inherit}"
-)
+    probes = " (probes first)" if box.branch == "interpreter" and box.kind != "input" else ""
+    sizes = [f"gives {box.shape}{probes}"] if box.shape else []
+    count = sum(box.weights.values())
+    sizes += [f"{spelled(count)} parameters"] if count else []
+    sizes += [f"{spelled(box.adds)} multiply-adds"] if box.adds else []
+    return Card(name, (*lines, *(["; ".join(sizes)] if sizes else [])), tuple(box.code), box.rule)

@@ -42,20 +42,43 @@ class Group:
         return f"{self.keys[0]} to {self.keys[-1]}"
 
     @property
+    def name(self) -> str:
+        """Its path; of several modules that of the first, and the end of the last."""
+        first, last = self.paths[0], self.paths[-1]
+        return first if len(self.paths) == 1 else f"{first} to {last.rpartition('.')[2]}"
+
+    @property
     def parent(self) -> str:
         """Path of the module that holds the repeated ones."""
         return self.paths[0].rpartition(".")[0]
 
 
-def fold(picture: Picture, how: bool | int) -> Picture:
-    """The picture with folded modules: repeated ones (True), all at a depth (int), or none (False)."""
+def groups_of(picture: Picture, how: bool | int) -> list[Group]:
+    """The modules to fold: repeated ones (True), all at a depth (int), or none (False)."""
     if not isinstance(how, int) or (how is not False and how < 1):
         raise FxscopeError(f"fold is True, False or a depth of the module path (1, 2, ...), got {how!r}")
     if how is False:
-        return picture
+        return []
     rows = _rows(picture)
-    groups = _in_series(_repeated(rows, 1, {}), rows) if how is True else _at_depth(rows, int(how))
-    return _merge(picture, _acyclic(picture, groups))
+    groups = _in_series(_repeated(rows, 1, {}), rows) if how is True else _at_depth(rows, int(how), {})
+    return _acyclic(picture, groups)
+
+
+def every_group(picture: Picture, folded: list[Group]) -> list[Group]:
+    """The folded groups, and every module of several operations; a module is before those within it."""
+    rows = _rows(picture)
+    seen: dict[tuple, str] = {}
+    position = {row.key: i for i, row in enumerate(rows)}
+    found = {group.keys: group for group in folded}
+    for depth in range(1, 1 + max((len(row.module) for row in rows), default=0)):
+        for group in _acyclic(picture, _at_depth(rows, depth, seen)):
+            found.setdefault(group.keys, group)
+    return sorted(found.values(), key=lambda group: (position[group.keys[0]], -len(group.keys)))
+
+
+def keys_of(picture: Picture) -> list[str]:
+    """Every operation, in an order in which those of a module are next to each other."""
+    return [row.key for row in _rows(picture)]
 
 
 @dataclass(frozen=True)
@@ -114,8 +137,7 @@ def _repeated(rows: list[_Row], depth: int, seen: dict[tuple, str]) -> list[Grou
     return groups
 
 
-def _at_depth(rows: list[_Row], depth: int) -> list[Group]:
-    seen: dict[tuple, str] = {}
+def _at_depth(rows: list[_Row], depth: int, seen: dict[tuple, str]) -> list[Group]:
     groups = []
     for path, run in _runs(rows, depth):
         if len(run) > 1:
@@ -169,7 +191,8 @@ def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
         groups = kept
 
 
-def _merge(picture: Picture, groups: list[Group]) -> Picture:
+def merge(picture: Picture, groups: list[Group]) -> Picture:
+    """The picture with each group as one box in each branch."""
     into = {key: group for group in groups for key in group.keys}
     folded = Picture(classes=picture.classes)
     for (branch, key), box in picture.boxes.items():
@@ -178,7 +201,7 @@ def _merge(picture: Picture, groups: list[Group]) -> Picture:
             folded.boxes[branch, key] = box
         elif (branch, group.key) not in folded.boxes:
             inside = [picture.boxes[branch, k] for k in group.keys if (branch, k) in picture.boxes]
-            folded.boxes[branch, group.key] = _folded_box(branch, group, inside, picture.classes)
+            folded.boxes[branch, group.key] = folded_box(branch, group, inside, picture.classes)
 
     def home(name: Name) -> Name:
         return (name[0], into[name[1]].key) if name[1] in into else name
@@ -191,9 +214,10 @@ def _merge(picture: Picture, groups: list[Group]) -> Picture:
     return folded
 
 
-def _folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str, str]) -> Box:
+def folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str, str]) -> Box:
+    """The box that stands for the operations of a group in one branch."""
     count, each = len(group.paths), len(inside) // len(group.paths)
-    name = group.paths[0] if count == 1 else f"{group.paths[0]} to {group.paths[-1].rpartition('.')[2]}"
+    name = group.name
     kind = classes.get(group.paths[0].partition("@")[0], "")
     noun = "twin" if branch == "interpreter" else "operation"
     detail = f"{each} {noun}{'s' * (each != 1)}{' each' * (count > 1)}" + (
@@ -213,4 +237,7 @@ def _folded_box(branch: str, group: Group, inside: list[Box], classes: dict[str,
         stack=count,
         alone=all(b.alone for b in inside),
         hover=hover,
+        weights={path: count for box in inside for path, count in box.weights.items()},
+        shape=max(inside, key=lambda box: box.order).shape,
+        adds=sum(box.adds for box in inside),
     )

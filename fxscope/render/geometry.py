@@ -9,6 +9,7 @@ from .layout import Layout, layering, layout
 from .operations import Box, Name, Picture
 
 LINE, MARGIN, GAP, ROW_SPACE, CHANNEL, LEVEL, HEADING = 17.0, 24.0, 170.0, 21.0, 14.0, 5.0, 48.0
+SHAPE = 9.0  # more space between rows if shapes stand there
 NARROWEST, WIDEST, CROWDED, PADDING, STACK = 150.0, 330.0, 260.0, 10.0, 6.0
 BOLD, REGULAR = 7.4, 6.9  # widths of a letter, in pixels
 
@@ -29,6 +30,10 @@ class Geometry:
         {(row, freeze edge): level} of freeze edges that pass boxes below a row.
     levels : dict
         {(row, key): level} of data edges that run sideways below a row.
+    space : float
+        Height between two rows; more where shapes stand there.
+    top, least : float
+        Where the headings begin, below the legend, and the width that the legend needs.
     """
 
     layout: Layout
@@ -40,6 +45,9 @@ class Geometry:
     sign: dict[str, int] = field(default_factory=dict)
     channels: dict[tuple[int, tuple[Name, Name]], int] = field(default_factory=dict)
     levels: dict[tuple[int, str], int] = field(default_factory=dict)
+    space: float = ROW_SPACE
+    top: float = 0.0
+    least: float = 0.0
     width: float = 0.0
     height: float = 0.0
 
@@ -84,6 +92,7 @@ def geometry(picture: Picture) -> Geometry:
     graph, layer = layering(picture)
     width = _box_width(picture, list(layer.values()))
     result = Geometry(layout(graph, layer, width), width)
+    result.space += SHAPE * any(box.shape for box in picture.boxes.values())
     _columns(result, picture.branches())
     for name, box in picture.boxes.items():
         result.rectangles[name] = (
@@ -107,8 +116,8 @@ def stack(g: Geometry, picture: Picture, top: float) -> None:
             g.rectangles[name] = (x, y + (height - h) / 2, w, h)
         g.tops.append(y)
         g.bottoms.append(y + height)
-        y += height + ROW_SPACE + CHANNEL * channels[number] + LEVEL * max(0, levels[number] - 1)
-    g.height = y - ROW_SPACE + MARGIN
+        y += height + g.space + CHANNEL * channels[number] + LEVEL * max(0, levels[number] - 1)
+    g.height = y - g.space + MARGIN
 
 
 def box_height(box: Box) -> float:
@@ -154,12 +163,12 @@ def _channels(g: Geometry, picture: Picture) -> list[int]:
 
 def _levels(g: Geometry, picture: Picture) -> list[int]:
     """A level for each box whose data edges run sideways below a row, and the number of levels of a row."""
-    along: dict[int, set[str]] = {}
+    along: dict[int, dict[str, None]] = {}  # in the order of the edges, so that ties are settled alike
     for name, other in picture.data:
         upper, lower = sorted((name, other), key=g.row)
         for row, a, b in g.steps(upper, lower):
             if is_wide(a, b):
-                along.setdefault(row, set()).add(upper[1])
+                along.setdefault(row, {})[upper[1]] = None
     for row, keys in along.items():
         for level, key in enumerate(sorted(keys, key=lambda k: g.layout.x[k], reverse=True)):
             g.levels[row, key] = level

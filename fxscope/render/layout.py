@@ -35,6 +35,8 @@ class Layout:
         {key: x of its trunk in every layer below it}.
     width : float
         Width of a column.
+    order : dict
+        {point: what igraph gives as its x}, of the boxes and of the trunks between them.
     """
 
     layer: dict[str, int]
@@ -42,6 +44,7 @@ class Layout:
     rows: list[list[str]]
     trunks: dict[str, list[float]]
     width: float
+    order: dict[Point, float]
 
 
 def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
@@ -55,15 +58,10 @@ def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
 
 def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
     """Place boxes of this width in the layers of a graph."""
-    rows: list[list[str]] = [[] for _ in range(1 + max(layer.values(), default=-1))]
-    for key in layer:
-        rows[layer[key]].append(key)
-    lengths = {k: max((layer[t] for t in graph.successors(k)), default=0) - layer[k] - 1 for k in graph}
-    trunks = {(k, i): layer[k] + i for k, n in lengths.items() for i in range(1, n + 1)}
-    inside = {p for p, row in trunks.items() if len(rows[row]) > 1 and len(rows[layer[p[0]]]) > 1}
-    points = {(k, 0): layer[k] for k in layer} | {p: trunks[p] for p in trunks if p in inside}
-    x = _columns(points, _sugiyama(graph, layer, points), width)
-    x |= _lanes({p: row for p, row in trunks.items() if p not in inside}, _sides(points, x, width))
+    rows, lengths, points, outside = _points(graph, layer)
+    order = _sugiyama(graph, layer, points)
+    x = _columns(points, order, width)
+    x |= _lanes(outside, _sides(points, x, width))
     right = max((x[p] + (LANE if p[1] else width) / 2 for p in x), default=width)
     return Layout(
         layer,
@@ -71,7 +69,27 @@ def layout(graph: nx.DiGraph, layer: dict[str, int], width: float) -> Layout:
         rows,
         {k: [x[k, i] for i in range(1, n + 1)] for k, n in lengths.items() if n > 0},
         right,
+        order,
     )
+
+
+def order_of(picture: Picture) -> dict[str, float]:
+    """What igraph gives as x to every operation of a picture."""
+    graph, layer = layering(picture)
+    order = _sugiyama(graph, layer, _points(graph, layer)[2])
+    return {key: x for (key, trunk), x in order.items() if not trunk}
+
+
+def _points(graph: nx.DiGraph, layer: dict[str, int]) -> tuple:
+    """The keys of every layer, the lengths of trunks, the points that igraph places, and the other trunks."""
+    rows: list[list[str]] = [[] for _ in range(1 + max(layer.values(), default=-1))]
+    for key in layer:
+        rows[layer[key]].append(key)
+    lengths = {k: max((layer[t] for t in graph.successors(k)), default=0) - layer[k] - 1 for k in graph}
+    trunks = {(k, i): layer[k] + i for k, n in lengths.items() for i in range(1, n + 1)}
+    inside = {p for p, row in trunks.items() if len(rows[row]) > 1 and len(rows[layer[p[0]]]) > 1}
+    points = {(k, 0): layer[k] for k in layer} | {p: trunks[p] for p in trunks if p in inside}
+    return rows, lengths, points, {p: row for p, row in trunks.items() if p not in inside}
 
 
 def _union(picture: Picture) -> nx.DiGraph:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
+import torch
 import torch.fx as fx
 
 from ..graph.ir import NodeInfo, emitted, info
@@ -52,6 +53,14 @@ class Box:
         Lines of the hover text: place, role, rule, variant, formula, module, source line, parameters.
     code : list of str
         Lines of the generated code.
+    rule : str
+        The rule of the operation, or of the operation that the twin replaces.
+    weights : dict of str to int
+        {parameter that the operation uses: number of its elements}.
+    shape : str
+        The shape of the result on the example, as "1×64×56×56"; "" without one.
+    adds : int
+        Multiply-adds on the example.
     """
 
     branch: str
@@ -66,6 +75,10 @@ class Box:
     alone: bool = False
     hover: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
+    rule: str = ""
+    weights: dict[str, int] = field(default_factory=dict)
+    shape: str = ""
+    adds: int = 0
 
 
 @dataclass
@@ -85,7 +98,7 @@ class Picture:
 def operations(gm: fx.GraphModule) -> Picture:
     """One box for each operation of a graph, not folded. Parameters and sizes are not drawn."""
     picture = Picture(classes=_classes(gm))
-    homes, code = _homes(gm), _code(gm)
+    homes, code = homes_of(gm), _code(gm)
     for order, (node, name) in enumerate(homes.items()):
         _enter(picture, gm, node, name, order)
         picture.boxes[name].code += code.get(node.name, [])
@@ -96,7 +109,7 @@ def operations(gm: fx.GraphModule) -> Picture:
     return picture
 
 
-def _homes(gm: fx.GraphModule) -> dict[fx.Node, Name]:
+def homes_of(gm: fx.GraphModule) -> dict[fx.Node, Name]:
     """{node: (branch, key) of its box} of every node that is drawn."""
     places = {
         n.name: info(n).place
@@ -160,7 +173,10 @@ def _enter(picture: Picture, gm: fx.GraphModule, node: fx.Node, name: Name, orde
         box = picture.boxes[name] = _box(gm, node, name, order)
     elif i.branch == "original" and i.origin:
         box.hover.append(f"frozen: {node.name} = {operation(node)}")
-    for line in _parameters(gm, node):
+    for path, value in _constants(gm, node).items():
+        if isinstance(value, torch.nn.Parameter):
+            box.weights[path] = value.numel()
+        line = f"{path} {tuple(getattr(value, 'shape', ()))}"
         if line not in box.hover:
             box.hover.append(line)
 
@@ -178,7 +194,8 @@ def _box(gm: fx.GraphModule, node: fx.Node, name: Name, order: int) -> Box:
     title = i.twin or operation(node)
     module = _module(node)
     place = i.place or (str(node.target) if node.op == "call_module" else module.partition("@")[0])
-    return Box(*name, title, "" if place == title else place, order=order, module=module, hover=_hover(node))
+    place = "" if place == title else place
+    return Box(*name, title, place, order=order, module=module, hover=_hover(node), rule=i.rule or "")
 
 
 def _tap(gm: fx.GraphModule, node: fx.Node) -> str:
@@ -220,16 +237,18 @@ def _hover(node: fx.Node) -> list[str]:
     ]
 
 
-def _parameters(gm: fx.GraphModule, node: fx.Node) -> list[str]:
-    """The parameters that a node uses, also through nodes that depend on parameters alone; with shapes."""
-    lines = []
+def _constants(gm: fx.GraphModule, node: fx.Node) -> dict[str, Any]:
+    """{path: value} of what a node reads of the model, also through nodes that depend on nothing else."""
+    found = {}
+    if node.op == "call_module":
+        module = gm.get_submodule(str(node.target))
+        found = {f"{node.target}.{name}": value for name, value in module.named_parameters()}
     for source in node.all_input_nodes:
         if source.op == "get_attr":
-            value = _attribute(gm, str(source.target))
-            lines.append(f"{source.target} {tuple(getattr(value, 'shape', ()))}")
+            found[str(source.target)] = _attribute(gm, str(source.target))
         elif info(source).role == "const":
-            lines += _parameters(gm, source)
-    return lines
+            found |= _constants(gm, source)
+    return found
 
 
 def _attribute(gm: fx.GraphModule, path: str) -> Any:
@@ -244,10 +263,15 @@ def _connect(picture: Picture, homes: dict[fx.Node, Name]) -> None:
         for source in node.all_input_nodes:
             origin = homes.get(source, name)
             label = info(node).freezes.get(source.name, "size")
-            if origin[0] == name[0] and origin != name:
+            if origin[0] == name[0] and origin != name and not _is_size(source):
                 picture.data[origin, name] = None
             elif origin[0] != name[0] and label != "size":
                 picture.freezes.setdefault((origin, name), Counter())[label] = 1
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether a node gives a number of elements or of dimensions, which is no value of the network."""
+    return node.op == "call_method" and node.target in ("size", "dim", "numel")
 
 
 def _outputs(picture: Picture, gm: fx.GraphModule, homes: dict[fx.Node, Name]) -> None:

@@ -10,10 +10,16 @@ FIXED = [
     ".name{font-weight:600}",
     ".heading{font-weight:600}",
     ".title{font-weight:600;font-size:15px}",
+    ".shape{font-size:10px;paint-order:stroke;stroke-width:3px;stroke-linejoin:round}",
     ".caption{font-weight:600;text-anchor:middle}",
     ".box:hover rect{stroke-width:2.4}",
     "a:focus rect{stroke-width:2.4}",
     ".alone rect{stroke-dasharray:2 2}",
+    ".frame{fill-opacity:.045}",
+    ".tag text{font-size:10px}",
+    ".fold{cursor:pointer}",
+    ".found rect{stroke-width:3}",
+    ".chosen rect{stroke-width:3.4}",
 ]
 
 
@@ -56,7 +62,9 @@ def _colours(page: str) -> list[str]:
     rules = [
         f".page{{fill:{getattr(TEXT, fill)}}}",
         f"text{{fill:{getattr(TEXT, line)}}}",
-        f".muted{{fill:{getattr(MUTED, line)}}}",
+        f".muted,.shape,.tag text{{fill:{getattr(MUTED, line)}}}",
+        f".shape{{stroke:{getattr(TEXT, fill)}}}",
+        f".frame{{fill:{getattr(TEXT, line)}}}",
         f"path.data{{stroke:{grey}}}",
         f"marker.data path{{fill:{grey}}}",
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import itertools
 import zlib
+from collections import Counter
 
 from .crossing import Caption, freeze_ways
 from .geometry import BOLD, HEADING, LINE, MARGIN, PADDING, REGULAR, STACK, Geometry, geometry, stack
 from .legend import legend
-from .operations import Box, Picture
+from .operations import OUTPUT, Box, Picture
 from .palette import FAMILIES
 from .paths import Way, data_ways
 from .style import style
@@ -34,17 +35,21 @@ def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
     entries, height, least = legend(picture, MARGIN, top, g.width - 2 * MARGIN)
     stack(g, picture, top + height + HEADING * (len(g.inner) > 1))
     freezes, captions = freeze_ways(picture, g)
+    g.top = top + height
     name = f"fx{zlib.crc32(repr([title, *picture.boxes]).encode()):08x}-{next(_drawings)}"
+    head = [_text(MARGIN, MARGIN + 8, title, "title"), *entries]
+    backwards = any(source == ("interpreter", OUTPUT) for source, _ in picture.data)
     body = [
-        _text(MARGIN, MARGIN + 8, title, "title"),
-        *entries,
-        *_headings(g, form, top + height + 18),
+        *_headings(g, form, g.top + 18),
         *(_way(way, "data", name) for way in data_ways(picture, g)),
         *(_way(way, "freeze", name) for way in freezes),
         *(_box(box, g, box_id(name, i)) for i, box in enumerate(picture.boxes.values())),
+        *(_shape(box, g, backwards) for box in picture.boxes.values() if box.shape),
         *(_caption(caption) for caption in captions),
     ]
-    return _page(name, title, "\n".join(body), max(g.width, least + 2 * MARGIN), g.height), g
+    g.least = least + 2 * MARGIN
+    text = "\n".join([*head, '<g class="body">', *body, "</g>"])
+    return _page(name, title, _described(picture, form), text, max(g.width, g.least), g.height), g
 
 
 def box_id(name: str, number: int) -> str:
@@ -52,13 +57,31 @@ def box_id(name: str, number: int) -> str:
     return f"{name}-b{number}"
 
 
-def _page(name: str, title: str, body: str, width: float, height: float) -> str:
+def _described(picture: Picture, form: str) -> str:
+    """What a screen reader says of the picture."""
+    counts = {branch: sum(b == branch for b, _ in picture.boxes) for branch in picture.branches()}
+    boxes = " and ".join(
+        f"{count} boxes" + (f" in the {_HEADINGS[branch]}" if branch in _HEADINGS else "")
+        for branch, count in counts.items()
+    )
+    carried = sum(picture.freezes.values(), Counter())
+    edges = ", ".join(f"{count} × {label}" for label, count in sorted(carried.items()))
+    return f"A graph{f' of the form {form}' if form else ''}: {boxes}" + (
+        f"; freeze edges between them: {edges}." if edges else "."
+    )
+
+
+def _page(name: str, title: str, description: str, body: str, width: float, height: float) -> str:
     arrows = "".join(_arrow(name, kind) for kind in ("data", *FAMILIES))
     return (
         f'<svg id="{name}" class="fxscope-drawing" xmlns="http://www.w3.org/2000/svg" role="img"'
-        f' aria-label="{html.escape(title)}" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
-        f' height="{height:.0f}" font-family="system-ui, sans-serif"'
-        f' font-size="12">\n<style>{style(name)}</style>\n<defs>{arrows}</defs>\n<rect class="page"'
+        f' aria-labelledby="{name}-title" aria-describedby="{name}-desc"'
+        f' viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}"'
+        f' height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">\n<title'
+        f' id="{name}-title">{html.escape(title)}</title><desc'
+        f' id="{name}-desc">{html.escape(description)}</desc>\n<style>{style(name)}</style>\n'
+        f"<defs>{arrows}</defs>\n"
+        '<rect class="page"'
         f' width="100%" height="100%"/>\n{body}\n</svg>'
     )
 
@@ -71,19 +94,19 @@ def _arrow(name: str, kind: str) -> str:
     )
 
 
+def headings(form: str) -> dict[str, tuple[str, str]]:
+    """{branch: its heading and the line below}."""
+    left = "x0 to y0" if form in ("", "pair") else "x0 to what is frozen"
+    below = {"original": left, "interpreter": _FORMS.get(form, "x1 to y1")}
+    return {branch: (heading, below[branch]) for branch, heading in _HEADINGS.items()}
+
+
 def _headings(g: Geometry, form: str, y: float) -> list[str]:
     parts = []
-    for branch in g.inner:
-        if branch in _HEADINGS:
+    for branch, (heading, below) in headings(form).items():
+        if branch in g.inner:
             x = g.inner[branch] - (g.box_width if g.sign[branch] < 0 else 0)
-            below = (
-                _FORMS.get(form, "x1 to y1")
-                if branch == "interpreter"
-                else "x0 to y0"
-                if form in ("", "pair")
-                else "x0 to what is frozen"
-            )
-            parts += [_text(x, y, _HEADINGS[branch], "heading"), _text(x, y + LINE, below, "muted")]
+            parts += [_text(x, y, heading, "heading"), _text(x, y + LINE, below, "muted")]
     return parts
 
 
@@ -123,6 +146,15 @@ def _box(box: Box, g: Geometry, name: str) -> str:
     )
     label = _label(box, x + PADDING, y + LINE, w - 2 * PADDING - inset)
     return f'<g id="{name}" class="{kind}"><title>{hover}</title>{cards}{label}</g>'
+
+
+def _shape(box: Box, g: Geometry, backwards: bool) -> str:
+    """The shape of a result, beside the start of its edges."""
+    x, y, w, h = g.rectangles[box.branch, box.key]
+    above = backwards and box.branch == "interpreter"
+    if above and not g.row((box.branch, box.key)):
+        return ""  # x2, which leads nowhere
+    return _text(x + w / 2 + 5, y - 5 if above else y + h + 11, box.shape, "shape")
 
 
 def _label(box: Box, x: float, y: float, room: float) -> str:

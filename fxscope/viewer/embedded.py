@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,16 +71,16 @@ def shared() -> str:
     )
 
 
-def policy(live: bool) -> str:
+def policy(live: bool, hashes: Sequence[str] = ()) -> str:
     """The content policy of a page of figures: it asks nothing of anybody, and runs what opens frames.
 
-    A frame inherits it, and has a stricter one of its own.
+    A frame inherits it, and has a stricter one of its own. ``hashes`` are those of the page's other scripts.
     """
     found = (
         "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; base-uri 'none';"
         " form-action 'none'"
     )
     if not live:
-        return found
-    scripts = " ".join(front.hash_of(front.script(each)) for each in (ENTRY, FRAME))
+        return f"{found}; script-src {' '.join(hashes)}" if hashes else found
+    scripts = " ".join([*(front.hash_of(front.script(each)) for each in (ENTRY, FRAME)), *hashes])
     return f"{found}; script-src {scripts} 'wasm-unsafe-eval'; worker-src blob:"

@@ -15,6 +15,7 @@ import torch
 from ..._version import __version__
 from ...graph.interpretation import KEY, VERSION
 from ...render import Drawing
+from ...render import page as drawings
 from ...results.files import replacing, write_text
 from ...results.progress import steps
 from ...results.provenance import digest
@@ -137,6 +138,7 @@ class Page:
             "title": chapter.title,
             "html": body,
             "live": any(b["kind"] == "live" for b in blocks),
+            "graphs": any(b.get("svg") for b in blocks),
             "figures": files,
             "numbers": plain(chapter.numbers),
             "findings": [asdict(f) | {"network": f.network or chapter.networks} for f in chapter.findings],
@@ -150,7 +152,7 @@ class Page:
         if isinstance(figure, Drawing):
             figure.save(f"{stem}.svg")
             files.append(f"{block['name']}.svg")
-            return {**block, "svg": figure.svg}
+            return {**block, "svg": figure.clickable()}
         for suffix in self.formats:
             metadata = {"Date": None} if suffix == "svg" else None
             with replacing(f"{stem}.{suffix}") as new:
@@ -164,13 +166,14 @@ class Page:
     def _html(self, chapters: dict[str, dict], findings: list[Finding]) -> str:
         versions = {"version": VERSION, "fxscope": __version__, "torch": torch.__version__}
         live = any(part.get("live") for part in chapters.values())
+        graphs = any(part.get("graphs") for part in chapters.values())
         page = self.templates.get_template("page.html")
         return page.render(
             title=self.title,
             about=self.about,
             chapters=chapters,
             findings=findings,
-            policy=policy(live),
-            shared=shared() if live else "",
+            policy=policy(live, [drawings.script_hash()] if graphs else []),
+            shared=(shared() if live else "") + (f"<script>{drawings.script()}</script>" if graphs else ""),
             **versions,
         )
