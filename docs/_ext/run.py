@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import html
 import io
 import re
 import warnings
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from gallery import in_words
 from sphinx.util.docutils import SphinxDirective
 
 from fxscope.render import Drawing
@@ -92,6 +94,8 @@ def figure_svg(figure) -> str:
     prefix = f"fig{_figures}-"
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}", svg)
+    told = html.escape(in_words(figure))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{told}" ', 1)
     return f'<div class="fxscope-figure">{svg}</div>'
 
 

@@ -21,6 +21,7 @@ from .case import LawCase
 from .laws import Law
 from .structure import converted
 
+ABOUT = 'what each law says, under its number: the page "The laws", docs/laws.md'
 _ABOUT_F = ("law 2", "law 3", "law 5")  # at least one of them must be checked for a report to be ok
 
 
@@ -71,7 +72,7 @@ class Report:
         names, width = (max(len(getattr(law, field)) for law in self.laws) for field in ("name", "statement"))
         head = f"{self.model} on {tuple(self.shape)}, {self._measured()}"
         rows = [f"  {law.name:{names}s} {law.statement:{width}s}  {_told(law)}" for law in self.laws]
-        return "\n".join([head, *rows, self._summary()])
+        return "\n".join([head, *rows, self._summary(), ABOUT])
 
     def _summary(self) -> str:
         if self.ok:
