@@ -29,6 +29,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "docstrings",
     "sphinx.ext.napoleon",
+    "gallery",
     "mathml",
     "run",
     "graphs",

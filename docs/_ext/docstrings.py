@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 from pydoc import locate
 
 from sphinx.util.nodes import make_refnode
@@ -146,7 +147,13 @@ def reference(app, env, node, content):
     if len(entries) == 1 and last[:1].isupper():
         found = domain.objects[entries[0]]
         return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, content, entries[0])
-    return content if target.startswith("fxscope.") and locate(target) is not None else None
+    return content if target.startswith("fxscope.") and exists(target) else None
+
+
+def exists(target: str) -> bool:
+    """Whether there is a class of that name, also where a function has its module's name."""
+    module, _, last = target.rpartition(".")
+    return hasattr(sys.modules.get(module), last) or locate(target) is not None
 
 
 def without_markup(lines: list[str]) -> list[str]:

@@ -18,9 +18,7 @@ SCROLLS = {  # classes of what is wider than a phone
     "fxscope-figure": "figure",
     "fxscope-wide": "table",
 }
-OUTPUT = re.compile(
-    r'(<div class="[^"]*\bhighlight-(?:none|text)\b[^"]*"><div class="highlight"><pre)>'
-)
+OUTPUT = re.compile(r'(<div class="[^"]*\bhighlight-(?:none|text)\b[^"]*"><div class="highlight"><pre)>')
 LENGTH = 40_000  # characters of a page among the texts of the search
 LAW = re.compile(r"^( {2})(law \d+(?: row| batch| size| example| frontend| memory| form)?)\b", re.M)
 FROM_DISK = """
@@ -41,7 +39,8 @@ def reachable(body: str) -> str:
     for name, label in SCROLLS.items():
         given = rf'<div class="((?:[^"]* )?{name}(?: [^"]*)?)"(?![^>]*tabindex)'
         body = re.sub(given, rf'<div class="\1" tabindex="0" role="group" aria-label="{label}"', body)
-    return body
+    # a drawing that can be clicked is no single picture
+    return re.sub(r'(<svg [^>]*class="fxscope-drawing"[^>]*) role="img"', r'\1 role="group"', body)
 
 
 def linked(body: str, root: str) -> str:
