@@ -25,9 +25,11 @@ html_title = f"fxscope {version}"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "docstrings",
     "sphinx.ext.napoleon",
+    "gallery",
     "mathml",
     "run",
     "graphs",
@@ -35,7 +37,9 @@ extensions = [
     "errors",
     "live",
     "versions",
+    "pages",
 ]
+templates_path = ["_templates"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_ext", "**sg_execution_times*"]
@@ -50,7 +54,8 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#1b68a8", "color-brand-content": "#1b68a8"},
     "dark_css_variables": {"color-brand-primary": "#74baff", "color-brand-content": "#74baff"},
 }
-pygments_style, pygments_dark_style = "friendly", "one-dark"
+pygments_style, pygments_dark_style = "a11y-high-contrast-light", "a11y-high-contrast-dark"
+viewcode_line_numbers = True
 
 napoleon_google_docstring = False
 # names and types as they are written, without references to types of other packages
@@ -58,11 +63,13 @@ napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 nitpick_ignore_regex = [(r"py:(class|exc|obj)", r"(?!fxscope\.).*")]  # sections name types as a reader would
-autodoc_typehints = "none"
+autodoc_typehints = (
+    "signature"  # of results and attributes; those of arguments stand beside their names (docstrings.py)
+)
+autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 add_module_names = False
-python_maximum_signature_line_length = 90
 
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
@@ -70,8 +77,8 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "ignore_pattern": r"(training/|serving/|/_|__init__)",
     "image_scrapers": ("gallery.figures",),
-    "capture_repr": ("_repr_html_", "__repr__"),
-    "reset_modules": (),
+    "capture_repr": ("_repr_html_",),
+    "reset_modules": ("gallery.quiet",),
     "show_memory": False,
     "write_computation_times": False,  # its page fetches a table's script from outside
     "show_signature": False,

@@ -3,14 +3,16 @@ An attribution in captum's shape
 ================================
 
 ``attribute(x, target=)`` with its convergence delta, from the linear interpreter. For ReLU networks it is
-captum's ``InputXGradient``; what that leaves unsaid, the share of the biases, comes with it.
+captum's ``InputXGradient``; what that leaves unsaid, the share of the biases, comes with it. The network is
+EfficientNet-Lite0, which others trained on ImageNet.
 """
 
 import torch
 from captum.attr import InputXGradient
-from torch import nn
 
 import fxscope
+from fxscope import models
+from fxscope.images import photos
 
 
 class LinearInterpretation:
@@ -32,23 +34,15 @@ class LinearInterpretation:
         return (attributions, delta) if return_convergence_delta else attributions
 
 
-torch.manual_seed(0)
-model = nn.Sequential(
-    nn.Conv2d(3, 16, 5, 2),
-    nn.ReLU(),
-    nn.Conv2d(16, 16, 3),
-    nn.ReLU(),
-    nn.MaxPool2d(2),
-    nn.Flatten(),
-    nn.Linear(16 * 36, 10),
-).eval()
-x = torch.rand(2, 3, 32, 32)
+model = models.build("efficientnet_lite0")  # trained on ImageNet, piecewise linear
+pictures = [photos.shipped(name) for name in ("chelsea", "coffee")]
+x = torch.cat([model.preprocess(picture) for picture in pictures])
 
 # %%
 
 ours = LinearInterpretation(model)
-attributions, delta = ours.attribute(x, target=3, return_convergence_delta=True)
-theirs = InputXGradient(model).attribute(x.clone().requires_grad_(), target=3).detach()
+attributions, delta = ours.attribute(x, target=281, return_convergence_delta=True)
+theirs = InputXGradient(model).attribute(x.clone().requires_grad_(), target=281).detach()
 print(
     f"delta {float(delta.abs().max()):.1e}; difference from captum"
     f" {float((attributions - theirs).abs().max()):.1e}"
@@ -60,5 +54,5 @@ print(f"share of the biases {[round(v, 3) for v in ours.residual.tolist()]}")
 figure = fxscope.plot.images(
     {"fxscope": attributions[0], "captum": theirs[0]},
     signed=True,
-    text="attributions to score 3",
+    text="EfficientNet-Lite0: what each pixel adds to the score of label 281, tabby",
 )

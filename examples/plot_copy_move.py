@@ -48,7 +48,7 @@ for _step in range(800):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-print(f"mean squared error {float(loss):.1e}, of the mean image {float(painted(x).var()):.1e}")
+print(f"mean squared error {float(loss.detach()):.1e}, of the mean image {float(painted(x).var()):.1e}")
 
 # %%
 # The row of a pixel far from the corner reads two places: its own, and the same place of the top left tile.

@@ -136,6 +136,51 @@ def test_every_example_is_described():
         assert re.match(r'"""\n\S.*\n=+\n\n\S', text) and "# %%" in text, script.name
 
 
+def test_every_example_is_in_a_group_and_in_the_api():
+    from gallery import GROUPS, examples_of
+
+    named = [name for _, names in GROUPS.values() for name in names]
+    assert sorted(named) == sorted(p.stem.removeprefix("plot_") for p in EXAMPLES)
+    assert "plot_svd" in examples_of("fxscope.linop.linear.Operator.svd")
+    assert len(examples_of("fxscope.interpret")) > 10 and not examples_of("fxscope.plot.spectra")
+
+
+def test_every_law_that_verify_prints_is_explained():
+    from fxscope.testing.table import CHECKS as LAWS
+
+    text = (ROOT / "docs" / "laws.md").read_text()
+    missing = [law.name for law in LAWS if f"({law.name.replace(' ', '-')})=" not in text]
+    assert not missing
+    assert str(fxscope.verify(torch.nn.Linear(2, 2), torch.rand(1, 2), K=2)).endswith("docs/laws.md")
+
+
+def test_arguments_have_types():
+    """An argument without a type in the docstring has that of the code."""
+    from docstrings import signature, typed
+
+    def f(a, b: int | None = None, *, c="x,y"):
+        pass
+
+    f.__annotations__["a"] = "torch.Tensor"
+    lines = ["F.", "", "Parameters", "----------", "a", "    One.", "b", "    Two.", "c : str", "    Three."]
+    assert typed(lines, f)[4::2] == ["a : torch.Tensor", "b : int, optional", "c : str"]
+    given = "(a: ~torch.Tensor, b: int | None = None, *, c='x,y')"
+    assert signature(None, "function", "f", f, {}, given, "int") == ("(a, b=None, *, c='x,y')", "int")
+
+
+def test_what_scrolls_can_be_reached():
+    from pages import linked, reachable, text_of
+
+    wide = '<div class="table-wrapper docutils container" id="t"><table></table></div>'
+    assert 'tabindex="0"' in reachable(wide) and reachable(reachable(wide)) == reachable(wide)
+    output = '<div class="output highlight-none notranslate"><div class="highlight"><pre>Net\n  law 8 row x\n'
+    assert '<pre tabindex="0"' in reachable(output) and "laws.html#law-8-row" in linked(output, "../")
+    article = (
+        '<article role="main"><section id="a"><h1>A &lt; b</h1><svg><text>no</text></svg></section></article>'
+    )
+    assert text_of(article) == '<section id="a"> A &lt; b </section>'
+
+
 def modules():
     return [
         fxscope,
@@ -208,7 +253,7 @@ def test_docstrings_become_rest():
 def test_the_extension_imports_alone():
     code = (
         f"import sys; sys.path[:0] = [{str(ROOT / 'docs' / '_ext')!r}, {str(ROOT / 'tests')!r}]; import"
-        " graphs, cards, errors, gallery, mathml, run, networks"
+        " graphs, cards, docstrings, errors, gallery, mathml, pages, run, networks"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

@@ -1,4 +1,4 @@
-"""A card for every rule, written from its declaration before the site is read: docs/rules/<verb>.md.
+"""A card for every rule, written from its declaration before the site is read: docs/rules/cards/<verb>.md.
 
 On each card: formula, spellings, variants and which preset uses them, what is frozen, the laws with the
 largest error that was measured now on the rule's first sample (float64), the picture of its pair graph, its
@@ -13,6 +13,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from docutils.nodes import make_id
 from sphinx.util.display import status_iterator
 
 import fxscope
@@ -45,6 +46,53 @@ VERBS = {
     "composite": (
         "Written out",
         "Rewritten into simpler operators before anything is frozen; their rules and policies apply.",
+    ),
+}
+MASKS = {  # a page each, of the 66 masks
+    "activations": (
+        "Masks: activations",
+        "Units of networks, elementwise: which piece is active, or the factor $h(x_0)/x_0$.",
+        {"abs", "celu", "clamp", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh"}
+        | {"leaky_relu", "log_sigmoid", "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu"}
+        | {"softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold"},
+    ),
+    "functions": (
+        "Masks: functions of numbers",
+        "Powers and roots, exponentials and logarithms, and the functions of angles.",
+        {
+            "atan2",
+            "erf",
+            "erfc",
+            "exp",
+            "exp2",
+            "expm1",
+            "hypot",
+            "log",
+            "log2",
+            "log10",
+            "log1p",
+            "logaddexp",
+        }
+        | {
+            "logaddexp2",
+            "pow",
+            "square",
+            "sqrt",
+            "rsqrt",
+            "sin",
+            "cos",
+            "tan",
+            "atan",
+            "sinh",
+            "cosh",
+            "asinh",
+        }
+        | {"atanh"},
+    ),
+    "reductions": (
+        "Masks: products, norms and deviations",
+        "Where one number is made of many: each gets the factor that it has at $x_0$.",
+        None,  # all others
     ),
 }
 LAWS = {
@@ -95,7 +143,8 @@ def card(rule: Rule) -> str:
     if len(rule.variants) > 1:
         parts += [f"**Variants** {_variants(rule)}.", ""]
     parts += _table(rule, found) if found else [f"No sample: {rule.unsampled}.", ""]
-    parts += [f"**Source** {rule.source}." if rule.source else "", f"Declared in `{_where(rule)}`.", ""]
+    declared = f"Declared in `{_where(rule)}`."
+    parts += [f"**Source** {rule.source}. {declared}" if rule.source else declared, ""]
     return "\n".join([*parts, _picture(rule), ""])
 
 
@@ -111,7 +160,10 @@ def _variants(rule: Rule) -> str:
 
 
 def _table(rule: Rule, found: list[Measured]) -> list[str]:
-    head = "".join(f"<th title='{html.escape(statement)}'>{law}</th>" for law, statement in LAWS.items())
+    head = "".join(
+        f"<th title='{html.escape(statement)}'><a href='../../laws.html#{law.replace(' ', '-')}'>{law}</a></th>"
+        for law, statement in LAWS.items()
+    )
     rows = "".join(
         f"<tr><td>{m.variant}</td>"
         + "".join(f"<td>{_error(m.errors.get(law))}</td>" for law in LAWS)
@@ -123,7 +175,7 @@ def _table(rule: Rule, found: list[Measured]) -> list[str]:
     ]
     return [
         "```{raw} html",
-        f"<table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table>",
+        f"<div class=\"fxscope-wide\"><table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table></div>",
         "```",
         "",
         *reasons,
@@ -150,14 +202,17 @@ def _picture(rule: Rule) -> str:
         gm = fxscope.transform(case.target(), example_inputs=(case.x0,))
     from graphs import details, python
 
-    body = fxscope.draw(gm, fold=False).clickable(page_style=True, rules="./")
+    drawing = fxscope.draw(gm, fold=False).clickable(page_style=True, rules="./")
     source = "".join(
         inspect.getsource(f)
         for f in dict.fromkeys(rule.variants.values())
         if f is not None and f.__name__ != "_written_out" and rule.verb != "linear"
     )
-    code = details("What the rule does", python(source)) if source else ""
-    return "\n".join(["```{raw} html", body, code.replace("\n```", "\n ```"), "```"])
+    code = f"<p>What the rule does:</p>{python(source)}" if source else ""
+    body = details(
+        "The operation beside its twin" + (", and the rule's code" if code else ""), drawing + code
+    )
+    return "\n".join(["```{raw} html", body.replace("\n```", "\n ```"), "```"])
 
 
 def write(app) -> None:
@@ -173,10 +228,54 @@ def write(app) -> None:
             rules, "rule cards... ", "brown", len(rules), stringify_func=lambda r: r.name
         )
     }
+    for name, text in pages(rules, texts).items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def pages(rules: list[Rule], texts: dict[str, str]) -> dict[str, str]:
+    """A page a verb; that of the masks is a table, which leads to the pages of their groups."""
+    found = {}
     for verb, (title, text) in VERBS.items():
-        chosen = [texts[r.name] for r in rules if r.verb == verb]
-        page = "\n".join([f"# {title}", "", text, "", *chosen])
-        (folder / f"{verb}.md").write_text(page)
+        chosen = [r for r in rules if r.verb == verb]
+        if verb == "mask":
+            groups = _groups(chosen)
+            found[verb] = _masks(title, text, groups)
+            for name, members in groups.items():
+                found[f"mask-{name}"] = _page(*MASKS[name][:2], [texts[r.name] for r in members])
+        else:
+            found[verb] = _page(title, text, [texts[r.name] for r in chosen])
+    return found
+
+
+def _page(title: str, text: str, cards: list[str]) -> str:
+    return "\n".join([f"# {title}", "", text, "", *cards])
+
+
+def _groups(masks: list[Rule]) -> dict[str, list[Rule]]:
+    """The masks by the page they are on."""
+    named = set().union(*(names or () for _, _, names in MASKS.values()))
+    return {
+        name: [r for r in masks if (r.name in names if names else r.name not in named)]
+        for name, (_, _, names) in MASKS.items()
+    }
+
+
+def _masks(title: str, text: str, groups: dict[str, list[Rule]]) -> str:
+    """The table of all masks: formula, and the way to the card."""
+    parts = [f"# {title}", "", text, ""]
+    for name, members in groups.items():
+        rows = "".join(
+            f"<tr id='rule-{make_id(r.name)}'><td><a href='mask-{name}.html#rule-{make_id(r.name)}'>{r.name}</a></td>"
+            f"<td><code>{html.escape(r.formula)}</code></td></tr>"
+            for r in members
+        )
+        head = "<tr><th>rule</th><th>formula</th></tr>"
+        table = f'<div class="fxscope-wide"><table class="fxscope-rules">{head}{rows}</table></div>'
+        parts += [f"## [{MASKS[name][0]}](mask-{name}.md)", "", "```{raw} html", table, "```", ""]
+    listed = [f"mask-{name}" for name in groups]
+    return "\n".join([*parts, "```{toctree}", ":hidden:", "", *listed, "```", ""])
 
 
 def setup(app):

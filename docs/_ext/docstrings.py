@@ -5,7 +5,13 @@ Those with NumPy sections go to napoleon; in the others formulas are indented, a
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import sys
+from pydoc import locate
+
+from sphinx.util.nodes import make_refnode
 
 ENTRY = re.compile(r"^(\S(?:.*?\S)?)(?: {2,}|;  )(\S.*)$")
 SECTION = re.compile(r"^-{3,}$")
@@ -68,7 +74,86 @@ def process(app, what, name, obj, options, lines) -> None:
     if not ours:
         return
     sections = any(SECTION.match(line.strip()) for line in lines)
-    lines[:] = without_markup(list(lines)) if sections else to_rst(list(lines))
+    lines[:] = without_markup(typed(list(lines), obj)) if sections else to_rst(list(lines))
+
+
+def typed(lines: list[str], obj) -> list[str]:
+    """The lines in which an argument or attribute that names no type has that of the code."""
+    known, inside, out = types_of(obj), False, []
+    for i, line in enumerate(lines):
+        if SECTION.match(line.strip()):
+            inside = lines[i - 1].strip() in ("Parameters", "Attributes")
+        head = inside and line and not line.startswith(" ") and not SECTION.match(line)
+        if head and " : " not in line and not SECTION.match((lines[i + 1 : i + 2] or [""])[0].strip()):
+            found = {known.get(name.strip(" *")) for name in line.split(",")}
+            if len(found) == 1 and None not in found:
+                line = f"{line} : {found.pop()}"
+        out.append(line)
+    return out
+
+
+def types_of(obj) -> dict[str, str]:
+    """The types of arguments and attributes, as they are written in the code; not those that say nothing."""
+    written: dict[str, object] = {}
+    if inspect.isclass(obj):
+        for base in reversed(obj.__mro__):
+            written |= vars(base).get("__annotations__", {})
+    try:
+        parameters = inspect.signature(obj).parameters
+        written |= {name: p.annotation for name, p in parameters.items() if p.annotation is not p.empty}
+    except (TypeError, ValueError):
+        pass
+    return {name: _said(t) for name, t in written.items() if t not in ("Any", "object")}
+
+
+def _said(annotation: object) -> str:
+    """A type in words: ``int | None`` is "int, optional"."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    parts = [part for part in text.split(" | ") if part != "None"]
+    return " or ".join(parts) + (", optional" if " | None" in text else "")
+
+
+def signature(app, what, name, obj, options, given, returned) -> tuple[str | None, str | None] | None:
+    """autodoc-process-signature: the types of arguments stand beside their names, below."""
+    if not given:
+        return None
+    try:
+        [function] = ast.parse(f"def f{given}: pass").body
+    except SyntaxError:  # a default that has no spelling
+        return None
+    arguments = function.args
+    for each in [
+        *arguments.posonlyargs,
+        *arguments.args,
+        *arguments.kwonlyargs,
+        arguments.vararg,
+        arguments.kwarg,
+    ]:
+        if each is not None:
+            each.annotation = None
+    return f"({ast.unparse(arguments)})", returned
+
+
+def reference(app, env, node, content):
+    """missing-reference: a type under another name than its entry's, or one of the inside, which has none."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or not target:
+        return None
+    last = target.rpartition(".")[2]
+    domain = env.get_domain("py")
+    entries = [
+        name for name in domain.objects if name.rpartition(".")[2] == last and name.startswith("fxscope")
+    ]
+    if len(entries) == 1 and last[:1].isupper():
+        found = domain.objects[entries[0]]
+        return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, content, entries[0])
+    return content if target.startswith("fxscope.") and exists(target) else None
+
+
+def exists(target: str) -> bool:
+    """Whether there is a class of that name, also where a function has its module's name."""
+    module, _, last = target.rpartition(".")
+    return hasattr(sys.modules.get(module), last) or locate(target) is not None
 
 
 def without_markup(lines: list[str]) -> list[str]:
@@ -78,4 +163,6 @@ def without_markup(lines: list[str]) -> list[str]:
 
 def setup(app):
     app.connect("autodoc-process-docstring", process)
+    app.connect("autodoc-process-signature", signature)
+    app.connect("missing-reference", reference)
     return {"parallel_read_safe": True}

@@ -18,6 +18,7 @@ import warnings
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from gallery import in_words
 from sphinx.util.docutils import SphinxDirective
 
 from fxscope.render import Drawing
@@ -94,9 +95,9 @@ def figure_svg(figure) -> str:
     prefix = f"fig{_figures}-"
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}", svg)
-    said = html.escape(getattr(figure, "alt", ""))
-    label = f' role="img" aria-label="{said}"' if said else ""
-    return f'<div class="fxscope-figure"{label}>{svg}</div>'
+    told = html.escape(in_words(figure))
+    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{told}" ', 1)
+    return f'<div class="fxscope-figure">{svg}</div>'
 
 
 def _first(text: str, rows: int | None) -> str:

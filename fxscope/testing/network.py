@@ -25,6 +25,7 @@ from .laws import Law
 from .structure import converted
 
 FULL = 12.0  # powers of ten that a bar shows
+ABOUT = 'what each law says, under its number: the page "The laws", docs/laws.md'
 _ABOUT_F = ("law 2", "law 3", "law 5")  # at least one of them must be checked for a report to be ok
 
 
@@ -111,7 +112,7 @@ class Report(Displayed):
             for law in self.laws
         ]
         head = f"{self.model} on {tuple(self.shape)}, {self._measured()}"
-        return Table(columns, rows, head, (self._summary(),))
+        return Table(columns, rows, head, (self._summary(), ABOUT))
 
     def _picture(self) -> str:
         return bars_of_laws([law for law in self.laws if not law.skipped], self.model)

@@ -1,0 +1,119 @@
+"""The pages of the site in a browser: nothing is wider than the window, pictures have words, text has contrast.
+
+The rules are those of axe-core, from the package axe-playwright-python; widths are of a phone, a tablet and a
+laptop, colours the light and the dark ones.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+from pathlib import Path
+
+import pytest
+from test_site import pages, site  # noqa: F401 (the fixture)
+
+CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium"),
+]
+WIDTHS = (1400, 768, 375)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]
+# one page of each kind
+SAMPLE = (
+    "index",
+    "laws",
+    "search",
+    "errors",
+    "getting-started",
+    "how-to/votes",
+    "how-to/report",
+    "paper/reading",
+    "graphs/relu",
+    "rules/cards/mask",
+    "rules/cards/normalize",
+    "gallery/index",
+    "gallery/plot_svd",
+    "api/plot",
+)
+WIDER = """() => {
+  const wide = document.documentElement.clientWidth, found = [];
+  if (document.documentElement.scrollWidth > wide) found.push(`the page: ${document.documentElement.scrollWidth}`);
+  const scrolls = (e) => { for (let p = e.parentElement; p; p = p.parentElement)
+    if (/auto|scroll/.test(getComputedStyle(p).overflowX)) return true; return false; };
+  for (const e of document.querySelectorAll("article *")) {
+    if (e.closest("svg") && e.tagName !== "svg") continue;
+    const box = e.getBoundingClientRect();
+    if (box.width && box.right > wide + 1 && !scrolls(e)) found.push(`${e.tagName}.${e.className}: ${box.right}`);
+  }
+  return found.slice(0, 5);
+}"""
+TOLD = """async (rules) => (await axe.run(document, {resultTypes: ["violations"], runOnly: rules})).violations.map(
+  (v) => `${v.id}: ${v.nodes.length} times, first ${v.nodes[0].html.slice(0, 200)}`)"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+def checked(browser, page: Path) -> list[str]:
+    """What is wrong with a page."""
+    axe = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+    opened, wrong = browser.new_page(viewport={"width": WIDTHS[0], "height": 900}), []
+    opened.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    opened.goto(page.as_uri())
+    for width in WIDTHS:
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.wait_for_timeout(50)
+        wrong += [f"at {width}: {each}" for each in opened.evaluate(WIDER)]
+    opened.evaluate(axe)
+    for theme, rules in (("light", RULES), ("dark", {"type": "rule", "values": ["color-contrast"]})):
+        opened.evaluate("(theme) => { document.body.dataset.theme = theme; }", theme)
+        opened.wait_for_timeout(300)  # the theme changes its colours slowly
+        wrong += [f"{theme}: {each}" for each in opened.evaluate(TOLD, rules)]
+    opened.close()
+    return wrong
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_everyone_can_read_it(site, browser, name):  # noqa: F811
+    found = checked(browser, site / f"{name}.html")
+    assert not found, "\n".join(found)
+
+
+def test_the_check_finds_what_is_wrong(browser, tmp_path):
+    """A page without a language, with a picture without words, pale text, and a line that is too long."""
+    page = tmp_path / "wrong.html"
+    page.write_text(
+        "<title>wrong</title><body><article role=main><h1>h</h1><img src='data:,'>"
+        "<p style='color: #aaa; background: #fff'>pale</p><div style='width: 2000px'>long</div></article>"
+    )
+    found = "\n".join(checked(browser, page))
+    assert all(said in found for said in ("image-alt", "color-contrast", "html-has-lang", "at 375"))
+
+
+def test_search_shows_snippets_from_disk(site, browser):  # noqa: F811
+    page = browser.new_page()
+    page.goto(f"{(site / 'search.html').as_uri()}?q=superposition")
+    page.wait_for_selector("#search-results li p.context", timeout=20_000)
+    said = page.locator("#search-results li p.context").all_text_contents()
+    assert any("superposition" in text.lower() for text in said)
+    page.close()
+
+
+def test_every_page_has_its_text_for_the_search(site):  # noqa: F811
+    texts = (site / "_static" / "texts.js").read_text(encoding="utf-8")
+    names = [p.relative_to(site).with_suffix("").as_posix() for p in pages(site)]
+    missing = [
+        n
+        for n in names
+        if f'"{n}": ' not in texts and not n.startswith(("_modules/", "genindex", "search", "py-mod"))
+    ]
+    assert not missing
