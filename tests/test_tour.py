@@ -29,7 +29,7 @@ from fxscope.paper.findings import Network, photographs
 from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
 from fxscope.paper.tour import trained as first
 from fxscope.paper.tour.networks import check_memory, images_of, read
-from fxscope.paper.tour.report import _named_layers
+from fxscope.paper.tour.outputs import named_layers
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
 
@@ -501,7 +501,7 @@ def test_many_layers_share_their_names():
         *[nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)) for _ in range(25)]
     )
     parts = interpret(model, torch.rand(1, 4)).contributions(0)
-    found = _named_layers(parts)
+    found = named_layers(parts)
     assert (
         len(parts.by_layer()) > NAMED >= len(found) == 25 and abs(sum(found.values()) - parts.residual) < 1e-5
     )

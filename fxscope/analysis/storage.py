@@ -114,8 +114,8 @@ class Storage(Result):
         ]
         text += [f"{name:22s}{count:15,d}{a / 2**20:15.2f}{b / 2**20:13.2f}" for name, count, a, b in rows]
         text.append(
-            f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as"
-            f" {table['printed as GB']:,.1f} GB"
+            f"activations in float32: {table['KiB']:,.0f} KiB, the count of the paper's Table 1, which is of its"
+            f" own networks and would print {table['printed as GB']:,.1f} GB (KiB / 1000)"
         )
         return "\n".join(
             text

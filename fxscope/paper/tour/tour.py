@@ -27,6 +27,7 @@ from .super_resolution import default_networks as of_upscalers
 from .super_resolution import super_resolution
 from .trained import installed, trained
 from .verification import verification
+from .work import Work
 
 CHAPTERS = (
     "live",
@@ -37,6 +38,16 @@ CHAPTERS = (
     "storage",
     "verification",
 )
+
+SECONDS = {  # of the chapters on one core
+    "live": 70,
+    "photographs": 60,
+    "classification": 30,
+    "super-resolution": 40,
+    "image-to-image": 60,
+    "storage": 10,
+    "verification": 15,
+}
 
 
 def tour(
@@ -64,7 +75,7 @@ def tour(
     chapters : sequence of str
         Some of ``CHAPTERS``. The default is all of them.
     progress : bool
-        Show a progress bar.
+        Say on stderr how long it will take, and which chapter runs.
     live : bool
         Begin with demonstrations that compute rows and columns in the reader's browser.
 
@@ -92,31 +103,35 @@ def tour(
         "trained": [n.name for n in installed()[0]],
     }
     page = Page(out, "A tour of convolutional networks guided by linear interpreters", _about(networks), key)
+    work = Work(progress)
     given = [Photograph(p.stem, "given", p) for p in paths]
     wanted = chapters or [c for c in CHAPTERS if live or c != "live"]
-    makers = _makers(pictures, given, list(networks), progress)
-    return page.write({k: make for k, make in makers.items() if k.split(":")[0] in wanted}, progress)
+    made = _makers(pictures, given, list(networks), work)
+    makers = {k: make for k, make in made.items() if k.split(":")[0] in wanted}
+    work.left |= {k: {k: float(SECONDS[k.split(":")[0]])} for k in makers}
+    return page.write(makers, work=work)
 
 
 def _makers(
-    pictures: list, given: list[Photograph], networks: list[Network], progress: bool
+    pictures: list, given: list[Photograph], networks: list[Network], work: Work
 ) -> dict[str, Callable[[], Chapter]]:
     from .report import chapter_of
 
     title, picture = pictures[0]
+    progress = work.progress
     upscalers = [n for n in networks if n.kind == "images" and n.scale > 1]
     same = [n for n in networks if n.kind == "images" and n.scale == 1]
     scores = [n for n in networks if n.kind in ("scores", "tokens")]
     walks = partial(_walks, pictures, upscalers, same, scores, str(given[0].path) if given else "")
     makers: dict[str, Callable[[], Chapter]] = {
-        "live": lambda: demonstrations(walks(), progress),
+        "live": lambda: demonstrations(walks()),
         "photographs": partial(trained, given, progress),
         "classification": partial(classification, progress),
     }
     for n in scores:
-        makers[f"classification:{n.name}"] = partial(chapter_of, n, pictures, progress)
-    makers["super-resolution"] = partial(super_resolution, picture, title, upscalers or None, progress)
-    makers["image-to-image"] = partial(image_to_image, picture, title, same or None, progress)
+        makers[f"classification:{n.name}"] = partial(chapter_of, n, pictures)
+    makers["super-resolution"] = partial(super_resolution, picture, title, upscalers or None, progress, given)
+    makers["image-to-image"] = partial(image_to_image, picture, title, same or None, progress, given)
     makers["storage"] = partial(storage_and_speed, progress)
     makers["verification"] = partial(verification, progress)
     return makers
@@ -153,8 +168,8 @@ def _about(networks: Sequence[Network]) -> str:
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
         f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper. {whose} replace those of"
-        " the paper. The first table compares the measurements with the paper. No finding is assumed, and at"
-        " this size some do not appear."
+        " the paper. No finding is assumed: each was measured over several images, and says whether it appears,"
+        " does not, or is undecided at this size."
     )
 
 
