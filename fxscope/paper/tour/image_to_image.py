@@ -278,7 +278,7 @@ def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) ->
             f"i2i_{what}s",
             draw.grid(panels, 3),
             f"The {said} at a strong edge, a flat place and the middle, zoomed to 49 pixels around the"
-            " place, which is marked by a cross; one scale for each network.",
+            " place, which corners mark; one scale for each network, where nothing looks blank on it.",
         )
 
 
@@ -298,10 +298,10 @@ def _off_diagonal(
             f"source_{n.name}",
             furthest.plot(photograph=given[n.name]),
             f"{n.title}: of {SAMPLED} places, the one with the largest share of its energy in one window more"
-            f" than {RADIUS} pixels away. The black circle is the place of the output, {furthest.place}; the"
-            f" yellow circle is the source {furthest.source}, {_apart(furthest)} pixels away, with"
+            f" than {RADIUS} pixels away. The circle is around the place of the output, {furthest.place}; the"
+            f" square is the source {furthest.source}, {_apart(furthest)} pixels away, with"
             f" {100 * furthest.share:.2g}% of the energy of the row; {100 * furthest.off:.2g}% of the energy is"
-            f" more than {RADIUS} pixels away. The colours saturate at a quarter of the largest coefficient.",
+            f" more than {RADIUS} pixels away.",
             shows=("copy",),
         )
         chapter.numbers["networks"][n.name] |= {

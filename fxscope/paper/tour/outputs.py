@@ -130,7 +130,7 @@ def _discussion(shown: Shown, order: list[int]) -> None:
         found = shown.lin.pixel_discussion(order[:2], progress=shown.asked.work.progress)
         shown.chapter.figure(
             f"{shown.prefix}discussion",
-            found.plot(names=shown.names),
+            found.plot(names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
             "The contribution of each pixel to the two largest scores,"
             f" {' and '.join(map(shown.label, order[:2]))} (variant 'weighted'). Each sums to its score"
             f" with a relative error of {found.error:.0e}; the corrections amount to"
@@ -241,7 +241,7 @@ def _filters(
         f"{prefix}filters",
         draw.grid(panels, 3),
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
-        " middle, zoomed around the place, which is marked by a cross.",
+        " middle, zoomed around the place, which corners mark.",
     )
     return rows, centres
 

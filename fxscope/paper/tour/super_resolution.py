@@ -211,7 +211,7 @@ def _filters(
             f"sr_{what}s",
             draw.grid(panels, len(names)),
             f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels;"
-            " a cross marks the place. Each network has one scale. Those of bicubic upscaling are the same at"
+            " corners mark the place. Those of bicubic upscaling are the same at"
             " every place.",
             shows=("columns",) if what == "column" else (),
         )
@@ -267,7 +267,7 @@ def eigen_images(
             k: sum(getattr(s, k) for s in shapes) / count
             for k in ("participation", "frequency", "dc", "orientedness")
         }
-        _eigen_figures(chapter, name, prefix, found, mean["participation"], zoom(lin, 12))
+        _eigen_figure(chapter, name, prefix, lin, found, mean["participation"])
         chapter.numbers.setdefault("eigen", {})[name] = {
             "s": found.s,
             "passes": found.passes,
@@ -292,24 +292,17 @@ def eigen_images(
     )
 
 
-def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float, radius: int) -> None:
+def _eigen_figure(
+    chapter: Chapter, name: str, prefix: str, lin: LinearInterpreter, found: SVD, area: float
+) -> None:
+    photograph, output = (image[0] if image.shape[1] in (1, 3) else None for image in (lin.x0, lin.y0))
     chapter.figure(
         f"{prefix}_eigen_{name}",
-        found.plot(),
-        f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below;"
-        " one scale for each line. An eigen-input covers"
-        f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
-        f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
-    )
-    zoomed = {
-        f"{letter}{i + 1}": _zoomed(w, side)
-        for letter, part, side in (("v", found.v, 12), ("u", found.u, radius))
-        for i, w in enumerate(part)
-    }
-    chapter.figure(
-        f"{prefix}_eigen_zoom_{name}",
-        draw.grid(zoomed, len(found), cross=False),
-        f"{name}: the same, cut to 25 input pixels around the place with most energy.",
+        found.plot(photograph=photograph, output=output),
+        f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below,"
+        f" over the image and the output. An eigen-input covers {100 * area:.2g}% of the picture;"
+        f" {found.passes} products, largest relative error"
+        f" {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
         shows=("eigen",),
     )
 
@@ -326,9 +319,3 @@ def triplets(
 def _unconverged(found: SVD) -> str:
     lacking = int((~found.converged).sum())
     return f" ({lacking} of {len(found)} had not converged to 1% at the limit of passes)" if lacking else ""
-
-
-def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
-    """A square of a singular vector (C, H, W) around the place with most energy."""
-    energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
-    return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)

@@ -106,14 +106,15 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
     for name, x0 in inputs.items():
         lin = reader(x0)
         rows[f"row, {name}"] = lin.F.row(int(lin.y0.argmax()))
+    chapter.heading(f"{n.name}: rows and votes (Fig. 3)")
     limit = float(torch.stack(list(rows.values())).abs().flatten().quantile(SATURATED))
     rows = {said: row.clamp(-limit, limit) for said, row in rows.items()}
-    chapter.heading(f"{n.name}: rows and votes (Fig. 3)")
+    shown = {name: preprocess.inverse(x0[0]) for name, x0 in inputs.items()}
     chapter.figure(
         f"trained_rows_{n.name}",
-        draw.grid({**{name: x0[0] for name, x0 in inputs.items()}, **rows}, len(inputs), cross=False),
-        "The inputs, and the row of the top score of each; each line has one scale, at which"
-        f" {100 - 100 * SATURATED:.1g}% of the rows' coefficients saturate.",
+        draw.grid({**shown, **rows}, len(inputs), cross=False, images=shown),
+        "The inputs, and the row of the top score of each; the colours end at a value that"
+        f" {100 - 100 * SATURATED:.1g}% of the coefficients exceed.",
         shows=("templates",),
     )
     name, x0 = next(iter(inputs.items()))
