@@ -162,17 +162,16 @@ def _walks(
 
 def _about(networks: Sequence[Network]) -> str:
     whose = (
-        f"The networks {', '.join(n.title for n in networks)} are shown in the chapters that fit them. In the"
-        " other chapters, small stand-ins"
+        f"{', '.join(n.title for n in networks)} are in the chapters that fit them; small stand-ins are in the"
+        " others"
         if networks
-        else "Networks that others trained come first, where they are installed; in the other chapters, small"
-        " networks, trained for this purpose and named stand-ins,"
+        else "first come networks that others trained, where they are installed, then small stand-ins for the"
+        " rest of the paper's"
     )
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
-        f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper. {whose} replace those of"
-        " the paper. No finding is assumed: each was measured over several images, and says whether it appears,"
-        " does not, or is undecided at this size."
+        f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper, each over several images:"
+        f" {whose}."
     )
 
 
