@@ -3,7 +3,7 @@ Rows and columns of an upscaler
 ===============================
 
 The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective filter*
-of an input pixel. On flat ground the network interpolates; on an edge its filter follows the edge. Bicubic
+of an input pixel. Those of a network differ from place to place, on an edge and on flat ground; bicubic
 interpolation has the same filter everywhere.
 """
 
@@ -41,6 +41,17 @@ panels = {
     "bicubic": column(bicubic, edge),
 }
 columns = fxscope.plot.images(panels, signed=True, text="projective filters, output units per input unit")
+
+# %%
+# How much do they differ? The energy of the difference of two columns, in parts of their energy.
+
+
+def differs(lin):
+    on_edge, on_flat = column(lin, edge), column(lin, flat)
+    return float((on_edge - on_flat).square().sum() / (on_edge.square().sum() + on_flat.square().sum()))
+
+
+print(f"edge and flat place differ by {100 * differs(network):.0f}%, bicubic {100 * differs(bicubic):.0f}%")
 
 # %%
 # Rows: what one output pixel on the edge reads.

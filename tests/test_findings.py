@@ -13,9 +13,10 @@ from fxscope import models, prepare
 from fxscope.errors import ImageError, WeightsError
 from fxscope.images.preprocess import Preprocess
 from fxscope.paper import findings
-from fxscope.paper.findings import Network, findings_of, measure, photographs
+from fxscope.paper.findings import Kept, Network, findings_of, judge, kept, measure, photographs
 from fxscope.paper.findings import __main__ as command
 from fxscope.paper.findings.claims import Spread, spread_of_layers
+from fxscope.paper.findings.longer import KEPT
 from fxscope.paper.findings.measures import bands, of_images, of_scores
 from fxscope.paper.findings.page import page, write_docs
 from fxscope.paper.findings.photographs import crops, views
@@ -124,6 +125,40 @@ def test_spreads_are_of_photographs():
     assert error == pytest.approx((2 / 3 * sum((v - sum(left) / 3) ** 2 for v in left)) ** 0.5)
 
 
+def test_a_verdict_is_taken_again_on_redraws():
+    """Clear means decide, a mean at the bound does not, and networks that saw the same images are paired."""
+    noise = torch.randn(12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = noise - noise.mean()
+    base = (10 * noise).tolist()
+
+    def above(bound):
+        return lambda drawn: all(sum(v) / len(v) > bound for v in drawn.values())
+
+    for mean, appears in ((5.0, True), (-5.0, False), (0.05, None)):
+        found = judge({"a": (mean + noise).tolist()}, above(0))
+        assert found.appears is appears and found == judge({"a": (mean + noise).tolist()}, above(0))
+        assert f"{found.held} of 400 redraws of the 12 photographs" in found.why
+    assert judge({"a": [5.0] * 12, "b": [-5.0] * 12}, above(0)).appears is False
+    few = judge({"a": [5.0] * 12, "b": [5.0] * 4}, above(0), "digits")
+    assert few.appears is None and "4 digits decide nothing" in few.why
+
+    def larger(drawn):
+        return sum(drawn["b"]) > sum(drawn["a"])
+
+    paired = {"a": base, "b": [v + 1 for v in base]}  # far less than the spread, and on every photograph
+    assert judge(paired, larger).appears is True
+    apart = {"a": base, "b": [v + 1 for v in base[::-1]] + [1.0]}
+    assert judge(apart, larger).appears is None
+
+
+def test_the_longer_study_is_that_of_the_kept_lines():
+    """What the package ships is what the lines of the docs say, and a page finds it by the claim."""
+    lines = {n: read(DOCS / "findings" / f"{name}.jsonl") for name, n in NETWORKS.items()}
+    assert Kept.of(lines).to_json() == KEPT.read_text(encoding="utf-8")
+    assert list(kept().findings.values()) == findings_of(lines) and kept().photographs >= 20
+    assert {f.appears for f in kept().findings.values()} == {True, False, None}
+
+
 def test_views_of_a_classifier():
     given, picture = Preprocess.of("fxscope:efficientnet_lite0"), photographs()[0].picture()
     x0 = views(given, picture)
@@ -165,12 +200,16 @@ def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
 
 def test_findings_say_what_was_measured(measured):
     """Both kinds of networks; with one that was trained against a critic the two are compared."""
+    assert {f.appears for f in findings_of(measured)} == {None}  # two photographs decide nothing
+    measured = {n: [*lines, *lines, *lines] for n, lines in measured.items()}
     found = findings_of(measured)
     assert {f.network for f in found} == {DIGITS.name, UPSCALER.name}
-    share = sum(line["share"] for line in measured[DIGITS]) / 2
+    shares = [line["share"] for line in measured[DIGITS]]
+    share = sum(shares) / 6
     first = found[0]
-    assert first.appears == (share > 0.5) and f"{100 * share:.0f} ± " in first.measured
-    norm = sum(line["norm"] for line in measured[UPSCALER]) / 2
+    assert first.appears in (share > 0.5, None) and f"{100 * share:.0f} ± " in first.measured
+    assert first.appears is not None or min(shares) < 0.5 < max(shares)
+    norm = sum(line["norm"] for line in measured[UPSCALER]) / 6
     small = next(f for f in found if f.claim.startswith("Residuals of super-resolution"))
     assert small.appears == (norm < 0.1)
     critic = Network("other", "images", CRITIC)

@@ -25,11 +25,13 @@ from fxscope.cli.main import cli
 from fxscope.errors import FxscopeError, ImageError, WeightsError
 from fxscope.images import photos
 from fxscope.linop import interpret
-from fxscope.paper.findings import Network, photographs
+from fxscope.paper.findings import Finding, Network, kept, photographs
 from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
 from fxscope.paper.tour import trained as first
 from fxscope.paper.tour.networks import check_memory, images_of, read
-from fxscope.paper.tour.report import _named_layers
+from fxscope.paper.tour.outputs import named_layers
+from fxscope.paper.tour.several import columns_finding
+from fxscope.paper.tour.work import Work, lasting
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
 
@@ -66,11 +68,171 @@ def check_page(text):
     return len(re.findall("<figure", text))
 
 
+def assert_shown(text, count):
+    """Every finding once, in the evidence of a figure or table, and linked to from the top and the table."""
+    found = re.findall(r'<article class="finding" id="([^"]+)"', text)
+    assert len(found) == len(set(found)) == count
+    evidence = "".join(re.findall(r'<div class="evidence">(.*?)</div>\s*<(?:figure|div)', text, re.DOTALL))
+    assert all(f'id="{name}"' in evidence for name in found)
+    assert all(text.count(f'href="#{name}"') == 2 for name in found)
+
+
+def test_a_page_of_findings(tmp_path):
+    """Each with its figure, number, verdict and why; the longer study as such; first the result."""
+    from matplotlib.figure import Figure
+
+    def chapter():
+        found = Chapter("Chapter", networks="a network")
+        found.figure("one", Figure((3, 2)), "Caption.", shows=("shares", "eigen"))
+        found.table(("a",), [("b",)], shows=("laws",))
+        for appears, topic, claim in (
+            (True, "shares", "The residual is the larger part of the score"),
+            (False, "eigen", "A claim that nobody measured before"),
+            (None, "laws", "Another claim"),
+        ):
+            found.findings.append(
+                Finding(
+                    claim, "paper says", f"number {appears}", appears, "the rule", why="Why so.", topic=topic
+                )
+            )
+        return found
+
+    written = Page(tmp_path, "title", "about", {}).write({"one": chapter}, progress=False)
+    text = written.page.read_text()
+    assert check_page(text) == 1
+    assert_shown(text, 3)
+    said = re.sub(r"<[^>]+>", "", text)
+    assert (
+        text.index('class="counts"')
+        < text.index('class="verdicts"')
+        < text.index("<nav")
+        < text.index("<table")
+    )
+    for verdict in ("appears", "does not appear", "undecided at this size"):
+        assert said.count(verdict) >= 3
+    assert (
+        text.index('id="finding-one-0"') < text.index('<figure id="one"') < text.index('id="finding-one-2"')
+    )
+    assert (
+        text.count("The longer study, kept with fxscope") == 1 and "Why so. It appears if: the rule" in said
+    )
+    verdicts = [f["verdict"] for f in json.loads((tmp_path / "numbers.json").read_text())["findings"]]
+    assert verdicts == ["appears", "does not appear", "undecided at this size"]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser: apt-get install chromium")
+def test_the_page_on_a_phone(tmp_path):
+    """In a browser: nothing is wider than the screen, and the verdicts are on it."""
+    from playwright.sync_api import sync_playwright
+
+    def chapter():
+        found = Chapter("Chapter", networks=", ".join(["a_network_with_a_long_name"] * 4))
+        found.table(
+            [f"column {i}" for i in range(12)], [[f"{i} of the cells" for i in range(12)]], shows=("t",)
+        )
+        found.findings += [replace(f, topic="t") for f in kept().findings.values()]
+        return found
+
+    page = Page(tmp_path, "A tour of convolutional networks", "about", {}).write({"one": chapter}, False).page
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for width in (375, 768, 1400):
+            seen = browser.new_page(viewport={"width": width, "height": 900})
+            seen.goto(page.as_uri())
+            assert seen.evaluate("document.documentElement.scrollWidth") <= width
+            boxes = [each.bounding_box() for each in seen.locator(".findings .verdict").all()]
+            assert len(boxes) == len(kept().findings)
+            assert all(b["x"] >= 0 and b["x"] + b["width"] <= width for b in boxes)
+            assert all(each.bounding_box()["y"] < 900 for each in seen.locator(".counts .verdict").all())
+        browser.close()
+
+
+def test_a_stand_in_that_is_hardly_better_decides_nothing():
+    """The order of the columns is a finding only with an EDSR that beats PixelShuffle."""
+
+    def lines(spread, psnr):
+        return [{"spread": spread + i / 1000, "psnr": psnr + i / 100} for i in range(7)]
+
+    flat = [{"spread": 0.0, "psnr": 28.0}] * 7
+    for gain, spread, appears in ((0.09, 0.4, None), (1.5, 0.4, True), (1.5, 0.1, False)):
+        measured = {
+            "bicubic4x": flat,
+            "pixelshuffle4x": lines(0.2, 28.5),
+            "edsr_small4x": lines(spread, 28.5 + gain),
+        }
+        (found,) = columns_finding(measured)
+        assert found.appears is appears and f"{gain:.2f} ± 0.00 dB better" in found.why
+        assert ("cannot show what the paper says" in found.why) == (gain < 0.5)
+    assert columns_finding({"bicubic4x": flat}) == []
+
+
+def test_work_says_what_is_left(monkeypatch, capsys):
+    """Before it begins how long it takes, then each step, and a slow step corrects what is left."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    steps = {"one": {"a": 10.0, "b": 20.0}, "two": {"two": 60.0}, "kept": {"c": 1000.0}}
+    work = Work(True, steps)
+    with work.leaving_out(["kept"]):
+        with work.chapter("one"):
+            with work.step("a"):
+                now[0] += 22  # expected 10: with the 2 s that count as expected, twice as slow
+            with work.step("b"):
+                now[0] += 40
+        with work.chapter("two"):
+            assert work.seconds == pytest.approx(60 * 2)
+            now[0] += 120
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("fxscope: 3 steps, about 1 min 30 s")
+    assert said[1].startswith("fxscope: step 1 of 3, a; about 1 min 30 s left")
+    assert said[2].startswith("fxscope: step 2 of 3, b; about 2 min 40 s left")
+    assert said[3].startswith("fxscope: step 3 of 3, two; about 2 min left")
+    with Work(True, {"one": {"a": 1.0}}).leaving_out([]) as short, short.chapter("one"), short.step("a"):
+        pass
+    assert capsys.readouterr().err == ""
+    assert [lasting(s) for s in (0.2, 59, 61, 200, 3725)] == [
+        "1 s",
+        "59 s",
+        "1 min",
+        "3 min 20 s",
+        "1 h 2 min",
+    ]
+
+
+def test_a_network_with_random_weights_is_never_named_without(tmp_path):
+    """In the page, on stdout and in JSON, where names are given; and what --fast leaves out."""
+    picture = tmp_path / "cat.png"
+    Image.fromarray(
+        (photos.shipped("chelsea")[:, 60:140, 120:200].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    ).save(picture)
+    names = tmp_path / "names.txt"
+    names.write_text("\n".join(f"kind {i}" for i in range(1000)))
+    done = run(
+        *("report", "torchvision:squeezenet1_1", picture, "--size", 64, "--seed", 3, "--fast"),
+        *("--names", names, "--out", tmp_path / "page"),
+    )
+    assert done.exit_code == 0, done.output
+    page = re.sub(
+        r"<svg.*?</svg>|<style.*?</style>",
+        "",
+        (tmp_path / "page" / "index.html").read_text(),
+        flags=re.DOTALL,
+    )
+    named = [m for text in (html.unescape(page), done.stdout) for m in re.findall(r"kind \d+.{0,30}", text)]
+    assert len(named) >= 4 and all("(random weights, seed 3)" in each for each in named)
+    assert "has learned nothing" in page and "This is a fast report" in page and check_page(page) == 3
+    numbers = json.loads((tmp_path / "page" / "numbers.json").read_text())["chapters"]["squeezenet1_1"]
+    found = numbers["cat.png"]
+    assert numbers["weights"] == found["weights"] == "random weights, seed 3"
+    assert found["top_name"] == f"kind {found['top']} (random weights, seed 3)"
+    assert set(numbers["verification"]) == {"y1 = y0"} and numbers["verification"]["y1 = y0"] < 1e-3
+
+
 def test_a_chapter_alone(tmp_path):
     written = tour(out=tmp_path, chapters=["verification"], progress=False)
     assert written.numbers["verification"]["ok"] and written.numbers["verification"]["largest"] < 1e-9
     assert check_page(written.page.read_text()) == 1 and (tmp_path / "figures" / "graph.svg").exists()
     assert [f.appears for f in written.findings] == [True]
+    assert_shown(written.page.read_text(), 1)
     with pytest.raises(FxscopeError, match=", ".join(CHAPTERS)):
         tour(out=tmp_path, chapters=["classfication"])
 
@@ -101,6 +263,7 @@ def test_the_chapter_of_trained_networks(measured, tmp_path):
     assert {name: len(lines) for name, lines in numbers.items()} == {"digits_vgg_bn": 2, "pixelshuffle4x": 2}
     assert {f.network for f in written.findings} == {"digits_vgg_bn", "pixelshuffle4x"}
     text = written.page.read_text()
+    assert_shown(text, len(written.findings))
     assert check_page(text) == 3 and "Left out, smaller than 96 pixels: small" in text
     assert "span4x, pip install no-such-package" in text
     share = sum(line["share"] for line in numbers["digits_vgg_bn"]) / 2
@@ -501,7 +664,7 @@ def test_many_layers_share_their_names():
         *[nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 4)) for _ in range(25)]
     )
     parts = interpret(model, torch.rand(1, 4)).contributions(0)
-    found = _named_layers(parts)
+    found = named_layers(parts)
     assert (
         len(parts.by_layer()) > NAMED >= len(found) == 25 and abs(sum(found.values()) - parts.residual) < 1e-5
     )
@@ -530,6 +693,7 @@ def test_the_whole_tour_in_a_browser(tmp_path):
         and len(written.findings) > 25
     )
     seen = browse(written.page, tmp_path)
+    assert_shown(written.page.read_text(), len(written.findings))
     assert (
         seen["pictures"] == seen["loaded"] >= figures - 1 and seen["errors"] == [] and seen["fetched"] == []
     )

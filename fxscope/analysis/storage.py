@@ -128,8 +128,8 @@ class Storage(Result):
         )
         rows = [(name, count, a / 2**20, b / 2**20) for name, count, a, b in self._lines()]
         notes = [
-            f"Table 1 of the paper: {table['KiB']:,.0f} KiB of activations, which it prints as"
-            f" {table['printed as GB']:,.1f} GB"
+            f"activations in float32: {table['KiB']:,.0f} KiB, the count of the paper's Table 1, which is of its"
+            f" own networks and would print {table['printed as GB']:,.1f} GB (KiB / 1000)"
         ]
         if self.weights:
             notes.append(f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0")

@@ -63,12 +63,20 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
     live,
 )
 @options.folder("fxscope-report")
-def report_verb(asked: Asked, out: str, live: bool) -> None:
-    """Write the page about one's own network on one's own images, with figures as PDF and SVG."""
+@click.option(
+    "--fast",
+    is_flag=True,
+    help="leave out what takes longest: the demonstration, the graph, most laws and votes, large eigen-images",
+)
+def report_verb(asked: Asked, out: str, live: bool, fast: bool) -> None:
+    """Write the page about one's own network on one's own images, with figures as PDF and SVG.
+
+    Says how long it will take, which step runs, and how long the rest will take.
+    """
     photographs, networks = Photographs(asked.image), networks_of(asked)
     _take_all(networks, photographs)
     names = _names(asked, networks, photographs)
-    options = {"policy": asked.policy, "live": live, "tile": asked.tile}
+    options = {"policy": asked.policy, "live": live, "tile": asked.tile, "fast": fast}
     written = pages.report(networks, photographs.files(), out, names, **options)
     _answer(asked, written, photographs)
 
@@ -177,7 +185,8 @@ def _subject(
 
 
 def _answer(asked: Asked, written: Written, photographs: Photographs) -> None:
-    answer(asked, written.numbers, f"the page is {written.page}", skipped=photographs.skipped)
+    text = "\n".join([*written.results, f"the page is {written.page}"])
+    answer(asked, written.numbers, text, skipped=photographs.skipped)
 
 
 VERBS = (tour_verb, report_verb, page_verb)

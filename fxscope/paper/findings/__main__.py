@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from ...errors import FxscopeError, WeightsError
+from .longer import KEPT
 from .page import write_docs
 from .photographs import photographs
 from .run import NETWORKS, measure
@@ -60,7 +61,7 @@ def findings(names: tuple[str, ...], folder: Path, docs: bool, only_docs: bool) 
         print(error, file=sys.stderr)
         return 2
     if docs or only_docs:
-        print(f"wrote {write_docs(folder)}")
+        print(f"wrote {write_docs(folder, KEPT if folder.resolve() == DOCS.resolve() else None)}")
     return int(bool(missing))
 
 

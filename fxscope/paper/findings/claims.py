@@ -1,7 +1,8 @@
 """From the kept lines to findings: what the paper claims, what was measured, and whether it appears.
 
 The rules were written before any number was seen; where the tour has the same claim about stand-ins, its rule
-is the same.
+is the same. A rule that holds for some redraws of the photographs and fails for others decides nothing
+(``verdict``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from .finding import Finding
 from .run import CRITIC, ERROR, Network
+from .verdict import judge
 
 Lines = Sequence[Mapping[str, Any]]
 PAPER_SHARES, PAPER_SPREAD = (0.78, 0.95), 0.17  # Table 4
@@ -61,13 +63,14 @@ def spread_of_layers(lines: Lines, name: str) -> tuple[float, float]:
         root mean square over F x0 and the layers of the standard deviation over the photographs
     """
     values = torch.tensor([line[name] for line in lines], dtype=torch.float64)
-    rest = [float(_deviation(torch.cat([values[:i], values[i + 1 :]]))) for i in range(len(values))]
+    rest = [float(deviation(torch.cat([values[:i], values[i + 1 :]]))) for i in range(len(values))]
     mean = math.fsum(rest) / len(rest)
     error = math.sqrt((len(rest) - 1) / len(rest) * math.fsum((v - mean) ** 2 for v in rest))
-    return float(_deviation(values)), error
+    return float(deviation(values)), error
 
 
-def _deviation(values: torch.Tensor) -> torch.Tensor:
+def deviation(values: torch.Tensor) -> torch.Tensor:
+    """The root mean square over the columns of the standard deviation over the rows."""
     return values.var(0, correction=0).mean().sqrt()
 
 
@@ -91,19 +94,29 @@ def findings_of(measured: Mapping[Network, Lines]) -> list[Finding]:
 
 
 def _finding(
-    claim: str, paper: str, networks: Mapping[Network, Any], measured: str, holds: list[bool], rule: str
+    claim: str,
+    paper: str,
+    networks: Mapping[Network, Lines],
+    measured: str,
+    holds: Callable[[Lines], bool],
+    rule: str,
+    topic: str,
 ) -> Finding:
     """The rule holds for all networks, or it is said for how many."""
-    some = f" (holds for {sum(holds)} of {len(holds)})" if 0 < sum(holds) < len(holds) else ""
-    return Finding(claim, paper, measured + some, all(holds), rule, ", ".join(n.name for n in networks))
+    found = judge(networks, lambda drawn: all(holds(lines) for lines in drawn.values()))
+    each = [holds(lines) for lines in networks.values()]
+    some = f" (holds for {sum(each)} of {len(each)})" if 0 < sum(each) < len(each) else ""
+    named = ", ".join(n.name for n in networks)
+    return Finding(claim, paper, measured + some, found.appears, rule, named, found.why, topic)
 
 
 def _each(networks: Mapping[Network, Lines], say: Callable[[Lines], Any]) -> str:
     return "; ".join(f"{n.name} {say(lines)}" for n, lines in networks.items())
 
 
-def _holding(networks: Mapping[Network, Lines], name: str, holds: Callable[[float], bool]) -> list[bool]:
-    return [holds(Spread.of(lines, name).mean) for lines in networks.values()]
+def mean_of(lines: Lines, name: str) -> float:
+    """The mean of a number of the lines; those that lack it do not count."""
+    return Spread.of(lines, name).mean
 
 
 def _of_scores(networks: dict[Network, Lines]) -> list[Finding]:
@@ -120,32 +133,36 @@ def _shares(networks: dict[Network, Lines]) -> list[Finding]:
             "78 to 95% (Table 4)",
             networks,
             "about x = 0: " + _each(networks, lambda lines: Spread.of(lines, "share").percent),
-            _holding(networks, "share", lambda v: v > 0.5),
+            lambda lines: mean_of(lines, "share") > 0.5,
             "a mean above 50% for all",
+            "shares",
         ),
         _finding(
             "The residual's share of the score is 78 to 95%",
             "the means of 21 networks (Table 4)",
             networks,
             f"photographs with such a share, about x = 0: {counts}",
-            _holding(networks, "share", lambda v: low <= v <= high),
+            lambda lines: low <= mean_of(lines, "share") <= high,
             "the mean of every network is in that range",
+            "shares",
         ),
         _finding(
             "The share differs little from photograph to photograph",
             "deviations of 4 to 17 points (Table 4)",
             networks,
             _each(networks, lambda lines: f"±{100 * Spread.of(lines, 'share').std:.0f} points"),
-            [Spread.of(lines, "share").std <= PAPER_SPREAD for lines in networks.values()],
+            lambda lines: Spread.of(lines, "share").std <= PAPER_SPREAD,
             "at most 17 points for all",
+            "shares",
         ),
         _finding(
             "F(x0) does not look like a template of x0",
             "not the case (section 4)",
             networks,
             "cosine of row and x0: " + _each(networks, lambda lines: Spread.of(lines, "cosine")),
-            _holding(networks, "cosine", lambda v: v < 0.5),
+            lambda lines: mean_of(lines, "cosine") < 0.5,
             "a mean below 0.5 for all",
+            "templates",
         ),
     ]
 
@@ -165,8 +182,9 @@ def _layers(networks: dict[Network, Lines]) -> list[Finding]:
             networks,
             "the last third of the layers has of the sum of magnitudes: "
             + _each(networks, lambda lines: Spread.of(lines, "late").percent),
-            _holding(networks, "late", lambda v: v > 0.5),
+            lambda lines: mean_of(lines, "late") > 0.5,
             "more than half for all",
+            "layers",
         ),
         _finding(
             "With batch norm the peak is just before the dense layer",
@@ -174,8 +192,11 @@ def _layers(networks: dict[Network, Lines]) -> list[Finding]:
             networks,
             "largest mean share: "
             + "; ".join(f"{n.name} {names[n][k]} ({k + 1} of {len(names[n])})" for n, k in tops.items()),
-            [len(names[n]) - 4 <= k < len(names[n]) - 1 for n, k in tops.items()],
+            lambda lines: (
+                len(lines[0]["layers"]) - 5 <= largest_layers(lines)[0] < len(lines[0]["layers"]) - 2
+            ),
             "one of the three layers before the dense one, for all",
+            "layers",
         ),
     ]
 
@@ -197,8 +218,9 @@ def _attack(networks: dict[Network, Lines]) -> list[Finding]:
             "strong effect on the variance (Fig. 8)",
             networks,
             f"deviation over the photographs (± its error), in shares of the score: {said}",
-            [b > 1.5 * a for (a, _), (b, _) in pairs.values()],
+            lambda lines: spreads(lines, "after") > 1.5 * spreads(lines, "before"),
             "1.5 times as much for all",
+            "attack",
         ),
         _finding(
             "After an attack the score is due to the first few layers",
@@ -206,10 +228,16 @@ def _attack(networks: dict[Network, Lines]) -> list[Finding]:
             networks,
             "F x0 and the first two layers: "
             + "; ".join(f"{n.name} {a.percent} before, {b.percent} after" for n, (a, b) in early.items()),
-            [b.mean > max(0.9, a.mean) for a, b in early.values()],
+            lambda lines: mean_of(lines, "early_after") > max(0.9, mean_of(lines, "early")),
             "more than before, and than 90%, for all",
+            "attack",
         ),
     ]
+
+
+def spreads(lines: Lines, name: str) -> float:
+    """As ``spread_of_layers``, without its error."""
+    return float(deviation(torch.tensor([line[name] for line in lines], dtype=torch.float64)))
 
 
 def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
@@ -221,8 +249,9 @@ def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
             paper,
             part,
             "|r| / |y| about x = 0: " + _each(part, lambda lines: Spread.of(lines, "norm").percent),
-            _holding(part, "norm", lambda v: v < 0.1),
+            lambda lines: mean_of(lines, "norm") < 0.1,
             "a mean below 10% for all",
+            "residuals",
         )
         for trained, paper, part in (
             ("trained for a small error", "small (Fig. 6)", precise),
@@ -231,18 +260,27 @@ def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
         if part
     ]
     if precise and critic:
-        norms = {n: Spread.of(lines, "norm").mean for n, lines in networks.items()}
-        found.append(
-            _finding(
-                "Networks trained against a critic have larger residuals",
-                "in image-to-image (Fig. 15); not measured for super-resolution",
-                networks,
-                _each(networks, lambda lines: Spread.of(lines, "norm").percent),
-                [min(norms[n] for n in critic) > max(norms[n] for n in precise)],
-                "all means larger than all",
-            )
-        )
-    return [*found, *_rows(networks), *_eigen(networks)]
+        found.append(_against_critics(networks))
+    return [*found, *_rows(networks), *eigen_findings(networks, "super-resolution")]
+
+
+def _against_critics(networks: dict[Network, Lines]) -> Finding:
+    def larger(drawn: dict[Network, Lines]) -> bool:
+        norms = {n: mean_of(lines, "norm") for n, lines in drawn.items()}
+        critic, precise = ([v for n, v in norms.items() if n.trained == kind] for kind in (CRITIC, ERROR))
+        return min(critic) > max(precise)
+
+    found = judge(networks, larger)
+    return Finding(
+        "Networks trained against a critic have larger residuals",
+        "in image-to-image (Fig. 15); not measured for super-resolution",
+        _each(networks, lambda lines: Spread.of(lines, "norm").percent),
+        found.appears,
+        "all means larger than all",
+        ", ".join(n.name for n in networks),
+        found.why,
+        "residuals",
+    )
 
 
 def _rows(networks: dict[Network, Lines]) -> list[Finding]:
@@ -253,48 +291,55 @@ def _rows(networks: dict[Network, Lines]) -> list[Finding]:
             networks,
             "90% of the energy within: "
             + _each(networks, lambda lines: f"{Spread.of(lines, 'radius_90')} px"),
-            _holding(networks, "radius_90", lambda v: v <= LOCAL),
+            lambda lines: mean_of(lines, "radius_90") <= LOCAL,
             f"within {LOCAL} px for all",
+            "rows",
         )
     ]
 
 
-def _eigen(networks: dict[Network, Lines]) -> list[Finding]:
-    has = {n: lines for n, lines in networks.items() if any("area" in line for line in lines)}
+def eigen_findings(networks: Mapping[Network, Lines], where: str) -> list[Finding]:
+    """What the paper says of eigen-inputs, about networks for ``where``; lines without them do not count."""
+    has = {n: [line for line in lines if "area" in line] for n, lines in networks.items()}
+    has = {n: lines for n, lines in has.items() if lines}
     if not has:
         return []
     return [
         _finding(
-            "Eigen-inputs are localised (super-resolution)",
+            f"Eigen-inputs are localised ({where})",
             "localised (section 4, case 2)",
             has,
             "area: " + _each(has, lambda lines: f"{Spread.of(lines, 'area')} px"),
-            _holding(has, "participation", lambda v: v < LARGE),
+            lambda lines: mean_of(lines, "participation") < LARGE,
             f"below {100 * LARGE:.0f}% of the picture for all",
+            "eigen",
         ),
         _finding(
-            "Eigen-inputs are bandpass (super-resolution)",
+            f"Eigen-inputs are bandpass ({where})",
             "bandpass",
             has,
             "energy from 1/8 to 3/8 cycles a pixel: "
             + _each(has, lambda lines: Spread.of(lines, "middle").percent),
-            _holding(has, "middle", lambda v: v > 0.5),
+            lambda lines: mean_of(lines, "middle") > 0.5,
             "more than half for all",
+            "eigen",
         ),
         _finding(
-            "Eigen-inputs oscillate at high frequencies (super-resolution)",
+            f"Eigen-inputs oscillate at high frequencies ({where})",
             "high frequencies (section 4, case 2)",
             has,
             "energy above 3/8 cycles a pixel: " + _each(has, lambda lines: Spread.of(lines, "high").percent),
-            _holding(has, "high", lambda v: v > WHITE),
+            lambda lines: mean_of(lines, "high") > WHITE,
             f"more than white noise has, {100 * WHITE:.0f}%, for all",
+            "eigen",
         ),
         _finding(
-            "Eigen-inputs are oriented (super-resolution)",
+            f"Eigen-inputs are oriented ({where})",
             "oriented",
             has,
             "0 to 1: " + _each(has, lambda lines: Spread.of(lines, "oriented")),
-            _holding(has, "oriented", lambda v: v > 0.5),
+            lambda lines: mean_of(lines, "oriented") > 0.5,
             "a mean above 0.5 for all",
+            "eigen",
         ),
     ]

@@ -132,7 +132,11 @@ def _radii(lin: LinearInterpreter) -> dict[str, int]:
 def eigen_inputs(reader: Reader, x0: torch.Tensor) -> dict[str, float]:
     """The shapes of the largest eigen-inputs at the middle of x0 (1, C, h, w); see ``of_images``."""
     top, left = ((n - EIGEN_SIDE) // 2 for n in x0.shape[2:])
-    lin = reader(x0[..., top : top + EIGEN_SIDE, left : left + EIGEN_SIDE].contiguous())
+    return shapes_of(reader(x0[..., top : top + EIGEN_SIDE, left : left + EIGEN_SIDE].contiguous()))
+
+
+def shapes_of(lin: LinearInterpreter) -> dict[str, float]:
+    """The shapes of the largest eigen-inputs of an interpreter; see ``of_images``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)  # the share of them is among the numbers
         found = lin.F.svd(EIGEN, tol=TOLERANCE, max_passes=PASSES, progress=False)

@@ -11,8 +11,10 @@ from ...results.files import write_text
 from . import claims
 from .claims import Lines, Spread
 from .finding import Finding
+from .longer import Kept
 from .photographs import FILES
 from .run import NETWORKS, Network, read
+from .verdict import REDRAWS, SURE
 
 HEAD = """# The paper's findings on networks that were really trained
 
@@ -25,6 +27,11 @@ Every number is a mean over photographs ± the standard deviation over them. A p
 two crops, which are averaged first, so that n counts photographs. "Zero" is the input about which F x0
 and r are told apart, and "reading" is the policy: what is frozen. The EfficientNets and the networks of
 Real-ESRGAN are piecewise linear, so that all policies give the same F; for SPAN they do not.
+"""
+DECIDED = f"""\
+A verdict rests on redraws of the photographs (the bootstrap): as many as there are, drawn again with
+replacement, {REDRAWS} times. Where the rule holds in at least {100 * SURE:.1f}% of the redraws, the finding appears, where it
+holds in at most {100 - 100 * SURE:.1f}% it does not, and between these it is undecided at this size.
 """
 CLASSIFIERS = """## Classifiers
 
@@ -83,11 +90,14 @@ rules in `claims.py`.
 """
 
 
-def write_docs(folder: Path) -> Path:
-    """docs/findings.md from the files NETWORK.jsonl of docs/findings."""
+def write_docs(folder: Path, kept: Path | None = None) -> Path:
+    """docs/findings.md from the files NETWORK.jsonl of docs/findings; ``kept`` is where ``Kept`` goes."""
     found = {n: read(folder / f"{name}.jsonl") for name, n in NETWORKS.items()}
+    found = {n: lines for n, lines in found.items() if lines}
     target = folder.with_suffix(".md")
-    write_text(target, page({n: lines for n, lines in found.items() if lines}))
+    write_text(target, page(found))
+    if kept:
+        write_text(kept, Kept.of(found).to_json())
     return target
 
 
@@ -118,8 +128,8 @@ def _versions(measured: Mapping[Network, Lines]) -> str:
 
 
 def _summary(findings: Sequence[Finding]) -> str:
-    heads = {True: "What appears", False: "What does not appear"}
-    parts = []
+    heads = {True: "What appears", False: "What does not appear", None: "Undecided at this size"}
+    parts = [DECIDED]
     for appears, head in heads.items():
         chosen = [f for f in findings if f.appears is appears]
         parts += [f"{head}, {len(chosen)} of {len(findings)}:\n"]
@@ -136,9 +146,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _table_of(findings: Sequence[Finding]) -> str:
-    head = ("finding", "in the paper", "appears", "rule", "networks")
-    verdict = {True: "yes", False: "no", None: "cannot be told"}
-    return table(head, [(f.claim, f.paper, verdict[f.appears], f.rule, f.network) for f in findings])
+    head = ("finding", "in the paper", "appears", "rule", "why", "networks")
+    verdict = {True: "yes", False: "no", None: "undecided"}
+    rows = [(f.claim, f.paper, verdict[f.appears], f.rule, f.why, f.network) for f in findings]
+    return table(head, rows)
 
 
 def _head(*names: str) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class Network:
         Where the network is piecewise linear, all policies are the same.
     build : callable, optional
         What makes it; the default is ``models.build(name)``.
+    preprocess : Preprocess, optional
+        How a photograph becomes x0. The default is that of ``fxscope:NAME``.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Network:
     trained: str
     policies: tuple[str, ...] = ("freeze",)
     build: Callable[[], nn.Module] | None = field(default=None, compare=False)
+    preprocess: Preprocess | None = field(default=None, compare=False)
 
     def module(self) -> nn.Module:
         """The network, in eval mode; raises ``WeightsError`` where its package is not installed."""
@@ -92,7 +95,7 @@ def measure(
         The lines, in the order of policies and photographs.
     """
     module = network.module()
-    preprocess = Preprocess.of(f"fxscope:{network.name}", module)
+    preprocess = network.preprocess or Preprocess.of(f"fxscope:{network.name}", module)
     state = module.state_dict()
     weights = digest(*(part for name in sorted(state) for part in (name, state[name])))
     kept = {line["key"]: line for line in read(path)} if path else {}

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
 from ... import models
-from ...analysis import LayerContributions, fgsm, layer_contributions, pixel_votes, residual_share
+from ...analysis import LayerContributions, PixelVotes, fgsm, layer_contributions, pixel_votes, residual_share
 from ...analysis.discussion import READINGS
 from ...errors import IllConditioned
 from ...linop import LinearInterpreter, Reader, prepare
 from ...plot import analysis as draw
 from .. import datasets
+from ..findings import Verdict, judge
+from ..findings.claims import Lines, Spread, mean_of, spreads
 from .page import Chapter, Finding
 
 COUNT, VOTED, SHOWN = 100, 24, 3
@@ -20,6 +23,7 @@ BATCH = 50
 INK = 0.3  # a pixel is ink above this
 STEPS = tuple(e / 255 for e in (1, 2, 4, 8, 16, 32, 64))
 NETWORKS = ("digits_vgg", "digits_vgg_bn", "digits_resnet")
+WHAT = "digits"  # that verdicts are redrawn over
 
 
 def classification(progress: bool = False) -> Chapter:
@@ -59,40 +63,63 @@ def _shares(chapter: Chapter, networks: dict, x0: torch.Tensor, progress: bool) 
         "The share of the residual r in the largest score y, about x = 0 (the mean ink): the mean over"
         f" {COUNT} digits, and the standard deviation as a line.",
     )
-    chapter.table(("network", "r / y", "images", "largest error of the sum"), rows)
-    mean = {m.name: m.mean for m in found.models}
-    std = {m.name: m.std for m in found.models}
+    chapter.table(("network", "r / y", "images", "largest error of the sum"), rows, shows=("shares",))
     chapter.numbers["residual_share"] = {
         m.name: {"zero": m.zero, "mean": m.mean, "std": m.std, "error": m.error} for m in found.models
     }
-    chapter.findings += _share_findings(mean, std)
+    chapter.findings += _share_findings({m.name: _lines("share", m.shares.values()) for m in found.models})
 
 
-def _share_findings(mean: dict[str, float], std: dict[str, float]) -> list[Finding]:
-    text = ", ".join(f"{n.removeprefix('digits_')} {100 * v:.0f}%" for n, v in mean.items())
-    order = sorted(mean, key=lambda name: mean[name])
-    falling = all(std[a] >= std[b] for a, b in itertools.pairwise(order))
+def _lines(name: str, values: Iterable[float]) -> Lines:
+    """A line for every digit."""
+    return [{name: float(v)} for v in values]
+
+
+def _found(
+    claim: str, paper: str, measured: str, found: Verdict, rule: str, topic: str, network: str = ""
+) -> Finding:
+    return Finding(claim, paper, measured, found.appears, rule, network, found.why, topic)
+
+
+def _share_findings(shares: dict[str, Lines]) -> list[Finding]:
+    spread = {n: Spread.of(lines, "share") for n, lines in shares.items()}
+    text = ", ".join(f"{n.removeprefix('digits_')} {v.percent}" for n, v in spread.items())
+    order = sorted(spread, key=lambda name: spread[name].mean)
+    pair = {n: shares[n] for n in ("digits_vgg", "digits_vgg_bn")}
+    more = mean_of(pair["digits_vgg_bn"], "share") - mean_of(pair["digits_vgg"], "share")
+
+    def falling(drawn: dict[str, Lines]) -> bool:
+        now = {n: Spread.of(lines, "share") for n, lines in drawn.items()}
+        ordered = sorted(now.values(), key=lambda v: v.mean)
+        return all(a.std >= b.std for a, b in itertools.pairwise(ordered))
+
     return [
-        Finding(
+        _found(
             "The residual is the larger part of the score",
             "78 to 95% (Table 4)",
             text,
-            min(mean.values()) > 0.5,
-            "more than 50% for all",
+            judge(shares, lambda drawn: all(mean_of(v, "share") > 0.5 for v in drawn.values()), WHAT),
+            "a mean above 50% for all",
+            "shares",
         ),
-        Finding(
+        _found(
             "With batch norm the share is larger",
             "VGG-11/13/16/19: +2.3, +3.0, +2.0, +0.3 points",
-            f"{100 * (mean['digits_vgg_bn'] - mean['digits_vgg']):+.0f} points",
-            mean["digits_vgg_bn"] > mean["digits_vgg"],
+            f"{100 * more:+.0f} points: {text}",
+            judge(
+                pair, lambda d: mean_of(d["digits_vgg_bn"], "share") > mean_of(d["digits_vgg"], "share"), WHAT
+            ),
             "larger at all",
+            "shares",
+            "digits_vgg, digits_vgg_bn (stand-ins)",
         ),
-        Finding(
+        _found(
             "The larger the share, the smaller its deviation",
             "11 to 17 points for most, 4 for DenseNet",
-            ", ".join(f"±{100 * std[n]:.0f} at {100 * mean[n]:.0f}%" for n in order),
-            falling,
+            ", ".join(f"±{100 * spread[n].std:.0f} at {100 * spread[n].mean:.0f}%" for n in order),
+            judge(shares, falling, WHAT),
             "deviations fall in the order of the shares",
+            "shares",
         ),
     ]
 
@@ -103,29 +130,31 @@ def _templates(chapter: Chapter, readers: dict[str, Reader], x0: torch.Tensor) -
     rows, alike = {}, {}
     for name, reader in readers.items():
         row = torch.cat([_top_rows(reader(part)) for part in x0.split(BATCH)])
-        alike[name] = float(torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)).mean())
+        alike[name] = _lines("cosine", torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)))
         rows[name] = row
     panels = {
         f"digit {i + 1}" if n == "digit" else f"{n.removeprefix('digits_')}, {i + 1}": r[i]
         for n, r in {"digit": x0, **rows}.items()
         for i in range(SHOWN)
     }
-    said = ", ".join(f"{n.removeprefix('digits_')} {v:.2f}" for n, v in alike.items())
+    said = ", ".join(f"{n.removeprefix('digits_')} {Spread.of(v, 'cosine')}" for n, v in alike.items())
     chapter.figure(
         "templates",
         draw.grid(panels, SHOWN, cross=False),
         f"The first {SHOWN} digits as inputs of the networks, and the row of the top score of each, one"
         f" network a line; each line has one scale. Cosine of row and image, mean over {COUNT} digits:"
         f" {said}.",
+        shows=("templates",),
     )
-    chapter.numbers["templates"] = alike
+    chapter.numbers["templates"] = {n: mean_of(v, "cosine") for n, v in alike.items()}
     chapter.findings.append(
-        Finding(
+        _found(
             "F(x0) does not look like a template of x0",
             "not the case (section 4)",
             f"cosine of row and image: {said}",
-            max(alike.values()) < 0.5,
-            "all below 0.5",
+            judge(alike, lambda drawn: all(mean_of(v, "cosine") < 0.5 for v in drawn.values()), WHAT),
+            "a mean below 0.5 for all",
+            "templates",
         )
     )
 
@@ -173,63 +202,95 @@ def _layers(
         f" of the top score, about x = 0; the band is one standard deviation over {COUNT} digits. The mean"
         f" depth, 0 at the first layer and 1 at the last, is {plain.depth:.2f} without and"
         f" {normed.depth:.2f} with batch norm.",
+        shows=("layers", "attack"),
     )
     errors = max(f.error for f in [*found.values(), after])
     chapter.text(f"Every column sums to its score; the largest relative error is {errors:.1e}.")
-    spread = [float(f.std.square().mean().sqrt()) for f in (plain, after)]
-    early = [float(f.mean[:3].sum()) for f in (plain, after)]
     chapter.numbers["layers"] = {
         **{n: f.numbers() for n, f in found.items()},
         "after_fgsm": after.numbers(),
-        "spread": spread,
-        "early": early,
         "error": errors,
     }
-    chapter.findings += _layer_findings(plain, normed, spread, early)
+    chapter.findings += _layer_findings(plain, normed, after)
+
+
+def _of_layers(found: LayerContributions) -> Lines:
+    """A line for every digit: the shares of F x0 and of every layer."""
+    return [{"parts": parts} for parts in found.shares.tolist()]
 
 
 def _layer_findings(
-    plain: LayerContributions, normed: LayerContributions, spread: list[float], early: list[float]
+    plain: LayerContributions, normed: LayerContributions, after: LayerContributions
 ) -> list[Finding]:
     """Peaks and depth of the layers, their spread, and the early layers, before and after the attack."""
     peaks = [n for _, n in sorted(zip((-plain.mean[1:].abs()).tolist(), plain.names))[:2]]
+    before, batch, attacked = map(_of_layers, (plain, normed, after))
+    two, pair = {"without": before, "with": batch}, {"before": before, "after": attacked}
+    spread = [100 * spreads(lines, "parts") for lines in pair.values()]
+    early = [Spread.of(_early(lines), "early") for lines in pair.values()]
     return [
-        Finding(
+        _found(
             "Without batch norm there is an early peak, and one just before the dense layers",
             "two peaks (Fig. 8)",
             f"largest: {peaks[0]}, then {peaks[1]}",
-            _two_peaks(plain),
+            judge({"": before}, lambda d: _two_peaks(plain.names, _mean_parts(d[""])), WHAT),
             "one of the two largest is in the first stage, one in the last stage before the dense layers",
+            "layers",
+            "digits_vgg (stand-in)",
         ),
-        Finding(
+        _found(
             "With batch norm the contributions come from deeper layers",
             "one peak, just before the dense layers",
             f"mean depth {plain.depth:.2f} without, {normed.depth:.2f} with",
-            normed.depth > plain.depth,
+            judge(two, lambda d: _depth(d["with"]) > _depth(d["without"]), WHAT),
             "a larger mean depth",
+            "layers",
+            "digits_vgg, digits_vgg_bn (stand-ins)",
         ),
-        Finding(
+        _found(
             "An attack spreads the contributions of the layers",
             "strong effect on the variance (Fig. 8)",
-            f"root mean square deviation {100 * spread[0]:.0f}% before, {100 * spread[1]:.0f}% after",
-            spread[1] > 1.5 * spread[0],
+            f"root mean square deviation {spread[0]:.1f}% before, {spread[1]:.1f}% after",
+            judge(pair, lambda d: spreads(d["after"], "parts") > 1.5 * spreads(d["before"], "parts"), WHAT),
             "1.5 times as much",
+            "attack",
+            "digits_vgg (stand-in)",
         ),
-        Finding(
+        _found(
             "After an attack the score is due to the first few layers",
             "exclusively (section 4)",
-            f"F x0 and the first two layers: {100 * early[0]:.0f}% of the score before, {100 * early[1]:.0f}%"
-            " after",
-            early[1] > max(0.9, early[0]),
+            f"F x0 and the first two layers: {early[0].percent} of the score before, {early[1].percent} after",
+            judge(pair, _more_early, WHAT),
             "more than before, and than 90%",
+            "attack",
+            "digits_vgg (stand-in)",
         ),
     ]
 
 
-def _two_peaks(found: LayerContributions) -> bool:
+def _early(lines: Lines) -> Lines:
+    return _lines("early", (sum(line["parts"][:3]) for line in lines))
+
+
+def _more_early(drawn: dict[str, Lines]) -> bool:
+    before, after = (mean_of(_early(drawn[k]), "early") for k in ("before", "after"))
+    return after > max(0.9, before)
+
+
+def _mean_parts(lines: Lines) -> list[float]:
+    return torch.tensor([line["parts"] for line in lines], dtype=torch.float64).mean(0).tolist()
+
+
+def _depth(lines: Lines) -> float:
+    """The mean position of the layers, weighted by the magnitude of their mean share, from 0 to 1."""
+    sizes = torch.tensor(_mean_parts(lines)[1:], dtype=torch.float64).abs()
+    return float((sizes * torch.linspace(0, 1, len(sizes), dtype=sizes.dtype)).sum() / sizes.sum())
+
+
+def _two_peaks(names: Sequence[str], mean: Sequence[float]) -> bool:
     """The two largest layers lie in the first stage, and in the last one before the dense layers."""
-    features = [i for i, n in enumerate(found.names) if n.startswith("features")]
-    first = set(sorted(range(len(found.names)), key=lambda i: -abs(float(found.mean[1 + i])))[:2])
+    features = [i for i, n in enumerate(names) if n.startswith("features")]
+    first = set(sorted(range(len(names)), key=lambda i: -abs(mean[1 + i]))[:2])
     return bool(first & set(features[:2])) and bool(first & set(features[-2:]))
 
 
@@ -258,6 +319,7 @@ def _discussions(chapter: Chapter, reader: Reader, x0: torch.Tensor) -> None:
             f"The discussion of the first and second label, variant {reading!r}: the contribution of each"
             " pixel to the score, positive in red, negative in blue. Each sums to its score with a relative"
             f" error of {found.error:.0e}{extra}.",
+            shows=("discussions",) if reading == "conserving" else (),
         )
     chapter.numbers["discussions"] = {"errors": errors, "added": added}
 
@@ -268,26 +330,28 @@ def _votes(
     chapter.heading("Pixel votes (Fig. 3, 9 and 10)")
     measured, after = (_voted(reader, images[:VOTED], ink[:VOTED, 0] > INK) for images in (x0, attacked))
     _vote_figures(chapter, ink, measured, after)
-    mean = {k: sum(m[1][k] for m in measured) / VOTED for k in measured[0][1]}
-    entropy = [sum(m[0].entropy for m in part) / VOTED for part in (measured, after)]
-    kept = sum(m[1]["top"] for m in after) / VOTED
-    agree = sum(next(iter(m[0].popularity)) == int(m[0].scores.argmax()) for m in measured)
+    lines = [
+        {**m[1], "agree": _agrees(m[0]), "entropy": m[0].entropy, "after": a[0].entropy}
+        for m, a in zip(measured, after)
+    ]
+    mean = {k: Spread.of(lines, k) for k in lines[0]}
     error = max(m[0].error for m in [*measured, *after])
     chapter.text(
-        f"Means over {VOTED} digits. Ink covers {100 * mean['chance']:.0f}% of a picture;"
-        f" {100 * mean['votes']:.0f}% of the votes for the top label, and {100 * mean['discussion']:.0f}% of"
-        " the magnitude of its discussion, are on ink. Each discussion sums to its score with a relative"
+        f"Means over {VOTED} digits ± the standard deviation. Ink covers {mean['chance'].percent} of a picture;"
+        f" {mean['votes'].percent} of the votes for the top label, and {mean['discussion'].percent} of the"
+        " magnitude of its discussion, are on ink. Each discussion sums to its score with a relative"
         f" error of {error:.0e}."
     )
-    chapter.numbers["votes"] = {
-        **mean,
-        "entropy_before": entropy[0],
-        "entropy_after": entropy[1],
-        "top_after": kept,
-        "agree": agree / VOTED,
+    chapter.numbers["votes"] = {k: v.mean for k, v in mean.items()} | {
+        "top_after": sum(m[1]["top"] for m in after) / VOTED,
         "error": error,
     }
-    chapter.findings += _vote_findings(mean, entropy, agree)
+    chapter.findings += _vote_findings({"digits_vgg": lines}, mean)
+
+
+def _agrees(votes: PixelVotes) -> bool:
+    """Whether the most popular label has the largest score."""
+    return next(iter(votes.popularity)) == int(votes.scores.argmax())
 
 
 def _vote_figures(chapter: Chapter, ink: torch.Tensor, measured: list, after: list) -> None:
@@ -300,44 +364,58 @@ def _vote_figures(chapter: Chapter, ink: torch.Tensor, measured: list, after: li
             "A digit, the label for which each pixel votes, and the pixels that the three most popular labels"
             f" win. The most popular label is {top}, with {100 * share:.0f}% of the pixels; label"
             f" {int(votes.scores.argmax())} has the largest score.",
+            shows=("votes",) if i == 0 else (),
         )
     chapter.figure(
         "votes_attacked",
         after[0][0].plot(photograph=ink[0]),
         "The votes on the first digit after FGSM (the picture is the digit before it): entropy"
         f" {measured[0][0].entropy:.2f} bits before, {after[0][0].entropy:.2f} after.",
+        shows=("votes attacked",),
     )
 
 
-def _vote_findings(mean: dict[str, float], entropy: list[float], agree: int) -> list[Finding]:
+def _vote_findings(lines: dict[str, Lines], mean: dict[str, Spread]) -> list[Finding]:
+    def verdict(holds: Callable[[Lines], bool]) -> Verdict:
+        return judge(lines, lambda drawn: all(map(holds, drawn.values())), WHAT)
+
+    network = "digits_vgg (stand-in)"
     return [
-        Finding(
+        _found(
             "The most popular label is the top score",
             "normally (section 4)",
-            f"for {agree} of {VOTED} digits",
-            agree > VOTED / 2,
+            f"for {sum(line['agree'] for line in lines['digits_vgg'])} of {VOTED} digits",
+            verdict(lambda v: mean_of(v, "agree") > 0.5),
             "for more than half",
+            "votes",
+            network,
         ),
-        Finding(
+        _found(
             "Votes for the top label focus on the object",
             "clearly (Fig. 3)",
-            f"{100 * mean['votes']:.0f}% on ink, chance {100 * mean['chance']:.0f}%",
-            mean["votes"] > 1.25 * mean["chance"],
+            f"{mean['votes'].percent} on ink, chance {mean['chance'].percent}",
+            verdict(lambda v: mean_of(v, "votes") > 1.25 * mean_of(v, "chance")),
             "1.25 times chance",
+            "votes",
+            network,
         ),
-        Finding(
-            "Discussions do not",
+        _found(
+            "Discussions do not focus on the object",
             "highest values are not always on the object",
-            f"{100 * mean['discussion']:.0f}% of the magnitude on ink, chance {100 * mean['chance']:.0f}%",
-            mean["discussion"] <= 1.25 * mean["chance"],
+            f"{mean['discussion'].percent} of the magnitude on ink, chance {mean['chance'].percent}",
+            verdict(lambda v: mean_of(v, "discussion") <= 1.25 * mean_of(v, "chance")),
             "at most 1.25 times chance",
+            "discussions",
+            network,
         ),
-        Finding(
+        _found(
             "After an attack the votes spread over the labels",
             "Fig. 10",
-            f"entropy {entropy[0]:.2f} bits before, {entropy[1]:.2f} after",
-            entropy[1] > entropy[0] + 0.1,
+            f"entropy {mean['entropy']} bits before, {mean['after']} after",
+            verdict(lambda v: mean_of(v, "after") > mean_of(v, "entropy") + 0.1),
             "0.1 bits more",
+            "votes attacked",
+            network,
         ),
     ]
 

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from statistics import mean
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from ... import models, plot
 from ...analysis import copy_move, diagonal, reach
-from ...analysis.images import crop_around
+from ...analysis.images import Source, crop_around
 from ...analysis.sampled import sample
-from ...images import photos
 from ...linop import interpret
 from ...plot import analysis as draw
+from ...results.progress import steps
 from .. import datasets
+from ..findings import Network as Measured
+from ..findings import Photograph, Verdict, judge
+from ..findings.claims import Lines, Spread, eigen_findings, mean_of
 from .networks import Network, middle, network
 from .page import Chapter, Finding
-from .super_resolution import eigen_images, probe_places, stand_ins, triplets
+from .several import BOUND, PICTURE, agreement, inputs_of, same_size, stand_ins_upscaled, taken
+from .super_resolution import eigen_images, probe_places
 
-SIDE, RADIUS, BOUND, SEED = 256, 8, 84, 3
-SAMPLED = 24
+Measurements = Mapping[Measured, Lines]
+OVER = (
+    "network",
+    "images",
+    "|r| / |y|",
+    "of a row's energy beyond 8 px",
+    "places that share a source",
+    "energy of the strongest source",
+    "area of an eigen-input",
+    "below 1/8 cycles a pixel",
+    "to 3/8",
+    "above",
+    "oriented",
+)
+SIDE, RADIUS, SEED = 256, 8, 3
+SAMPLED, EIGEN = 24, 128  # places of rows, and the middle pixels of which the eigen-images are shown
 
 
 def default_networks() -> list[Network]:
@@ -28,9 +46,16 @@ def default_networks() -> list[Network]:
 
 
 def image_to_image(
-    picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False
+    picture: torch.Tensor,
+    title: str,
+    networks: list[Network] | None = None,
+    progress: bool = False,
+    pictures: Sequence[Photograph] = (),
 ) -> Chapter:
-    """The chapter: the network of facades on a drawn facade, the others on the photograph (3, H, W)."""
+    """The chapter: the network of facades on a drawn facade, the others on the photograph (3, H, W).
+
+    The findings are over several facades and photographs.
+    """
     chapter = Chapter("Image to image")
     networks = networks or default_networks()
     chapter.networks = ", ".join(n.title for n in networks)
@@ -50,51 +75,157 @@ def image_to_image(
     _filters(chapter, interpreters, places, given)
     _off_diagonal(chapter, networks, interpreters, places, given)
     _reach(chapter, networks, given, places)
-    eigen_images(chapter, interpreters, "i2i", 4)
-    _against_super_resolution(chapter, picture)
+    small = {n.name: _middle(given[n.name]) for n in networks}
+    parts = {n.name: interpret(n.module, n.take(small[n.name])) for n in networks}
+    chapter.text(f"The eigen-images are of the middle {EIGEN} x {EIGEN} pixels.")
+    eigen_images(chapter, parts, "i2i", 4)
+    _over_several(chapter, networks, pictures, progress)
     return chapter
 
 
-def _against_super_resolution(chapter: Chapter, picture: torch.Tensor) -> None:
-    """Residuals and eigen-inputs beside those of the super-resolution stand-ins, on the photograph."""
-    chapter.heading("Compared with super-resolution")
-    mine, eigen = chapter.numbers["networks"], chapter.numbers["eigen"]
-    shares, areas = {}, {}
-    for n in stand_ins():
-        lin = interpret(n.module, n.take(photos.downscale(middle(picture, SIDE, n.scale), n.scale)))
-        shares[n.name] = float(lin.residual.norm() / lin.y0.norm())
-        areas[n.name] = mean(s.participation for s in triplets(lin).shapes())
+def _middle(picture: torch.Tensor) -> torch.Tensor:
+    return middle(picture, EIGEN, 8)
+
+
+def _over_several(
+    chapter: Chapter, networks: list[Network], given: Sequence[Photograph], progress: bool
+) -> None:
+    """The findings, over facades or photographs; residuals and areas beside those of super-resolution."""
+    pictures, _ = taken(given)
+    inputs = {n: found for n in networks if (found := inputs_of(n, pictures, SEED))}
+    if not inputs:
+        return
+    with steps(sum(map(len, inputs.values())), "images of image-to-image networks", progress) as bar:
+        lines = {
+            Measured(n.name, "images", "image to image"): same_size(n, x, lambda _: bar.update(1))
+            for n, x in inputs.items()
+        }
+    beside = stand_ins_upscaled(tuple(pictures)) if pictures else {}
+    chapter.heading("Over several images, and compared with super-resolution")
+    cells = ("norm", "off", "agree", "source")
     rows = [
-        (n, f"{100 * v['residual_share']:.1f}%", f"{100 * eigen[n]['participation']:.2g}%")
-        for n, v in mine.items()
-    ] + [(n, f"{100 * v:.1f}%", f"{100 * areas[n]:.2g}%") for n, v in shares.items()]
+        (
+            n.name,
+            len(found),
+            *(Spread.of(found, k).percent if all(k in line for line in found) else "" for k in cells),
+            Spread.of(found, "participation").percent,
+            *(Spread.of(found, band).percent for band in ("low", "middle", "high")),
+            str(Spread.of(found, "oriented")),
+        )
+        for n, found in {**lines, **beside}.items()
+    ]
+    chapter.table(OVER, rows, "Mean ± standard deviation over the images")
     chapter.text(
-        "Norms are in the output units of each network: [-1, 1] for the generators, so that grey counts as 0,"
-        " and [0, 1] or 0 to 255 for the upscalers. Areas are shares of the picture."
+        f"Inputs of {PICTURE} x {PICTURE} pixels: facades drawn from other seeds than those of the training,"
+        " and photographs at half their size; eigen-inputs are of their middle. Norms are in the output units"
+        " of each network: [-1, 1] for the generators, so that grey counts as 0, and [0, 1] or 0 to 255 for"
+        " the upscalers. Areas are shares of the picture."
     )
-    chapter.table(("network", "|r| / |y| about x = 0", "area of an eigen-input"), rows)
-    chapter.numbers["super_resolution"] = {"residual_share": shares, "participation": areas}
-    chapter.findings += [
+    chapter.numbers["over_images"] = {n.name: found for n, found in lines.items()}
+    chapter.findings += [*_findings(lines), *eigen_findings(lines, "image to image")]
+    if beside:
+        chapter.findings += _against_super_resolution(lines, beside)
+
+
+def _against_super_resolution(mine: Measurements, others: Measurements) -> list[Finding]:
+    """Residuals and areas of eigen-inputs beside those of the super-resolution stand-ins."""
+
+    def all_larger(key: str) -> Verdict:
+        def larger(drawn: dict[Measured, Lines]) -> bool:
+            means = {n: mean_of(lines, key) for n, lines in drawn.items()}
+            return min(means[n] for n in mine) > max(means[n] for n in others)
+
+        return judge({**mine, **others}, larger, "images")
+
+    def said(key: str) -> str:
+        both = ({n: Spread.of(v, key).percent for n, v in part.items()} for part in (mine, others))
+        return "; ".join(", ".join(f"{n.name} {v}" for n, v in part.items()) for part in both)
+
+    residuals, areas = all_larger("norm"), all_larger("participation")
+    return [
         Finding(
             "Residuals of image-to-image networks are larger than those of super-resolution networks",
             "larger (Fig. 15)",
-            _beside({n: v["residual_share"] for n, v in mine.items()}, shares),
-            min(v["residual_share"] for v in mine.values()) > max(shares.values()),
+            said("norm"),
+            residuals.appears,
             "all larger than all",
+            why=residuals.why,
+            topic="residuals",
         ),
         Finding(
             "Eigen-inputs of image-to-image networks cover larger areas",
             "less sparse than in super-resolution (Fig. 14)",
-            _beside({n: v["participation"] for n, v in eigen.items()}, areas),
-            min(v["participation"] for v in eigen.values()) > max(areas.values()),
+            said("participation"),
+            areas.appears,
             "all larger than all",
+            why=areas.why,
+            topic="eigen",
         ),
     ]
 
 
-def _beside(mine: dict[str, float], others: dict[str, float]) -> str:
-    first, second = (", ".join(f"{n} {100 * v:.3g}%" for n, v in part.items()) for part in (mine, others))
-    return f"{first}; {second}"
+def _findings(lines: Measurements) -> list[Finding]:
+    """Energy off the diagonal, copy-move, and what instance norm does to the reach."""
+    names = ", ".join(n.name for n in lines)
+    off = judge(lines, lambda drawn: all(mean_of(part, "off") > 0.1 for part in drawn.values()), "images")
+    copied = judge(lines, lambda drawn: any(map(_copies, drawn.values())), "images")
+    reached = judge(lines, lambda drawn: all(map(_beyond, drawn.values())), "images")
+    furthest = {
+        n.name: {k: max(line["furthest"][k] for line in v) for k in v[0]["furthest"]}
+        for n, v in lines.items()
+    }
+    return [
+        Finding(
+            "Rows have much energy off the diagonal",
+            "less sparse than in super-resolution",
+            ", ".join(
+                f"{n.name}: {Spread.of(v, 'off').percent} beyond {RADIUS} px" for n, v in lines.items()
+            ),
+            off.appears,
+            "a mean above 10% for all",
+            names,
+            off.why,
+            "off",
+        ),
+        Finding(
+            "Copy-move: all places take their values from one fixed area",
+            "the same ellipse for all pixels (Fig. 7)",
+            ", ".join(
+                f"{n.name}: {Spread.of(v, 'agree').percent} of the places share a source; the strongest source"
+                f" has {Spread.of(v, 'source').percent} of the energy"
+                for n, v in lines.items()
+            ),
+            copied.appears,
+            "for any network, on average half of the places share a source, and it has 5% of the energy",
+            names,
+            copied.why,
+            "copy",
+        ),
+        Finding(
+            "Coefficients over the whole image come from instance norm",
+            '"only possible due to instance normalization"',
+            "furthest coefficient: "
+            + "; ".join(
+                f"{n}: " + ", ".join(f"{k} {v} px" for k, v in f.items()) for n, f in furthest.items()
+            )
+            + f" (the convolutions reach {BOUND})",
+            reached.appears,
+            "there is energy beyond the reach of the convolutions only if the mean is not frozen",
+            names,
+            reached.why,
+            "reach",
+        ),
+    ]
+
+
+def _copies(lines: Lines) -> bool:
+    return mean_of(lines, "agree") > 0.5 and mean_of(lines, "source") > 0.05
+
+
+def _beyond(lines: Lines) -> bool:
+    """Whether, on every image, energy lies beyond the convolutions' reach only where the mean is not frozen."""
+    found = [line["furthest"] for line in lines]
+    return all(f["stats"] <= BOUND < min(f["scale"], f["taylor"]) for f in found)
 
 
 def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, given: dict) -> None:
@@ -117,6 +248,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, give
             f"{n.title}: the output as F x0 + r on one scale (mean over colours). The norm of r is"
             f" {100 * share:.0f}% of that of the output, about x = 0. The frozen means are part of r, so F x0"
             " and r may cancel.",
+            shows=("residuals",),
         )
         rows.append((n.title, f"{100 * share:.1f}%", f"{error:.1e}"))
         chapter.numbers.setdefault("networks", {})[n.name] = {"residual_share": share, "sum_error": error}
@@ -146,7 +278,7 @@ def _filters(chapter: Chapter, interpreters: dict, places: dict, given: dict) ->
             f"i2i_{what}s",
             draw.grid(panels, 3),
             f"The {said} at a strong edge, a flat place and the middle, zoomed to 49 pixels around the"
-            " place, which is marked by a cross; one scale for each network.",
+            " place, which corners mark; one scale for each network, where nothing looks blank on it.",
         )
 
 
@@ -165,59 +297,33 @@ def _off_diagonal(
         chapter.figure(
             f"source_{n.name}",
             furthest.plot(photograph=given[n.name]),
-            f"{n.title}: of {SAMPLED} places, the one with the largest share of its energy in one distant"
-            f" window. The black circle is the place of the output, {furthest.place}; the yellow circle is"
-            f" the source {furthest.source}, with {100 * furthest.share:.2g}% of the energy of the row;"
-            f" {100 * furthest.off:.2g}% of the energy is more than {RADIUS} pixels away. The colours"
-            " saturate at a quarter of the largest coefficient.",
+            f"{n.title}: of {SAMPLED} places, the one with the largest share of its energy in one window more"
+            f" than {RADIUS} pixels away. The circle is around the place of the output, {furthest.place}; the"
+            f" square is the source {furthest.source}, {_apart(furthest)} pixels away, with"
+            f" {100 * furthest.share:.2g}% of the energy of the row; {100 * furthest.off:.2g}% of the energy is"
+            f" more than {RADIUS} pixels away.",
+            shows=("copy",),
         )
-        same = _agreement(sources)
         chapter.numbers["networks"][n.name] |= {
             "off_diagonal": found[n.name].mean,
             "largest_source": furthest.share,
-            "source_agreement": same,
+            "source_agreement": agreement(sources),
         }
     chapter.figure(
         "off_diagonal",
         draw.off_diagonals(found),
         f"Share of a row's energy more than {RADIUS} pixels from its place, at {SAMPLED} places.",
+        shows=("off",),
     )
-    chapter.findings += _diagonal_findings(chapter.numbers["networks"])
 
 
-def _diagonal_findings(numbers: dict[str, dict]) -> list[Finding]:
-    return [
-        Finding(
-            "Rows have much energy off the diagonal",
-            "less sparse than in super-resolution",
-            ", ".join(f"{n}: {100 * v['off_diagonal']:.1f}% beyond {RADIUS} px" for n, v in numbers.items()),
-            all(v["off_diagonal"] > 0.1 for v in numbers.values()),
-            "more than 10% for all",
-        ),
-        Finding(
-            "Copy-move: all places take their values from one fixed area",
-            "the same ellipse for all pixels (Fig. 7)",
-            ", ".join(
-                f"{n}: {100 * v['source_agreement']:.0f}% of the places share a source; the strongest source"
-                f" has {100 * v['largest_source']:.1f}% of the energy"
-                for n, v in numbers.items()
-            ),
-            any(v["source_agreement"] > 0.5 and v["largest_source"] > 0.05 for v in numbers.values()),
-            "for any network, half of the places share a source with 5% of the energy",
-        ),
-    ]
-
-
-def _agreement(sources: list, near: int = 12) -> float:
-    """The largest share of the places whose sources lie within ``near`` pixels of one of them."""
-    at = torch.tensor([s.source for s in sources])
-    apart = (at[:, None] - at[None]).abs().amax(2)
-    return float((apart <= near).double().mean(1).max())
+def _apart(found: Source) -> int:
+    """The distance of a source from its output, max(|dy|, |dx|)."""
+    return max(abs(a - b) for a, b in zip(found.place, found.source))
 
 
 def _reach(chapter: Chapter, networks: list[Network], given: dict, places: dict) -> None:
     chapter.heading("One row under three variants of instance norm")
-    answers = []
     for n in networks:
         y, x = SIDE // 4, SIDE // 4
         x0 = n.take(given[n.name])
@@ -232,26 +338,10 @@ def _reach(chapter: Chapter, networks: list[Network], given: dict, places: dict)
             f"{n.title}: the magnitude of one row, on a logarithmic scale, with the mean and deviation frozen"
             " (stats, Fig. 2), only the deviation frozen (scale), and both differentiated (taylor). The"
             f" square has {2 * BOUND + 1} pixels a side, which the convolutions can reach. {said}.",
+            shows=("reach",),
         )
         chapter.numbers["networks"][n.name] |= {
             "furthest": found.furthest,
             "beyond": found.beyond,
             "reach_error": found.error,
         }
-        answers.append(found)
-    chapter.findings.append(
-        Finding(
-            "Coefficients over the whole image come from instance norm",
-            '"only possible due to instance normalization"',
-            "; ".join(
-                f"{n.name}: " + ", ".join(f"{k} {v} px" for k, v in a.furthest.items())
-                for n, a in zip(networks, answers)
-            )
-            + f" (bound {BOUND})",
-            all(
-                a.furthest["stats"] <= BOUND and min(a.furthest["scale"], a.furthest["taylor"]) > BOUND
-                for a in answers
-            ),
-            "there is energy beyond the reach of the convolutions only if the mean is not frozen",
-        )
-    )

@@ -13,11 +13,11 @@ from ... import plot
 from ...analysis.images import crop_around
 from ...errors import FxscopeError, said
 from ...linop import LinearInterpreter, prepare
-from ...results.progress import steps
 from ...viewer import SIDE, Held, Subject, View, demonstration, held, shared
 from .networks import Network
 from .page import Chapter
 from .super_resolution import probe_places
+from .work import Work
 
 LIMIT = 15  # MB of all demonstrations of a page with their runtime: with its figures it can still be mailed
 MOST = 4  # photographs of a demonstration, and rows of its still picture
@@ -56,34 +56,32 @@ class Walk:
     image: str = ""
 
 
-def live(walks: Sequence[Walk], progress: bool = False) -> Chapter:
+def live(walks: Sequence[Walk], work: Work | None = None) -> Chapter:
     """The chapter of live demonstrations, which together take at most ``LIMIT`` MB of the page."""
     chapter = Chapter("Live")
     left = LIMIT * 1e6 - len(shared())
-    with steps(sum(len(walk.networks) for walk in walks), "live demonstrations", progress) as bar:
-        for walk in walks:
-            chapter.heading(walk.title)
-            left -= _add(chapter, walk, left, bar)
+    for walk in walks:
+        chapter.heading(walk.title)
+        left -= _add(chapter, walk, left, work or Work(False))
     return chapter
 
 
-def _add(chapter: Chapter, walk: Walk, left: float, bar: Any) -> int:
+def _add(chapter: Chapter, walk: Walk, left: float, work: Work) -> int:
     """Add a demonstration; the bytes that it takes."""
     taken, lacking = _taken(walk)
     same = [i for i in range(len(walk.pictures)) if all(x[i].shape == x[0].shape for x in taken.values())]
     pictures = [(_name(walk, i), walk.pictures[i][1]) for i in same[:MOST]]
     shown: list[tuple[Network, LinearInterpreter, Held]] = []
     for n in walk.networks:
-        if hasattr(bar, "set_postfix_str"):
-            bar.set_postfix_str(n.name)
-        if n.name in taken:
+        if n.name not in taken:
+            continue
+        with work.step(f"demonstration of {n.name}"):
             try:
                 views = _views(n, walk, [(_name(walk, i), taken[n.name][i]) for i in same[:MOST]])
                 part = _fitting(n, walk, views, left - sum(p.nbytes for *_, p in shown))
                 shown.append((n, views[0].lin, part))
             except Exception as error:  # networks fail to run, to be exported and to fit in many ways
                 lacking[n.name] = _reason(error)
-        bar.update(1)
     if shown:
         _figure(chapter, walk, pictures, shown)
     for n in walk.networks:

@@ -15,6 +15,7 @@ from ...errors import FxscopeError, ImageError, said
 from ...images import photos
 from ...images.conventions import with_channels, with_count
 from ...images.preprocess import Preprocess
+from ...linop.tiles import side_of
 from ...models.part import Part, keys_of
 from ...models.spec import name_of, weights_note
 from ...passes.outputs import main_key
@@ -54,6 +55,11 @@ class Network:
     scale: int = 1
     gives_images: bool = False
     spec: str = ""
+
+    @property
+    def random(self) -> bool:
+        """Whether its weights are known to be drawn at random."""
+        return self.note.startswith("random weights")
 
     @property
     def title(self) -> str:
@@ -227,3 +233,12 @@ def memory_of(found: Network, shape: tuple[int, ...]) -> int:
         (per.recorded + 2 * 4 * per.activations) * grown
         + 64 * 4 * shape[1] * shape[2] * shape[3] * found.scale**2
     )
+
+
+def tile_of(n: Network, x0: torch.Tensor, tile: int | str | None) -> int | None:
+    """The pixels to a side of the tiles in which a network reads x0; None where it reads it whole."""
+    if tile is None or n.kind != "images":
+        return None
+    if tile == "auto":
+        return side_of(n.module, x0) if memory_of(n, tuple(x0.shape)) > BUDGET else None
+    return int(tile)

@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,27 @@ from ...graph.interpretation import KEY, VERSION
 from ...render import Drawing
 from ...render import page as drawings
 from ...results.files import replacing, write_text
-from ...results.progress import steps
 from ...results.provenance import digest
 from ...results.records import plain
 from ...viewer import policy, shared
+from ..findings import kept
 from ..findings.finding import Finding
+from ..findings.verdict import REDRAWS, VERDICTS
 from .templating import environment
+from .work import Work
+
+DPI = 200
+WIDER = (
+    1.45  # than on paper: there the letters of a figure have 8 points, and on a page nearly those of the text
+)
 
 
 @dataclass
 class Chapter:
     """The blocks of a chapter in order, each a dict with its kind; its numbers; its findings.
 
-    ``networks`` is said of the findings that do not name theirs.
+    ``networks`` is said of the findings that do not name theirs. A finding stands with the figure or table
+    that ``shows`` its topic. ``results`` are sentences for the top of the page.
     """
 
     title: str
@@ -37,6 +45,7 @@ class Chapter:
     numbers: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     networks: str = ""
+    results: list[str] = field(default_factory=list)
 
     def text(self, text: str) -> None:
         """Add a paragraph."""
@@ -46,18 +55,29 @@ class Chapter:
         """Add a heading."""
         self.blocks.append({"kind": "heading", "text": text})
 
-    def figure(self, name: str, figure: Any, caption: str) -> None:
-        """Add a matplotlib figure or a ``Drawing``; its files are called ``name``."""
-        self.blocks.append({"kind": "figure", "name": name, "figure": figure, "caption": caption})
+    def figure(self, name: str, figure: Any, caption: str, shows: Sequence[str] = ()) -> None:
+        """Add a matplotlib figure or a ``Drawing``; its files are called ``name``.
+
+        ``shows`` are topics: the findings about them stand with it.
+        """
+        block = {"figure": figure, "caption": caption, "shows": tuple(shows)}
+        self.blocks.append({"kind": "figure", "name": name, **block})
 
     def live(self, name: str, figure: Any, caption: str, title: str, data: str) -> None:
         """Add a demonstration: a still picture, and the elements that it becomes when it is pressed."""
         block = {"figure": figure, "caption": caption, "title": title, "data": data}
         self.blocks.append({"kind": "live", "name": name, **block})
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        """Add a table of text cells."""
-        self.blocks.append({"kind": "table", "head": head, "rows": rows, "caption": caption})
+    def table(
+        self,
+        head: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        caption: str = "",
+        shows: Sequence[str] = (),
+    ) -> None:
+        """Add a table of text cells; ``shows`` as for a figure."""
+        block = {"head": head, "rows": rows, "caption": caption, "shows": tuple(shows)}
+        self.blocks.append({"kind": "table", **block})
 
     def html(self, text: str) -> None:
         """Add HTML unchanged."""
@@ -66,11 +86,12 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Written:
-    """The path of a page, and all its numbers."""
+    """The path of a page, all its numbers, the findings, and the sentences at its top."""
 
     page: Path
     numbers: dict
     findings: list[Finding]
+    results: list[str] = field(default_factory=list)
 
 
 class Page:
@@ -90,34 +111,40 @@ class Page:
         (self.folder / "chapters").mkdir(exist_ok=True)
 
     def write(
-        self, chapters: dict[str, Callable[[], Chapter]], progress: bool = True, last: str = ""
+        self,
+        chapters: dict[str, Callable[[], Chapter]],
+        progress: bool = True,
+        work: Work | None = None,
+        last: str = "",
     ) -> Written:
         """Make the chapters that are missing, one after the other, and write all of them to the page.
 
-        They stand there in their order; ``last`` is made after all others.
+        They stand there in their order; ``last`` is made after all others. Those that are finished do not
+        count in the ``work`` that is left.
         """
-        made: dict[str, dict] = {}
-        with steps(len(chapters), "chapters", progress) as bar:
+        done = {name: part for name in chapters if (part := self.finished(name)) is not None}
+        with (work or Work(progress)).leaving_out(done) as steps:
             for name in sorted(chapters, key=lambda name: name == last):
-                if hasattr(bar, "set_postfix_str"):
-                    bar.set_postfix_str(name)
-                made[name] = self._finished(name) or self._make(name, chapters[name])
-                bar.update(1)
-        done = {name: made[name] for name in chapters}
+                if name not in done:
+                    with steps.chapter(name):
+                        done[name] = self._make(name, chapters[name])
+        done = {name: done[name] for name in chapters}
         numbers = {name: part["numbers"] for name, part in done.items()}
         findings = [Finding(**f) for part in done.values() for f in part["findings"]]
+        results = [text for part in done.values() for text in part["results"]]
         written = {
             "key": self.key,
             KEY: VERSION,
             "chapters": numbers,
-            "findings": [asdict(f) for f in findings],
+            "findings": [asdict(f) | {"verdict": f.verdict} for f in findings],
         }
         write_text(self.folder / "numbers.json", json.dumps(written, indent=2) + "\n")
         page = self.folder / "index.html"
-        write_text(page, self._html(done, findings) + "\n")
-        return Written(page, numbers, findings)
+        write_text(page, self._html(done) + "\n")
+        return Written(page, numbers, findings, results)
 
-    def _finished(self, name: str) -> dict | None:
+    def finished(self, name: str) -> dict | None:
+        """A chapter that an earlier run finished, where it is of the same key and its figures are there."""
         path = self.folder / "chapters" / f"{name}.json"
         try:
             found = json.loads(path.read_text())
@@ -131,7 +158,9 @@ class Page:
         chapter = make()
         files: list[str] = []
         blocks = [self._drawn(b, files) if "figure" in b else b for b in chapter.blocks]
-        body = self.templates.get_template("chapter.html").render(blocks=blocks)
+        findings = [replace(f, network=f.network or chapter.networks) for f in chapter.findings]
+        left = _placed(name, blocks, findings)
+        body = self.templates.get_template("chapter.html").render(blocks=blocks, left=left)
         part = {
             "key": self.key,
             KEY: VERSION,
@@ -139,9 +168,13 @@ class Page:
             "html": body,
             "live": any(b["kind"] == "live" for b in blocks),
             "graphs": any(b.get("svg") for b in blocks),
+            "hero": next(
+                (_hero(b) for b in blocks if b["kind"] in ("figure", "live") and b.get("png")), None
+            ),
             "figures": files,
             "numbers": plain(chapter.numbers),
-            "findings": [asdict(f) | {"network": f.network or chapter.networks} for f in chapter.findings],
+            "findings": [asdict(f) for f in findings],
+            "results": chapter.results,
         }
         write_text(self.folder / "chapters" / f"{name}.json", json.dumps(part))
         return part
@@ -156,24 +189,77 @@ class Page:
         for suffix in self.formats:
             metadata = {"Date": None} if suffix == "svg" else None
             with replacing(f"{stem}.{suffix}") as new:
-                figure.savefig(new, dpi=200, metadata=metadata)
+                figure.savefig(new, dpi=DPI, metadata=metadata)
             files.append(f"{block['name']}.{suffix}")
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150)
+        figure.savefig(buffer, format="png", dpi=DPI)
         png = base64.b64encode(buffer.getvalue()).decode()
-        return {**block, "svg": None, "png": png, "width": round(96 * 1.3 * figure.get_figwidth())}
+        alt = " ".join(filter(None, (getattr(figure, "alt", ""), block["caption"])))
+        return {
+            **block,
+            "svg": None,
+            "png": png,
+            "alt": alt,
+            "width": round(WIDER * 96 * figure.get_figwidth()),
+        }
 
-    def _html(self, chapters: dict[str, dict], findings: list[Finding]) -> str:
+    def _html(self, chapters: dict[str, dict]) -> str:
         versions = {"version": VERSION, "fxscope": __version__, "torch": torch.__version__}
-        live = any(part.get("live") for part in chapters.values())
         graphs = any(part.get("graphs") for part in chapters.values())
+        live = any(part["live"] for part in chapters.values())
+        findings = [f for name, part in chapters.items() for f in _numbered(name, part["findings"])]
+        verdicts = {said: [f for f in findings if f["appears"] is key] for key, said in VERDICTS.items()}
         page = self.templates.get_template("page.html")
         return page.render(
             title=self.title,
             about=self.about,
             chapters=chapters,
             findings=findings,
+            verdicts=verdicts,
+            redraws=REDRAWS,
+            results=[(name, text) for name, part in chapters.items() for text in part["results"]],
+            hero=next((p["hero"] for p in chapters.values() if p["hero"]), None),
             policy=policy(live, [drawings.script_hash()] if graphs else []),
             shared=(shared() if live else "") + (f"<script>{drawings.script()}</script>" if graphs else ""),
             **versions,
         )
+
+
+def _numbered(chapter: str, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The findings of a chapter with ids, their verdicts in words, and what the longer study found."""
+    return [
+        {
+            **f,
+            "id": f"finding-{chapter.replace(':', '-')}-{i}",
+            "said": VERDICTS[f["appears"]],
+            "kept": _kept(f),
+        }
+        for i, f in enumerate(findings)
+    ]
+
+
+def _kept(found: dict[str, Any]) -> dict[str, Any] | None:
+    """What the longer study says of the same claim."""
+    same = kept().findings.get(found["claim"])
+    if same is None:
+        return None
+    return {
+        **asdict(same),
+        "said": same.verdict,
+        "photographs": kept().photographs,
+        "fxscope": kept().version,
+    }
+
+
+def _placed(name: str, blocks: list[dict[str, Any]], findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Put every finding with the first block that shows its topic; the others are returned."""
+    left = _numbered(name, [asdict(f) for f in findings])
+    for block in blocks:
+        block["findings"] = [f for f in left if f["topic"] in block.get("shows", ())]
+        left = [f for f in left if f not in block["findings"]]
+    return left
+
+
+def _hero(block: dict[str, Any]) -> dict[str, Any]:
+    """The picture at the top of a page: a copy of one of its figures."""
+    return {key: block[key] for key in ("name", "png", "alt", "width")}

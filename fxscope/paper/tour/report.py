@@ -12,28 +12,26 @@ from typing import Any, cast
 import torch
 
 from ... import plot
-from ...analysis import energy_against_distance, layer_contributions, pixel_votes
-from ...analysis.sampled import zoom
-from ...analysis.zero import OWN
+from ...analysis import layer_contributions
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
-from ...linop import LinearInterpreter, Reader, interpret, prepare
-from ...linop.tiles import TiledInterpreter, side_of
+from ...linop import Reader, interpret, prepare
+from ...linop.tiles import TiledInterpreter
 from ...passes.policy import Policy
 from ...plot import analysis as draw
-from ...plot.bars import NAMED
 from ...render import draw as draw_graph
-from ...results.progress import steps
 from ...results.provenance import digest
 from ...testing.network import verify
+from .estimate import expected
 from .large import large_images
 from .live import Walk
 from .live import live as demonstrations
-from .networks import BUDGET, Network, check_memory, images_of, memory_of, middle, read
+from .networks import Network, check_memory, images_of, middle, read, tile_of
+from .outputs import Asked, Shown, images, scores, tokens
 from .page import Chapter, Page, Written
-from .super_resolution import eigen_images, probe_places
+from .work import Work
 
-VOTERS = 10  # number of labels that the pixels vote for in a report
+FORMATS = ("pdf", "svg", "png")
 
 
 def report(
@@ -45,6 +43,7 @@ def report(
     policy: Any = "freeze",
     live: bool = True,
     tile: int | str | None = "auto",
+    fast: bool = False,
 ) -> Written:
     """Write a page about one network, or several side by side, on the user's own images.
 
@@ -63,7 +62,8 @@ def report(
     names : sequence of str, optional
         Names of the labels, for a classifier. The default is their numbers.
     progress : bool
-        Show a progress bar.
+        Say on stderr how long it will take, which step runs and how long the rest will take; a report of
+        less than ten seconds says nothing.
     policy : str or dict
         What is frozen, as ``interpret`` takes it. The page says which.
     live : bool
@@ -71,6 +71,9 @@ def report(
     tile : int or "auto", optional
         A network of images reads a photograph in tiles of so many pixels to a side; "auto" does so where the
         whole would need more than 4 GiB, and None never. The page says what is of all of the photograph.
+    fast : bool
+        Leave out what takes longest: the demonstration, the graph, all laws but y1 = y0, the votes of all
+        but three labels, and eigen-images of more than the middle 64 pixels. The page says so.
 
     Returns
     -------
@@ -102,28 +105,41 @@ def report(
         "policy": _frozen(policy),
         "names": list(names or ()),
         "tile": tile,
+        "fast": fast,
     }
     page = Page(
-        out,
-        f"Report: {', '.join(n.name for n in networks)}",
-        "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
-        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {_frozen(policy)}.",
-        key,
-        ("pdf", "svg", "png"),
+        out, f"Report: {', '.join(n.name for n in networks)}", _about(networks, policy, fast), key, FORMATS
     )
+    work = Work(progress)
+    asked = Asked(policy, names, tile, fast, work)
     makers: dict[str, Callable[[], Chapter]] = {}
-    if live:
+    if live and not fast:
         walk = Walk("report", "Move over the photograph", networks, pictures, policy, names, str(paths[0]))
-        makers["live"] = partial(demonstrations, [walk], progress)
-    makers |= {
-        _unique(n.name, networks, i): partial(
-            chapter_of, n, pictures, progress, names, f"{i}_" if len(networks) > 1 else "", policy, tile
-        )
-        for i, n in enumerate(networks)
-    }
+        makers["live"] = partial(demonstrations, [walk], work)
+    keys = [_unique(n.name, networks, i) for i, n in enumerate(networks)]
+    for i, (name, n) in enumerate(zip(keys, networks)):
+        makers[name] = partial(chapter_of, n, pictures, asked, f"{i}_" if len(networks) > 1 else "")
     if len(networks) > 1:
         makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy, tile)
-    return page.write(makers, progress, last="live")  # the libraries of ONNX stay in memory
+    if progress:
+        left = {name: n for name, n in zip(keys, networks) if page.finished(name) is None}
+        work.left |= expected(left, pictures, asked, "live" in makers and page.finished("live") is None)
+    return page.write(makers, work=work, last="live")  # the libraries of ONNX stay in memory
+
+
+def _about(networks: Sequence[Network], policy: Any, fast: bool) -> str:
+    whose = "; ".join(f"{n.name} has {n.note}" for n in networks)
+    drawn = " With random weights a network has learned nothing: what it prefers is chance."
+    return (
+        "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
+        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {_frozen(policy)}. The weights: {whose}."
+        + drawn * any(n.random for n in networks)
+        + fast
+        * (
+            " This is a fast report, without the demonstration, the graph, all laws but y1 = y0, the votes of"
+            " all but three labels, and eigen-images of more than the middle 64 pixels."
+        )
+    )
 
 
 def _frozen(policy: Any) -> str:
@@ -148,245 +164,77 @@ def _unique(name: str, networks: Sequence[Network], at: int) -> str:
 def chapter_of(
     n: Network,
     pictures: list[tuple[str, torch.Tensor]],
-    progress: bool = False,
-    names: Any = None,
+    asked: Asked | None = None,
     prefix: str = "",
-    policy: Any = "freeze",
-    tile: int | str | None = "auto",
 ) -> Chapter:
     """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
+    asked = asked or Asked()
     chapter = Chapter(n.title)
     chapter.text(f"x0: {n.preprocess.text}")
     prefix = prefix or f"{n.name}_"
     reader: Reader | None = None
-    about = {"scores": _scores, "images": _images, "tokens": _tokens}[n.kind]
-    with steps(len(pictures), f"images of {n.name}", progress) as bar:
-        for i, (title, picture) in enumerate(pictures):
-            chapter.heading(title)
-            x0, own = n.take(picture), f"{prefix}{i}_"
-            size = _tile(n, x0, tile)
-            if size is None:
-                reader = reader or prepare(n.module, x0, policy=policy)
-                about(chapter, n, reader(x0), title, own, progress, names)
-            else:
-                lin = interpret(n.module, x0, policy=policy, tile=size)
-                large_images(chapter, n, cast(TiledInterpreter, lin), title, own, progress)
-            chapter.numbers[title] |= {"x0": digest(x0)}
-            bar.update(1)
-    chapter.numbers |= {"preprocess": n.preprocess.text, "policy": _frozen(policy)}
+    about = {"scores": scores, "images": images, "tokens": tokens}[n.kind]
+    for i, (title, picture) in enumerate(pictures):
+        chapter.heading(title)
+        x0, own = n.take(picture), f"{prefix}{i}_"
+        size = tile_of(n, x0, asked.tile)
+        if size is None:
+            with asked.work.step(f"{title}: interpreter"):
+                reader = reader or prepare(n.module, x0, policy=asked.policy)
+                lin = reader(x0)
+            about(Shown(chapter, n, lin, title, own, asked))
+        else:
+            with asked.work.step(f"{title}: in tiles"):
+                tiled = cast(TiledInterpreter, interpret(n.module, x0, policy=asked.policy, tile=size))
+                large_images(chapter, n, tiled, title, own, asked.work.progress)
+        chapter.numbers[title] |= {"x0": digest(x0)}
+    said = {"weights": n.note, "preprocess": n.preprocess.text, "policy": _frozen(asked.policy)}
+    chapter.numbers |= said
     if n.kind == "scores" and len(pictures) > 1:
-        _layers_of_all(chapter, n, pictures, prefix, progress, policy)
-    first = n.take(pictures[0][1])
-    if _tile(n, first, tile) is not None:
-        first = middle(first[0], 64, 8)[None]
-    _graph_and_laws(chapter, n, first, prefix, policy)
+        with asked.work.step("layers of all images"):
+            _layers_of_all(chapter, n, pictures, prefix, asked)
+    _graph_and_laws(chapter, n, pictures[0][1], prefix, asked)
     return chapter
 
 
-def _tile(n: Network, x0: torch.Tensor, tile: int | str | None) -> int | None:
-    """The pixels to a side of the tiles in which a network reads x0; None where it reads it whole."""
-    if tile is None or n.kind != "images":
-        return None
-    if tile == "auto":
-        return side_of(n.module, x0) if memory_of(n, tuple(x0.shape)) > BUDGET else None
-    return int(tile)
-
-
-def _scores(
-    chapter: Chapter,
-    n: Network,
-    lin: LinearInterpreter,
-    title: str,
-    prefix: str,
-    progress: bool,
-    names: Any,
-) -> None:
-    order = lin.y0[0].argsort(descending=True)[:VOTERS].tolist()
-    top = order[0]
-    parts = lin.contributions(top)
-    chapter.figure(
-        f"{prefix}contributions",
-        parts.plot(),
-        f"The contributions of F x0 and of every additive constant to the largest score, {_said(names, top)}"
-        f" = {float(parts.output):.4g}; they sum to it with an error of {parts.error:.1e}.",
-    )
-    found = lin.pixel_discussion(order[:2], progress=progress)
-    chapter.figure(
-        f"{prefix}discussion",
-        found.plot(names=names),
-        "The contribution of each pixel to the two largest scores,"
-        f" {' and '.join(_said(names, k) for k in order[:2])} (variant 'weighted'). Each sums to its score"
-        f" with a relative error of {found.error:.0e}; the corrections amount to {100 * found.added:.0f}% of"
-        " the layers' contributions.",
-    )
-    votes = pixel_votes(lin, order, progress=progress)
-    first, share = next(iter(votes.popularity.items()))
-    chapter.figure(
-        f"{prefix}votes",
-        votes.plot(names=names, photograph=n.show(lin.x0[0])),
-        f"The label to whose score each pixel contributes most, among the {len(order)} largest scores. The"
-        f" most popular is {_said(names, first)}, with {100 * share:.0f}% of the pixels.",
-    )
-    chapter.numbers[title] = {
-        "top": top,
-        "score": float(parts.output),
-        "residual_share": float(parts.residual / parts.output),
-        "zero": OWN,
-        "sum_error": parts.error,
-        "discussion": found.numbers(),
-        "votes": votes.numbers(),
-    }
-
-
-def _images(
-    chapter: Chapter,
-    n: Network,
-    lin: LinearInterpreter,
-    title: str,
-    prefix: str,
-    progress: bool,
-    names: Any,
-) -> None:
-    x0, r, y0 = lin.x0, lin.residual[0], lin.y0[0]
-    filtered = lin.F @ x0[0]
-    share, error = float(r.norm() / y0.norm()), float((filtered + r - y0).abs().max() / y0.abs().max())
-    if y0.shape[0] in (1, 3):
-        chapter.figure(
-            f"{prefix}output",
-            plot.images({"input": n.show(x0[0]), "output": n.show(y0)}),
-            "The input image and the output.",
-        )
-    chapter.figure(
-        f"{prefix}parts",
-        plot.images({"F x0": filtered, "r": r}, signed=True),
-        f"The output as F x0 + r, on one scale, with an error of {error:.1e}. The norm of r is"
-        f" {100 * share:.1f}% of that of the output, about x = 0.",
-    )
-    places = probe_places(x0[0].mean(0))
-    chapter.figure(
-        f"{prefix}places",
-        draw.marked({"input": n.show(x0[0])}, places),
-        "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
-    )
-    rows, centres = _filters(chapter, lin, places, prefix)
-    energy = energy_against_distance(torch.stack(rows), centres)
-    chapter.figure(
-        f"{prefix}energy",
-        energy.plot(),
-        f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
-    )
-    chapter.numbers[title] = {
-        "residual_share": share,
-        "zero": OWN,
-        "sum_error": error,
-        "energy": energy.numbers(),
-    }
-    eigen_images(chapter, {n.name: lin}, prefix.rstrip("_"))
-    chapter.findings.clear()  # those of the paper are the tour's
-
-
-def _filters(
-    chapter: Chapter, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
-) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
-    """Add the figure of the rows and columns at the places, and return the rows and their centres."""
-    panels, rows, lines = {}, [], lin.F.alignment()
-    outs = [(y, x) for y, x in map(lines.output_of, places)]
-    centres = [(y, x) for y, x in map(lines.input_of, outs)]
-    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
-        rows.append(lin.F.row((0, *out)))
-        panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
-    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
-        panels[f"column, {said}\n({y}, {x})"] = _around(lin.F.column((0, y, x)), out, zoom(lin, 12))
-    chapter.figure(
-        f"{prefix}filters",
-        draw.grid(panels, 3),
-        "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
-        " middle, zoomed around the place, which is marked by a cross.",
-    )
-    return rows, centres
-
-
-def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:
-    from ...analysis.images import crop_around
-
-    return crop_around(filter, place, min(radius, max(filter.shape[1:]) // 2))
-
-
-def _tokens(
-    chapter: Chapter,
-    n: Network,
-    lin: LinearInterpreter,
-    title: str,
-    prefix: str,
-    progress: bool,
-    names: Any,
-) -> None:
-    """Bars by token, of |F x0| and |r|, and by layer for the largest output of the first token."""
-    filtered, r, y0 = lin.F @ lin.x0[0], lin.residual[0], lin.y0[0]
-    error = float((filtered + r - y0).abs().max() / y0.abs().max())
-    chapter.figure(
-        f"{prefix}tokens",
-        draw.tokens(filtered.norm(dim=1), r.norm(dim=1)),
-        f"The norms of F x0 and of r at each of the {len(y0)} output tokens; their sum is the output to"
-        f" {error:.1e}.",
-    )
-    index = (0, int(y0[0].argmax()))
-    parts = lin.contributions(index)
-    layers = {"F x0": float(parts.linear), **_named_layers(parts)}
-    chapter.figure(
-        f"{prefix}layers",
-        draw.by_layer(layers, float(parts.output)),
-        "The contributions of F x0 and of the constants of every layer to the largest output of the first"
-        f" token, {index}, which is {float(parts.output):.4g}; they sum to it with an error of"
-        f" {parts.error:.1e}.",
-    )
-    chapter.numbers[title] = {
-        "index": index,
-        "output": float(parts.output),
-        "layers": layers,
-        "linear_norms": filtered.norm(dim=1),
-        "residual_norms": r.norm(dim=1),
-        "sum_error": max(error, parts.error),
-        "residual_share": float(r.norm() / y0.norm()),
-        "zero": OWN,
-    }
-
-
-def _named_layers(parts: Any) -> dict[str, float]:
-    """{layer: value}, where module paths are cut so that at most ``NAMED`` layers remain."""
-    whole = parts.by_layer()
-    deepest = max((name.count(".") + 1 for name in whole), default=1)
-    return next(
-        (found for depth in range(deepest, 0, -1) if len(found := parts.by_layer(depth)) <= NAMED), whole
-    )
-
-
-def _layers_of_all(
-    chapter: Chapter, n: Network, pictures: list, prefix: str, progress: bool, policy: Any
-) -> None:
+def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, asked: Asked) -> None:
     x0 = torch.cat([n.take(p) for _, p in pictures])
-    found = layer_contributions(n.module, x0, batch=4, policy=policy, progress=progress)
+    progress = asked.work.progress
+    found = layer_contributions(n.module, x0, batch=4, policy=asked.policy, progress=progress)
     chapter.heading(f"All {len(pictures)} images")
     chapter.figure(
         f"{prefix}layers",
         found.plot(),
-        "F x0 and the masked biases of every layer, as shares of the top score, about x = 0; the band"
-        f" deviation over {len(pictures)} images. The largest error of the sums is {found.error:.1e}.",
+        "F x0 and the masked biases of every layer, as shares of the top score, about x = 0; the band is one"
+        f" standard deviation over {len(pictures)} images. The largest error of the sums is"
+        f" {found.error:.1e}.",
     )
     chapter.numbers["layers"] = found.numbers()
 
 
-def _graph_and_laws(chapter: Chapter, n: Network, x0: torch.Tensor, prefix: str, policy: Any) -> None:
+def _graph_and_laws(chapter: Chapter, n: Network, picture: torch.Tensor, prefix: str, asked: Asked) -> None:
+    """The rewritten graph and the laws; in a fast report y1 = y0 alone, which every figure has checked."""
+    x0 = n.take(picture)
+    if tile_of(n, x0, asked.tile) is not None:
+        x0 = middle(x0[0], 64, 8)[None]
+    if asked.fast:
+        errors = [
+            v["sum_error"] for v in chapter.numbers.values() if isinstance(v, dict) and "sum_error" in v
+        ]
+        chapter.numbers["verification"] = {"y1 = y0": max(errors)}
+        return
     chapter.heading("The rewritten graph and the laws")
-    chapter.figure(
-        f"{prefix}graph",
-        draw_graph(transform(n.module, policy=policy, example_inputs=(x0,))),
-        "The original branch, the interpreter branch, and dashed edges that carry the decisions of each"
-        " unit.",
-    )
-    small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
-    found = verify(copy.deepcopy(n.module), small, policy=policy)
-    chapter.html(found._repr_html_())
+    with asked.work.step("graph"):
+        chapter.figure(
+            f"{prefix}graph",
+            draw_graph(transform(n.module, policy=asked.policy, example_inputs=(x0,))),
+            "The original branch, the interpreter branch, and dashed edges that carry the decisions of each"
+            " unit.",
+        )
+    with asked.work.step("laws"):
+        small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
+        found = verify(copy.deepcopy(n.module), small, policy=asked.policy)
+        chapter.html(found._repr_html_())
     chapter.numbers["verification"] = {
         "ok": found.ok,
         **{law.name: law.error for law in found.laws if not law.skipped},
@@ -445,11 +293,7 @@ def _compared(
     chapter: Chapter, networks: list[Network], picture: torch.Tensor, tile: int | str | None
 ) -> torch.Tensor:
     """The photograph on which networks are compared: its middle, if one of them would read it in tiles."""
-    if all(_tile(n, n.take(picture), tile) is None for n in networks):
+    if all(tile_of(n, n.take(picture), tile) is None for n in networks):
         return picture
     chapter.text("The photograph is large: its middle, of 256 pixels to a side, is compared.")
     return middle(picture, 256, 8)
-
-
-def _said(names: Any, label: int) -> str:
-    return f"label {label}" if names is None else str(names[label])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -15,12 +16,27 @@ from ...errors import NotConverged
 from ...images import photos
 from ...linop import SVD, LinearInterpreter, interpret
 from ...plot import analysis as draw
+from ..findings import Photograph, findings_of
+from ..findings.claims import Spread
 from .networks import Network, middle, network
-from .page import Chapter, Finding
-from .trained import installed
+from .page import Chapter
+from .several import columns_finding, columns_of, stand_ins, stand_ins_upscaled, taken, upscaled
+from .trained import MEASURED, installed
 
 SIDE, SCALE, BORDER, RADIUS = 256, 4, 8, 20
 PASSES = 100  # products of the singular values of one network: the trained ones need many
+OVER = (
+    "network",
+    "|r| / |y|",
+    "90% of a row within",
+    "columns differ by",
+    "PSNR",
+    "area of an eigen-input",
+    "below 1/8 cycles a pixel",
+    "to 3/8",
+    "above",
+    "oriented",
+)
 SHAPES = (
     "network",
     "singular values",
@@ -40,15 +56,14 @@ def default_networks() -> list[Network]:
     ]
 
 
-def stand_ins() -> list[Network]:
-    """Both stand-ins, small networks that were trained for this purpose."""
-    return [network(f"fxscope:{n}", models.build(n)) for n in ("pixelshuffle4x", "edsr_small4x")]
-
-
 def super_resolution(
-    picture: torch.Tensor, title: str, networks: list[Network] | None = None, progress: bool = False
+    picture: torch.Tensor,
+    title: str,
+    networks: list[Network] | None = None,
+    progress: bool = False,
+    given: Sequence[Photograph] = (),
 ) -> Chapter:
-    """Several upscalers side by side on one photograph (3, H, W)."""
+    """Several upscalers side by side on one photograph (3, H, W), and the findings over several."""
     chapter = Chapter("Super-resolution")
     networks = networks or default_networks()
     chapter.networks = ", ".join(n.title for n in networks if not n.name.startswith("bicubic"))
@@ -65,8 +80,42 @@ def super_resolution(
     _filters(chapter, networks, interpreters, places, photos.luminance(low))
     _locality(chapter, networks, interpreters)
     trained = {name: lin for name, lin in interpreters.items() if not name.startswith("bicubic")}
-    eigen_images(chapter, trained, "sr", passes=PASSES)
+    eigen_images(chapter, trained, "sr")
+    _over_photographs(chapter, networks, given, progress)
     return chapter
+
+
+def _over_photographs(
+    chapter: Chapter, networks: list[Network], given: Sequence[Photograph], progress: bool
+) -> None:
+    """The findings: of networks that others trained they are in the chapter about photographs."""
+    pictures, _ = taken(given)
+    elsewhere = {*MEASURED, "bicubic4x"}
+    own = [n for n in networks if n.name not in elsewhere]
+    if not pictures or not own:
+        return
+    is_default = [n.name for n in own] == [n.name for n in stand_ins()]
+    measured = stand_ins_upscaled(tuple(pictures)) if is_default else upscaled(own, pictures, progress)
+    chapter.networks = ", ".join(n.title for n in own)
+    columns = columns_of(networks, pictures)
+    chapter.heading(f"Over {len(pictures)} photographs")
+    rows = [
+        (
+            n.name,
+            Spread.of(lines, "norm").percent,
+            f"{Spread.of(lines, 'radius_90')} px",
+            Spread.of(columns[n.name], "spread").percent,
+            f"{Spread.of(columns[n.name], 'psnr').mean:.2f} dB",
+            f"{Spread.of(lines, 'area')} px",
+            *(Spread.of(lines, band).percent for band in ("low", "middle", "high")),
+            str(Spread.of(lines, "oriented")),
+        )
+        for n, lines in measured.items()
+    ]
+    chapter.table(OVER, rows, f"Mean ± standard deviation over {', '.join(p.name for p in pictures)}")
+    chapter.numbers["over_photographs"] = {n.name: lines for n, lines in measured.items()}
+    chapter.numbers["columns"] = columns
+    chapter.findings += findings_of(measured) + columns_finding(columns)
 
 
 def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high: torch.Tensor) -> None:
@@ -100,9 +149,9 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
         plot.images({k: v for k, v in parts.items() if float(v.abs().max()) > 0} or parts, signed=True),
         "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1] and on one"
         " scale; bicubic upscaling has none.",
+        shows=("residuals",),
     )
     chapter.table(("network", "PSNR", "|r| / |y| about x = 0", "error of F x0 + r"), rows)
-    chapter.findings.append(_residual_finding(shares))
 
 
 def _broken(name: str, width: int = 14) -> str:
@@ -118,17 +167,6 @@ def _seen(picture: torch.Tensor, lin: LinearInterpreter, scale: int) -> torch.Te
         first = max(0, round(scale * start + Fraction(scale - 1, 2)))
         picture = picture.narrow(d, first, min(size, picture.shape[d] - first))
     return picture
-
-
-def _residual_finding(shares: dict[str, float]) -> Finding:
-    trained = {k: v for k, v in shares.items() if not k.startswith("bicubic")}
-    return Finding(
-        "Residuals of super-resolution are small",
-        "small (Fig. 6)",
-        ", ".join(f"{k} {100 * v:.1f}%" for k, v in trained.items()),
-        all(v < 0.1 for v in trained.values()),
-        "below 10% for all",
-    )
 
 
 def probe_places(gray: torch.Tensor, margin: int = 12) -> list[tuple[int, int]]:
@@ -173,8 +211,9 @@ def _filters(
             f"sr_{what}s",
             draw.grid(panels, len(names)),
             f"The {said}, at a strong edge, a flat place and the middle, zoomed to {2 * radius + 1} pixels;"
-            " a cross marks the place. Each network has one scale. Those of bicubic upscaling are the same at"
+            " corners mark the place. Those of bicubic upscaling are the same at"
             " every place.",
+            shows=("columns",) if what == "column" else (),
         )
 
 
@@ -201,58 +240,34 @@ def _locality(chapter: Chapter, networks: list[Network], interpreters: dict) -> 
         draw.energies(energies),
         "The share of a row's energy within a distance of its place, in low-resolution pixels, as the mean"
         f" over {SAMPLED} places.",
+        shows=("rows",),
     )
     chapter.table(("network", "50% within", "90% within", "99% within", "columns differ by"), rows)
     chapter.text(
         "Rows: the distance in low-resolution pixels within which a share of their energy is. Columns: the"
         " energy of their deviation from the mean of the aligned columns."
     )
-    _locality_findings(chapter, [n.name for n in networks if not n.name.startswith("bicubic")])
-
-
-def _locality_findings(chapter: Chapter, trained: list[str]) -> None:
-    numbers = chapter.numbers["networks"]
-    chapter.findings.append(
-        Finding(
-            "Rows of super-resolution are sparse, and near their pixel",
-            "section 8.B",
-            ", ".join(f"{n}: 90% within {numbers[n]['radius_90']} px" for n in trained),
-            all(numbers[n]["radius_90"] <= 4 for n in trained),
-            "within 4 px for all",
-        )
-    )
-    spread = {
-        kind: [v["column_spread"] for n, v in numbers.items() if n.startswith(kind)]
-        for kind in ("bicubic", "pixelshuffle", "edsr")
-    }
-    if all(spread.values()):
-        ordered = max(spread["bicubic"]) < 1e-6 < max(spread["pixelshuffle"]) < min(spread["edsr"])
-        chapter.findings.append(
-            Finding(
-                "The columns of EDSR adapt to the image more than those of PixelShuffle, and bicubic's do"
-                " not",
-                '"like walking with a flashlight"',
-                ", ".join(f"{n} {100 * v['column_spread']:.2g}%" for n, v in numbers.items()),
-                ordered,
-                "in this order",
-            )
-        )
 
 
 def eigen_images(
-    chapter: Chapter, interpreters: dict, prefix: str, count: int = 4, passes: int | None = None
+    chapter: Chapter,
+    interpreters: dict,
+    prefix: str,
+    count: int = 4,
+    passes: int | None = PASSES,
+    progress: bool = False,
 ) -> None:
     """Eigen-inputs and eigen-outputs of the largest singular values, and their shapes (Fig. 5, 12, 14)."""
     chapter.heading("Eigen-inputs and eigen-outputs")
     rows = []
     for name, lin in interpreters.items():
-        found = triplets(lin, count, passes)
+        found = triplets(lin, count, passes, progress)
         shapes = found.shapes()
         mean = {
             k: sum(getattr(s, k) for s in shapes) / count
             for k in ("participation", "frequency", "dc", "orientedness")
         }
-        _eigen_figures(chapter, name, prefix, found, mean["participation"], zoom(lin, 12))
+        _eigen_figure(chapter, name, prefix, lin, found, mean["participation"])
         chapter.numbers.setdefault("eigen", {})[name] = {
             "s": found.s,
             "passes": found.passes,
@@ -275,79 +290,32 @@ def eigen_images(
         rows,
         f"Shapes of the eigen-inputs, the mean over {count}",
     )
-    _eigen_findings(chapter)
 
 
-def _eigen_figures(chapter: Chapter, name: str, prefix: str, found: SVD, area: float, radius: int) -> None:
+def _eigen_figure(
+    chapter: Chapter, name: str, prefix: str, lin: LinearInterpreter, found: SVD, area: float
+) -> None:
+    photograph, output = (image[0] if image.shape[1] in (1, 3) else None for image in (lin.x0, lin.y0))
     chapter.figure(
         f"{prefix}_eigen_{name}",
-        found.plot(),
-        f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below;"
-        " one scale for each line. An eigen-input covers"
-        f" {100 * area:.2g}% of the picture; {found.passes} products, largest relative"
-        f" error {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
-    )
-    zoomed = {
-        f"{letter}{i + 1}": _zoomed(w, side)
-        for letter, part, side in (("v", found.v, 12), ("u", found.u, radius))
-        for i, w in enumerate(part)
-    }
-    chapter.figure(
-        f"{prefix}_eigen_zoom_{name}",
-        draw.grid(zoomed, len(found), cross=False),
-        f"{name}: the same, cut to 25 input pixels around the place with most energy.",
+        found.plot(photograph=photograph, output=output),
+        f"{name}: the {len(found)} largest singular values, with eigen-inputs above and eigen-outputs below,"
+        f" over the image and the output. An eigen-input covers {100 * area:.2g}% of the picture;"
+        f" {found.passes} products, largest relative error"
+        f" {float((found.errors / found.s).max()):.0e}{_unconverged(found)}.",
+        shows=() if name in MEASURED else ("eigen",),  # those have their findings with their own numbers
     )
 
 
-def triplets(lin: LinearInterpreter, count: int = 4, passes: int | None = None) -> SVD:
+def triplets(
+    lin: LinearInterpreter, count: int = 4, passes: int | None = PASSES, progress: bool = False
+) -> SVD:
     """The largest singular triplets, with a tolerance of 1%; the page names those that did not converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotConverged)
-        return lin.F.svd(count, tol=1e-2, max_passes=passes, progress=False)
+        return lin.F.svd(count, tol=1e-2, max_passes=passes, progress=progress)
 
 
 def _unconverged(found: SVD) -> str:
     lacking = int((~found.converged).sum())
     return f" ({lacking} of {len(found)} had not converged to 1% at the limit of passes)" if lacking else ""
-
-
-def _zoomed(vector: torch.Tensor, radius: int) -> torch.Tensor:
-    """A square of a singular vector (C, H, W) around the place with most energy."""
-    energy = torch.nn.functional.avg_pool2d(vector.square().sum(0)[None, None], 5, 1, 2)[0, 0]
-    return crop_around(vector, divmod(int(energy.argmax()), energy.shape[1]), radius)
-
-
-def _eigen_findings(chapter: Chapter) -> None:
-    measured, where = chapter.numbers["eigen"], chapter.title.lower()
-    said = {
-        k: ", ".join(f"{n} {form(v[k])}" for n, v in measured.items())
-        for k, form in (
-            ("participation", lambda v: f"{100 * v:.2g}% of the picture"),
-            ("orientedness", lambda v: f"{v:.2f} of 1"),
-            ("frequency", lambda v: f"{v:.2f} cycles a pixel"),
-        )
-    }
-    said["frequency"] += f"; at most {100 * max(v['dc'] for v in measured.values()):.1f}% at frequency 0"
-    chapter.findings += [
-        Finding(
-            f"Eigen-inputs are localised ({where})",
-            "localised (section 4, case 2)",
-            said["participation"],
-            all(v["participation"] < 0.05 for v in measured.values()),
-            "below 5% for all",
-        ),
-        Finding(
-            f"Eigen-inputs are oriented ({where})",
-            "oriented",
-            said["orientedness"],
-            all(v["orientedness"] > 0.5 for v in measured.values()),
-            "above 0.5 for all",
-        ),
-        Finding(
-            f"Eigen-inputs are bandpass ({where})",
-            "bandpass",
-            said["frequency"],
-            all(v["dc"] < 0.05 and v["frequency"] < 0.5 for v in measured.values()),
-            "less than 5% at frequency 0, and a mean below 0.5 cycles a pixel, for all",
-        ),
-    ]

@@ -9,26 +9,25 @@ from typing import Any
 import torch
 
 from ...analysis import LayerContributions, pixel_votes
-from ...errors import ImageError, WeightsError
-from ...images import photos
+from ...errors import WeightsError
 from ...images.preprocess import Preprocess
 from ...linop import prepare
 from ...plot import analysis as draw
-from ..findings import NETWORKS, Network, Photograph, findings_of, measure, photographs
+from ..findings import NETWORKS, Network, Photograph, findings_of, measure
 from ..findings.claims import Lines, Spread
 from ..findings.photographs import SIDE
 from .page import Chapter
+from .several import taken as large_enough
 
 MEASURED = ("efficientnet_lite0", "span4x", "real_esr_animevideo4x")
-TAKEN = ("chelsea", "coffee", "astronaut", "rocket", "motorcycle_left", "china", "flower")
 SATURATED = 0.995  # part of the coefficients of rows that are shown as they are
-EIGEN, SHOWN, VOTERS = 3, 4, 10  # photographs with eigen-inputs, those with rows, labels that are voted for
+SHOWN, VOTERS = 4, 10  # photographs with rows, labels that are voted for
 
 
 def trained(pictures: Sequence[Photograph] = (), progress: bool = False) -> Chapter:
     """The chapter: findings on the trained networks that are installed, or what is to be installed."""
     chapter = Chapter("Photographs, and networks that others trained")
-    taken, small = _taken(pictures)
+    taken, small = large_enough(pictures)
     found, lacking = installed()
     for said in lacking:
         chapter.text(f"Not measured here: {said}.")
@@ -44,7 +43,7 @@ def trained(pictures: Sequence[Photograph] = (), progress: bool = False) -> Chap
         " first. The policy is 'freeze'. python -m fxscope.paper.findings measures more networks, on more"
         " photographs."
     )
-    measured = {n: measure(n, taken, progress=progress, eigen=EIGEN) for n in found}
+    measured = {n: measure(n, taken, progress=progress) for n in found}
     scores = {n: lines for n, lines in measured.items() if n.kind == "scores"}
     images = {n: lines for n, lines in measured.items() if n.kind == "images"}
     for n, lines in scores.items():
@@ -68,22 +67,12 @@ def installed() -> tuple[list[Network], list[str]]:
     return found, lacking
 
 
-def _taken(pictures: Sequence[Photograph]) -> tuple[list[Photograph], list[str]]:
-    """The photographs that are large enough, and the names of the others."""
-    try:
-        chosen = list(pictures) or [p for p in photographs() if p.name in TAKEN]
-    except ImageError:
-        chosen = []  # scikit-learn is not installed: nothing is measured
-    fits = {p: min(photos.read(p.path).shape[1:]) >= 2 * SIDE for p in chosen}
-    return [p for p, fit in fits.items() if fit], [p.name for p, fit in fits.items() if not fit]
-
-
 def _scores(chapter: Chapter, n: Network, lines: Lines, taken: Sequence[Photograph]) -> None:
     """Shares about three zeros, layers before and after FGSM, rows beside the photographs, and votes."""
     chapter.heading(f"{n.name}, trained {n.trained}: shares of the top score (Table 4)")
     zeros = {"share": "x = 0", "share_mean": "the mean colour of each crop", "share_black": "black"}
     rows = [(said, Spread.of(lines, name).percent, len(lines)) for name, said in zeros.items()]
-    chapter.table(("residual share about", "r / y", "photographs"), rows)
+    chapter.table(("residual share about", "r / y", "photographs"), rows, shows=("shares",))
     error = max(line["error"] for line in lines)
     chapter.text(f"All parts of a score sum to it with a relative error of at most {error:.0e}.")
     chapter.heading(f"{n.name}: layer-wise contributions (Fig. 8)")
@@ -96,6 +85,7 @@ def _scores(chapter: Chapter, n: Network, lines: Lines, taken: Sequence[Photogra
         " smallest of the steps 1, 2, 4 and 8/255 that changes the label, or the last; the label afterwards"
         f" is the new one. The last third of the layers has {Spread.of(lines, 'late').percent} of the sum of"
         " magnitudes.",
+        shows=("layers", "attack"),
     )
     _rows_and_votes(chapter, n, taken)
 
@@ -116,14 +106,16 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
     for name, x0 in inputs.items():
         lin = reader(x0)
         rows[f"row, {name}"] = lin.F.row(int(lin.y0.argmax()))
+    chapter.heading(f"{n.name}: rows and votes (Fig. 3)")
     limit = float(torch.stack(list(rows.values())).abs().flatten().quantile(SATURATED))
     rows = {said: row.clamp(-limit, limit) for said, row in rows.items()}
-    chapter.heading(f"{n.name}: rows and votes (Fig. 3)")
+    shown = {name: preprocess.inverse(x0[0]) for name, x0 in inputs.items()}
     chapter.figure(
         f"trained_rows_{n.name}",
-        draw.grid({**{name: x0[0] for name, x0 in inputs.items()}, **rows}, len(inputs), cross=False),
-        "The inputs, and the row of the top score of each; each line has one scale, at which"
-        f" {100 - 100 * SATURATED:.1g}% of the rows' coefficients saturate.",
+        draw.grid({**shown, **rows}, len(inputs), cross=False, images=shown),
+        "The inputs, and the row of the top score of each; the colours end at a value that"
+        f" {100 - 100 * SATURATED:.1g}% of the coefficients exceed.",
+        shows=("templates",),
     )
     name, x0 = next(iter(inputs.items()))
     lin = reader(x0)
@@ -142,11 +134,12 @@ def _images(chapter: Chapter, measured: Mapping[Network, Lines]) -> None:
     chapter.heading("Super-resolution: residuals, rows and eigen-inputs")
     head = ("network", "trained", "|r| / |y|", "90% of a row within", "area of an eigen-input", "oriented")
     rows = [(n.name, n.trained, *_cells(lines)) for n, lines in measured.items()]
-    chapter.table((*head, "energy below 1/8 cycles a pixel", "to 3/8", "above"), rows)
+    bands = ("energy below 1/8 cycles a pixel", "to 3/8", "above")
+    chapter.table((*head, *bands), rows, shows=("residuals", "rows", "eigen"))
     n = len(next(iter(measured.values())))
     chapter.text(
         f"Crops of {SIDE} x {SIDE} pixels of {n} photographs at half their size, about x = 0 (black); eigen-"
-        f"inputs of the middle 32 x 32 pixels of {min(n, EIGEN)} of them. White noise has 4, 39 and 57% of"
+        f"inputs of the middle 32 x 32 pixels, two of each. White noise has 4, 39 and 57% of"
         " its energy in the three bands."
     )
 
