@@ -127,7 +127,7 @@ _SPREADS = (
     Sample(kwargs={"dim": 1, "unbiased": False, "keepdim": True}),
     Sample(kwargs={"dim": -1, "correction": 2}),
 )
-_TRUTH = {"call": lambda f, x: f(x, False), "independent_batch": False}
+_TRUTH: dict[str, Any] = {"call": lambda f, x: f(x, False), "independent_batch": False}
 _NORMS = (Sample(kwargs={"dim": (2, 3)}), Sample(kwargs={"dim": 1, "keepdim": True}))
 VAR = mask(
     "var",
