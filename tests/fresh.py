@@ -56,7 +56,8 @@ class Fresh:
 
     def run(self, command, capture_output=True, text=True, cwd=None):
         """The program of ``check`` in a fork of a process that has torch and never had fxscope."""
-        if command[:3] != [sys.executable, "-c", check.LOADER]:
+        known = command[:3] == [sys.executable, "-c", check.LOADER]
+        if not known or sys.platform != "linux":  # elsewhere a process with torch may not be forked
             return subprocess.run(command, capture_output=capture_output, text=text, cwd=cwd)
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
