@@ -1,7 +1,8 @@
-"""Processes that never imported fxscope, in which saved files are checked, without importing torch anew for each.
+"""Saved files are checked in forks of one process that has torch and never imported fxscope.
 
-``save`` starts a process for every file, and most of its time is the import of torch. Here one process a worker
-imports torch, with fxscope barred, and forks for every check: the child runs the same program on the same files.
+``save`` starts a process for every file, and most of its time is the import of torch. Here one process a
+worker imports torch, with fxscope barred, and forks for every check: the child runs the same program on the
+same files.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ for line in sys.stdin:
 
 
 class Fresh:
-    """Stands where ``check`` has the module ``subprocess``: ``run`` starts the check's program, and nothing else."""
+    """Stands where ``check`` has the module ``subprocess``: ``run`` runs the check's program."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen | None = None

@@ -144,7 +144,7 @@ def build(name):
 
 
 def in_threes(names):
-    """The classifiers in threes, of which the first, which .ci/run takes, are the smallest of every family."""
+    """The classifiers in threes; the first ones, which .ci/run takes, are the smallest of every family."""
     size = {n: torchvision.models.get_model_weights(n).DEFAULT.meta["num_params"] for n in names}
     family = {n: next(f for f in FAMILIES if n.startswith(f)) for n in names}
     smaller = {n: sum(family[m] == family[n] and size[m] < size[n] for m in names) for n in names}

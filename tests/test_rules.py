@@ -40,7 +40,7 @@ def at(s: LawCase, x0) -> LawCase:
 
 
 def cases(shift: int = 0):
-    """Every sample under every variant; the default run takes every sample and every variant at least once."""
+    """Every sample under every variant; the default run takes each of both at least once."""
     for rule in SAMPLED:
         every, named = list(RuleCase.every(rule)), list(variants(rule))
         quick = {(k % len(every), (k + shift) % len(named)) for k in range(max(len(every), len(named)))}
@@ -201,9 +201,7 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
 
 
 def scripted():
-    """The first sample of every rule under one variant, which turns, as one of the transposed forms; all in the
-    long run.
-    """
+    """The first sample of every rule under one variant and in one transposed form, which turn; all in full."""
     for turn, rule in enumerate(SAMPLED):
         still = [case for _, case in RuleCase.every(rule) if not case.sample.draws]
         named = list(variants(rule))
