@@ -50,7 +50,7 @@ def forks():
     forking = Fresh()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fxscope.export.check.subprocess", forking)
-        yield
+        yield forking
     forking.end()
 
 

@@ -201,7 +201,7 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
 
 
 def scripted():
-    """The first sample of every rule under one variant and in one transposed form, which turn; all in full."""
+    """The first sample of every rule under one variant, in one transposed form, which turn; all in full."""
     for turn, rule in enumerate(SAMPLED):
         still = [case for _, case in RuleCase.every(rule) if not case.sample.draws]
         named = list(variants(rule))
