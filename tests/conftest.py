@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish(session):
-    """The collector of cycles need not walk what was imported, hundreds of thousands of objects, again and again."""
+    """The collector of cycles need not walk again and again what was imported."""
     gc.collect()
     gc.freeze()
 
@@ -50,7 +50,7 @@ def forks():
     forking = Fresh()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fxscope.export.check.subprocess", forking)
-        yield
+        yield forking
     forking.end()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 
 def crossed(*factors: Iterable[Any]) -> list[Any]:
-    """Every combination; unmarked are those whose places sum to a multiple of the length of the shortest factor.
+    """Every combination; unmarked are those whose places sum to a multiple of the shortest factor's length.
 
     Of two factors every value occurs among them, and of three or more every pair of values of two factors.
     """

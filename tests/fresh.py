@@ -1,7 +1,8 @@
-"""Processes that never imported fxscope, in which saved files are checked, without importing torch anew for each.
+"""Saved files are checked in forks of one process that has torch and never imported fxscope.
 
-``save`` starts a process for every file, and most of its time is the import of torch. Here one process a worker
-imports torch, with fxscope barred, and forks for every check: the child runs the same program on the same files.
+``save`` starts a process for every file, and most of its time is the import of torch. Here one process a
+worker imports torch, with fxscope barred, and forks for every check: the child runs the same program on the
+same files.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
-
-from fxscope.export import check
 
 SERVER = """
 import json, os, sys, traceback
@@ -49,18 +48,20 @@ for line in sys.stdin:
 
 
 class Fresh:
-    """Stands where ``check`` has the module ``subprocess``: ``run`` starts the check's program, and nothing else."""
+    """Where ``check`` has the module ``subprocess``: ``run`` takes ``[python, "-c", program, ...]``."""
 
     def __init__(self) -> None:
         self._server: subprocess.Popen | None = None
 
     def run(self, command, capture_output=True, text=True, cwd=None):
-        """The program of ``check`` in a fork of a process that has torch and never had fxscope."""
-        if command[:3] != [sys.executable, "-c", check.LOADER]:
+        """The program in a fork of a process that has torch and never had fxscope."""
+        if sys.platform != "linux":  # elsewhere a process with torch may not be forked
             return subprocess.run(command, capture_output=capture_output, text=text, cwd=cwd)
+        python, option, program, *arguments = command
+        assert (python, option) == (sys.executable, "-c")
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder, "out"), Path(folder, "err")
-            told = {"program": command[2], "arguments": command[3:], "cwd": str(cwd), "out": str(out)}
+            told = {"program": program, "arguments": arguments, "cwd": str(cwd), "out": str(out)}
             told |= {"err": str(err), "environment": dict(os.environ)}
             code = self._asked(json.dumps(told))
             return SimpleNamespace(returncode=code, stdout=out.read_text(), stderr=err.read_text())

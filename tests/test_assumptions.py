@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 
 import pytest
@@ -273,15 +272,10 @@ for inputs in torch.load(source):
 """
 
 
-def outcomes(path, folder, *input_sets):
-    """What a saved file does with every set of inputs, in a fresh process."""
+def outcomes(forks, path, folder, *input_sets):
+    """What a saved file does with every set of inputs, in a process that never had fxscope."""
     torch.save(list(input_sets), folder / "inputs.pt")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", RUN, str(path), str(folder / "inputs.pt")],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
+    done = forks.run([sys.executable, "-c", RUN, str(path), str(folder / "inputs.pt")], cwd=folder)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if line.startswith(("RAN", "REFUSED"))]
 
@@ -298,7 +292,7 @@ def pair_inputs(*shape, dtype=torch.float32):
         (PadsToEight, "ts", "x0 has size 24 in dimension 2, and this graph was made for 20"),
     ],
 )
-def test_saved_graphs_check_their_sizes(kind, suffix, said, tmp_path):
+def test_saved_graphs_check_their_sizes(kind, suffix, said, tmp_path, forks):
     inputs, path = pair_inputs(2, 3, 20, 20), tmp_path / f"net.{suffix}"
     graph = fxscope.transform(made(kind, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1])
     assert fxscope.save(graph, path, inputs).ok
@@ -309,7 +303,7 @@ def test_saved_graphs_check_their_sizes(kind, suffix, said, tmp_path):
         pair_inputs(2, 3, 20, 24),
         pair_inputs(2, 3, 20, 20, dtype=D),
     )
-    found = outcomes(path, tmp_path, *sets)
+    found = outcomes(forks, path, tmp_path, *sets)
     assert found[:2] == ["RAN", "RAN"] and all(line.startswith("REFUSED") for line in found[2:]), found
     assert re.search(said, found[2]), found
     if suffix == "pt2":
@@ -325,14 +319,14 @@ def test_saved_graphs_check_their_sizes(kind, suffix, said, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["pt2", "ts"])
-def test_saved_graphs_check_a_condition_on_the_batch(suffix, tmp_path):
+def test_saved_graphs_check_a_condition_on_the_batch(suffix, tmp_path, forks):
     inputs = pair_inputs(2, 3, 8, 8)
     graph = fxscope.transform(
         made(EvenBatch, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1]
     )
     assert fxscope.save(graph, tmp_path / f"net.{suffix}", inputs).ok
     found = outcomes(
-        tmp_path / f"net.{suffix}", tmp_path, inputs, pair_inputs(4, 3, 8, 8), pair_inputs(3, 3, 8, 8)
+        forks, tmp_path / f"net.{suffix}", tmp_path, inputs, pair_inputs(4, 3, 8, 8), pair_inputs(3, 3, 8, 8)
     )
     assert [line.split()[0] for line in found] == ["RAN", "RAN", "REFUSED"], found
 
@@ -394,14 +388,14 @@ def test_another_example_cannot_be_saved(tmp_path):
 
 
 @pytest.mark.full
-def test_an_aotinductor_package_refuses_a_wrong_size(tmp_path):
+def test_an_aotinductor_package_refuses_a_wrong_size(tmp_path, forks):
     inputs = pair_inputs(2, 3, 20, 20)
     graph = fxscope.transform(
         made(DividesByWidth, dtype=torch.float32), probes="stacked", example_inputs=inputs[:1]
     )
     assert fxscope.save(graph, tmp_path / "aoti.pt2", inputs, format="aoti").ok
     sets = (inputs, pair_inputs(3, 3, 20, 20), pair_inputs(2, 3, 24, 24), pair_inputs(2, 3, 20, 20, dtype=D))
-    assert [line.split()[0] for line in outcomes(tmp_path / "aoti.pt2", tmp_path, *sets)] == [
+    assert [line.split()[0] for line in outcomes(forks, tmp_path / "aoti.pt2", tmp_path, *sets)] == [
         "RAN",
         "RAN",
         "REFUSED",

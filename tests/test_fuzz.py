@@ -22,7 +22,7 @@ from fxscope.testing.fuzz.report import Report, fuzz
 from fxscope.testing.fuzz.shrink import shrink
 
 PARTS, EACH = 8, 25
-QUICK = 3  # so many parts are drawn in the default run
+QUICK = 2  # so many parts are drawn in the default run
 X = Input("x", ("B", 3, "H", "W"))
 
 

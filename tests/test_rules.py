@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def at(s: LawCase, x0) -> LawCase:
 
 
 def cases(shift: int = 0):
-    """Every sample under every variant; the default run takes every sample and every variant at least once."""
+    """Every sample under every variant; the default run takes each of both at least once."""
     for rule in SAMPLED:
         every, named = list(RuleCase.every(rule)), list(variants(rule))
         quick = {(k % len(every), (k + shift) % len(named)) for k in range(max(len(every), len(named)))}
@@ -200,28 +201,33 @@ def test_non_finite_values_are_not_turned_into_numbers(rule):
 
 
 def scripted():
-    """The first sample of every rule under one variant, which turns; all of both in the long run."""
+    """The first sample of every rule under one variant, in one transposed form, which turn; all in full."""
     for turn, rule in enumerate(SAMPLED):
         still = [case for _, case in RuleCase.every(rule) if not case.sample.draws]
         named = list(variants(rule))
         for i, case in enumerate(still):
-            for v, variant in enumerate(named):
-                marks = [] if (i, v) == (0, turn % len(named)) else [pytest.mark.full]
-                yield pytest.param(case, variant, id=f"{rule.name}-{i}-{variant}", marks=marks)
+            for (v, variant), (t, transposed) in itertools.product(
+                enumerate(named), enumerate(("adjoint", "pullback"))
+            ):
+                quick = (i, v, t) == (0, turn % len(named), turn // len(named) % 2)
+                marks = [] if quick else [pytest.mark.full]
+                yield pytest.param(
+                    case, variant, transposed, id=f"{rule.name}-{i}-{variant}-{transposed}", marks=marks
+                )
 
 
-@pytest.mark.parametrize(("case", "variant"), list(scripted()))
-def test_scripted_equals_eager(case, variant):
+@pytest.mark.parametrize(("case", "variant", "transposed"), list(scripted()))
+def test_scripted_equals_eager(case, variant, transposed):
+    """The pair, and one of the two forms that are transposed."""
     policy, given = policy_of(case.rule, variant), (case.x0, case.probes[0])
     pair = law_case(case.target(), case.x0, policy).form("pair")
     assert laws.distance(torch.jit.script(pair)(*given), pair(*given)) == 0
     s = LawCase.of(case.target(), (case.x0,), policy=policy)
-    adjoint, record, pullback = (s.form(name) for name in ("adjoint", "record", "pullback"))
-    y2, state = record(case.x0)
+    y2, state = s.form("record")(case.x0)
     # a number of each probe: (K,)
     y2 = torch.utils._pytree.tree_map(lambda t: t if t.dim() else t[None], y2)
-    assert laws.distance(torch.jit.script(adjoint)(case.x0, y2), adjoint(case.x0, y2)) == 0
-    assert laws.distance(torch.jit.script(pullback)(list(state), y2), pullback(state, y2)) == 0
+    of_x0, graph = case.x0 if transposed == "adjoint" else list(state), s.form(transposed)
+    assert laws.distance(torch.jit.script(graph)(of_x0, y2), graph(of_x0, y2)) == 0
 
 
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -338,9 +339,21 @@ def asked(out, **changed):
     )
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A study that is done; ``done`` is a copy of it."""
+    folder = tmp_path_factory.mktemp("study")
+    asked(folder)
+    return folder
+
+
+@pytest.fixture
+def done(once, tmp_path):
+    shutil.copytree(once, tmp_path, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
-def test_a_damaged_shard_is_named_and_done_again(tmp_path, damage, caplog):
-    asked(tmp_path)
+def test_a_damaged_shard_is_named_and_done_again(done, tmp_path, damage, caplog):
     before = files(tmp_path)
     shard = sorted((tmp_path / "shards").rglob("000001-*.parquet"))[0]
     data = bytearray(shard.read_bytes())
@@ -371,8 +384,7 @@ def test_a_damaged_shard_is_named_and_done_again(tmp_path, damage, caplog):
         ({"model": [{"model": classifier(), "preprocess": {"mean": 0.5}}]}, "preprocessing"),
     ],
 )
-def test_another_study_in_the_folder_is_refused_and_nothing_is_lost(tmp_path, changed, said):
-    asked(tmp_path)
+def test_another_study_in_the_folder_is_refused_and_nothing_is_lost(done, tmp_path, changed, said):
     before = files(tmp_path)
     with pytest.raises(StudyError, match=f"another study.*{said}.*Nothing was changed"):
         asked(tmp_path, **changed)

@@ -397,7 +397,10 @@ def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
 
-@pytest.mark.parametrize("verb", ["row", "column", "verify", "svd", "contributions"])
+@pytest.mark.parametrize(
+    "verb",
+    ["row", "verify", *(pytest.param(v, marks=pytest.mark.full) for v in ("column", "svd", "contributions"))],
+)
 def test_the_verbs_of_one_reading_refuse_what_does_not_fit(verb, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "tiny.png")
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)

@@ -297,7 +297,7 @@ class _Watch(TorchDispatchMode):
             self._pending.setdefault(_memory(each.held), []).append(each)
 
     def while_needed(self) -> contextlib.AbstractContextManager[Any]:
-        """The mode, which costs a call of Python for every operator; nothing where all was copied beforehand."""
+        """The mode, which costs time for every operator; nothing where all was copied beforehand."""
         return self if self._pending else contextlib.nullcontext()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):

@@ -130,7 +130,7 @@ def _finite(s: LawCase) -> bool:
 def laws_of_spellings(
     case: RuleCase, wanted: Callable[[str], bool] = lambda label: True
 ) -> Iterator[tuple[str, list[Law]]]:
-    """(spelling, laws 1 and 2, and law 12 against the first) of the first spelling and of every wanted one."""
+    """(spelling, laws 1 and 2, and law 12 against the first) of the first spelling and the wanted ones."""
     first: Any = None
     spellings = list(case.spellings())
     if not any(wanted(label) for label, *_ in spellings):
