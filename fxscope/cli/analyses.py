@@ -20,6 +20,7 @@ from .inputs import (
     Photographs,
     boxed,
     example,
+    ground_of,
     interpreter_of,
     names_of,
     network_of,
@@ -110,7 +111,8 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     names = names_of(asked, asked.choice, count)
     lines = [f"{_called(k, names)}: score {float(s):.6g}" for k, s in zip(chosen, found.scores)]
     lines.append(_corrected(found))
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+    over = {"names": names, "photograph": ground_of(lin)}
+    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), **over))
 
 
 def _corrected(found: analysis.PixelDiscussion | analysis.PixelVotes) -> str:
@@ -143,7 +145,8 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
         for k, v in list(found.popularity.items())[:10]
     ]
     lines.append(_corrected(found))
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), names=names))
+    over = {"names": names, "photograph": ground_of(lin)}
+    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked, lin), **over))
 
 
 @verb("votes-study", options.model, options.many_images, options.analysis, about="scores")
@@ -282,7 +285,8 @@ def reach_verb(asked: Asked, at: tuple[int, ...] | None, bound: int) -> None:
         f"{k:7s} furthest {v} px, {100 * found.beyond[k]:.3g}% of the energy beyond {bound}"
         for k, v in found.furthest.items()
     ]
-    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked)))
+    over = {"photograph": each.show(x0[0])}
+    answer(asked, found, "\n".join(lines), lambda: found.plot(text=origin_of(asked), **over))
 
 
 VERBS = (
