@@ -393,6 +393,10 @@ def test_a_random_network_is_said_to_be_one(files, tmp_path):
     own = {"model": "torchvision:squeezenet1_1", "weights": "random weights, seed 1", "seed": 1}
     assert len(found["networks"]) == 1 and own.items() <= found["networks"][0].items()
     assert not any(f"label {label} " in done.stdout for label in found["popularity"])
+    (tmp_path / "names.txt").write_text("".join(f"class {i}\n" for i in range(1000)))
+    named = run(*squeezenet, "--names", tmp_path / "names.txt", "-o", tmp_path / "votes.svg").stdout
+    assert len(re.findall(r"^\s*class \d+ \[random weights\] ", named, re.M)) == 2, named
+    assert "[random weights]" in (tmp_path / "votes.svg").read_text()
     file = tmp_path / "weights.safetensors"
     save_file(models.load_model("torchvision:squeezenet1_1", seed=0).state_dict(), file)
     trained = run(*squeezenet, "--weights", file)

@@ -19,6 +19,7 @@ from .inputs import (
     Photographs,
     boxed,
     example,
+    ground_of,
     interpreter_of,
     names_of,
     network_of,
@@ -104,7 +105,8 @@ def discussion_verb(asked: Asked, labels: tuple[int, ...], reading: str) -> None
     found = lin.pixel_discussion(chosen, reading=reading)
     names = names_of(asked, asked.choice, count)
     text = found._table(names).text()
-    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), names=names))
+    over = {"names": names, "photograph": ground_of(lin)}
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), **over))
 
 
 @verb("votes", options.model, options.one_image, options.analysis, about="scores")
@@ -126,7 +128,8 @@ def votes_verb(asked: Asked, top: int | None, every: bool, reading: str) -> None
     found = lin.pixel_votes(labels, reading=reading)
     names = names_of(asked, asked.choice, len(scores))
     text = found._table(names).text()
-    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), names=names))
+    over = {"names": names, "photograph": ground_of(lin)}
+    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin), **over))
 
 
 @verb("votes-study", options.model, options.many_images, options.analysis, about="scores")
@@ -254,7 +257,8 @@ def reach_verb(asked: Asked, at: tuple[int, ...] | None, bound: int) -> None:
         found = analysis.reach(each.module, x0, index, bound=bound)
     except PolicyError as error:  # its variants are of instance norm, and one matches nothing
         raise usage(f"{asked.choice.model} has no instance norm, whose variants are compared") from error
-    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked)))
+    over = {"photograph": each.show(x0[0])}
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked), **over))
 
 
 VERBS = (

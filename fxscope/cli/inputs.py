@@ -133,6 +133,25 @@ def aligned(
     return (y, x), found.source
 
 
+def ground_of(lin: LinearInterpreter, column: bool = False) -> torch.Tensor | None:
+    """The photograph as the network reads it, or the image that it gives; None where that is no image."""
+    if column and isinstance(lin, TiledInterpreter):  # whose output takes a pass over all tiles
+        return None
+    image = lin.y0 if column else lin.x0
+    if not isinstance(image, torch.Tensor) or image.dim() != 4 or image.shape[1] not in (1, 3):
+        return None
+    return all_read()[0].network.show(image[0])
+
+
+def score_named(asked: Asked, lin: LinearInterpreter, index: tuple[int, ...]) -> str:
+    """An output for the title of a figure: a score by the name of its class, where it is known."""
+    said = f"y0{list(index)}"
+    if len(index) != 1 or asked.outputs is not None:
+        return said
+    names = names_of(asked, asked.choice, lin.F.outputs.shape[0])
+    return said if names is None else f"{names[index[0]]}, {said}"
+
+
 def at_output(lin: LinearInterpreter, index: tuple[int, ...]) -> tuple[float, float]:
     """y0 and r at one output; in tiles without a pass over all of them."""
     if isinstance(lin, TiledInterpreter):
@@ -300,14 +319,16 @@ def interpreter_of(asked: Asked) -> tuple[Network, LinearInterpreter]:
 def names_of(asked: Asked, choice: Choice, count: int) -> list[str] | None:
     """The names of the labels: of --names, of the factory, or ImageNet's; None where they are not known.
 
-    A network with random weights does not know the classes, and its labels are called by their numbers.
+    A network with random weights does not know the classes: its labels are called by their numbers, or, where
+    names were given, by these and by what its weights are.
     """
     own = asked.names or choice.loaded.names
     if own is not None:
         if len(own) != count:
             source = "--names" if asked.names else f"the names that {choice.model} comes with"
             raise usage(f"{len(own)} names, and {choice.model} gives {count} labels", source)
-        return list(own)
+        # where weights are random, a name says nothing of what is seen
+        return [f"{name} [random weights]" for name in own] if choice.random else list(own)
     if (
         not choice.model.startswith(("torchvision:", "timm:", "fxscope:efficientnet_lite"))
         or count != 1000

@@ -14,7 +14,16 @@ from ..errors import FxscopeError
 from ..linop.svd import METHODS, SVD
 from ..linop.tiles import TiledInterpreter
 from . import options, types
-from .inputs import aligned, at_output, interpreter_at, output_index, place_in
+from .inputs import (
+    aligned,
+    at_output,
+    ground_of,
+    interpreter_at,
+    names_of,
+    output_index,
+    place_in,
+    score_named,
+)
 from .options import Asked, verb
 from .running import usage
 from .shown import answer, origin_of
@@ -50,9 +59,8 @@ def row_verb(asked: Asked, at: tuple[int, ...] | None, top: bool, saved: str | N
     )
     if saved:
         found.save(saved)
-    answer(
-        asked, numbers, text, lambda: plot.row(row, place, text=origin_of(asked, lin), of=f"y0{list(index)}")
-    )
+    said: dict[str, Any] = {"of": score_named(asked, lin, index), "photograph": ground_of(lin)}
+    answer(asked, numbers, text, lambda: plot.row(row, place, text=origin_of(asked, lin), **said))
 
 
 @verb("column", options.at_a_photograph)
@@ -87,8 +95,8 @@ def column_verb(asked: Asked, at: tuple[int, ...] | None, saved: str | None) -> 
     }
     if saved:
         found.save(saved)
-    said = f"x0{list(index)}"
-    answer(asked, numbers, text, lambda: plot.column(column, place, text=origin_of(asked, lin), of=said))
+    said: dict[str, Any] = {"of": f"x0{list(index)}", "photograph": ground_of(lin, column=True)}
+    answer(asked, numbers, text, lambda: plot.column(column, place, text=origin_of(asked, lin), **said))
 
 
 def _centred(where: str, place: tuple[int, int] | None, source: str) -> str:
@@ -132,7 +140,10 @@ def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: st
         found = lin.F.svd(count, **options)
     if saved:
         found.save(saved)
-    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked, lin)))
+    scores = lin.F.outputs.shape if not isinstance(lin, TiledInterpreter) else ()
+    names = names_of(asked, asked.choice, scores[0]) if len(scores) == 1 and asked.outputs is None else None
+    over = {"photograph": ground_of(lin), "output": ground_of(lin, column=True), "names": names}
+    answer(asked, found, str(found), lambda: found.plot(text=origin_of(asked, lin), **over))
 
 
 @verb("contributions", options.at_a_photograph)
@@ -141,9 +152,15 @@ def svd_verb(asked: Asked, count: int, method: str | None, tol: float, saved: st
 def contributions_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> None:
     """What F x0 and every additive constant of MODEL add to one output; they sum to it exactly."""
     lin = interpreter_at(asked)
-    found = lin.contributions(output_index(lin, at, top))
-    text = found._table(first=None).text()
-    answer(asked, found, text, lambda: found.plot(text=origin_of(asked, lin)))
+    index = output_index(lin, at, top)
+    found = lin.contributions(index)
+    title = score_named(asked, lin, index)
+    answer(
+        asked,
+        found,
+        found._table(first=None).text(),
+        lambda: found.plot(text=f"{title}: {origin_of(asked, lin)}", photograph=ground_of(lin)),
+    )
 
 
 def over_processes(lin: TiledInterpreter, count: int, options: dict[str, Any]) -> tuple[SVD, bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from textwrap import wrap
 from typing import Any
 
 import click
@@ -14,11 +13,9 @@ from ..linop.tiles import TiledInterpreter
 from ..results.files import replacing
 from ..results.provenance import caption
 from ..results.records import plain
-from .inputs import all_read
+from .inputs import Read, all_read
 from .options import Asked
 from .running import note
-
-WIDTH = 58  # letters in a line of a caption
 
 
 def answer(
@@ -82,8 +79,15 @@ def _text(asked: Asked, text: str) -> str:
     return "\n".join([*lines, text])
 
 
+def _named(read: Read) -> str:
+    """The photographs that a network has read, in a few words."""
+    names = list(read.x0)
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"{', '.join(names[:2])}{more}: " if names else ""
+
+
 def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
-    """The caption of a figure: networks and their weights, policy, dtype and verification error."""
+    """The caption of a figure: networks and their weights, policy, dtype, error, and photographs."""
     said: dict[str, Any] = {
         "model": ", ".join(choice.title for choice in asked.choices),
         "policy": f"policy {', '.join(asked.policies)}",
@@ -92,6 +96,5 @@ def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
         said["dtype"] = str(lin.F.dtype).removeprefix("torch.")
         if not isinstance(lin, TiledInterpreter):  # there it takes several passes over all tiles
             said["error"] = lin.error
-    inputs = {each.network.preprocess.text for each in all_read()}
-    lines = [caption(said), *(f"x0: {text}" for text in sorted(inputs))]
-    return "\n".join(part for line in lines for part in wrap(line, WIDTH, break_on_hyphens=False))
+    inputs = dict.fromkeys(f"x0: {_named(each)}{each.network.preprocess.text}" for each in all_read())
+    return "\n".join([caption(said), *inputs])

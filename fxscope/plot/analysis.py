@@ -139,15 +139,19 @@ def source(found: Source, text: str = "", photograph: Any = None):
 
 
 @drawn
-def reach(found: Reach, text: str = ""):
+def reach(found: Reach, text: str = "", photograph: Any = None):
     """Draw the magnitude of the same row under every variant of instance norm, on a logarithmic scale.
 
     The square marks the pixels that the convolutions alone can reach.
     """
     figure = new_figure(PAGE, 2.6)
-    axes = np.atleast_1d(figure.subplots(1, len(found.rows)))
+    axes = np.atleast_1d(figure.subplots(1, len(found.rows) + (photograph is not None)))
     top = max(float(r.square().sum(0).sqrt().max()) for r in found.rows.values())
     y, x = found.place
+    if photograph is not None:
+        photo(axes[0], photograph, "input")
+        mark(axes[0], y, x, max(photograph.shape[-2:]), 1.6)
+        axes = axes[1:]
     for axis, (name, row) in zip(axes, found.rows.items()):
         size = row.square().sum(0).sqrt().double().numpy() / (top or 1.0)
         shown = axis.imshow(

@@ -9,6 +9,7 @@ import torch
 
 from ..graph.arguments import checked
 from . import depth
+from .photo import photo
 from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
 
 if TYPE_CHECKING:
@@ -20,7 +21,13 @@ NAMED = depth.MANY  # with more terms than this, the largest have names, and the
 
 @checked
 @drawn
-def contributions(c: Contributions, image: int = 0, text: str = "", top: int = depth.TOP):
+def contributions(
+    c: Contributions,
+    image: int = 0,
+    text: str = "",
+    top: int = depth.TOP,
+    photograph: torch.Tensor | None = None,
+):
     """Draw F x0 and every additive constant as bars in graph order, with the running sum (paper, Theorem 1).
 
     Parameters
@@ -32,8 +39,10 @@ def contributions(c: Contributions, image: int = 0, text: str = "", top: int = d
     text : str
         The caption.
     top : int
-        With more than 24 terms, so many of the largest have bars of their own, and those of a block that have
+        With more than 28 terms, so many of the largest have bars of their own, and those of a block that have
         none are one bar.
+    photograph : torch.Tensor, optional
+        The image (3, H, W) or (H, W) that the contributions are about, drawn beside them.
 
     Returns
     -------
@@ -55,8 +64,8 @@ def contributions(c: Contributions, image: int = 0, text: str = "", top: int = d
     colours = {"F x0": current().base} | dict(zip(KINDS, PALETTE))
     of_bars = [OTHERS if bar.is_rest else colours[kinds[bar.parts[0]]] for bar in bars]
     shown = dict.fromkeys(kinds[bar.parts[0]] for bar in bars if not bar.is_rest)
-    figure = _running(bars, values, of_bars, {k: colours[k] for k in shown}, _of(c.output, image))
-    figure.axes[0].set_xlabel("contribution, in units of the output")
+    legend = {k: colours[k] for k in shown}
+    figure = _running(bars, values, of_bars, legend, _of(c.output, image), photograph)
     largest = max(zip(np.abs(values), places))[1]
     alt = (
         f"{len(values)} contributions that sum to the output {_of(c.output, image):.4g}: F x0 adds"
@@ -74,19 +83,26 @@ def by_layer(values: dict[str, float], output: float, text: str = ""):
     colours = [OTHERS if b.is_rest else current().base if b.parts == (0,) else PALETTE[0] for b in bars]
     legend = {next(iter(values)): current().base, "the constants of a layer": PALETTE[0]}
     figure = _running(bars, heights, colours, legend, output)
-    figure.axes[0].set_xlabel("contribution, in units of the output")
     alt = f"The contributions of {len(values)} parts of a network, which sum to {output:.4g}"
     caption(figure, text, _rest(bars), alt)
     return figure
 
 
 def _running(
-    bars: list, values: np.ndarray, colours: list[str], legend: dict[str, str], output: float
+    bars: list, values: np.ndarray, colours: list, legend: dict, output: float, photograph: Any = None
 ) -> Any:
-    """Bars with their running sum, and a legend of their colours."""
+    """Bars with their running sum, a legend of their colours, and the photograph that they are about."""
     sums = np.array([values[list(bar.parts)].sum() for bar in bars])
-    figure = new_figure(PAGE if len(bars) > 8 else COLUMN, depth.height(len(bars)) + 0.35)
-    axis = figure.subplots()
+    wide = len(bars) > 8 or photograph is not None
+    tall = depth.height(len(bars)) + 0.35
+    figure = new_figure(PAGE if wide else COLUMN, tall if photograph is None else max(tall, 2.0))
+    if photograph is None:
+        axis = figure.subplots()
+    else:
+        axis, beside = figure.subplots(1, 2, width_ratios=(4, 1))
+        photo(beside, photograph, "input")
+        beside.set_anchor("N")
+    axis.set_xlabel("contribution, in units of the output")
     depth.draw(axis, bars, sums, colours)
     ink = current().ink
     axis.plot(
@@ -97,7 +113,7 @@ def _running(
         axis.barh([0], [0], color=colour, label=kind)
     if any(bar.is_rest for bar in bars):
         axis.barh([0], [0], color=OTHERS, hatch="//////", edgecolor=current().paper, label="rest of a block")
-    figure.legend(loc="outside upper center", ncols=3 if len(bars) <= 8 else 6)
+    figure.legend(loc="outside upper center", ncols=6 if wide else 3)
     return figure
 
 

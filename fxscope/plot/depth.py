@@ -11,7 +11,7 @@ import numpy as np
 
 from .style import current, small
 
-MANY = 24  # more bars than this are condensed
+MANY = 28  # more bars than this are condensed
 TOP = 14  # and so many keep their names
 BLOCKS = 12  # at most so many blocks
 LETTERS = 34  # of a name

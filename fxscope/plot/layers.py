@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def layers(found: dict[str, LayerContributions], text: str = "", top: int = depth.TOP):
     """Draw the mean share of F x0 and of every layer, with a line of one standard deviation.
 
-    Every network has a panel; all panels have the same scale. Networks of more than 24 layers show the
+    Every network has a panel; all panels have the same scale. Networks of more than 28 layers show the
     ``top`` largest by name, and the rest of every block as one bar. The figure says where zero lies.
     """
     together(found.values(), "a figure")

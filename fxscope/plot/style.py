@@ -195,7 +195,7 @@ def scale_bar(figure: Any, shown: Any, axes: Any, limit: float, ends: tuple[str,
 
 def wrapped(text: str, inches: float, points: float = TEXT) -> str:
     """A text in lines that fit into a width; a word that is longer is broken."""
-    letters = max(6, int(inches * 72 / (0.56 * points)))
+    letters = max(6, int(0.96 * inches * 72 / (0.59 * points)))
     return "\n".join(short for line in text.splitlines() for short in wrap(line, letters) or [""])
 
 

@@ -48,8 +48,14 @@ def of_interpreter(lin: Any) -> dict[str, Any]:
 
 
 def caption(origin: dict[str, Any]) -> str:
-    """The provenance of a figure's numbers in one line: model, policy, dtype, what was linearised, error."""
+    """The provenance of a figure's numbers in one line.
+
+    Model, the first digits of the hashes of its weights and of the image, policy, dtype, what was linearised,
+    and the error of the identity.
+    """
+    hashes = [f"{n} {origin[n][:6]}" for n in ("weights", "image") if n in origin]
     said = [str(origin[n]) for n in ("model", "policy", "dtype") if n in origin]
+    said[1:1] = hashes
     said += [f"linearised {' and '.join(origin['linearised'])}"] if origin.get("linearised") else []
     return ", ".join(said + ([f"verified to {origin['error']:.0e}"] if "error" in origin else []))
 

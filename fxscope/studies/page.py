@@ -16,7 +16,7 @@ from ..analysis import Energy
 from ..graph.interpretation import KEY
 from ..paper.tour.page import Chapter, Page, Written
 from ..plot import analysis as draw
-from ..plot.style import COLUMN, TEXT, caption, new_figure
+from ..plot.style import COLUMN, caption, drawn, new_figure
 from ..results.files import write_text
 from . import shards
 from .summary import TABLE, Study
@@ -143,14 +143,15 @@ def _fields(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
     return chapter
 
 
+@drawn
 def _field(values: np.ndarray, name: str) -> Any:
     figure = new_figure(COLUMN, 2.6)
     axis = figure.subplots()
     shown = axis.imshow(values, cmap="viridis", interpolation="nearest")
     axis.set_axis_off()
     bar = figure.colorbar(shown, ax=axis, shrink=0.8)
-    bar.ax.tick_params(labelsize=TEXT - 1)
-    caption(figure, name)
+    bar.ax.set_ylabel("mean of |row|")
+    caption(figure, name, "", "The effective receptive field: the mean of |row| over images and channels")
     return figure
 
 

@@ -11,11 +11,14 @@ import base64
 import functools
 import html
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.patches import Rectangle
 from torch import nn
 
 from .. import analysis, models, plot
@@ -28,6 +31,7 @@ from ..results.provenance import caption
 
 CLASSIFIER = "fxscope:efficientnet_lite0"
 SEED = 0
+LAYOUTS = 4  # each makes places a little better; after so many they stay
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>fxscope: contact sheet</title>
 <style>
 body {{ font: 15px/1.5 sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem }}
@@ -244,7 +248,10 @@ def _votes(kit: Kit) -> Any:
 @figure
 def _residual_share(kit: Kit) -> Any:
     given = [(f"piece {i}", x[None]) for i, x in enumerate(kit.batch)]
-    networks = {"small": kit.random, "small, its first layers": kit.random[:5].append(nn.Flatten())}
+    networks: dict[str, nn.Module] = {
+        "small": kit.random,
+        "small, its first layers": kit.random[:5].append(nn.Flatten()),
+    }
     found = analysis.residual_share(networks, given, progress=False)
     return found.plot(text=kit.about("random"))
 
@@ -346,6 +353,41 @@ def _by_layer(kit: Kit) -> Any:
     return draw.by_layer(values, sum(values.values()), text="random numbers, to see the figure")
 
 
+def described(made: Any) -> dict[str, Any]:
+    """A figure as numbers: its size, and of every panel its title, place, limits, colours and marks.
+
+    Of two figures that look alike they are alike, whatever draws their pixels.
+    """
+    for _ in range(LAYOUTS):
+        made.get_layout_engine().execute(made)
+    panels = []
+    for axis in made.axes:
+        found: dict[str, Any] = {
+            "title": axis.get_title(),
+            "labels": [axis.get_xlabel(), axis.get_ylabel()],
+            "position": [round(v, 3) for v in axis.get_position().bounds],
+            "limits": [_short(v) for v in (*axis.get_xlim(), *axis.get_ylim())],
+        }
+        colours = [[_short(v) for v in i.get_clim()] for i in axis.images]
+        places = [line.get_data() for line in axis.lines if line.get_gid() == "place"]
+        found["images"] = [list(i.get_array().shape) for i in axis.images]
+        found["colours"] = colours
+        found["places"] = [[_short(np.nanmean(v)) for v in data] for data in places]
+        found["boxes"] = [_box(p) for p in axis.patches if isinstance(p, Rectangle) and not p.get_fill()]
+        panels.append({k: v for k, v in found.items() if v and v != ["", ""]})
+    size = [round(v, 2) for v in made.get_size_inches()]
+    return {"size": size, "title": made.get_suptitle(), "panels": panels}
+
+
+def _box(patch: Any) -> list[float]:
+    return [_short(v) for v in (patch.get_x(), patch.get_y(), patch.get_width(), patch.get_height())]
+
+
+def _short(value: float) -> float:
+    """Three digits of a number."""
+    return float(f"{float(value):.3g}")
+
+
 def png(made: Any) -> bytes:
     """A figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
@@ -378,16 +420,26 @@ def sheet(path: str | Path, names: list[str] | None = None, folder: str | None =
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the sheet."""
+    """Write the sheet, or the numbers of the figures."""
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.contact_sheet", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"figures (default: all): {', '.join(FIGURES)}")
     parser.add_argument("-o", "--output", default="contact-sheet.html", help="the page")
     parser.add_argument("--folder", help="a folder for every figure as PNG, PDF and SVG")
+    parser.add_argument(
+        "--numbers", help="write no page, but this JSON file: titles, limits, places, colours"
+    )
     asked = parser.parse_args(arguments)
     unknown = [name for name in asked.names if name not in FIGURES]
     if unknown:
         parser.error(f"there is no figure {', '.join(unknown)}; the figures are {', '.join(FIGURES)}")
-    print(f"written: {sheet(asked.output, asked.names, asked.folder)}")
+    if asked.numbers:
+        kit = Kit()
+        found = {name: described(FIGURES[name](kit)) for name in asked.names or FIGURES}
+        lines = (f"{json.dumps(name)}: {json.dumps(each)}" for name, each in found.items())
+        write_text(asked.numbers, "{\n" + ",\n".join(lines) + "\n}\n")
+        print(f"written: {asked.numbers}")
+    else:
+        print(f"written: {sheet(asked.output, asked.names, asked.folder)}")
 
 
 if __name__ == "__main__":
