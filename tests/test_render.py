@@ -361,6 +361,24 @@ def test_a_click_on_a_box_opens_its_card():
     assert "<style" in page and "<style" not in drawing.clickable(page_style=True)
 
 
+def test_each_value_that_goes_upwards_has_one_arrow():
+    """What joins the trunk of a box has no arrow of its own in the middle of the trunk."""
+    drawing = fxscope.draw(graph("resnet18", "adjoint"))
+    paths = [p for p in ElementTree.fromstring(drawing.svg).iter(f"{SVG}path") if p.get("class") == "data"]
+    plain = [p for p in paths if "marker-start" not in p.attrib and "marker-end" not in p.attrib]
+    assert plain
+    for path in plain:
+        x, y = map(float, re.match(r"M([\d.]+) ([\d.]+)", path.get("d")).groups())
+        along = [
+            q
+            for q in paths
+            if q not in plain
+            for a, b, c, d in segments(q.get("d"))
+            if a == c == x and min(b, d) <= y <= max(b, d)
+        ]
+        assert along, "it begins on a path that has an arrow"
+
+
 def test_two_drawings_share_a_page():
     first, second = fxscope.draw(graph("squeeze")), fxscope.draw(graph("squeeze"))
     names = [ElementTree.fromstring(d.svg).get("id") for d in (first, second)]

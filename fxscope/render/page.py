@@ -40,7 +40,8 @@ def whole(title: str, body: str) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta'
         f' http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport"'
         f' content="width=device-width"><meta name="color-scheme" content="light dark"><link rel="icon"'
-        f' href="data:,"><title>{html.escape(title)}</title></head><body><main>{body}</main>'
+        f' href="data:,"><title>{html.escape(title)}</title></head><body><main><h1'
+        f' style="font:600 1.1rem system-ui,sans-serif;margin:.4rem 0">{html.escape(title)}</h1>{body}</main>'
         f"<script>{script()}</script></body></html>\n"
     )
 

@@ -13,13 +13,17 @@ TURN, TIP, ABOVE = 6.0, 2.0, 11.0
 
 @dataclass(frozen=True)
 class Way:
-    """An SVG path from one box to another; ``label`` is that of a freeze edge."""
+    """An SVG path from one box to another; ``label`` is that of a freeze edge.
+
+    ``joins`` says of a path upwards that it ends at a trunk, whose own path has the arrow.
+    """
 
     source: Name
     target: Name
     d: str
     label: str = ""
     up: bool = False
+    joins: bool = False
 
 
 def data_ways(picture: Picture, g: Geometry) -> list[Way]:
@@ -28,10 +32,12 @@ def data_ways(picture: Picture, g: Geometry) -> list[Way]:
     deepest: dict[Name, int] = {}
     for upper, lower in edges:
         deepest[upper] = max(deepest.get(upper, 0), g.row(lower))
-    return [
-        Way(source, target, _down(g, upper, lower, g.row(lower) == deepest[upper]), up=upper != source)
-        for (source, target), (upper, lower) in zip(picture.data, edges)
-    ]
+    ways = []
+    for (source, target), (upper, lower) in zip(picture.data, edges):
+        whole, up = g.row(lower) == deepest[upper], upper != source
+        joins = up and not whole and bool(g.trunk(upper, lower))
+        ways.append(Way(source, target, _down(g, upper, lower, whole), up=up, joins=joins))
+    return ways
 
 
 def _down(g: Geometry, upper: Name, lower: Name, whole: bool) -> str:

@@ -115,11 +115,8 @@ def _text(x: float, y: float, text: str, kind: str) -> str:
 
 
 def _way(way: Way, kind: str, name: str) -> str:
-    tip = "marker-start" if way.up else "marker-end"
-    return (
-        f'<path class="{f"{kind} {way.label}".rstrip()}" {tip}="url(#{name}-{way.label or "data"})"'
-        f' d="{way.d}"/>'
-    )
+    tip = f' marker-{"start" if way.up else "end"}="url(#{name}-{way.label or "data"})"'
+    return f'<path class="{f"{kind} {way.label}".rstrip()}"{"" if way.joins else tip} d="{way.d}"/>'
 
 
 def _caption(caption: Caption) -> str:

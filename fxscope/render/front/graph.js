@@ -26,7 +26,7 @@ function bodyOf(g, id, folded, shapes) {
   const names = new Map([...g.p.boxes.keys()].map((name, i) => [name, i]));
   const ends = (way) => `data-from="${names.get(way.source)}" data-to="${names.get(way.target)}"`;
   const line = (way, kind) => `<path class="${kind}${way.label ? ` ${way.label}` : ""}" ${ends(way)}`
-    + ` ${way.up ? "marker-start" : "marker-end"}="url(#${id}-${way.label || "data"})" d="${way.d}"/>`;
+    + (way.joins ? "" : ` marker-${way.up ? "start" : "end"}="url(#${id}-${way.label || "data"})"`) + ` d="${way.d}"/>`;
   const freezes = freezeWays(g), boxes = [...g.p.boxes];
   return [
     ...headingsOf(g), ...framesOf(g, folded),

@@ -264,7 +264,8 @@ function dataWays(g) {
   return edges.map((edge) => {
     const { branch, upper, lower, up } = edge, [source, target] = up ? [lower, upper] : [upper, lower];
     const whole = g.layer.get(lower) === deepest.get(named(branch, upper));
-    return { source: named(branch, source), target: named(branch, target), up, d: wayDown(g, edge, whole) };
+    const joins = up && !whole && trunkOf(g, upper, lower).length > 0;
+    return { source: named(branch, source), target: named(branch, target), up, joins, d: wayDown(g, edge, whole) };
   });
 }
 
