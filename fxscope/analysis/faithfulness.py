@@ -14,7 +14,7 @@ from ..frontend.example import Example
 from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
 from ..results.progress import steps
-from ..results.tables import Column, Table, counted
+from ..results.tables import Table, counted
 from .cascade import Cascade
 from .trials import MAPS, MEASURES, STABILITY, Trials
 
@@ -106,7 +106,7 @@ class Faithfulness(VersionedResult):
     def _table(self) -> Table:
         made = f"{self.cascade.shape[-1]} images, {self.elected} labels stand for election in votes"
         rows = [(name, *map(_said, values)) for name, values in self.compared.items()]
-        return Table(("policy", *(Column(p, "mean +- std") for p in self.policies)), rows, made)
+        return Table(("policy", *self.policies), rows, made, ("mean +- standard deviation over the images",))
 
 
 def _moments(values: torch.Tensor) -> dict[str, float]:

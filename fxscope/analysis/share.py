@@ -128,11 +128,13 @@ def table_of(models: Sequence[Share]) -> Table:
         "network",
         Column("mean share", "of the score", ".2%"),
         Column("std", "of the score", ".2%"),
-        "about",
+        "",
         "images",
         Column("error", form=".1e"),
     )
-    return Table(columns, [(m.name, m.mean, m.std, m.zero, len(m.shares), m.error) for m in models])
+    return Table(
+        columns, [(m.name, m.mean, m.std, f"about {m.zero}", len(m.shares), m.error) for m in models]
+    )
 
 
 @checked

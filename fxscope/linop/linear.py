@@ -810,7 +810,7 @@ class Operator(Displayed):
         return Table(("", Column("value")), rows, notes=(note,))
 
     def _picture(self) -> str:
-        return mapped(self, self.name)
+        return mapped(self, algebra.times(self.factor, self.name))
 
 
 def _stacked(*tensors: torch.Tensor) -> torch.Tensor:

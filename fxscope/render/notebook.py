@@ -21,7 +21,7 @@ ROOM = "overflow:auto;max-height:70vh;background:#fff;color:#111;color-scheme:li
 @provides(fx.GraphModule, "html")
 def html(gm: fx.GraphModule) -> str:
     """A graph in a notebook; what cannot be drawn, or is too large, says so."""
-    return html_of(repr(gm), lambda: counted(gm).html(), lambda: drawn(gm))
+    return html_of(gm.__repr__, lambda: counted(gm).html(), lambda: drawn(gm))
 
 
 def counted(gm: fx.GraphModule) -> Table:

@@ -50,7 +50,7 @@ class Displayed:
         return line_of(type(self).__name__, self._said)
 
     def _repr_html_(self) -> str:
-        return html_of(repr(self), self._markup, self._picture)
+        return html_of(self.__repr__, self._markup, self._picture)
 
 
 class Measured(dict, Displayed):  # type: ignore[type-arg]
@@ -97,18 +97,18 @@ def line_of(name: str, parts: Callable[[], Iterable[str]]) -> str:
     return f"{name}({clipped(inside, LINE - len(name) - 2)})"
 
 
-def html_of(line: str, table: Callable[[], str], picture: Callable[[], str]) -> str:
+def html_of(line: Callable[[], str], table: Callable[[], str], picture: Callable[[], str]) -> str:
     """The line, the picture and the table in at most ``LIMIT`` letters; what cannot be shown says why."""
     notes: list[str] = []
     drawn, rows = _tried(picture, "picture", notes), _tried(table, "table", notes)
-    if len(drawn) + len(rows) + len(line) > LIMIT - 2000:
+    if len(drawn) + len(rows) > LIMIT - 2000:
         notes.append("The picture is too large for a notebook: .plot() draws it.")
         drawn = ""
     if len(rows) > LIMIT - 2000:
         notes.append("The table is too large for a notebook.")
         rows = ""
     paragraphs = "".join(paragraph(clipped(note, 300)) for note in notes)
-    name = html.escape(line)
+    name = html.escape(printable(line()))  # after the table, which may have measured what it says
     scrolls = f'<div style="overflow-x:auto" role="group" aria-label="{name}" tabindex="0">{rows}</div>'
     return (
         f'<div class="fxscope-result"><p style="margin:.3em 0"><code>{name}</code></p>'

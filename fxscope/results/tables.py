@@ -16,6 +16,7 @@ import torch
 
 MOST = 40  # rows that HTML shows
 HUGE = 10_000  # letters of which no more is read
+SHORT = 45  # letters of a cell that is not broken into lines
 WIDTH = 240  # letters of a cell
 
 
@@ -92,9 +93,13 @@ class Table:
 
     def html(self, most: int = MOST) -> str:
         """The table as HTML that is XML too; every text is escaped."""
-        right, heads = self._right(most), [c.head for c in self._columns]
-        head = _row("th", heads, right) if any(heads) else ""
-        body = "".join(_row("td", row, right) for row in self.cells(most))
+        cells, heads = self.cells(most), [c.head for c in self._columns]
+        styles = [
+            _NUMBER if right else _SHORT if all(len(row[i]) <= SHORT for row in cells) else _TEXT
+            for i, right in enumerate(self._right(most))
+        ]
+        head = _row("th", heads, styles) if any(heads) else ""
+        body = "".join(_row("td", row, styles) for row in cells)
         left_out = len(self.rows) - most
         notes = [*self.notes, *([f"{left_out} more rows"] if left_out > 0 else [])]
         table = (
@@ -117,14 +122,15 @@ def counted(number: int, what: str) -> str:
 
 _TABLE = "border-collapse:collapse;margin:.3em 0"
 _CELL = "padding:.15em .6em;vertical-align:top"  # colours are those of the page around it
-_NUMBER, _TEXT = "text-align:right;white-space:nowrap", "text-align:left;overflow-wrap:break-word"
+_NUMBER, _SHORT = "text-align:right;white-space:nowrap", "text-align:left;white-space:nowrap"
+_TEXT = "text-align:left;overflow-wrap:break-word"
 
 
-def _row(kind: str, cells: Iterable[str], right: Sequence[bool]) -> str:
+def _row(kind: str, cells: Iterable[str], styles: Sequence[str]) -> str:
     scope = ' scope="col"' if kind == "th" else ""
     each = (
-        f'<{kind}{scope} style="{_NUMBER if end else _TEXT};{_CELL}">{_escaped(cell)}</{kind}>'
-        for cell, end in zip(cells, right)
+        f'<{kind}{scope} style="{style};{_CELL}">{_escaped(cell)}</{kind}>'
+        for cell, style in zip(cells, styles)
     )
     return f"<tr>{''.join(each)}</tr>"
 

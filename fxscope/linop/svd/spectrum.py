@@ -17,7 +17,7 @@ from ...results.base import Result
 from ...results.display import Displayed
 from ...results.progress import steps as progress_bar
 from ...results.provenance import caption
-from ...results.tables import Table
+from ...results.tables import Column, Table
 from ..scale import norm_of, norms
 from .rows import Rows, ShortSide, noise, orthonormal
 from .solve import svd
@@ -57,7 +57,8 @@ class Estimate(Displayed):
         return [f"{self.value:.6g} ± {self.error:.1g}", self.method, f"{self.passes} passes"]
 
     def _table(self) -> Table:
-        return Table(("value", "standard error", "method", "passes"), [tuple(vars(self).values())])
+        columns = (Column("value", form=".6g"), Column("standard error", form=".1g"), "passes", "method")
+        return Table(columns, [(self.value, self.error, self.passes, self.method)])
 
 
 def norm(

@@ -234,7 +234,7 @@ def _graph_and_laws(chapter: Chapter, n: Network, picture: torch.Tensor, prefix:
     with asked.work.step("laws"):
         small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
         found = verify(copy.deepcopy(n.module), small, policy=asked.policy)
-        chapter.html(found._repr_html_())
+        chapter.html(found._table().html())
     chapter.numbers["verification"] = {
         "ok": found.ok,
         **{law.name: law.error for law in found.laws if not law.skipped},
