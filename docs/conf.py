@@ -34,6 +34,7 @@ extensions = [
     "cards",
     "errors",
     "live",
+    "article",
     "versions",
 ]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence", "attrs_inline"]
