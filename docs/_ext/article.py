@@ -50,8 +50,10 @@ def facts() -> dict[str, str]:
     score = kept["score"]
     found |= {name: number(score[name]) for name in ("score", "linear", "residual")}
     found |= {"label": score["label"], "size": score["size"]}
-    found["part"] = f"{100 * score['residual'] / score['score']:.0f}%"
-    found["constants"] = str(len(score["layers"]))
+    eight, three = (data.votes()[8]["sums"][n] for n in (8, 3))
+    apart = [a - b for a, b in zip(eight, three)]
+    found |= {"ink": number(eight[0]), "eight": number(sum(eight))}
+    found |= {"ink of difference": number(apart[0]), "difference": number(sum(apart))}
     found["changed"] = f"{100 * path['changed'][0, 1]:.0f}%"
     values = data.eigen().s
     found["singular"] = ", ".join(f"{float(s):.1f}" for s in values)
