@@ -36,6 +36,7 @@ extensions = [
     "cards",
     "errors",
     "live",
+    "article",
     "versions",
     "pages",
 ]

@@ -137,6 +137,7 @@ def test_instance_norm_in_three_clicks(site):
 
 OPENED = (
     "index",
+    "article",
     "getting-started",
     "graphs/instance-norm",
     "rules/cards/mask",
