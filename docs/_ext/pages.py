@@ -62,8 +62,18 @@ def linked(body: str, root: str) -> str:
     return LAW.sub(link, body)
 
 
+def nested(body: str) -> str:
+    """The list of source files, whose inner lists are each in an item."""
+    head, first, rest = body.partition("<ul>")
+    inner, last, tail = rest.rpartition("</ul>")
+    inner = inner.replace("<ul>", "<li><ul>").replace("</ul>", "</ul></li>")
+    return head + first + inner + last + tail
+
+
 def finish(app, pagename, templatename, context, doctree) -> None:
     """html-page-context, after the theme's."""
+    if pagename == "_modules/index":
+        context["body"] = nested(context["body"])
     if context.get("body"):
         context["body"] = linked(reachable(context["body"]), "../" * pagename.count("/"))
     menu = context.get("furo_navigation_tree")
