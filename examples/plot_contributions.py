@@ -2,9 +2,9 @@
 What adds up to a score
 =======================
 
-The paper's Theorem 1 on a network that others trained: the score of EfficientNet-Lite0 (ImageNet) for the cat in
-a photograph is F x0 plus one contribution for every additive constant in the network. One reverse pass gives
-them all, and they sum to the score exactly.
+The paper's Theorem 1 on a network that others trained: the score of EfficientNet-Lite0 (ImageNet) for the
+cat in a photograph is F x0 plus one contribution for every additive constant in the network. One reverse pass
+gives them all, and they sum to the score exactly.
 """
 
 from torchvision.models import EfficientNet_B0_Weights

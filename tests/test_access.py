@@ -1,4 +1,4 @@
-"""The pages of the site in a browser: nothing is wider than the window, pictures have words, text has contrast.
+"""The site in a browser: nothing is wider than the window, pictures have words, text has contrast.
 
 The rules are those of axe-core, from the package axe-playwright-python; widths are of a phone, a tablet and a
 laptop, colours the light and the dark ones.
@@ -39,17 +39,20 @@ SAMPLE = (
 )
 WIDER = """() => {
   const wide = document.documentElement.clientWidth, found = [];
-  if (document.documentElement.scrollWidth > wide) found.push(`the page: ${document.documentElement.scrollWidth}`);
+  const all = document.documentElement.scrollWidth;
+  if (all > wide) found.push(`the page: ${all}`);
   const scrolls = (e) => { for (let p = e.parentElement; p; p = p.parentElement)
     if (/auto|scroll/.test(getComputedStyle(p).overflowX)) return true; return false; };
   for (const e of document.querySelectorAll("article *")) {
     if (e.closest("svg") && e.tagName !== "svg") continue;
     const box = e.getBoundingClientRect();
-    if (box.width && box.right > wide + 1 && !scrolls(e)) found.push(`${e.tagName}.${e.className}: ${box.right}`);
+    if (box.width && box.right > wide + 1 && !scrolls(e))
+      found.push(`${e.tagName}.${e.className}: ${box.right}`);
   }
   return found.slice(0, 5);
 }"""
-TOLD = """async (rules) => (await axe.run(document, {resultTypes: ["violations"], runOnly: rules})).violations.map(
+TOLD = """async (rules) => (
+  await axe.run(document, {resultTypes: ["violations"], runOnly: rules})).violations.map(
   (v) => `${v.id}: ${v.nodes.length} times, first ${v.nodes[0].html.slice(0, 200)}`)"""
 
 

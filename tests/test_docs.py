@@ -29,9 +29,9 @@ PAGES = sorted(
 )
 OWN_TEST = {"svd.md", "tour.md", "conformance.md", "add-a-rule.md"}  # pages that a test of their own runs
 PAGES = [p for p in PAGES if p.name not in OWN_TEST]
-SLOW_PAGES = {"reading.md", "export.md", "contributions.md", "article.md"}
+SLOW_PAGES = {"reading.md", "export.md", "contributions.md", "article.md", "index.md"}
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
-FAST_EXAMPLES = {"plot_own_network", "plot_policies", "plot_custom_rule", "plot_captum", "plot_pylops"}
+FAST_EXAMPLES = {"plot_own_network", "plot_policies", "plot_custom_rule", "plot_pylops"}
 
 
 def _parameters(paths, slow):

@@ -161,7 +161,8 @@ def _variants(rule: Rule) -> str:
 
 def _table(rule: Rule, found: list[Measured]) -> list[str]:
     head = "".join(
-        f"<th title='{html.escape(statement)}'><a href='../../laws.html#{law.replace(' ', '-')}'>{law}</a></th>"
+        f"<th title='{html.escape(statement)}'>"
+        f"<a href='../../laws.html#{law.replace(' ', '-')}'>{law}</a></th>"
         for law, statement in LAWS.items()
     )
     rows = "".join(
@@ -175,7 +176,8 @@ def _table(rule: Rule, found: list[Measured]) -> list[str]:
     ]
     return [
         "```{raw} html",
-        f"<div class=\"fxscope-wide\"><table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table></div>",
+        '<div class="fxscope-wide">',
+        f"<table class='laws'><tr><th>variant</th>{head}</tr>{rows}</table></div>",
         "```",
         "",
         *reasons,
@@ -267,7 +269,8 @@ def _masks(title: str, text: str, groups: dict[str, list[Rule]]) -> str:
     parts = [f"# {title}", "", text, ""]
     for name, members in groups.items():
         rows = "".join(
-            f"<tr id='rule-{make_id(r.name)}'><td><a href='mask-{name}.html#rule-{make_id(r.name)}'>{r.name}</a></td>"
+            f"<tr id='rule-{make_id(r.name)}'>"
+            f"<td><a href='mask-{name}.html#rule-{make_id(r.name)}'>{r.name}</a></td>"
             f"<td><code>{html.escape(r.formula)}</code></td></tr>"
             for r in members
         )

@@ -131,7 +131,7 @@ def signature(app, what, name, obj, options, given, returned) -> tuple[str | Non
     ]:
         if each is not None:
             each.annotation = None
-    return f"({ast.unparse(arguments)})", returned
+    return f"({ast.unparse(arguments)})", None if returned in ("Any", "~typing.Any") else returned
 
 
 def reference(app, env, node, content):

@@ -23,7 +23,7 @@ GROUPS = {
         ["own_network", "policies", "receptive_fields"],
     ),
     "Super-resolution and restoration": (
-        "Trained networks of images: what an output reads, where an input goes, what passes and what does not.",
+        "Trained networks of images: what an output reads, where an input goes, what passes.",
         [
             "rows_and_columns",
             "svd",
@@ -39,7 +39,10 @@ GROUPS = {
         ["contributions", "pixel_votes", "captum"],
     ),
     "Language models and transformers": (
-        "The attention pattern is frozen, and the values pass. The same of a language model: :doc:`/how-to/transformers`.",
+        (
+            "The attention pattern is frozen, and the values pass. Language models:"
+            " :doc:`/how-to/transformers`."
+        ),
         ["vit_attention"],
     ),
     "Compilers and deployment": (
@@ -48,7 +51,8 @@ GROUPS = {
     ),
 }
 THUMBNAIL = re.compile(
-    r'\.\. raw:: html\n\n    <div class="sphx-glr-thumbcontainer".*?:doc:`/gallery/plot_(\w+)`.*?\n    </div>\n',
+    r'\.\. raw:: html\n\n    <div class="sphx-glr-thumbcontainer".*?'
+    r":doc:`/gallery/plot_(\w+)`.*?\n    </div>\n",
     re.S,
 )
 OPEN = '.. raw:: html\n\n    <div class="sphx-glr-thumbnails">\n'

@@ -39,8 +39,18 @@ def reachable(body: str) -> str:
     for name, label in SCROLLS.items():
         given = rf'<div class="((?:[^"]* )?{name}(?: [^"]*)?)"(?![^>]*tabindex)'
         body = re.sub(given, rf'<div class="\1" tabindex="0" role="group" aria-label="{label}"', body)
+    # a thumbnail's link hides its title, which stands below it
+    body = re.sub(
+        r'(<a class="reference internal" href="plot_\w+\.html")(><span class="doc">(.*?)</span>)',
+        _titled,
+        body,
+    )
     # a drawing that can be clicked is no single picture
     return re.sub(r'(<svg [^>]*class="fxscope-drawing"[^>]*) role="img"', r'\1 role="group"', body)
+
+
+def _titled(found: re.Match) -> str:
+    return f'{found[1]} aria-label="{html.escape(html.unescape(found[3]))}"{found[2]}'
 
 
 def linked(body: str, root: str) -> str:
@@ -52,8 +62,18 @@ def linked(body: str, root: str) -> str:
     return LAW.sub(link, body)
 
 
+def nested(body: str) -> str:
+    """The list of source files, whose inner lists are each in an item."""
+    head, first, rest = body.partition("<ul>")
+    inner, last, tail = rest.rpartition("</ul>")
+    inner = inner.replace("<ul>", "<li><ul>").replace("</ul>", "</ul></li>")
+    return head + first + inner + last + tail
+
+
 def finish(app, pagename, templatename, context, doctree) -> None:
     """html-page-context, after the theme's."""
+    if pagename == "_modules/index":
+        context["body"] = nested(context["body"])
     if context.get("body"):
         context["body"] = linked(reachable(context["body"]), "../" * pagename.count("/"))
     menu = context.get("furo_navigation_tree")
