@@ -416,6 +416,25 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(tmp_path):
         asked(tmp_path / "file" / "out")
 
 
+@pytest.mark.parametrize("part", [".", "shards"])
+def test_a_folder_without_rights_loses_nothing(shut, part):
+    folder, without = shut
+    asked(folder)
+    whole = files(folder)
+    sorted((folder / "shards").rglob("000001-*.parquet"))[0].unlink()
+    before = files(folder)
+    said = (
+        "no study can be written into"
+        if part == "."
+        else "cannot be written.*denied.*what is finished is kept"
+    )
+    with without(folder / part), pytest.raises(StudyError, match=said):
+        asked(folder)
+    assert files(folder) == before
+    asked(folder)
+    assert files(folder) == whole
+
+
 def test_two_studies_are_not_at_work_in_one_folder(tmp_path):
     from fxscope.studies.run import _alone
 

@@ -215,12 +215,14 @@ class _Writer:
         with _locked(self.root, shard) as mine:
             if not mine:
                 return False
+            file = self.layout.file(self.root, shard)
             try:
                 for _, part in self.layout.blocks(self.layout.box(shard)):
-                    numbers(self.values, part)
+                    numbers(self.values, part, file)
                 return False
+            except MapError:
+                raise
             except Exception as error:  # damaged bytes fail in many ways
-                file = self.layout.file(self.root, shard)
                 LOG.warning("%s is damaged (%s), and is written again", file, said(error))
                 file.unlink()
                 return True
