@@ -273,7 +273,7 @@ def test_a_disk_that_is_full(tmp_path):
 
 
 def test_a_folder_without_rights(shut):
-    """Of a folder, of the locks, and of the shards alone: each is said, and nothing that lies there is lost."""
+    """Of a folder, of the locks, and of the shards alone: each is said, and what lies there is kept."""
     (folder, without), lin = shut, interpreted(size=(9, 9))
     with without(folder), pytest.raises(MapError, match="no map can be made at .*denied"):
         lin.F.to_zarr(folder / "map", progress=False)
@@ -379,7 +379,8 @@ while done < kills:
     died = os.waitpid(child, 0)[1] == signal.SIGKILL
     done += died
     aside = len(list((folder / "killed").rglob("*.partial")))
-    print("killed" if died else "was done", f"after {before} to {written('killed')} shards, {aside} unfinished")
+    state = f"after {before} to {written('killed')} shards, {aside} unfinished"
+    print("killed" if died else "was done", state)
     if not died or draw.random() < 0.3:
         finish(start("killed"))
         assert here.contents(folder / "killed") == here.contents(folder / "one")

@@ -34,7 +34,7 @@ UNDER_TAYLOR = {
     "own": "A variant of its own is the derivative.",
     "parts": "It is written out, and each of its parts is treated as it is by itself.",
     "zero": "The derivative is 0 almost everywhere, and the value is a constant, as under the other policies.",
-    "autograd": "The derivative by autograd stands for it; without an example of the inputs it is an error.",
+    "autograd": "Autograd's derivative stands for it; without an example of the inputs it is an error.",
 }
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
