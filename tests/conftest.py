@@ -1,7 +1,10 @@
+import contextlib
 import gc
 import os
 import subprocess
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,3 +79,32 @@ def rules_as_before():
     for table, entries in zip(tables, before):
         table.clear()
         table.update(entries)
+
+
+NOBODY = 65534  # a user who owns nothing: root may write everywhere
+
+
+@pytest.fixture
+def shut():
+    """A folder, and what takes away the rights to a part of it: ``with without(path): ...``."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+
+        @contextlib.contextmanager
+        def without(path, mode=0o555):
+            every = [folder, *folder.rglob("*")]
+            modes = [p.stat().st_mode for p in every]
+            for p in reversed(every):
+                p.chmod(mode if path in (p, *p.parents) else 0o777)
+            is_root = os.geteuid() == 0
+            if is_root:
+                os.seteuid(NOBODY)
+            try:
+                yield
+            finally:
+                if is_root:
+                    os.seteuid(0)
+                for p, before in zip(every, modes):
+                    p.chmod(before)
+
+        yield folder, without

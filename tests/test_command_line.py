@@ -40,6 +40,7 @@ class Both(nn.Module):
     def forward(self, x):
         y = self.first(x)
         return self.kind(out=y, aux=2 * y.mean((2, 3))) if self.kind is dict else (y, 2 * y.mean((2, 3)))
+def double(): return image().double()
 def both(): return Both(dict)
 def pair(): return Both(tuple)
 def loud():
@@ -339,6 +340,13 @@ def test_factories_that_make_no_network(spec, said, files):
 
 def test_a_network_in_place_of_a_factory(files):
     assert run("inspect", f"{files}/net.py:ready").exit_code == 0
+
+
+def test_a_network_in_double_takes_its_photograph_so(files):
+    double, photo = f"{files}/net.py:double", files / "good.png"
+    assert run("row", double, photo, "--size", 16).exit_code == 0
+    found = json.loads(run("contributions", double, photo, "--size", 16, "--json").stdout)
+    assert found["error"] < 1e-13
 
 
 @pytest.mark.parametrize("name", ["fcn_resnet50", "fasterrcnn_resnet50_fpn"])

@@ -9,6 +9,7 @@ from torch import nn
 from torchvision import ops
 
 import fxscope
+from fxscope.errors import UnsupportedOperator
 from fxscope.testing.conformance import measure, members
 
 D = torch.float64
@@ -113,6 +114,22 @@ def test_pooling_of_regions_as_a_module(kind):
     u = torch.randn(1, 2, 2, 2, dtype=D)
     (expected,) = torch.autograd.grad(model(x0), x0, u)
     assert torch.allclose(u.flatten() @ found, expected.flatten(), atol=1e-13)
+
+
+class BoxOfItself(OfBoxes):
+    def forward(self, x):
+        return self.pool(x, [self.box + x.mean().tanh()])
+
+
+@pytest.mark.parametrize("pool", [ops.RoIAlign(2, 0.9, 2), ops.RoIPool(2, 0.9), ops.PSRoIAlign(1, 0.9, 2)])
+def test_boxes_of_x_are_frozen_and_an_error_under_taylor(pool):
+    """Nobody has their derivative."""
+    model, x0 = BoxOfItself(pool), torch.randn(1, 2, 6, 7, dtype=D)
+    fixed = OfBoxes(pool).double()
+    fixed.box += x0.mean().tanh()
+    assert torch.equal(F_of(model, x0), F_of(fixed, x0))
+    with pytest.raises(UnsupportedOperator, match='rois depends on the probe; only .* may under "taylor"'):
+        F_of(model, x0, policy="taylor")
 
 
 EXPORTED = {

@@ -175,7 +175,7 @@ def _normalize():
 
 @pytest.mark.parametrize("rule", [_mask, _normalize])
 def test_a_rule_without_taylor_gets_the_derivative(rule):
-    fxscope.register_rule(rule())
+    assert fxscope.register_rule(rule()).under_taylor == "autograd"
     model, x0 = _squares()
     assert fxscope.interpret(model, x0).linearised == ()
     lin = _is_the_jacobian(model, x0)  # no unknown=: the operator has a rule

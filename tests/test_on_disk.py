@@ -272,6 +272,32 @@ def test_a_disk_that_is_full(tmp_path):
     assert contents(path) == contents(whole)
 
 
+def test_a_folder_without_rights(shut):
+    """Of a folder, of the locks, and of the shards alone: each is said, and what lies there is kept."""
+    (folder, without), lin = shut, interpreted(size=(9, 9))
+    with without(folder), pytest.raises(MapError, match="no map can be made at .*denied"):
+        lin.F.to_zarr(folder / "map", progress=False)
+    found = lin.F.to_zarr(folder / "map", progress=False)
+    whole = contents(folder)
+    shards(found.path)[1].unlink()
+    before = contents(folder)
+    refusals = {"values": "no lock can be had .*denied", "values/c": "written to .*all other shards are kept"}
+    for part, said in refusals.items():
+        with without(found.path / part), pytest.raises(MapError, match=said):
+            lin.F.to_zarr(found.path, progress=False)
+        assert contents(folder) == before
+    with without(found.path, 0), pytest.raises(MapError, match="holds no map .*can be read.*denied"):
+        fxscope.open_map(found.path)
+    closed = shards(found.path)[0]
+    with without(closed, 0):
+        for use in (lambda: found @ found.x0, lambda: lin.F.to_zarr(found.path, progress=False)):
+            with pytest.raises(MapError, match=f"{closed} cannot be read.*denied"):
+                use()
+    assert contents(folder) == before  # a shard that may not be read is not taken for a damaged one
+    lin.F.to_zarr(found.path, progress=False)
+    assert contents(folder) == whole
+
+
 def test_other_libraries_read_it(tmp_path):
     dask, xarray = pytest.importorskip("dask.array"), pytest.importorskip("xarray")
     lin = interpreted()
@@ -353,7 +379,8 @@ while done < kills:
     died = os.waitpid(child, 0)[1] == signal.SIGKILL
     done += died
     aside = len(list((folder / "killed").rglob("*.partial")))
-    print("killed" if died else "was done", f"after {before} to {written('killed')} shards, {aside} unfinished")
+    state = f"after {before} to {written('killed')} shards, {aside} unfinished"
+    print("killed" if died else "was done", state)
     if not died or draw.random() < 0.3:
         finish(start("killed"))
         assert here.contents(folder / "killed") == here.contents(folder / "one")

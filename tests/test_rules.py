@@ -12,6 +12,7 @@ from torch import nn
 
 from fxscope.errors import UnknownRank
 from fxscope.frontend.example import Example
+from fxscope.graph.ir import info
 from fxscope.rules import registry
 from fxscope.testing import laws
 from fxscope.testing.case import LawCase
@@ -98,6 +99,31 @@ def check_laws(case: RuleCase, model, policy, jacobian: bool, broken: str = ""):
         (law,) = s.measured(("law 6",))
         assert not law.skipped and law.statement.startswith(oracle(case))
         assert law.error < (case.rule.derivative or (TOLERANCE,))[0]
+
+
+def by_taylor():
+    """A rule of each kind; all of them with the longer tests."""
+    first = {rule.under_taylor: rule for rule in reversed(SAMPLED)}.values()
+    return [
+        pytest.param(rule, marks=() if rule in first else pytest.mark.full, id=rule.name)
+        for rule in SAMPLED
+        if rule.under_taylor != "parts"
+    ]
+
+
+@pytest.mark.parametrize("rule", by_taylor())
+def test_what_the_table_says_of_taylor(rule):
+    """F is what is frozen too, 0, or of a variant of its own; that it is the derivative is law 6 above."""
+    case = RuleCase.first(rule)
+    exact, frozen = (LawCase.of(case.target(), (case.x0,), policy=p) for p in ("taylor", "freeze"))
+    v = case.probes[0]
+    F = exact.run("filter", v)
+    if rule.under_taylor == "zero":
+        assert torch.equal(F, v)  # there is a skip connection around the operator
+    if rule.under_taylor == "own":
+        assert {info(r.origin).variant for r in exact.program.tape if r.rule == rule.name} == {"taylor"}
+    else:
+        torch.testing.assert_close(F, frozen.run("filter", v), rtol=0, atol=0)
 
 
 # operators without a forward derivative, for which torch.func refuses or gives zeros

@@ -428,6 +428,21 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(tmp_path):
         asked(tmp_path / "file" / "out")
 
 
+@pytest.mark.parametrize("part", [".", "shards"])
+def test_a_folder_without_rights_loses_nothing(shut, part):
+    folder, without = shut
+    asked(folder)
+    whole = files(folder)
+    sorted((folder / "shards").rglob("000001-*.parquet"))[0].unlink()
+    before = files(folder)
+    said = {".": "no study can be written into", "shards": "cannot be written.*what is finished is kept"}
+    with without(folder / part), pytest.raises(StudyError, match=said[part]):
+        asked(folder)
+    assert files(folder) == before
+    asked(folder)
+    assert files(folder) == whole
+
+
 def test_two_studies_are_not_at_work_in_one_folder(tmp_path):
     from fxscope.studies.run import _alone
 
@@ -453,6 +468,9 @@ def test_images_that_change_meanwhile_end_the_study(tmp_path):
         ({"measures": "residual"}, "did you mean 'residual_share'"),
         ({"measures": {"measure": "gap", "level": 1}}, "no option 'level'"),
         ({"measures": {"measure": "gap", "noise": [-1]}}, "above 0"),
+        ({"measures": {"measure": "gap", "noise": math.inf}}, "above 0"),
+        ({"measures": {"measure": "layer_contributions", "fgsm": [4, 8]}}, "fgsm is one number above 0"),
+        ({"measures": {"measure": "residual_share", "zero": True}}, "or a number; got bool True"),
         ({"measures": ["gap", "gap"]}, "called 'gap'"),
         ({"measures": "math:nothing"}, "no 'nothing'"),
         ({"measures": "missing_module:f"}, "missing_module"),

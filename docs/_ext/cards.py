@@ -19,7 +19,7 @@ from sphinx.util.display import status_iterator
 import fxscope
 from fxscope.graph.ir import info
 from fxscope.rules import registry
-from fxscope.rules.declare import Rule
+from fxscope.rules.declare import UNDER_TAYLOR, Rule
 from fxscope.testing.case import LawCase
 from fxscope.testing.samples import RuleCase, gives_jacobian, name_of, policy_of, variants
 from fxscope.testing.table import CHECKS
@@ -142,10 +142,38 @@ def card(rule: Rule) -> str:
     parts += [f"**Frozen on x0** {', '.join(frozen) if frozen else 'nothing'}.", ""] if found else []
     if len(rule.variants) > 1:
         parts += [f"**Variants** {_variants(rule)}.", ""]
+    parts += [f"**Under `taylor`** {_under_taylor(rule)}", ""]
     parts += _table(rule, found) if found else [f"No sample: {rule.unsampled}.", ""]
     declared = f"Declared in `{_where(rule)}`."
     parts += [f"**Source** {rule.source}. {declared}" if rule.source else declared, ""]
     return "\n".join([*parts, _picture(rule), ""])
+
+
+def _under_taylor(rule: Rule) -> str:
+    """What policy "taylor" does, and which arguments may not depend on the probe then."""
+    said = UNDER_TAYLOR[rule.under_taylor]
+    names = " and ".join(f"`{name}`" for name in _constants(rule))
+    return said + (f" It is an error if {names} depend on the probe." if names else "")
+
+
+def _constants(rule: Rule) -> tuple[str, ...]:
+    """The arguments that other policies freeze, and of which there is no derivative."""
+    return () if rule.under_taylor == "parts" else rule.frozen
+
+
+def taylor_page(rules: list[Rule]) -> str:
+    """What policy "taylor" does with every rule."""
+    lines = ["# Under policy taylor", "", "| what stands for the derivative | rules |", "|---|---|"]
+    for kind, said in UNDER_TAYLOR.items():
+        names = ", ".join(f"[{r.name}](#rule-{r.name})" for r in rules if r.under_taylor == kind)
+        lines.append(
+            f"| {said} | {names or 'none of the package; a rule of yours without a variant `taylor`'} |"
+        )
+    lines += ["", "An error, where these arguments depend on the probe:", ""]
+    for rule in rules:
+        if names := ", ".join(f"`{name}`" for name in _constants(rule)):
+            lines.append(f"* [{rule.name}](#rule-{rule.name}): {names}")
+    return "\n".join([*lines, ""])
 
 
 def _variants(rule: Rule) -> str:
@@ -238,7 +266,7 @@ def write(app) -> None:
 
 def pages(rules: list[Rule], texts: dict[str, str]) -> dict[str, str]:
     """A page a verb; that of the masks is a table, which leads to the pages of their groups."""
-    found = {}
+    found = {"taylor": taylor_page(rules)}
     for verb, (title, text) in VERBS.items():
         chosen = [r for r in rules if r.verb == verb]
         if verb == "mask":

@@ -19,7 +19,8 @@ import torch
 import fxscope
 from fxscope.images import photos
 from fxscope.passes.policy import Policy
-from fxscope.studies.measures import Interpreters, Readers, measure_of
+from fxscope.studies.measures import measure_of
+from fxscope.studies.readers import Interpreters, Readers
 
 VGG = [f"vgg{depth}{norm}" for norm in ("", "_bn") for depth in (11, 13, 16, 19)]
 NETWORKS = [

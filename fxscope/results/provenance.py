@@ -26,9 +26,7 @@ def digest(*parts: torch.Tensor | str) -> str:
             continue
         found.update(f"{tuple(part.shape)} {part.dtype}".encode())
         if part.numel():
-            found.update(
-                part.detach().cpu().to_dense().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-            )
+            found.update(part.detach().cpu().to_dense().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
 
 

@@ -29,6 +29,13 @@ from ._local import elementwise, over_dims
 from ._ranks import Broadcast
 
 DERIVATIVE = "derivative"  # stands in presets for the derivative by autograd, where no variant is one
+UNDER_TAYLOR = {
+    "exact": "What the other policies freeze is the derivative already.",
+    "own": "A variant of its own is the derivative.",
+    "parts": "It is written out, and each of its parts is treated as it is by itself.",
+    "zero": "The derivative is 0 almost everywhere, and the value is a constant, as under the other policies.",
+    "autograd": "Autograd's derivative stands for it; without an example of the inputs it is an error.",
+}
 Interval = tuple[float, float]
 UNBOUNDED: Interval = (float("-inf"), float("inf"))
 
@@ -188,6 +195,18 @@ class Rule:
     def signature(self) -> inspect.Signature:
         """The canonical signature, without what fxscope fills in."""
         return _signature(self.arguments)
+
+    @property
+    def under_taylor(self) -> str:
+        """What policy "taylor" does with the operator; the keys of ``UNDER_TAYLOR`` are all that there is."""
+        chosen = self.presets["taylor"]
+        if self.verb == "composite":
+            return "parts"
+        if chosen == DERIVATIVE:
+            return "autograd"
+        if self.variants[chosen] is None:
+            return "zero"
+        return "exact" if chosen == self.presets["freeze"] else "own"
 
     def bind(self, args: tuple, kwargs: dict) -> dict[str, Any]:
         """{argument: value} of a call, defaults filled in; raises TypeError where the call does not fit."""

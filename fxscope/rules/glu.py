@@ -4,13 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..twins import Identity
 from . import _reduced
-from .declare import Sample, linear
-
-
-def unit(x, dim=-1):
-    return Identity()
+from .declare import Sample, composite
 
 
 def expand(x, dim=-1):
@@ -18,15 +13,14 @@ def expand(x, dim=-1):
     return parts[0] * torch.sigmoid(parts[1])
 
 
-RULE = linear(
+RULE = composite(
     "glu",
     F.glu,
-    unit,
+    expand,
+    "",
     functions=(torch.ops.aten.glu.default,),
     modules=(nn.GLU,),
-    expand=expand,
     reduced=_reduced.all_but("dim"),
-    piecewise=False,
     samples=(Sample((2, 6, 5), {"dim": 1}),),
     formula="h(a, b) = a s(b);  y1 = s(b0) a1",
     source="the paper, Fig. 2 (sigmoid gates)",

@@ -147,23 +147,34 @@ class Items:
         return cls(items, _names(items), is_input)
 
     def load(self, number: int) -> tuple[torch.Tensor, str]:
-        """The picture, or x0 itself, and its hash."""
-        try:
-            item = self.items[number]
-        except (OSError, ValueError, RuntimeError, SyntaxError) as error:  # what readers of images raise
-            raise ImageError(f"{self.names[number]} cannot be read: {said(error)}") from error
-        image = _image_of(item)
-        found = image if self.is_input else picture_of(image, self.names[number])
-        if not isinstance(found, torch.Tensor):
-            raise WrongArgument(f"{self.names[number]}: an input is a tensor, got {shown(image)}")
-        return found, digest(found)
+        """The picture, or x0 itself, and the hash of the numbers that it is made of."""
+        given, is_array = self._given(number)
+        found = given if self.is_input else picture_of(given, is_array, self.names[number])
+        return found, digest(given)
 
     def content(self, number: int) -> str:
         """Its hash."""
         try:
-            return self.load(number)[1]
+            return digest(self._given(number)[0])
         except ImageError as error:
             return str(error)
+
+    def _given(self, number: int) -> tuple[torch.Tensor, bool]:
+        """The image as its item has it, and whether that is an array (H, W, C) or an image of Pillow."""
+        name = self.names[number]
+        try:
+            item = self.items[number]
+        except (OSError, ValueError, RuntimeError, SyntaxError) as error:  # what readers of images raise
+            raise ImageError(f"{name} cannot be read: {said(error)}") from error
+        image = _image_of(item)
+        if isinstance(image, torch.Tensor):
+            return image.detach(), False
+        if self.is_input:
+            raise WrongArgument(f"{name}: an input is a tensor, got {shown(image)}")
+        array = np.asarray(image)
+        if array.ndim not in (2, 3) or array.dtype == object:
+            raise WrongArgument(f"{name}: expected an image, got {shown(image)}")
+        return torch.from_numpy(array.copy()), True
 
 
 def _names(items: Any) -> list[str]:
@@ -187,16 +198,9 @@ def _image_of(item: Any) -> Any:
     return item
 
 
-def picture_of(image: Any, name: str) -> torch.Tensor:
-    """(3, H, W) in [0, 1] of a tensor (C, H, W) or (H, W), an array (H, W, C), or an image of Pillow."""
-    if isinstance(image, torch.Tensor):
-        found = image.detach()
-    else:
-        array = np.asarray(image)
-        if array.ndim not in (2, 3) or array.dtype == object:
-            raise WrongArgument(f"{name}: expected an image, got {shown(image)}")
-        found = torch.from_numpy(array.copy())
-        found = found.permute(2, 0, 1) if found.dim() == 3 else found
+def picture_of(given: torch.Tensor, is_array: bool, name: str) -> torch.Tensor:
+    """(3, H, W) in [0, 1] of (C, H, W) or (H, W), or of an array (H, W, C)."""
+    found = given.permute(2, 0, 1) if is_array and given.dim() == 3 else given
     found = found[None] if found.dim() == 2 else found
     if found.dim() != 3 or found.shape[0] not in (1, 2, 3, 4):
         raise ImageError(f"{name}: expected an image of 1 to 4 channels, got shape {tuple(found.shape)}")

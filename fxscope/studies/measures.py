@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 import inspect
+import math
 import numbers
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,66 +20,13 @@ from ..analysis.zero import LEVELS, Zero
 from ..errors import NotLocal, StudyError, WrongArgument
 from ..graph.arguments import shown
 from ..images.preprocess import Preprocess
-from ..linop import LinearInterpreter, Reader, prepare
+from ..linop import LinearInterpreter
 from .exact import limbs
 from .images import named
 from .mean_map import maps_of, sums_of
+from .readers import Interpreters
 
 Row = dict[str, Any]
-SIZES = 16  # readers that are kept
-
-
-@dataclass
-class Interpreters:
-    """The interpreters of one network at the images of one batch, each made when it is asked for."""
-
-    readers: Readers
-    x0: torch.Tensor
-    numbers: tuple[int, ...]
-    kept: dict[Any, Any] = field(default_factory=dict)
-
-    def lin(self, inputs: Any = None, outputs: Any = None) -> LinearInterpreter:
-        """The interpreter at all images of the batch."""
-        key = (inputs, outputs)
-        if key not in self.kept:
-            self.kept[key] = self.readers.at(self.x0, inputs, outputs)
-        return self.kept[key]
-
-    def one(self, i: int) -> Interpreters:
-        """The same of one image alone."""
-        if len(self.numbers) == 1:
-            return self
-        if ("one", i) not in self.kept:
-            alone = Interpreters(self.readers, self.x0[i : i + 1], self.numbers[i : i + 1])
-            self.kept["one", i] = alone
-        return self.kept["one", i]
-
-
-class Readers:
-    """What is made once for a network: its readers between places, for the last few sizes of images.
-
-    A reader is made for one random image of its size, whatever images come first. Made for the first batch it
-    would depend on where a process begins: how many probes run together, and through which place, is decided
-    by the example, and results would differ by rounding.
-    """
-
-    def __init__(self, module: torch.nn.Module, preprocess: Preprocess, policy: Any, unknown: str):
-        self.module, self.preprocess = module, preprocess
-        self._options = {"policy": policy, "unknown": unknown}
-        self._made: dict[Any, Reader] = {}
-
-    def at(self, x0: torch.Tensor, inputs: Any, outputs: Any) -> LinearInterpreter:
-        """The interpreter at x0."""
-        key = (inputs, outputs, x0.shape[1:])
-        reader = self._made.pop(key, None)
-        if reader is None:
-            rng = torch.Generator().manual_seed(0)
-            example = torch.rand(1, *x0.shape[1:], generator=rng, dtype=torch.float64).to(x0)
-            reader = prepare(self.module, example, inputs=inputs, outputs=outputs, **self._options)
-        self._made[key] = reader  # the last one is the newest
-        if len(self._made) > SIZES:
-            self._made.pop(next(iter(self._made)))
-        return reader(x0)
 
 
 class Measure:
@@ -135,11 +82,18 @@ class Measure:
 
     def _levels(self, name: str) -> list[float]:
         value = self.options[name]
-        value = list(value) if isinstance(value, (list, tuple)) else [value]
-        real = [isinstance(v, (int, float)) and not isinstance(v, bool) and v > 0 for v in value]
-        if not value or not all(real):
-            raise WrongArgument(f"measure {self.name!r}: {name} is a list of numbers above 0; got {value}")
-        return [float(v) for v in value]
+        found = list(value) if isinstance(value, (list, tuple)) else [value]
+        if not found or not all(map(_is_level, found)):
+            raise WrongArgument(
+                f"measure {self.name!r}: {name} is a list of numbers above 0; got {shown(value)}"
+            )
+        return [float(v) for v in found]
+
+
+def _is_level(value: Any) -> bool:
+    """Whether a step of noise is a finite number above 0."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and 0 < float(value) < math.inf
 
 
 class _OfScores(Measure):
@@ -148,12 +102,12 @@ class _OfScores(Measure):
     defaults = {"zero": None}
 
     def _check(self) -> None:
-        if self.options["zero"] not in (None, "mean", *LEVELS) and not isinstance(
-            self.options["zero"], numbers.Real
-        ):
+        zero = self.options["zero"]
+        is_number = isinstance(zero, numbers.Real) and not isinstance(zero, bool)
+        if not (is_number and math.isfinite(zero)) and zero not in (None, "mean", *LEVELS):
             raise WrongArgument(
                 f"measure {self.name!r}: zero is 'mean', {', '.join(map(repr, LEVELS))} or a number; got"
-                f" {shown(self.options['zero'])}"
+                f" {shown(zero)}"
             )
 
     def zero(self, preprocess: Preprocess) -> Zero:
@@ -192,6 +146,17 @@ def _like(x: torch.Tensor, lin: LinearInterpreter) -> torch.Tensor:
     return x if lin.F.inputs.batched else x[0]
 
 
+def _of_each(found: dict[str, Any], row: Callable[[int, float], Row]) -> list[Row]:
+    """``row(number, largest score)`` of every image; where the score is 0, an error: it has no shares."""
+    rows: list[Row] = []
+    for b, (label, y) in enumerate(zip(found["labels"], found["score"].tolist())):
+        if y == 0:
+            rows.append({"error": "its largest score is 0, so that shares are not defined"})
+        else:
+            rows.append({**row(b, y), "label": label, "zero": found["zero"]})
+    return rows
+
+
 class ResidualShare(_OfScores):
     """The share of the residual in the largest score (paper, Tables 3 and 4)."""
 
@@ -199,18 +164,13 @@ class ResidualShare(_OfScores):
 
     def _of(self, at: Interpreters) -> tuple[list[Row], dict[str, torch.Tensor]]:
         found = self.parts(at)
-        residual = sum(found["layers"].values()) + found["shift"]
-        score, linear = found["score"], found["linear"]
-        rows: list[Row] = []
-        for b, label in enumerate(found["labels"]):
-            y = float(score[b])
-            if y == 0:
-                rows.append({"error": "its largest score is 0, so that a share is not defined"})
-                continue
+        residual, linear = sum(found["layers"].values()) + found["shift"], found["linear"]
+
+        def row(b: int, y: float) -> Row:
             off = abs(float(linear[b] + residual[b]) - y) / abs(y)
-            share = float(residual[b]) / y
-            rows.append({"share": share, "label": label, "score": y, "off": off, "zero": found["zero"]})
-        return rows, {}
+            return {"share": float(residual[b]) / y, "score": y, "off": off}
+
+        return _of_each(found, row), {}
 
 
 class LayerContributions(_OfScores):
@@ -224,8 +184,9 @@ class LayerContributions(_OfScores):
 
     def _check(self) -> None:
         super()._check()
-        if self.options["fgsm"] is not None:
-            self._levels("fgsm")
+        step = self.options["fgsm"]
+        if step is not None and not _is_level(step):
+            raise WrongArgument(f"measure {self.name!r}: fgsm is one number above 0; got {shown(step)}")
 
     def _of(self, at: Interpreters) -> tuple[list[Row], dict[str, torch.Tensor]]:
         if self.options["fgsm"] is not None:
@@ -237,18 +198,12 @@ class LayerContributions(_OfScores):
         parts = {"F x0" if found["zero"] == Zero().name else "F (x0 - z)": found["linear"]}
         parts |= {} if found["zero"] == Zero().name else {"F z": found["shift"]}
         parts |= found["layers"]
-        rows: list[Row] = []
-        for b, label in enumerate(found["labels"]):
-            y = float(found["score"][b])
-            if y == 0:
-                rows.append({"error": "its largest score is 0, so that shares are not defined"})
-                continue
+
+        def row(b: int, y: float) -> Row:
             shares = [float(v[b]) / y for v in parts.values()]
-            off = abs(sum(shares) - 1)
-            rows.append(
-                {"parts": list(parts), "shares": shares, "label": label, "off": off, "zero": found["zero"]}
-            )
-        return rows, {}
+            return {"parts": list(parts), "shares": shares, "off": abs(sum(shares) - 1)}
+
+        return _of_each(found, row), {}
 
 
 class Votes(Measure):

@@ -23,9 +23,10 @@ from ..graph.arguments import checked
 from ..results.progress import steps
 from . import shards
 from .images import Batch, Source, Unreadable, batches
-from .measures import Interpreters, Measure, Readers
+from .measures import Measure
 from .plan import Plan, Task, images_digest, missing, plan_of, weights_of
 from .ranks import Ranks
+from .readers import Interpreters, Readers
 from .spec import DTYPES, Spec, spec_of
 from .summary import Study, summarised
 

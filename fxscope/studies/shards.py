@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from ..errors import StudyError, said
+from ..errors import FxscopeError, StudyError, said
 from ..results.files import replacing
 
 FORMAT = 1
@@ -104,9 +104,12 @@ def to_disk(path: Path) -> Iterator[Path]:
             _flush(new)
         if os.name == "posix":  # elsewhere a folder cannot be opened
             _flush(path.parent)
-    except OSError as error:
+    except (OSError, FxscopeError) as error:
+        refused = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(refused, OSError):
+            raise
         raise StudyError(
-            f"{path} cannot be written, {_why(error)}; what is finished is kept: mend this, and start the"
+            f"{path} cannot be written, {_why(refused)}; what is finished is kept: mend this, and start the"
             " study again"
         ) from error
 

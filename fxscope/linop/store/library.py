@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ...errors import FxscopeError
+from ...errors import FxscopeError, MapError
 
 OLDEST = (3, 1, 3)  # since then the local store writes each file aside and renames it
 
@@ -27,9 +28,18 @@ def zarr() -> ModuleType:
     return zarr
 
 
-def numbers(array: Any, places: tuple[slice, ...]) -> np.ndarray:
-    """A part of an array that is written; raise an error of whatever kind if it is damaged."""
-    found = np.ascontiguousarray(array[places])
+def numbers(array: Any, places: tuple[slice, ...], file: Path) -> np.ndarray:
+    """A part of an array that is written into ``file``; raise an error of whatever kind if it is damaged.
+
+    Raises
+    ------
+    MapError
+        If the file may not be read; then nothing is known of it.
+    """
+    try:
+        found = np.ascontiguousarray(array[places])
+    except PermissionError as error:
+        raise MapError(f"{file} cannot be read: {error.strerror}") from error
     if not np.isfinite(found).all():  # zarr fills in what it does not find, in an empty file too
         raise ValueError("numbers are missing in it")
     return found

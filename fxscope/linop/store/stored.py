@@ -97,12 +97,14 @@ class StoredMap(Operator):
         )
 
     def _read_header(self) -> dict[str, Any]:
-        if not (self.path / "zarr.json").is_file():
-            raise MapError(f"{self.path} holds no map: lin.F.to_zarr(path) or fxscope map writes one")
         try:
+            if not (self.path / "zarr.json").is_file():
+                raise MapError(f"{self.path} holds no map: lin.F.to_zarr(path) or fxscope map writes one")
             group = self._library.open_group(str(self.path), mode="r")
             self._values = self._library.open_array(str(self.path / "values"), mode="r")
             return dict(group.attrs[ATTRIBUTE])
+        except MapError:
+            raise
         except Exception as error:  # another zarr store, or damaged ones
             raise MapError(f"{self.path} holds no map of fxscope that can be read: {said(error)}") from error
 
@@ -155,7 +157,9 @@ class StoredMap(Operator):
                 f" {self.resume}"
             )
         try:
-            found = numbers(self._values, (*part, *within))
+            found = numbers(self._values, (*part, *within), file)
+        except MapError:
+            raise
         except Exception as error:
             raise MapError(f"{file} is damaged ({said(error)}); {self.resume}") from error
         return torch.from_numpy(found).to(self._wide)

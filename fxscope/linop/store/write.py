@@ -13,6 +13,7 @@ import logging
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ..interpreter import LinearInterpreter
     from ..linear import Operator
 
+LOOK = 1.0  # seconds between two looks at what other processes have written
 LOCK = "values/.lock"  # zarr opens no such file; closing one would end the locks of a process
 LOG = logging.getLogger("fxscope")
 _FREE = ("fxscope", "torch", "error", "operator")  # of the provenance: they may differ on going on
@@ -198,10 +200,14 @@ class _Writer:
         left = set(every)
         with steps(self.layout.count, "shards", progress and self.rank == 0) as bar:
             left -= self._seen(bar, left, set(own))
+            next_look = time.monotonic() + LOOK
             for shard in [*own, *(i for i in every if i % self.world != self.rank)]:
                 if shard in left and (fcntl is not None or shard in own):
                     self._write_once(shard)
-                    left -= self._seen(bar, left, set())
+                    is_due = time.monotonic() > next_look
+                    left -= self._seen(bar, left if is_due else {shard}, set())
+                    next_look = time.monotonic() + LOOK if is_due else next_look
+            self._seen(bar, left, set())
 
     def _seen(self, bar: Any, left: set[int], check: set[int]) -> set[int]:
         """The shards that lie there; those of ``check`` are read, and what is damaged is removed."""
@@ -215,12 +221,14 @@ class _Writer:
         with _locked(self.root, shard) as mine:
             if not mine:
                 return False
+            file = self.layout.file(self.root, shard)
             try:
                 for _, part in self.layout.blocks(self.layout.box(shard)):
-                    numbers(self.values, part)
+                    numbers(self.values, part, file)
                 return False
+            except MapError:
+                raise
             except Exception as error:  # damaged bytes fail in many ways
-                file = self.layout.file(self.root, shard)
                 LOG.warning("%s is damaged (%s), and is written again", file, said(error))
                 file.unlink()
                 return True

@@ -20,11 +20,8 @@ from ...results.tables import Column, Table
 from ..index import several
 from ..interpreter import LinearInterpreter
 from ..linear import Operator
-from ..local.alignment import Alignment
 from ..local.crop import Whole, columns_of, place_of, rows_of
-from ..local.locality import touched
 from ..local.parts import LocalColumn, LocalRow
-from ..local.sparse import Field
 from ..pictured import about, mapped
 from ..reader import Reader, interpret, prepare
 from ..scale import norm_of, power_of_two
@@ -33,6 +30,7 @@ from ..svd import SVD
 from .decisions import changed
 from .memory import BUDGET, fits, may_fit, size_of
 from .sheet import LargeSpace, sheet, written
+from .support import TiledSupport
 from .tiling import Tile, Tiling, Window
 
 HELD = 256 << 20  # bytes: the interpreters of all tiles are kept if they take less, and else none of them
@@ -102,7 +100,7 @@ class TiledInterpreter(Displayed):
         tile = Tile(lin, box, self.tiling.outputs(window), inside)
         cost = lin.nbytes + sum(t.numel() * t.element_size() for t in (lin.x, lin.y0))
         windows = self.tiling.windows
-        if window in windows and cost * len(windows) <= HELD and self.memory != "recompute":
+        if cost * len(windows) <= HELD and self.memory != "recompute" and window in windows:
             self._held[window] = tile
         return tile
 
@@ -408,40 +406,6 @@ class _Sums:
         return self.off / self.size
 
 
-class TiledSupport:
-    """Where rows and columns of a tiled F lie, and where its outputs lie in the input."""
-
-    def __init__(self, lin: TiledInterpreter):
-        self.lin, self.whole = lin, lin.whole
-
-    def receptive(self, index: tuple[int, ...]) -> Field:
-        """The box of inputs on which an output can depend."""
-        _, y, x = place_of(index, self.whole.outputs, "output")
-        field = self.whole.field(self.lin.tiling.box(((y, y), (x, x))))
-        box = (slice(0, self.whole.inputs[0]), *(slice(a, b + 1) for a, b in field.values()))
-        return Field(box, self.whole.inputs)
-
-    def projective(self, index: tuple[int, ...]) -> Field:
-        """The box of outputs that can depend on an input."""
-        whole, place = self.whole, place_of(index, self.whole.inputs, "input")
-        found = touched(whole.traced, whole.image, whole.output, dict(enumerate(place[1:], 2)))
-        ends = [found.get(d, (0, n - 1)) if found else (0, -1) for d, n in enumerate(whole.outputs[1:], 2)]
-        return Field((slice(0, whole.outputs[0]), *(slice(a, b + 1) for a, b in ends)), whole.outputs)
-
-    def alignment(self) -> Alignment:
-        """Where the outputs lie in the input: the line of the crop at the first corner, of other sizes."""
-        found = self.lin.at(self.lin.tiling.windows[0]).lin.F.alignment()
-        return replace(found, inputs=self.whole.inputs[1:], outputs=self.whole.outputs[1:])
-
-    @property
-    def inputs(self) -> Any:
-        """Asked for by a plan of the whole sparse matrix alone, which there is not."""
-        raise NotLocal(
-            "the whole sparse matrix of an interpreter in tiles is larger than memory: take the F of each"
-            " tile, t.lin.F.to_sparse() for t in lin.tiles(), or rows and columns, lin.local_rows([...])"
-        )
-
-
 def _jobs(vectors: torch.Tensor, windows: Callable[[torch.Tensor], list[Window]]) -> dict[Window, list[int]]:
     """{window: the numbers of the vectors that go through it}."""
     found: dict[Window, list[int]] = {}
@@ -474,7 +438,6 @@ def tiled(
         raise WrongArgument(f'interpret: tile is a number of pixels above 0, or "auto"; got {shown(tile)}')
     if len(args) != 1 or not isinstance(args[0], torch.Tensor):
         raise FxscopeError("interpret: tile= takes a network of one image, and the image alone")
-    x0 = args[0].detach()
     x0 = args[0].detach()
     if tile != "auto":
         whole = Whole.of("interpret", model, x0)

@@ -8,6 +8,7 @@ there, and is proved to compute the same numbers at the outputs of the tile (``l
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,7 @@ class Tiling:
     def __post_init__(self) -> None:
         self.lines = [self._line(d) for d in (2, 3)]
 
-    @property
+    @functools.cached_property
     def windows(self) -> list[Window]:
         """All tiles, row by row."""
         return [(rows, columns) for rows in self.lines[0] for columns in self.lines[1]]
