@@ -101,9 +101,10 @@ def _finding(
     holds: Callable[[Lines], bool],
     rule: str,
     topic: str,
+    what: str = "photographs",
 ) -> Finding:
     """The rule holds for all networks, or it is said for how many."""
-    found = judge(networks, lambda drawn: all(holds(lines) for lines in drawn.values()))
+    found = judge(networks, lambda drawn: all(holds(lines) for lines in drawn.values()), what)
     each = [holds(lines) for lines in networks.values()]
     some = f" (holds for {sum(each)} of {len(each)})" if 0 < sum(each) < len(each) else ""
     named = ", ".join(n.name for n in networks)
@@ -261,7 +262,7 @@ def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
     ]
     if precise and critic:
         found.append(_against_critics(networks))
-    return [*found, *_rows(networks), *eigen_findings(networks, "super-resolution")]
+    return [*found, *_rows(networks), *eigen_findings(networks, "super-resolution"), *_oscillating(networks)]
 
 
 def _against_critics(networks: dict[Network, Lines]) -> Finding:
@@ -298,10 +299,15 @@ def _rows(networks: dict[Network, Lines]) -> list[Finding]:
     ]
 
 
-def eigen_findings(networks: Mapping[Network, Lines], where: str) -> list[Finding]:
-    """What the paper says of eigen-inputs, about networks for ``where``; lines without them do not count."""
+def _with_eigen(networks: Mapping[Network, Lines]) -> dict[Network, Lines]:
+    """The lines that have eigen-inputs, of the networks that have such lines."""
     has = {n: [line for line in lines if "area" in line] for n, lines in networks.items()}
-    has = {n: lines for n, lines in has.items() if lines}
+    return {n: lines for n, lines in has.items() if lines}
+
+
+def eigen_findings(networks: Mapping[Network, Lines], where: str, what: str = "photographs") -> list[Finding]:
+    """What the paper says of eigen-inputs, about networks for ``where``; lines without them do not count."""
+    has = _with_eigen(networks)
     if not has:
         return []
     return [
@@ -313,6 +319,7 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str) -> list[Findin
             lambda lines: mean_of(lines, "participation") < LARGE,
             f"below {100 * LARGE:.0f}% of the picture for all",
             "eigen",
+            what,
         ),
         _finding(
             f"Eigen-inputs are bandpass ({where})",
@@ -323,15 +330,7 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str) -> list[Findin
             lambda lines: mean_of(lines, "middle") > 0.5,
             "more than half for all",
             "eigen",
-        ),
-        _finding(
-            f"Eigen-inputs oscillate at high frequencies ({where})",
-            "high frequencies (section 4, case 2)",
-            has,
-            "energy above 3/8 cycles a pixel: " + _each(has, lambda lines: Spread.of(lines, "high").percent),
-            lambda lines: mean_of(lines, "high") > WHITE,
-            f"more than white noise has, {100 * WHITE:.0f}%, for all",
-            "eigen",
+            what,
         ),
         _finding(
             f"Eigen-inputs are oriented ({where})",
@@ -340,6 +339,25 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str) -> list[Findin
             "0 to 1: " + _each(has, lambda lines: Spread.of(lines, "oriented")),
             lambda lines: mean_of(lines, "oriented") > 0.5,
             "a mean above 0.5 for all",
+            "eigen",
+            what,
+        ),
+    ]
+
+
+def _oscillating(networks: Mapping[Network, Lines]) -> list[Finding]:
+    """What the paper says of the eigen-inputs of super-resolution alone."""
+    has = _with_eigen(networks)
+    if not has:
+        return []
+    return [
+        _finding(
+            "Eigen-inputs oscillate at high frequencies (super-resolution)",
+            "high frequencies (section 4, case 2)",
+            has,
+            "energy above 3/8 cycles a pixel: " + _each(has, lambda lines: Spread.of(lines, "high").percent),
+            lambda lines: mean_of(lines, "high") > WHITE,
+            f"more than white noise has, {100 * WHITE:.0f}%, for all",
             "eigen",
         ),
     ]

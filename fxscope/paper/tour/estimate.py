@@ -18,11 +18,11 @@ PASSES = {
     "votes": (25, 1.0),
     "output and residual": (8, 1.0),
     "rows and columns": (25, 1.5),
-    "eigen-images": (350, 2.0),
+    "eigen-images": (220, 2.0),
     "tokens and layers": (10, 1.0),
     "layers of all images": (8, 1.0),
     "graph": (1, 2.0),
-    "laws": (120, 1.0),
+    "laws": (100, 3.0),
 }
 PER_NODE = {
     "interpreter": 0.02,

@@ -37,7 +37,7 @@ OVER = (
     "oriented",
 )
 SIDE, RADIUS, SEED = 256, 8, 3
-SAMPLED, EIGEN = 24, 128  # places of rows, and the middle pixels of which the eigen-images are shown
+SAMPLED, EIGEN = 24, 64  # places of rows, and the middle pixels of which the eigen-images are shown
 
 
 def default_networks() -> list[Network]:
@@ -122,7 +122,7 @@ def _over_several(
         " the upscalers. Areas are shares of the picture."
     )
     chapter.numbers["over_images"] = {n.name: found for n, found in lines.items()}
-    chapter.findings += [*_findings(lines), *eigen_findings(lines, "image to image")]
+    chapter.findings += [*_findings(lines), *eigen_findings(lines, "image to image", "images")]
     if beside:
         chapter.findings += _against_super_resolution(lines, beside)
 

@@ -14,6 +14,7 @@ from ...analysis.images import crop_around
 from ...analysis.sampled import zoom
 from ...analysis.zero import OWN
 from ...linop import LinearInterpreter, interpret
+from ...passes.policy import Policy
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
 from .networks import Network, middle
@@ -82,16 +83,29 @@ class Shown:
         """The name of a label; of a network with random weights never without saying so."""
         names = self.asked.names
         name = f"label {label}" if names is None else str(names[label])
-        return f"{name} ({self.network.note})" if self.network.random else name
+        is_said = not self.network.random or "random weights" in name
+        return name if is_said else f"{name} ({self.network.note})"
 
     @property
     def names(self) -> list[str] | None:
         """The names of all labels, for figures."""
         return None if self.asked.names is None else [self.label(k) for k in range(len(self.asked.names))]
 
+    @property
+    def said(self) -> str:
+        """What a figure is of: the network with its weights, the image, and what is frozen."""
+        return f"{self.network.title} on {self.title}, policy {frozen(self.asked.policy)}"
+
     def result(self, text: str) -> None:
         """Add a sentence to the top of the page, which names the network with its weights."""
         self.chapter.results.append(f"{self.network.title} on {self.title}: {text}")
+
+
+def frozen(policy: Any) -> str:
+    """A policy in words: the preset, and what is chosen otherwise."""
+    found = Policy.of(policy)
+    others = ", ".join(f"{key}: {variant}" for key, variant in found.choices.items())
+    return f"{found.preset} ({others})" if others else found.preset
 
 
 def scores(shown: Shown) -> None:
@@ -103,7 +117,7 @@ def scores(shown: Shown) -> None:
         parts = lin.contributions(order[0])
         chapter.figure(
             f"{prefix}contributions",
-            parts.plot(),
+            parts.plot(text=shown.said),
             f"The contributions of F x0 and of every additive constant to the largest score, {top}"
             f" = {float(parts.output):.4g}; they sum to it with an error of {parts.error:.1e}.",
         )
@@ -130,11 +144,12 @@ def _discussion(shown: Shown, order: list[int]) -> None:
         found = shown.lin.pixel_discussion(order[:2], progress=shown.asked.work.progress)
         shown.chapter.figure(
             f"{shown.prefix}discussion",
-            found.plot(names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
+            found.plot(shown.said, names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
             "The contribution of each pixel to the two largest scores,"
             f" {' and '.join(map(shown.label, order[:2]))} (variant 'weighted'). Each sums to its score"
             f" with a relative error of {found.error:.0e}; the corrections amount to"
             f" {100 * found.added:.0f}% of the layers' contributions.",
+            hero=True,
         )
         shown.chapter.numbers[shown.title]["discussion"] = found.numbers()
 
@@ -145,7 +160,7 @@ def _votes(shown: Shown, order: list[int]) -> None:
         first, share = next(iter(votes.popularity.items()))
         shown.chapter.figure(
             f"{shown.prefix}votes",
-            votes.plot(names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
+            votes.plot(shown.said, names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
             f"The label to whose score each pixel contributes most, among the {len(order)} largest scores. The"
             f" most popular is {shown.label(first)}, with {100 * share:.0f}% of the pixels; chance is"
             f" {100 / len(order):.0f}%.",
@@ -163,12 +178,12 @@ def images(shown: Shown) -> None:
         if y0.shape[0] in (1, 3):
             chapter.figure(
                 f"{prefix}output",
-                plot.images({"input": n.show(x0[0]), "output": n.show(y0)}),
+                plot.images({"input": n.show(x0[0]), "output": n.show(y0)}, text=shown.said),
                 f"{shown.title} as the input, and the output of {n.title}.",
             )
         chapter.figure(
             f"{prefix}parts",
-            plot.images({"F x0": filtered, "r": r}, signed=True),
+            plot.images({"F x0": filtered, "r": r}, signed=True, text=shown.said),
             f"The output as F x0 + r, on one scale, with an error of {error:.1e}. The norm of r is"
             f" {100 * share:.1f}% of that of the output, about x = 0.",
         )
@@ -196,11 +211,11 @@ def _rows_and_columns(shown: Shown) -> Any:
             draw.marked({"input": shown.network.show(lin.x0[0])}, places),
             "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
         )
-        rows, centres = _filters(chapter, lin, places, prefix)
+        rows, centres = _filters(shown, places)
         energy = energy_against_distance(torch.stack(rows), centres)
         chapter.figure(
             f"{prefix}energy",
-            energy.plot(),
+            energy.plot(shown.said),
             f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
         )
     return energy
@@ -225,10 +240,9 @@ def _eigen(shown: Shown) -> None:
         )
 
 
-def _filters(
-    chapter: Chapter, lin: LinearInterpreter, places: list[tuple[int, int]], prefix: str
-) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
+def _filters(shown: Shown, places: list[tuple[int, int]]) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
     """Add the figure of the rows and columns at the places, and return the rows and their centres."""
+    lin = shown.lin
     panels, rows, lines = {}, [], lin.F.alignment()
     outs = [(y, x) for y, x in map(lines.output_of, places)]
     centres = [(y, x) for y, x in map(lines.input_of, outs)]
@@ -237,11 +251,12 @@ def _filters(
         panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
     for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
         panels[f"column, {said}\n({y}, {x})"] = _around(lin.F.column((0, y, x)), out, zoom(lin, 12))
-    chapter.figure(
-        f"{prefix}filters",
-        draw.grid(panels, 3),
+    shown.chapter.figure(
+        f"{shown.prefix}filters",
+        draw.grid(panels, 3, text=shown.said),
         "Receptive filters (rows) and projective filters (columns) at a strong edge, a flat place and the"
         " middle, zoomed around the place, which corners mark.",
+        hero=True,
     )
     return rows, centres
 
@@ -258,7 +273,7 @@ def tokens(shown: Shown) -> None:
         error = float((filtered + r - y0).abs().max() / y0.abs().max())
         chapter.figure(
             f"{shown.prefix}tokens",
-            draw.tokens(filtered.norm(dim=1), r.norm(dim=1)),
+            draw.tokens(filtered.norm(dim=1), r.norm(dim=1), shown.said),
             f"The norms of F x0 and of r at each of the {len(y0)} output tokens; their sum is the output to"
             f" {error:.1e}.",
         )
@@ -267,7 +282,7 @@ def tokens(shown: Shown) -> None:
         layers = {"F x0": float(parts.linear), **named_layers(parts)}
         chapter.figure(
             f"{shown.prefix}layers",
-            draw.by_layer(layers, float(parts.output)),
+            draw.by_layer(layers, float(parts.output), shown.said),
             "The contributions of F x0 and of the constants of every layer to the largest output of the first"
             f" token, {index}, which is {float(parts.output):.4g}; they sum to it with an error of"
             f" {parts.error:.1e}.",

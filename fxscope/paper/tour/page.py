@@ -55,12 +55,15 @@ class Chapter:
         """Add a heading."""
         self.blocks.append({"kind": "heading", "text": text})
 
-    def figure(self, name: str, figure: Any, caption: str, shows: Sequence[str] = ()) -> None:
+    def figure(
+        self, name: str, figure: Any, caption: str, shows: Sequence[str] = (), hero: bool = False
+    ) -> None:
         """Add a matplotlib figure or a ``Drawing``; its files are called ``name``.
 
-        ``shows`` are topics: the findings about them stand with it.
+        ``shows`` are topics: the findings about them stand with it. A ``hero`` is also at the top of the
+        page, where the first figure is if there is none.
         """
-        block = {"figure": figure, "caption": caption, "shows": tuple(shows)}
+        block = {"figure": figure, "caption": caption, "shows": tuple(shows), "hero": hero}
         self.blocks.append({"kind": "figure", "name": name, **block})
 
     def live(self, name: str, figure: Any, caption: str, title: str, data: str) -> None:
@@ -168,9 +171,7 @@ class Page:
             "html": body,
             "live": any(b["kind"] == "live" for b in blocks),
             "graphs": any(b.get("svg") for b in blocks),
-            "hero": next(
-                (_hero(b) for b in blocks if b["kind"] in ("figure", "live") and b.get("png")), None
-            ),
+            "hero": _hero([b for b in blocks if b.get("png")]),
             "figures": files,
             "numbers": plain(chapter.numbers),
             "findings": [asdict(f) for f in findings],
@@ -218,7 +219,9 @@ class Page:
             verdicts=verdicts,
             redraws=REDRAWS,
             results=[(name, text) for name, part in chapters.items() for text in part["results"]],
-            hero=next((p["hero"] for p in chapters.values() if p["hero"]), None),
+            hero=max(
+                (p["hero"] for p in chapters.values() if p["hero"]), key=lambda h: h["hero"], default=None
+            ),
             policy=policy(live, [drawings.script_hash()] if graphs else []),
             shared=(shared() if live else "") + (f"<script>{drawings.script()}</script>" if graphs else ""),
             **versions,
@@ -260,6 +263,9 @@ def _placed(name: str, blocks: list[dict[str, Any]], findings: Sequence[Finding]
     return left
 
 
-def _hero(block: dict[str, Any]) -> dict[str, Any]:
+def _hero(blocks: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The picture at the top of a page: a copy of one of its figures."""
-    return {key: block[key] for key in ("name", "png", "alt", "width")}
+    chosen = [b for b in blocks if b.get("hero") or b["kind"] == "live"] or blocks
+    if not chosen:
+        return None
+    return {key: chosen[0][key] for key in ("name", "png", "alt", "width")} | {"hero": chosen is not blocks}

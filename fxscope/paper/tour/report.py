@@ -17,7 +17,6 @@ from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import Reader, interpret, prepare
 from ...linop.tiles import TiledInterpreter
-from ...passes.policy import Policy
 from ...plot import analysis as draw
 from ...render import draw as draw_graph
 from ...results.provenance import digest
@@ -27,7 +26,7 @@ from .large import large_images
 from .live import Walk
 from .live import live as demonstrations
 from .networks import Network, check_memory, images_of, middle, read, tile_of
-from .outputs import Asked, Shown, images, scores, tokens
+from .outputs import Asked, Shown, frozen, images, scores, tokens
 from .page import Chapter, Page, Written
 from .work import Work
 
@@ -102,7 +101,7 @@ def report(
             [n.title, n.kind, n.scale, n.preprocess.as_data(), digest(repr(n.module), *_state(n.module))]
             for n in networks
         ],
-        "policy": _frozen(policy),
+        "policy": frozen(policy),
         "names": list(names or ()),
         "tile": tile,
         "fast": fast,
@@ -128,11 +127,11 @@ def report(
 
 
 def _about(networks: Sequence[Network], policy: Any, fast: bool) -> str:
-    whose = "; ".join(f"{n.name} has {n.note}" for n in networks)
+    whose = ", ".join(n.title for n in networks)
     drawn = " With random weights a network has learned nothing: what it prefers is chance."
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
-        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {_frozen(policy)}. The weights: {whose}."
+        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {frozen(policy)}. The weights are said in brackets: {whose}."
         + drawn * any(n.random for n in networks)
         + fast
         * (
@@ -140,13 +139,6 @@ def _about(networks: Sequence[Network], policy: Any, fast: bool) -> str:
             " all but three labels, and eigen-images of more than the middle 64 pixels."
         )
     )
-
-
-def _frozen(policy: Any) -> str:
-    """A policy in words: the preset, and what is chosen otherwise."""
-    found = Policy.of(policy)
-    others = ", ".join(f"{key}: {variant}" for key, variant in found.choices.items())
-    return f"{found.preset} ({others})" if others else found.preset
 
 
 def _state(module: torch.nn.Module) -> Iterator[str | torch.Tensor]:
@@ -188,7 +180,7 @@ def chapter_of(
                 tiled = cast(TiledInterpreter, interpret(n.module, x0, policy=asked.policy, tile=size))
                 large_images(chapter, n, tiled, title, own, asked.work.progress)
         chapter.numbers[title] |= {"x0": digest(x0)}
-    said = {"weights": n.note, "preprocess": n.preprocess.text, "policy": _frozen(asked.policy)}
+    said = {"weights": n.note, "preprocess": n.preprocess.text, "policy": frozen(asked.policy)}
     chapter.numbers |= said
     if n.kind == "scores" and len(pictures) > 1:
         with asked.work.step("layers of all images"):

@@ -25,7 +25,7 @@ from .networks import Network, middle
 
 TAKEN = ("chelsea", "coffee", "astronaut", "rocket", "motorcycle_left", "china", "flower")
 RADIUS, BORDER, CLEARLY = 20, 8, 0.5  # output pixels around a column and at a border, decibels
-INPUTS, PICTURE, EIGEN, PLACES, NEAR, BOUND = 6, 128, 64, 8, 8, 84  # of image-to-image, in pixels
+INPUTS, PICTURE, EIGEN, PLACES, NEAR, BOUND = 5, 128, 64, 8, 8, 84  # of image-to-image, in pixels
 SAME = 12  # pixels within which two sources are the same
 
 

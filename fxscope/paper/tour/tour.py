@@ -40,13 +40,13 @@ CHAPTERS = (
 )
 
 SECONDS = {  # of the chapters on one core
-    "live": 70,
-    "photographs": 60,
-    "classification": 30,
-    "super-resolution": 40,
+    "live": 85,
+    "photographs": 45,
+    "classification": 25,
+    "super-resolution": 65,
     "image-to-image": 60,
-    "storage": 10,
-    "verification": 15,
+    "storage": 5,
+    "verification": 20,
 }
 
 

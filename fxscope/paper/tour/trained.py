@@ -116,6 +116,7 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
         "The inputs, and the row of the top score of each; the colours end at a value that"
         f" {100 - 100 * SATURATED:.1g}% of the coefficients exceed.",
         shows=("templates",),
+        hero=True,
     )
     name, x0 = next(iter(inputs.items()))
     lin = reader(x0)
