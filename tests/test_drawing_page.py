@@ -281,14 +281,16 @@ def test_zoom_pan_and_keys(browser, files):
     page = opened(browser, files / "resnet18.html", has_touch=True)
     scale = lambda: page.evaluate("graph.scale")  # noqa: E731
     first = scale()
-    page.mouse.move(500, 400)
+    place = page.locator("[data-box]").nth(6).bounding_box()
+    x, y = place["x"] + place["width"] / 3, place["y"] + place["height"] / 2
+    page.mouse.move(x, y)
     page.mouse.wheel(0, 60)
     until(page, "graph.canvas.scrollTop > 0")
     assert scale() == first, "the wheel scrolls"
-    under = "document.elementFromPoint(500, 400).closest('[data-box]')?.dataset.box"
+    under = f"document.elementFromPoint({x}, {y}).closest('[data-box]')?.dataset.box"
     page.evaluate("graph.canvas.scrollTop = 0")
     box = page.evaluate(under)
-    assert box is not None
+    assert box == "6"
     page.keyboard.down("Control")
     page.mouse.wheel(0, -120)
     page.keyboard.up("Control")
