@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 import fxscope
@@ -78,7 +79,7 @@ def test_the_numbers_are_those_of_all_figures():
 def test_no_text_is_cut_or_covered_or_small(name):
     figure = made(name)
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
+    renderer = FigureCanvasAgg(figure).get_renderer()
     box, whole = figure.get_tightbbox(renderer), figure.get_size_inches()
     assert box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < whole[0] + 0.02 and box.y1 < whole[1] + 0.02, box
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]

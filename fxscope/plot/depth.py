@@ -86,12 +86,12 @@ def condensed(names: Sequence[str], sizes: np.ndarray, kept: int = 1, top: int =
     bars = first
     for block, run in itertools.groupby(range(len(of)), key=lambda i: of[i]):
         members = list(run)
-        bars += [Bar(names[i + kept], block, (i + kept,)) for i in members if i in large]
-        rest = tuple(i + kept for i in members if i not in large)
-        if len(rest) == 1:
-            bars.append(Bar(names[rest[0]], block, rest))
-        elif rest:
-            bars.append(Bar(f"{len(rest)} more of {block}" if block else f"{len(rest)} more", block, rest))
+        rest = [i for i in members if i not in large]
+        rest = rest if len(rest) > 1 else []  # a single one has a bar of its own, in its place
+        bars += [Bar(names[i + kept], block, (i + kept,)) for i in members if i not in rest]
+        if rest:
+            name = f"{len(rest)} more of {block}" if block else f"{len(rest)} more"
+            bars.append(Bar(name, block, tuple(i + kept for i in rest)))
     return bars
 
 

@@ -154,7 +154,7 @@ class Drawn:
         panels = 2 * (self.photograph is not None) + max(1, len(names)) + (near is not None)
         width = COLUMN if panels <= 2 else PAGE
         tall = 0.86 * width / panels * strength.shape[0] / strength.shape[1]
-        figure = new_figure(width, 0.85 + min(tall, 2.6))
+        figure = new_figure(width, 0.97 + min(tall, 2.6))
         axes = list(np.atleast_1d(figure.subplots(1, panels)))
         marks = (y, x, max(strength.shape), support(strength), near)
         if self.photograph is not None:
@@ -304,7 +304,7 @@ def images(
     count = len(given)
     width = COLUMN if count <= 2 else PAGE
     tallest = max(each.shape[-2] / each.shape[-1] for each in given.values())
-    figure = new_figure(width, min(0.5 + 0.9 * tallest * width / count, 3.4))
+    figure = new_figure(width, min(0.5 + 0.2 * signed + 0.9 * tallest * width / count, 3.4))
     axes = np.atleast_1d(figure.subplots(1, count))
     titles = {wrapped(title, width / count, SMALL): values for title, values in given.items()}
     if signed:

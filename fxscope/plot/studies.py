@@ -39,13 +39,13 @@ def focus(found: VotesStudy, text: str = ""):
 def faithfulness(found: Faithfulness, text: str = ""):
     """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row."""
     count = len(found.policies)
-    figure = new_figure(PAGE, 1.4 + 1.5 * count)
+    figure = new_figure(PAGE, 1.8 + 1.5 * count)
     axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
     for p, (policy, row) in enumerate(zip(found.policies, axes)):
         steps, cascade = range(len(found.depths)), list(zip(found.measures, found.cascade[p]))
         panels = (
-            ("weights randomised", "modules from the output", steps, cascade[:4]),
-            ("votes", "modules from the output", steps, cascade[4:]),
+            ("weights randomised", "modules from output", steps, cascade[:4]),
+            ("votes", "modules from output", steps, cascade[4:]),
             ("deletion", "pixels deleted", found.fractions, zip(found.maps, found.deletion[p])),
             ("insertion", "pixels inserted", found.fractions, zip(found.maps, found.insertion[p])),
             ("noise", "noise / spread of x0", found.noise, zip(STABILITY, found.stability[p])),
