@@ -106,7 +106,7 @@ class Faithfulness(VersionedResult):
     def _table(self) -> Table:
         made = f"{self.cascade.shape[-1]} images, {self.elected} labels stand for election in votes"
         rows = [(name, *map(_said, values)) for name, values in self.compared.items()]
-        return Table(("policy", *self.policies), rows, made, ("mean +- standard deviation over the images",))
+        return Table(("policy", *self.policies), rows, f"{made}; mean +- standard deviation")
 
 
 def _moments(values: torch.Tensor) -> dict[str, float]:
