@@ -33,7 +33,7 @@ UNDER_TAYLOR = {
     "exact": "What the other policies freeze is the derivative already.",
     "own": "A variant of its own is the derivative.",
     "parts": "It is written out, and each of its parts is treated as it is by itself.",
-    "zero": "The derivative is 0 almost everywhere, and the value is a constant, as under the other policies.",
+    "zero": "The derivative is 0 almost everywhere: the value is a constant, as under other policies.",
     "autograd": "Autograd's derivative stands for it; without an example of the inputs it is an error.",
 }
 Interval = tuple[float, float]
