@@ -128,8 +128,8 @@ class Storage(Result):
         )
         rows = [(name, count, a / 2**20, b / 2**20) for name, count, a, b in self._lines()]
         notes = [
-            f"activations in float32: {table['KiB']:,.0f} KiB, the count of the paper's Table 1, which is of its"
-            f" own networks and would print {table['printed as GB']:,.1f} GB (KiB / 1000)"
+            f"activations in float32: {table['KiB']:,.0f} KiB, the count of the paper's Table 1, which is of"
+            f" its own networks and would print {table['printed as GB']:,.1f} GB (KiB / 1000)"
         ]
         if self.weights:
             notes.append(f"folded weights: {self.weights / 2**20:.2f} MiB, shared by every x0")

@@ -66,7 +66,7 @@ def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[s
 @click.option(
     "--fast",
     is_flag=True,
-    help="leave out what takes longest: the demonstration, the graph, most laws and votes, large eigen-images",
+    help="leave out what takes longest: demonstration, graph, most laws and votes, large eigen-images",
 )
 def report_verb(asked: Asked, out: str, live: bool, fast: bool) -> None:
     """Write the page about one's own network on one's own images, with figures as PDF and SVG.

@@ -244,9 +244,10 @@ def spreads(lines: Lines, name: str) -> float:
 def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
     precise = {n: lines for n, lines in networks.items() if n.trained == ERROR}
     critic = {n: lines for n, lines in networks.items() if n.trained == CRITIC}
+    others = {n: lines for n, lines in networks.items() if n.trained not in (ERROR, CRITIC)}
     found = [
         _finding(
-            f"Residuals of super-resolution are small ({trained})",
+            f"Residuals of super-resolution are small{trained}",
             paper,
             part,
             "|r| / |y| about x = 0: " + _each(part, lambda lines: Spread.of(lines, "norm").percent),
@@ -255,8 +256,9 @@ def _of_images(networks: dict[Network, Lines]) -> list[Finding]:
             "residuals",
         )
         for trained, paper, part in (
-            ("trained for a small error", "small (Fig. 6)", precise),
-            ("trained against a critic", "not measured", critic),
+            (" (trained for a small error)", "small (Fig. 6)", precise),
+            (" (trained against a critic)", "not measured", critic),
+            ("", "small (Fig. 6)", others),
         )
         if part
     ]

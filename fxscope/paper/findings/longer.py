@@ -1,4 +1,4 @@
-"""The findings of the longer study, which the package ships: what ``python -m fxscope.paper.findings`` kept."""
+"""The findings of the longer study that the package ships: ``python -m fxscope.paper.findings`` kept them."""
 
 from __future__ import annotations
 

@@ -30,8 +30,9 @@ Real-ESRGAN are piecewise linear, so that all policies give the same F; for SPAN
 """
 DECIDED = f"""\
 A verdict rests on redraws of the photographs (the bootstrap): as many as there are, drawn again with
-replacement, {REDRAWS} times. Where the rule holds in at least {100 * SURE:.1f}% of the redraws, the finding appears, where it
-holds in at most {100 - 100 * SURE:.1f}% it does not, and between these it is undecided at this size.
+replacement, {REDRAWS} times. Where the rule holds in at least {100 * SURE:.1f}% of the redraws, the finding
+appears, where it holds in at most {100 - 100 * SURE:.1f}% it does not, and between these it is undecided at
+this size.
 """
 CLASSIFIERS = """## Classifiers
 

@@ -259,7 +259,7 @@ def _layer_findings(
         _found(
             "After an attack the score is due to the first few layers",
             "exclusively (section 4)",
-            f"F x0 and the first two layers: {early[0].percent} of the score before, {early[1].percent} after",
+            f"F x0 and the first two layers: {early[0].percent} of the score, {early[1].percent} after",
             judge(pair, _more_early, WHAT),
             "more than before, and than 90%",
             "attack",
@@ -337,7 +337,8 @@ def _votes(
     mean = {k: Spread.of(lines, k) for k in lines[0]}
     error = max(m[0].error for m in [*measured, *after])
     chapter.text(
-        f"Means over {VOTED} digits ± the standard deviation. Ink covers {mean['chance'].percent} of a picture;"
+        f"Means over {VOTED} digits ± the standard deviation. Ink covers {mean['chance'].percent} of a"
+        " picture;"
         f" {mean['votes'].percent} of the votes for the top label, and {mean['discussion'].percent} of the"
         " magnitude of its discussion, are on ink. Each discussion sums to its score with a relative"
         f" error of {error:.0e}."

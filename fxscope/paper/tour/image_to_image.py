@@ -169,11 +169,6 @@ def _findings(lines: Measurements) -> list[Finding]:
     names = ", ".join(n.name for n in lines)
     off = judge(lines, lambda drawn: all(mean_of(part, "off") > 0.1 for part in drawn.values()), "images")
     copied = judge(lines, lambda drawn: any(map(_copies, drawn.values())), "images")
-    reached = judge(lines, lambda drawn: all(map(_beyond, drawn.values())), "images")
-    furthest = {
-        n.name: {k: max(line["furthest"][k] for line in v) for k in v[0]["furthest"]}
-        for n, v in lines.items()
-    }
     return [
         Finding(
             "Rows have much energy off the diagonal",
@@ -191,8 +186,8 @@ def _findings(lines: Measurements) -> list[Finding]:
             "Copy-move: all places take their values from one fixed area",
             "the same ellipse for all pixels (Fig. 7)",
             ", ".join(
-                f"{n.name}: {Spread.of(v, 'agree').percent} of the places share a source; the strongest source"
-                f" has {Spread.of(v, 'source').percent} of the energy"
+                f"{n.name}: {Spread.of(v, 'agree').percent} of the places share a source; the strongest"
+                f" source has {Spread.of(v, 'source').percent} of the energy"
                 for n, v in lines.items()
             ),
             copied.appears,
@@ -201,21 +196,28 @@ def _findings(lines: Measurements) -> list[Finding]:
             copied.why,
             "copy",
         ),
-        Finding(
-            "Coefficients over the whole image come from instance norm",
-            '"only possible due to instance normalization"',
-            "furthest coefficient: "
-            + "; ".join(
-                f"{n}: " + ", ".join(f"{k} {v} px" for k, v in f.items()) for n, f in furthest.items()
-            )
-            + f" (the convolutions reach {BOUND})",
-            reached.appears,
-            "there is energy beyond the reach of the convolutions only if the mean is not frozen",
-            names,
-            reached.why,
-            "reach",
-        ),
+        _reach_finding(lines, names),
     ]
+
+
+def _reach_finding(lines: Measurements, names: str) -> Finding:
+    reached = judge(lines, lambda drawn: all(map(_beyond, drawn.values())), "images")
+    furthest = {
+        n.name: {k: max(line["furthest"][k] for line in v) for k in v[0]["furthest"]}
+        for n, v in lines.items()
+    }
+    return Finding(
+        "Coefficients over the whole image come from instance norm",
+        '"only possible due to instance normalization"',
+        "furthest coefficient: "
+        + "; ".join(f"{n}: " + ", ".join(f"{k} {v} px" for k, v in f.items()) for n, f in furthest.items())
+        + f" (the convolutions reach {BOUND})",
+        reached.appears,
+        "there is energy beyond the reach of the convolutions only if the mean is not frozen",
+        names,
+        reached.why,
+        "reach",
+    )
 
 
 def _copies(lines: Lines) -> bool:
@@ -223,7 +225,7 @@ def _copies(lines: Lines) -> bool:
 
 
 def _beyond(lines: Lines) -> bool:
-    """Whether, on every image, energy lies beyond the convolutions' reach only where the mean is not frozen."""
+    """Whether, on every image, energy lies beyond the convolutions only where the mean is not frozen."""
     found = [line["furthest"] for line in lines]
     return all(f["stats"] <= BOUND < min(f["scale"], f["taylor"]) for f in found)
 
@@ -300,8 +302,8 @@ def _off_diagonal(
             f"{n.title}: of {SAMPLED} places, the one with the largest share of its energy in one window more"
             f" than {RADIUS} pixels away. The circle is around the place of the output, {furthest.place}; the"
             f" square is the source {furthest.source}, {_apart(furthest)} pixels away, with"
-            f" {100 * furthest.share:.2g}% of the energy of the row; {100 * furthest.off:.2g}% of the energy is"
-            f" more than {RADIUS} pixels away.",
+            f" {100 * furthest.share:.2g}% of the energy of the row; {100 * furthest.off:.2g}% of the energy"
+            f" is more than {RADIUS} pixels away.",
             shows=("copy",),
         )
         chapter.numbers["networks"][n.name] |= {

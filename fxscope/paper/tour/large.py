@@ -80,9 +80,9 @@ def large_images(
     part = interpret(n.module, middle(lin.x0[0], EIGEN, 8)[None], policy=lin.policy)
     eigen_images(chapter, {n.name: part}, prefix.rstrip("_"))
     chapter.results.append(
-        f"{n.title} on {title}: the norm of r is {100 * share:.1f}% of that of the output, about x = 0; 90% of a"
-        f" row's energy lies within {energy.radius(0.9)} pixels, and F x0 + r is the output with an error of"
-        f" {error:.0e}."
+        f"{n.title} on {title}: the norm of r is {100 * share:.1f}% of that of the output, about x = 0;"
+        f" 90% of a row's energy lies within {energy.radius(0.9)} pixels, and F x0 + r is the output with an"
+        f" error of {error:.0e}."
     )
 
 

@@ -161,8 +161,8 @@ def _votes(shown: Shown, order: list[int]) -> None:
         shown.chapter.figure(
             f"{shown.prefix}votes",
             votes.plot(shown.said, names=shown.names, photograph=shown.network.show(shown.lin.x0[0])),
-            f"The label to whose score each pixel contributes most, among the {len(order)} largest scores. The"
-            f" most popular is {shown.label(first)}, with {100 * share:.0f}% of the pixels; chance is"
+            f"The label to whose score each pixel contributes most, among the {len(order)} largest scores."
+            f" The most popular is {shown.label(first)}, with {100 * share:.0f}% of the pixels; chance is"
             f" {100 / len(order):.0f}%.",
         )
         shown.chapter.numbers[shown.title]["votes"] = votes.numbers()
@@ -209,7 +209,7 @@ def _rows_and_columns(shown: Shown) -> Any:
         chapter.figure(
             f"{prefix}places",
             draw.marked({"input": shown.network.show(lin.x0[0])}, places),
-            "The places of the rows and columns: a strong edge (1), the flattest place (2) and the middle (3).",
+            "The places of the rows and columns: a strong edge (1), the flattest (2), and the middle (3).",
         )
         rows, centres = _filters(shown, places)
         energy = energy_against_distance(torch.stack(rows), centres)

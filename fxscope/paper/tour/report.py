@@ -131,7 +131,8 @@ def _about(networks: Sequence[Network], policy: Any, fast: bool) -> str:
     drawn = " With random weights a network has learned nothing: what it prefers is chance."
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, the network is one affine map,"
-        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {frozen(policy)}. The weights are said in brackets: {whose}."
+        f" y1 = F(x0) x1 + r(x0). What is frozen: policy {frozen(policy)}. The weights are in brackets:"
+        f" {whose}."
         + drawn * any(n.random for n in networks)
         + fast
         * (

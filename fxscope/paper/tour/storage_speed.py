@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -70,9 +71,13 @@ def _table_1(chapter: Chapter) -> None:
         " takes a thousandth of what is printed."
     )
     chapter.numbers["table_1"] = measured
+    chapter.findings += _table_findings(measured)
+
+
+def _table_findings(measured: dict[str, dict[str, Any]]) -> list[Finding]:
     said = ", ".join(f"{v['KiB']:,.0f} KiB" for v in measured.values())
     is_same = all(abs(measured[n]["printed_as_GB"] - v) < 1 for n, v in TABLE_1.items())
-    chapter.findings += [
+    return [
         Finding(
             "Table 1: the printed digits are the KiB of one image, divided by 1000",
             "58, 90 and 4,147 GB",

@@ -162,8 +162,8 @@ def _walks(
 
 def _about(networks: Sequence[Network]) -> str:
     whose = (
-        f"{', '.join(n.title for n in networks)} are in the chapters that fit them; small stand-ins are in the"
-        " others"
+        f"{', '.join(n.title for n in networks)} are in the chapters that fit them; small stand-ins are in"
+        " the others"
         if networks
         else "first come networks that others trained, where they are installed, then small stand-ins for the"
         " rest of the paper's"
