@@ -80,7 +80,7 @@ def figures(block, block_vars, gallery_conf, **kwargs) -> str:
 
 
 def in_words(figure) -> str:
-    """What a figure shows, for those who do not see it: its own words, or its title and those of its panels."""
+    """What a figure shows, for those who do not see it: its own words, or the titles of its panels."""
     if getattr(figure, "alt", ""):
         return figure.alt.replace('"', "'")
     named = [figure._suptitle] if figure._suptitle else []
