@@ -38,6 +38,8 @@ def focus(found: VotesStudy, text: str = ""):
 @drawn
 def faithfulness(found: Faithfulness, text: str = ""):
     """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row."""
+    from matplotlib.transforms import offset_copy
+
     count = len(found.policies)
     figure = new_figure(PAGE, 1.8 + 1.5 * count)
     axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
@@ -56,7 +58,8 @@ def faithfulness(found: Faithfulness, text: str = ""):
                 axis.set_title(title)
             if p == count - 1:
                 axis.set_xlabel(name)
-                axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32))
+                below = offset_copy(axis.transAxes, figure, 0, -26 * current().scale, "points")
+                axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below)
         row[0].set_ylabel(policy)
     said = f"{found.cascade.shape[-1]} images, {found.elected} labels stand for election in votes"
     alt = f"Curves of cascade, deletion, insertion and stability under {', '.join(found.policies)}"
