@@ -16,7 +16,7 @@ import torch
 
 MOST = 40  # rows that HTML shows
 HUGE = 10_000  # letters of which no more is read
-SHORT = 45  # letters of a cell that is not broken into lines
+SHORT = 30  # letters of a cell that is not broken into lines
 WIDTH = 240  # letters of a cell
 
 
