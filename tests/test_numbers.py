@@ -23,7 +23,7 @@ FORMS = {
     "largest": lambda s: torch.amax(s, 0),
     "gathered by a number": lambda s: torch.gather(s, 0, torch.tensor(0)),
     "gathered by a list": lambda s: torch.gather(s, 0, torch.tensor([0])),
-    "index_select": lambda s: torch.index_select(s, 0, torch.tensor([0])),
+    "index_select": lambda s: torch.ops.aten.index_select.default(s, 0, torch.tensor([0])),
     "unsqueeze": lambda s: s.unsqueeze(0),
     "flatten": lambda s: torch.flatten(s),
 }

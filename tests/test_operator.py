@@ -276,7 +276,7 @@ def test_results_are_saved_with_their_origin(small, lin, tmp_path):
         and '"largest"' in loaded.to_json()
     )
     columns = lin.F.filters(columns=[(1, 3, 5)], progress=False)
-    assert torch.equal(columns[0], lin.F.column((1, 3, 5))) and len(columns.plot().axes) == 3
+    assert torch.equal(columns[0], lin.F.column((1, 3, 5))) and len(columns.plot().axes) == 2
     for bad in (
         lambda: Filters.load(tmp_path / "c.safetensors"),
         lambda: Contributions.load(tmp_path / "none.safetensors"),

@@ -79,7 +79,8 @@ def test_operators_that_are_frozen_whole_say_so():
     rules = registry().rules
     ends = {end for line in _lines_of("refuse") for end in line.get("frozen", ())}
     assert "softmax" in ends
-    for end in ends:
+    # an error names all that the path ends at: comparisons, whose derivative is 0, and what reads an end, too
+    for end in ends - {"eq", "select"}:
         assert rules[end].variants[rules[end].presets["freeze"]] is None, end
         assert rules[end].variants.get("taylor") is not None, end
 

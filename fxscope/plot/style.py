@@ -116,6 +116,7 @@ def look(theme: str = "light", size: str = "paper", captions: bool = True) -> An
 
     Examples
     --------
+    >>> import fxscope, torch
     >>> with fxscope.plot.look("dark", captions=False):
     ...     figure = fxscope.plot.images([torch.rand(3, 8, 8)])
     """
