@@ -274,7 +274,7 @@ def test_labels_are_called_by_their_names(tmp_path):
     asked = ["votes", "fxscope:efficientnet_lite0", str(picture), "--size", "64", "--top", "2"]
     done = CliRunner().invoke(cli, asked)
     assert done.exit_code == 0, done.output
-    head, *rows = done.output[done.output.index("of the pixels") :].splitlines()
+    _head, *rows = done.output[done.output.index("of the pixels") :].splitlines()
     assert len([row for row in rows if row.strip().startswith(tuple(LABELS))]) >= 2, done.output
 
 
