@@ -22,7 +22,8 @@ def _bounds(bound, a):
 def _holes(f, x, **given):
     """Of both infinities and of NaN, at places of x0."""
     x = x.masked_fill(x > 1.0, float("inf")).masked_fill(x < -1.0, -float("inf"))
-    return f(torch.where(x.abs() < 0.2, float("nan"), x), **given)
+    nan = torch.zeros_like(x) / 0.0  # TorchScript has no NaN among the numbers that torch.fx writes
+    return f(torch.where(x.abs() < 0.2, nan, x), **given)
 
 
 RULE = mask(
