@@ -371,7 +371,8 @@ finish(*(start("apart") for r in range(2)))
 draw, done = random.Random(kills), 0
 while done < kills:
     child, before = start("killed"), written("killed")
-    goal = draw.randrange(before, count)  # once so many shards are there, and at any moment of the next two
+    # once so many shards are there, and at any moment of the next two; all may be there already
+    goal = draw.randrange(before, max(count, before + 1))
     while written("killed") < goal and is_alive(child):
         time.sleep(each / 4)
     time.sleep(draw.uniform(0, 2) * each)
