@@ -211,7 +211,7 @@ def caption(figure: Any, text: str, note: str = "", alt: str = "") -> None:
     if not current().captions:
         return
     width, height = whole.get_size_inches()
-    letters = int(width * 72 / (0.525 * SMALL * scale))
+    letters = int(width * 72 / (0.56 * SMALL * scale))
     lines = [short for line in given for short in wrap(line, letters, break_on_hyphens=False)]
     if lines:
         more = len(lines) - CAPTION  # the figure grows, so that its panels keep their size
