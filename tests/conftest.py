@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import os
+import shutil
 import subprocess
 import tempfile
 from collections import Counter
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chromium import CHROMIUM
 
 
 def pytest_addoption(parser):
@@ -61,6 +63,17 @@ def forks():
 def cold(monkeypatch):
     """Saved files are checked as users have it: every check starts Python."""
     monkeypatch.setattr("fxscope.export.check.subprocess", subprocess)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, of which every page under test opens a window of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture

@@ -7,13 +7,12 @@ laptop, colours the light and the dark ones.
 from __future__ import annotations
 
 import importlib.resources
-import shutil
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM
 from test_site import pages, site  # noqa: F401 (the fixture)
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 pytestmark = [
     pytest.mark.full,
     pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium"),
@@ -54,16 +53,6 @@ WIDER = """() => {
 TOLD = """async (rules) => (
   await axe.run(document, {resultTypes: ["violations"], runOnly: rules})).violations.map(
   (v) => `${v.id}: ${v.nodes.length} times, first ${v.nodes[0].html.slice(0, 200)}`)"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 def checked(browser, page: Path) -> list[str]:

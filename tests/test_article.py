@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chromium import CHROMIUM
 
 import fxscope
 from fxscope import models
@@ -20,7 +21,6 @@ from fxscope import models
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "docs" / "_ext")]
 ARTICLE = (ROOT / "docs" / "article.md").read_text(encoding="utf-8")
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 
 

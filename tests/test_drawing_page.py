@@ -8,18 +8,18 @@ import gzip
 import html
 import json
 import re
-import shutil
 
 import pytest
 import torch
 import torchvision
+from chromium import CHROMIUM
+from test_render import segments
 from torch import nn
 
 import fxscope
 from fxscope.errors import FxscopeError
 from fxscope.render import page as pages
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 X0 = torch.zeros(1, 3, 32, 32)
 RULES = "https://example.org/rules/"
@@ -132,16 +132,6 @@ def test_modules_nest():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
-
-
-@pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Pages as ``save`` writes them; that of resnet18 links to the pages of rules."""
     folder = tmp_path_factory.mktemp("pages")
@@ -191,15 +181,9 @@ def overlap(a, b, slack=0.0) -> bool:
 
 
 def hulls(path: str):
-    """The hulls of the pieces of an SVG path of absolute M, H, V, Q and C."""
-    x = y = 0.0
-    for command, text in re.findall(r"([MHVQC])([^MHVQC]*)", path):
-        numbers = [float(n) for n in re.findall(r"-?\d+\.?\d*", text)]
-        before = x, y
-        x = x if command == "V" else numbers[0] if command == "H" else numbers[-2]
-        y = y if command == "H" else numbers[-1]
-        if command != "M":
-            yield min(before[0], x), min(before[1], y), abs(x - before[0]), abs(y - before[1])
+    """The hulls (x, y, width, height) of the pieces of an SVG path."""
+    for x0, y0, x1, y1 in segments(path):
+        yield min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0)
 
 
 def meetings(a, b, slack: float) -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from chromium import CHROMIUM
 
 import fxscope
 from fxscope import models
 from fxscope.viewer import runtime
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 PAGE = Path(__file__).parents[1] / "examples" / "serving" / "explain.html"
 
 

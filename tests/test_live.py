@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import re
-import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+from chromium import CHROMIUM
 from PIL import Image
 
 import fxscope
@@ -19,7 +19,6 @@ from fxscope.paper.tour.live import LIMIT, Walk, live
 from fxscope.paper.tour.page import Chapter, Page
 
 own = importlib.import_module("fxscope.paper.tour.live")
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 ROUNDING = 1e-4  # of a row in float32, relative to its largest value
 REST = "() => globalThis.fxscope?.cards.every((c) => c.turn === c.shown && c.r)"
@@ -124,16 +123,6 @@ def made(kept, walks, tmp_path_factory):
     page = Page(tmp_path_factory.mktemp("page"), "title", "about", {})
     written = page.write({"live": lambda: live(walks)}, progress=False)
     return written.page, written.numbers["live"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 def opened(browser, path, script: str | None = None, **given):

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 BEGIN = """
 import torch, fxscope
 from fxscope import analysis, models

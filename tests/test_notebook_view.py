@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from chromium import CHROMIUM
 
 import fxscope
 from fxscope.errors import WrongArgument
 from fxscope.models import named
 from fxscope.viewer import answers
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 NAME = "pixelshuffle4x"
 CELL = f"""
 import torch, fxscope

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from chromium import CHROMIUM
 from click.testing import CliRunner
 from PIL import Image
 from torch import nn
@@ -23,7 +24,6 @@ from fxscope.models import named
 from fxscope.viewer import front, packing, runtime
 from fxscope.viewer.graphs import Pool, graphs_of
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 LAW = 1e-3  # of the law, relative to the largest output: what the page states
 ROUNDING = 1e-4  # of a row or a column in float32, relative to its largest value
@@ -47,16 +47,6 @@ def file(lins, tmp_path_factory):
     first, *rest = lins.values()
     first.page(path, beside=rest, names=list(lins), votes=True)
     return path
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

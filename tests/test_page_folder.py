@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from chromium import CHROMIUM
 from click.testing import CliRunner
 from torch import nn
 
@@ -20,7 +21,6 @@ from fxscope.images.photos import shipped
 from fxscope.models import named
 from fxscope.viewer import ISOLATION, front
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 SOFTWARE = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
 ROW = "() => [fxscope.cards[0].filter.probe, Array.from(fxscope.cards[0].filter.values)]"

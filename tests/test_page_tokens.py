@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 import torch
+from chromium import CHROMIUM
 from torch import nn
 
 import fxscope
 from fxscope.errors import WrongArgument
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 WORDS = ["the", "cat", "sat", "on", "the", "mat"]
 VOCABULARY = [chr(97 + i) for i in range(20)]
@@ -49,16 +48,6 @@ def interpreted(last: bool = False):
 
 def near(found: list[float], own: torch.Tensor) -> bool:
     return bool((torch.tensor(found) - own).abs().max() <= 1e-5 * own.abs().max() and own.abs().max() > 0)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=shutil.which(CHROMIUM), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 def opened(browser, lin, path):

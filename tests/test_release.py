@@ -11,13 +11,13 @@ import warnings
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM
 
 import fxscope
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "docs" / "_ext")]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 
 
 def supported() -> dict[str, tuple[str, str]]:

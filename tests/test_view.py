@@ -18,6 +18,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import torch
+from chromium import CHROMIUM
 from PIL import Image
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
@@ -27,7 +28,6 @@ from fxscope.images import photos
 from fxscope.models import named
 from fxscope.viewer import answers, server
 
-CHROMIUM = next((b for b in ("chromium", "chromium-browser", "google-chrome") if shutil.which(b)), None)
 NAME = "pixelshuffle4x"
 SIDE = 24
 ROUNDING = 1e-5  # of a row in float32, relative to its largest value

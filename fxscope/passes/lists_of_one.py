@@ -11,9 +11,10 @@ from typing import Any
 import torch
 import torch.fx as fx
 
-from ..graph.ir import info, mark, notes
+from ..graph.ir import mark, notes
 from ..rules._of_node import bound, rule_of
 from ..rules._sizes import COUNTED
+from .outputs import placed
 
 # they know numbers themselves, or count the dimensions of their result
 _OF_RESULT = ("squeeze", "unsqueeze", "flatten", "unflatten", "index_select")
@@ -46,8 +47,9 @@ def _carried(node: fx.Node) -> Any:
 
 
 def _number(value: Any) -> bool:
-    shown = notes(value).get("val") if isinstance(value, fx.Node) else None
-    return isinstance(shown, torch.Tensor) and shown.dim() == 0 and shown.is_floating_point()
+    return (
+        isinstance(value, fx.Node) and _without_dimensions(value) and notes(value)["val"].is_floating_point()
+    )
 
 
 def _written_out(node: fx.Node) -> None:
@@ -78,6 +80,5 @@ def _without_dimensions(node: fx.Node) -> bool:
 
 def _reshaped(x: fx.Node, shape: list[int], at: fx.Node) -> fx.Node:
     new = x.graph.call_function(torch.reshape, (x, shape))
-    base = info(at)
     notes(new)["val"] = notes(x)["val"].reshape(shape)
-    return mark(new, rule="reshape", place=base.place, module=base.module, source=base.source)
+    return mark(placed(new, at), rule="reshape")

@@ -133,17 +133,17 @@ def _parts(gm: fx.GraphModule, node: fx.Node) -> Any:
         if kind is tuple:
             return tuple(items)
     with gm.graph.inserting_after(items[-1]):
-        return _placed(gm.graph.call_function(kind, (tuple(items),)), node)
+        return placed(gm.graph.call_function(kind, (tuple(items),)), node)
 
 
 def _item(node: fx.Node, number: int) -> fx.Node:
-    item = _placed(node.graph.call_function(operator.getitem, (node, number)), node)
+    item = placed(node.graph.call_function(operator.getitem, (node, number)), node)
     if "parts" in notes(node):
         notes(item)["val"] = notes(node)["parts"][number]
     return mark(item, rule="getitem")
 
 
-def _placed(new: fx.Node, node: fx.Node) -> fx.Node:
+def placed(new: fx.Node, node: fx.Node) -> fx.Node:
     """A new node at the place and line of another one."""
     base = info(node)
     return mark(new, place=base.place, module=base.module, source=base.source)
