@@ -229,12 +229,12 @@ def test_the_html_is_fit_to_be_shown(name):
     for element, tag in zip(root.iter(), tags):
         assert not any(attribute.lower().startswith("on") for attribute in element.attrib)
         assert tag != "img" or element.attrib["alt"].strip()
-        assert tag != "svg" or element.attrib["role"] == "img"
+        assert tag != "svg"  # JupyterLab and GitHub take its marks away where someone else ran the notebook
         style = element.attrib.get("style", "")  # colours of text are those of the page, light or dark
         assert not re.search(r"(^|;)\s*color\s*:", style) or "background" in style
     texts = [t for element in root.iter() for t in (element.text or "", element.tail or "") if t.strip()]
     assert not [text for text in texts if text.startswith(("No table", "No picture"))], texts
-    assert ("table" in tags) and (name in PLAIN or "img" in tags or "svg" in tags)
+    assert ("table" in tags) and (name in PLAIN or "img" in tags)
 
 
 @pytest.mark.parametrize("name", ["SVD", "PixelVotes", "Contributions", "Reach"])
@@ -338,12 +338,12 @@ def test_a_graph_of_networkx_shows_itself():
     graph = every()["Network"]
     for other in (graph, graph.copy(), graph.subgraph(list(graph)[:5]), graph.reverse()):
         assert "nodes" in repr(other) and "<table" in other._repr_html_()
-    assert "<svg" in graph._repr_html_() and json.dumps(sorted(graph.nodes))
+    assert "data:image/svg" in graph._repr_html_() and json.dumps(sorted(graph.nodes))
 
 
 def test_ipython_takes_the_html():
     formatters = pytest.importorskip("IPython.core.formatters")
-    assert "<svg" in formatters.HTMLFormatter()(every()["graph"])
+    assert "data:image/svg" in formatters.HTMLFormatter()(every()["graph"])
     for name in ("Operator", "Storage", "LinearInterpreter"):
         value = every()[name]
         assert formatters.HTMLFormatter()(value) == value._repr_html_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
@@ -440,11 +441,11 @@ def test_colours_are_those_of_the_twins():
 
 def test_drawings_show_and_save_themselves(tmp_path):
     drawing = fxscope.draw(graph("squeeze"))
-    assert (
-        drawing.svg.removeprefix("<svg ") in drawing._repr_html_()
-        and drawing._repr_svg_() == drawing.svg
-        and "boxes" in repr(drawing)
-    )
+    shown = ElementTree.fromstring(drawing._repr_html_()).find("img")
+    again = base64.b64decode(shown.attrib["src"].partition(",")[2]).decode()
+    assert again.count("<rect") == drawing.svg.count("<rect") and "dark" not in again
+    assert "original branch" in shown.attrib["alt"]
+    assert drawing._repr_svg_() == drawing.svg and "boxes" in repr(drawing)
     drawing.save(tmp_path / "a.svg")
     drawing.save(tmp_path / "a.html")
     assert (tmp_path / "a.svg").read_text(encoding="utf-8") == drawing.svg and "<!doctype html>" in (

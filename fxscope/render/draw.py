@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from ..errors import FxscopeError
 from ..graph.arguments import check_graph, checked
 from ..graph.ir import emitted
 from ..results.files import write_text
+from ..results.pictures import of_svg
 from . import page
 from .cards import Card, cards_of
 from .fold import every_group, groups_of, merge
@@ -19,6 +22,9 @@ from .measured import measure
 from .operations import operations
 from .scene import Scene
 from .svg import write
+
+DARK = r"\(prefers-color-scheme:\s*dark\)"  # in a notebook it stands on white, whatever the colours are
+ROOM = "overflow:auto;max-height:70vh;background:#fff;border-radius:4px"
 
 
 @dataclass(frozen=True)
@@ -90,8 +96,13 @@ class Drawing:
         return self.svg
 
     def _repr_html_(self) -> str:
-        fitting = self.svg.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1)
-        return f'<div style="overflow:auto;max-height:90vh">{fitting}</div>'
+        light = re.sub(DARK, "(max-width:0)", self.svg)
+        said = re.search(r"<desc[^>]*>(.*?)</desc>", light, re.S)
+        alt = html.unescape(said[1]) if said else ""
+        return (
+            f'<div style="{ROOM}" role="group" aria-label="drawing of the graph" tabindex="0">'
+            f"{of_svg(light, f'{self.title}. {alt}', fit=False)}</div>"
+        )
 
     def __repr__(self) -> str:
         return f"Drawing({self.title!r}, {len(self.boxes)} boxes)"

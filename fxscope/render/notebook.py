@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import torch.fx as fx
 
 from ..graph.ir import emitted
@@ -13,9 +11,7 @@ from ..results.tables import Table, said
 from .draw import draw
 from .summary import summary
 
-DARK = r"\(prefers-color-scheme:\s*dark\)"  # it stands on white, whatever the notebook's colours are
-MOST = 150_000  # letters of a drawing in a notebook
-ROOM = "overflow:auto;max-height:70vh;background:#fff;color:#111;color-scheme:light;border-radius:4px"
+MOST = 130_000  # letters of a drawing in a notebook
 
 
 @provides(fx.GraphModule, "html")
@@ -48,9 +44,7 @@ def _counts(counts: dict[str, int]) -> str:
 def drawn(gm: fx.GraphModule) -> str:
     """The drawing, with whole modules as boxes where all of it is too large; "" where these are too many."""
     for fold in (True, 2, 1):
-        svg = re.sub(DARK, "(max-width:0)", draw(gm, fold).svg)
-        if len(svg) <= MOST:
-            return (
-                f'<div style="{ROOM}" role="group" aria-label="drawing of the graph" tabindex="0">{svg}</div>'
-            )
+        drawing = draw(gm, fold)
+        if len(drawing.svg) <= MOST:
+            return drawing._repr_html_()
     return ""

@@ -15,6 +15,7 @@ from .palette import FAMILIES
 from .paths import Way, data_ways
 from .style import style
 
+TITLE = 9.2  # width of a letter of the title, in pixels
 CODE = 12  # lines of generated code in the hover text
 _drawings = itertools.count(1)
 _HEADINGS = {"original": "original branch", "interpreter": "interpreter branch"}
@@ -47,7 +48,7 @@ def write(picture: Picture, title: str, form: str = "") -> tuple[str, Geometry]:
         *(_shape(box, g, backwards) for box in picture.boxes.values() if box.shape),
         *(_caption(caption) for caption in captions),
     ]
-    g.least = least + 2 * MARGIN
+    g.least = max(least + MARGIN, MARGIN + TITLE * len(title), _reach(g, form)) + MARGIN
     text = "\n".join([*head, '<g class="body">', *body, "</g>"])
     return _page(name, title, _described(picture, form), text, max(g.width, g.least), g.height), g
 
@@ -105,9 +106,20 @@ def _headings(g: Geometry, form: str, y: float) -> list[str]:
     parts = []
     for branch, (heading, below) in headings(form).items():
         if branch in g.inner:
-            x = g.inner[branch] - (g.box_width if g.sign[branch] < 0 else 0)
+            x = _left(g, branch)
             parts += [_text(x, y, heading, "heading"), _text(x, y + LINE, below, "muted")]
     return parts
+
+
+def _reach(g: Geometry, form: str) -> float:
+    """X at which the longest line below a heading ends."""
+    below = {branch: line for branch, (_, line) in headings(form).items() if branch in g.inner}
+    return max((_left(g, branch) + REGULAR * len(line) for branch, line in below.items()), default=0.0)
+
+
+def _left(g: Geometry, branch: str) -> float:
+    """X at which the innermost box of a column begins."""
+    return g.inner[branch] - (g.box_width if g.sign[branch] < 0 else 0)
 
 
 def _text(x: float, y: float, text: str, kind: str) -> str:

@@ -1,7 +1,8 @@
 """Small pictures for notebooks: figures and images as PNG, bars and chains of boxes as SVG.
 
-Only figures need matplotlib. An image stands on white, as it does on paper; an SVG has the colour of the text
-around it, so that both are read on light and on dark pages.
+Only figures need matplotlib. Every picture is an ``<img>`` on white, as on paper, and is read on light and on
+dark pages. An SVG is one, too: of an inline SVG in a notebook that someone else ran, JupyterLab and GitHub
+take the marks away and leave its words in one heap.
 """
 
 from __future__ import annotations
@@ -100,6 +101,12 @@ def _img(data: bytes, alt: str, kind: str = "png") -> str:
     return f'<img alt="{alt}" style="{_IMG}" src="data:image/{kind};base64,{text}" />'
 
 
+def of_svg(svg: str, alt: str, fit: bool = True) -> str:
+    """An SVG as an image, as wide as the page has room for, or of its own size."""
+    shown = _img(svg.encode(), alt, "svg+xml")
+    return shown if fit else shown.replace("max-width:100%", "max-width:none", 1)
+
+
 def of_file(path: Path, alt: str) -> str:
     """A PNG, GIF or WebP file of at most ``HEAVY`` bytes; "" for another one."""
     if path.stat().st_size > HEAVY:
@@ -153,7 +160,7 @@ def chain(parts: Sequence[str], alt: str) -> str:
         lines.append(f'<text x="{x + width / 2}" y="21" text-anchor="middle">{_text(part, 40)}</text>')
         x += width
         if i + 1 < len(parts):
-            lines.append(f'<path d="M{x + 2} 17 h18 m-5 -4 l5 4 l-5 4" fill="none" stroke="currentColor" />')
+            lines.append(f'<path d="M{x + 2} 17 h18 m-5 -4 l5 4 l-5 4" fill="none" stroke="black" />')
             x += 24
     return _svg(x + 4, 34, "".join(lines), alt)
 
@@ -163,9 +170,8 @@ def _text(text: str, most: int) -> str:
 
 
 def _svg(width: float, height: float, inside: str, alt: str) -> str:
-    label = html.escape(clipped(alt, 300))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{label}" width="{width:.0f}"'
-        f' viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:100%;height:auto" font-size="12"'
-        f' font-family="sans-serif" fill="currentColor"><title>{label}</title>{inside}</svg>'
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}"'
+        f' viewBox="0 0 {width:.0f} {height:.0f}" font-size="12" font-family="sans-serif">{inside}</svg>'
     )
+    return of_svg(svg, alt)
