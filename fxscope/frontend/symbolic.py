@@ -42,7 +42,8 @@ from ..rules._sizes import rank_asked
 from .autocast import autocast_devices
 from .proxies import InPlaceProxy, own_types, types_of_values
 from .returned import refuse_returned
-from .unchanged import unchanged
+from .settings import settings
+from .unchanged import unchanged, written_since
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -68,6 +69,12 @@ class Tracer(fx.Tracer):
         self.places: Counter[str] = Counter()
         self.refused = ""
         self.indexed: fx.Node | None = None  # what the first refusal was about
+        self.given: dict[nn.Module, tuple] = {}  # the settings of each module before its forward runs
+
+    def trace(self, root: Any, concrete_args: dict | None = None) -> fx.Graph:
+        """Trace a module, whose settings are those of now."""
+        self.given = {module: settings(module) for module in root.modules()}
+        return super().trace(root, concrete_args)
 
     def refuse(self, what: str, obj: fx.Proxy | None = None) -> NoReturn:
         """Refuse Python code that asks for a number which is not known while tracing.
@@ -147,10 +154,16 @@ class Tracer(fx.Tracer):
             raise
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides."""
+        """Whether a module stays one call: a rule spells it, or it is one of torch.nn without overrides.
+
+        One whose settings the forward has changed for this call (its dilation, its weights by
+        ``functional_call``) is looked into, since the call alone would be one with the settings of before.
+        """
         if isinstance(module, ParametrizationList):
             return True  # a computed weight, which canonicalize looks into
         if isinstance(module, _CONTAINERS):
+            return False
+        if module in self.given and self.given[module] != settings(module):
             return False
         if own_class(module, (nn.Identity, *self.leaves)) is not None:
             return True
@@ -318,20 +331,26 @@ def _refuse_lost_writes(model: nn.Module, graph: fx.Graph, held: dict[str, tuple
 
     The graph would read the value from before the call.
     """
-    now = _versions(model)
-    read = [n for n in graph.nodes if n.op == "get_attr" and n.target in held and n.users]
-    lost = [
-        n
-        for n in read
-        if n.target not in now
-        or now[n.target][0] is not held[n.target][0]
-        or now[n.target][1] != held[n.target][1]
+    now, written = _versions(model), {id(t) for t in written_since(model)}
+    changed = [
+        path
+        for path, (value, version) in held.items()
+        if id(value) in written or path not in now or now[path][0] is not value or now[path][1] != version
     ]
-    if lost:
-        raise AliasingWrite(
-            f"{lost[0].target} is written by the forward itself, and read at"
-            f" {source_of(next(iter(lost[0].users)))}: the graph would read what it was before the call"
-        )
+    for node in graph.nodes if changed else ():
+        for path in changed:
+            if _reads(node, path):
+                raise AliasingWrite(
+                    f"{path} is written by the forward itself, and read at {source_of(node)}: the graph would"
+                    " read what it was before the call"
+                )
+
+
+def _reads(node: fx.Node, path: str) -> bool:
+    """Whether a node reads a parameter or buffer: as an operand, or as one of the module that it calls."""
+    if node.op == "call_module":
+        return path.startswith(f"{node.target}.")
+    return any(n.op == "get_attr" and n.target == path for n in node.all_input_nodes)
 
 
 def is_write(node: fx.Node) -> bool:

@@ -93,6 +93,15 @@ def _no_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+def written_since(model: nn.Module) -> list[torch.Tensor]:
+    """The tensors of a model whose numbers are other than when its outermost ``unchanged`` block began.
+
+    Writes through ``.data`` are among them, which no version counter tells of.
+    """
+    before = next(before for before in _open() if before.model is model)
+    return [each.tensor for each in before.tensors() if each.written()]
+
+
 def _open() -> list[_Before]:
     """The blocks of this thread that have not ended yet."""
     if not hasattr(_blocks, "open"):
@@ -181,6 +190,10 @@ class _Before:
         self.watch = _Watch(t for t in self._tensors.values() if t.copy is None)
         self._draw = Draw(t.tensor for t in self._tensors.values())
 
+    def tensors(self) -> Iterable[_Tensor]:
+        """The tensors that are kept."""
+        return self._tensors.values()
+
     def restore(self) -> None:
         for container, before in self._containers:
             if container or before:  # most dicts of a module are empty
@@ -268,11 +281,14 @@ class _Tensor:
     def save(self) -> None:
         self.copy = self.held.clone()
 
+    def written(self) -> bool:
+        return self.copy is not None and not torch.equal(self.held, self.copy)
+
     def restore(self) -> None:
         tensor, held = self.tensor, self.held
         if _layout(tensor) != _layout(held):
             tensor.data = held
-        if self.copy is not None and not torch.equal(held, self.copy):
+        if self.copy is not None and self.written():
             with torch.no_grad():
                 held.copy_(self.copy)
         if self.version is not None and tensor._version != self.version:

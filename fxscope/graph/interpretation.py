@@ -57,9 +57,10 @@ CHANGES: dict[int, tuple[str, ...]] = {
         ),
         (
             "Where the traced graph was another function than the model (writes through views that were "
-            "lost, overridden or patched modules, branches on `isinstance`, integer inputs), F is the "
-            "model's own."
+            "lost, overridden or patched modules, branches on `isinstance`, integer inputs, modules that "
+            "the forward sets anew for one call), F is the model's own."
         ),
+        ("Indices on both sides of a slice (`x[:, i, :, j]`) are read for each probe by itself."),
     ),
 }
 

@@ -14,7 +14,7 @@ import torch.fx as fx
 
 from .base import AdjointContext, ForwardContext, ShapeRef, Twin, state
 from .dims import ADJOINTS, batch_behind, of_dims
-from .indexing import batch_behind_key, of_slices, put_back
+from .indexing import batch_behind_key, of_slices, put_back, stand_apart
 from .places import Shape, Support, of_concatenation, reshaped
 
 
@@ -238,11 +238,14 @@ class Dims(Twin):
 
 @dataclass(frozen=True)
 class Index(Twin):
-    """Basic indexing x[i, a:b, None, ...]."""
+    """Indexing x[i, a:b, None, ...], by tensors and lists of places, too."""
 
     key: Any = state("size")
 
     def apply(self, k: ForwardContext, x):
+        if stand_apart(self._parts):  # what they give comes in front of all other dimensions, of K as well
+            behind = (slice(None),) if any(p is Ellipsis for p in self._parts) else ()
+            return x.movedim(0, -1)[(*self._parts, *behind)].movedim(-1, 0)
         return x[(slice(None), *self._parts)]
 
     def adjoint(self, k: AdjointContext, y, x: ShapeRef):

@@ -20,6 +20,20 @@ def put_back(k: AdjointContext, y, x: ShapeRef, key: tuple):
     return _by_slices(k, y, sizes, cuts)
 
 
+def stand_apart(key: tuple) -> bool:
+    """Whether tensors or lists of places have a slice, None or an ellipsis between them, as x[:, i, :, j].
+
+    A number is no such place: torch takes it out first.
+    """
+    kinds = [isinstance(part, slice) or part is None or part is Ellipsis for part in key if not _is_int(part)]
+    places = [i for i, basic in enumerate(kinds) if not basic]
+    return bool(places) and places[-1] - places[0] >= len(places)
+
+
+def _is_int(part: Any) -> bool:
+    return isinstance(part, int) and not isinstance(part, bool)
+
+
 def is_whole(cut: slice) -> bool:
     """Whether a slice is ``:``, told without comparing sizes that only the emitted graph knows."""
     return cut.start is None and cut.stop is None and cut.step is None

@@ -228,3 +228,21 @@ class OneNumberOfEachImage(_Body):
 class OneNumberOfOneImage(_Body):
     def after(self, y, x):
         return y.mean((2, 3))[:, 0]
+
+
+@case(IMAGE, sizes=((2, 4, 4, 8),), why="K came in front, where torch puts what the places give")
+class PlacesOnBothSidesOfASlice(_Body):
+    def after(self, y, x):
+        picked = y[:, [0, 3, 1], :, [1, 2, 2]].transpose(0, 1)
+        channels, columns = torch.tensor([2, 0]), torch.tensor([-1, 1])
+        return torch.cat((picked, y[:, channels, ..., columns].movedim(1, 0)), 1)
+
+
+@case(IMAGE, free=False, why="K came in front, where torch puts what the places give")
+class PlacesOfEachImageAndAColumn(_Body):
+    def after(self, y, x):
+        widest = y.sum((1, 2)).argmax(1)
+        return (
+            y[torch.arange(y.shape[0]), :, :, widest]
+            + y[:, [0], None, [1, 3, 2, 2], 1:2].permute(1, 0, 2, 3)[:, :, 0]
+        )

@@ -149,3 +149,57 @@ class SpectralNorm(nn.Module):
 
     def forward(self, x):
         return self.last(torch.relu(self.first(x)))
+
+
+@case((2, 3, 8, 8), sizes=((2, 3, 6, 10),), why="all calls were recorded with the settings of before")
+class OneConvolutionAtThreeDilations(nn.Module):
+    """The forward sets a module anew for each call, and puts it back."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(3, 4, 3, padding=1), nn.LeakyReLU(0.1)
+
+    def forward(self, x):
+        parts = []
+        for rate in (1, 2, 3):
+            self.conv.dilation = self.conv.padding = (rate, rate)
+            self.act.negative_slope = 0.1 * rate
+            parts.append(self.act(self.conv(x)))
+        self.conv.dilation = self.conv.padding = (1, 1)
+        self.act.negative_slope = 0.1
+        return sum(parts) - self.conv(x.flip(3))
+
+
+@case((2, 6), why="the module kept its own weights")
+class WeightsByFunctionalCall(_TwoLayers):
+    """Weights are put in place of a module's own for one call, which is made twice."""
+
+    def between(self, h):
+        halved = {name: value * 0.5 for name, value in self.last.named_parameters()}
+        once = torch.func.functional_call(self.last, halved, (torch.relu(h),))
+        return torch.cat((once, self.last(h)[:, :3]), 1)
+
+
+@case((2, 6), why="no version counter tells of a write through .data")
+class WeightsMadePositive(_TwoLayers):
+    """The forward clamps its weights before it reads them."""
+
+    def forward(self, x):
+        for weight in self.last.parameters():
+            weight.data.clamp_(min=0)
+        return self.last(torch.tanh(self.first(x)).relu())
+
+
+@case((2, 6), train=True, why="the flag of the model was read where its forward sets another")
+class EvalModeWithin(_TwoLayers):
+    """A norm and a dropout that the forward itself sets to eval mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.drop = nn.BatchNorm1d(8), nn.Dropout(0.5)
+        self.norm.running_mean = torch.linspace(-1, 1, 8)
+
+    def between(self, h):
+        self.norm.eval()
+        self.drop.eval()
+        return self.drop(self.norm(h))
