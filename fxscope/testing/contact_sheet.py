@@ -26,8 +26,10 @@ from ..images import photos
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, interpret
 from ..plot import analysis as draw
+from ..plot.style import COLUMN
 from ..results.files import write_text
 from ..results.provenance import caption
+from .latex import paper
 
 CLASSIFIER = "fxscope:efficientnet_lite0"
 SEED = 0
@@ -419,6 +421,20 @@ def sheet(path: str | Path, names: list[str] | None = None, folder: str | None =
     return Path(path)
 
 
+def printed(names: list[str], folder: str | Path) -> Path:
+    """Write a paper with every figure in one column and, if it then is wider, as it is by itself."""
+    kit = Kit()
+
+    def both(name: str) -> dict[str, Any]:
+        with plot.look(size="column", captions=False):
+            found = {"column": FIGURES[name](kit)}
+        with plot.look(captions=False):
+            usual = FIGURES[name](kit)
+        return found if usual.get_figwidth() <= COLUMN else found | {"page": usual}
+
+    return paper(folder, ((name, both(name)) for name in names))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Write the sheet, or the numbers of the figures."""
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.contact_sheet", description=__doc__)
@@ -427,6 +443,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", help="a folder for every figure as PNG, PDF and SVG")
     parser.add_argument(
         "--numbers", help="write no page, but this JSON file: titles, limits, places, colours"
+    )
+    parser.add_argument(
+        "--latex",
+        metavar="DIR",
+        help="write no page, but DIR/paper.tex and its figures in one and two columns",
     )
     asked = parser.parse_args(arguments)
     unknown = [name for name in asked.names if name not in FIGURES]
@@ -438,6 +459,8 @@ def main(arguments: list[str] | None = None) -> None:
         lines = (f"{json.dumps(name)}: {json.dumps(each)}" for name, each in found.items())
         write_text(asked.numbers, "{\n" + ",\n".join(lines) + "\n}\n")
         print(f"written: {asked.numbers}")
+    elif asked.latex:
+        print(f"written: {printed(asked.names or list(FIGURES), asked.latex)}")
     else:
         print(f"written: {sheet(asked.output, asked.names, asked.folder)}")
 
