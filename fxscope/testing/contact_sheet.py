@@ -93,6 +93,11 @@ class Kit:
         return interpret(module, eye[None].double())
 
     @functools.cached_property
+    def triplets(self) -> Any:
+        """Four singular triplets of the network of super-resolution."""
+        return self.upscaler.F.svd(4, progress=False, seed=SEED)
+
+    @functools.cached_property
     def painter(self) -> LinearInterpreter:
         """A trained network from photographs to paintings, at the cup."""
         module = models.load_model("fxscope:painter_resnet").double().eval()
@@ -188,8 +193,7 @@ def _signed_images(kit: Kit) -> Any:
 
 @figure
 def _eigen_images(kit: Kit) -> Any:
-    lin = kit.upscaler
-    found = lin.F.svd(4, progress=False, seed=SEED)
+    lin, found = kit.upscaler, kit.triplets
     return plot.eigen(found, 4, photograph=lin.x0[0], output=lin.y0[0], text=kit.about("upscaler"))
 
 
@@ -208,7 +212,7 @@ def _spectrum(kit: Kit) -> Any:
 
 @figure
 def _shapes(kit: Kit) -> Any:
-    found = kit.upscaler.F.svd(4, progress=False, seed=SEED)
+    found = kit.triplets
     return plot.shapes({"inputs": found.shapes(), "outputs": found.shapes("u")}, text=kit.about("upscaler"))
 
 
