@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.legend import Legend
 from matplotlib.text import Text
 
 import fxscope
 from fxscope.errors import ShapeError, WrongArgument
 from fxscope.plot.depth import MANY, blocks, condensed
-from fxscope.plot.style import SLIDE, SMALL
+from fxscope.plot.style import COLUMN, PAGE, SLIDE, SMALL, TEXT
 from fxscope.testing import contact_sheet
 
 NUMBERS = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
@@ -32,6 +34,10 @@ LONG = {
     "comparison",
     "shapes",
     "faithfulness",
+}
+WIDE = {
+    *("heatmap_in_channels", "column", "eigen_images", "grid", "invariance", "tokens", "by_layer"),
+    *(LONG - {"reach", "comparison"}),
 }
 NAMES = [pytest.param(n, marks=[pytest.mark.full] if n in LONG else []) for n in contact_sheet.FIGURES]
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -77,17 +83,41 @@ def test_the_numbers_are_those_of_all_figures():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_text_is_cut_or_covered_or_small(name):
-    figure = made(name)
+    check_texts(made(name))
+
+
+@pytest.mark.parametrize("name", [p for p in NAMES if p.values[0] in WIDE])
+def test_no_text_is_cut_or_covered_or_small_in_one_column(name):
+    with fxscope.plot.look(size="column", captions=False):
+        figure = contact_sheet.FIGURES[name](kit())
+    assert figure.get_figwidth() == COLUMN < PAGE == made(name).get_figwidth()
+    assert figure.alt == made(name).alt
+    check_texts(figure)
+
+
+def unseen(figure) -> set[Text]:
+    """The labels of ticks that are not drawn, and the texts of legends, which keep them apart."""
+    found = {text for legend in figure.findobj(Legend) for text in legend.findobj(Text)}
+    for axis in figure.axes:
+        for each in (axis.xaxis, axis.yaxis):
+            low, high = sorted(each.get_view_interval())
+            for tick in (*each.get_major_ticks(), *each.get_minor_ticks()):
+                if not axis.axison or not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                    found |= {tick.label1, tick.label2}
+    return found
+
+
+def check_texts(figure) -> None:
+    """All texts lie within the figure, none on another, none smaller than the smallest of the house."""
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
     box, whole = figure.get_tightbbox(renderer), figure.get_size_inches()
     assert box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < whole[0] + 0.02 and box.y1 < whole[1] + 0.02, box
     texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
     assert min(t.get_fontsize() for t in texts) >= SMALL
-    loose = [a.title for a in figure.axes] + [a.xaxis.label for a in figure.axes]
-    loose += [t for t in (figure._suptitle, *(o._supxlabel for o in (figure, *figure.subfigs))) if t]
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in loose if t.get_text().strip()]
-    boxes += [("legend", legend.get_window_extent(renderer)) for legend in figure.legends]
+    hidden = unseen(figure)
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t not in hidden]
+    boxes += [("legend", legend.get_window_extent(renderer)) for legend in figure.findobj(Legend)]
     for (a, first), (b, second) in itertools.combinations(boxes, 2):
         wide = min(first.x1, second.x1) - max(first.x0, second.x0)
         high = min(first.y1, second.y1) - max(first.y0, second.y0)
@@ -113,6 +143,40 @@ def test_files_hold_text_as_text_and_say_what_they_show(tmp_path):
     pdf = (tmp_path / "row.pdf").read_bytes()
     assert b"/Type3" not in pdf and b"/FontFile2" in pdf
     assert b"The receptive filter of y0" in (tmp_path / "row.png").read_bytes()
+
+
+def streams(pdf: bytes) -> bytes:
+    """All that a PDF draws, without the compression."""
+    found = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    return b"\n".join(zlib.decompress(each) for each in found if each[:1] == b"x")
+
+
+def test_a_paper_includes_figures_in_their_own_size(tmp_path):
+    """Pages as wide as the columns, fonts that are embedded as TrueType, no letter below 6 points."""
+    contact_sheet.main(["row", "images", "layers", "--latex", str(tmp_path)])
+    text = (tmp_path / "paper.tex").read_text()
+    widths = {"row-column": 252, "row-page": 515.52, "images-column": 252, "layers-column": 252}
+    assert {p.stem for p in tmp_path.glob("*.pdf")} == widths.keys()
+    for name, points in widths.items():
+        pdf = (tmp_path / f"{name}.pdf").read_bytes()
+        box = re.search(rb"/MediaBox \[([^\]]*)\]", pdf)[1].split()
+        assert float(box[2]) - float(box[0]) == pytest.approx(points, abs=1e-3)
+        assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+        sizes = {float(size) for size in re.findall(rb"/\S+ ([\d.]+) Tf", streams(pdf))}
+        assert sizes and sizes <= {SMALL, TEXT}
+        kind, width = ("figure*", "textwidth") if points > 252 else ("figure", "columnwidth")
+        lines = rf"\begin{{{kind}}}\n  \centering\n  \includegraphics[width=\{width}]{{{name}.pdf}}"
+        assert lines.replace(r"\n", "\n") in text
+    assert r"pixelshuffle4x, weights" in text and "textwidth=7.16in" in text and "columnsep=0.16in" in text
+
+
+def test_captions_of_latex_hold_no_letters_that_latex_reads():
+    figure = fxscope.plot.images([torch.rand(3, 8, 8)], text=r"50% of a_b & {c} ~ ^ # $1 <|>")
+    figure.alt += "\\"
+    _, caption = figure.latex("a/b_c.pdf").split(r"\caption{", 1)
+    said = caption.split("\n")[0][:-1]
+    assert not re.search(r"(?<!\\)[#$%&_~^<|>]", said) and r"50\% of a\_b \& \{c\}" in said
+    assert said.endswith(r"\textbackslash{}") and r"\label{fig:b_c}" in caption
 
 
 def test_a_look_is_dark_or_large_and_ends():

@@ -45,7 +45,7 @@ def answer(
     if asked.output and figure:
         drawn = figure()
         with replacing(asked.output) as new:
-            drawn.savefig(new, dpi=200)
+            drawn.savefig(new)
         note(f"drawn into {asked.output}")
     if skipped:
         raise click.exceptions.Exit(1)

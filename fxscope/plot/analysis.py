@@ -15,7 +15,18 @@ from .layers import layers as layers
 from .layers import said_about
 from .marks import mark, outline
 from .photo import photo, rescaled
-from .style import COLUMN, PAGE, PALETTE, caption, current, drawn, new_figure, scale_bar, wrapped
+from .style import (
+    COLUMN,
+    PALETTE,
+    caption,
+    current,
+    drawn,
+    lines,
+    new_figure,
+    panels_in_lines,
+    scale_bar,
+    wrapped,
+)
 from .votes import discussion as discussion
 from .votes import votes as votes
 
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
     from ..analysis import FGSM, Diagonal, Energy, Invariance, Reach, ResidualShare, Source
 
 STYLES = ("-", "--", "-.", ":")
+LARGE = 2.0  # inches of a panel among others: larger ones would only be farther apart
 
 
 @drawn
@@ -115,7 +127,7 @@ def source(found: Source, text: str = "", photograph: Any = None):
     from matplotlib.patches import Circle
 
     panels = 1 + (photograph is not None)
-    figure = new_figure(COLUMN, 2.2)
+    figure = new_figure(COLUMN, 2.2, pictures=True)
     axes = np.atleast_1d(figure.subplots(1, panels))
     seen = pictures([found.row[0]], rule="norm", saturate=4)
     if photograph is not None:
@@ -144,8 +156,11 @@ def reach(found: Reach, text: str = "", photograph: Any = None):
 
     The square marks the pixels that the convolutions alone can reach.
     """
-    figure = new_figure(PAGE, 2.6)
-    axes = np.atleast_1d(figure.subplots(1, len(found.rows) + (photograph is not None)))
+    count = len(found.rows) + (photograph is not None)
+    deep, across = lines(count)
+    side = min(0.92 * current().page / across, 1.9)
+    figure = new_figure(current().page, 0.25 + deep * (0.45 + side), pictures=True)
+    axes = panels_in_lines(figure, count)
     top = max(float(r.square().sum(0).sqrt().max()) for r in found.rows.values())
     y, x = found.place
     if photograph is not None:
@@ -164,7 +179,7 @@ def reach(found: Reach, text: str = "", photograph: Any = None):
         axis.set_axis_off()
         axis.set_xlim(-0.5, row.shape[-1] - 0.5)
         axis.set_ylim(row.shape[-2] - 0.5, -0.5)
-    bar = figure.colorbar(shown, ax=list(axes), shrink=0.8, aspect=28, pad=0.01, ticks=[-8, -4, 0])
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.01, ticks=[-8, -4, 0])
     bar.ax.set_yticklabels(["1e-8", "1e-4", "1"])
     said = ", ".join(f"{name} {100 * share:.2g}%" for name, share in found.beyond.items())
     note = (
@@ -200,13 +215,17 @@ def grid(
     middle of each panel where ``cross`` is set. The panels named in ``images`` are photographs in [0, 1] and
     drawn as such; ``channels`` is that of ``fxscope.plot.row``.
     """
-    lines = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
-    width = min(PAGE, max(1.72 * columns, COLUMN if columns > 1 else 0))
-    side = width / columns
-    figure, notes = new_figure(width, 0.35 + (side + 0.25) * len(lines)), []
-    for axes, line in zip(figure.subplots(len(lines), columns, squeeze=False), lines):
+    rows = [list(panels.items())[i : i + columns] for i in range(0, len(panels), columns)]
+    width = COLUMN if columns <= 2 else current().page
+    deep, across = lines(columns)
+    side = width / across
+    high = 0.35 + (min(side, LARGE) + 0.25) * deep * len(rows)
+    alike = len({each.shape[-2] / each.shape[-1] for each in panels.values()}) == 1
+    figure, notes = new_figure(width, high, pictures=alike), []
+    cells = figure.subplots(deep * len(rows), across, squeeze=False).reshape(len(rows), -1)
+    for axes, line in zip(cells, rows):
         for axis in axes[len(line) :]:
-            axis.set_axis_off()
+            axis.remove()
         given = {wrapped(title, side): values for title, values in line}
         named = given if len(given) == len(line) else dict(line)
         pictured = [new for new, (old, _) in zip(named, line) if old in images]
@@ -222,9 +241,11 @@ def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text
     """Draw photographs with numbered places (y, x): one list for all panels, or {title: list}."""
     from matplotlib.patheffects import withStroke
 
-    figure = new_figure(COLUMN if len(panels) > 1 else COLUMN / 2, 1.9)
-    for axis, (title, image) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
-        photo(axis, image, wrapped(title, 1.7))
+    deep, across = lines(len(panels))
+    width = COLUMN if len(panels) <= 2 else current().page
+    figure = new_figure(width, 0.25 + deep * (0.2 + min(0.86 * width / across, LARGE)))
+    for axis, (title, image) in zip(panels_in_lines(figure, len(panels)), panels.items()):
+        photo(axis, image, wrapped(title, width / across))
         for i, (y, x) in enumerate(places[title] if isinstance(places, dict) else places):
             mark(axis, y, x, max(image.shape[-2:]), 1.6)
             axis.annotate(
@@ -244,7 +265,7 @@ def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text
 @drawn
 def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
     """Draw the norms of F x0 and of r at every token."""
-    figure = new_figure(PAGE, 2.0)
+    figure = new_figure(current().page, 2.0)
     axis = figure.subplots()
     x = np.arange(len(linear))
     axis.bar(x - 0.2, linear.numpy(), width=0.4, color=current().base, label="|F x0|")

@@ -10,12 +10,13 @@ import torch
 from ..graph.arguments import checked
 from . import depth
 from .photo import photo
-from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
+from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, legend_above, new_figure
 
 if TYPE_CHECKING:
     from ..analysis.contributions import Contributions
 
 KINDS = ("bias", "shift", "intercept", "constant", "frozen", "padding")
+ABOVE = 1.4  # inches of a photograph above its bars
 NAMED = depth.MANY  # with more terms than this, the largest have names, and the rest of a block is one bar
 
 
@@ -93,12 +94,17 @@ def _running(
 ) -> Any:
     """Bars with their running sum, a legend of their colours, and the photograph that they are about."""
     sums = np.array([values[list(bar.parts)].sum() for bar in bars])
-    wide = len(bars) > 8 or photograph is not None
+    width = current().page if len(bars) > 8 or photograph is not None else COLUMN
     tall = depth.height(len(bars)) + 0.35
-    figure = new_figure(PAGE if wide else COLUMN, tall if photograph is None else max(tall, 2.0))
     if photograph is None:
+        figure = new_figure(width, tall)
         axis = figure.subplots()
+    elif width == COLUMN:
+        figure = new_figure(width, tall + ABOVE)
+        above, axis = figure.subplots(2, 1, height_ratios=(ABOVE, tall))
+        photo(above, photograph, "input")
     else:
+        figure = new_figure(width, max(tall, 2.0))
         axis, beside = figure.subplots(1, 2, width_ratios=(4, 1))
         photo(beside, photograph, "input")
         beside.set_anchor("N")
@@ -113,7 +119,7 @@ def _running(
         axis.barh([0], [0], color=colour, label=kind)
     if any(bar.is_rest for bar in bars):
         axis.barh([0], [0], color=OTHERS, hatch="//////", edgecolor=current().paper, label="rest of a block")
-    figure.legend(loc="outside upper center", ncols=6 if wide else 3)
+    legend_above(figure, axis.get_legend_handles_labels()[0])
     return figure
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from ..graph.arguments import checked
 from .channels import signed_panels
 from .marks import mark
-from .style import PAGE, caption, drawn, new_figure, wrapped
+from .style import caption, current, drawn, lines, new_figure, panels_in_lines, wrapped
 
 if TYPE_CHECKING:
     from ..analysis.compare import Comparison
+
+CURVES = 1.7  # inches below the rows
 
 
 @checked
@@ -32,10 +34,12 @@ def compared(comparison: Comparison, text: str = ""):
         printed. The curves show the share of each row's energy within a distance.
     """
     entries = comparison.readings
-    figure = new_figure(PAGE, 4.2)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(3, 2))
-    axes = upper.subplots(1, len(entries), squeeze=False)[0]
-    width = PAGE / len(entries)
+    deep, across = lines(len(entries))
+    width = current().page / across
+    above = deep * (0.55 + min(0.85 * width, 2.0))
+    figure = new_figure(current().page, above + CURVES)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(above, CURVES))
+    axes = panels_in_lines(upper, len(entries))
     rows = {
         wrapped(e.name, width) + "\n" + wrapped(f"|r|/|y| {e.residual_share:.2f}, gap {e.gap:.1e}", width): e
         for e in entries
@@ -51,7 +55,7 @@ def compared(comparison: Comparison, text: str = ""):
     for i, entry in enumerate(entries):
         curve.plot(entry.distance, entry.energy, styles[i % len(styles)], label=entry.name)
     curve.set_xlabel("distance from the place")
-    curve.set_ylabel("share of the row's energy")
+    curve.set_ylabel("share of\nthe row's energy")
     curve.legend()
     names = ", ".join(f"{e.name} (|r|/|y| {e.residual_share:.2f})" for e in entries)
     alt = f"The rows of the output {comparison.at} side by side, and their energy against distance: {names}"

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .style import current, small
+from .style import SMALL, current, small
 
 MANY = 28  # more bars than this are condensed
 TOP = 14  # and so many keep their names
 BLOCKS = 12  # at most so many blocks
-LETTERS = 34  # of a name
+LETTERS = 34  # of a name, and less where they would take more than
+SHARE = 0.4  # of the figure's width
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,9 @@ def draw(axis: Any, bars: list[Bar], values: np.ndarray, colours: list[str], std
             patch.set_hatch("//////")
             patch.set_edgecolor(current().paper)
     axis.axvline(0, color=current().faint, linewidth=0.6)
-    axis.set_yticks(ys, [shortened(bar.name) for bar in bars], fontsize=small())
+    inches = axis.get_figure(root=True).get_figwidth() / current().scale
+    letters = min(LETTERS, int(SHARE * inches * 72 / (0.55 * SMALL)))
+    axis.set_yticks(ys, [shortened(bar.name, letters) for bar in bars], fontsize=small())
     axis.set_ylim(len(bars) - 0.4, -0.6)
     names = [bar.block for bar in bars]
     start, shaded = 0, False
@@ -121,9 +124,9 @@ def draw(axis: Any, bars: list[Bar], values: np.ndarray, colours: list[str], std
             start, shaded = i, not shaded
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, letters: int = LETTERS) -> str:
     """A long path without its middle."""
-    if len(name) <= LETTERS:
+    if len(name) <= letters:
         return name
-    tail = LETTERS // 2
-    return f"{name[: LETTERS - tail - 1]}\u2026{name[-tail:]}"
+    tail = letters // 2
+    return f"{name[: letters - tail - 1]}\u2026{name[-tail:]}"

@@ -14,7 +14,21 @@ SAVED: Any = {  # text stays text in SVG and PDF, and the same figure has the sa
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
 }
-DPI = 200
+DPI = {"pdf": 600, "svg": 600, "eps": 600, "ps": 600}  # pixels keep their edges in print; all others have
+SCREEN = 200
+IN_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "#$%&_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}"}
+    | {"\u2212": r"\textminus{}", "\u2013": "--", "\u2026": r"\ldots{}", "\u00b1": r"\textpm{}"}
+)
+LINES = """\\begin{{{kind}}}
+  \\centering
+  \\includegraphics[width=\\{width}]{{{file}}}
+  \\caption{{{caption}}}
+  \\label{{fig:{label}}}
+\\end{{{kind}}}
+"""
 ALT = {"svg": "Description", "pdf": "Subject", "png": "Description"}  # where a file keeps the text
 
 
@@ -29,12 +43,29 @@ class House(Figure):
     """
 
     alt: str = ""
+    pictures: bool = False  # whether all panels are pictures, side by side
+
+    def latex(self, file: str | Path) -> str:
+        r"""The lines with which LaTeX includes the file, with the alternative text as the caption.
+
+        A figure of one column is as wide as ``\columnwidth``, a larger one as ``\textwidth`` over both
+        columns. Captions need ``\usepackage[T1]{fontenc}``.
+        """
+        from .style import COLUMN
+
+        narrow = self.get_figwidth() <= COLUMN
+        width, kind = ("columnwidth", "figure") if narrow else ("textwidth", "figure*")
+        name, text = Path(file), self.alt.translate(IN_TEX)
+        return LINES.format(kind=kind, width=width, file=name.as_posix(), caption=text, label=name.stem)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """As matplotlib's ``savefig``: 200 dots an inch, text as text, and the alternative text inside."""
+        """As matplotlib's ``savefig``, with text as text, and the alternative text inside.
+
+        Pictures have 600 dots an inch in PDF and SVG, and 200 in PNG.
+        """
         path = Path(fname) if isinstance(fname, str | Path) else None
         suffix = str(options.get("format") or (path.suffix[1:] if path else "png")).lower()
         if suffix in ALT and self.alt:
             options["metadata"] = {ALT[suffix]: self.alt} | (options.get("metadata") or {})
         with rc_context(SAVED):
-            super().savefig(fname, **{"dpi": DPI, **options})
+            super().savefig(fname, **{"dpi": DPI.get(suffix, SCREEN), **options})

@@ -13,7 +13,19 @@ from ..graph.arguments import check_place, checked
 from .channels import CLIP, Pictures, pictures, signed_panels
 from .marks import Box, area, around, energy_in, mark, outline, reach_of, show, support
 from .photo import check_size, photo, rescaled
-from .style import COLUMN, PAGE, SMALL, caption, check_image, drawn, new_figure, scale_bar, wrapped
+from .style import (
+    COLUMN,
+    SMALL,
+    caption,
+    check_image,
+    current,
+    drawn,
+    lines,
+    new_figure,
+    panels_in_lines,
+    scale_bar,
+    wrapped,
+)
 
 NEAR = 1 / 100  # of the largest coefficient: the zoom holds all that are larger
 HALF = 0.5  # a zoom on more than this share of the picture would show the picture again
@@ -152,15 +164,16 @@ class Drawn:
         y, x = (int(v) for v in self.place or np.unravel_index(strength.argmax(), strength.shape))
         near = zoom_box(strength, y, x, self.zoom)
         panels = 2 * (self.photograph is not None) + max(1, len(names)) + (near is not None)
-        width = COLUMN if panels <= 2 else PAGE
-        tall = 0.86 * width / panels * strength.shape[0] / strength.shape[1]
-        figure = new_figure(width, 0.97 + min(tall, 2.6))
-        axes = list(np.atleast_1d(figure.subplots(1, panels)))
-        marks = (y, x, max(strength.shape), support(strength), near)
+        width = COLUMN if panels <= 2 else current().page
+        deep, across = lines(panels)
+        tall = 0.86 * width / across * strength.shape[0] / strength.shape[1]
+        figure = new_figure(width, 0.97 + deep * min(tall, 2.6) + 0.33 * (deep - 1), pictures=True)
+        axes = panels_in_lines(figure, panels)
+        marks = (y, x, max(strength.shape), support(strength), near, 0.86 * width / across)
         if self.photograph is not None:
             photo(axes[0], self.photograph, ground)
             found.over(axes[1], 0, self.photograph)
-            axes[1].set_title(f"filter over the {ground}")
+            axes[1].set_title(wrapped(f"filter over the {ground}", width / across))
             for axis in axes[:2]:
                 _marked(axis, *marks)
             _bare(axes[1])
@@ -189,7 +202,7 @@ class Drawn:
 
     def _filters(self, axes: list, found: Pictures, names: list[str], title: str, marks: tuple) -> Any:
         """Draw the filter alone, or each of its channels, and the zoom."""
-        y, x, _, _, near = marks
+        y, x, _, _, near, inches = marks
         for number, axis in enumerate(axes[: len(names) or 1]):
             shown = found.draw(axis, number)
             _marked(axis, *marks)
@@ -202,7 +215,7 @@ class Drawn:
         strongest = int(np.argmax([s.max() for s in found.strength]))
         found.draw(axes[-1], strongest)
         show(axes[-1], near)
-        mark(axes[-1], y, x, max(near[1] - near[0], near[3] - near[2]))
+        mark(axes[-1], y, x, max(near[1] - near[0], near[3] - near[2]), inches)
         which = f" of {names[strongest]}" if names else ""
         size = f"{near[3] - near[2]} x {near[1] - near[0]} px"
         axes[-1].set_title(f"zoom{which}\n{size}" if which else f"zoom, {size}")
@@ -211,7 +224,7 @@ class Drawn:
 
     def _end(self, figure: Any, head: str, text: str, found: Pictures, strength: Any, marks: tuple) -> None:
         """The note below the figure, and its alternative text."""
-        y, x, _, box, near = marks
+        y, x, _, box, near, _ = marks
         h, w = strength.shape
         all_of_it = area(box) == h * w
         size = "the whole picture" if all_of_it else f"{box[3] - box[2]} x {box[1] - box[0]} of {w} x {h} px"
@@ -238,9 +251,9 @@ def _bare(axis: Any) -> None:
         spine.set_linewidth(0.4)
 
 
-def _marked(axis: Any, y: int, x: int, side: int, box: Box, near: Box | None) -> None:
+def _marked(axis: Any, y: int, x: int, side: int, box: Box, near: Box | None, inches: float) -> None:
     """Mark the place, the support if it is a part of the picture, and the zoom if it is another box."""
-    mark(axis, y, x, side)
+    mark(axis, y, x, side, inches)
     shape = axis.images[-1].get_array().shape
     if area(box) < shape[0] * shape[1]:
         outline(axis, box, dashed=True)
@@ -302,18 +315,26 @@ def images(
     """
     given = _titled(panels)
     count = len(given)
-    width = COLUMN if count <= 2 else PAGE
+    width = COLUMN if count <= 2 else current().page
+    deep, across = lines(count)
     tallest = max(each.shape[-2] / each.shape[-1] for each in given.values())
-    figure = new_figure(width, min(0.5 + 0.2 * signed + 0.9 * tallest * width / count, 3.4))
-    axes = np.atleast_1d(figure.subplots(1, count))
-    titles = {wrapped(title, width / count, SMALL): values for title, values in given.items()}
+    high = deep * min(0.3 + 0.2 * signed + 0.9 * tallest * width / across, 3.2)
+    alike = len({each.shape[-2] / each.shape[-1] for each in given.values()}) == 1
+    figure = new_figure(width, 0.2 + high, pictures=alike)
+    axes = panels_in_lines(figure, count)
+    titles = {wrapped(title, width / across, SMALL): values for title, values in given.items()}
     if signed:
         note = signed_panels(figure, axes, titles if len(titles) == count else given)
     else:
         cut = [_photograph(axis, *each) for axis, each in zip(axes, given.items())]
         note = "; ".join(filter(None, cut))
     named = ", ".join(title for title in given if title.strip())
-    caption(figure, text, note, f"{count} {'signed ' if signed else ''}images side by side: {named}")
+    caption(
+        figure,
+        text,
+        note,
+        f"{count} {'signed ' if signed else ''}images side by side" + (f": {named}" if named else ""),
+    )
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..graph.arguments import checked
 from ..graph.interpretation import together
 from . import depth
-from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
+from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, legend_above, new_figure
 
 if TYPE_CHECKING:
     from ..analysis import LayerContributions
@@ -27,8 +27,10 @@ def layers(found: dict[str, LayerContributions], text: str = "", top: int = dept
     kept = {title: len(each.parts) - len(each.names) for title, each in found.items()}
     made = [depth.condensed(e.parts, e.mean.numpy(), kept[title], top) for title, e in found.items()]
     tall = depth.height(max(map(len, made))) + 0.35
-    figure = new_figure(PAGE if len(found) > 1 or len(made[0]) > 12 else COLUMN, tall)
-    axes = np.atleast_1d(figure.subplots(1, len(found), sharex=True))
+    width = current().page if len(found) > 1 or len(made[0]) > 12 else COLUMN
+    stack = (len(found), 1) if width == COLUMN else (1, len(found))
+    figure = new_figure(width, tall * stack[0])
+    axes = np.atleast_1d(figure.subplots(*stack, sharex=True))
     for axis, (title, each), bars in zip(axes, found.items(), made):
         shares = np.stack([each.shares[:, list(bar.parts)].sum(1).numpy() for bar in bars], 1)
         of = {True: OTHERS, False: PALETTE[0]}
@@ -64,7 +66,7 @@ def _legend(figure: Any, made: list[list[depth.Bar]]) -> None:
         handles.append(Patch(label="rest of a block", **style))
     ink = current().ink
     handles.append(Line2D([], [], color=ink, linewidth=0.7, marker="|", label="one standard deviation"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4 if figure.get_figwidth() > 5 else 2)
+    legend_above(figure, handles)
 
 
 def said_about(zeros: list[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.trials import STABILITY
-from .style import COLUMN, OTHERS, PAGE, PALETTE, caption, current, drawn, new_figure
+from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, new_figure, wrapped
 
 if TYPE_CHECKING:
     from ..analysis import Faithfulness, VotesStudy
@@ -37,12 +37,16 @@ def focus(found: VotesStudy, text: str = ""):
 
 @drawn
 def faithfulness(found: Faithfulness, text: str = ""):
-    """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row."""
-    from matplotlib.transforms import offset_copy
+    """Draw cascade, deletion, insertion and stability: means over the images, with bands; a policy a row.
 
-    count = len(found.policies)
-    figure = new_figure(PAGE, 1.8 + 1.5 * count)
-    axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
+    In one column of a page, a policy is a column of panels.
+    """
+    count, narrow = len(found.policies), current().narrow
+    figure = new_figure(current().page, 6.5 if narrow else 1.8 + 1.5 * count)
+    if narrow:
+        axes = figure.subplots(5, count, squeeze=False, sharey="row").T
+    else:
+        axes = figure.subplots(count, 5, squeeze=False, sharex="col", sharey="col")
     for p, (policy, row) in enumerate(zip(found.policies, axes)):
         steps, cascade = range(len(found.depths)), list(zip(found.measures, found.cascade[p]))
         panels = (
@@ -54,18 +58,31 @@ def faithfulness(found: Faithfulness, text: str = ""):
         )
         for axis, (title, name, x, curves) in zip(row, panels):
             _lines(axis, x, dict(curves))
+            if isinstance(x, range):
+                axis.xaxis.get_major_locator().set_params(integer=True)
             if p == 0:
-                axis.set_title(title)
+                (axis.set_ylabel if narrow else axis.set_title)(wrapped(title, 1.0))
             if p == count - 1:
+                _key(figure, axis, narrow)
+            if narrow or p == count - 1:
                 axis.set_xlabel(name)
-                below = offset_copy(axis.transAxes, figure, 0, -26 * current().scale, "points")
-                axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below)
-        row[0].set_ylabel(policy)
+        (row[0].set_title if narrow else row[0].set_ylabel)(policy)
     said = f"{found.cascade.shape[-1]} images, {found.elected} labels stand for election in votes"
     alt = f"Curves of cascade, deletion, insertion and stability under {', '.join(found.policies)}"
     note = "bands are one standard deviation over the images"
     caption(figure, f"{text}\n{said}" if text else said, note, alt)
     return figure
+
+
+def _key(figure, axis, beside):
+    """The legend of a panel, below it or beside it."""
+    from matplotlib.transforms import offset_copy
+
+    if beside:
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=1)
+        return
+    below = offset_copy(axis.transAxes, figure, 0, -26 * current().scale, "points")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below)
 
 
 def _lines(axis, x, curves):

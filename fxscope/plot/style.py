@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import wrap
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,8 @@ COLUMN, PAGE = 3.5, 7.16  # widths of one and of two columns, in inches
 SLIDE = 12.5 / PAGE  # a figure of two columns fills a slide of 13.3 inches, and its text has 14 points
 TEXT, SMALL = 8, 7  # points: titles and labels; ticks, legends and captions
 CAPTION = 2  # lines below a figure for which its height is made
+ROOM = 0.4  # inches of height that a figure of pictures has until it is drawn, so that they are wide
+ACROSS = 3  # panels in a line of a figure of one column
 SIGNED = "RdBu_r"  # zero is white
 PALETTE = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")  # Paul Tol's "bright"
 OTHERS = "#bbbbbb"  # its grey, for what has no colour of its own
@@ -30,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Look:
-    """How figures look: colours of paper, ink and signed data, a factor of all sizes, captions or none."""
+    """How figures look: colours of paper, ink and signed data, sizes, captions or none."""
 
     paper: str = "white"
     ink: str = "#1a1a1a"
@@ -39,6 +41,12 @@ class Look:
     dark: bool = False
     scale: float = 1.0
     captions: bool = True
+    narrow: bool = False
+
+    @property
+    def page(self) -> float:
+        """The width in inches of a figure that takes two columns where it may."""
+        return COLUMN if self.narrow else PAGE
 
     @property
     def signed(self) -> Any:
@@ -97,9 +105,10 @@ def look(theme: str = "light", size: str = "paper", captions: bool = True) -> An
     ----------
     theme : {"light", "dark"}
         Dark ink on white paper, or light ink on dark paper, where zero is dark, too.
-    size : {"paper", "slide"}
-        Text of 8 points in figures of one column (3.5 inches) or two (7.16 inches); or figures that fill a
-        slide, with text of 14 points.
+    size : {"paper", "column", "slide"}
+        Text of 8 points in figures of one column (3.5 inches) or two (7.16 inches), as their panels need; in
+        figures of one column, whose panels stand in several lines; or in figures that fill a slide, 14
+        points.
     captions : bool
         Write captions below the figures. Without, for a page that has captions of its own, the caption is
         only in ``figure.alt``.
@@ -122,11 +131,11 @@ def look(theme: str = "light", size: str = "paper", captions: bool = True) -> An
     """
     if theme not in ("light", "dark"):
         raise WrongArgument(f'look: theme is "light" or "dark", got {theme!r}')
-    if size not in ("paper", "slide"):
-        raise WrongArgument(f'look: size is "paper" or "slide", got {size!r}')
+    if size not in ("paper", "column", "slide"):
+        raise WrongArgument(f'look: size is "paper", "column" or "slide", got {size!r}')
     base = DARK if theme == "dark" else LIGHT
     scale = SLIDE if size == "slide" else 1.0
-    return _with(Look(base.paper, base.ink, base.faint, base.base, base.dark, scale, captions))
+    return _with(replace(base, scale=scale, captions=captions, narrow=size == "column"))
 
 
 def drawn(function: F) -> F:
@@ -142,9 +151,28 @@ def drawn(function: F) -> F:
             figure = function(*args, **kwargs)
             for axis in figure.axes:  # ticks are made when they are drawn, which is after this
                 _ticks(axis)
+            if figure.pictures:
+                _fit(figure)
             return figure
 
     return cast(F, inner)
+
+
+def _fit(figure: Any) -> None:
+    """Take away the height that panels leave which are as wide as they can be."""
+    from matplotlib.transforms import Bbox
+
+    engine = figure.get_layout_engine()
+    engine.execute(figure)
+    (width, height), dots = figure.get_size_inches(), figure.dpi
+    box = Bbox.union([axis.get_tightbbox() for axis in figure.axes])
+    above = [each.get_window_extent() for each in (figure._suptitle, *figure.legends) if each is not None]
+    below = [figure._supxlabel.get_window_extent()] if figure._supxlabel else []
+    top = min((each.y0 for each in above), default=height * dots)
+    bottom = max((each.y1 for each in below), default=0.0)
+    unused = (top - box.y1 + box.y0 - bottom) / dots - 4 * engine.get()["h_pad"]
+    if unused > 0:
+        figure.set_size_inches(width, height - unused)
 
 
 def _ticks(axis: Any) -> None:
@@ -159,14 +187,46 @@ def _ticks(axis: Any) -> None:
     )
 
 
-def new_figure(width: float, height: float) -> Any:
-    """An empty figure of this size in inches, times the look's scale, with constrained layout."""
+def new_figure(width: float, height: float, pictures: bool = False) -> Any:
+    """An empty figure of this size in inches, times the look's scale, whose panels lay themselves out.
+
+    With ``pictures`` all its panels are pictures of one shape, which stand close together, and a colour bar
+    is as high as they are.
+    """
     try:
         from .figure import House
     except ModuleNotFoundError as error:
         raise FxscopeError("figures need matplotlib: pip install 'fxscope[plot]'") from error
     scale = current().scale
-    return House(figsize=(scale * width, scale * height), layout="constrained")
+    layout: Any = "compressed" if pictures else "constrained"
+    height += ROOM if pictures else 0
+    figure = House(figsize=(scale * width, scale * height), layout=layout)
+    figure.pictures = pictures
+    return figure
+
+
+def lines(count: int) -> tuple[int, int]:
+    """(lines, panels in a line) of so many panels: one line, or in one column several, as even as they go."""
+    tall = -(-count // ACROSS) if current().narrow else 1
+    return tall, -(-count // tall)
+
+
+def panels_in_lines(figure: Any, count: int) -> list:
+    """So many panels in the lines that they need."""
+    tall, wide = lines(count)
+    axes = list(figure.subplots(tall, wide, squeeze=False).flat)
+    for axis in axes[count:]:
+        axis.remove()
+    return axes[:count]
+
+
+def legend_above(figure: Any, handles: list) -> None:
+    """A legend above all panels, in as many columns as fit."""
+    longest = max(inches_of(str(handle.get_label()), SMALL) for handle in handles)
+    column = longest + 3.6 * SMALL / 72  # with its handle and the gaps
+    fit = int(figure.get_figwidth() / current().scale / column)
+    style = {"handlelength": 1.4, "columnspacing": 1.4, "handletextpad": 0.6}
+    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, min(len(handles), fit)), **style)
 
 
 def small() -> float:
@@ -196,8 +256,25 @@ def scale_bar(figure: Any, shown: Any, axes: Any, limit: float, ends: tuple[str,
 
 def wrapped(text: str, inches: float, points: float = TEXT) -> str:
     """A text in lines that fit into a width; a word that is longer is broken."""
-    letters = max(6, int(0.96 * inches * 72 / (0.59 * points)))
-    return "\n".join(short for line in text.splitlines() for short in wrap(line, letters) or [""])
+    return "\n".join(short for line in text.splitlines() for short in _lines_of(line, inches, points))
+
+
+def inches_of(text: str, points: float = TEXT) -> float:
+    """The width of a line of text in the font of the figures."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=points), False)[0] / 72)
+
+
+def _lines_of(line: str, inches: float, points: float, hyphens: bool = True) -> list[str]:
+    """A line in as few lines as fit; at least six letters stay together."""
+    most = int(inches * 72 / (0.35 * points))
+    for letters in range(max(6, min(len(line), most)), 6, -1):
+        found = wrap(line, letters, break_on_hyphens=hyphens)
+        if all(inches_of(each, points) <= 0.96 * inches for each in found):
+            return found or [""]
+    return wrap(line, 6) or [""]
 
 
 def caption(figure: Any, text: str, note: str = "", alt: str = "") -> None:
@@ -208,12 +285,10 @@ def caption(figure: Any, text: str, note: str = "", alt: str = "") -> None:
     whole, scale = figure.get_figure(root=True), current().scale
     given = [line for part in (text, note) for line in part.splitlines() if line]
     whole.alt = " ".join(part if part.endswith(".") else f"{part}." for part in (alt, *given) if part)
-    if not current().captions:
-        return
     width, height = whole.get_size_inches()
-    letters = int(width * 72 / (0.56 * SMALL * scale))
-    lines = [short for line in given for short in wrap(line, letters, break_on_hyphens=False)]
-    if lines:
-        more = len(lines) - CAPTION  # the figure grows, so that its panels keep their size
-        whole.set_size_inches(width, height + max(0, more) * 1.3 * SMALL * scale / 72)
-        figure.supxlabel("\n".join(lines), color=current().faint if current().dark else "0.35")
+    said: list[str] = []
+    if current().captions:
+        said = [short for line in given for short in _lines_of(line, width / scale, SMALL, False)]
+        figure.supxlabel("\n".join(said), color=current().faint if current().dark else "0.35")
+    more = len(said) - CAPTION  # the figure grows or shrinks, so that its panels keep their size
+    whole.set_size_inches(width, height + more * 1.3 * SMALL * scale / 72)

@@ -16,20 +16,25 @@ from .marks import Box, around, reach_of, show
 from .photo import check_size
 from .style import (
     COLUMN,
-    PAGE,
     PALETTE,
+    SMALL,
     caption,
     current,
     drawn,
+    inches_of,
+    legend_above,
+    lines,
     new_figure,
     scale_bar,
     small,
+    wrapped,
 )
 
 HELD = 0.95  # of the energy of a singular vector, which the window shows that is cut around it
 CUT = 0.5  # a window on more than this share of the picture is not cut out of it
 ENTRIES = 10  # of a vector of scores
 LINE = 6  # triplets in a line of panels, or
+BESIDE = (0.4, 0.6)  # shares of a column for a picture and the names beside it
 SCORES = 3  # where there are names beside bars
 
 
@@ -90,24 +95,40 @@ def eigen(
         _Side("v", "eigen-input", [_image(found.v[i]) for i in shown], photograph, None),
         _Side("u", "eigen-output", [_image(found.u[i]) for i in shown], output, names),
     ]
-    line = LINE if all(side.is_image for side in sides) else SCORES
-    lines = [shown[i : i + line] for i in range(0, len(shown), line)]
-    wide = min(line, len(shown))
-    width = PAGE if wide > 2 else COLUMN
-    height = [0.4 + width / wide * 0.8, 0.4 + (width / wide * 0.8 if sides[1].is_image else 1.25)]
-    figure = new_figure(width, sum(height) * len(lines))
-    axes = figure.subplots(2 * len(lines), wide, squeeze=False, height_ratios=height * len(lines))
-    for number, part in enumerate(lines):
-        for side, row in zip(sides, axes[2 * number : 2 * number + 2]):
-            side.draw(figure, row[: len(part)], part, shown[0], crop)
-            for axis in row[len(part) :]:
-                axis.set_axis_off()
-        for axis, i in zip(axes[2 * number], part):
+    figure, places = _lay_out(sides, shown)
+    for part, rows, inches in places:
+        for side, row, wide in zip(sides, rows, inches):
+            side.draw(figure, row, part, shown[0], crop, wide)
+        for axis, i in zip(rows[0], part):
             axis.set_title(f"s{i + 1} = {float(found.s[i]):.4g}")
     values = ", ".join(f"{float(found.s[i]):.3g}" for i in shown)
     alt = f"{len(shown)} singular triplets of F, with the singular values {values}"
     caption(figure, text, "\n".join(side.note for side in sides if side.note), alt)
     return figure
+
+
+def _lay_out(sides: list[_Side], shown: range) -> tuple[Any, list]:
+    """The figure, and (numbers, axes of both sides, their inches) of every line of panels.
+
+    Eigen-outputs stand below their eigen-inputs; beside them, if they are names and there is one column.
+    """
+    pictures = all(side.is_image for side in sides)
+    if current().narrow and not pictures:
+        figure = new_figure(COLUMN, 0.25 + 1.75 * len(shown))
+        axes = figure.subplots(len(shown), 2, squeeze=False, width_ratios=BESIDE)
+        return figure, [(shown, axes.T, [0.8 * COLUMN * share for share in BESIDE])]
+    line = lines(len(shown))[1] if current().narrow else LINE if pictures else SCORES
+    parts = [shown[i : i + line] for i in range(0, len(shown), line)]
+    wide = min(line, len(shown))
+    width = current().page if wide > 2 else COLUMN
+    under, side = 0.4 if width / wide > 1.5 else 0.53, 0.8 * width / wide
+    height = [under + side, under + (side if sides[1].is_image else 1.25)]
+    figure = new_figure(width, sum(height) * len(parts))
+    axes = figure.subplots(2 * len(parts), wide, squeeze=False, height_ratios=height * len(parts))
+    for axis in [axis for row in axes[-2:] for axis in row[len(parts[-1]) :]]:
+        axis.set_axis_off()
+    pairs = zip(parts, axes.reshape(len(parts), 2, wide))
+    return figure, [(part, rows, [0.86 * width / wide] * 2) for part, rows in pairs]
 
 
 def _image(vector: torch.Tensor) -> torch.Tensor:
@@ -127,12 +148,12 @@ class _Side:
             if ground is not None:
                 check_size(ground, vectors[0].shape, f"an {name}")
 
-    def draw(self, figure: Any, axes: Any, numbers: range, first: int, crop: bool) -> None:
-        """Draw the panels of one line."""
+    def draw(self, figure: Any, axes: Any, numbers: range, first: int, crop: bool, inches: float) -> None:
+        """Draw the panels of one line, each of so many inches."""
         axes[0].set_ylabel(f"{self.name}s")
         if not self.is_image:
             for axis, i in zip(axes, numbers):
-                _entries(axis, self.vectors[i - first], f"{self.letter}{i + 1}", self.names)
+                _entries(axis, self.vectors[i - first], f"{self.letter}{i + 1}", self.names, inches)
             return
         windows = _windows(self.found) if crop else [None] * len(self.vectors)
         for axis, i in zip(axes, numbers):
@@ -141,7 +162,9 @@ class _Side:
             said = f"{self.letter}{i + 1}"
             if window is not None:
                 show(axis, window)
-                said += f"\ny {window[0]}\u2013{window[1] - 1}, x {window[2]}\u2013{window[3] - 1}"
+                place = f"y {window[0]}\u2013{window[1] - 1}, x {window[2]}\u2013{window[3] - 1}"
+                fits = wrapped(place, inches) == place
+                said += "\n" + (place if fits else place.replace(", ", "\n"))
             axis.set_xlabel(said)
         scale_bar(figure, shown, list(axes), self.found.limit)
 
@@ -176,7 +199,7 @@ def _windows(found: Pictures) -> list[Box | None]:
     return windows
 
 
-def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | None) -> None:
+def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | None, inches: float) -> None:
     """Draw the largest entries of a vector of scores as bars, each beside its name."""
     values = vector.detach().flatten().double().cpu()
     order = values.abs().argsort(descending=True)[:ENTRIES].tolist()
@@ -184,7 +207,7 @@ def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | 
     for y, i in enumerate(order):
         value = float(values[i])
         axis.barh(y, value, height=0.75, color=PALETTE[1] if value > 0 else PALETTE[0])
-        said = str(i) if names is None else _short(names[i])
+        said = str(i) if names is None else _short(names[i], 0.5 * inches)
         side = "right" if value > 0 else "left"
         axis.text(-np.copysign(0.06 * largest, value), y, said, ha=side, va="center", fontsize=small())
     axis.axvline(0, color=current().faint, linewidth=0.5)
@@ -194,13 +217,16 @@ def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | 
     axis.spines["left"].set_visible(False)
     axis.set_xticks([-largest, 0, largest], [f"{-largest:.2g}", "0", f"{largest:.2g}"])
     more = len(values) - len(order)
-    axis.set_xlabel(
-        f"{name}: the {len(order)} largest of {len(values)} entries" if more else f"{name}: entries"
-    )
+    said = f"{name}: the {len(order)} largest of {len(values)} entries" if more else f"{name}: entries"
+    axis.set_xlabel(wrapped(said, inches))
 
 
-def _short(name: str, letters: int = 21) -> str:
-    return name if len(name) <= letters else name[: letters - 1] + "\u2026"
+def _short(name: str, inches: float) -> str:
+    """A name without its end, if it does not fit."""
+    kept = len(name)
+    while kept > 1 and inches_of(name[:kept], SMALL) > inches:
+        kept -= 1
+    return name if kept == len(name) else name[: kept - 1] + "\u2026"
 
 
 @checked
@@ -269,8 +295,9 @@ def shapes(sets: dict[str, list], text: str = ""):
         ("frequency", "cycles a pixel"),
         ("orientedness", "0 to 1"),
     ]
-    figure = new_figure(PAGE, 2.2)
-    for axis, (name, unit) in zip(figure.subplots(1, 3), panels):
+    narrow = current().narrow
+    figure = new_figure(current().page, 4.2 if narrow else 2.2)
+    for axis, (name, unit) in zip(figure.subplots(*((3, 1) if narrow else (1, 3))), panels):
         for label, each in sets.items():
             axis.plot(
                 range(1, len(each) + 1),
@@ -282,9 +309,10 @@ def shapes(sets: dict[str, list], text: str = ""):
             )
         axis.set_title(name)
         axis.set_xlabel("triplet")
-        axis.set_ylabel(unit)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.set_ylabel(wrapped(unit, 0.8) if narrow else unit)
         axis.set_ylim(bottom=0)
-    figure.axes[0].legend()
+    legend_above(figure, figure.axes[0].get_legend_handles_labels()[0])
     said = (
         f"{label}: {', '.join(f'{n} {np.mean([getattr(s, n) for s in each]):.2g}' for n, _ in panels)}"
         for label, each in sets.items()

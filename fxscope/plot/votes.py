@@ -10,7 +10,18 @@ import torch
 
 from .channels import CLIP, signed_panels
 from .photo import photo, rescaled
-from .style import OTHERS, PAGE, PALETTE, caption, drawn, new_figure, wrapped
+from .style import (
+    OTHERS,
+    PALETTE,
+    caption,
+    current,
+    drawn,
+    legend_above,
+    lines,
+    new_figure,
+    panels_in_lines,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from ..analysis import PixelDiscussion, PixelVotes
@@ -26,13 +37,14 @@ def discussion(found: PixelDiscussion, text: str = "", names: Any = None, photog
     photograph = found._photograph[0] if photograph is None else photograph
     sums = [_summed(i[0] if i.dim() == 4 else i) for i in found.images]
     scores = found.scores.reshape(len(sums), -1)[:, 0]
-    width = PAGE / (1 + len(sums))
+    deep, across = lines(1 + len(sums))
+    width = current().page / across
     titles = [
         wrapped(f"for {called(names, label)}\n{float(s):.3g}", width)
         for label, s in zip(found.labels, scores)
     ]
-    figure = new_figure(PAGE, 2.1 if len(sums) > 2 else 2.9)
-    axes = np.atleast_1d(figure.subplots(1, 1 + len(sums)))
+    figure = new_figure(current().page, 0.25 + deep * (0.45 + 0.92 * min(width, 2.4)), pictures=True)
+    axes = panels_in_lines(figure, 1 + len(sums))
     photo(axes[0], photograph, "input")
     note = signed_panels(figure, axes[1:], dict(zip(titles, sums)), clip=CLIP)
     said = ", ".join(f"{called(names, label)} ({float(s):.3g})" for label, s in zip(found.labels, scores))
@@ -51,12 +63,13 @@ def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any 
     photograph = found._photograph[0] if photograph is None else photograph
     shares = list(found.popularity.items())
     first = shares[:top]
-    count, width = len(found.labels), PAGE / (2 + len(first))
-    figure = new_figure(PAGE, 2.5)
-    axes = figure.subplots(1, 2 + len(first))
+    count, (deep, across) = len(found.labels), lines(2 + len(first))
+    width = current().page / across
+    figure = new_figure(current().page, 0.7 + deep * (0.4 + 0.98 * min(width, 2.0)), pictures=True)
+    axes = panels_in_lines(figure, 2 + len(first))
     photo(axes[0], photograph, "input")
     axes[1].imshow(_coloured(found), interpolation="nearest")
-    axes[1].set_title("the winner of each pixel")
+    axes[1].set_title(wrapped("the winner of each pixel", width))
     axes[1].set_axis_off()
     for axis, (label, share) in zip(axes[2:], first):
         mask = found.mask(label)
@@ -96,10 +109,7 @@ def _legend(figure: Any, shares: list[tuple[Any, float]], names: Any) -> None:
     rest = [share for _, share in shares[len(PALETTE) :] if share > 0]
     if rest:
         named.append(Patch(color=OTHERS, label=f"{len(rest)} others {100 * sum(rest):.3g}%"))
-    longest = max(len(str(patch.get_label())) for patch in named)
-    figure.legend(
-        handles=named, loc="outside upper center", ncols=max(1, min(4, 110 // (longest + 6))), handlelength=1
-    )
+    legend_above(figure, named)
 
 
 def called(names: Any, label: Any) -> str:

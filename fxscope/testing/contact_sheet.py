@@ -26,8 +26,10 @@ from ..images import photos
 from ..images.preprocess import Preprocess
 from ..linop import LinearInterpreter, interpret
 from ..plot import analysis as draw
+from ..plot.style import COLUMN
 from ..results.files import write_text
 from ..results.provenance import caption
+from .latex import paper
 
 CLASSIFIER = "fxscope:efficientnet_lite0"
 SEED = 0
@@ -89,6 +91,11 @@ class Kit:
         module = models.load_model("fxscope:pixelshuffle4x").double().eval()
         eye = _resized(self.cat[:, 20:84, 0:64], 48).mean(0, keepdim=True)
         return interpret(module, eye[None].double())
+
+    @functools.cached_property
+    def triplets(self) -> Any:
+        """Four singular triplets of the network of super-resolution."""
+        return self.upscaler.F.svd(4, progress=False, seed=SEED)
 
     @functools.cached_property
     def painter(self) -> LinearInterpreter:
@@ -186,8 +193,7 @@ def _signed_images(kit: Kit) -> Any:
 
 @figure
 def _eigen_images(kit: Kit) -> Any:
-    lin = kit.upscaler
-    found = lin.F.svd(4, progress=False, seed=SEED)
+    lin, found = kit.upscaler, kit.triplets
     return plot.eigen(found, 4, photograph=lin.x0[0], output=lin.y0[0], text=kit.about("upscaler"))
 
 
@@ -206,7 +212,7 @@ def _spectrum(kit: Kit) -> Any:
 
 @figure
 def _shapes(kit: Kit) -> Any:
-    found = kit.upscaler.F.svd(4, progress=False, seed=SEED)
+    found = kit.triplets
     return plot.shapes({"inputs": found.shapes(), "outputs": found.shapes("u")}, text=kit.about("upscaler"))
 
 
@@ -419,6 +425,20 @@ def sheet(path: str | Path, names: list[str] | None = None, folder: str | None =
     return Path(path)
 
 
+def printed(names: list[str], folder: str | Path) -> Path:
+    """Write a paper with every figure in one column and, if it then is wider, as it is by itself."""
+    kit = Kit()
+
+    def both(name: str) -> dict[str, Any]:
+        with plot.look(size="column", captions=False):
+            found = {"column": FIGURES[name](kit)}
+        with plot.look(captions=False):
+            usual = FIGURES[name](kit)
+        return found if usual.get_figwidth() <= COLUMN else found | {"page": usual}
+
+    return paper(folder, ((name, both(name)) for name in names))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Write the sheet, or the numbers of the figures."""
     parser = argparse.ArgumentParser(prog="python -m fxscope.testing.contact_sheet", description=__doc__)
@@ -427,6 +447,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", help="a folder for every figure as PNG, PDF and SVG")
     parser.add_argument(
         "--numbers", help="write no page, but this JSON file: titles, limits, places, colours"
+    )
+    parser.add_argument(
+        "--latex",
+        metavar="DIR",
+        help="write no page, but DIR/paper.tex and its figures in one and two columns",
     )
     asked = parser.parse_args(arguments)
     unknown = [name for name in asked.names if name not in FIGURES]
@@ -438,6 +463,8 @@ def main(arguments: list[str] | None = None) -> None:
         lines = (f"{json.dumps(name)}: {json.dumps(each)}" for name, each in found.items())
         write_text(asked.numbers, "{\n" + ",\n".join(lines) + "\n}\n")
         print(f"written: {asked.numbers}")
+    elif asked.latex:
+        print(f"written: {printed(asked.names or list(FIGURES), asked.latex)}")
     else:
         print(f"written: {sheet(asked.output, asked.names, asked.folder)}")
 

@@ -190,7 +190,7 @@ class Page:
         for suffix in self.formats:
             metadata = {"Date": None} if suffix == "svg" else None
             with replacing(f"{stem}.{suffix}") as new:
-                figure.savefig(new, dpi=DPI, metadata=metadata)
+                figure.savefig(new, metadata=metadata)
             files.append(f"{block['name']}.{suffix}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI)
