@@ -10,7 +10,7 @@ import torch
 
 from .channels import CLIP, signed_panels
 from .photo import photo, rescaled
-from .style import OTHERS, PAGE, PALETTE, caption, drawn, new_figure, wrapped
+from .style import OTHERS, PAGE, PALETTE, about, caption, drawn, new_figure, wrapped
 
 if TYPE_CHECKING:
     from ..analysis import PixelDiscussion, PixelVotes
@@ -34,10 +34,14 @@ def discussion(found: PixelDiscussion, text: str = "", names: Any = None, photog
     figure = new_figure(PAGE, 2.1 if len(sums) > 2 else 2.9)
     axes = np.atleast_1d(figure.subplots(1, 1 + len(sums)))
     photo(axes[0], photograph, "input")
-    note = signed_panels(figure, axes[1:], dict(zip(titles, sums)), clip=CLIP)
+    note = signed_panels(figure, axes[1:], dict(zip(titles, sums)), clip=CLIP, unit="part of the score")
     said = ", ".join(f"{called(names, label)} ({float(s):.3g})" for label, s in zip(found.labels, scores))
     alt = f"What every pixel of the photograph adds to the scores of {said}: red raises it, blue lowers it"
-    caption(figure, _with_added(found, text), "; ".join(filter(None, (note, rescaled(photograph)))), alt)
+    note = "; ".join(
+        filter(None, (f"a panel sums to its score, to {found.error:.0e}", note, rescaled(photograph)))
+    )
+    title = "what every pixel adds to a score (pixel discussion)"
+    caption(figure, _with_added(found, text), note, alt, title)
     return figure
 
 
@@ -69,7 +73,9 @@ def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any 
     )
     said = ", ".join(f"{called(names, label)} {100 * share:.3g}%" for label, share in first)
     note = "; ".join(filter(None, (noise, rescaled(photograph))))
-    caption(figure, _with_added(found, text), note, f"The label for which every pixel votes: {said}")
+    title = f"the label, of {count}, to whose score a pixel adds most (pixel votes)"
+    alt = f"The label for which every pixel votes: {said}"
+    caption(figure, _with_added(found, text), note, alt, title)
     return figure
 
 
@@ -115,5 +121,6 @@ def _summed(parts: torch.Tensor) -> torch.Tensor:
 
 def _with_added(found: PixelDiscussion | PixelVotes, text: str) -> str:
     """The caption, with the variant of eq. 18 and what it added to the pixels' own contributions."""
-    said = f"{found.reading}; corrections {100 * found.added:.3g}% of the layers' contributions"
+    said = f"variant {found.reading}; corrections {100 * found.added:.3g}% of the layers' contributions"
+    text = about(found, text)
     return f"{text}\n{said}" if text else said
