@@ -101,6 +101,7 @@ def test_copies_check_and_other_forms_keep_the_graph(form):
     graph, given = fxscope.transform(net(), form), right(form)
     expected = tensors_of(graph(**given))
     other = copy.deepcopy(graph)
+    assert repr(copy.deepcopy(other)) == repr(graph) and type(net()).__name__ in repr(graph)
     with pytest.raises(ShapeError):
         other(**{**given, next(iter(given)): None})
     with warnings.catch_warnings():

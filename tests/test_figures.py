@@ -15,8 +15,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.legend import Legend
 from matplotlib.text import Text
+from torch import nn
 
 import fxscope
+from fxscope import analysis
 from fxscope.errors import ShapeError, WrongArgument
 from fxscope.plot.depth import MANY, blocks, condensed
 from fxscope.plot.style import COLUMN, PAGE, SLIDE, SMALL, TEXT
@@ -130,8 +132,67 @@ def test_every_figure_says_in_words_what_it_shows(name):
     caption = " ".join(" ".join(o.get_supxlabel() for o in (figure, *figure.subfigs)).split())
     said = " ".join(figure.alt.split())
     assert len(said) > len(caption) + 20 and caption.split(";")[0].split(":")[0] in said
-    about = ("fxscope:", "random weights", "random numbers", "photographs of scikit-image", "the painter")
+    about = ("fxscope:", "random weights", "photographs of scikit-image")
     assert any(words in caption for words in about)
+    assert contact_sheet.heading(figure) or name in ("images", "images_of_a_list", "signed_images")
+    bars = [axis for axis in figure.axes if axis.get_label() == "<colorbar>"]
+    assert all(bar.get_ylabel() for bar in bars), "a colour bar says what its numbers are"
+
+
+class Small(nn.Module):
+    """Scores with an instance norm, or an image; a name to be found in captions."""
+
+    def __init__(self, image: bool = False):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, 3, 3, padding=1), nn.InstanceNorm2d(3)
+        self.last = nn.Conv2d(3, 1, 3, padding=1) if image else nn.Linear(3 * 64, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.first(x)))
+        return self.last(x if isinstance(self.last, nn.Conv2d) else x.flatten(1))
+
+
+def _records() -> dict[str, Any]:
+    torch.manual_seed(0)
+    scores, image = Small().double().eval(), Small(image=True).double().eval()
+    x0 = torch.rand(1, 1, 8, 8, dtype=torch.float64)
+    box = torch.zeros(8, 8, dtype=torch.bool)
+    box[:4] = True
+    lin, given = fxscope.interpret(scores, x0, policy="taylor"), [("one", x0, box)]
+    return {
+        "contributions": lin.contributions(1),
+        "discussion": lin.pixel_discussion([0, 1], progress=False),
+        "votes": lin.pixel_votes(progress=False),
+        "svd": lin.F.svd(2, progress=False),
+        "spectrum": lin.F.spectrum(probes=2, steps=3, progress=False),
+        "row": lin.F.filters(rows=[1], progress=False),
+        "layers": analysis.layer_contributions(scores, x0, policy="taylor", progress=False),
+        "share": analysis.residual_share(scores, [("one", x0)], policy="taylor", progress=False),
+        "fgsm": analysis.fgsm(scores, x0),
+        "study": analysis.votes_study(scores, given, policy="taylor", progress=False),
+        "reach": analysis.reach(image, x0, (0, 3, 3)),
+        "comparison": fxscope.compare(x0, ["freeze", "taylor"], at=(0, 3, 3), model=image),
+        "faithful": analysis.faithfulness(
+            scores, x0, policies=("taylor",), top=2, depths=1, fractions=2, noise=[0.1], progress=False
+        ),
+    }
+
+
+def test_a_record_drawn_alone_or_from_a_file_says_what_it_is_of(tmp_path):
+    for name, record in _records().items():
+        figure = record.plot()
+        said = " ".join(figure.alt.split())
+        assert re.search(r"Small, weights [0-9a-f]{6}", said) and "float64" in said, (name, said)
+        policies = {"fgsm": [], "reach": ["taylor"], "comparison": ["freeze", "taylor"]}.get(
+            name, ["policy taylor"]
+        )
+        shown = said + " ".join(axis.get_title() for axis in figure.axes)
+        assert all(policy in shown for policy in policies), (name, shown)
+        photographs = [image for axis in figure.axes for image in axis.images if axis.get_title() == "input"]
+        assert len(photographs) == (name in ("contributions", "discussion", "votes", "reach", "comparison"))
+        record.save(tmp_path / f"{name}.safetensors")
+        again = type(record).load(tmp_path / f"{name}.safetensors").plot()
+        assert again.alt == figure.alt, name
 
 
 def test_files_hold_text_as_text_and_say_what_they_show(tmp_path):
@@ -139,7 +200,7 @@ def test_files_hold_text_as_text_and_say_what_they_show(tmp_path):
     for suffix in ("svg", "pdf", "png"):
         figure.savefig(tmp_path / f"row.{suffix}")
     svg = (tmp_path / "row.svg").read_text()
-    assert ">receptive filter of y0[0, 90, 70]</text>" in svg and "The receptive filter of y0" in svg
+    assert ">receptive filter of y0[0, 90, 70] = " in svg and "The receptive filter of y0" in svg
     pdf = (tmp_path / "row.pdf").read_bytes()
     assert b"/Type3" not in pdf and b"/FontFile2" in pdf
     assert b"The receptive filter of y0" in (tmp_path / "row.png").read_bytes()
@@ -201,10 +262,10 @@ def test_a_look_is_dark_or_large_and_ends():
 def test_a_heatmap_is_the_row_over_its_image():
     lin = kit().upscaler
     figure = fxscope.plot.heatmap(lin, (0, 90, 70))
-    assert figure.get_suptitle() == "receptive filter of y0[0, 90, 70]"
+    assert figure.get_suptitle() == f"receptive filter of y0[0, 90, 70] = {float(lin.y0[0, 0, 90, 70]):.4g}"
     zoom = figure.axes[3].images[0].get_array()
     assert torch.equal(torch.from_numpy(zoom.data), lin.F.row((0, 90, 70))[0])
-    assert f"verified to {lin.error:.0e}" in figure.get_supxlabel()
+    assert f"F x0 + r = y0 to {lin.error:.0e}" in " ".join(figure.get_supxlabel().split())
     column = fxscope.plot.heatmap(lin, (0, 22, 18), column=True)
     assert column.axes[3].images[0].get_array().shape == tuple(lin.y0.shape[2:])
     both = fxscope.interpret(kit().random, kit().batch[:2])

@@ -14,6 +14,7 @@ from ..frontend.example import Example
 from ..frontend.unchanged import Draw, leaves_unchanged
 from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
+from ..results.provenance import of_network
 from ..results.tables import Column, Table, counted
 
 EPSILONS = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255)
@@ -151,7 +152,8 @@ def fgsm(
     with torch.no_grad():
         images = torch.stack([((pixels + e * step).clamp(0, 1) - mean) / std for e in epsilons])
         after = torch.stack([_labels(model, i, draw) for i in images])
-    return FGSM(tuple(float(e) for e in epsilons), images, after, before)
+    about = of_network(model, None, x0)
+    return FGSM(tuple(float(e) for e in epsilons), images, after, before, _provenance=about)
 
 
 def _given(labels: Any, scores: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from ..passes.outputs import tensors_of
 from ..passes.policy import Policy
 from ..results.base import Result
 from ..results.display import Displayed
+from ..results.provenance import of_network, picture
 from ..results.tables import Column, Table
 
 HEAD = 5  # singular values
@@ -81,6 +82,8 @@ class Comparison(Result):
     near: float
     readings: tuple[ComparisonEntry, ...]
     limit: float
+    _provenance: Any = field(default=None, repr=False, compare=False)
+    _photograph: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         together(self.readings, "compare")
@@ -102,9 +105,10 @@ class Comparison(Result):
         return {"at": str(self.at), "near": self.near, "limit": self.limit, "readings": entries}
 
     def _parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        header = {"at": str(self.at), "near": self.near, "limit": self.limit}
+        header = {"at": str(self.at), "near": self.near, "limit": self.limit, "_provenance": self._provenance}
         entries = [_without_row(e) for e in self.readings]
-        return {**header, "readings": entries}, {"rows": [e.row for e in self.readings]}
+        rows = {"rows": [e.row for e in self.readings], "_photograph": self._photograph}
+        return {**header, "readings": entries}, rows
 
     @classmethod
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> Comparison:
@@ -113,7 +117,8 @@ class Comparison(Result):
             ComparisonEntry(row=row, **_without_lists(entry))
             for entry, row in zip(header["readings"], tensors["rows"])
         )
-        return cls(**{**header, "readings": tuple(entries)})
+        kept = {"_photograph": tensors.get("_photograph")}
+        return cls(**{**header, **kept, "readings": tuple(entries)})
 
     def _said(self) -> Iterable[str]:
         return [f"at {self.at}", *(f"{e.name}: |r|/|y| {e.residual_share:.3f}" for e in self.readings)]
@@ -202,7 +207,11 @@ def compare(
         _read(name, network, policy, x0, x, at, spectrum)
         for name, (network, policy) in _entries(readings, model).items()
     )
-    return Comparison(at, near, found, max(r.row.abs().max().item() for r in found))
+    about = {"dtype": str(x0.dtype).removeprefix("torch.")}
+    if model is not None:  # of several, each has its name beside its row
+        about = of_network(model, None, x0)
+    limit = max(r.row.abs().max().item() for r in found)
+    return Comparison(at, near, found, limit, about, picture(x0))
 
 
 def _entries(readings: Any, model: nn.Module | None) -> dict[str, tuple[nn.Module, Any]]:

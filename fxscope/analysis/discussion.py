@@ -15,6 +15,7 @@ from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.provenance import of_network
 from ..results.registry import provides
 from ..results.tables import Column, Table, said
 from .joint import joint_of, summed
@@ -167,6 +168,7 @@ def pixel_discussion(
         engine.added,
         engine.condition,
         lin.x0,
+        _provenance=of_network(lin.model, lin.policy, lin.x0),
     )
 
 

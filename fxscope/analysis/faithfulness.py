@@ -14,6 +14,7 @@ from ..frontend.example import Example
 from ..graph.arguments import check_images, check_labels, checked
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.provenance import of_network
 from ..results.tables import Table, counted
 from .cascade import Cascade
 from .trials import MAPS, MEASURES, STABILITY, Trials
@@ -221,4 +222,5 @@ def faithfulness(
         insertion=insertion,
         noise=tuple(trials.noise),
         stability=stability,
+        _provenance=of_network(model, None, x0),
     )

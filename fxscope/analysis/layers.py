@@ -14,6 +14,7 @@ from ..graph.arguments import check_images, check_labels, check_module, checked
 from ..linop import LinearInterpreter, Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.provenance import of_network
 from ..results.tables import Column, Table, counted
 from .zero import OWN, Zero
 
@@ -193,9 +194,12 @@ def layer_contributions(
     values = torch.zeros(len(x0), len(names), dtype=torch.float64)
     for i, name in enumerate(names):
         values[:, i] = torch.cat([layers[name] for layers in each])
+    origin = of_network(reader.model, reader.policy, x0)
     if about.is_own:
-        return LayerContributions(names, chosen, linear, values, output)
-    return LayerContributions(names, chosen, linear - shift, values, output, about.name, shift)
+        return LayerContributions(names, chosen, linear, values, output, _provenance=origin)
+    return LayerContributions(
+        names, chosen, linear - shift, values, output, about.name, shift, _provenance=origin
+    )
 
 
 def _reader_of(model: Any, example: torch.Tensor, policy: Any) -> Reader:

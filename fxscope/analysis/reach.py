@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from ..graph.arguments import checked
 from ..linop import interpret
 from ..results.base import VersionedResult
+from ..results.provenance import of_network, picture
 from ..results.tables import Column, Table
 from .images import distance
 
@@ -48,6 +49,7 @@ class Reach(VersionedResult):
     beyond: dict[str, float]
     error: dict[str, float]
     _rows: dict[str, torch.Tensor]
+    _photograph: Any = field(default=None, repr=False, compare=False)
 
     @property
     def rows(self) -> dict[str, torch.Tensor]:
@@ -118,7 +120,9 @@ def reach(
         beyond[variant] = float(energy[away > bound].sum() / energy.sum())
         error[variant] = _sum_error(lin, row, index)
     assert place is not None  # there is a variant
-    return Reach(tuple(index), place, bound, furthest, beyond, error, rows)
+    origin = of_network(model, None, x0) | {"error": max(error.values())}
+    about: dict[str, Any] = {"_photograph": picture(x0), "_provenance": origin}
+    return Reach(tuple(index), place, bound, furthest, beyond, error, rows, **about)
 
 
 def _sum_error(lin: LinearInterpreter, row: torch.Tensor, index: tuple) -> float:

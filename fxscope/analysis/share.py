@@ -29,6 +29,7 @@ from ..results.base import VersionedResult
 from ..results.files import check_writable, write_text
 from ..results.pictures import captioned_bars
 from ..results.progress import steps
+from ..results.provenance import of_network
 from ..results.tables import Column, Table, counted
 from .zero import OWN, Zero
 
@@ -113,7 +114,11 @@ class ResidualShare(VersionedResult):
 
     @classmethod
     def _whole(cls, header: dict[str, Any], tensors: dict[str, Any]) -> ResidualShare:
-        return cls(tuple(Share(**share) for share in header["models"]), interpretation=header[KEY])
+        return cls(
+            tuple(Share(**share) for share in header["models"]),
+            interpretation=header[KEY],
+            _provenance=header.get("_provenance"),
+        )
 
     def _said(self) -> Iterable[str]:
         return [f"{m.name}: {m.mean:.1%} ± {m.std:.1%} about {m.zero}" for m in self.models]
@@ -221,7 +226,10 @@ def residual_share(
                 about.name,
             )
         )
-    return ResidualShare(tuple(found))
+    name, model = next(iter(models.items()))  # several are named beside their bars
+    of_one = of_network(model, policy or "freeze") | {"model": name}
+    origin = of_one if len(models) == 1 else {"policy": str(policy or "freeze"), KEY: VERSION}
+    return ResidualShare(tuple(found), _provenance=origin)
 
 
 def _left(images: Any, known: dict) -> int | None:

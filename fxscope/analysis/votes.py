@@ -13,6 +13,7 @@ from ..errors import FxscopeError
 from ..graph.arguments import checked
 from ..linop.interpreter import LinearInterpreter
 from ..results.base import VersionedResult
+from ..results.provenance import of_network
 from ..results.registry import provides
 from ..results.tables import Column, Table, said
 from .discussion import CONDITION, Discussion, corrected, label_of
@@ -209,7 +210,8 @@ def pixel_votes(
     score = torch.cat(scores)
     highest, winners = best
     relative = error / (float(score.abs().max()) or 1.0)
-    return PixelVotes(tuple(labels), reading, winners, highest, score, relative, engine.added, lin.x0)
+    about: dict[str, Any] = {"_photograph": lin.x0, "_provenance": of_network(lin.model, lin.policy, lin.x0)}
+    return PixelVotes(tuple(labels), reading, winners, highest, score, relative, engine.added, **about)
 
 
 def _better(

@@ -15,6 +15,7 @@ from ..graph.arguments import check_images, checked, shown
 from ..linop import Reader, prepare
 from ..results.base import VersionedResult
 from ..results.progress import steps
+from ..results.provenance import of_network
 from ..results.tables import Column, Table, counted
 from .votes import PixelVotes, pixel_votes
 
@@ -188,7 +189,9 @@ def votes_study(
             bar.update(1)
     tops, *columns = zip(*found)
     tensors = (torch.tensor(c, dtype=torch.float64) for c in columns)
-    return VotesStudy(tuple(name for name, _, _ in given), tops, elected, reading, *tensors)
+    names = tuple(name for name, _, _ in given)
+    about = of_network(model, policy or "freeze", *(x0 for _, x0, _ in given))
+    return VotesStudy(names, tops, elected, reading, *tensors, _provenance=about)
 
 
 def _checked(number: int, each: Any) -> tuple[str, torch.Tensor, torch.Tensor]:

@@ -231,7 +231,8 @@ def locality_verb(asked: Asked, places: int) -> None:
         f" {energy.radius(0.99)} px; {100 * off.mean:.2g}% beyond {off.radius} px; columns differ by"
         f" {100 * spread:.2g}% of their energy"
     )
-    answer(asked, numbers, text, lambda: energy.plot(text=origin_of(asked, lin)))
+    over = {"photograph": ground_of(lin), "places": at}
+    answer(asked, numbers, text, lambda: energy.plot(text=origin_of(asked, lin), **over))
 
 
 @verb("reach", options.model, options.one_image, options.analysis, about="images")

@@ -159,7 +159,7 @@ def contributions_verb(asked: Asked, at: tuple[int, ...] | None, top: bool) -> N
         asked,
         found,
         found._table(first=None).text(),
-        lambda: found.plot(text=f"{title}: {origin_of(asked, lin)}", photograph=ground_of(lin)),
+        lambda: found.plot(text=origin_of(asked, lin), photograph=ground_of(lin), of=title),
     )
 
 

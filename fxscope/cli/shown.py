@@ -90,7 +90,7 @@ def origin_of(asked: Asked, lin: LinearInterpreter | None = None) -> str:
     """The caption of a figure: networks and their weights, policy, dtype, error, and photographs."""
     said: dict[str, Any] = {
         "model": ", ".join(choice.title for choice in asked.choices),
-        "policy": f"policy {', '.join(asked.policies)}",
+        "policy": ", ".join(asked.policies),
     }
     if lin is not None:
         said["dtype"] = str(lin.F.dtype).removeprefix("torch.")

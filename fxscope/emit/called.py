@@ -76,6 +76,12 @@ class CheckedGraph(fx.GraphModule):
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ModelFails(self._failed(given, error)) from error
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CheckedGraph:
+        """A copy that keeps the name of the model, which torch's own copy of a GraphModule forgets."""
+        found: Any = super().__deepcopy__(memo)
+        type(found).__name__ = type(self).__name__
+        return found
+
     def __repr__(self) -> str:
         """The form, the model, and what the graph takes and gives, in one line."""
         return _line(self)

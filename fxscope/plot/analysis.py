@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..graph.interpretation import together
+from ..results.tables import counted
 from .bars import by_layer as by_layer
-from .channels import mixed_panels, pictures
+from .channels import WEIGHT, mixed_panels, pictures
+from .layers import counted_all, said_about
 from .layers import layers as layers
-from .layers import said_about
 from .marks import mark, outline
-from .photo import photo, rescaled
+from .photo import photo, rescaled, sizes, with_places
 from .style import (
     COLUMN,
     PALETTE,
+    about,
     caption,
     current,
     drawn,
@@ -25,6 +27,7 @@ from .style import (
     new_figure,
     panels_in_lines,
     scale_bar,
+    small,
     wrapped,
 )
 from .votes import discussion as discussion
@@ -54,9 +57,12 @@ def residual_share(found: ResidualShare, text: str = ""):
     axis.set_ylim(count - 0.4, -0.6)
     axis.set_xlabel("r / y of the top score, %")
     said = ", ".join(f"{m.name} {100 * m.mean:.3g}% \u00b1 {100 * m.std:.2g}" for m in found.models)
-    about = said_about([(m.name, m.zero) for m in found.models])
-    note = f"{about}; lines are one standard deviation over the images"
-    caption(figure, text, note, f"The residual's share of the top score: {said}")
+    zero = said_about([(m.name, m.zero) for m in found.models])
+    counts = counted_all((len(m.shares) for m in found.models), "image")
+    error = max(m.error for m in found.models)
+    note = f"{zero}; {counts}, lines are one standard deviation over them; sums to {error:.0e}"
+    title = "the share of r in the top score"
+    caption(figure, about(found, text), note, f"The residual's share of the top score: {said}", title)
     return figure
 
 
@@ -66,20 +72,30 @@ def fgsm(found: FGSM, text: str = ""):
     figure = new_figure(COLUMN, 2.0)
     axis = figure.subplots()
     axis.plot([255 * e for e in found.epsilons], 100 * found.success.numpy(), "o-", color=PALETTE[0])
-    axis.set_xlabel("step of FGSM, 1/255 of the range of a pixel")
+    axis.set_xlabel("size of the step, 1/255 of the range of a pixel")
     axis.set_ylabel("labels that change, %")
     axis.set_ylim(-3, 103)
     said = ", ".join(f"{100 * float(s):.3g}% at {255 * e:.3g}" for e, s in zip(found.epsilons, found.success))
-    caption(figure, text, f"{len(found.images[0])} images", f"The share of the labels that change: {said}")
+    note = counted(len(found.images[0]), "image")
+    title = "labels that one step of FGSM changes"
+    caption(figure, about(found, text), note, f"The share of the labels that change: {said}", title)
     return figure
 
 
 @drawn
-def energies(found: dict[str, Energy], text: str = ""):
-    """Draw the share of a row's energy within a distance of its place, one curve for each network."""
+def energies(
+    found: dict[str, Energy],
+    text: str = "",
+    photograph: torch.Tensor | None = None,
+    places: Sequence[tuple[int, int]] = (),
+):
+    """Draw the share of a filter's energy within a distance of its place, one curve for each network.
+
+    The places are marked in the photograph, which stands beside the curves.
+    """
     together(found.values(), "a figure")
-    figure = new_figure(COLUMN, 2.2)
-    axis = figure.subplots()
+    figure = new_figure(COLUMN if photograph is None else current().page, 2.2)
+    axis = with_places(figure, photograph, places)
     for i, (name, each) in enumerate(found.items()):
         axis.plot(100 * each.share.numpy(), STYLES[i % 4], label=name, linewidth=1.2)
     axis.axhline(90, color=current().faint, linewidth=0.5)
@@ -89,17 +105,23 @@ def energies(found: dict[str, Energy], text: str = ""):
     axis.set_ylim(0, 102)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("distance from the place, pixels")
-    axis.set_ylabel("energy of the row within, %")
+    axis.set_ylabel("energy within, %")
     if any(found):
         axis.legend(loc="lower right")
     said = ", ".join(f"{n + ' ' if n else ''}{e.radius(0.9)} pixels" for n, e in found.items())
-    caption(figure, text, "", f"The share of a row's energy within a distance; 90% is within {said}")
+    seen = "" if photograph is None else rescaled(photograph)
+    alt = f"The share of a filter's energy within a distance; 90% is within {said}"
+    note = f"a mean over filters; distance: the larger of |y - y0| and |x - x0|; 90% within {said}"
+    title = "how far filters of F reach"
+    caption(figure, text, "; ".join(filter(None, (note, seen))), alt, title)
     return figure
 
 
 def aligned(found: Invariance, text: str = ""):
     """Draw the aligned filters side by side, on one scale where none looks blank on it."""
-    return filter_row({f"place {i + 1}": f for i, f in enumerate(found.filters)}, text=text)
+    panels = {f"place {i + 1}": f for i, f in enumerate(found.filters)}
+    differ = f"filters of F around their places: they differ by {100 * found.spread:.2g}% of their energy"
+    return filter_row(panels, text=text, title=differ)
 
 
 @drawn
@@ -113,11 +135,15 @@ def off_diagonals(found: dict[str, Diagonal], text: str = ""):
         axis.plot([i] * len(each.off), 100 * each.off.numpy(), ".", color=current().ink, markersize=3)
     axis.set_xticks(range(len(found)), [wrapped(name, 2.6 / len(found)) for name in found])
     axis.set_xlim(-1, len(found))
-    axis.set_ylabel("energy off the diagonal, %")
+    axis.set_ylabel("share of the energy, %")
     radius = next(iter(found.values())).radius
-    note = f"more than {radius} pixels from the place; a dot is a row, a bar the mean"
+    note = (
+        f"a dot is a filter, a bar the mean of {counted_all((len(e.off) for e in found.values()), 'filter')}"
+    )
     said = ", ".join(f"{name} {100 * e.mean:.3g}%" for name, e in found.items())
-    caption(figure, text, note, f"The mean share of a row's energy off the diagonal: {said}")
+    alt = f"The mean share of a filter's energy off the diagonal: {said}"
+    title = f"energy of filters of F more than {radius} pixels from their place"
+    caption(figure, text, note, alt, title)
     return figure
 
 
@@ -133,20 +159,22 @@ def source(found: Source, text: str = "", photograph: Any = None):
     if photograph is not None:
         photo(axes[0], photograph, "input")
     shown = seen.draw(axes[-1])
-    axes[-1].set_title("receptive filter")
+    axes[-1].set_title("filter")
     axes[-1].set_axis_off()
     top, left = (c - found.window // 2 for c in found.source)
     ink = "k" if not current().dark else "w"
     for axis in axes:
         axis.add_patch(Circle(found.place[::-1], found.radius, fill=False, color=ink, linewidth=1))
         outline(axis, (top, top + found.window, left, left + found.window), colour="#aa7700")
-    scale_bar(figure, shown, [axes[-1]], seen.limit)
+    scale_bar(figure, shown, [axes[-1]], seen.limit, unit=WEIGHT)
     note = (
-        f"circle: around its place {found.place}; square: the strongest window elsewhere, with"
-        f" {100 * found.share:.3g}% of the energy; {100 * found.off:.3g}% lies outside of the circle"
+        f"circle: {found.radius} px around its place {found.place}; square: the strongest window elsewhere,"
+        f" with {100 * found.share:.3g}% of the energy; {100 * found.off:.3g}% lies outside of the circle"
     )
     alt = f"A row whose place is {found.place} and whose strongest source elsewhere is {found.source}"
-    caption(figure, text, "; ".join(filter(None, (note, seen.note))), alt)
+    extra = "" if photograph is None else rescaled(photograph)
+    title = f"where the output at {found.place} reads from"
+    caption(figure, text, "; ".join(filter(None, (note, seen.note, extra))), alt, title)
     return figure
 
 
@@ -156,6 +184,7 @@ def reach(found: Reach, text: str = "", photograph: Any = None):
 
     The square marks the pixels that the convolutions alone can reach.
     """
+    photograph = found._photograph if photograph is None else photograph
     count = len(found.rows) + (photograph is not None)
     deep, across = lines(count)
     side = min(0.92 * current().page / across, 1.9)
@@ -175,29 +204,32 @@ def reach(found: Reach, text: str = "", photograph: Any = None):
         b = found.bound
         outline(axis, (y - b, y + b + 1, x - b, x + b + 1), colour="#66ccee")
         mark(axis, y, x, max(row.shape[1:]), 2, "w")
-        axis.set_title(f"{name}\n{100 * found.beyond[name]:.2g}% beyond")
+        axis.set_title(f"norm: {name}\n{100 * found.beyond[name]:.2g}% outside")
         axis.set_axis_off()
         axis.set_xlim(-0.5, row.shape[-1] - 0.5)
         axis.set_ylim(row.shape[-2] - 0.5, -0.5)
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.01, ticks=[-8, -4, 0])
     bar.ax.set_yticklabels(["1e-8", "1e-4", "1"])
+    bar.set_label("|weight| / the largest", fontsize=small(), labelpad=1)
     said = ", ".join(f"{name} {100 * share:.2g}%" for name, share in found.beyond.items())
     note = (
-        f"norm over channels, divided by the largest; square: {found.bound} pixels to each side of"
-        f" {found.place}, which convolutions reach"
+        f"magnitude over the channels; square: {found.bound} pixels to each side of {found.place}, which"
+        f" convolutions reach, and the share of the energy outside of it"
     )
-    caption(
-        figure, text, note, f"One row under the variants of instance norm; energy beyond the square: {said}"
-    )
+    note = "; ".join(filter(None, (note, "" if photograph is None else rescaled(photograph))))
+    alt = f"One row under the variants of instance norm; energy beyond the square: {said}"
+    index = ", ".join(map(str, found.index))
+    title = f"receptive filter of y0[{index}], by what is frozen of the instance norms"
+    caption(figure, about(found, text), note, alt, title)
     return figure
 
 
-def filter_row(panels: dict[str, torch.Tensor], text: str = ""):
+def filter_row(panels: dict[str, torch.Tensor], text: str = "", title: str = ""):
     """Draw filters side by side, with corners around the middle of each.
 
     They share a symmetric scale where none of them would look blank on it.
     """
-    return grid(panels, len(panels), text=text)
+    return grid(panels, len(panels), text=text, title=title)
 
 
 @drawn
@@ -208,6 +240,7 @@ def grid(
     text: str = "",
     images: Collection[str] = (),
     channels: str = "norm",
+    title: str = "",
 ):
     """Draw filters in rows of ``columns`` panels.
 
@@ -232,7 +265,8 @@ def grid(
         notes.append(mixed_panels(figure, axes, named, pictured, cross, channels))
     names = ", ".join(title for title in panels if title not in images)
     alt = f"{len(panels) - len(set(images) & set(panels))} filters side by side: {names}"
-    caption(figure, text, "\n".join(dict.fromkeys(filter(None, notes))), alt)
+    notes += ["corners mark the middle of a panel"] if cross else []
+    caption(figure, text, "\n".join(dict.fromkeys(filter(None, notes))), alt, title)
     return figure
 
 
@@ -258,6 +292,7 @@ def marked(panels: dict[str, torch.Tensor], places: list | dict[str, list], text
                 path_effects=[withStroke(linewidth=2.5, foreground="w")],
             )
     note = "; ".join(filter(None, {rescaled(image) for image in panels.values()}))
+    note = "; ".join(filter(None, (f"{sizes(panels)}", note)))
     caption(figure, text, note, f"Photographs with numbered places: {', '.join(panels)}")
     return figure
 
@@ -272,7 +307,9 @@ def tokens(linear: torch.Tensor, residual: torch.Tensor, text: str = ""):
     axis.bar(x + 0.2, residual.numpy(), width=0.4, color=PALETTE[0], label="|r|")
     axis.set_xlabel("token")
     axis.set_ylabel("norm")
-    axis.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(ncols=2, loc="outside upper center")
     alt = f"The norms of F x0 and of r at {len(x)} tokens; the largest |r| is {float(residual.max()):.3g}"
-    caption(figure, text, "", alt)
+    note = "F x0: the part that is linear in the input; r: what all constants add; in units of the output"
+    caption(figure, text, note, alt, "F x0 and r at every token of the output")
     return figure

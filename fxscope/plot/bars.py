@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..graph.arguments import checked
+from ..results.provenance import picture
 from . import depth
-from .photo import photo
-from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, legend_above, new_figure
+from .photo import photo, rescaled
+from .style import COLUMN, OTHERS, PALETTE, about, caption, current, drawn, legend_above, new_figure
 
 if TYPE_CHECKING:
     from ..analysis.contributions import Contributions
 
-KINDS = ("bias", "shift", "intercept", "constant", "frozen", "padding")
+MEANINGS = {
+    "bias": "biases of layers",
+    "shift": "what norms add",
+    "intercept": "what nonlinear units add",
+    "constant": "constant operands",
+    "frozen": "values of x0 that do not depend on x1",
+    "padding": "borders that are not 0",
+}
+KINDS = tuple(MEANINGS)
 ABOVE = 1.4  # inches of a photograph above its bars
 NAMED = depth.MANY  # with more terms than this, the largest have names, and the rest of a block is one bar
 
@@ -28,6 +38,7 @@ def contributions(
     text: str = "",
     top: int = depth.TOP,
     photograph: torch.Tensor | None = None,
+    of: str = "",
 ):
     """Draw F x0 and every additive constant as bars in graph order, with the running sum (paper, Theorem 1).
 
@@ -44,6 +55,8 @@ def contributions(
         none are one bar.
     photograph : torch.Tensor, optional
         The image (3, H, W) or (H, W) that the contributions are about, drawn beside them.
+    of : str
+        The output, for the title, such as "Egyptian cat, y0[285]"; the default is its index.
 
     Returns
     -------
@@ -57,6 +70,7 @@ def contributions(
     >>> lin = fxscope.interpret(torch.nn.Conv2d(1, 2, 3), torch.randn(1, 1, 8, 8))
     >>> figure = fxscope.plot.contributions(lin.contributions((0, 2, 2)))
     """
+    photograph = photograph_of(c, image) if photograph is None else photograph
     values = np.array([_of(c.linear, image), *(_of(t.value, image) for t in c.terms)])
     names = ["F x0", *(t.module or t.place for t in c.terms)]
     places = ["F x0", *(t.place for t in c.terms)]
@@ -72,12 +86,28 @@ def contributions(
         f"{len(values)} contributions that sum to the output {_of(c.output, image):.4g}: F x0 adds"
         f" {values[0]:.4g}, and {largest} is the largest"
     )
-    caption(figure, text, _rest(bars), alt)
+    named = of or f"y0[{str(c.index).strip('()').rstrip(',')}]"
+    title = f"what adds up to {named} = {_of(c.output, image):.4g}"
+    seen = "" if photograph is None else rescaled(photograph)
+    note = "; ".join(filter(None, (kinds_in_words(shown), _rest(bars), seen)))
+    caption(figure, about(c, text), note, alt, title)
     return figure
 
 
+def photograph_of(c: Contributions, image: int) -> torch.Tensor | None:
+    """The image that the contributions are about, where it is one and is still at hand."""
+    x0 = None if c._source is None else c._source[0].x0
+    one = x0[image : image + 1] if isinstance(x0, torch.Tensor) and x0.dim() == 4 else None
+    return picture(one)
+
+
+def kinds_in_words(kinds: Iterable[str]) -> str:
+    """What the kinds of terms are, for those that a figure has."""
+    return "; ".join(f"{kind}: {MEANINGS[kind]}" for kind in kinds if kind in MEANINGS)
+
+
 @drawn
-def by_layer(values: dict[str, float], output: float, text: str = ""):
+def by_layer(values: dict[str, float], output: float, text: str = "", of: str = "an output"):
     """Draw F x0 and the constants of every layer, {name: value} in graph order, with their running sum."""
     heights = np.array([float(v) for v in values.values()])
     bars = depth.condensed(list(values), heights)
@@ -85,7 +115,7 @@ def by_layer(values: dict[str, float], output: float, text: str = ""):
     legend = {next(iter(values)): current().base, "the constants of a layer": PALETTE[0]}
     figure = _running(bars, heights, colours, legend, output)
     alt = f"The contributions of {len(values)} parts of a network, which sum to {output:.4g}"
-    caption(figure, text, _rest(bars), alt)
+    caption(figure, text, _rest(bars), alt, f"what adds up to {of} = {output:.4g}")
     return figure
 
 

@@ -26,6 +26,7 @@ SCALES = ("linear", "root", "log")
 CLIP = 98.0  # colours end where values up to there hold this percentage of the sum of all magnitudes
 BLANK = 0.2  # a panel whose largest value is less than this share of the scale would look blank
 DECADES = 3  # of a logarithmic scale
+WEIGHT = "output per input"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Pictures:
         """What the figure says about its channels and its scale; "" if every filter has one channel."""
         low, high = (f"{100 * share:.0f}" for share in (min(self.shares), max(self.shares)))
         shown = f"{low}%" if low == high else f"{low} to {high}%"
-        energy = f"{shown} of the energy seen"
+        energy = f"the colours hold {shown} of the energy"
         counts = " and ".join(map(str, sorted(set(self.channels))))
         if set(self.channels) <= {1}:
             said = "" if shown == "100%" else energy
@@ -70,7 +71,7 @@ class Pictures:
         elif self.rule == "norm":
             said = f"norm over {counts} channels with the sign of their sum; {energy}"
         else:
-            said = f"strongest direction of {counts} channels: {energy}"
+            said = f"strongest direction of {counts} channels; {energy}"
         scale = {"root": "signed square root", "log": f"signed logarithm over {DECADES} decades"}
         return "; ".join(part for part in (said, self.cut, scale.get(self.scale, "")) if part)
 
@@ -176,6 +177,7 @@ def signed_panels(
     cross: bool = False,
     rule: str | None = None,
     clip: float = 100.0,
+    unit: str = WEIGHT,
 ) -> str:
     """Show filters with a colour bar, on one symmetric scale where none of them would look blank on it.
 
@@ -195,16 +197,21 @@ def signed_panels(
         axis.set_title(title if together else f"{title}\n\u00b1{own.limit:.2g}")
         axis.set_axis_off()
     ends = None if together else ("\u2212own", "+own")
-    scale_bar(figure, shown, list(axes)[: len(panels)], own.limit, ends)
+    scale_bar(figure, shown, list(axes)[: len(panels)], own.limit, ends, unit)
     return (
-        shared.note if together else "; ".join(filter(None, (_alone(found), "each panel has its own scale")))
+        shared.note
+        if together
+        else "; ".join(
+            filter(None, (_alone(found, clip), "each panel has its own scale, which its title says"))
+        )
     )
 
 
-def _alone(found: list[Pictures]) -> str:
+def _alone(found: list[Pictures], clip: float) -> str:
     """The note on pictures of which each has its own scale."""
     shares, channels = [e.shares[0] for e in found], tuple(e.channels[0] for e in found)
-    return replace(found[0], shares=shares, channels=channels, cut="").note
+    cut = f"colours end where smaller values hold {clip:g}% of the sum" if any(e.cut for e in found) else ""
+    return replace(found[0], shares=shares, channels=channels, cut=cut).note
 
 
 def mixed_panels(

@@ -115,6 +115,7 @@ def draw(axis: Any, bars: list[Bar], values: np.ndarray, colours: list[str], std
     letters = min(LETTERS, int(SHARE * inches * 72 / (0.55 * SMALL)))
     axis.set_yticks(ys, [shortened(bar.name, letters) for bar in bars], fontsize=small())
     axis.set_ylim(len(bars) - 0.4, -0.6)
+    axis.set_ylabel("layer")
     names = [bar.block for bar in bars]
     start, shaded = 0, False
     for i in range(1, len(bars) + 1):

@@ -10,9 +10,9 @@ import torch
 
 from ..errors import WrongArgument
 from ..graph.arguments import check_place, checked
-from .channels import CLIP, Pictures, pictures, signed_panels
+from .channels import CLIP, WEIGHT, Pictures, pictures, signed_panels
 from .marks import Box, area, around, energy_in, mark, outline, reach_of, show, support
-from .photo import check_size, photo, rescaled
+from .photo import check_size, photo, rescaled, sizes
 from .style import (
     COLUMN,
     SMALL,
@@ -181,7 +181,7 @@ class Drawn:
         shown = self._filters(filters, found, names, title, marks)
         head = f"{title} of {of}" if of else title
         figure.suptitle(wrapped(head, 0.95 * width))
-        scale_bar(figure, shown, filters, found.limit)
+        scale_bar(figure, shown, filters, found.limit, unit=WEIGHT)
         self._end(figure, head, text, found, strength, marks)
         return figure
 
@@ -324,17 +324,14 @@ def images(
     axes = panels_in_lines(figure, count)
     titles = {wrapped(title, width / across, SMALL): values for title, values in given.items()}
     if signed:
-        note = signed_panels(figure, axes, titles if len(titles) == count else given)
+        note = signed_panels(figure, axes, titles if len(titles) == count else given, unit="value")
     else:
         cut = [_photograph(axis, *each) for axis, each in zip(axes, given.items())]
         note = "; ".join(filter(None, cut))
     named = ", ".join(title for title in given if title.strip())
-    caption(
-        figure,
-        text,
-        note,
-        f"{count} {'signed ' if signed else ''}images side by side" + (f": {named}" if named else ""),
-    )
+    note = "; ".join(filter(None, (sizes(given), note)))
+    alt = f"{count} {'signed ' if signed else ''}images side by side" + (f": {named}" if named else "")
+    caption(figure, text, note, alt)
     return figure
 
 

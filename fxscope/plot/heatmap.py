@@ -81,6 +81,8 @@ def heatmap(
         found = lin.F.alignment()
         place = found.output_of(at[1:]) if column else found.input_of(at[1:])
     said = f"{'x0' if column else 'y0'}[{', '.join(map(str, at))}]"
+    if not column and len(at) == lin.y0.dim() - 1:
+        said = f"{said} = {float(lin.y0[0][at]):.4g}"
     if names is not None and len(at) == 1 and not column:
         said = f"{names[at[0]]} ({said})"
     draw = draw_column if column else draw_row

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph.arguments import checked
 from ..graph.interpretation import together
+from ..results.tables import counted
 from . import depth
-from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, legend_above, new_figure
+from .style import COLUMN, OTHERS, PALETTE, about, caption, current, drawn, legend_above, new_figure
 
 if TYPE_CHECKING:
     from ..analysis import LayerContributions
@@ -41,10 +43,15 @@ def layers(found: dict[str, LayerContributions], text: str = "", top: int = dept
     _legend(figure, made)
     rest = sum(len(bar.parts) for bars in made for bar in bars if bar.is_rest)
     note = f"the {rest} smaller layers are summed block by block; shading parts the blocks" if rest else ""
-    about = said_about([(title, each.zero) for title, each in found.items()])
+    zero = said_about([(title, each.zero) for title, each in found.items()])
+    counts = counted_all((len(each.output) for each in found.values()), "image")
+    error = max(each.error for each in found.values())
+    zero += f"; means over {counts}, which sum to the scores to {error:.0e}"
     said = (f"{title or 'the network'}, {_largest(each)}" for title, each in found.items())
     alt = f"The mean shares of F x0 and of every layer in the score, with their spread: {'; '.join(said)}"
-    caption(figure, text, "\n".join(filter(None, (about, note))), alt)
+    whole = about(next(iter(found.values())), text) if len(found) == 1 else text
+    title = "what the input and every layer's constants are of a score"
+    caption(figure, whole, "\n".join(filter(None, (zero, note))), alt, title)
     return figure
 
 
@@ -67,6 +74,12 @@ def _legend(figure: Any, made: list[list[depth.Bar]]) -> None:
     ink = current().ink
     handles.append(Line2D([], [], color=ink, linewidth=0.7, marker="|", label="one standard deviation"))
     legend_above(figure, handles)
+
+
+def counted_all(counts: Iterable[int], what: str) -> str:
+    """How many there are of something: "3 images", or "3 and 8 images" where they differ."""
+    *others, last = sorted(set(counts))
+    return "".join(f"{count} and " for count in others) + counted(last, what)
 
 
 def said_about(zeros: list[tuple[str, str]]) -> str:

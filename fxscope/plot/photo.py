@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..errors import ShapeError
+from .marks import mark
 from .style import check_image, current
 
 
@@ -26,6 +28,25 @@ def rescaled(image: torch.Tensor) -> str:
     """What a figure says of a photograph that is not in [0, 1]; "" if it is."""
     low, high = float(image.min()), float(image.max())
     return "" if low >= 0 and high <= 1 else f"the photograph from {low:.3g} (black) to {high:.3g} (white)"
+
+
+def sizes(panels: dict[str, torch.Tensor]) -> str:
+    """What a figure says of the sizes of images, in pixels."""
+    found = {title: f"{each.shape[-1]} x {each.shape[-2]}" for title, each in panels.items()}
+    if len(set(found.values())) == 1:
+        return f"{next(iter(found.values()))} pixels{' each' if len(found) > 1 else ''}"
+    return f"{', '.join(f'{title.strip()} {size}'.strip() for title, size in found.items())} pixels"
+
+
+def with_places(figure: Any, image: torch.Tensor | None, places: Sequence[tuple[int, int]]) -> Any:
+    """The panel of a figure; a photograph, if there is one, stands beside it, with corners around places."""
+    if image is None:
+        return figure.subplots()
+    beside, axis = figure.subplots(1, 2, width_ratios=(1, 2))
+    photo(beside, image, "input")
+    for y, x in places:
+        mark(beside, y, x, max(image.shape[-2:]), 1.6)
+    return axis
 
 
 def check_size(image: torch.Tensor, shape: tuple[int, ...], what: str) -> None:

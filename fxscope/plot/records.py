@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,8 +40,13 @@ provides(Spectrum, "plot")(svd.spectrum)
 
 
 @provides(Energy, "plot")
-def _energy(found: Energy, text: str = "") -> Any:
-    return analysis.energies({"": found}, text)
+def _energy(
+    found: Energy,
+    text: str = "",
+    photograph: torch.Tensor | None = None,
+    places: Sequence[tuple[int, int]] = (),
+) -> Any:
+    return analysis.energies({"": found}, text, photograph, places)
 
 
 @provides(Diagonal, "plot")
@@ -69,7 +75,7 @@ def _layers(found: LayerContributions, text: str = "") -> Any:
 
 @provides(Contributions, "plot")
 def _contributions(found: Contributions, **options: Any) -> Any:
-    return bars.contributions(found, **{"text": f"y0[{found.index}]: {caption(found.origin)}", **options})
+    return bars.contributions(found, **options)
 
 
 @provides(Filters, "plot")
@@ -83,6 +89,7 @@ def _filters(found: Filters, which: int = 0, **options: Any) -> Any:
             f" {shown(which)}"
         )
     draw = filters.row if found.kind == "row" else filters.column
-    text = f"{found.kind} {found.indices[which]}: {caption(found.origin)}"
+    text, index = caption(found.origin), str(found.indices[which]).strip("()").rstrip(",")
+    of = f"{'y0' if found.kind == 'row' else 'x0'}[{index}]"
     place = found.places[which] if found.places else None
-    return draw(found[which], **{"text": text, "place": place, **options})
+    return draw(found[which], **{"text": text, "place": place, "of": of, **options})

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..analysis.trials import STABILITY
-from .style import COLUMN, OTHERS, PALETTE, caption, current, drawn, new_figure, wrapped
+from ..results.tables import counted
+from .style import COLUMN, OTHERS, PALETTE, about, caption, current, drawn, new_figure, wrapped
 
 if TYPE_CHECKING:
     from ..analysis import Faithfulness, VotesStudy
 
+SCORES = ("score, 1 = that of x0",) * 2
+IN_WORDS = {"gap": "error of F x + r", "changed": "decisions that differ"}
 COLOURS = (*PALETTE[:3], OTHERS, PALETTE[5])
 
 
@@ -27,11 +30,15 @@ def focus(found: VotesStudy, text: str = ""):
     axis.set_ylabel("focus of the top label")
     mean = found.numbers()
     said = (
-        f"{found.reading}: {mean['focus']['mean']:.2f} and {mean['others']['mean']:.2f} times chance,"
+        f"{counted(len(found.focus), 'image')}, variant {found.reading}:"
+        f" {mean['focus']['mean']:.2f} and {mean['others']['mean']:.2f} times chance,"
         f" corrections {100 * mean['added']['mean']:.3g}%"
     )
     alt = "The focus of the votes for the top label against that for others, in multiples of chance"
-    caption(figure, f"{text}\n{said}" if text else said, "lines mark chance", alt)
+    note = "focus: the share of a label's votes inside of the object's box, over the box's share of the image"
+    note += "; a dot is an image, lines mark chance"
+    title = "whether votes for the top label lie on the object"
+    caption(figure, "\n".join(filter(None, (about(found, text), said))), note, alt, title)
     return figure
 
 
@@ -50,10 +57,10 @@ def faithfulness(found: Faithfulness, text: str = ""):
     for p, (policy, row) in enumerate(zip(found.policies, axes)):
         steps, cascade = range(len(found.depths)), list(zip(found.measures, found.cascade[p]))
         panels = (
-            ("weights randomised", "modules from output", steps, cascade[:4]),
-            ("votes", "modules from output", steps, cascade[4:]),
-            ("deletion", "pixels deleted", found.fractions, zip(found.maps, found.deletion[p])),
-            ("insertion", "pixels inserted", found.fractions, zip(found.maps, found.insertion[p])),
+            ("random weights: maps", "modules from output", steps, cascade[:4]),
+            ("and votes", "modules from output", steps, cascade[4:]),
+            ("deletion", "share deleted", found.fractions, zip(found.maps, found.deletion[p])),
+            ("insertion", "share inserted", found.fractions, zip(found.maps, found.insertion[p])),
             ("noise", "noise / spread of x0", found.noise, zip(STABILITY, found.stability[p])),
         )
         for axis, (title, name, x, curves) in zip(row, panels):
@@ -66,11 +73,22 @@ def faithfulness(found: Faithfulness, text: str = ""):
                 _key(figure, axis, narrow)
             if narrow or p == count - 1:
                 axis.set_xlabel(name)
-        (row[0].set_title if narrow else row[0].set_ylabel)(policy)
-    said = f"{found.cascade.shape[-1]} images, {found.elected} labels stand for election in votes"
+        if narrow:
+            row[0].set_title(policy)
+            continue
+        for axis, name in zip(row, ("likeness to before",) * 2 + (*SCORES, "cosine, error, share")):
+            axis.set_ylabel(name)
+        if count > 1:
+            row[0].set_ylabel(f"policy {policy}\nlikeness to before")
+    said = f"{counted(found.cascade.shape[-1], 'image')}, {found.elected} labels stand for election in votes"
+    said += "" if count > 1 else f", policy {found.policies[0]}"
     alt = f"Curves of cascade, deletion, insertion and stability under {', '.join(found.policies)}"
-    note = "bands are one standard deviation over the images"
-    caption(figure, f"{text}\n{said}" if text else said, note, alt)
+    note = (
+        "likeness: cosines, rank correlations and shares of votes, against the network as it was; scores: 0"
+        " is that of the baseline; bands are one standard deviation over the images"
+    )
+    title = "whether rows, discussions and votes depend on weights, predict deletions, and stay under noise"
+    caption(figure, "\n".join(filter(None, (about(found, text), said))), note, alt, title)
     return figure
 
 
@@ -89,5 +107,5 @@ def _lines(axis, x, curves):
     """Means over the last dimension, with a band of one standard deviation."""
     for colour, (name, values) in zip(COLOURS, curves.items()):
         mean, std = values.mean(-1).numpy(), values.std(-1, correction=0).numpy()
-        axis.plot(np.asarray(x), mean, color=colour, linewidth=1, label=name)
+        axis.plot(np.asarray(x), mean, color=colour, linewidth=1, label=IN_WORDS.get(name, name))
         axis.fill_between(np.asarray(x), mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import FxscopeError, WrongArgument
 from ..graph.arguments import checked
+from ..results import provenance
 
 COLUMN, PAGE = 3.5, 7.16  # widths of one and of two columns, in inches
 SLIDE = 12.5 / PAGE  # a figure of two columns fills a slide of 13.3 inches, and its text has 14 points
@@ -245,13 +246,16 @@ def limit_of(pictures: list[np.ndarray]) -> float:
     return max((float(np.abs(p).max()) for p in pictures if p.size), default=0.0) or 1.0
 
 
-def scale_bar(figure: Any, shown: Any, axes: Any, limit: float, ends: tuple[str, str] | None = None) -> None:
-    """Add a thin colour bar with ticks at -limit, 0 and limit, or with other words at its ends."""
+def scale_bar(
+    figure: Any, shown: Any, axes: Any, limit: float, ends: tuple[str, str] | None = None, unit: str = ""
+) -> None:
+    """Add a thin colour bar with ticks at -limit, 0 and limit, or other words, and what it is of."""
     low, high = ends or (f"{-limit:.2g}", f"{limit:.2g}")
     bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=28, pad=0.01, ticks=[-limit, 0, limit])
     bar.ax.minorticks_off()
     bar.ax.set_yticklabels([low, "0", high])
     bar.outline.set_linewidth(0.4)
+    bar.set_label(unit, fontsize=small(), labelpad=1)
 
 
 def wrapped(text: str, inches: float, points: float = TEXT) -> str:
@@ -277,14 +281,43 @@ def _lines_of(line: str, inches: float, points: float, hyphens: bool = True) -> 
     return wrap(line, 6) or [""]
 
 
-def caption(figure: Any, text: str, note: str = "", alt: str = "") -> None:
-    """Write the caption below the figure with a note on how it is drawn, and keep what replaces the picture.
+def about(found: Any, text: str) -> str:
+    """The caption that was given, or else what a record says of its network, image, policy and error."""
+    origin = getattr(found, "_provenance", None) or getattr(found, "origin", None)
+    return text or (provenance.caption(origin) if origin else "")
 
-    ``alt`` says what there is to see; the caption is a part of the alternative text, too.
+
+def headed(figure: Any, title: str) -> None:
+    """Say at the top what a figure shows: above its one panel, in its legend, or above all panels.
+
+    The figure grows, so that its panels keep their size.
+    """
+    width, height = figure.get_size_inches()
+    said = wrapped(title, 0.95 * width / current().scale)
+    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+    if figure.legends:
+        figure.legends[0].set_title(said, prop={"size": TEXT * current().scale})
+        figure.legends[0].get_title().set_multialignment("center")
+    elif len(panels) == 1 and not panels[0].get_title():
+        panels[0].set_title(said)
+    else:
+        two = any("\n" in axis.get_title() for axis in panels)  # which would touch what stands above them
+        figure.suptitle(f"{said}\n" if two else said)
+    more = (1 + said.count("\n")) * 1.5 * TEXT * current().scale / 72
+    figure.set_size_inches(width, height + more)
+
+
+def caption(figure: Any, text: str, note: str = "", alt: str = "", title: str = "") -> None:
+    """Write what a figure shows above it, and the caption with a note on how it is drawn below it.
+
+    ``alt`` says what there is to see; the title and the caption are parts of the alternative text, too.
     """
     whole, scale = figure.get_figure(root=True), current().scale
     given = [line for part in (text, note) for line in part.splitlines() if line]
-    whole.alt = " ".join(part if part.endswith(".") else f"{part}." for part in (alt, *given) if part)
+    first = [f"{title[0].upper()}{title[1:]}"] if title else []
+    whole.alt = " ".join(part if part.endswith(".") else f"{part}." for part in (*first, alt, *given) if part)
+    if title:
+        headed(whole, title)
     width, height = whole.get_size_inches()
     said: list[str] = []
     if current().captions:

@@ -18,6 +18,7 @@ from .style import (
     COLUMN,
     PALETTE,
     SMALL,
+    about,
     caption,
     current,
     drawn,
@@ -36,6 +37,7 @@ ENTRIES = 10  # of a vector of scores
 LINE = 6  # triplets in a line of panels, or
 BESIDE = (0.4, 0.6)  # shares of a column for a picture and the names beside it
 SCORES = 3  # where there are names beside bars
+SIGN = "v and u have norm 1, and one sign in common that means nothing"
 
 
 @checked
@@ -103,7 +105,10 @@ def eigen(
             axis.set_title(f"s{i + 1} = {float(found.s[i]):.4g}")
     values = ", ".join(f"{float(found.s[i]):.3g}" for i in shown)
     alt = f"{len(shown)} singular triplets of F, with the singular values {values}"
-    caption(figure, text, "\n".join(side.note for side in sides if side.note), alt)
+    kind = "eigen-images" if sides[1].is_image else "eigen-inputs v and the scores u that they move"
+    title = f"{kind}: F v = s u, for the singular values {shown[0] + 1} to {shown[-1] + 1} of F"
+    note = "\n".join([side.note for side in sides if side.note] + [SIGN])
+    caption(figure, about(found, text), note, alt, title)
     return figure
 
 
@@ -166,7 +171,7 @@ class _Side:
                 fits = wrapped(place, inches) == place
                 said += "\n" + (place if fits else place.replace(", ", "\n"))
             axis.set_xlabel(said)
-        scale_bar(figure, shown, list(axes), self.found.limit)
+        scale_bar(figure, shown, list(axes), self.found.limit, unit=f"entry of {self.letter}")
 
 
 def _panel(axis: Any, found: Pictures, number: int, ground: torch.Tensor | None) -> Any:
@@ -265,11 +270,15 @@ def spectrum(found: Spectrum, bins: int = 30, text: str = ""):
     axis.set_yscale("symlog", linthresh=1.0)
     axis.set_ylim(bottom=0)
     axis.set_xlabel("singular value")
-    axis.set_ylabel(f"count of {found.size}")
+    axis.set_ylabel("number of them")
     largest = float(edges[-1])
     alt = f"A histogram of the {found.size} singular values of F in {bins} bins from 0 to {largest:.3g}"
-    note = "lines are standard errors; the counts are linear up to 1, logarithmic above"
-    caption(figure, text, note, alt)
+    note = (
+        f"estimated with {len(found.nodes)} random probes, {found.passes} products with F or its transpose;"
+        " lines are standard errors; the counts are linear up to 1, logarithmic above"
+    )
+    title = f"all {found.size} singular values of F"
+    caption(figure, about(found, text), note, alt, title)
     return figure
 
 
@@ -293,7 +302,7 @@ def shapes(sets: dict[str, list], text: str = ""):
     panels = [
         ("participation", "share of the area"),
         ("frequency", "cycles a pixel"),
-        ("orientedness", "0 to 1"),
+        ("orientedness", "0: all directions, 1: one"),
     ]
     narrow = current().narrow
     figure = new_figure(current().page, 4.2 if narrow else 2.2)
@@ -308,7 +317,7 @@ def shapes(sets: dict[str, list], text: str = ""):
                 label=label,
             )
         axis.set_title(name)
-        axis.set_xlabel("triplet")
+        axis.set_xlabel("singular value, from the largest")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_ylabel(wrapped(unit, 0.8) if narrow else unit)
         axis.set_ylim(bottom=0)
@@ -318,5 +327,6 @@ def shapes(sets: dict[str, list], text: str = ""):
         for label, each in sets.items()
     )
     alt = f"How localised, bandpass and oriented singular vectors are; means of {'; '.join(said)}"
-    caption(figure, text, "", alt)
+    note = "participation: on how much of the area a vector lies; orientedness: whether it has one direction"
+    caption(figure, text, note, alt, "how localised, bandpass and oriented singular vectors of F are")
     return figure

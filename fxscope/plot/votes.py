@@ -13,6 +13,7 @@ from .photo import photo, rescaled
 from .style import (
     OTHERS,
     PALETTE,
+    about,
     caption,
     current,
     drawn,
@@ -46,10 +47,14 @@ def discussion(found: PixelDiscussion, text: str = "", names: Any = None, photog
     figure = new_figure(current().page, 0.25 + deep * (0.45 + 0.92 * min(width, 2.4)), pictures=True)
     axes = panels_in_lines(figure, 1 + len(sums))
     photo(axes[0], photograph, "input")
-    note = signed_panels(figure, axes[1:], dict(zip(titles, sums)), clip=CLIP)
+    note = signed_panels(figure, axes[1:], dict(zip(titles, sums)), clip=CLIP, unit="part of the score")
     said = ", ".join(f"{called(names, label)} ({float(s):.3g})" for label, s in zip(found.labels, scores))
     alt = f"What every pixel of the photograph adds to the scores of {said}: red raises it, blue lowers it"
-    caption(figure, _with_added(found, text), "; ".join(filter(None, (note, rescaled(photograph)))), alt)
+    note = "; ".join(
+        filter(None, (f"a panel sums to its score, to {found.error:.0e}", note, rescaled(photograph)))
+    )
+    title = "what every pixel adds to a score (pixel discussion)"
+    caption(figure, _with_added(found, text), note, alt, title)
     return figure
 
 
@@ -82,7 +87,9 @@ def votes(found: PixelVotes, text: str = "", names: Any = None, photograph: Any 
     )
     said = ", ".join(f"{called(names, label)} {100 * share:.3g}%" for label, share in first)
     note = "; ".join(filter(None, (noise, rescaled(photograph))))
-    caption(figure, _with_added(found, text), note, f"The label for which every pixel votes: {said}")
+    title = f"the label, of {count}, to whose score a pixel adds most (pixel votes)"
+    alt = f"The label for which every pixel votes: {said}"
+    caption(figure, _with_added(found, text), note, alt, title)
     return figure
 
 
@@ -125,5 +132,6 @@ def _summed(parts: torch.Tensor) -> torch.Tensor:
 
 def _with_added(found: PixelDiscussion | PixelVotes, text: str) -> str:
     """The caption, with the variant of eq. 18 and what it added to the pixels' own contributions."""
-    said = f"{found.reading}; corrections {100 * found.added:.3g}% of the layers' contributions"
+    said = f"variant {found.reading}; corrections {100 * found.added:.3g}% of the layers' contributions"
+    text = about(found, text)
     return f"{text}\n{said}" if text else said

@@ -89,6 +89,7 @@ class VersionedResult(Result):
     """A record that carries the version of the interpretation as a field, and its kind in its JSON."""
 
     interpretation: int = dataclasses.field(default=VERSION, kw_only=True)
+    _provenance: Any = dataclasses.field(default=None, repr=False, compare=False, kw_only=True)
 
     def to_json(self) -> str:
         """Kind, version and numbers as text in JSON; a number that is not finite becomes null."""

@@ -112,21 +112,40 @@ class Kit:
         return nn.Sequential(*stages, nn.Linear(128, 10)).double().eval()
 
     @functools.cached_property
+    def transformer(self) -> LinearInterpreter:
+        """A small transformer of random weights, at twelve random tokens."""
+        torch.manual_seed(SEED)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, activation="gelu")
+        encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).double().eval()
+        return interpret(encoder, torch.randn(1, 12, 16, dtype=torch.float64))
+
+    @functools.cached_property
     def batch(self) -> torch.Tensor:
         """Eight small pieces of the photographs."""
         whole = torch.stack([self.cat, self.coffee]).double()
         return torch.cat([whole[:, :, y : y + 32, x : x + 32] for y in (8, 72) for x in (8, 72)])
 
-    def about(self, name: str) -> str:
-        """The caption of a figure about one of the interpreters, or about the small classifier."""
+    def about(self, name: str, policy: bool = True) -> str:
+        """The caption of a figure about one of the interpreters, or about the small classifier.
+
+        Without ``policy`` for figures that compare several.
+        """
         if name == "random":
-            return f"a small classifier, random weights, seed {SEED}; pieces of chelsea and coffee"
+            said = f"a small classifier, random weights, seed {SEED}, policy freeze, float64"
+            return f"{said}; pieces of chelsea and coffee (scikit-image)"
+        if name == "transformer":
+            origin = {
+                **self.transformer.F.origin(),
+                "model": f"a small transformer, random weights, seed {SEED}",
+            }
+            return f"{caption(origin)}; twelve random tokens"
         lin, model, image = {
             "classifier": (lambda: self.classifier, CLASSIFIER, "chelsea"),
             "upscaler": (lambda: self.upscaler, "fxscope:pixelshuffle4x", "chelsea"),
             "painter": (lambda: self.painter, "fxscope:painter_resnet", "coffee"),
         }[name]
-        return f"{caption({**lin().F.origin(), 'model': model})}; {image} (scikit-image)"
+        origin = {k: v for k, v in lin().F.origin().items() if policy or k != "policy"}
+        return f"{caption({**origin, 'model': model})}; {image} (scikit-image)"
 
 
 def _resized(picture: torch.Tensor, side: int) -> torch.Tensor:
@@ -181,7 +200,7 @@ def _images(kit: Kit) -> Any:
 
 @figure
 def _images_of_a_list(kit: Kit) -> Any:
-    return plot.images([kit.cat, kit.coffee], text="photographs of scikit-image")
+    return plot.images([kit.cat, kit.coffee], text="photographs of scikit-image: chelsea, coffee")
 
 
 @figure
@@ -220,8 +239,8 @@ def _shapes(kit: Kit) -> Any:
 def _contributions(kit: Kit) -> Any:
     lin = kit.classifier
     top = int(lin.y0.argmax())
-    text = f"{kit.names[top]} (y0[{top}]): {kit.about('classifier')}"
-    return plot.contributions(lin.contributions(top), text=text)
+    of, text = f"{kit.names[top]} (y0[{top}])", kit.about("classifier")
+    return plot.contributions(lin.contributions(top), text=text, photograph=kit.cat, of=of)
 
 
 @figure
@@ -234,7 +253,7 @@ def _layers(kit: Kit) -> Any:
 def _layers_of_a_deep_network(kit: Kit) -> Any:
     x0 = torch.cat([kit.classifier.x0, kit.input(kit.coffee)])
     found = analysis.layer_contributions(kit.classifier.model, x0, progress=False)
-    return found.plot(text=f"{CLASSIFIER}; chelsea and coffee (scikit-image)")
+    return found.plot(text=f"{CLASSIFIER}, policy freeze, float64; chelsea and coffee (scikit-image)")
 
 
 @figure
@@ -286,21 +305,22 @@ def _focus(kit: Kit) -> Any:
 @figure
 def _marked(kit: Kit) -> Any:
     places = [(30, 34), (8, 50), (48, 12)]
-    return draw.marked({"coffee": kit.painter.x0[0]}, places, text="places at which the painter is read")
+    text = "places at which fxscope:painter_resnet is read; coffee (scikit-image)"
+    return draw.marked({"coffee": kit.painter.x0[0]}, places, text=text)
 
 
 @figure
 def _grid(kit: Kit) -> Any:
-    at = {"the cup": (30, 34), "the spoon": (48, 12), "the table": (8, 50)}
+    at = {"the cup": (30, 34), "the saucer": (48, 12), "the table": (12, 50)}
     panels = {name: _around(kit.painter.x0[0], place) for name, place in at.items()}
     panels |= {f"row at {name}": _around(kit.painter.F.row((1, *p)), p) for name, p in at.items()}
-    return draw.grid(panels, 3, images=list(at), text=kit.about("painter"))
+    title = "receptive filters of channel 1 of the output at three places"
+    return draw.grid(panels, 3, images=list(at), text=kit.about("painter"), title=title)
 
 
 def _around(image: torch.Tensor, place: tuple[int, int], radius: int = 10) -> torch.Tensor:
     y, x = place
-    padded = nn.functional.pad(image, (radius,) * 4)
-    return padded[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
+    return image[:, y - radius : y + radius + 1, x - radius : x + radius + 1]
 
 
 def _rows(kit: Kit) -> tuple[torch.Tensor, list[tuple[int, int]]]:
@@ -310,13 +330,15 @@ def _rows(kit: Kit) -> tuple[torch.Tensor, list[tuple[int, int]]]:
 
 @figure
 def _energy(kit: Kit) -> Any:
-    return analysis.energy_against_distance(*_rows(kit)).plot(text=kit.about("painter"))
+    rows, places = _rows(kit)
+    found = analysis.energy_against_distance(rows, places)
+    return found.plot(text=kit.about("painter"), photograph=kit.painter.x0[0], places=places)
 
 
 @figure
 def _off_diagonal(kit: Kit) -> Any:
     found = analysis.diagonal(*_rows(kit))
-    return draw.off_diagonals({"painter": found}, text=kit.about("painter"))
+    return draw.off_diagonals({"painter_resnet": found}, text=kit.about("painter"))
 
 
 @figure
@@ -334,29 +356,29 @@ def _invariance(kit: Kit) -> Any:
 @figure
 def _reach(kit: Kit) -> Any:
     x0 = kit.painter.x0
-    return analysis.reach(kit.painter.model, x0, (1, 30, 34), bound=20).plot(text=kit.about("painter"))
+    found = analysis.reach(kit.painter.model, x0, (1, 30, 34), bound=20)
+    return found.plot(text=kit.about("painter", policy=False))
 
 
 @figure
 def _comparison(kit: Kit) -> Any:
     policies = ["freeze", "taylor"]
     found = analysis.compare(kit.painter.x0, policies, at=(1, 30, 34), model=kit.painter.model)
-    return found.plot(text=kit.about("painter"))
+    return found.plot(text=kit.about("painter", policy=False))
 
 
 @figure
 def _tokens(kit: Kit) -> Any:
-    torch.manual_seed(SEED)
-    linear, residual = torch.rand(2, 12, dtype=torch.float64)
-    return draw.tokens(linear, residual, text="random numbers, to see the figure")
+    lin = kit.transformer
+    linear = lin.F @ lin.x0[0]
+    return draw.tokens(linear.norm(dim=1), lin.residual[0].norm(dim=1), text=kit.about("transformer"))
 
 
 @figure
 def _by_layer(kit: Kit) -> Any:
-    torch.manual_seed(SEED)
-    names = ["F x0", *(f"block{i}.{part}" for i in range(4) for part in ("attention", "mlp"))]
-    values = dict(zip(names, torch.randn(len(names), dtype=torch.float64).tolist()))
-    return draw.by_layer(values, sum(values.values()), text="random numbers, to see the figure")
+    found = kit.transformer.contributions((0, 3))
+    values = {"F x0": float(found.linear), **found.by_layer()}
+    return draw.by_layer(values, float(found.output), text=kit.about("transformer"), of="y0[0, 3]")
 
 
 def described(made: Any) -> dict[str, Any]:
@@ -382,7 +404,14 @@ def described(made: Any) -> dict[str, Any]:
         found["boxes"] = [_box(p) for p in axis.patches if isinstance(p, Rectangle) and not p.get_fill()]
         panels.append({k: v for k, v in found.items() if v and v != ["", ""]})
     size = [round(v, 2) for v in made.get_size_inches()]
-    return {"size": size, "title": made.get_suptitle(), "panels": panels}
+    return {"size": size, "title": heading(made), "panels": panels}
+
+
+def heading(made: Any) -> str:
+    """What a figure says at its top: above all panels, in its legend, or above its one panel."""
+    above = [made.get_suptitle(), *(legend.get_title().get_text() for legend in made.legends)]
+    alone = [axis.get_title() for axis in made.axes if axis.get_label() != "<colorbar>"]
+    return " ".join(filter(None, above)) or (alone[0] if len(alone) == 1 else "")
 
 
 def _box(patch: Any) -> list[float]:
