@@ -254,7 +254,7 @@ def test_a_page_without_one_has_no_script(tmp_path):
     chapter.text("text")
     written = Page(tmp_path, "title", "about", {}).write({"one": lambda: chapter}, progress=False)
     text = written.page.read_text()
-    assert "<script" not in text and len(text) < 6000
+    assert "<script" not in text and len(text) < 9000
     assert "script-src" not in re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
 
 

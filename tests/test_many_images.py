@@ -15,7 +15,7 @@ from fxscope.analysis import layer_contributions, residual_share
 from fxscope.errors import WrongArgument
 from fxscope.linop import reader as linop_reader
 from fxscope.paper.tour.networks import Network
-from fxscope.paper.tour.report import chapter_of
+from fxscope.paper.tour.report import parts_of
 from fxscope.testing import randomize
 
 D = torch.float64
@@ -189,10 +189,14 @@ def test_a_report_makes_the_graphs_of_a_network_once(programs):
     network = Network("small", model, given, "drawn")
     torch.manual_seed(1)
     pictures = [(f"{i}.png", torch.rand(3, 20, 24)) for i in range(3)]
-    together = chapter_of(network, pictures).numbers
+
+    def numbers_of(some):
+        return {key: v for make in parts_of(network, some).values() for key, v in make().numbers.items()}
+
+    together = numbers_of(pictures)
     assert programs.count(model) == 2  # one for the pictures, one for all of them in batches
     for title, picture in pictures:
-        alone = chapter_of(network, [(title, picture)]).numbers
+        alone = numbers_of([(title, picture)])
         assert json.dumps(alone[title], default=str) == json.dumps(together[title], default=str)
 
 

@@ -211,12 +211,15 @@ def test_a_page_is_made_again_where_its_input_is_another(files, tmp_path, monkey
     """Another size, range, weights, names, or other bytes of the photograph: never the old page."""
     made, photo = [], tmp_path / "photo.png"
 
-    def chapter(network, *rest):
-        made.append(network)
-        return Chapter(network.title)
+    def parts(network, *rest):
+        def make():
+            made.append(network)
+            return Chapter(network.title)
+
+        return {"photo.png": make}
 
     # the package's attribute of this name is the function
-    monkeypatch.setattr(importlib.import_module("fxscope.paper.tour.report"), "chapter_of", chapter)
+    monkeypatch.setattr(importlib.import_module("fxscope.paper.tour.report"), "parts_of", parts)
     photo.write_bytes((files / "photo.png").read_bytes())
     state = load(f"{files}/net.py:scores").module.state_dict()
     torch.save({k: v.flip(0) for k, v in state.items()}, tmp_path / "mine.pt")

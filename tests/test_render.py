@@ -389,7 +389,7 @@ def test_two_drawings_share_a_page():
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert len(set(ids)) == len(ids) and all(i.startswith(names[0]) for i in ids)
     assert set(re.findall(r"url\(#([^)]*)\)", first.svg)) <= set(ids)
-    sheet = root.find(f"{SVG}style").text.replace("@media (prefers-color-scheme:dark){", "")
+    sheet = root.find(f"{SVG}style").text.replace("@media screen and (prefers-color-scheme:dark){", "")
     assert all(
         rule.startswith(f"#{names[0]} ")
         for selectors in re.findall(r"([^{}]+)\{", sheet)

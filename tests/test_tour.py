@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from chromium import CHROMIUM
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
@@ -28,12 +30,15 @@ from fxscope.linop import interpret
 from fxscope.paper.findings import Finding, Network, kept, photographs
 from fxscope.paper.tour import CHAPTERS, Chapter, Page, network, report, tour
 from fxscope.paper.tour import trained as first
+from fxscope.paper.tour.apart import can_fork, in_own_process
 from fxscope.paper.tour.networks import check_memory, images_of, read
 from fxscope.paper.tour.outputs import named_layers
 from fxscope.paper.tour.several import columns_finding
 from fxscope.paper.tour.work import Work, lasting
 from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
+
+browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 
 
 class Links(HTMLParser):
@@ -120,10 +125,9 @@ def test_a_page_of_findings(tmp_path):
     assert verdicts == ["appears", "does not appear", "undecided at this size"]
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs a browser: apt-get install chromium")
-def test_the_page_on_a_phone(tmp_path):
+@browses
+def test_the_page_on_a_phone(browser, tmp_path):
     """In a browser: nothing is wider than the screen, and the verdicts are on it."""
-    from playwright.sync_api import sync_playwright
 
     def chapter():
         found = Chapter("Chapter", networks=", ".join(["a_network_with_a_long_name"] * 4))
@@ -134,17 +138,46 @@ def test_the_page_on_a_phone(tmp_path):
         return found
 
     page = Page(tmp_path, "A tour of convolutional networks", "about", {}).write({"one": chapter}, False).page
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for width in (375, 768, 1400):
-            seen = browser.new_page(viewport={"width": width, "height": 900})
-            seen.goto(page.as_uri())
-            assert seen.evaluate("document.documentElement.scrollWidth") <= width
-            boxes = [each.bounding_box() for each in seen.locator(".findings .verdict").all()]
-            assert len(boxes) == len(kept().findings)
-            assert all(b["x"] >= 0 and b["x"] + b["width"] <= width for b in boxes)
-            assert all(each.bounding_box()["y"] < 900 for each in seen.locator(".counts .verdict").all())
-        browser.close()
+    for width in (375, 768, 1400):
+        seen = browser.new_page(viewport={"width": width, "height": 900})
+        seen.goto(page.as_uri())
+        assert seen.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = [each.bounding_box() for each in seen.locator(".findings .verdict").all()]
+        assert len(boxes) == len(kept().findings)
+        assert all(b["x"] >= 0 and b["x"] + b["width"] <= width for b in boxes)
+        assert all(each.bounding_box()["y"] < 900 for each in seen.locator(".counts .verdict").all())
+        seen.close()
+
+
+@browses
+def test_the_page_on_paper(browser, tmp_path):
+    """Dark letters on white whatever the screen has, and figures and findings on one sheet each."""
+    from matplotlib.figure import Figure
+
+    def chapter():
+        found = Chapter("Chapter", networks="a network")
+        for name, size in (("small", (3, 2)), ("wide", (7, 3)), ("tall", (4, 14))):
+            found.figure(name, Figure(size), "Caption.", shows=(name,))
+        found.findings.append(Finding("claim", "paper", "number", True, "the rule", topic="tall"))
+        found.results += [f"result {i}" for i in range(5)]
+        return found
+
+    page = Page(tmp_path, "title", "about", {}).write({"one": chapter}, progress=False).page
+    seen = browser.new_page(
+        viewport={"width": 688, "height": 1000}, color_scheme="dark"
+    )  # A4, its margins off
+    seen.goto(page.as_uri())
+    assert seen.locator("nav").is_visible() and seen.locator("details.more p").count() == 2
+    seen.emulate_media(media="print")
+    colours = "(e) => [getComputedStyle(e).color, getComputedStyle(document.documentElement).backgroundColor]"
+    assert seen.locator("h1").evaluate(colours) == ["rgb(0, 0, 0)", "rgb(255, 255, 255)"]
+    assert not seen.locator("nav").is_visible()
+    boxes = [each.bounding_box() for each in seen.locator("main figure").all()]
+    assert len(boxes) == 3 and all(b["height"] < 960 and b["x"] + b["width"] <= 688 for b in boxes)
+    for each in ("figure", "article.finding", "tr"):
+        assert seen.locator(each).first.evaluate("(e) => getComputedStyle(e).breakInside") == "avoid"
+    assert seen.pdf(format="A4").startswith(b"%PDF")
+    seen.close()
 
 
 def test_a_stand_in_that_is_hardly_better_decides_nothing():
@@ -276,7 +309,8 @@ def test_the_tour_without_trained_networks(measured, monkeypatch, tmp_path):
     assert not written.findings and "pip install no-such-package" in written.page.read_text()
 
 
-def test_an_interrupted_page_goes_on(tmp_path):
+def test_an_interrupted_page_goes_on(tmp_path, capsys):
+    """However it ends, the page has what is finished and names what is not; parts are kept one by one."""
     made = []
 
     def chapter(name, fails=False):
@@ -284,23 +318,55 @@ def test_an_interrupted_page_goes_on(tmp_path):
             made.append(name)
             if fails:
                 raise KeyboardInterrupt
-            found = Chapter(name, numbers={"value": name})
-            found.text("a < b & c")
+            found = Chapter(name.split("/")[0], numbers={name: 1}, results=[f"result of {name}"])
+            found.text(f"a < b & {name}")
             return found
 
         return make
 
+    names = ("one", "two/a.png", "two/b.png")
     page = Page(tmp_path, "title", "about", {"image": 1})
     with pytest.raises(KeyboardInterrupt):
-        page.write({"one": chapter("one"), "two": chapter("two", fails=True)}, progress=False)
-    written = page.write({"one": chapter("one"), "two": chapter("two")}, progress=False)
-    assert (
-        made == ["one", "two", "two"]
-        and set(written.numbers) == {"one", "two"}
-        and "a &lt; b &amp; c" in written.page.read_text()
-    )
+        page.write({n: chapter(n, fails=n == "two/b.png") for n in names})
+    assert "has what is finished, and the same command goes on" in capsys.readouterr().err
+    text = (tmp_path / "index.html").read_text()
+    assert "This page is not finished. Missing: two, b.png." in text and "a &lt; b &amp; two/a.png" in text
+    assert json.loads((tmp_path / "numbers.json").read_text())["missing"] == ["two, b.png"]
+    written = page.write({n: chapter(n) for n in names}, progress=False)
+    assert made == [*names, "two/b.png"]
+    assert written.numbers == {"one": {"one": 1}, "two": {"two/a.png": 1, "two/b.png": 1}}
+    text = written.page.read_text()
+    assert "not finished" not in text and "missing" not in (tmp_path / "numbers.json").read_text()
+    assert text.count("<h2>two</h2>") == 1 and text.count("result of two/") == 2
+    assert text.index("b &amp; one") < text.index("b &amp; two/a.png") < text.index("b &amp; two/b.png")
     Page(tmp_path, "title", "about", {"image": 2}).write({"one": chapter("one")}, progress=False)
     assert made[-1] == "one"
+
+
+@pytest.mark.skipif(not can_fork(), reason="pages are made in one process here")
+def test_a_chapter_in_a_process_of_its_own(tmp_path, capsys):
+    """It leaves its chapter as a file; how it ends otherwise is said; its steps count."""
+
+    def here():
+        return Chapter("Where", numbers={"process": os.getpid()})
+
+    page, work = Page(tmp_path, "title", "about", {}), Work(False, {"here": {"a": 5.0, "b": 5.0}})
+    written = page.write({"other": here, "here": here}, work=work, apart="here")
+    assert written.numbers["other"]["process"] == os.getpid() != written.numbers["here"]["process"]
+    assert list(written.numbers) == ["other", "here"] and work.count == 2 and not work.left
+
+    def fails():
+        raise FxscopeError("no room")
+
+    for end, said in (
+        (fails, "it could not be made: no room"),
+        (lambda: 1 / 0, "ZeroDivisionError.*in <lambda>"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "SIGKILL"),
+    ):
+        with pytest.raises(FxscopeError, match=f"(?s){said}"):
+            in_own_process(end, "it")
+    with pytest.raises(KeyboardInterrupt):
+        in_own_process(lambda: os.kill(os.getpid(), signal.SIGINT), "it")
 
 
 def test_report_of_scores_and_of_images(tmp_path):
@@ -572,7 +638,8 @@ def test_report_command_side_by_side(tmp_path):
     assert set(numbers) == {"networks", "skipped", "bicubic4x", "pixelshuffle4x", "side-by-side"} and set(
         numbers["side-by-side"]
     ) == {"bicubic4x", "pixelshuffle4x"}
-    assert numbers["side-by-side"]["bicubic4x"] == 0 < numbers["side-by-side"]["pixelshuffle4x"]
+    shares = {name: each["residual_share"] for name, each in numbers["side-by-side"].items()}
+    assert shares["bicubic4x"] == 0 < shares["pixelshuffle4x"]
     assert check_page((tmp_path / "page" / "index.html").read_text()) > 10
 
 

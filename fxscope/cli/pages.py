@@ -40,7 +40,10 @@ live = click.option(
     help="this chapter alone (or several)",
 )
 def tour_verb(asked: Asked, images: tuple[str, ...], out: str, chapters: tuple[str, ...], live: bool) -> None:
-    """Write one page with everything the paper shows; interrupted and run again it goes on."""
+    """Write one page with everything the paper shows; interrupted and run again it goes on.
+
+    What is frozen is what the paper freezes; fxscope report has --policy.
+    """
     photographs = Photographs(images, least=64)
     files = photographs.files() if images else []
     written = pages.tour(files, out, networks_of(asked, limit=None), chapters, live=live)

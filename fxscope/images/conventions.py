@@ -49,7 +49,10 @@ def with_channels(found: Preprocess, module: nn.Module, name: str) -> Preprocess
     """The luminance for a network of one channel; ``ImageError`` for other channels than 1 and 3."""
     count = channels_of(module)
     if count not in (1, 3):
-        raise ImageError(f"{name} takes {count} channels, and a photograph has 1 or 3")
+        raise ImageError(
+            f"{name} takes {count} channels, and a photograph has 1 or 3: from Python,"
+            " fxscope.interpret(model, x0) takes any x0, and its rows, columns and spectrum plot themselves"
+        )
     return with_count(found, count)
 
 

@@ -147,7 +147,7 @@ def weights_note(spec: str, weights: str | None = None, seed: int | None = None)
         return f"random weights{drawn}"
     if family in ("hf", "spandrel", "onnx", "hub", "pt2"):
         return "own weights"
-    return TRAINED[name] if family == "fxscope" else f"own{drawn}"
+    return TRAINED[name] if family == "fxscope" else f"as its factory makes it{drawn}"
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ def style(name: str) -> str:
     """CSS for the drawing with this id."""
     return (
         f"{_scoped(f'#{name}', FIXED)}{_scoped(f'#{name}', _colours(''))}@media"
-        f" (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
+        f" screen and (prefers-color-scheme:dark){{{_scoped(f'#{name}', _colours('dark_'))}}}"
     )
 
 
@@ -41,7 +41,8 @@ def site_style(light: str, dark: str) -> str:
     system = _scoped(f"body:not({light}) {drawing}", _colours("dark_"))
     return (
         f"{_scoped(drawing, FIXED)}{_scoped(drawing, _colours(''))}@media"
-        f" (prefers-color-scheme:dark){{{system}}}{_scoped(f'{dark} {drawing}', _colours('dark_'))}"
+        f" screen and (prefers-color-scheme:dark){{{system}}}"
+        f"{_scoped(f'{dark} {drawing}', _colours('dark_'))}"
     )
 
 

@@ -18,10 +18,12 @@ from ..paper.tour.page import Chapter, Page, Written
 from ..plot import analysis as draw
 from ..plot.style import COLUMN, caption, drawn, new_figure
 from ..results.files import write_text
+from ..results.tables import counted
 from . import shards
 from .summary import TABLE, Study
 
 PANELS = 3  # networks side by side in a figure
+POINTS = 12  # of a curve whose numbers stand in a table
 HEAD = ("network", "weights", "images", "mean", "deviation", "about")
 
 
@@ -29,8 +31,7 @@ def write_page(found: Study, progress: bool) -> Written:
     """Write the page and the tables of a finished study; see ``report``."""
     about, out = found.plan.about, found.folder / "report"
     title = f"Study: {found.folder.resolve().name}"
-    counts = f"{about['images']['count']} images, {len(about['networks'])} networks"
-    page = Page(out, title, f"{counts}. {_run_said(about)}", [about, found.results], ("pdf", "svg", "png"))
+    page = Page(out, title, _about(about), [about, found.results], ("pdf", "svg", "png"))
     makers: dict[str, Callable[[], Chapter]] = {}
     for kind, make in CHAPTERS.items():
         names = [m["name"] for m in about["measures"] if m["kind"] == kind]
@@ -44,9 +45,13 @@ def write_page(found: Study, progress: bool) -> Written:
     return written
 
 
-def _run_said(about: dict[str, Any]) -> str:
-    run = about["run"]
-    return f"{run['dtype']}, batches of {run['batch size']}, torch {run['torch']}"
+def _about(about: dict[str, Any]) -> str:
+    run, networks = about["run"], ", ".join(f"{n['name']} ({n['note']})" for n in about["networks"])
+    return (
+        "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
+        f" y1 = F(x0) x1 + r(x0). Measured on {counted(about['images']['count'], 'image')}: {networks}. In"
+        f" {run['dtype']}, batches of {run['batch size']}, torch {run['torch']}."
+    )
 
 
 def _shares_table(found: Study, about: dict[str, Any], name: str) -> list[tuple[str, ...]]:
@@ -67,7 +72,7 @@ def _shares(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
     """Tables 3 and 4."""
     chapter = Chapter("Residual share of the top score (Tables 3 and 4)")
     for name in names:
-        chapter.heading(name)
+        _heading(chapter, name, "residual_share")
         chapter.table(HEAD, _shares_table(found, about, name), "r / y of the largest score, over the images")
         models = []
         for network in about["networks"]:
@@ -76,9 +81,18 @@ def _shares(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
             if share:
                 kept = {"name": network["name"], "mean": share["mean"], "std": share["std"]}
                 models.append(SimpleNamespace(**kept, zero=each.get("zero", "")))
+        for model in models:
+            chapter.results.append(
+                f"{model.name}: the residual is {100 * model.mean:.0f} ± {100 * model.std:.0f}% of the"
+                f" largest score, about {model.zero or 'x = 0'}."
+            )
         if models:
             shown: Any = SimpleNamespace(models=models)
-            chapter.figure(f"shares_{name}", draw.residual_share(shown), "The same, with deviations.")
+            chapter.figure(
+                f"shares_{name}",
+                draw.residual_share(shown),
+                "The same: means, with a line of one standard deviation over the images.",
+            )
         chapter.numbers[name] = {n: found.results[n][name]["numbers"] for n in found.results}
         _errors(chapter, found, name)
     return chapter
@@ -90,7 +104,7 @@ def _layers(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
     for name in names:
         asked = next(m for m in about["measures"] if m["name"] == name)
         after = f", after a step of FGSM of {asked['fgsm']}/255" if asked.get("fgsm") else ""
-        chapter.heading(f"{name}{after}")
+        _heading(chapter, f"{name}{after}", "layer_contributions")
         panels = {}
         for network, measures in found.results.items():
             each = measures[name]
@@ -99,19 +113,29 @@ def _layers(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
         for i in range(0, len(panels), PANELS):
             some: Any = dict(list(panels.items())[i : i + PANELS])
             text = "Mean shares of the score, with deviations over the images."
-            chapter.figure(f"layers_{name}_{i // PANELS}", draw.layers(some), text)
+            every = max(len(panel.parts) for panel in some.values())  # sums of parts have no deviation here
+            chapter.figure(f"layers_{name}_{i // PANELS}", draw.layers(some, top=every), text)
         chapter.numbers[name] = {n: found.results[n][name]["curves"] for n in found.results}
         _errors(chapter, found, name)
     return chapter
 
 
 def _panel(each: dict[str, Any], version: int) -> SimpleNamespace:
+    """What ``draw.layers`` draws of contributions, from their means and deviations.
+
+    It takes shares of images; two of these have the mean and the deviation of all, part by part.
+    """
     parts, curve = tuple(each["parts"]), each["curves"]["shares"]
     first = 1 if parts[0] == "F x0" else 2
     mean, std = (torch.tensor(curve[s], dtype=torch.float64) for s in ("mean", "std"))
-    zero = each.get("zero", "")
     return SimpleNamespace(
-        parts=parts, names=parts[first:], mean=mean, std=std, zero=zero, interpretation=version
+        parts=parts,
+        names=parts[first:],
+        mean=mean,
+        shares=torch.stack([mean + std, mean - std]),
+        output=torch.ones(each["images"]),
+        zero=each.get("zero", ""),
+        interpretation=version,
     )
 
 
@@ -158,19 +182,32 @@ def _field(values: np.ndarray, name: str) -> Any:
 def _others(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
     chapter = Chapter("Other measures")
     for name in names:
-        chapter.heading(name)
         _means(chapter, found, name)
     return chapter
 
 
+def _heading(chapter: Chapter, name: str, kind: str) -> None:
+    """The name of a measure, where it says more than the title of its chapter."""
+    if name != kind:
+        chapter.heading(name)
+
+
 def _means(chapter: Chapter, found: Study, name: str) -> None:
-    """A table of all numbers of a measure."""
+    """A table of all numbers of a measure, and of its curves where these have few points."""
     rows = [
         (network, number, f"{each['mean']:.5g}", f"{each['std']:.3g}")
         for network, measures in found.results.items()
         for number, each in measures[name]["numbers"].items()
     ]
-    chapter.table(("network", "number", "mean", "deviation"), rows, name)
+    rows += [
+        (network, f"{curve}, {i + 1} of {len(each['mean'])}", f"{mean:.5g}", f"{std:.3g}")
+        for network, measures in found.results.items()
+        for curve, each in measures[name]["curves"].items()
+        if len(each["mean"]) <= POINTS
+        for i, (mean, std) in enumerate(zip(each["mean"], each["std"]))
+    ]
+    if rows:
+        chapter.table(("network", "number", "mean", "deviation"), rows, name)
     chapter.numbers[name] = {n: found.results[n][name]["numbers"] for n in found.results}
     _errors(chapter, found, name)
 

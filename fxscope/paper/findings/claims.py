@@ -20,6 +20,7 @@ from .verdict import judge
 
 Lines = Sequence[Mapping[str, Any]]
 PAPER_SHARES, PAPER_SPREAD = (0.78, 0.95), 0.17  # Table 4
+FIGURES = {"super-resolution": "Fig. 12", "image to image": "Fig. 14"}
 LOCAL, LARGE, WHITE = 4, 0.05, 0.57  # pixels, share of the picture, part of white noise in the high band
 
 
@@ -46,7 +47,10 @@ class Spread:
         return cls(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)), len(values))
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g} ± {self.std:.2g}"
+        if not 1e-6 < self.std < 1e6:
+            return f"{self.mean:.3g} ± {self.std:.2g}"
+        decimals = max(0, 1 - math.floor(math.log10(self.std)))  # two digits of the deviation
+        return f"{self.mean:.{decimals}f} ± {self.std:.{decimals}f}"
 
     @property
     def percent(self) -> str:
@@ -127,7 +131,6 @@ def _of_scores(networks: dict[Network, Lines]) -> list[Finding]:
 def _shares(networks: dict[Network, Lines]) -> list[Finding]:
     low, high = PAPER_SHARES
     inside = {n: sum(low <= line["share"] <= high for line in lines) for n, lines in networks.items()}
-    counts = "; ".join(f"{n.name} {inside[n]} of {len(lines)}" for n, lines in networks.items())
     return [
         _finding(
             "The residual is the larger part of the score",
@@ -142,7 +145,11 @@ def _shares(networks: dict[Network, Lines]) -> list[Finding]:
             "The residual's share of the score is 78 to 95%",
             "the means of 21 networks (Table 4)",
             networks,
-            f"photographs with such a share, about x = 0: {counts}",
+            "mean about x = 0, and the photographs in that range: "
+            + "; ".join(
+                f"{n.name} {Spread.of(v, 'share').percent}, {inside[n]} of {len(v)}"
+                for n, v in networks.items()
+            ),
             lambda lines: low <= mean_of(lines, "share") <= high,
             "the mean of every network is in that range",
             "shares",
@@ -158,7 +165,7 @@ def _shares(networks: dict[Network, Lines]) -> list[Finding]:
         ),
         _finding(
             "F(x0) does not look like a template of x0",
-            "not the case (section 4)",
+            "a template is not what is found (section 4)",
             networks,
             "cosine of row and x0: " + _each(networks, lambda lines: Spread.of(lines, "cosine")),
             lambda lines: mean_of(lines, "cosine") < 0.5,
@@ -181,7 +188,7 @@ def _layers(networks: dict[Network, Lines]) -> list[Finding]:
             "With batch norm the late layers contribute most",
             "late contributions dominate (Fig. 8)",
             networks,
-            "the last third of the layers has of the sum of magnitudes: "
+            "part of the sum of magnitudes that is of the last third of the layers: "
             + _each(networks, lambda lines: Spread.of(lines, "late").percent),
             lambda lines: mean_of(lines, "late") > 0.5,
             "more than half for all",
@@ -279,7 +286,7 @@ def _against_critics(networks: dict[Network, Lines]) -> Finding:
         "in image-to-image (Fig. 15); not measured for super-resolution",
         _each(networks, lambda lines: Spread.of(lines, "norm").percent),
         found.appears,
-        "all means larger than all",
+        "each of their means is larger than all others",
         ", ".join(n.name for n in networks),
         found.why,
         "residuals",
@@ -290,7 +297,7 @@ def _rows(networks: dict[Network, Lines]) -> list[Finding]:
     return [
         _finding(
             "Rows of super-resolution are sparse, and near their pixel",
-            "section 8.B",
+            "sparse, and concentrated around the pixel (section 8.B)",
             networks,
             "90% of the energy within: "
             + _each(networks, lambda lines: f"{Spread.of(lines, 'radius_90')} px"),
@@ -315,9 +322,10 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str, what: str = "p
     return [
         _finding(
             f"Eigen-inputs are localised ({where})",
-            "localised (section 4, case 2)",
+            f"localised ({FIGURES[where]})",
             has,
-            "area: " + _each(has, lambda lines: f"{Spread.of(lines, 'area')} px"),
+            "area: "
+            + _each(has, lambda lines: f"{Spread.of(lines, 'participation').percent} of the picture"),
             lambda lines: mean_of(lines, "participation") < LARGE,
             f"below {100 * LARGE:.0f}% of the picture for all",
             "eigen",
@@ -325,7 +333,7 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str, what: str = "p
         ),
         _finding(
             f"Eigen-inputs are bandpass ({where})",
-            "bandpass",
+            f"bandpass ({FIGURES[where]})",
             has,
             "energy from 1/8 to 3/8 cycles a pixel: "
             + _each(has, lambda lines: Spread.of(lines, "middle").percent),
@@ -336,9 +344,9 @@ def eigen_findings(networks: Mapping[Network, Lines], where: str, what: str = "p
         ),
         _finding(
             f"Eigen-inputs are oriented ({where})",
-            "oriented",
+            f"oriented ({FIGURES[where]})",
             has,
-            "0 to 1: " + _each(has, lambda lines: Spread.of(lines, "oriented")),
+            "orientedness, from 0 to 1: " + _each(has, lambda lines: Spread.of(lines, "oriented")),
             lambda lines: mean_of(lines, "oriented") > 0.5,
             "a mean above 0.5 for all",
             "eigen",

@@ -43,7 +43,7 @@ class Verdict:
         if self.count < LEAST:
             return f"{self.count} {self.what} decide nothing; at least {LEAST} are needed."
         said = f"The rule holds in {self.held} of {REDRAWS} redraws of the {self.count} {self.what}"
-        need = f"{SURE * REDRAWS:.0f} would decide for it, and {(1 - SURE) * REDRAWS:.0f} against it"
+        need = f"{SURE * REDRAWS:.0f} or more decide for it, {(1 - SURE) * REDRAWS:.0f} or fewer against it"
         return f"{said}." if self.appears is not None else f"{said}; {need}."
 
 

@@ -150,7 +150,7 @@ def _templates(chapter: Chapter, readers: dict[str, Reader], x0: torch.Tensor) -
     chapter.findings.append(
         _found(
             "F(x0) does not look like a template of x0",
-            "not the case (section 4)",
+            "a template is not what is found (section 4)",
             f"cosine of row and image: {said}",
             judge(alike, lambda drawn: all(mean_of(v, "cosine") < 0.5 for v in drawn.values()), WHAT),
             "a mean below 0.5 for all",
@@ -402,10 +402,10 @@ def _vote_findings(lines: dict[str, Lines], mean: dict[str, Spread]) -> list[Fin
         ),
         _found(
             "Discussions do not focus on the object",
-            "highest values are not always on the object",
+            '"highest values do not always focus on the objects" (section 4)',
             f"{mean['discussion'].percent} of the magnitude on ink, chance {mean['chance'].percent}",
             verdict(lambda v: mean_of(v, "discussion") <= 1.25 * mean_of(v, "chance")),
-            "at most 1.25 times chance",
+            "at most 1.25 times chance: no more than it would without an object, on average",
             "discussions",
             network,
         ),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from .networks import Network, tile_of
-from .outputs import FAST_SIDE, STEPS, Asked
+from .outputs import ALL, FAST_SIDE, LAWS, STEPS, Asked
+
+SIDES = "side-by-side"
 
 # Measured on two cores, in passes of the network on x0: of a step's work, and for its figures in seconds.
 PASSES = {
@@ -20,7 +22,7 @@ PASSES = {
     "rows and columns": (25, 1.5),
     "eigen-images": (220, 2.0),
     "tokens and layers": (10, 1.0),
-    "layers of all images": (8, 1.0),
+    ALL: (8, 1.0),
     "graph": (1, 2.0),
     "laws": (100, 3.0),
 }
@@ -33,35 +35,44 @@ PER_NODE = {
 
 
 def expected(
-    networks: Mapping[str, Network], pictures: list[tuple[str, torch.Tensor]], asked: Asked, live: bool
+    networks: Mapping[str, Network],
+    pictures: list[tuple[str, torch.Tensor]],
+    asked: Asked,
+    missing: Sequence[str],
 ) -> dict[str, dict[str, float]]:
-    """{chapter: {step: seconds}} of the networks of the chapters."""
+    """{chapter or part of one: {step: seconds}} of those that are ``missing``."""
     found: dict[str, dict[str, float]] = {}
-    if live:
+    if "live" in missing:
         found["live"] = {
             f"demonstration of {n.name}": 5 + PER_NODE["live"] * _modules(n) for n in networks.values()
         }
-    return found | {name: _of(n, pictures, asked) for name, n in networks.items()}
+    for name, n in networks.items():
+        if any(each.startswith(f"{name}/") for each in missing):
+            found |= {f"{name}/{part}": steps for part, steps in _of(n, pictures, asked).items()}
+    if SIDES in missing:
+        found[SIDES] = {SIDES: sum(steps.get(ALL, 2.0) for steps in found.values())}
+    return {name: steps for name, steps in found.items() if name in missing}
 
 
-def _of(n: Network, pictures: list[tuple[str, torch.Tensor]], asked: Asked) -> dict[str, float]:
-    steps: dict[str, float] = {}
+def _of(n: Network, pictures: list[tuple[str, torch.Tensor]], asked: Asked) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
     for title, picture in pictures:
         x0 = n.take(picture)
         size = tile_of(n, x0, asked.tile)
         if size is not None:
-            steps[f"{title}: in tiles"] = _in_tiles(n, x0, size)
+            found[title] = {f"{title}: in tiles": _in_tiles(n, x0, size)}
             continue
         seconds = seconds_of(n, x0)
-        for step in ("interpreter", *STEPS[n.kind]):
-            steps[f"{title}: {step}"] = _step(n, step, seconds, _part(step, x0, asked))
+        found[title] = {
+            f"{title}: {step}": _step(n, step, seconds, _part(step, x0, asked))
+            for step in ("interpreter", *STEPS[n.kind])
+        }
     if n.kind == "scores" and len(pictures) > 1:
-        steps["layers of all images"] = len(pictures) * _step(n, "layers of all images", seconds)
+        found[ALL] = {ALL: len(pictures) * _step(n, ALL, seconds)}
     if not asked.fast:
         small = x0[..., :32, :32] if n.kind == "images" else x0
-        steps["graph"] = _step(n, "graph", 0)
-        steps["laws"] = _step(n, "laws", seconds_of(n, small))
-    return steps
+        found[LAWS] = {"graph": _step(n, "graph", 0), "laws": _step(n, "laws", seconds_of(n, small))}
+    return found
 
 
 def _step(n: Network, step: str, seconds: float, part: float = 1.0) -> float:

@@ -148,7 +148,7 @@ def _against_super_resolution(mine: Measurements, others: Measurements) -> list[
             "larger (Fig. 15)",
             said("norm"),
             residuals.appears,
-            "all larger than all",
+            "each of their means is larger than all others",
             why=residuals.why,
             topic="residuals",
         ),
@@ -157,7 +157,7 @@ def _against_super_resolution(mine: Measurements, others: Measurements) -> list[
             "less sparse than in super-resolution (Fig. 14)",
             said("participation"),
             areas.appears,
-            "all larger than all",
+            "each of their means is larger than all others",
             why=areas.why,
             topic="eigen",
         ),
@@ -172,7 +172,7 @@ def _findings(lines: Measurements) -> list[Finding]:
     return [
         Finding(
             "Rows have much energy off the diagonal",
-            "less sparse than in super-resolution",
+            "strong off-diagonals (Fig. 7 and 13)",
             ", ".join(
                 f"{n.name}: {Spread.of(v, 'off').percent} beyond {RADIUS} px" for n, v in lines.items()
             ),
@@ -247,7 +247,7 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, give
         chapter.figure(
             f"i2i_parts_{n.name}",
             plot.images({"F x0": filtered, "r": r[0]}, signed=True),
-            f"{n.title}: the output as F x0 + r on one scale (mean over colours). The norm of r is"
+            f"{n.title}: the output is F x0 + r. The norm of r is"
             f" {100 * share:.0f}% of that of the output, about x = 0. The frozen means are part of r, so F x0"
             " and r may cancel.",
             shows=("residuals",),

@@ -17,6 +17,7 @@ from ...linop import interpret
 from ...linop.scale import norm_of
 from ...linop.tiles import TiledInterpreter
 from ...plot import analysis as draw
+from ...results.tables import counted
 from .networks import Network, middle
 from .page import Chapter
 from .super_resolution import eigen_images, probe_places
@@ -65,7 +66,7 @@ def large_images(
     chapter.figure(
         f"{prefix}parts",
         plot.images(parts, signed=True),
-        f"The output as F x0 + r, on one scale, with an error of {error:.1e} over all outputs. The norm of r"
+        f"The output is F x0 + r, with an error of {error:.1e} over all outputs. The norm of r"
         f" is {100 * share:.1f}% of that of the output, about x = 0.",
     )
     energy = _filters(chapter, lin, prefix)
@@ -81,8 +82,8 @@ def large_images(
     eigen_images(chapter, {n.name: part}, prefix.rstrip("_"))
     chapter.results.append(
         f"{n.title} on {title}: the norm of r is {100 * share:.1f}% of that of the output, about x = 0;"
-        f" 90% of a row's energy lies within {energy.radius(0.9)} pixels, and F x0 + r is the output with an"
-        f" error of {error:.0e}."
+        f" 90% of a row's energy lies within {counted(energy.radius(0.9), 'pixel')}, and F x0 + r is the"
+        f" output with an error of {error:.0e}."
     )
 
 
@@ -133,7 +134,8 @@ def _filters(chapter: Chapter, lin: TiledInterpreter, prefix: str) -> Any:
     chapter.figure(
         f"{prefix}energy",
         energy.plot(),
-        f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
+        "The share of the rows' energy within a distance; 90% is within"
+        f" {counted(energy.radius(0.9), 'pixel')}.",
     )
     return energy
 

@@ -17,18 +17,23 @@ from ...linop import LinearInterpreter, interpret
 from ...passes.policy import Policy
 from ...plot import analysis as draw
 from ...plot.bars import NAMED
+from ...results.tables import counted
 from .networks import Network, middle
 from .page import Chapter
 from .super_resolution import PASSES, eigen_images, probe_places
 from .work import Work
 
 VOTERS, FAST_VOTERS = 10, 3  # labels that the pixels vote for
+ROOM = 12  # pixels of the input around a place that a zoom shows at most
 FAST_SIDE, FAST_TRIPLETS = 64, 2  # the middle of which a fast report has eigen-images
 STEPS = {
     "scores": ("contributions", "discussion", "votes"),
     "images": ("output and residual", "rows and columns", "eigen-images"),
     "tokens": ("tokens and layers",),
 }
+
+
+ALL, LAWS = "layers of all images", "graph and laws"  # the last parts of a network's chapter
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,7 @@ class Shown:
 
     def label(self, label: int) -> str:
         """The name of a label; of a network with random weights never without saying so."""
-        names = self.asked.names
-        name = f"label {label}" if names is None else str(names[label])
-        is_said = not self.network.random or "random weights" in name
-        return name if is_said else f"{name} ({self.network.note})"
+        return labelled(self.network, self.asked, label)
 
     @property
     def names(self) -> list[str] | None:
@@ -99,6 +101,13 @@ class Shown:
     def result(self, text: str) -> None:
         """Add a sentence to the top of the page, which names the network with its weights."""
         self.chapter.results.append(f"{self.network.title} on {self.title}: {text}")
+
+
+def labelled(network: Network, asked: Asked, label: int) -> str:
+    """The name of a label; of a network with random weights never without saying so."""
+    name = f"label {label}" if asked.names is None else str(asked.names[label])
+    is_said = not network.random or "random weights" in name
+    return name if is_said else f"{name} ({network.note})"
 
 
 def frozen(policy: Any) -> str:
@@ -184,7 +193,7 @@ def images(shown: Shown) -> None:
         chapter.figure(
             f"{prefix}parts",
             plot.images({"F x0": filtered, "r": r}, signed=True, text=shown.said),
-            f"The output as F x0 + r, on one scale, with an error of {error:.1e}. The norm of r is"
+            f"The output is F x0 + r, with an error of {error:.1e}. The norm of r is"
             f" {100 * share:.1f}% of that of the output, about x = 0.",
         )
     energy = _rows_and_columns(shown)
@@ -197,7 +206,8 @@ def images(shown: Shown) -> None:
     }
     shown.result(
         f"the norm of r is {100 * share:.1f}% of that of the output, about x = 0; 90% of a row's energy lies"
-        f" within {energy.radius(0.9)} pixels, and F x0 + r is the output with an error of {error:.0e}."
+        f" within {counted(energy.radius(0.9), 'pixel')}, and F x0 + r is the output with an error"
+        f" of {error:.0e}."
     )
     _eigen(shown)
 
@@ -216,7 +226,8 @@ def _rows_and_columns(shown: Shown) -> Any:
         chapter.figure(
             f"{prefix}energy",
             energy.plot(shown.said),
-            f"The share of the rows' energy within a distance; 90% is within {energy.radius(0.9)} pixels.",
+            "The share of the rows' energy within a distance; 90% is within"
+            f" {counted(energy.radius(0.9), 'pixel')}.",
         )
     return energy
 
@@ -242,15 +253,16 @@ def _eigen(shown: Shown) -> None:
 
 def _filters(shown: Shown, places: list[tuple[int, int]]) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
     """Add the figure of the rows and columns at the places, and return the rows and their centres."""
-    lin = shown.lin
-    panels, rows, lines = {}, [], lin.F.alignment()
+    lin, lines = shown.lin, shown.lin.F.alignment()
     outs = [(y, x) for y, x in map(lines.output_of, places)]
     centres = [(y, x) for y, x in map(lines.input_of, outs)]
-    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
-        rows.append(lin.F.row((0, *out)))
-        panels[f"row, {said}\n({y}, {x})"] = _around(rows[-1], (y, x))
-    for said, (y, x), out in zip(("edge", "flat", "middle"), centres, outs):
-        panels[f"column, {said}\n({y}, {x})"] = _around(lin.F.column((0, y, x)), out, zoom(lin, 12))
+    rows = [lin.F.row((0, *out)) for out in outs]
+    columns = [lin.F.column((0, *centre)) for centre in centres]
+    panels = {}
+    for what, filters, at, most in (("row", rows, centres, ROOM), ("column", columns, outs, zoom(lin, ROOM))):
+        radius = reach(filters, at, most)
+        for said, values, (y, x) in zip(("edge", "flat", "middle"), filters, at):
+            panels[f"{what}, {said}\n({y}, {x})"] = around(values, (y, x), radius)
     shown.chapter.figure(
         f"{shown.prefix}filters",
         draw.grid(panels, 3, text=shown.said),
@@ -261,7 +273,14 @@ def _filters(shown: Shown, places: list[tuple[int, int]]) -> tuple[list[torch.Te
     return rows, centres
 
 
-def _around(filter: torch.Tensor, place: tuple[int, int], radius: int = 12) -> torch.Tensor:
+def reach(filters: Sequence[torch.Tensor], places: Sequence[tuple[int, int]], most: int = ROOM) -> int:
+    """Pixels around the places within which nearly all of the filters is: for a zoom, from 4 to ``most``."""
+    energy = energy_against_distance(torch.stack(list(filters)), list(places))
+    return min(most, max(4, energy.radius(0.999) + 1))
+
+
+def around(filter: torch.Tensor, place: tuple[int, int], radius: int = ROOM) -> torch.Tensor:
+    """What is around a place of a filter."""
     return crop_around(filter, place, min(radius, max(filter.shape[1:]) // 2))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ from ...viewer import policy, shared
 from ..findings import kept
 from ..findings.finding import Finding
 from ..findings.verdict import REDRAWS, VERDICTS
+from .apart import can_fork, in_own_process
 from .templating import environment
 from .work import Work
 
 DPI = 200
+RESULTS = 3  # sentences at the top; further ones are folded
+LONGEST = 200  # letters of the name of a kept chapter
 WIDER = (
     1.45  # than on paper: there the letters of a figure have 8 points, and on a page nearly those of the text
 )
@@ -118,44 +122,75 @@ class Page:
         chapters: dict[str, Callable[[], Chapter]],
         progress: bool = True,
         work: Work | None = None,
-        last: str = "",
+        apart: str = "",
     ) -> Written:
         """Make the chapters that are missing, one after the other, and write all of them to the page.
 
-        They stand there in their order; ``last`` is made after all others. Those that are finished do not
-        count in the ``work`` that is left.
+        A chapter may be of parts, "name/part", which are made and kept one by one and stand in one section.
+        The page is written before each of them, too, with what there is by then: however the run ends, the
+        page says what is missing. ``apart`` is made first, in a process of its own. Those that are finished
+        do not count in the ``work`` that is left.
         """
         done = {name: part for name in chapters if (part := self.finished(name)) is not None}
         with (work or Work(progress)).leaving_out(done) as steps:
-            for name in sorted(chapters, key=lambda name: name == last):
+            for name in sorted(chapters, key=lambda name: name != apart):
                 if name not in done:
-                    with steps.chapter(name):
-                        done[name] = self._make(name, chapters[name])
-        done = {name: done[name] for name in chapters}
-        numbers = {name: part["numbers"] for name, part in done.items()}
-        findings = [Finding(**f) for part in done.values() for f in part["findings"]]
-        results = [text for part in done.values() for text in part["results"]]
+                    written = self._write(chapters, done)
+                    with steps.interrupted(
+                        f"{written.page} has what is finished, and the same command goes on"
+                    ):
+                        done[name] = self._made(name, chapters[name], steps, name == apart)
+        return self._write(chapters, done)
+
+    def _made(self, name: str, make: Callable[[], Chapter], steps: Work, apart: bool) -> dict:
+        """A chapter, made here or in a process of its own, which leaves it as a file."""
+        if not (apart and can_fork()):
+            with steps.chapter(name):
+                return self._make(name, make)
+        with steps.elsewhere(name):
+            in_own_process(lambda: self._make_in(name, make, steps), name)
+        found = self.finished(name)
+        assert found is not None, "the process has ended well"
+        return found
+
+    def _make_in(self, name: str, make: Callable[[], Chapter], steps: Work) -> None:
+        with steps.chapter(name):
+            self._make(name, make)
+
+    def _write(self, chapters: Sequence[str] | Mapping[str, Any], done: Mapping[str, dict]) -> Written:
+        """Write the page and its numbers with the chapters that are done, and name those that are not."""
+        made = {name: done[name] for name in chapters if name in done}
+        missing = [name.replace("/", ", ") for name in chapters if name not in done]
+        findings = [Finding(**f) for part in made.values() for f in part["findings"]]
+        results = [text for part in made.values() for text in part["results"]]
+        joined = _joined(made)
+        numbers = {name: part["numbers"] for name, part in joined.items()}
         written = {
             "key": self.key,
             KEY: VERSION,
             "chapters": numbers,
             "findings": [asdict(f) | {"verdict": f.verdict} for f in findings],
+            **({"missing": missing} if missing else {}),
         }
         write_text(self.folder / "numbers.json", json.dumps(written, indent=2) + "\n")
         page = self.folder / "index.html"
-        write_text(page, self._html(done) + "\n")
+        numbered = [f for name, part in made.items() for f in _numbered(name, part["findings"])]
+        write_text(page, self._html(joined, numbered, missing) + "\n")
         return Written(page, numbers, findings, results)
 
     def finished(self, name: str) -> dict | None:
         """A chapter that an earlier run finished, where it is of the same key and its figures are there."""
-        path = self.folder / "chapters" / f"{name}.json"
         try:
-            found = json.loads(path.read_text())
+            found = json.loads(self._file(name).read_text())
         except (OSError, ValueError):
             return None
-        if found.get("key") != self.key:
+        if (found.get("key"), found.get("name")) != (self.key, name):
             return None
         return found if all((self.folder / "figures" / f).exists() for f in found["figures"]) else None
+
+    def _file(self, name: str) -> Path:
+        """Where a chapter is kept."""
+        return self.folder / "chapters" / f"{name.replace('/', '.')[:LONGEST]}.json"
 
     def _make(self, name: str, make: Callable[[], Chapter]) -> dict:
         chapter = make()
@@ -166,6 +201,7 @@ class Page:
         body = self.templates.get_template("chapter.html").render(blocks=blocks, left=left)
         part = {
             "key": self.key,
+            "name": name,
             KEY: VERSION,
             "title": chapter.title,
             "html": body,
@@ -177,7 +213,7 @@ class Page:
             "findings": [asdict(f) for f in findings],
             "results": chapter.results,
         }
-        write_text(self.folder / "chapters" / f"{name}.json", json.dumps(part))
+        write_text(self._file(name), json.dumps(part))
         return part
 
     def _drawn(self, block: dict[str, Any], files: list[str]) -> dict[str, Any]:
@@ -204,21 +240,25 @@ class Page:
             "width": round(WIDER * 96 * figure.get_figwidth()),
         }
 
-    def _html(self, chapters: dict[str, dict]) -> str:
+    def _html(
+        self, chapters: dict[str, dict], findings: Sequence[dict[str, Any]], missing: Sequence[str]
+    ) -> str:
         versions = {"version": VERSION, "fxscope": __version__, "torch": torch.__version__}
         graphs = any(part.get("graphs") for part in chapters.values())
         live = any(part["live"] for part in chapters.values())
-        findings = [f for name, part in chapters.items() for f in _numbered(name, part["findings"])]
         verdicts = {said: [f for f in findings if f["appears"] is key] for key, said in VERDICTS.items()}
+        results = [(name, text) for name, part in chapters.items() for text in part["results"]]
         page = self.templates.get_template("page.html")
         return page.render(
             title=self.title,
             about=self.about,
+            missing=missing,
             chapters=chapters,
             findings=findings,
             verdicts=verdicts,
             redraws=REDRAWS,
-            results=[(name, text) for name, part in chapters.items() for text in part["results"]],
+            results=results[:RESULTS],
+            more=results[RESULTS:],
             hero=max(
                 (p["hero"] for p in chapters.values() if p["hero"]), key=lambda h: h["hero"], default=None
             ),
@@ -228,12 +268,34 @@ class Page:
         )
 
 
+def _joined(done: Mapping[str, dict]) -> dict[str, dict]:
+    """The chapters, each with all its parts."""
+    found: dict[str, dict] = {}
+    for key, part in done.items():
+        name = key.split("/")[0]
+        before = found.get(name)
+        if before is None:
+            found[name] = part
+            continue
+        heroes = [p["hero"] for p in (before, part) if p["hero"]]
+        found[name] = {
+            "title": before["title"],
+            "html": f"{before['html']}\n{part['html']}",
+            "live": before["live"] or part["live"],
+            "graphs": before["graphs"] or part["graphs"],
+            "hero": max(heroes, key=lambda h: h["hero"], default=None),
+            "numbers": {**before["numbers"], **part["numbers"]},
+            "results": [*before["results"], *part["results"]],
+        }
+    return found
+
+
 def _numbered(chapter: str, findings: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The findings of a chapter with ids, their verdicts in words, and what the longer study found."""
     return [
         {
             **f,
-            "id": f"finding-{chapter.replace(':', '-')}-{i}",
+            "id": f"finding-{re.sub('[^A-Za-z0-9_.-]+', '-', chapter)}-{i}",
             "said": VERDICTS[f["appears"]],
             "kept": _kept(f),
         }
@@ -264,8 +326,12 @@ def _placed(name: str, blocks: list[dict[str, Any]], findings: Sequence[Finding]
 
 
 def _hero(blocks: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The picture at the top of a page: a copy of one of its figures."""
-    chosen = [b for b in blocks if b.get("hero") or b["kind"] == "live"] or blocks
+    """The picture at the top of a page: a copy of one of its figures.
+
+    Not that of a demonstration, which is right below it.
+    """
+    chosen = [b for b in blocks if b.get("hero")] or [b for b in blocks if b["kind"] != "live"]
     if not chosen:
         return None
-    return {key: chosen[0][key] for key in ("name", "png", "alt", "width")} | {"hero": chosen is not blocks}
+    first = chosen[0]
+    return {key: first[key] for key in ("name", "png", "alt", "width")} | {"hero": bool(first.get("hero"))}

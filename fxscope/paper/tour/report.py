@@ -11,13 +11,11 @@ from typing import Any, cast
 
 import torch
 
-from ... import plot
 from ...analysis import layer_contributions
 from ...emit.pipeline import transform
 from ...errors import FxscopeError
 from ...linop import Reader, interpret, prepare
 from ...linop.tiles import TiledInterpreter
-from ...plot import analysis as draw
 from ...render import draw as draw_graph
 from ...results.provenance import digest
 from ...testing.network import verify
@@ -26,8 +24,9 @@ from .large import large_images
 from .live import Walk
 from .live import live as demonstrations
 from .networks import Network, check_memory, images_of, middle, read, tile_of
-from .outputs import Asked, Shown, frozen, images, scores, tokens
+from .outputs import ALL, LAWS, Asked, Shown, frozen, images, scores, tokens
 from .page import Chapter, Page, Written
+from .side_by_side import side_by_side
 from .work import Work
 
 FORMATS = ("pdf", "svg", "png")
@@ -91,7 +90,7 @@ def report(
     paths = images_of([images] if isinstance(images, str) else list(images))
     if not networks or not paths:
         raise FxscopeError("a report needs a network and an image")
-    pictures = [(p.name, read(p, least=8)) for p in paths]
+    pictures = [(name, read(p, least=8)) for name, p in zip(_told_apart([p.name for p in paths]), paths)]
     for n in networks:
         if tile is None or n.kind != "images":
             check_memory(n, max((tuple(n.take(p).shape) for _, p in pictures), key=lambda s: s[2] * s[3]))
@@ -106,24 +105,29 @@ def report(
         "tile": tile,
         "fast": fast,
     }
-    page = Page(
-        out, f"Report: {', '.join(n.name for n in networks)}", _about(networks, policy, fast), key, FORMATS
-    )
+    names_of_networks = ", ".join(n.name for n in networks)
+    page = Page(out, f"Report: {names_of_networks}", _about(networks, policy, fast), key, FORMATS)
     work = Work(progress)
     asked = Asked(policy, names, tile, fast, work)
     makers: dict[str, Callable[[], Chapter]] = {}
     if live and not fast:
         walk = Walk("report", "Move over the photograph", networks, pictures, policy, names, str(paths[0]))
         makers["live"] = partial(demonstrations, [walk], work)
+    if len(networks) > 1:
+        makers["side-by-side"] = partial(side_by_side, networks, pictures, asked)
     keys = [_unique(n.name, networks, i) for i, n in enumerate(networks)]
     for i, (name, n) in enumerate(zip(keys, networks)):
-        makers[name] = partial(chapter_of, n, pictures, asked, f"{i}_" if len(networks) > 1 else "")
-    if len(networks) > 1:
-        makers["side-by-side"] = partial(_side_by_side, networks, pictures, policy, tile)
+        parts = parts_of(n, pictures, asked, f"{i}_" if len(networks) > 1 else "")
+        makers |= {f"{name}/{part}": make for part, make in parts.items()}
     if progress:
-        left = {name: n for name, n in zip(keys, networks) if page.finished(name) is None}
-        work.left |= expected(left, pictures, asked, "live" in makers and page.finished("live") is None)
-    return page.write(makers, work=work, last="live")  # the libraries of ONNX stay in memory
+        missing = [name for name in makers if page.finished(name) is None]
+        work.left |= expected(dict(zip(keys, networks)), pictures, asked, missing)
+    return page.write(makers, work=work, apart="live")
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, each with its number where there are several of it: by them photographs are told apart."""
+    return [f"{name} ({i + 1})" if names.count(name) > 1 else name for i, name in enumerate(names)]
 
 
 def _about(networks: Sequence[Network], policy: Any, fast: bool) -> str:
@@ -154,139 +158,111 @@ def _unique(name: str, networks: Sequence[Network], at: int) -> str:
     return name if sum(n.name == name for n in networks) == 1 else f"{name}-{at}"
 
 
-def chapter_of(
+def parts_of(
     n: Network,
     pictures: list[tuple[str, torch.Tensor]],
     asked: Asked | None = None,
     prefix: str = "",
-) -> Chapter:
-    """The chapter of one network: the analyses that fit its output, then its graph and the laws."""
-    asked = asked or Asked()
-    chapter = Chapter(n.title)
-    chapter.text(f"x0: {n.preprocess.text}")
-    prefix = prefix or f"{n.name}_"
-    reader: Reader | None = None
-    about = {"scores": scores, "images": images, "tokens": tokens}[n.kind]
-    for i, (title, picture) in enumerate(pictures):
-        chapter.heading(title)
-        x0, own = n.take(picture), f"{prefix}{i}_"
-        size = tile_of(n, x0, asked.tile)
-        if size is None:
-            with asked.work.step(f"{title}: interpreter"):
-                reader = reader or prepare(n.module, x0, policy=asked.policy)
-                lin = reader(x0)
-            about(Shown(chapter, n, lin, title, own, asked))
-        else:
-            with asked.work.step(f"{title}: in tiles"):
-                tiled = cast(TiledInterpreter, interpret(n.module, x0, policy=asked.policy, tile=size))
-                large_images(chapter, n, tiled, title, own, asked.work.progress)
-        chapter.numbers[title] |= {"x0": digest(x0)}
-    said = {"weights": n.note, "preprocess": n.preprocess.text, "policy": frozen(asked.policy)}
-    chapter.numbers |= said
+) -> dict[str, Callable[[], Chapter]]:
+    """What makes the parts of a network's chapter: the analyses of each image, its graph and the laws."""
+    asked, prefix = asked or Asked(), prefix or f"{n.name}_"
+    readers: list[Reader] = []
+    found: dict[str, Callable[[], Chapter]] = {}
+    for i, (title, _) in enumerate(pictures):
+        found[title] = partial(_of_image, n, pictures, i, asked, f"{prefix}{i}_", readers)
     if n.kind == "scores" and len(pictures) > 1:
-        with asked.work.step("layers of all images"):
-            _layers_of_all(chapter, n, pictures, prefix, asked)
-    _graph_and_laws(chapter, n, pictures[0][1], prefix, asked)
+        found[ALL] = partial(_layers_of_all, n, pictures, prefix, asked)
+    found[LAWS] = partial(_graph_and_laws, n, pictures[0][1], prefix, asked)
+    return found
+
+
+def _of_image(
+    n: Network, pictures: list, number: int, asked: Asked, prefix: str, readers: list[Reader]
+) -> Chapter:
+    """The analyses that fit the network's output, at one image; its graphs are made once, for ``readers``."""
+    chapter, (title, picture) = Chapter(n.title), pictures[number]
+    if not number:
+        chapter.text(f"From a photograph to x0: {n.preprocess.text}.")
+        said = {"weights": n.note, "preprocess": n.preprocess.text, "policy": frozen(asked.policy)}
+        chapter.numbers |= said
+    about = {"scores": scores, "images": images, "tokens": tokens}[n.kind]
+    chapter.heading(title)
+    x0 = n.take(picture)
+    size = tile_of(n, x0, asked.tile)
+    if size is None:
+        with asked.work.step(f"{title}: interpreter"):
+            if not readers:
+                readers.append(prepare(n.module, x0, policy=asked.policy))
+            lin = readers[0](x0)
+        about(Shown(chapter, n, lin, title, prefix, asked))
+    else:
+        with asked.work.step(f"{title}: in tiles"):
+            tiled = cast(TiledInterpreter, interpret(n.module, x0, policy=asked.policy, tile=size))
+            large_images(chapter, n, tiled, title, prefix, asked.work.progress)
+    chapter.numbers[title] |= {"x0": digest(x0)}
     return chapter
 
 
-def _layers_of_all(chapter: Chapter, n: Network, pictures: list, prefix: str, asked: Asked) -> None:
-    x0 = torch.cat([n.take(p) for _, p in pictures])
-    progress = asked.work.progress
-    found = layer_contributions(n.module, x0, batch=4, policy=asked.policy, progress=progress)
-    chapter.heading(f"All {len(pictures)} images")
-    chapter.figure(
-        f"{prefix}layers",
-        found.plot(),
-        "F x0 and the masked biases of every layer, as shares of the top score, about x = 0; the band is one"
-        f" standard deviation over {len(pictures)} images. The largest error of the sums is"
-        f" {found.error:.1e}.",
-    )
+def _layers_of_all(n: Network, pictures: list, prefix: str, asked: Asked) -> Chapter:
+    chapter = Chapter(n.title)
+    with asked.work.step(ALL):
+        x0 = torch.cat([n.take(p) for _, p in pictures])
+        progress = asked.work.progress
+        found = layer_contributions(n.module, x0, batch=4, policy=asked.policy, progress=progress)
+        chapter.heading(f"All {len(pictures)} images")
+        chapter.figure(
+            f"{prefix}layers",
+            found.plot(),
+            "F x0 and the constants of every layer, as shares of the top score, about x = 0; the band is one"
+            f" standard deviation over {len(pictures)} images. The largest error of the sums is"
+            f" {found.error:.1e}.",
+        )
     chapter.numbers["layers"] = found.numbers()
+    return chapter
 
 
-def _graph_and_laws(chapter: Chapter, n: Network, picture: torch.Tensor, prefix: str, asked: Asked) -> None:
-    """The rewritten graph and the laws; in a fast report y1 = y0 alone, which every figure has checked."""
-    x0 = n.take(picture)
+def _graph_and_laws(n: Network, picture: torch.Tensor, prefix: str, asked: Asked) -> Chapter:
+    """The rewritten graph and the laws; in a fast report y1 = y0 alone."""
+    chapter, x0 = Chapter(n.title), n.take(picture)
     if tile_of(n, x0, asked.tile) is not None:
         x0 = middle(x0[0], 64, 8)[None]
     if asked.fast:
-        errors = [
-            v["sum_error"] for v in chapter.numbers.values() if isinstance(v, dict) and "sum_error" in v
-        ]
-        chapter.numbers["verification"] = {"y1 = y0": max(errors)}
-        return
-    chapter.heading("The rewritten graph and the laws")
+        lin = interpret(n.module, x0, policy=asked.policy)
+        error = float((lin(lin.x) - lin.y0).abs().max() / lin.y0.abs().max())
+        chapter.numbers["verification"] = {"y1 = y0": error}
+        return chapter
+    chapter.heading("The rewritten graph")
     with asked.work.step("graph"):
         chapter.figure(
             f"{prefix}graph",
             draw_graph(transform(n.module, policy=asked.policy, example_inputs=(x0,))),
             "The original branch, the interpreter branch, and dashed edges that carry the decisions of each"
-            " unit.",
+            " unit. A box that is pressed shows its rule and its line in the source.",
         )
     with asked.work.step("laws"):
         small = x0 if n.kind != "images" else x0[..., : min(32, x0.shape[2]), : min(32, x0.shape[3])]
         found = verify(copy.deepcopy(n.module), small, policy=asked.policy)
-        chapter.html(found._table().html())
+    chapter.heading("The laws")
+    _laws(chapter, found, tuple(small.shape[1:]))
     chapter.numbers["verification"] = {
         "ok": found.ok,
         **{law.name: law.error for law in found.laws if not law.skipped},
     }
-
-
-def _side_by_side(
-    networks: list[Network], pictures: list, policy: Any, tile: int | str | None = None
-) -> Chapter:
-    """The numbers of several networks on the same images in a table; contributions by depth in a figure."""
-    chapter = Chapter("Side by side")
-    scores = [n for n in networks if n.kind == "scores"]
-    if len(scores) > 1:
-        found = {
-            n.name: layer_contributions(
-                n.module,
-                torch.cat([n.take(p) for _, p in pictures]),
-                batch=4,
-                policy=policy,
-                progress=False,
-            )
-            for n in scores
-        }
-        chapter.figure(
-            "layers_side_by_side",
-            draw.layers(found),
-            "Shares of the top score by depth; the band is one standard deviation over the images.",
-        )
-        chapter.table(
-            ("network", "F x0", "mean depth of the biases", "error"),
-            [
-                (n, f"{100 * float(f.mean[0]):.1f}%", f"{f.depth:.2f}", f"{f.error:.1e}")
-                for n, f in found.items()
-            ],
-        )
-        chapter.numbers = {n: f.numbers() for n, f in found.items()}
-    images = [n for n in networks if n.kind == "images"]
-    if len(images) > 1:
-        _, picture = pictures[0]
-        picture = _compared(chapter, images, picture, tile)
-        interpreters = {n.name: (n, interpret(n.module, n.take(picture), policy=policy)) for n in images}
-        chapter.figure(
-            "outputs_side_by_side",
-            plot.images({k: n.show(lin.y0[0]) for k, (n, lin) in interpreters.items()}),
-            "The outputs for the same photograph.",
-        )
-        rows = {k: float(lin.residual.norm() / lin.y0.norm()) for k, (_, lin) in interpreters.items()}
-        chapter.table(("network", "|r| / |y| about x = 0"), [(k, f"{100 * v:.1f}%") for k, v in rows.items()])
-        chapter.numbers |= rows
-    if not chapter.blocks:
-        chapter.text("The outputs of these networks are of different kinds, so no figure compares them.")
     return chapter
 
 
-def _compared(
-    chapter: Chapter, networks: list[Network], picture: torch.Tensor, tile: int | str | None
-) -> torch.Tensor:
-    """The photograph on which networks are compared: its middle, if one of them would read it in tiles."""
-    if all(tile_of(n, n.take(picture), tile) is None for n in networks):
-        return picture
-    chapter.text("The photograph is large: its middle, of 256 pixels to a side, is compared.")
-    return middle(picture, 256, 8)
+def _laws(chapter: Chapter, found: Any, shape: tuple[int, ...]) -> None:
+    """The laws that were measured in a table, and why the others were not."""
+    measured = [law for law in found.laws if not law.skipped]
+    holds = f"All {len(measured)} laws that were measured hold" if found.ok else f"{found.broken} do not hold"
+    chapter.text(
+        "The pictures above are of the network, and no approximation of it, if its interpreter obeys these"
+        f" laws. They are measured at an x0 of {' x '.join(map(str, shape))}, in {found.dtype}. {holds}."
+    )
+    rows = [
+        (law.name, law.statement, f"{law.error:.0e}", f"{law.bound:.0e}", law.verdict) for law in measured
+    ]
+    chapter.table(("law", "what it says", "largest relative error", "bound", "verdict"), rows)
+    skipped = "; ".join(f"{law.name} ({law.statement}), {law.skipped}" for law in found.laws if law.skipped)
+    if skipped:
+        chapter.text(f"Not measured: {skipped}.")

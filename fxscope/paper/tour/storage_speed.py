@@ -12,6 +12,7 @@ import torch
 from ... import models
 from ...analysis import Storage, storage
 from ...linop import interpret
+from ...results.tables import counted
 from .page import Chapter, Finding
 
 TABLE_1 = {"VGG-19": 58.048, "CycleGAN": 90.112, "EDSR": 4147.2}  # as printed, "GB"
@@ -143,8 +144,8 @@ def _speed(chapter: Chapter) -> None:
     chapter.table(
         SPEEDS,
         rows,
-        f"On the CPU of this machine, {torch.get_num_threads()} threads, single precision, the best of five"
-        " runs",
+        f"On the CPU of this machine, {counted(torch.get_num_threads(), 'thread')}, single precision,"
+        " the best of five runs",
     )
     chapter.text(
         "The paper reports more than 2 rows and columns a second for the full EDSR on a Titan X. The stand-in"

@@ -147,8 +147,8 @@ def _outputs(chapter: Chapter, networks: list[Network], interpreters: dict, high
     chapter.figure(
         "sr_residuals",
         plot.images({k: v for k, v in parts.items() if float(v.abs().max()) > 0} or parts, signed=True),
-        "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1] and on one"
-        " scale; bicubic upscaling has none.",
+        "The residual r of every network, which is the output at x1 = 0, for pixels in [0, 1]; bicubic"
+        " upscaling has none.",
         shows=("residuals",),
     )
     chapter.table(("network", "PSNR", "|r| / |y| about x = 0", "error of F x0 + r"), rows)

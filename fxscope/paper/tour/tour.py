@@ -109,13 +109,13 @@ def tour(
     made = _makers(pictures, given, list(networks), work)
     makers = {k: make for k, make in made.items() if k.split(":")[0] in wanted}
     work.left |= {k: {k: float(SECONDS[k.split(":")[0]])} for k in makers}
-    return page.write(makers, work=work)
+    return page.write(makers, work=work, apart="live")
 
 
 def _makers(
     pictures: list, given: list[Photograph], networks: list[Network], work: Work
 ) -> dict[str, Callable[[], Chapter]]:
-    from .report import chapter_of
+    from .report import parts_of
 
     title, picture = pictures[0]
     progress = work.progress
@@ -129,7 +129,8 @@ def _makers(
         "classification": partial(classification, progress),
     }
     for n in scores:
-        makers[f"classification:{n.name}"] = partial(chapter_of, n, pictures)
+        parts = parts_of(n, pictures)
+        makers |= {f"classification:{n.name}/{part}": make for part, make in parts.items()}
     makers["super-resolution"] = partial(super_resolution, picture, title, upscalers or None, progress, given)
     makers["image-to-image"] = partial(image_to_image, picture, title, same or None, progress, given)
     makers["storage"] = partial(storage_and_speed, progress)
@@ -162,16 +163,17 @@ def _walks(
 
 def _about(networks: Sequence[Network]) -> str:
     whose = (
-        f"{', '.join(n.title for n in networks)} are in the chapters that fit them; small stand-ins are in"
-        " the others"
+        f"on {', '.join(n.title for n in networks)} in the chapters that fit them, and on small stand-ins for"
+        " the paper's networks in the others"
         if networks
-        else "first come networks that others trained, where they are installed, then small stand-ins for the"
-        " rest of the paper's"
+        else "first on networks that others trained, where they are installed, then on small stand-ins for"
+        " the other networks of the paper"
     )
     return (
         "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
-        f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper, each over several images:"
-        f" {whose}."
+        " y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper (Navarrete Michelini, Liu, Lu"
+        f" and Jiang, ICCV 2019), each over several images: {whose}. What is frozen is what the paper freezes"
+        " (policy freeze)."
     )
 
 

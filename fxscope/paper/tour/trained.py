@@ -21,6 +21,7 @@ from .several import taken as large_enough
 
 MEASURED = ("efficientnet_lite0", "span4x", "real_esr_animevideo4x")
 SATURATED = 0.995  # part of the coefficients of rows that are shown as they are
+IMAGENET = 1000  # labels, whose names are known
 SHOWN, VOTERS = 4, 10  # photographs with rows, labels that are voted for
 
 
@@ -120,15 +121,25 @@ def _rows_and_votes(chapter: Chapter, n: Network, taken: Sequence[Photograph]) -
     )
     name, x0 = next(iter(inputs.items()))
     lin = reader(x0)
+    names = _names(lin.y0.shape[1])
     votes = pixel_votes(lin, lin.y0[0].topk(VOTERS).indices.tolist(), progress=False)
     top, share = next(iter(votes.popularity.items()))
     chapter.figure(
         f"trained_votes_{n.name}",
-        votes.plot(photograph=preprocess.inverse(x0)),
+        votes.plot(names=names, photograph=preprocess.inverse(x0)),
         f"{name}: the label to whose score each pixel contributes most, of the {VOTERS} with the largest"
-        f" scores. The most popular is {top}, with {100 * share:.0f}% of the pixels; label"
-        f" {int(lin.y0.argmax())} has the largest score.",
+        f" scores. The most popular is {names[top]}, with {100 * share:.0f}% of the pixels;"
+        f" {names[int(lin.y0.argmax())]} has the largest score.",
     )
+
+
+def _names(count: int) -> list[str]:
+    """What the labels are called: ImageNet's, or numbers."""
+    if count != IMAGENET:
+        return [f"label {k}" for k in range(count)]
+    import torchvision
+
+    return list(torchvision.models.ResNet18_Weights.DEFAULT.meta["categories"])
 
 
 def _images(chapter: Chapter, measured: Mapping[Network, Lines]) -> None:

@@ -30,6 +30,7 @@ class Work:
         self.progress = progress
         self.left = {name: dict(steps) for name, steps in (expected or {}).items()}
         self.asked, self.took, self.count, self.now = PRIOR, PRIOR, 0, ""
+        self.is_quiet = not progress
 
     @property
     def seconds(self) -> float:
@@ -50,6 +51,25 @@ class Work:
         self.progress = self.progress and self.seconds > QUIET
         self.say(f"{self.total} steps, about {lasting(self.seconds)} if nothing else runs on this machine")
         yield self
+
+    @contextlib.contextmanager
+    def interrupted(self, text: str) -> Iterator[None]:
+        """A block that Ctrl-C may end, which is said, with what there is."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if not self.is_quiet:
+                print(f"\nfxscope: interrupted: {text}", file=sys.stderr, flush=True)
+            raise
+
+    @contextlib.contextmanager
+    def elsewhere(self, name: str) -> Iterator[None]:
+        """A chapter whose steps run in another process, which says them."""
+        steps, began = self.left.get(name, {}), time.perf_counter()
+        yield
+        self._went(sum(steps.values()), time.perf_counter() - began)
+        self.count += len(steps)
+        self.left.pop(name, None)
 
     @contextlib.contextmanager
     def chapter(self, name: str) -> Iterator[None]:
@@ -73,8 +93,12 @@ class Work:
         yield
         self.count += 1
         self.left.get(self.now, {}).pop(name, None)
-        if seconds:
-            self.asked, self.took = self.asked + seconds, self.took + time.perf_counter() - began
+        self._went(seconds, time.perf_counter() - began)
+
+    def _went(self, asked: float, took: float) -> None:
+        """Correct what is expected by what a step took that was expected to take so long."""
+        if asked:
+            self.asked, self.took = self.asked + asked, self.took + took
 
     def say(self, text: str) -> None:
         """A line on stderr."""

@@ -17,7 +17,8 @@ function open(button) {
   frame.title = button.dataset.title || "";
   frame.setAttribute("sandbox", "allow-scripts allow-downloads");
   frame.srcdoc = shell.replace("<!--data-->", () => data);
-  button.replaceWith(frame);
+  button.after(frame);
+  button.classList.add("opened"); // it is not seen any more, but for the printer
   frame.focus();
 }
 
