@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from fxscope.images import photos
 
-WIDE, TALL = 1120, 1500
+WIDE, TALL = 1120, 1330
 TO = Path(__file__).parents[1] / "_static" / "report.webp"
 
 
