@@ -62,7 +62,8 @@ napoleon_google_docstring = False
 # names and types as they are written, without references to types of other packages
 napoleon_use_param = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
+# several names may share a line, as in Parameters
+napoleon_custom_sections = [("Attributes", "params_style")]
 nitpick_ignore_regex = [(r"py:(class|exc|obj)", r"(?!fxscope\.).*")]  # sections name types as a reader would
 autodoc_typehints = (
     "signature"  # of results and attributes; those of arguments stand beside their names (docstrings.py)

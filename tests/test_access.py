@@ -41,12 +41,19 @@ SAMPLE = (
     "how-to/report",
     "paper/reading",
     "graphs/relu",
+    "graphs/attention",  # a table of operations that is wider than the page
     "rules/cards/mask",
     "rules/cards/normalize",
+    "rules/cards/linear-shapes",
     "gallery/index",
     "gallery/plot_svd",
     "api/plot",
+    "api/command-line",
+    "verbs",  # many columns
+    "security",  # a head without words
+    "_modules/fxscope/analysis/compare",
 )
+TALLEST = 16_000  # pixels of a page; a list that is longer goes to pages or boxes of its own
 WIDER = """() => {
   const wide = document.documentElement.clientWidth, found = [];
   const all = document.documentElement.scrollWidth;
@@ -61,6 +68,12 @@ WIDER = """() => {
       found.push(`${e.tagName}.${e.className}: ${box.right}`);
   }
   return found.slice(0, 5);
+}"""
+CUT = """(tallest) => {
+  const cut = [...document.querySelectorAll("article pre")].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const found = cut.map((e) => `cut: ${e.textContent.slice(0, 80)}`);
+  const tall = document.documentElement.scrollHeight;
+  return (tall > tallest ? [`${tall} pixels tall`] : []).concat(found.slice(0, 5));
 }"""
 TOLD = """async (rules) => (
   await axe.run(document, {resultTypes: ["violations"], runOnly: rules})).violations.map(
@@ -79,6 +92,9 @@ def checked(browser, page: Path, computes: bool = False) -> list[str]:
         opened.set_viewport_size({"width": width, "height": 900})
         opened.wait_for_timeout(50)
         wrong += [f"at {width}: {each}" for each in opened.evaluate(WIDER)]
+        if width == WIDTHS[0]:
+            wrong += [f"at {width}: {each}" for each in opened.evaluate(CUT, TALLEST)]
+    opened.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
     opened.evaluate(axe)
     for theme, rules in (("light", RULES), ("dark", {"type": "rule", "values": ["color-contrast"]})):
         opened.evaluate("(theme) => { document.body.dataset.theme = theme; }", theme)
@@ -163,14 +179,17 @@ def test_everyone_can_read_the_page_of_a_verb(browser, kind, tmp_path):
 
 
 def test_the_check_finds_what_is_wrong(browser, tmp_path):
-    """A page without a language, with a picture without words, pale text, and a line that is too long."""
+    """A page without a language, a picture without words, pale text, lines that are too long, and no end."""
     page = tmp_path / "wrong.html"
     page.write_text(
         "<title>wrong</title><body><article role=main><h1>h</h1><img src='data:,'>"
-        "<p style='color: #aaa; background: #fff'>pale</p><div style='width: 2000px'>long</div></article>"
+        "<p style='color: #aaa; background: #fff'>pale</p><div style='width: 2000px'>long</div>"
+        f"<pre style='width: 9rem; overflow: auto'>{'x' * 99}</pre><p style='height: 20000px'></p></article>"
     )
     found = "\n".join(checked(browser, page))
-    assert all(said in found for said in ("image-alt", "color-contrast", "html-has-lang", "at 375"))
+    assert all(
+        said in found for said in ("image-alt", "color-contrast", "html-has-lang", "at 375", "cut: x", "tall")
+    )
 
 
 def test_search_shows_snippets_from_disk(site, browser):  # noqa: F811

@@ -54,10 +54,11 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):
         execute(block, namespace, f"{page.name}, block {number}")
 
 
-def test_the_readme_runs(capsys):
+def test_the_readme_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     exec(compile(block, "README.md", "exec"), {})
-    assert "all laws hold" in capsys.readouterr().out
+    assert "all laws hold" in capsys.readouterr().out and (tmp_path / "graph.html").exists()
 
 
 def test_pages_are_found():

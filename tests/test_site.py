@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,22 @@ def test_clicks_lead_to_cards(site):
             if link.endswith("-card") and link.startswith("#") and link[1:] not in assets.ids
         ]
         assert not missing, (page.name, missing[:3])
+
+
+def test_links_lead_to_places_that_are_there(site):
+    """Pages and the places in them, from source files back to the API and from graphs to cards, too."""
+    found = {p.resolve(): read(p) for p in pages(site)}
+    missing = []
+    for page, assets in found.items():
+        data = re.findall(r"&quot;(\.[^&]*\.html#[^&]*)&quot;", page.read_text(encoding="utf-8"))
+        for link in [*assets.links, *data]:
+            path, _, place = link.partition("#")
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page
+            if ":" in path or place in ("", "!") or target not in found:
+                continue
+            if urllib.parse.unquote(place) not in found[target].ids:
+                missing.append((page.name, link))
+    assert not missing
 
 
 def test_instance_norm_in_three_clicks(site):

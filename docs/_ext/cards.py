@@ -48,53 +48,91 @@ VERBS = {
         "Rewritten into simpler operators before anything is frozen; their rules and policies apply.",
     ),
 }
-MASKS = {  # a page each, of the 66 masks
-    "activations": (
-        "Masks: activations",
-        "Units of networks, elementwise: which piece is active, or the factor $h(x_0)/x_0$.",
-        {"abs", "celu", "clamp", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh"}
-        | {"leaky_relu", "log_sigmoid", "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu"}
-        | {"softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold"},
-    ),
-    "functions": (
-        "Masks: functions of numbers",
-        "Powers and roots, exponentials and logarithms, and the functions of angles.",
-        {
-            "atan2",
-            "erf",
-            "erfc",
-            "exp",
-            "exp2",
-            "expm1",
-            "hypot",
-            "log",
-            "log2",
-            "log10",
-            "log1p",
-            "logaddexp",
-        }
-        | {
-            "logaddexp2",
-            "pow",
-            "square",
-            "sqrt",
-            "rsqrt",
-            "sin",
-            "cos",
-            "tan",
-            "atan",
-            "sinh",
-            "cosh",
-            "asinh",
-        }
-        | {"atanh"},
-    ),
-    "reductions": (
-        "Masks: products, norms and deviations",
-        "Where one number is made of many: each gets the factor that it has at $x_0$.",
-        None,  # all others
-    ),
+# a page each, of verbs with more rules than a page holds: title, what it is, names (None: all others)
+GROUPS = {
+    "mask": {
+        "activations": (
+            "Masks: activations",
+            "Units of networks, elementwise: which piece is active, or the factor $h(x_0)/x_0$.",
+            """abs celu clamp elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_sigmoid
+            mish prelu relu relu6 rrelu selu sigmoid silu softplus softshrink softsign tanh tanhshrink
+            threshold""",
+        ),
+        "functions": (
+            "Masks: functions of numbers",
+            "Powers and roots, exponentials and logarithms, and the functions of angles.",
+            """atan2 erf erfc exp exp2 expm1 hypot log log2 log10 log1p logaddexp logaddexp2 pow square
+            sqrt rsqrt sin cos tan atan sinh cosh asinh atanh""",
+        ),
+        "reductions": (
+            "Masks: products, norms and deviations",
+            "Where one number is made of many: each gets the factor that it has at $x_0$.",
+            None,
+        ),
+    },
+    "linear": {
+        "windows": (
+            "Linear: convolutions, windows and resampling",
+            "What reads a neighbourhood of every place; where the neighbourhood is computed, it is frozen.",
+            """adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d affine_grid avg_pool1d
+            avg_pool2d avg_pool3d conv1d conv2d conv3d conv_transpose1d conv_transpose2d
+            conv_transpose3d deform_conv2d fold grid_sample interpolate max_unpool1d max_unpool2d
+            max_unpool3d ps_roi_align ps_roi_pool roi_align unfold windows""",
+        ),
+        "shapes": (
+            "Linear: shapes and places",
+            "What moves numbers to other places, repeats them or leaves some out.",
+            """adjoint cat channel_shuffle chunk contiguous diagonal diagonal_scatter expand expand_as
+            flatten flip getitem index_select movedim narrow pad permute pixel_shuffle pixel_unshuffle
+            repeat repeat_interleave reshape roll select select_scatter slice_scatter split squeeze
+            stack t tensor_split tile transpose tril triu unbind unflatten unsqueeze""",
+        ),
+        "numbers": (
+            "Linear: sums, products and types",
+            "Sums and products with constants, transforms, and changes of the number type.",
+            None,
+        ),
+    },
+    "composite": {
+        "layers": (
+            "Written out: layers and distances",
+            "Norms, recurrent cells, attention, gated units and distances, operator by operator.",
+            """alpha_dropout batch_norm_aten batch_norm_running bilinear cdist cosine_similarity dist
+            embedding_aten feature_alpha_dropout glu group_norm_aten gru_cell instance_norm_aten
+            layer_norm_aten log_softmax_functional lstm_cell pairwise_distance pdist rnn_relu_cell
+            rnn_tanh_cell scaled_dot_product_attention softmax_functional softmin std_mean var_mean""",
+        ),
+        "places": (
+            "Written out: resampling and places",
+            "Enlarging, windows, and reading and writing at indices.",
+            """_upsample_bicubic2d_aa _upsample_bilinear2d_aa _upsample_nearest_exact1d
+            _upsample_nearest_exact2d _upsample_nearest_exact3d as_strided col2im dsplit fill
+            fractional_max_pool2d_values fractional_max_pool3d_values grid_sampler hsplit im2col index
+            index_add_aten mT masked_scatter numpy_T put ravel scatter slice take upsample_bicubic2d
+            upsample_bilinear2d upsample_linear1d upsample_nearest1d upsample_nearest2d
+            upsample_nearest3d upsample_trilinear3d view_as vsplit""",
+        ),
+        "numbers": (
+            "Written out: sums, products and types",
+            "Other spellings of arithmetic, of types and of order.",
+            None,
+        ),
+    },
+    "constant": {
+        "tests": (
+            "Constants: comparisons and tests",
+            "True or false, which has no slope.",
+            """all any eq ge gt invert isclose isfinite isinf isnan isneginf isposinf isreal le
+            logical_and logical_not logical_or logical_xor lt ne signbit""",
+        ),
+        "values": (
+            "Constants: steps, indices and filled tensors",
+            "Values that do not move with the input, or that only feed a gate.",
+            None,
+        ),
+    },
 }
+PLACES: dict[str, str] = {}  # {the id of a rule's card: its page}, when the pages are written
 LAWS = {
     check.name: check.statement
     for check in CHECKS
@@ -265,17 +303,18 @@ def write(app) -> None:
 
 
 def pages(rules: list[Rule], texts: dict[str, str]) -> dict[str, str]:
-    """A page a verb; that of the masks is a table, which leads to the pages of their groups."""
+    """A page a verb; that of a verb with many rules is a table, which leads to the pages of their groups."""
     found = {"taylor": taylor_page(rules)}
     for verb, (title, text) in VERBS.items():
         chosen = [r for r in rules if r.verb == verb]
-        if verb == "mask":
-            groups = _groups(chosen)
-            found[verb] = _masks(title, text, groups)
-            for name, members in groups.items():
-                found[f"mask-{name}"] = _page(*MASKS[name][:2], [texts[r.name] for r in members])
-        else:
+        if verb not in GROUPS:
             found[verb] = _page(title, text, [texts[r.name] for r in chosen])
+            continue
+        groups = _groups(verb, chosen)
+        found[verb] = _index(verb, groups)
+        for name, members in groups.items():
+            PLACES.update({make_id(r.name): f"{verb}-{name}" for r in members})
+            found[f"{verb}-{name}"] = _page(*GROUPS[verb][name][:2], [texts[r.name] for r in members])
     return found
 
 
@@ -283,29 +322,33 @@ def _page(title: str, text: str, cards: list[str]) -> str:
     return "\n".join([f"# {title}", "", text, "", *cards])
 
 
-def _groups(masks: list[Rule]) -> dict[str, list[Rule]]:
-    """The masks by the page they are on."""
-    named = set().union(*(names or () for _, _, names in MASKS.values()))
+def _groups(verb: str, chosen: list[Rule]) -> dict[str, list[Rule]]:
+    """The rules of a verb by the page they are on."""
+    names = {group: (listed or "").split() for group, (_, _, listed) in GROUPS[verb].items()}
+    named = {name for listed in names.values() for name in listed}
+    if unknown := named - {r.name for r in chosen}:
+        raise ValueError(f"docs/_ext/cards.py groups {sorted(unknown)}, no rules of {verb}")
     return {
-        name: [r for r in masks if (r.name in names if names else r.name not in named)]
-        for name, (_, _, names) in MASKS.items()
+        group: [r for r in chosen if (r.name in listed if listed else r.name not in named)]
+        for group, listed in names.items()
     }
 
 
-def _masks(title: str, text: str, groups: dict[str, list[Rule]]) -> str:
-    """The table of all masks: formula, and the way to the card."""
+def _index(verb: str, groups: dict[str, list[Rule]]) -> str:
+    """The table of all rules of a verb: formula, and the way to the card."""
+    title, text = VERBS[verb]
     parts = [f"# {title}", "", text, ""]
     for name, members in groups.items():
         rows = "".join(
             f"<tr id='rule-{make_id(r.name)}'>"
-            f"<td><a href='mask-{name}.html#rule-{make_id(r.name)}'>{r.name}</a></td>"
+            f"<td><a href='{verb}-{name}.html#rule-{make_id(r.name)}'>{r.name}</a></td>"
             f"<td><code>{html.escape(r.formula)}</code></td></tr>"
             for r in members
         )
         head = "<tr><th>rule</th><th>formula</th></tr>"
         table = f'<div class="fxscope-wide"><table class="fxscope-rules">{head}{rows}</table></div>'
-        parts += [f"## [{MASKS[name][0]}](mask-{name}.md)", "", "```{raw} html", table, "```", ""]
-    listed = [f"mask-{name}" for name in groups]
+        parts += [f"## [{GROUPS[verb][name][0]}]({verb}-{name}.md)", "", "```{raw} html", table, "```", ""]
+    listed = [f"{verb}-{name}" for name in groups]
     return "\n".join([*parts, "```{toctree}", ":hidden:", "", *listed, "```", ""])
 
 

@@ -117,10 +117,11 @@ def signature(app, what, name, obj, options, given, returned) -> tuple[str | Non
     """autodoc-process-signature: the types of arguments stand beside their names, below."""
     if not given:
         return None
+    given = re.sub(r"<[^<>]*>", "...", given)  # a default that has no spelling
     try:
         [function] = ast.parse(f"def f{given}: pass").body
-    except SyntaxError:  # a default that has no spelling
-        return None
+    except SyntaxError as error:
+        raise ValueError(f"the signature of {name} is no Python: {given}") from error
     arguments = function.args
     for each in [
         *arguments.posonlyargs,

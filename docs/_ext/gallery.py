@@ -12,10 +12,9 @@ import re
 import warnings
 from pathlib import Path
 
-from sphinx_gallery.scrapers import figure_rst
-
 from fxscope.render import Drawing
 
+PIXELS = 120  # an inch of a figure, whose text has 8 points
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GROUPS = {
     "First steps": (
@@ -71,12 +70,21 @@ def figures(block, block_vars, gallery_conf, **kwargs) -> str:
             shown.append(value)
             path = next(block_vars["image_path_iterator"])
             value.savefig(path, dpi=200)
-            found.append(figure_rst([str(Path(path))], gallery_conf["src_dir"], in_words(value)))
+            found.append(picture(Path(path).relative_to(gallery_conf["src_dir"]), value))
     last = namespace.get("___")  # what the block's last line gave
     if isinstance(last, Drawing) and not any(last is other for other in shown):
         shown.append(last)
         last.save(Path(next(block_vars["image_path_iterator"])).with_suffix(".svg"))
     return "\n".join(found)
+
+
+def picture(path: Path, figure) -> str:
+    """A figure at a size at which its text is as large as that of the page; a click shows all its pixels."""
+    width = round(PIXELS * figure.get_figwidth())
+    return (
+        f".. image:: /{path.as_posix()}\n   :alt: {in_words(figure)}\n   :width: {width} px\n"
+        "   :class: fxscope-picture\n"
+    )
 
 
 def in_words(figure) -> str:

@@ -10,6 +10,7 @@ that, anything else as text. ``:hide:`` leaves the code out, ``:rows: n`` bounds
 from __future__ import annotations
 
 import ast
+import collections
 import contextlib
 import html
 import io
@@ -93,6 +94,13 @@ def figure_svg(figure) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     prefix = f"fig{_figures}-"
+    named = collections.Counter()  # an id that several artists have is one only of the first
+
+    def once(found: re.Match) -> str:
+        named[found[1]] += 1
+        return found[0] if named[found[1]] == 1 else f'id="{found[1]}-{named[found[1]]}"'
+
+    svg = re.sub(r'\bid="([^"]+)"', once, svg)
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(xlink:href="|url\()#', rf"\1#{prefix}", svg)
     told = html.escape(in_words(figure))

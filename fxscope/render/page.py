@@ -104,7 +104,7 @@ def _addresses(base: str, names: set[str]) -> dict[str, str]:
     """{rule: the address of its card}, of the rules that a site of fxscope has."""
     known = registry.__wrapped__().rules if base else {}
     return {
-        name: f"{base}{known[name].verb}.html#rule-{re.sub('[^a-z0-9]+', '-', name.lower())}"
+        name: f"{base}{known[name].verb}.html#{re.sub('[^a-z0-9]+', '-', f'rule-{name.lower()}')}"
         for name in sorted(names)
         if name in known
     }

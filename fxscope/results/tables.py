@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import PurePath
@@ -126,13 +126,16 @@ _NUMBER, _SHORT = "text-align:right;white-space:nowrap", "text-align:left;white-
 _TEXT = "text-align:left;overflow-wrap:break-word"
 
 
-def _row(kind: str, cells: Iterable[str], styles: Sequence[str]) -> str:
-    scope = ' scope="col"' if kind == "th" else ""
+def _row(kind: str, cells: Sequence[str], styles: Sequence[str]) -> str:
+    kinds = (kind if cell else "td" for cell in cells)  # a head without words is none
     each = (
-        f'<{kind}{scope} style="{style};{_CELL}">{_escaped(cell)}</{kind}>'
-        for cell, style in zip(cells, styles)
+        f'<{k}{_SCOPE[k]} style="{style};{_CELL}">{_escaped(cell)}</{k}>'
+        for k, cell, style in zip(kinds, cells, styles)
     )
     return f"<tr>{''.join(each)}</tr>"
+
+
+_SCOPE = {"th": ' scope="col"', "td": ""}
 
 
 def _escaped(text: str) -> str:

@@ -145,7 +145,7 @@ def _table(found: dict[str, dict]) -> list[str]:
         files = found["files"].get(name, {})
         held = ", ".join(f for f in FORMATS if files.get(f) == "right")
         cells = (
-            name,
+            name.replace("__", "\\_\\_"),  # else it is bold
             line["samples"],
             default,
             line["status"],
