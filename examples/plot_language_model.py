@@ -16,7 +16,8 @@ from fxscope import models
 
 said = models.provenance("kjv_llama")["held_out"]
 grams = {n: round(bits, 2) for n, bits in said["bits_per_character_of"].items()}
-print(f"bits per character, held out: {said['bits_per_character']:.2f}; of n-gram models {grams}")
+print(f"bits per character on held-out text: {said['bits_per_character']:.2f}, by n-gram models")
+print(grams)
 
 model = models.kjv_llama().double().requires_grad_(False)
 text = "And he went up unto the house of the LO"
@@ -45,7 +46,8 @@ strip = fxscope.plot.tokens(
 
 # %%
 # **Layer by layer.** The states after a layer can be probed as well. At every depth, what the places hold
-# sums to the same difference, so one sees in which layer attention brings it to the last place.
+# sums to the same difference, so one sees in which layer attention brings it to the last place. What "th"
+# adds is held at the "e" after layer 1, and after layer 2 at the blank and at the last place.
 
 depths = {"embeddings": parts.by_token()[0]}
 for layer in range(3):
@@ -120,7 +122,8 @@ for name, values in alike.items():
 # The frozen readings go with replacement on most texts, and not on all; the gradient hardly does. Where
 # they part, it is by what is frozen: F says what is read at the places that attention chose, and with which
 # scale, exactly. *Why* it looked there is a decision about queries and keys, to which no character adds
-# anything here, and a replaced character changes it, too.
+# anything here, and a replaced character changes it, too. And the network is a small one: it predicts about
+# as well as a 5-gram model, and what it reads lies within some ten characters.
 
 strips = adds | {"replaced": lost(tokens, first, second)}
 beside = fxscope.plot.tokens(

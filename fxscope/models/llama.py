@@ -66,6 +66,9 @@ class Layer(nn.Module):
 class _Body(nn.Module):
     """Embeddings, layers and the last norm."""
 
+    cos: torch.Tensor
+    sin: torch.Tensor
+
     def __init__(self, layers: int, width: int, heads: int, inner: int):
         super().__init__()
         self.embed_tokens = nn.Embedding(len(CHARACTERS), width)
