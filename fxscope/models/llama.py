@@ -75,9 +75,8 @@ class _Body(nn.Module):
         self.layers = nn.ModuleList(Layer(width, heads, inner) for _ in range(layers))
         self.norm = nn.RMSNorm(width, eps=1e-6)
         side = width // heads
-        angles = torch.outer(torch.arange(LONGEST), 10000.0 ** (-torch.arange(0, side, 2) / side)).repeat(
-            1, 2
-        )
+        speeds = 10000.0 ** (-torch.arange(0, side, 2) / side)
+        angles = torch.outer(torch.arange(LONGEST), speeds).repeat(1, 2)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
 
