@@ -2,9 +2,9 @@
 A rule of your own
 ==================
 
-An operator that fxscope does not know is an error that names your line. A rule is one declaration: spellings,
-what is frozen on x0, the twin for x1. Here: the "smooth leaky ReLU" h(x) = x (a + (1 - a) s(x)), whose factor
-is frozen.
+An operator that fxscope does not know is an error that names your line. A rule is one declaration:
+spellings, what is frozen on x0, the twin for x1. Here: the "smooth leaky ReLU" h(x) = x (a + (1 - a) s(x)),
+whose factor is frozen. The network has random weights: the laws that are checked hold for any.
 """
 
 import torch

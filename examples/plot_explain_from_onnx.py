@@ -2,8 +2,9 @@
 "Explain this output", served from one ONNX file
 ================================================
 
-``emit="row"`` is a graph (x0, index) -> (y0, row, r): the prediction, how the chosen output reads the image,
-and what the biases add. It has no autograd call in it, so it exports; onnxruntime serves it without torch.
+``emit="row"`` is a graph (x0, index) -> (y0, row, r): the prediction, how the chosen output reads the
+image, and what the biases add. It has no autograd call in it, so it exports; onnxruntime serves it without
+torch. The network is ``fxscope:pixelshuffle4x``, trained on 10 photographs, of which this is none.
 """
 
 import tempfile

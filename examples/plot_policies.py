@@ -2,8 +2,10 @@
 One row under every policy
 ==========================
 
-What a norm, a smooth unit or a gate freezes is a choice. Every policy obeys eq. 3 and gives the output back;
-they differ in what is kept linear, and so in where the row reaches and in what is left to the residual.
+What a norm, a smooth unit or a gate freezes is a choice. Every policy obeys eq. 3 and gives the output
+back; they differ in what is kept linear, and so in where the row reaches and in what is left to the
+residual. That is a matter of the operators: the weights and the image are random, seed 1, and nothing is
+said about a task.
 """
 
 import torch
@@ -50,5 +52,5 @@ for policy in ("freeze", "detach", "taylor"):
 figure = fxscope.plot.images(
     {k: v.sign() * v.abs() ** (1 / 3) for k, v in rows.items()},
     signed=True,
-    text="cube root of the coefficients",
+    text="cube root of the coefficients; random weights, seed 1",
 )

@@ -3,8 +3,8 @@ F as a PyLops operator
 ======================
 
 PyLops has solvers, regularisers and algebra for linear operators that are known by their action. F is one:
-``lin.F.to_scipy()`` is all it takes. Here the frozen upscaler is inverted: which small image gives this large
-one?
+``lin.F.to_scipy()`` is all it takes. Here the frozen upscaler is inverted: which small image gives this
+large one? It is ``fxscope:pixelshuffle4x``, trained on 10 photographs, of which this is none.
 """
 
 import numpy as np

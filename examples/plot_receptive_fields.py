@@ -3,7 +3,8 @@ Receptive field, and what of it is used
 =======================================
 
 The graph tells the box that a row cannot leave, without probing. The row itself shows how much of it the
-network uses: the *effective* receptive field (Luo et al., 2016), here exactly, for one image.
+network uses: the *effective* receptive field (Luo et al., 2016), here exactly, for one image. The network
+is ``fxscope:pixelshuffle4x``, an upscaler that was trained on 10 photographs, of which this is none.
 """
 
 import torch

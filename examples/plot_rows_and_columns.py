@@ -2,9 +2,10 @@
 Rows and columns of an upscaler
 ===============================
 
-The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective filter*
-of an input pixel. Those of a network differ from place to place, on an edge and on flat ground; bicubic
-interpolation has the same filter everywhere.
+The paper's section 8.B: a row is the *receptive filter* of an output pixel, a column the *projective
+filter* of an input pixel. Those of a network differ from place to place, on an edge and on flat ground;
+bicubic interpolation has the same filter everywhere. The network is ``fxscope:pixelshuffle4x``, trained on
+10 photographs, of which this is none: it is better than bicubic by 0.4 to 1.2 dB.
 """
 
 import torch

@@ -4,8 +4,8 @@ Eigen-inputs of an upscaler
 
 What passes through a network at an image, and how much: the singular triplets F v = s u of a trained
 upscaler, beside bicubic interpolation. The paper finds eigen-inputs "spatially localized, oriented and
-bandpass"; here each of the three words is a number. (The network is a stand-in that was trained on 10
-photographs; the image is none of them.)
+bandpass"; here each of the three words is a number. (The network is ``fxscope:pixelshuffle4x``, which was
+trained on 10 photographs; the image is none of them.)
 """
 
 import fxscope

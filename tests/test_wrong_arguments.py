@@ -153,6 +153,7 @@ def right_values(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]
         "plot.images": {"panels": {"a": rows[0]}},
         "plot.heatmap": {"lin": lin, "index": (0,)},
         "plot.look": {},
+        "plot.tokens": {"names": ["a", "b"], "values": {"logit": torch.ones(2)}},
         "plot.row": {"values": rows[0]},
         "plot.column": {"values": rows[0]},
         "plot.video": {

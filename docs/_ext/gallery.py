@@ -39,10 +39,10 @@ GROUPS = {
     ),
     "Language models and transformers": (
         (
-            "The attention pattern is frozen, and the values pass. Language models:"
-            " :doc:`/how-to/transformers`."
+            "The attention pattern is frozen, and the values pass: what each token adds to a prediction."
+            " Models of Hugging Face: :doc:`/how-to/transformers`."
         ),
-        ["vit_attention"],
+        ["language_model", "vit_attention"],
     ),
     "Compilers and deployment": (
         "The rewritten graph is a plain module: it can be saved, served, and given rules of your own.",

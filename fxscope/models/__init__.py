@@ -8,6 +8,7 @@ from .digits import DigitsResNet, DigitsVGG
 from .dncnn import DnCNN, bias_free_dncnn, dncnn
 from .edsr import EDSR, edsr, edsr_baseline
 from .lite import EfficientNetLite, efficientnet_lite
+from .llama import CharacterLlama
 from .named import build, names
 from .ncnn import NcnnLayer, read_ncnn
 from .pixelshuffle import PixelShuffleNet
@@ -20,6 +21,7 @@ from .stand_ins import (
     edsr_small,
     facades_resnet,
     generator_small,
+    kjv_llama,
     painter_resnet,
     pixelshuffle4x,
 )
@@ -31,6 +33,7 @@ __all__ = [
     "EDSR",
     "STAND_INS",
     "Bicubic",
+    "CharacterLlama",
     "CompactSR",
     "DigitsResNet",
     "DigitsVGG",
@@ -54,6 +57,7 @@ __all__ = [
     "efficientnet_lite",
     "facades_resnet",
     "generator_small",
+    "kjv_llama",
     "load_model",
     "load_weights",
     "names",

@@ -11,6 +11,7 @@ from ..graph.arguments import checked
 from .cyclegan import ResnetGenerator
 from .digits import DigitsResNet, DigitsVGG
 from .edsr import EDSR
+from .llama import CharacterLlama
 from .pixelshuffle import PixelShuffleNet
 from .weights import DATA, load_weights
 
@@ -65,6 +66,14 @@ def painter_resnet() -> ResnetGenerator:
     return _trained(generator_small(), "painter_resnet")
 
 
+def kjv_llama() -> CharacterLlama:
+    """A Llama of 3 layers over characters, trained on the King James Bible, (B, T) to (B, T, 64) logits.
+
+    Its own ``encode`` gives the numbers of a text, of up to 160 characters as in training.
+    """
+    return _trained(CharacterLlama(), "kjv_llama")
+
+
 STAND_INS: dict[str, Callable[[], nn.Module]] = {
     "pixelshuffle4x": pixelshuffle4x,
     "edsr_small4x": edsr_small,
@@ -73,6 +82,7 @@ STAND_INS: dict[str, Callable[[], nn.Module]] = {
     "digits_resnet": digits_resnet,
     "facades_resnet": facades_resnet,
     "painter_resnet": painter_resnet,
+    "kjv_llama": kjv_llama,
 }
 
 

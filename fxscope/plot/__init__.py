@@ -13,6 +13,7 @@ from .filters import column, images, row
 from .heatmap import heatmap
 from .style import look
 from .svd import eigen, shapes, spectrum
+from .tokens import tokens
 
 __all__ = [
     "Video",
@@ -26,5 +27,6 @@ __all__ = [
     "row",
     "shapes",
     "spectrum",
+    "tokens",
     "video",
 ]

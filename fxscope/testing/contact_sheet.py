@@ -375,6 +375,19 @@ def _tokens(kit: Kit) -> Any:
 
 
 @figure
+def _tokens_as_text(kit: Kit) -> Any:
+    model, text = models.kjv_llama().double(), "And Lemuth begat Arvad; and Arvad begat Chalor; and Cha"
+    lin = interpret(model, model.encode(text), policy="detach")
+    first, second = lin.y0[0, -1].topk(2).indices.tolist()
+    found = {
+        f"{which}, {model.CHARACTERS[i]!r}": lin.contributions((-1, i)).by_token()[0]
+        for which, i in (("first", first), ("second", second))
+    }
+    about = caption({**lin.F.origin(), "model": "fxscope:kjv_llama"})
+    return plot.tokens(list(text), found, text=f"what adds to two logits: {about}", places=[len(text) - 1])
+
+
+@figure
 def _by_layer(kit: Kit) -> Any:
     found = kit.transformer.contributions((0, 3))
     values = {"F x0": float(found.linear), **found.by_layer()}
