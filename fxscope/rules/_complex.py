@@ -27,6 +27,7 @@ _MAKE_REAL = (
     "hypot",
     "angle",
     "atan2",
+    "istft",
     "_fft_c2r",
     *(f"fft_ir{name}" for name in _PLAIN),
     *(f"fft_{name}" for name in _HALF),
@@ -82,6 +83,8 @@ def _told(node: fx.Node, known: dict[fx.Node, bool | None]) -> bool | None:
     if "parts" in notes(node):
         return any(part.is_complex() for part in notes(node)["parts"])
     name = getattr(node.target, "__name__", str(node.target)).partition(".")[0]
+    if name == "stft":  # with or without the arguments of its padding
+        return bool(node.kwargs.get("return_complex", node.args[-1] if len(node.args) in (8, 10) else False))
     if name in _MAKE_COMPLEX or name in _MAKE_REAL:
         return name in _MAKE_COMPLEX
     found = [known[n] for n in node.all_input_nodes] or [None]

@@ -246,3 +246,20 @@ class PlacesOfEachImageAndAColumn(_Body):
             y[torch.arange(y.shape[0]), :, :, widest]
             + y[:, [0], None, [1, 3, 2, 2], 1:2].permute(1, 0, 2, 3)[:, :, 0]
         )
+
+
+@case((2, 24), why="torch.stft was not known to give complex numbers, so that their modulus had no rule")
+class MagnitudesOfASound(nn.Module):
+    """A spectrogram: the modulus, its square, and the logarithm of a filter bank over it."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix, self.bank = nn.Linear(24, 24), nn.Linear(5, 3)
+        self.register_buffer("window", torch.hann_window(8))
+
+    def forward(self, x):
+        spectrum = torch.stft(
+            self.mix(x), 8, 4, window=self.window, center=False, normalized=True, return_complex=True
+        )
+        size = spectrum.abs()
+        return torch.log1p(self.bank((size**2).mT).relu()) + torch.abs(spectrum).mT[..., :3]
