@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from ... import models
 from ...errors import FxscopeError
 from ...images import photos
-from ...results.records import plain
+from ...results.provenance import digest
 from .. import datasets
 from ..findings import Photograph
 from .classification import NETWORKS as DIGITS
@@ -97,8 +95,8 @@ def tour(
     paths = images_of([images] if isinstance(images, str) else list(images or ()))
     pictures = [(p.name, read(p)) for p in paths] or [("chelsea (scikit-image)", photos.shipped("chelsea"))]
     key = {
-        "images": [[name, *digest(picture)] for name, picture in pictures],
-        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "images": [[name, digest(picture)] for name, picture in pictures],
+        "networks": [[n.title, digest(*n.module.state_dict().values())] for n in networks],
         "weights": _shipped(),
         "trained": [n.name for n in installed()[0]],
     }
@@ -172,21 +170,6 @@ def _about(networks: Sequence[Network]) -> str:
         "If the decisions of all nonlinear units on an image x0 are frozen, a network is one affine map,"
         f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper, each over several images:"
         f" {whose}."
-    )
-
-
-def digest(*tensors: torch.Tensor) -> list[float]:
-    """Two sums over a tensor, which change if it changes: enough to tell whether a chapter still fits."""
-    flat = [
-        t.detach().double().flatten()
-        for t in tensors
-        if isinstance(t, torch.Tensor) and t.is_floating_point()
-    ]
-    return plain(
-        [
-            float(sum(f.sum() for f in flat)),
-            float(sum((f * torch.arange(1, f.numel() + 1).to(f).cos()).sum() for f in flat)),
-        ]
     )
 
 
