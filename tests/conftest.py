@@ -28,7 +28,7 @@ os.environ.setdefault("FXSCOPE_CHECK_IR", "1")  # every graph is checked between
 
 
 def pytest_itemcollected(item):
-    """Of a test with ``turns(n)`` the default run takes one case in n, the first among them; others are full."""
+    """Of a test with ``turns(n)`` the default run takes one case in n, the first of them; others are full."""
     turns, name = item.get_closest_marker("turns"), item.nodeid.partition("[")[0]
     if turns and not item.get_closest_marker("full"):
         if TURNS[name] % turns.args[0]:
