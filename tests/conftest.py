@@ -28,10 +28,11 @@ os.environ.setdefault("FXSCOPE_CHECK_IR", "1")  # every graph is checked between
 
 
 def pytest_itemcollected(item):
-    """Of a test with ``turns(n)`` the default run takes one case in n, the first of them; others are full."""
+    """Of a test with ``turns(n, k=0)`` the default run takes cases k, k + n, ...; the others are full."""
     turns, name = item.get_closest_marker("turns"), item.nodeid.partition("[")[0]
     if turns and not item.get_closest_marker("full"):
-        if TURNS[name] % turns.args[0]:
+        n, k = (*turns.args, 0)[:2]
+        if TURNS[name] % n != k:
             item.add_marker(pytest.mark.full)
         TURNS[name] += 1
 

@@ -485,7 +485,7 @@ def test_an_unexpected_error_is_a_paragraph_and_a_traceback_on_demand(files, mon
     assert "Traceback" in run("--traceback", "inspect", f"{files}/net.py:image").stderr
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(3, 1)
 @pytest.mark.parametrize("verb", ["transform", "inspect", "verify"])
 def test_one_output_of_several(verb, files):
     arguments = ["-o", files / "part.ts"] if verb == "transform" else []

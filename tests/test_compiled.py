@@ -81,7 +81,7 @@ def fresh():
     torch.compiler.reset()
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.full] if n == "attention" else []) for n in NETWORKS]
 )
@@ -117,6 +117,7 @@ def test_what_an_interpreter_gives(memory):
     same(lin(x0 * 2), expected(x0 * 2))
 
 
+@pytest.mark.full
 def test_other_sizes_and_other_weights():
     model = made("joined")
     reader = fxscope.prepare(model, images(2), compile="counting")

@@ -47,6 +47,7 @@ def blocks(page: Path) -> list[str]:
     return [re.sub(r"\A(:\w+:.*\n)+", "", body) for _, body in FENCE.findall(page.read_text())]
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("page", _parameters(PAGES, lambda p: p.name in SLOW_PAGES))
 @pytest.mark.filterwarnings("default")
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch):

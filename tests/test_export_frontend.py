@@ -353,7 +353,7 @@ class Stacked(nn.Module):
         return a - 2 * b
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(3, 1)
 @pytest.mark.parametrize(
     ("make", "shape", "at"),
     [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))],

@@ -94,7 +94,7 @@ LOOPS = {
 }
 
 
-@pytest.mark.turns(4)
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nothing_is_kept_of_an_image(loop):
     """As many objects after three dozen images as after two; torch.fx keeps the text of a graph."""

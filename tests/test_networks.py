@@ -41,12 +41,10 @@ CLASSIFIERS = [
 # the default run has small networks of several kinds, under one half of the laws or the other
 FORWARD = {
     "pixelshuffle",
-    "dncnn",
     "unet",
     "bicubic",
     "resnet18",
     "mobilenet_v3_small",
-    "mnasnet0_5",
 }
 TRANSPOSED = {
     "pixelshuffle",
@@ -54,7 +52,6 @@ TRANSPOSED = {
     "rcan",
     "bicubic",
     "squeezenet1_1",
-    "shufflenet_v2_x0_5",
 }
 SMOOTH = ("convnext", "efficientnet", "mobilenet_v3", "regnet_y")  # the others are piecewise linear
 

@@ -243,7 +243,7 @@ def test_interpreter_of_another_batch():
     torch.testing.assert_close((reader(x0).F @ x0[None])[0], one, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.turns(2)
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize("ending", ["pt2", "ts"])
 def test_saved_and_run_at_other_inputs(ending, tmp_path):
     model, x0 = _physics()

@@ -153,7 +153,7 @@ OF_SPARSE = {"spmm", "_sparse_mm", "_sparse_mm.default"}
 
 
 @pytest.mark.filterwarnings("ignore:.nn.functional.upsample. is deprecated")
-@pytest.mark.turns(2)
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("on_every_sample", [False, pytest.param(True, marks=pytest.mark.full)])
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_spellings_agree(rule, on_every_sample):
@@ -208,7 +208,7 @@ class Mixing(nn.Module):
         return self.layer(x)
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("rule", SAMPLED, ids=lambda rule: rule.name)
 def test_laws_behind_a_convolution(rule):
     case = RuleCase.first(rule)
@@ -245,7 +245,7 @@ def scripted():
                 )
 
 
-@pytest.mark.turns(3)
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(("case", "variant", "transposed"), list(scripted()))
 def test_scripted_equals_eager(case, variant, transposed):
     """The pair, and one of the two forms that are transposed."""

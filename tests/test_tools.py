@@ -238,7 +238,8 @@ def test_saved_forms(name, form, format, tmp_path):
     assert fxscope.save(graph, tmp_path / f"net.{suffix}", given, format=format).ok
 
 
-@pytest.mark.parametrize("form", ["adjoint", pytest.param("pair", marks=pytest.mark.full)])
+@pytest.mark.full  # test_free_sizes.py has small ones
+@pytest.mark.parametrize("form", ["adjoint", "pair"])
 def test_height_and_width_are_free(form, tmp_path):
     model, x0 = net()
     graph = fxscope.transform(model, form, probes="stacked")

@@ -96,7 +96,7 @@ def tour(
     pictures = [(p.name, read(p)) for p in paths] or [("chelsea (scikit-image)", photos.shipped("chelsea"))]
     key = {
         "images": [[name, digest(picture)] for name, picture in pictures],
-        "networks": [[n.title, digest(*n.module.state_dict().values())] for n in networks],
+        "networks": [[n.title, digest(*_tensors(n.module))] for n in networks],
         "weights": _shipped(),
         "trained": [n.name for n in installed()[0]],
     }
@@ -171,6 +171,11 @@ def _about(networks: Sequence[Network]) -> str:
         f" y1 = F(x0) x1 + r(x0). This page repeats the experiments of the paper, each over several images:"
         f" {whose}."
     )
+
+
+def _tensors(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The weights and buffers of a module; a state may hold other values."""
+    return [t for t in module.state_dict().values() if isinstance(t, torch.Tensor)]
 
 
 def _shipped() -> list:
