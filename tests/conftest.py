@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -24,6 +25,19 @@ def pytest_addoption(parser):
 
 
 os.environ.setdefault("FXSCOPE_CHECK_IR", "1")  # every graph is checked between the passes
+
+
+def pytest_itemcollected(item):
+    """Of a test with ``turns(n, k=0)`` the default run takes cases k, k + n, ...; the others are full."""
+    turns, name = item.get_closest_marker("turns"), item.nodeid.partition("[")[0]
+    if turns and not item.get_closest_marker("full"):
+        n, k = (*turns.args, 0)[:2]
+        if TURNS[name] % n != k:
+            item.add_marker(pytest.mark.full)
+        TURNS[name] += 1
+
+
+TURNS: Counter[str] = Counter()
 
 
 def pytest_configure(config):
@@ -57,6 +71,34 @@ def forks():
         patch.setattr("fxscope.export.check.subprocess", forking)
         yield forking
     forking.end()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tables():
+    """The exporters of torch read their tables of operators once a process, not once a file."""
+    from torch._export import utils
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    read, seen = utils._materialize_cpp_cia_ops, set()
+
+    def materialize():
+        count = len(torch._C._dispatch_get_all_op_names())  # operators are added, and never removed
+        if count not in seen:
+            read()
+            seen.add(count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "_materialize_cpp_cia_ops", materialize)
+        patch.setattr(
+            ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
+        )
+        yield
+
+
+@pytest.fixture
+def coarse(monkeypatch):
+    """Figures of pages have few pixels: to draw them at 200 dots an inch takes most of a report's time."""
+    monkeypatch.setattr("fxscope.paper.tour.page.DPI", 40)
 
 
 @pytest.fixture

@@ -136,6 +136,7 @@ def example_of(x0, given):
     return {"example_inputs": (x0,)} if given else {}
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("where", ["view", "base"])
 @pytest.mark.parametrize("name", VIEWS)
 def test_each_view(name, where, rng):
@@ -149,6 +150,7 @@ def test_each_view(name, where, rng):
         agrees(model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor"))
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", ["transpose", "index", "chunk", "flatten"])
 @pytest.mark.parametrize("write", WRITES[1:])
 def test_each_write(write, name, rng):
@@ -157,6 +159,7 @@ def test_each_write(write, name, rng):
         agrees(model, x0, v, lambda form: fxscope.transform(model, form, policy="taylor"))
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(
     "name", ["mT", "moveaxis", "diagonal", "ravel", "type_as", "permute, contiguous", "chunk", "index"]
 )
@@ -285,6 +288,7 @@ class Stating(Through):
         return h * 1.5, before * 0.5
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("statement", STATEMENTS)
 @pytest.mark.parametrize("given", [True, False])
 def test_each_statement(statement, given, rng):

@@ -244,6 +244,7 @@ def test_the_command_line(files, name):
     assert json.loads(done.stdout)["energy"]["radius_99"] <= 4  # the furthest pixel that a row reads
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n == "transposed" else [pytest.mark.full]) for n in KNOWN]
 )

@@ -68,7 +68,7 @@ def resnet18():
     return randomize(torchvision.models.resnet18(weights=None).double().eval(), x0), x0
 
 
-@pytest.mark.parametrize("make", [small, stand_in, resnet18])
+@pytest.mark.parametrize("make", [small, stand_in, pytest.param(resnet18, marks=pytest.mark.full)])
 def test_sums(make):
     model, x0 = make()
     lin = fxscope.interpret(model, x0)
@@ -337,6 +337,7 @@ def _about(name, x):
     return zero, z(x)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("name", ABOUT)
 @pytest.mark.parametrize("policy", ["freeze", "taylor"])
 def test_a_share_about_z_is_the_own_share_of_the_shifted_network(name, policy):

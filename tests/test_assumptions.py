@@ -69,6 +69,7 @@ def right(form, found, model, x0):
     return form in ("filter", "residual", "adjoint") or laws.distance(y0, model(x0)) < 1e-12
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("kind", SIZED)
 @torch.no_grad()
 def test_another_size_is_right_or_refused_in_every_form(kind):
@@ -285,6 +286,7 @@ def pair_inputs(*shape, dtype=torch.float32):
     return x0, torch.stack([x0, x0 * 0.5])
 
 
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize(
     ("kind", "suffix", "said"),
     [
@@ -318,6 +320,7 @@ def test_saved_graphs_check_their_sizes(kind, suffix, said, tmp_path, forks):
         } in json.loads(files["fxscope.assumptions"])
 
 
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize("suffix", ["pt2", "ts"])
 def test_saved_graphs_check_a_condition_on_the_batch(suffix, tmp_path, forks):
     inputs = pair_inputs(2, 3, 8, 8)
@@ -331,6 +334,7 @@ def test_saved_graphs_check_a_condition_on_the_batch(suffix, tmp_path, forks):
     assert [line.split()[0] for line in found] == ["RAN", "RAN", "REFUSED"], found
 
 
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize(
     ("kind", "shape", "fixed"),
     [

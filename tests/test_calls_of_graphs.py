@@ -96,6 +96,7 @@ def test_integers_without_an_example():
         fxscope.transform(net())(image().long(), image())
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_copies_check_and_other_forms_keep_the_graph(form):
     graph, given = fxscope.transform(net(), form), right(form)

@@ -29,6 +29,7 @@ def _marked(rule):
     return pytest.param(rule, id=rule.name, marks=[] if rule.name in SOME else pytest.mark.full)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("rule", [_marked(rule) for rule in SAMPLED])
 def test_every_law_of_every_rule(rule):

@@ -369,7 +369,9 @@ def test_networks_of_several_outputs(files):
     assert run("votes", both, files / "good.png", "--outputs", "aux", "--json").exit_code == 0
 
 
-@pytest.mark.parametrize("verb", ["residual-share", "layers", "fgsm", "report"])
+@pytest.mark.parametrize(
+    "verb", ["residual-share", "layers", "fgsm", pytest.param("report", marks=pytest.mark.full)]
+)
 def test_one_unreadable_image_does_not_end_a_folder(verb, files, tmp_path):
     """What is left out is named on stderr and in the JSON, and the answer is that about the others."""
     folder = tmp_path / "images"
@@ -388,6 +390,7 @@ def test_one_unreadable_image_does_not_end_a_folder(verb, files, tmp_path):
     assert found | {"skipped": {}} == json.loads(whole.stdout)
 
 
+@pytest.mark.full
 def test_a_random_network_is_said_to_be_one(files, tmp_path):
     """Its labels are called by their numbers; the seed is printed, and makes the weights."""
     squeezenet = ("votes", "torchvision:squeezenet1_1", files / "good.png", "--size", 33, "--top", 2)
@@ -411,23 +414,24 @@ def test_a_random_network_is_said_to_be_one(files, tmp_path):
     assert "weights weights.safetensors" in trained.stdout and "label " not in trained.stdout
 
 
-def test_a_figure_says_what_weights_its_network_has(files, tmp_path, monkeypatch):
+@pytest.mark.turns(4)
+@pytest.mark.parametrize("verb", having("output"))
+def test_a_figure_says_what_weights_its_network_has(verb, files, tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     captions = []
     monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: captions.append(self._supxlabel.get_text()))
     models = {"locality": "fxscope:dncnn", "column": "fxscope:dncnn", "reach": "fxscope:cyclegan6"}
     (tmp_path / "boxes.json").write_text('{"good": [4, 4, 24, 24]}')
-    for verb in having("output"):
-        image = ["--images", files / "good.png"] if verb == "residual-share" else [files / "good.png"]
-        if verb == "votes-study":
-            image += ["--boxes", tmp_path / "boxes.json"]
-        model = models.get(verb, "torchvision:squeezenet1_1")
-        size = 24 if verb in models else 33
-        done = run(verb, model, *image, "--size", size, "-o", tmp_path / "x.png")
-        assert done.exit_code == 0, (verb, done.stderr)
-        caption = captions.pop()
-        assert "random weights, seed 0" in caption and "\nx0: " in caption and not captions, verb
+    image = ["--images", files / "good.png"] if verb == "residual-share" else [files / "good.png"]
+    if verb == "votes-study":
+        image += ["--boxes", tmp_path / "boxes.json"]
+    model = models.get(verb, "torchvision:squeezenet1_1")
+    size = 24 if verb in models else 33
+    done = run(verb, model, *image, "--size", size, "-o", tmp_path / "x.png")
+    assert done.exit_code == 0, (verb, done.stderr)
+    caption = captions.pop()
+    assert "random weights, seed 0" in caption and "\nx0: " in caption and not captions, verb
 
 
 def test_reach_is_about_instance_norm(files):
@@ -466,6 +470,7 @@ def test_an_interrupted_command(files, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.full
 def test_the_walk_in_a_process(files):
     refused_ = process("row", "torchvision:resnt18")
     assert refused_.returncode == 2 and "did you mean resnet18" in refused_.stderr and not refused_.stdout
@@ -480,6 +485,7 @@ def test_an_unexpected_error_is_a_paragraph_and_a_traceback_on_demand(files, mon
     assert "Traceback" in run("--traceback", "inspect", f"{files}/net.py:image").stderr
 
 
+@pytest.mark.turns(3, 1)
 @pytest.mark.parametrize("verb", ["transform", "inspect", "verify"])
 def test_one_output_of_several(verb, files):
     arguments = ["-o", files / "part.ts"] if verb == "transform" else []
@@ -491,6 +497,7 @@ def test_one_output_of_several(verb, files):
     refused(run(verb, f"{files}/net.py:both", "--outputs", "nowhere", *shared), 2, "nowhere")
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("verb", having("device"))
 def test_the_device_is_that_of_the_network_and_of_the_photograph(verb, files, monkeypatch):
     moved = []

@@ -81,6 +81,7 @@ def fresh():
     torch.compiler.reset()
 
 
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.full] if n == "attention" else []) for n in NETWORKS]
 )
@@ -104,6 +105,7 @@ def compared(lin, expected, probes):
     same(lin.F.T @ u, expected.F.T @ u)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
 def test_what_an_interpreter_gives(memory):
     model, x0 = made("joined"), images(2)
@@ -115,6 +117,7 @@ def test_what_an_interpreter_gives(memory):
     same(lin(x0 * 2), expected(x0 * 2))
 
 
+@pytest.mark.full
 def test_other_sizes_and_other_weights():
     model = made("joined")
     reader = fxscope.prepare(model, images(2), compile="counting")
@@ -133,6 +136,7 @@ def test_other_sizes_and_other_weights():
     assert len(COUNTED) == 2 * count  # once for the other size
 
 
+@pytest.mark.full
 def test_a_model_that_draws():
     model = nn.Sequential(made("joined"), nn.Dropout(0.5), nn.Linear(16, 3).double()).train()
     lin = fxscope.prepare(model, images(2), compile="counting")(images(2))

@@ -85,7 +85,7 @@ def test_lines_are_kept_and_the_table_is_written(suite, tmp_path, capsys):
     path = tmp_path / "conformance" / "own.jsonl"
     assert command.main(["--suite", suite, "--only", "good", "--json", str(path)]) == 0
     path.write_text(path.read_text().replace('"seconds"', '"kept": 1, "seconds"'))
-    assert command.main(["--suite", suite, "--json", str(path), "--limit", "15"]) == 1
+    assert command.main(["--suite", suite, "--json", str(path), "--limit", "9"]) == 1
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     assert [line["status"] for line in lines] == ["ok", "NO_LINEAR_PATH", "ERROR", "TIME_LIMIT"] and lines[0][
         "kept"
@@ -93,7 +93,7 @@ def test_lines_are_kept_and_the_table_is_written(suite, tmp_path, capsys):
     assert (
         lines[0]["peak_mb"] > 100
         and lines[2]["reason"] == "its process ended with code 3"
-        and lines[3]["seconds"] == 15
+        and lines[3]["seconds"] == 9
     )
     assert not alive(int((tmp_path / "started").read_text())), "a network that takes too long is ended"
     assert "[2/4] pathless" in capsys.readouterr().out
@@ -104,6 +104,7 @@ def test_lines_are_kept_and_the_table_is_written(suite, tmp_path, capsys):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_run_keeps_its_lines_and_leaves_no_process(sent, suite, tmp_path):
     path, started = tmp_path / "own.jsonl", tmp_path / "started"
@@ -215,6 +216,7 @@ def _with_noise_map(library: str):
     return architecture.DRUNet(in_nc=4, out_nc=3, **sizes), (torch.cat([image, noise], 1),), ["x0"]
 
 
+@pytest.mark.turns(2)
 @pytest.mark.filterwarnings("ignore")  # the model library's own
 @pytest.mark.parametrize("library", ["deepinv", "spandrel"])
 @torch.no_grad()

@@ -58,6 +58,7 @@ def same(a, b) -> None:
         assert torch.equal(one, two)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("form", "way"), crossed(FORMS, WAYS))
 def test_an_emitted_graph(form, way):
     model, x = net(), image()
@@ -75,6 +76,7 @@ def test_an_emitted_graph(form, way):
     same(way(graph)(*inputs), graph(*inputs))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("memory", "way"), crossed(["record", "packed", "recompute"], WAYS))
 def test_an_interpreter(memory, way):
     x = image()
@@ -102,6 +104,7 @@ def test_a_copy_of_a_network_that_draws_has_the_same_draw():
         same(way(lin).y0, lin.y0)
 
 
+@pytest.mark.full
 def test_in_a_fresh_process(tmp_path):
     names = ("outputs.ADataclass", "outputs.BestTwo", "outputs.NoneAmongThem")
     made, files = [], []
@@ -120,6 +123,7 @@ def test_in_a_fresh_process(tmp_path):
         same(product, lin.F.T @ (lin.F @ x))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_reader(way):
     x = image()

@@ -51,6 +51,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.full] if n in ("dncnn", "edsr") else []) for n in NETWORKS]
 )
@@ -89,6 +90,7 @@ def _counted(monkeypatch):
     return runs
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("kind", ["row", "column"])
 @pytest.mark.parametrize("name", ["pixelshuffle", "strided"])
 def test_places_that_share_a_window_share_a_pass(name, kind, monkeypatch):
@@ -181,6 +183,7 @@ GRIDS = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("how", GRIDS)
 def test_grids_of_slices(how):
     x0 = torch.rand(1, 1, 48, 60, generator=torch.Generator().manual_seed(0), dtype=D)

@@ -42,6 +42,7 @@ def written(file, *options):
     return json.loads(result.stdout)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("form", "suffix"), CASES)
 def test_every_form(file, form, suffix):
@@ -71,6 +72,7 @@ def test_a_place_that_is_probed_and_doubles(file):
     torch.testing.assert_close(y1, lin(lin.x * 0.5), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
 def test_any_size_of_images(file):
     path = file.parent / "net.pt2"

@@ -216,6 +216,7 @@ class Ran(TorchDispatchMode):
         return function(*args, **kwargs or {})
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_html_is_fit_to_be_shown(name):
     value = every()[name]

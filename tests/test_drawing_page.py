@@ -206,6 +206,7 @@ def check_clear(state):
     assert all(x > 0 and x + w < state["size"][0] and y + h < state["size"][1] for x, y, w, h in boxes)
 
 
+@pytest.mark.turns(3)
 @browses
 @pytest.mark.parametrize("name", ["resnet18", "adjoint", "parallel"])
 def test_the_script_lays_out_as_python_does(browser, files, name):
@@ -226,6 +227,7 @@ def test_the_script_lays_out_as_python_does(browser, files, name):
     page.context.close()
 
 
+@pytest.mark.turns(3)
 @browses
 @pytest.mark.parametrize("name", ["resnet18", "adjoint", "parallel"])
 def test_every_module_expands_and_folds_in_place(browser, files, name):
@@ -263,6 +265,7 @@ FITS = """() => {
         document.documentElement.scrollWidth === document.documentElement.clientWidth]; }"""
 
 
+@pytest.mark.turns(2)
 @browses
 @pytest.mark.parametrize("width", [375, pytest.param(768, marks=pytest.mark.full), 1400])
 def test_the_whole_width_is_seen_first(browser, files, width):

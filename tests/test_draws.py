@@ -40,6 +40,7 @@ def drawn(model, x):
     return y
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("memory", ["record", "recompute", "packed"])
 @pytest.mark.parametrize("name", DRAWING)
 def test_every_product_is_of_one_draw(name, memory):

@@ -74,6 +74,7 @@ def holds(model, *args, bound=1e-9, **kwargs):
     return subject
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("name", "size"),
     [
@@ -117,6 +118,7 @@ def test_parameters_are_shared_and_nodes_know_their_lines():
     )
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("mode", ["branch", "write"])
 def test_interpret_falls_back_and_says_so(mode, caplog, rng):
     model = randomize(Branching(mode).double(), torch.randn(2, 3, 6, 6, generator=rng, dtype=D))
@@ -145,6 +147,7 @@ def test_transform_asks_for_example_inputs():
         fxscope.transform(Branching(), example_inputs=torch.zeros(1, 3, 6, 6))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("structure", [lambda h, y: {"features": h, "score": y}, lambda h, y: (h, [y]), Pair])
 def test_structures_and_keywords(structure, rng):
     model = randomize(Heads(structure).double(), torch.randn(2, 5, 4, generator=rng, dtype=D))
@@ -176,13 +179,14 @@ class Recurrent(nn.Module):
         return self.body(x)[0]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        (nn.LSTM, {"num_layers": 2}),
-        pytest.param(nn.LSTM, {"bidirectional": True}, marks=pytest.mark.full),
-        (nn.GRU, {"bidirectional": True}),
         (nn.RNN, {"nonlinearity": "relu"}),
+        (nn.LSTM, {"num_layers": 2}),
+        (nn.GRU, {"bidirectional": True}),
+        pytest.param(nn.LSTM, {"bidirectional": True}, marks=pytest.mark.full),
     ],
 )
 @torch.no_grad()
@@ -349,6 +353,7 @@ class Stacked(nn.Module):
         return a - 2 * b
 
 
+@pytest.mark.turns(3, 1)
 @pytest.mark.parametrize(
     ("make", "shape", "at"),
     [(SequenceFirst, (5, 8), (2, 1)), (Frames, (3, 2, 3, 2), (2, 1)), (Stacked, (2, 3, 4), (1, 1, 1))],

@@ -73,6 +73,7 @@ def alike(found: Any, kept: Any, where: str = "") -> None:
         assert found == pytest.approx(kept, rel=0.02, abs=0.02 if "position" in where else 0), where
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_have_the_numbers_that_were_looked_at(name):
     """If a figure was changed on purpose: look at it, and write the numbers again with ``--numbers``."""

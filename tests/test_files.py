@@ -106,6 +106,7 @@ def probed():
         yield pytest.param(*case, marks=[] if case in quick else [pytest.mark.full])
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(("form", "batch", "concatenates"), list(probed()))
 def test_every_number_of_probes(tmp_path, form, batch, concatenates):
     torch.manual_seed(0)

@@ -165,6 +165,7 @@ def test_views_of_a_classifier():
     assert x0.shape == (2, 3, 224, 224) and torch.equal(x0[:1], given(picture))
 
 
+@pytest.mark.full
 def test_a_stopped_run_goes_on(tmp_path, monkeypatch):
     """What is finished is not measured again, and a change of the weights or the bytes measures it anew."""
     path, made = tmp_path / "kept.jsonl", []

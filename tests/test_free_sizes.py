@@ -86,6 +86,7 @@ def prepared(make, shape, form):
     return graph, (x0, x0[None] if form == "pair" else model(x0).detach()[None])
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(("name", "form"), crossed(SMALL, ["pair", "adjoint"]))
 def test_an_exported_graph_runs_at_other_sizes(name, form):
     graph, given = prepared(*SMALL[name], form)

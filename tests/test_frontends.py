@@ -48,6 +48,7 @@ WRAPPERS = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_a_wrapped_network_is_the_network(name, group, rng):
     model, x = net(), photo(rng)
@@ -231,6 +232,7 @@ def test_a_weight_that_decides_follows_its_parameter(rng):
     assert model[2].parametrizations.weight.original.grad.abs().sum() > 0
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("suffix", ["pt2", "ts", "onnx"])
 def test_a_weight_that_decides_is_a_tensor_in_files(suffix, rng, tmp_path):
     x = photo(rng, 2, 6).float()

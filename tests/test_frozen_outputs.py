@@ -217,6 +217,7 @@ class Beside(Net):
         return (z, *self.more(x, z), self.constant(self, x, z), 2 * z)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("frontend", ["symbolic", "export"])
 @pytest.mark.parametrize(
     ("name", "more"), [(n, "a size") for n in SPELLINGS] + [("a comparison", m) for m in BESIDES]

@@ -38,6 +38,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(
     "part", [pytest.param(part, marks=[] if part < QUICK else [pytest.mark.full]) for part in range(PARTS)]
 )
@@ -87,6 +88,7 @@ def test_an_exception_of_another_kind_is_a_crash(monkeypatch):
     assert found.outcome == "crash" and found.kind.startswith("ValueError")
 
 
+@pytest.mark.full
 def test_a_failure_is_shrunk_to_its_line_and_written(tmp_path, monkeypatch):
     """A dot test that fails where a matrix product is: what is left is that line, in a file that runs."""
     whole = LinearInterpreter._pullback

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("rules_as_before")
 PAGES = Path(__file__).parent.parent / "docs" / "how-to"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("page", ["add-a-rule.md"])
 def test_page(page, tmp_path, monkeypatch):
     """The blocks of a page are one module, in a file of its own."""

@@ -150,6 +150,7 @@ def test_versions_are_not_compared(lin):
         together([lin.F.svd(1), {}], "two versions")
 
 
+@pytest.mark.turns(3, 1)
 @pytest.mark.parametrize("name", ["pair.pt2", "pair.ts", "pair.onnx"])
 def test_saved_graphs_carry_it(lin, name, tmp_path, monkeypatch):
     model = Net().eval()

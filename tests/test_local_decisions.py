@@ -175,6 +175,7 @@ def _places(shape):
     return [(0, 0, 0), (1, h - 1, w - 2), (0, h // 2, w // 3)]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", LOCAL)
 def test_rows_where_decisions_are_local(name):
     model, x0 = _setup(LOCAL[name])
@@ -212,6 +213,7 @@ class Beneath(nn.Module):
 ALONE = [(n, False) for n in ("a buffer", "alone", "of the rank of the image", "unpacked")]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("name", "within"), [*((n, True) for n in CONSTANTS), *ALONE])
 def test_constants_that_every_place_reads_alike(name, within):
     model, x0 = _setup(CONSTANTS[name])
@@ -296,6 +298,7 @@ nn.Conv2d(4, 4, 3, padding=1)
     return space["Net"]().double().eval()
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("seed", range(6))
 def test_random_networks_of_local_operators(seed):
     rng = random.Random(seed)

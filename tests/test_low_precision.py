@@ -61,6 +61,7 @@ def stack():
 NETWORKS = {name: lambda f=f: Three(f) for name, f in FUNCTIONS.items()} | {"encoder": layers, "stack": stack}
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("name", "frontend", "dtype"), crossed(NETWORKS, ["auto", "export"], LOW), ids=str)
 def test_rounding_is_not_taken_for_a_lost_write(name, frontend, dtype, rng):
     model = NETWORKS[name]().to(dtype).eval()
@@ -162,6 +163,7 @@ class InAMethod(Inside):
         return self.body(x).float() + x[:, :3]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("kind", [Inside, Decorated, InAMethod])
 def test_autocast_in_the_forward_is_part_of_the_network(kind, rng):
     model, x = kind().eval(), torch.randn(2, 6, generator=rng)

@@ -51,6 +51,7 @@ USES = {
 }
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
 @pytest.mark.parametrize("use", USES)
 def test_an_interpreter_is_freed_with_its_last_name(use, memory):
@@ -93,6 +94,7 @@ LOOPS = {
 }
 
 
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("loop", LOOPS)
 def test_nothing_is_kept_of_an_image(loop):
     """As many objects after three dozen images as after two; torch.fx keeps the text of a graph."""

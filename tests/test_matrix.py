@@ -42,6 +42,7 @@ def own(tmp_path):
     return tmp_path / "net.py"
 
 
+@pytest.mark.full
 def test_a_cut_run_goes_on_and_the_page_is_what_the_lines_say(own, tmp_path):
     """Two networks, stopped by Ctrl-C after a line: the line is kept, and the others are measured later."""
     path = tmp_path / "lines.jsonl"

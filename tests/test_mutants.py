@@ -376,6 +376,7 @@ def report(kind: type, policy: str = "freeze", batch: int = 2, thorough: bool = 
     return fxscope.verify(model, x0, policy=policy, thorough=thorough)
 
 
+@pytest.mark.turns(5)
 @pytest.mark.parametrize("kind", [Net, Smooth, Product, Tokens, Leaky])
 @pytest.mark.parametrize(
     "policy", ["freeze", *(pytest.param(p, marks=pytest.mark.full) for p in ("detach", "taylor"))]
@@ -386,6 +387,7 @@ def test_without_a_mistake_all_laws_hold(kind, policy):
         assert found.ok, found
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mistake_is_caught_by_its_law(name, monkeypatch):
     mutant = MUTANTS[name]

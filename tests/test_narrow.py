@@ -85,6 +85,7 @@ def one_by_one(monkeypatch):
     return without
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", CASES)

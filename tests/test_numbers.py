@@ -41,6 +41,7 @@ class OfNumber(nn.Module):
         return x * 0.5 + self.form(s) * 3
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("frontend", ["symbolic", "export"])
 @pytest.mark.parametrize("form", FORMS, ids=FORMS)
 def test_operators_that_name_the_dimension_of_a_number(form, frontend):

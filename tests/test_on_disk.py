@@ -85,6 +85,7 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(7), dtype=D)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("case", CASES)
 def test_laws_of_all_of_f(case, tmp_path, monkeypatch):
     make, size, bytes_of_a_shard = CASES[case]
@@ -139,6 +140,7 @@ def test_chosen_rows_and_columns(tmp_path):
     assert torch.allclose(found.row((1, 20, 15)), whole[:, 1, 20, 15], rtol=0, atol=1e-14)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(
     ("own", "stored", "bound"),
     [
@@ -203,6 +205,7 @@ def test_another_map_is_not_continued(tmp_path):
     assert fxscope.open_map(path).row((0, 1, 1)).shape == (1, 12, 9)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("harm", ["missing", "a bit", "cut", "empty"])
 def test_a_shard_that_is_missing_or_damaged(harm, tmp_path, caplog):
     lin = interpreted()
@@ -401,7 +404,7 @@ def forked(tmp_path: Path, kills: int) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.full)])
 def test_the_same_bytes_from_one_process_from_two_and_after_kills(kills, tmp_path):
     said = forked(tmp_path, kills)
     print(said)

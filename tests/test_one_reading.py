@@ -45,6 +45,8 @@ SCORES = ("votes", "discussion", "layers", "fgsm", "residual-share", "votes-stud
 IMAGES = ("locality", "reach", "video")
 SERVED = ("view",)  # it ends with Ctrl-C, and reads photographs as "page" does
 
+pytestmark = pytest.mark.usefixtures("coarse")
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
@@ -97,7 +99,7 @@ def answer(verb, model, files, *options):
         pytest.param(
             "scores", ["--resize", "20", "--std", "0.5,0.6,0.7"], ANY + SCORES, marks=pytest.mark.full
         ),
-        ("caffe", [], ANY + SCORES),
+        pytest.param("caffe", [], ANY + SCORES, marks=pytest.mark.full),
     ],
 )
 def test_one_x0_in_every_verb(network, options, verbs, files, monkeypatch):

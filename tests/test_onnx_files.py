@@ -152,6 +152,7 @@ def files(tmp_path_factory):
     return of
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_network_of_a_file_is_the_network(name, files):
     """Outputs, rows and residuals of both, at other sizes and for several images, in double precision."""

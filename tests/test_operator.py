@@ -292,8 +292,8 @@ def test_results_are_saved_with_their_origin(small, lin, tmp_path):
 def test_contributions_are_fullgrads_for_relu_networks():
     """FullGrad: the gradient of the output with respect to every bias, times the bias."""
     torch.manual_seed(0)
-    x0 = image(1, 3, 32, 32)
-    model = randomize(torchvision.models.vgg11(weights=None).double().eval(), x0)
+    x0 = image(1, 3, 64, 64)
+    model = randomize(torchvision.models.squeezenet1_1(weights=None).double().eval(), x0)
     got = fxscope.interpret(model, x0).contributions(5)
     named = {n: p for n, p in model.named_parameters() if n.endswith("bias")}
     grads = torch.autograd.grad(model(x0)[0, 5], list(named.values()))
@@ -413,6 +413,7 @@ def test_cancelled_half_way_leaves_nothing_broken(lin):
     assert lin.F.row((0, 0, 1)).shape == (2, 9, 10)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_scripts_and_compiles(small, form):
     model, x0 = small
@@ -462,6 +463,7 @@ def test_bicubic_rows_do_not_depend_on_the_photograph():
     assert torch.equal(*rows) and rows[0].count_nonzero() == 16
 
 
+@pytest.mark.full
 def test_columns_in_single_precision_do_not_cancel():
     """DenseNet's residual hides y1 - r; the filter graph never computes it."""
     torch.manual_seed(0)

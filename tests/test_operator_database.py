@@ -129,6 +129,7 @@ NO_ORACLE = ("nn.functional.max_unpool1d", "nn.functional.max_unpool2d", "nn.fun
 SOME = sorted(OPERATORS)[::6]  # the others where ``full`` is asked for
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in SOME else pytest.mark.full) for n in OPERATORS]
 )

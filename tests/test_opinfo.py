@@ -33,6 +33,7 @@ SOME = (
 REST = sorted(set(database()) - set(SOME))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", [*SOME, *(pytest.param(n, marks=pytest.mark.full) for n in REST)])
 def test_right_refused_or_constant(name):
     line = judge(name, database()[name], 1, "taylor")
@@ -143,6 +144,7 @@ def test_core_operators_are_what_the_table_says(name):
     assert kind == core.kind_of(name, core.core_operators()[name]) and error < 1e-9, (kind, error)
 
 
+@pytest.mark.full
 def test_files_of_drawn_operators():
     """In a fresh process, at another x0 and another number of probes."""
     among = [line["name"] for line in _lines_of("taylor") if line["status"] == "right"]
@@ -202,6 +204,7 @@ def test_refused_by_name_with_the_way_out():
     assert any("linalg" in name for name in error.value.operators) and "lgamma" in error.value.operators
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_derivative_in_every_form(batch):
     """Made on two images; read on one and on three, with K > 1, in every form."""
@@ -240,6 +243,7 @@ def test_interpreter_of_another_batch():
     torch.testing.assert_close((reader(x0).F @ x0[None])[0], one, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.turns(2, 1)
 @pytest.mark.parametrize("ending", ["pt2", "ts"])
 def test_saved_and_run_at_other_inputs(ending, tmp_path):
     model, x0 = _physics()

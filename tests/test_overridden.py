@@ -120,6 +120,7 @@ UNITS = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", UNITS)
 @pytest.mark.parametrize("given", [True, False])
 def test_an_overridden_module_is_not_taken_for_its_class(name, given, rng):

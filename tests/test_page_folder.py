@@ -166,6 +166,7 @@ def test_what_the_folder_may_ask(folder):
     assert all(f"  {name}: {value}" in (folder / "_headers").read_text() for name, value in ISOLATION.items())
 
 
+@pytest.mark.full
 def test_the_command_line_takes_a_file_or_a_folder(folder, tmp_path, lin):
     asked = ["page", "fxscope:bicubic4x", "--folder", str(tmp_path / "a"), "-o", str(tmp_path / "a.html")]
     image = tmp_path / "photo.png"

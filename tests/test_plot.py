@@ -161,6 +161,7 @@ def test_panels_of_channels_show_every_channel():
         assert torch.equal(torch.from_numpy(np.array(axis.images[0].get_array())), channel.double())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("verb", ["row", "column"])
 def test_the_commands_mark_what_was_read(verb, tmp_path):
     """The place is the middle of the filter's support, without padding and at another scale, too."""

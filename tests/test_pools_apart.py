@@ -44,6 +44,7 @@ def transposed(model, x0, v):
     return torch.stack([torch.autograd.grad(y, x, each, retain_graph=True)[0] for each in v])
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("pool", "channels_last", "memory"),
     crossed(APART, [False, True], ["record", "packed", "recompute"]),
@@ -128,7 +129,9 @@ def test_which_windows_lie_apart():
         assert torch.equal(up.flatten(), torch.arange(1000.0).repeat_interleave(s))
 
 
-def test_files_of_sizes_that_windows_do_not_fill(tmp_path):
+@pytest.mark.turns(3)
+@pytest.mark.parametrize("format", ["onnx", "pt2", "ts"])
+def test_files_of_sizes_that_windows_do_not_fill(format, tmp_path):
     """Saved graphs are compared with fxscope when they are written; odd sizes decide."""
     model, x0 = made(nn.MaxPool2d(2))
     model, x0 = model.float(), x0.float()
@@ -136,8 +139,7 @@ def test_files_of_sizes_that_windows_do_not_fill(tmp_path):
     parts = fxscope.transform(model, "pullback", probes="stacked", example_inputs=(x0,))
     record = fxscope.transform(model, "record", probes="stacked", example_inputs=(x0,))
     state = record(x0)[1]
-    for format in ("onnx", "pt2", "ts"):
-        index = torch.randint(50, (3, 2))
-        assert max(save(row, tmp_path / f"row.{format}", (x0, index)).errors) < 1e-5
-        y2 = torch.randn(3, *model(x0).shape)
-        assert max(save(parts, tmp_path / f"pullback.{format}", (list(state), y2)).errors) < 1e-5
+    index = torch.randint(50, (3, 2))
+    assert max(save(row, tmp_path / f"row.{format}", (x0, index)).errors) < 1e-5
+    y2 = torch.randn(3, *model(x0).shape)
+    assert max(save(parts, tmp_path / f"pullback.{format}", (list(state), y2)).errors) < 1e-5

@@ -130,6 +130,7 @@ def test_single_precision_on_the_same_state(name):
         assert laws.distance(got.double(), exact) <= FACTOR * max(own, 2**-22), form
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_obeys_the_laws_within_it(name, dtype):

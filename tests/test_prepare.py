@@ -54,6 +54,7 @@ def same(lin, other, index=(1,)):
     assert lin.error == other.error < 1e-12
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("memory", ["record", "packed", "recompute"])
 @pytest.mark.parametrize("shape", [(1, 2, 12, 12), (3, 2, 12, 12), (1, 2, 20, 14), (2, 2, 9, 17)])
 def test_a_reader_gives_the_interpreters_that_are_made_anew(memory, shape):

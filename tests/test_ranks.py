@@ -103,6 +103,7 @@ def check(model, x0, **options):
     assert max(tangent.values()) < 1e-9
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_without_an_example(name, rng):
     model = Model(KNOWN[name]).double().eval()
@@ -110,6 +111,7 @@ def test_known_without_an_example(name, rng):
     check(model, x0, free=True)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", FREE)
 def test_unknown_and_not_needed(name, rng):
     model = Model(FREE[name]).double().eval()
@@ -194,6 +196,7 @@ BACKWARDS = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_a_consumer_tells_the_rank(name, rng):
     model = Beside(BACKWARDS[name]).double().eval()
@@ -216,6 +219,7 @@ SEVERAL = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 5), (2, 4, 6, 5)], ids=len)
 @pytest.mark.parametrize("name", SEVERAL)
 def test_one_graph_for_every_rank(name, shape, rng):
@@ -243,6 +247,7 @@ class Pair(Beside):
         return self.function(self, x, z)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("shape", [(5,), (6, 5), (2, 4, 6, 5), (3, 2, 4, 6, 5)], ids=len)
 @pytest.mark.parametrize("policy", ["freeze", "taylor"])
 @pytest.mark.parametrize("name", TWO)
@@ -319,6 +324,7 @@ ASKED = {
 }  # fmt: skip
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", ASKED)
 def test_questions_that_the_graph_answers(name, rng):
     model = Beside(ASKED[name]).double().eval()
@@ -346,6 +352,7 @@ COMPUTED = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", COMPUTED)
 def test_dimensions_that_the_graph_tells(name, rng):
     def function(m, x):
@@ -371,6 +378,7 @@ FROM_THE_END = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", FROM_THE_END)
 def test_dimensions_counted_from_the_end(name, rng):
     model = Beside(FROM_THE_END[name]).double().eval()
@@ -393,6 +401,7 @@ UNTOLD = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", UNTOLD)
 def test_dimensions_that_only_an_example_tells(name, rng):
     model = Beside(UNTOLD[name]).double().eval()
@@ -414,6 +423,7 @@ OPEN = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", OPEN)
 def test_questions_that_an_example_answers(name, rng):
     model = Beside(OPEN[name]).double().eval()

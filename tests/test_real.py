@@ -63,6 +63,7 @@ def psnr(a, b):
     return float(-10 * torch.log10((a - b).square().mean()))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("picture", "expected"), [("chelsea", CATS), ("coffee", CUPS), ("rocket", FLIGHT)])
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_photograph_gets_its_label(number, picture, expected):
@@ -92,7 +93,9 @@ def test_a_small_photograph_becomes_large(name, above, picture):
     assert torch.allclose(found.mean((0, 2, 3)), truth.mean((0, 2, 3)), atol=0.02)
 
 
-@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n == "span4x" else [pytest.mark.full]) for n in SIDES]
+)
 def test_laws(name):
     model = real(name)
     report = fxscope.verify(model, crop("chelsea", SIDES[name]), thorough=False)
@@ -106,6 +109,7 @@ def test_laws_thoroughly(name):
     assert report.ok, report
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("policy", ["freeze", "taylor"])
 @pytest.mark.parametrize("name", SIDES)
 def test_rows_are_gradients(name, policy):
@@ -125,6 +129,7 @@ def test_rows_are_gradients(name, policy):
     )
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "name",
     [
@@ -284,6 +289,7 @@ OF_ONNX = {
 }
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("package", OF_ONNX)
 def test_a_file_of_onnx(package):
     """What is read is what ONNX Runtime computes; rows are gradients, and F x0 + r is the score."""

@@ -58,6 +58,7 @@ def _tripled(name="tripled", **fields):
     return mask(name, tripled, lambda x: Gate(torch.full_like(x, 3.0)), **fields)
 
 
+@pytest.mark.full
 def test_a_rule_of_two_operands():
     rule = fxscope.register_rule(
         binary("smooth_maximum", torch.ops.registered.smooth_maximum.default, _weights, formula="", source="")

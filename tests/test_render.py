@@ -56,6 +56,7 @@ def graph(name: str, emit: str = "pair") -> fx.GraphModule:
     return fxscope.transform(NETWORKS[name](), emit=emit)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("name", "emit"), crossed(NETWORKS, ["pair", "filter", "residual"]))
 def test_law_9(name, emit):
     found = fxscope.to_networkx(graph(name, emit))
@@ -189,6 +190,7 @@ def columns(drawing) -> tuple[dict, dict]:
     return parts["original"], parts["interpreter"]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("name", "emit", "fold"), crossed(NETWORKS, ["pair", "filter", "residual"], [True, False, 1])
 )
@@ -248,6 +250,7 @@ def test_folded_and_full():
     )
 
 
+@pytest.mark.full
 def test_the_adjoint_folds_as_the_pair_does():
     """Its tape runs against the original branch, which closes no cycle.
 
@@ -479,6 +482,7 @@ def test_drawing_without_igraph_names_the_extra(monkeypatch):
         fxscope.draw(graph("squeeze"))
 
 
+@pytest.mark.full
 def test_rendering_is_light_to_import():
     code = "import sys, fxscope.render; print([m for m in ('igraph', 'matplotlib') if m in sys.modules])"
     assert (

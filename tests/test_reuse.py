@@ -216,6 +216,7 @@ def test_a_residual_scale_of_one_leaves_the_linear_forms(scale, left):
     )
 
 
+@pytest.mark.full
 def test_a_dense_network_has_no_norms_and_masks_its_concatenations_in_place():
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     model = randomize(torchvision.models.densenet121(weights=None).double().eval(), x)

@@ -27,6 +27,7 @@ SAMPLE = (
 )
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("form", ["pair", "filter", "adjoint", "record"])
 @pytest.mark.parametrize("name", SAMPLE)
 def test_torchscript_takes_it(name: str, form: str):

@@ -195,6 +195,7 @@ def _hangs_up(port: int) -> None:
         client.sendall(b"POST /explain HTTP/1.1\r\nHost: here\r\nContent-Length: 5000\r\n\r\nabc")
 
 
+@pytest.mark.full
 def test_a_file_of_the_largest_output(tmp_path):
     """A grey photograph, torch.export's format, and the form that finds the index itself."""
     model = models.pixelshuffle4x().double()
@@ -239,6 +240,7 @@ def program(tmp_path_factory) -> Path:
     return target
 
 
+@pytest.mark.full
 def test_digits_are_explained_in_cpp(program, tmp_path):
     """One file in float32, one in float64: three images in one call are what fxscope says of each."""
     for dtype, within in ((torch.float32, 1e-5), (torch.float64, 1e-9)):

@@ -62,6 +62,7 @@ def interpreted(name):
     return fxscope.interpret(randomize(model, x0) if name != "cyclegan" else model, x0)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_lies_outside_the_fields(name):
     lin = interpreted(name)
@@ -80,6 +81,7 @@ def test_nothing_lies_outside_the_fields(name):
     assert lin.F.receptive_field(i).full == (name in ("resnet18", "cyclegan", "edsr"))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("size", "passes"), [((8, 8), 64), ((16, 13), 121), ((9, 20), 99)])
 def test_the_pixelshuffle_network_takes_eleven_by_eleven_passes(size, passes):
     lin = fxscope.interpret(

@@ -317,6 +317,7 @@ def interpreter(function, shape, policy, frontend):
     return model, x0, fxscope.interpret(model, x0, policy=policy, frontend=frontend)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("name", "policy"), crossed(SPELLINGS, POLICIES))
 def test_every_spelling_has_the_same_f(name, policy):
     shape, spellings = SPELLINGS[name]

@@ -132,6 +132,7 @@ def test_a_change_of_the_network_is_noticed(change, memory):
         lin.F.row((0, 1, 2))
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("product", PRODUCTS)
 def test_every_product_notices_it(product):
     model, _, lin = made()
@@ -142,6 +143,7 @@ def test_every_product_notices_it(product):
         PRODUCTS[product](lin)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("product", [p for p in PRODUCTS if p != "residual"])
 def test_nothing_of_a_reading_makes_it_stale(product):
     """What leaves the interpreter fresh.

@@ -22,6 +22,7 @@ TABLE_1 = [
 ]
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("make", "shape", "floats"), TABLE_1, ids=["vgg19", "cyclegan", "edsr"])
 def test_table_1(make, shape, floats):
     kept = fxscope.storage(make(), shape)

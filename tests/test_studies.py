@@ -261,6 +261,7 @@ def test_networks_of_images(tmp_path):
     assert written.page.is_file() and (tmp_path / "report" / "figures" / "energy_energy.pdf").is_file()
 
 
+@pytest.mark.full
 def test_a_shard_does_not_depend_on_what_a_process_did_before(tmp_path):
     """The last image has another size, and the batch before it another number: its process begins there."""
     given = [*pictures(4), ("last", torch.rand(3, 20, 14, generator=torch.Generator().manual_seed(6)))]
@@ -352,6 +353,7 @@ def done(once, tmp_path):
     shutil.copytree(once, tmp_path, dirs_exist_ok=True)
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
 def test_a_damaged_shard_is_named_and_done_again(done, tmp_path, damage, caplog):
     before = files(tmp_path)
@@ -428,6 +430,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_any_work(tmp_path):
         asked(tmp_path / "file" / "out")
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("part", [".", "shards"])
 def test_a_folder_without_rights_loses_nothing(shut, part):
     folder, without = shut

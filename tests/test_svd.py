@@ -93,6 +93,7 @@ METHODS = [
 METHODS += [("scipy", {"solver": solver}) for solver in ("arpack", "propack")]
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(
     ("method", "options"), METHODS, ids=lambda v: v if isinstance(v, str) else ",".join(map(str, v.values()))
 )
@@ -182,6 +183,7 @@ HARD = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("block", [1, 3])
 @pytest.mark.parametrize("shape", [(150, 100), (100, 150)])
 @pytest.mark.parametrize("name", HARD)
@@ -201,6 +203,7 @@ def crowded(copies: int) -> torch.Tensor:
     return values.repeat_interleave(copies)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("dtype", [D, torch.float32])
 @pytest.mark.parametrize("copies", [1, 2])
 def test_values_that_crowd_and_repeat(copies, dtype):
@@ -565,6 +568,7 @@ def test_interrupted_it_leaves_nothing_broken(lin, monkeypatch):
     assert lin.F.svd(6, "lanczos").converged.all()
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(("dtype", "tol", "rtol"), [(D, 1e-8, 1e-6), (torch.float32, 1e-5, 1e-4)])
 def test_the_trained_network(dtype, tol, rtol):
     check(models.pixelshuffle4x().to(dtype), random(1, 1, 20, 20, dtype=dtype).abs(), tol, rtol)
@@ -640,6 +644,7 @@ def test_the_command_and_the_figures(tmp_path):
         found.plot(first=3)
 
 
+@pytest.mark.full
 def test_the_page_runs():
     text = (Path(__file__).parents[1] / "docs" / "svd.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)

@@ -88,6 +88,7 @@ def _torchrun(*command: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.full
 def test_two_processes_give_what_one_gives(tmp_path):
     ran = _torchrun(__file__, str(tmp_path))
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -123,6 +123,7 @@ def assert_scaled(got: SVD, one: SVD, factor: float, rtol: float, more: int = 0)
         assert torch.allclose(got.upper.double(), size * one.upper.double(), rtol=rtol)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("method", "factor"), crossed(METHODS, [1e-30, 1e30, -1e-25, 1e-40]))
 def test_multiples_have_multiples_bit_for_bit(F, method, factor):
     options = METHODS[method]
@@ -131,6 +132,7 @@ def test_multiples_have_multiples_bit_for_bit(F, method, factor):
     assert torch.equal(got.v, one.v)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("method", "factor"), crossed(METHODS, FACTORS))
 def test_networks_whose_last_layer_is_scaled(F, method, factor, again):
     options = METHODS[method]
@@ -181,6 +183,7 @@ NUMBERS = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("factor", [*FACTORS, -1e-25])
 @pytest.mark.parametrize("name", NUMBERS)
 def test_norms_and_traces(F, name, factor, again):
@@ -243,6 +246,7 @@ def test_what_the_type_does_not_hold_is_found_all_the_same(method):
     )
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("factor", [1e-200, 1e-120, 1e120, 1e200])
 def test_double_precision_has_its_own_limits(factor):
     F = interpreted(dtype=torch.float64).F

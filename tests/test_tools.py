@@ -70,6 +70,7 @@ def net():
     return model, x0
 
 
+@pytest.mark.turns(3)
 @pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("form", ["ts", "pt2", "onnx"])
 def test_saved_files_run_without_fxscope(form, tmp_path):
@@ -216,6 +217,7 @@ def saved_forms():
             yield pytest.param(name, "row", "aoti", marks=pytest.mark.full)
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(("name", "form", "format"), list(saved_forms()))
 def test_saved_forms(name, form, format, tmp_path):
     if format == "aoti" and not shutil.which("g++"):
@@ -236,7 +238,8 @@ def test_saved_forms(name, form, format, tmp_path):
     assert fxscope.save(graph, tmp_path / f"net.{suffix}", given, format=format).ok
 
 
-@pytest.mark.parametrize("form", ["adjoint", pytest.param("pair", marks=pytest.mark.full)])
+@pytest.mark.full  # test_free_sizes.py has small ones
+@pytest.mark.parametrize("form", ["adjoint", "pair"])
 def test_height_and_width_are_free(form, tmp_path):
     model, x0 = net()
     graph = fxscope.transform(model, form, probes="stacked")

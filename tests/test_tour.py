@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import importlib
 import json
 import os
 import re
@@ -39,6 +40,7 @@ from fxscope.plot.bars import NAMED
 from fxscope.testing import randomize
 
 browses = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
+pytestmark = pytest.mark.usefixtures("coarse")
 
 
 class Links(HTMLParser):
@@ -260,7 +262,10 @@ def test_a_network_with_random_weights_is_never_named_without(tmp_path):
     assert set(numbers["verification"]) == {"y1 = y0"} and numbers["verification"]["y1 = y0"] < 1e-3
 
 
-def test_a_chapter_alone(tmp_path):
+def test_a_chapter_alone(tmp_path, monkeypatch):
+    chapter = importlib.import_module("fxscope.paper.tour.verification")
+    two = {name: chapter.SHAPES[name] for name in ("pixelshuffle4x", "digits_vgg_bn")}
+    monkeypatch.setattr(chapter, "SHAPES", two)  # the whole tour has all of them
     written = tour(out=tmp_path, chapters=["verification"], progress=False)
     assert written.numbers["verification"]["ok"] and written.numbers["verification"]["largest"] < 1e-9
     assert check_page(written.page.read_text()) == 1 and (tmp_path / "figures" / "graph.svg").exists()
@@ -455,6 +460,7 @@ def test_a_large_image_is_refused_with_the_memory_it_needs():
     assert check_memory(found, (1, 3, 32, 32)) < 1 << 30
 
 
+@pytest.mark.full
 def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts_it(tmp_path):
     Image.new("RGB", (5000, 4000), (200, 120, 40)).save(tmp_path / "large.png", compress_level=1)
     whole = ["--crop", "none", "--tile", "none", "--out", tmp_path / "page"]
@@ -463,6 +469,7 @@ def test_a_large_file_is_refused_by_the_command_and_taken_where_the_network_cuts
     assert run("layers", "fxscope:digits_vgg", tmp_path / "large.png").exit_code == 0
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize(
     "verb",
     ["row", "verify", *(pytest.param(v, marks=pytest.mark.full) for v in ("column", "svd", "contributions"))],
@@ -530,6 +537,7 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.full
 def test_default_weights_come_by_torchvisions_own_download(cache, tmp_path):
     """torchvision's function finds a file of its layout and name in the cache.
 
@@ -618,6 +626,7 @@ def test_verbs(tmp_path):
         (tmp_path / "figure.pdf").unlink()
 
 
+@pytest.mark.full
 def test_report_command_side_by_side(tmp_path):
     Image.fromarray(
         (photos.shipped("chelsea")[:, 60:84, 120:144].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
@@ -690,6 +699,7 @@ def whole():
 """
 
 
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("factory", ["plain", "whole"])
 def test_report_of_tokens(factory, tmp_path):
     """Bars by token and by layer.

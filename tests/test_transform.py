@@ -288,6 +288,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("policy", ["freeze", "detach", "taylor"])
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_every_spelling_gives_the_same_filter(name, policy, rng):

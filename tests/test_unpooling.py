@@ -80,6 +80,7 @@ def _near(a, b):
     assert (a - b).abs().max() < 1e-10
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize("policy", ["freeze", "taylor"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_write_that_won_is_frozen(name, policy):

@@ -284,6 +284,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.full
 def test_ctrl_c_keeps_what_is_done(files):
     """A real signal to a real process: the new file under its name, the other one beside the old one."""
     (files / "old.mp4").write_bytes(b"of before")

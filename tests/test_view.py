@@ -318,6 +318,7 @@ def test_a_large_message_closes_its_socket_alone(viewer):
         wished(other, "x0", **place(viewer.told()))
 
 
+@pytest.mark.full
 def test_photographs_are_opened(viewer):
     before = viewer.told()
     status, views = viewer.open("../a cat.png", png(photos.shipped("chelsea")))
@@ -343,6 +344,7 @@ def bomb() -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.turns(3)
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -362,6 +364,7 @@ def test_a_broken_photograph_is_answered(viewer, body, said):
     assert viewer.told() == before
 
 
+@pytest.mark.full
 def test_ctrl_c_ends_it_also_while_a_page_is_open():
     with viewing(f"fxscope:{NAME}", "--size", SIDE) as own, own.socket():
         own.process.send_signal(signal.SIGINT)
@@ -369,6 +372,7 @@ def test_ctrl_c_ends_it_also_while_a_page_is_open():
         assert "Traceback" not in own.process.stderr.read()
 
 
+@pytest.mark.full
 def test_a_port_that_is_taken_is_an_error(viewer):
     command = [
         sys.executable,

@@ -153,6 +153,7 @@ def test_boxes_are_cut_as_the_photographs_are(folder):
     assert done.exit_code == 2 and "no JSON" in done.stderr
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(
     "name",
     ["squeezenet1_1", "resnet18", *(pytest.param(n, marks=pytest.mark.full) for n in ("vgg16", "vgg19"))],

@@ -37,7 +37,7 @@ from fxscope.linop.memory import MODES
 
 
 def reading(walk: Walk) -> None:
-    """interpret: y0, eq. 3, F x0 + r = y0, F^T, in every memory mode."""
+    """interpret: y0, eq. 3, F x0 + r = y0, F^T."""
     walk.lin
     right(flat(walk.lin.y0), flat(walk.y0), "y0")
     x = walk.lin.x
@@ -48,6 +48,10 @@ def reading(walk: Walk) -> None:
     right(flat(walk.seeded(lambda: walk.lin.F @ one)), walk.D @ x.flatten(), "F @ x", size)
     assert walk.seeded(lambda: walk.lin.error) <= BOUND * max(1.0, size / norm(walk.y0)), "lin.error"
     right(walk.seeded(lambda: dense_of_transpose(walk.lin)), walk.D.T, "F^T", largest(walk.D))
+
+
+def memories(walk: Walk) -> None:
+    """F is the same in every memory mode."""
     for memory in MODES:
         if memory != "record":
             right(
@@ -350,6 +354,7 @@ def frontends(walk: Walk) -> None:
 
 GROUPS: dict[str, Callable[[Walk], None]] = {
     "reading": reading,
+    "memories": memories,
     "taylor": taylor,
     "rows": rows,
     "with_example": with_example,

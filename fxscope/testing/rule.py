@@ -139,8 +139,8 @@ def laws_of_spellings(
         if i and not wanted(label):
             continue
         s = LawCase.of(network, (case.x0,))
-        first = s.linear if first is None else first
-        law_12 = Law("law 12", "every spelling gives the same F", distance(s.linear, first), s.bound)
+        first = s.together if first is None else first  # y1 of the probes: F and r
+        law_12 = Law("law 12", "every spelling gives the same F", distance(s.together, first), s.bound)
         yield label, [*s.measured(("law 1", "law 2")), law_12]
 
 

@@ -228,9 +228,12 @@ class Page:
             with replacing(f"{stem}.{suffix}") as new:
                 figure.savefig(new, metadata=metadata)
             files.append(f"{block['name']}.{suffix}")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DPI)
-        png = base64.b64encode(buffer.getvalue()).decode()
+        if "png" in self.formats:
+            shown = Path(f"{stem}.png").read_bytes()
+        else:
+            figure.savefig(buffer := io.BytesIO(), format="png", dpi=DPI)
+            shown = buffer.getvalue()
+        png = base64.b64encode(shown).decode()
         alt = " ".join(filter(None, (getattr(figure, "alt", ""), block["caption"])))
         return {
             **block,

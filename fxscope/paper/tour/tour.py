@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from ... import models
 from ...errors import FxscopeError
 from ...images import photos
-from ...results.records import plain
+from ...results.provenance import digest
 from .. import datasets
 from ..findings import Photograph
 from .classification import NETWORKS as DIGITS
@@ -97,8 +95,8 @@ def tour(
     paths = images_of([images] if isinstance(images, str) else list(images or ()))
     pictures = [(p.name, read(p)) for p in paths] or [("chelsea (scikit-image)", photos.shipped("chelsea"))]
     key = {
-        "images": [[name, *digest(picture)] for name, picture in pictures],
-        "networks": [[n.title, *digest(*n.module.state_dict().values())] for n in networks],
+        "images": [[name, digest(picture)] for name, picture in pictures],
+        "networks": [[n.title, digest(*_tensors(n.module))] for n in networks],
         "weights": _shipped(),
         "trained": [n.name for n in installed()[0]],
     }
@@ -177,19 +175,9 @@ def _about(networks: Sequence[Network]) -> str:
     )
 
 
-def digest(*tensors: torch.Tensor) -> list[float]:
-    """Two sums over a tensor, which change if it changes: enough to tell whether a chapter still fits."""
-    flat = [
-        t.detach().double().flatten()
-        for t in tensors
-        if isinstance(t, torch.Tensor) and t.is_floating_point()
-    ]
-    return plain(
-        [
-            float(sum(f.sum() for f in flat)),
-            float(sum((f * torch.arange(1, f.numel() + 1).to(f).cos()).sum() for f in flat)),
-        ]
-    )
+def _tensors(module: torch.nn.Module) -> list[torch.Tensor]:
+    """The weights and buffers of a module; a state may hold other values."""
+    return [t for t in module.state_dict().values() if isinstance(t, torch.Tensor)]
 
 
 def _shipped() -> list:
