@@ -55,9 +55,11 @@ def tokens(names: Sequence[str], values: dict[str, torch.Tensor], text: str = ""
     """
     _check(names, values, places)
     shown = ["".join(SHOWN.get(c, c) for c in name) or " " for name in names]
-    boxes, lines = _boxes(shown)
+    wide = current().page
+    most = round(LETTERS * wide / PAGE)
+    boxes, lines = _boxes(shown, most)
     step = lines + GAP
-    figure = new_figure(PAGE, LINE * (step * len(values) + 1) + 0.45)
+    figure = new_figure(wide, LINE * (step * len(values) + 1) + 0.45)
     axis = figure.subplots()
     data = {title: v.detach().double().cpu().numpy() for title, v in values.items()}
     limit = limit_of(list(data.values()))
@@ -66,17 +68,18 @@ def tokens(names: Sequence[str], values: dict[str, torch.Tensor], text: str = ""
         for token, (x, line) in enumerate(boxes):
             at, name = (x, line + number * step), shown[token]
             _box(axis, at, name, found[token] / limit, colours.to_rgba(found[token]), token in places)
-    _bare(axis, list(values), step, max(x + len(shown[i]) for i, (x, _) in enumerate(boxes)), lines)
-    scale_bar(figure, colours, axis, limit)
-    caption(figure, text, "", _alt(shown, data))
+    width = max(most // 3, *(x + len(shown[i]) for i, (x, _) in enumerate(boxes)))
+    _bare(axis, list(values), step, width)
+    scale_bar(figure, colours, axis, limit, unit="part of the output")
+    caption(figure, text, "", _alt(shown, data), "what every token adds to an output")
     return figure
 
 
-def _boxes(shown: list[str]) -> tuple[list[tuple[int, int]], int]:
+def _boxes(shown: list[str], most: int) -> tuple[list[tuple[int, int]], int]:
     """Where each token begins, (letter, line), and the number of lines; a token is not broken."""
     found, x, line = [], 0, 0
     for name in shown:
-        if x and x + len(name) > LETTERS:
+        if x and x + len(name) > most:
             x, line = 0, line + 1
         found.append((x, line))
         x += len(name)
@@ -99,9 +102,9 @@ def _box(axis: Any, at: tuple[float, float], name: str, share: float, colour: An
     axis.text(*middle, name, family="monospace", size=small(), ha="center", va="center", color=ink)
 
 
-def _bare(axis: Any, titles: list[str], step: float, width: int, lines: int) -> None:
+def _bare(axis: Any, titles: list[str], step: float, width: int) -> None:
     """Limits, and the titles of the strips beside their first lines."""
-    axis.set_xlim(0, max(width, LETTERS // 3))
+    axis.set_xlim(0, width)
     axis.set_ylim(len(titles) * step - GAP + 0.1, -0.1)
     axis.set_axis_off()
     for number, title in enumerate(titles):
