@@ -19,8 +19,8 @@ SCREEN = 200
 IN_TEX = str.maketrans(
     {c: f"\\{c}" for c in "#$%&_{}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
-    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}"}
-    | {"\u2212": r"\textminus{}", "\u2013": "--", "\u2026": r"\ldots{}", "\u00b1": r"\textpm{}"}
+    | {"|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': "''"}
+    | {"\u2212": "$-$", "\u2013": "--", "\u2026": r"\ldots{}", "\u00b1": r"$\pm$"}
 )
 LINES = """\\begin{{{kind}}}
   \\centering
@@ -49,7 +49,7 @@ class House(Figure):
         r"""The lines with which LaTeX includes the file, with the alternative text as the caption.
 
         A figure of one column is as wide as ``\columnwidth``, a larger one as ``\textwidth`` over both
-        columns. Captions need ``\usepackage[T1]{fontenc}``.
+        columns.
         """
         from .style import COLUMN
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SCORES = ("score, 1 = that of x0",) * 2
 IN_WORDS = {"gap": "error of F x + r", "changed": "decisions that differ"}
 COLOURS = (*PALETTE[:3], OTHERS, PALETTE[5])
+DASHES = ("-", "--", "-.", "-", ":")  # which are apart in grey print, too
 
 
 @drawn
@@ -105,7 +106,8 @@ def _key(figure, axis, beside):
 
 def _lines(axis, x, curves):
     """Means over the last dimension, with a band of one standard deviation."""
-    for colour, (name, values) in zip(COLOURS, curves.items()):
+    for colour, dashes, (name, values) in zip(COLOURS, DASHES, curves.items()):
         mean, std = values.mean(-1).numpy(), values.std(-1, correction=0).numpy()
-        axis.plot(np.asarray(x), mean, color=colour, linewidth=1, label=IN_WORDS.get(name, name))
+        label = IN_WORDS.get(name, name)
+        axis.plot(np.asarray(x), mean, dashes, color=colour, linewidth=1, label=label)
         axis.fill_between(np.asarray(x), mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)

@@ -15,8 +15,6 @@ TEXT = (
     " as those that one reads, 123, and whether a figure is as wide as its column. "
 )
 PAPER = r"""\documentclass[10pt,twocolumn]{article}
-\usepackage[T1]{fontenc}
-\usepackage{lmodern}
 \usepackage[utf8]{inputenc}
 \usepackage{graphicx}
 \usepackage[paperwidth=8.5in,paperheight=11in,textwidth=%gin,textheight=9.2in,columnsep=%gin]{geometry}
