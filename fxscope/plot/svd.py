@@ -134,11 +134,11 @@ class _Side:
 
     def draw(self, figure: Any, axes: Any, numbers: range, first: int, crop: bool) -> None:
         """Draw the panels of one line."""
-        axes[0].set_ylabel(f"{self.name}s")
         if not self.is_image:
             for axis, i in zip(axes, numbers):
-                _entries(axis, self.vectors[i - first], f"{self.letter}{i + 1}", self.names)
+                _entries(axis, self.vectors[i - first], f"{self.name} {self.letter}{i + 1}", self.names)
             return
+        axes[0].set_ylabel(f"{self.name}s")
         windows = _windows(self.found) if crop else [None] * len(self.vectors)
         for axis, i in zip(axes, numbers):
             window = windows[i - first]
@@ -200,7 +200,7 @@ def _entries(axis: Any, vector: torch.Tensor, name: str, names: Sequence[str] | 
     axis.set_xticks([-largest, 0, largest], [f"{-largest:.2g}", "0", f"{largest:.2g}"])
     more = len(values) - len(order)
     axis.set_xlabel(
-        f"{name}: the {len(order)} largest of {len(values)} entries" if more else f"{name}: entries"
+        f"{name}\n{len(order)} largest of {len(values)} entries" if more else f"{name}, its entries"
     )
 
 

@@ -75,7 +75,8 @@ def _shares(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
             share = each["numbers"].get("share")
             if share:
                 kept = {"name": network["name"], "mean": share["mean"], "std": share["std"]}
-                models.append(SimpleNamespace(**kept, zero=each.get("zero", "")))
+                more: dict[str, Any] = {"shares": range(each["images"]), "error": None}
+                models.append(SimpleNamespace(**kept, **more, zero=each.get("zero", "")))
         if models:
             shown: Any = SimpleNamespace(models=models)
             chapter.figure(f"shares_{name}", draw.residual_share(shown), "The same, with deviations.")
@@ -109,10 +110,9 @@ def _panel(each: dict[str, Any], version: int) -> SimpleNamespace:
     parts, curve = tuple(each["parts"]), each["curves"]["shares"]
     first = 1 if parts[0] == "F x0" else 2
     mean, std = (torch.tensor(curve[s], dtype=torch.float64) for s in ("mean", "std"))
-    zero = each.get("zero", "")
-    return SimpleNamespace(
-        parts=parts, names=parts[first:], mean=mean, std=std, zero=zero, interpretation=version
-    )
+    kept: dict[str, Any] = {"mean": mean, "std": std, "shares": None, "error": None}
+    kept |= {"output": range(each["images"]), "zero": each.get("zero", ""), "interpretation": version}
+    return SimpleNamespace(parts=parts, names=parts[first:], **kept)
 
 
 def _energy(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
@@ -151,7 +151,8 @@ def _field(values: np.ndarray, name: str) -> Any:
     axis.set_axis_off()
     bar = figure.colorbar(shown, ax=axis, shrink=0.8)
     bar.ax.set_ylabel("mean of |row|")
-    caption(figure, name, "", "The effective receptive field: the mean of |row| over images and channels")
+    alt = "The effective receptive field: the mean of |row| over images and channels"
+    caption(figure, name, "", alt, "how far an output reads, on average")
     return figure
 
 
