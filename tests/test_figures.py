@@ -21,7 +21,9 @@ import fxscope
 from fxscope import analysis
 from fxscope.errors import ShapeError, WrongArgument
 from fxscope.plot.depth import MANY, blocks, condensed
+from fxscope.plot.layers import layers
 from fxscope.plot.style import COLUMN, PAGE, SLIDE, SMALL, TEXT
+from fxscope.studies.page import _panel
 from fxscope.testing import contact_sheet
 
 NUMBERS = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
@@ -319,6 +321,16 @@ def test_a_batch_of_names_is_said_beside_its_votes():
     label = next(iter(found.popularity))
     lost = ~found.mask(label).numpy()
     assert shown[lost].min() > 0.75 and shown[~lost].min() < 0.6
+
+
+def test_a_study_that_keeps_means_draws_them():
+    """A bar of one layer has its deviation; of a sum of layers a study keeps none."""
+    names = ["F x0", *(f"layer{i}" for i in range(MANY + 9))]
+    curve = {"mean": [1 / len(names)] * len(names), "std": [0.01] * len(names)}
+    kept = _panel({"parts": names, "curves": {"shares": curve}, "images": 3, "zero": "x = 0"}, 2)
+    figure = layers({"net": kept})
+    widths = [bar.get_width() for bar in figure.axes[0].patches[: len(figure.axes[0].get_yticks())]]
+    assert sum(widths) == pytest.approx(100, abs=1e-9) and "means over 3 images" in figure.alt
 
 
 @pytest.mark.full

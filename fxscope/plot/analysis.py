@@ -59,8 +59,9 @@ def residual_share(found: ResidualShare, text: str = ""):
     said = ", ".join(f"{m.name} {100 * m.mean:.3g}% \u00b1 {100 * m.std:.2g}" for m in found.models)
     zero = said_about([(m.name, m.zero) for m in found.models])
     counts = counted_all((len(m.shares) for m in found.models), "image")
-    error = max(m.error for m in found.models)
-    note = f"{zero}; {counts}, lines are one standard deviation over them; sums to {error:.0e}"
+    errors = [m.error for m in found.models if m.error is not None]
+    note = f"{zero}; {counts}, lines are one standard deviation over them"
+    note += f"; sums to {max(errors):.0e}" if errors else ""
     title = "the share of r in the top score"
     caption(figure, about(found, text), note, f"The residual's share of the top score: {said}", title)
     return figure

@@ -21,7 +21,7 @@ MEANINGS = {
     "bias": "biases of layers",
     "shift": "what norms add",
     "intercept": "what nonlinear units add",
-    "constant": "constant operands",
+    "constant": "constant tensors",
     "frozen": "values of x0 that do not depend on x1",
     "padding": "borders that are not 0",
 }

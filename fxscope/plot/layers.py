@@ -34,10 +34,10 @@ def layers(found: dict[str, LayerContributions], text: str = "", top: int = dept
     figure = new_figure(width, tall * stack[0])
     axes = np.atleast_1d(figure.subplots(*stack, sharex=True))
     for axis, (title, each), bars in zip(axes, found.items(), made):
-        shares = np.stack([each.shares[:, list(bar.parts)].sum(1).numpy() for bar in bars], 1)
         of = {True: OTHERS, False: PALETTE[0]}
         colours = [of[bar.is_rest] if bar.parts[0] >= kept[title] else current().base for bar in bars]
-        depth.draw(axis, bars, 100 * shares.mean(0), colours, 100 * shares.std(0))
+        mean, std = _moments(each, bars)
+        depth.draw(axis, bars, 100 * mean, colours, 100 * std)
         axis.set_title(title)
         axis.set_xlabel("share of the score, %")
     _legend(figure, made)
@@ -45,14 +45,24 @@ def layers(found: dict[str, LayerContributions], text: str = "", top: int = dept
     note = f"the {rest} smaller layers are summed block by block; shading parts the blocks" if rest else ""
     zero = said_about([(title, each.zero) for title, each in found.items()])
     counts = counted_all((len(each.output) for each in found.values()), "image")
-    error = max(each.error for each in found.values())
-    zero += f"; means over {counts}, which sum to the scores to {error:.0e}"
+    errors = [each.error for each in found.values() if each.error is not None]
+    zero += f"; means over {counts}" + (f", which sum to the scores to {max(errors):.0e}" if errors else "")
     said = (f"{title or 'the network'}, {_largest(each)}" for title, each in found.items())
     alt = f"The mean shares of F x0 and of every layer in the score, with their spread: {'; '.join(said)}"
     whole = about(next(iter(found.values())), text) if len(found) == 1 else text
     title = "what the input and every layer's constants are of a score"
     caption(figure, whole, "\n".join(filter(None, (zero, note))), alt, title)
     return figure
+
+
+def _moments(each: LayerContributions, bars: list[depth.Bar]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every bar; a study keeps those of layers, and no deviation of their sums."""
+    if each.shares is not None:
+        shares = np.stack([each.shares[:, list(bar.parts)].sum(1).numpy() for bar in bars], 1)
+        return shares.mean(0), shares.std(0)
+    mean = [float(each.mean[list(bar.parts)].sum()) for bar in bars]
+    std = [np.nan if bar.is_rest else float(each.std[bar.parts[0]]) for bar in bars]
+    return np.array(mean), np.array(std)
 
 
 def _largest(each: LayerContributions) -> str:

@@ -155,11 +155,12 @@ class _Side:
 
     def draw(self, figure: Any, axes: Any, numbers: range, first: int, crop: bool, inches: float) -> None:
         """Draw the panels of one line, each of so many inches."""
-        axes[0].set_ylabel(f"{self.name}s")
         if not self.is_image:
             for axis, i in zip(axes, numbers):
-                _entries(axis, self.vectors[i - first], f"{self.letter}{i + 1}", self.names, inches)
+                named = f"{self.name} {self.letter}{i + 1}"
+                _entries(axis, self.vectors[i - first], named, self.names, inches)
             return
+        axes[0].set_ylabel(f"{self.name}s")
         windows = _windows(self.found) if crop else [None] * len(self.vectors)
         for axis, i in zip(axes, numbers):
             window = windows[i - first]

@@ -80,7 +80,8 @@ def _shares(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
             share = each["numbers"].get("share")
             if share:
                 kept = {"name": network["name"], "mean": share["mean"], "std": share["std"]}
-                models.append(SimpleNamespace(**kept, zero=each.get("zero", "")))
+                more: dict[str, Any] = {"shares": range(each["images"]), "error": None}
+                models.append(SimpleNamespace(**kept, **more, zero=each.get("zero", "")))
         for model in models:
             chapter.results.append(
                 f"{model.name}: the residual is {100 * model.mean:.0f} ± {100 * model.std:.0f}% of the"
@@ -113,30 +114,20 @@ def _layers(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
         for i in range(0, len(panels), PANELS):
             some: Any = dict(list(panels.items())[i : i + PANELS])
             text = "Mean shares of the score, with deviations over the images."
-            every = max(len(panel.parts) for panel in some.values())  # sums of parts have no deviation here
-            chapter.figure(f"layers_{name}_{i // PANELS}", draw.layers(some, top=every), text)
+            chapter.figure(f"layers_{name}_{i // PANELS}", draw.layers(some), text)
         chapter.numbers[name] = {n: found.results[n][name]["curves"] for n in found.results}
         _errors(chapter, found, name)
     return chapter
 
 
 def _panel(each: dict[str, Any], version: int) -> SimpleNamespace:
-    """What ``draw.layers`` draws of contributions, from their means and deviations.
-
-    It takes shares of images; two of these have the mean and the deviation of all, part by part.
-    """
+    """What ``draw.layers`` draws of contributions, from their means and deviations."""
     parts, curve = tuple(each["parts"]), each["curves"]["shares"]
     first = 1 if parts[0] == "F x0" else 2
     mean, std = (torch.tensor(curve[s], dtype=torch.float64) for s in ("mean", "std"))
-    return SimpleNamespace(
-        parts=parts,
-        names=parts[first:],
-        mean=mean,
-        shares=torch.stack([mean + std, mean - std]),
-        output=torch.ones(each["images"]),
-        zero=each.get("zero", ""),
-        interpretation=version,
-    )
+    kept: dict[str, Any] = {"mean": mean, "std": std, "shares": None, "error": None}
+    kept |= {"output": range(each["images"]), "zero": each.get("zero", ""), "interpretation": version}
+    return SimpleNamespace(parts=parts, names=parts[first:], **kept)
 
 
 def _energy(found: Study, about: dict[str, Any], names: list[str]) -> Chapter:
@@ -175,7 +166,8 @@ def _field(values: np.ndarray, name: str) -> Any:
     axis.set_axis_off()
     bar = figure.colorbar(shown, ax=axis, shrink=0.8)
     bar.ax.set_ylabel("mean of |row|")
-    caption(figure, name, "", "The effective receptive field: the mean of |row| over images and channels")
+    alt = "The effective receptive field: the mean of |row| over images and channels"
+    caption(figure, name, "", alt, "how far an output reads, on average")
     return figure
 
 
