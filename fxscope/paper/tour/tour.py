@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from ... import models
 from ...errors import FxscopeError
 from ...images import photos
