@@ -1,6 +1,7 @@
 import contextlib
 import functools
 import gc
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -77,7 +78,6 @@ def forks():
 def tables():
     """The exporters of torch read their tables of operators once a process, not once a file."""
     from torch._export import utils
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
 
     read, seen = utils._materialize_cpp_cia_ops, set()
 
@@ -89,9 +89,10 @@ def tables():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utils, "_materialize_cpp_cia_ops", materialize)
-        patch.setattr(
-            ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib))
-        )
+        if importlib.util.find_spec("onnxscript"):
+            from torch.onnx._internal.exporter._registration import ONNXRegistry as Registry
+
+            patch.setattr(Registry, "from_torchlib", staticmethod(functools.cache(Registry.from_torchlib)))
         yield
 
 
