@@ -1,4 +1,4 @@
-"""The networkx graph that ``to_networkx`` gives: a class of its own, so that networkx is imported for it alone."""
+"""The networkx graph that ``to_networkx`` gives, in a file of its own: networkx is imported for it alone."""
 
 from __future__ import annotations
 
