@@ -10,6 +10,7 @@ import itertools
 import pytest
 import torch
 import torchvision
+from chosen import chosen
 from torch import nn
 
 import fxscope
@@ -24,6 +25,7 @@ FAMILIES = [
     "convnext",
     "densenet",
     "efficientnet",
+    "googlenet",
     "inception",
     "mnasnet",
     "mobilenet",
@@ -121,6 +123,9 @@ OWN = {
     "rcan": (RCANBlock, 12),
     "bicubic": (models.bicubic4x, 8),
 }
+chosen(FAMILIES, CLASSIFIERS, str.startswith)
+chosen(SMOOTH, CLASSIFIERS, str.startswith)
+chosen(FORWARD | TRANSPOSED, [*CLASSIFIERS, *OWN])
 
 
 def build(name):

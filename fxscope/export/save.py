@@ -15,7 +15,6 @@ from unittest import mock
 import torch
 import torch.fx as fx
 from torch import nn
-from torch._dynamo.exc import UserError
 from torch.utils import _pytree as pytree
 
 from ..errors import FxscopeError
@@ -273,6 +272,8 @@ def _exported(graph: fx.GraphModule, example: tuple, dynamic: Any) -> torch.expo
     Else torch.export takes K for at least 2, and a flat file of several images refuses their own number.
     """
     if emitted(graph).get("probes") != "stacked":
+        from torch._dynamo.exc import UserError  # which takes longer to import than all of fxscope
+
         try:
             with all_sizes():
                 return torch.export.export(graph, example, dynamic_shapes=dynamic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,13 @@ from ..graph.assumptions import SIZE, WAY_OUT, Assumption, assumptions, batch_of
 from ..graph.assumptions import input_names as names_of
 from ..graph.ir import emitted, info
 
-K, B = Dim("K", min=1, max=4096), Dim("B", min=1, max=4096)
 SPATIAL = "spatial"  # dynamic_shapes= of ``save``: the sizes of the images are free, too
+
+
+@functools.cache
+def free_count(name: str) -> Any:
+    """The free number of probes, "K", or of images, "B"; made when first asked for, as it imports sympy."""
+    return Dim(name, min=1, max=4096)
 
 
 def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool = True) -> tuple[tuple, Any]:
@@ -48,7 +54,10 @@ def dynamic(graph: fx.GraphModule, example: tuple, given: Any, conditions: bool 
     if example[0].shape[0] == 1:
         example = tuple(_twice(x, 1 if i in probes else 0) for i, x in enumerate(example))
     example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
-    return example, tuple(_free(x, *((K, B) if i in probes else (B,))) for i, x in enumerate(example))
+    return example, tuple(
+        _free(x, *((free_count("K"), free_count("B")) if i in probes else (free_count("B"),)))
+        for i, x in enumerate(example)
+    )
 
 
 def _twice(value: Any, dim: int = 0) -> Any:
@@ -84,9 +93,11 @@ def _with_fixed_batch(example: tuple, probes: list[int], batch: str) -> tuple[tu
     """Dynamic shapes for a batch that is under a condition, or one number."""
     example = tuple(_two_probes(x) if i in probes else x for i, x in enumerate(example))
     if batch == "specialised" or example[0].shape[0] == 1:
-        return example, tuple(_free(x, K) if i in probes else {} for i, x in enumerate(example))
+        return example, tuple(_free(x, free_count("K")) if i in probes else {} for i, x in enumerate(example))
     auto = Dim.AUTO
-    return example, tuple(_free(x, *((K, auto) if i in probes else (auto,))) for i, x in enumerate(example))
+    return example, tuple(
+        _free(x, *((free_count("K"), auto) if i in probes else (auto,))) for i, x in enumerate(example)
+    )
 
 
 def _two_probes(value: Any) -> Any:
@@ -166,9 +177,9 @@ def _flat(example: tuple, probes: list[int], free: str) -> tuple[tuple, Any]:
         return _each(lambda x: torch.cat([x, x]) if x.shape[0] == batch else x, value)
 
     example = tuple(two(x) if i in probes else x for i, x in enumerate(example))
-    count = batch * K if batch > 1 else K
+    count = batch * free_count("K") if batch > 1 else free_count("K")
     if not probes:
-        each = {"free": {0: B}, "conditional": {0: Dim.AUTO}}.get(free)
+        each = {"free": {0: free_count("B")}, "conditional": {0: Dim.AUTO}}.get(free)
         return example, tuple(each for _ in example) if batch > 1 and each else None
     return example, tuple(_free(x, count) if i in probes else None for i, x in enumerate(example))
 

@@ -33,7 +33,6 @@ from ..graph.ir import graph_notes, mark, notes
 from ..rules import registry
 from ..rules.derivative import derivative
 from .example import Example
-from .guards import assumptions_of
 from .quiet import quiet
 from .returned import usable
 from .symbolic import describe_line, is_user_file, is_write, place_of, reason_of, unchanged
@@ -126,6 +125,8 @@ def lift(
     graph.eliminate_dead_code(is_impure_node=is_write)
     gm = fx.GraphModule(lifter.attributes, graph, type(model).__name__)
     gm.training = model.training
+    from .guards import assumptions_of  # with sympy, which takes as long to import as all of fxscope
+
     known = tuple(a.renamed(lifter.names) for a in assumptions_of(program))
     graph_notes(gm)["assumptions"] = known
     batch = batch_of(known, input_names(gm))

@@ -1,6 +1,7 @@
 """Graphs of an interpreter through ``torch.compile``: one program for all numbers of probes and images.
 
-A number of 1 may be a case of its own: torch's matrix products and layouts ask for it.
+A number of 1 may be a case of its own: torch's matrix products and layouts ask for it. ``torch._dynamo`` is
+imported where a graph is compiled: it takes longer than all of this package.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from typing import Any
 
 import torch
 import torch.fx as fx
-from torch._dynamo import config as dynamo
-from torch._dynamo import list_backends, maybe_mark_dynamic
-from torch._dynamo.exc import TorchDynamoException
 from torch.fx.experimental import _config as symbolic_sizes
 from torch.utils import _pytree as pytree
 
@@ -31,6 +29,8 @@ def backend_of(compile: bool | str) -> str | None:
     """The backend of ``torch.compile`` that an argument asks for; None for none."""
     if compile is False or compile is None:
         return None
+    from torch._dynamo import list_backends
+
     known = list_backends(exclude_tags=None)
     backend = "inductor" if compile is True else compile
     if backend not in known:
@@ -77,6 +77,8 @@ class Compiled:
         return pytree.tree_map_only(torch.Tensor, lambda t: (t[:count] if self._probes else t).clone(), found)
 
     def _called(self, args: Any) -> Any:
+        from torch._dynamo.exc import TorchDynamoException
+
         if self._captures:
             torch.compiler.cudagraph_mark_step_begin()
         try:
@@ -131,6 +133,8 @@ def _marked(t: Any, dims: tuple[int, ...]) -> Any:
     """The tensor under another object, which says that sizes are free; the caller's is not written on."""
     if not isinstance(t, torch.Tensor):
         return t
+    from torch._dynamo import maybe_mark_dynamic
+
     alias = t.detach()
     for d in dims[: t.dim()]:
         maybe_mark_dynamic(alias, d)
@@ -144,6 +148,8 @@ def _one_program() -> Iterator[None]:
     They are: 1, a size equal to another size, a size that was seen twice, and 16 images or more, where torch
     asks whether NNPACK computes a convolution.
     """
+    from torch._dynamo import config as dynamo
+
     with (
         symbolic_sizes.patch(backed_size_oblivious=True, use_duck_shape=False),  # type: ignore[attr-defined]
         dynamo.patch(automatic_dynamic_shapes=False),  # type: ignore[attr-defined]

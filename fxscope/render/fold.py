@@ -6,8 +6,6 @@ import itertools
 from collections import Counter
 from dataclasses import dataclass
 
-import networkx as nx
-
 from ..errors import FxscopeError
 from .operations import Box, Name, Picture
 
@@ -175,6 +173,8 @@ def _acyclic(picture: Picture, groups: list[Group]) -> list[Group]:
 
     A folded module makes a cycle if an operation outside of it lies between two of its operations.
     """
+    import networkx as nx
+
     while True:
         into = {key: group.key for group in groups for key in group.keys}
         graph = nx.DiGraph(

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from ..errors import FxscopeError
 from .operations import OUTPUT, Picture
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 LANE, SPACE = 14.0, 22.0
 Point = tuple[str, int]  # (key, 0) for a box, (key, i) for its trunk i layers further down
@@ -49,6 +51,8 @@ class Layout:
 
 def layering(picture: Picture) -> tuple[nx.DiGraph, dict[str, int]]:
     """One graph for both columns, and the layer of every key: below all operations whose values it reads."""
+    import networkx as nx
+
     graph = _union(picture)
     layer = {key: i for i, keys in enumerate(nx.topological_generations(graph)) for key in keys}
     if OUTPUT in layer:
@@ -97,6 +101,8 @@ def _union(picture: Picture) -> nx.DiGraph:
 
     The interpreter's edges are reversed if it runs backwards (an adjoint).
     """
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.add_nodes_from(key for _, key in sorted(picture.boxes, key=lambda n: picture.boxes[n].order))
     forward = [(s, t) for (branch, s), (_, t) in picture.data if branch != "interpreter"]

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.fx as fx
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..errors import WrongArgument
 from ..graph.ir import emitted, info
@@ -57,6 +56,8 @@ class _Run(fx.Interpreter):
         self.adds: dict[fx.Node, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
+        from torch.utils.flop_counter import FlopCounterMode  # with triton, where that is installed
+
         with FlopCounterMode(display=False) as counter:
             value = super().run_node(n)
         self.shapes[n], self.adds[n] = _shape(value), counter.get_total_flops() // 2

@@ -7,7 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import networkx as nx
 import torch
 import torch.fx as fx
 
@@ -320,6 +319,8 @@ def _mark_alone(picture: Picture) -> None:
     """Mark operations that have no twin, except those that leave x1 unchanged."""
     if "interpreter" not in picture.branches():
         return
+    import networkx as nx
+
     graph = nx.DiGraph((s, t) for (branch, s), (_, t) in picture.data if branch == "original")
     alone = {
         key
