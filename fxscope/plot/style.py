@@ -287,6 +287,11 @@ def about(found: Any, text: str) -> str:
     return text or (provenance.caption(origin) if origin else "")
 
 
+def _within(text: str, inches: float) -> bool:
+    """Whether each line is as short as that: a panel is narrower than its figure by what stands beside it."""
+    return max(map(inches_of, text.splitlines())) <= inches / current().scale
+
+
 def headed(figure: Any, title: str) -> None:
     """Say at the top what a figure shows: above its one panel, in its legend, or above all panels.
 
@@ -298,7 +303,7 @@ def headed(figure: Any, title: str) -> None:
     if figure.legends:
         figure.legends[0].set_title(said, prop={"size": TEXT * current().scale})
         figure.legends[0].get_title().set_multialignment("center")
-    elif len(panels) == 1 and not panels[0].get_title():
+    elif len(panels) == 1 and not panels[0].get_title() and _within(said, 0.75 * width):
         panels[0].set_title(said)
     else:
         two = any("\n" in axis.get_title() for axis in panels)  # which would touch what stands above them
