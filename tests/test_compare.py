@@ -61,7 +61,7 @@ def test_several_models_and_the_record(nets):
     )
     assert "gelu" in str(found) and "<table" in found._repr_html_()
     figure = found.plot("at (0, 2, 2)")
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 5  # input, two rows, their colour bar, the curves
     with pytest.raises(ShapeError, match="one image"):
         fxscope.compare(torch.cat([x0, x0]), {"relu": relu}, at=(0, 2, 2))
     with pytest.raises(TypeError, match="pass model="):
