@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from chosen import chosen
 
 import fxscope
 
@@ -27,15 +28,17 @@ PAGES = sorted(
     for p in (ROOT / "docs").rglob("*.md")
     if not {"_build", "cards", "gallery"} & set(p.relative_to(ROOT).parts) and FENCE.search(p.read_text())
 )
-OWN_TEST = {"svd.md", "tour.md", "conformance.md", "add-a-rule.md"}  # pages that a test of their own runs
+OWN_TEST = chosen({"svd.md", "add-a-rule.md"}, [p.name for p in PAGES])  # a test of their own runs these
 PAGES = [p for p in PAGES if p.name not in OWN_TEST]
-SLOW_PAGES = {"reading.md", "export.md", "contributions.md", "article.md", "index.md"} | {
-    "transformers.md",
-    "explain-in-javascript.md",
-    "live-page.md",
-}
+SLOW_PAGES = chosen(
+    {"reading.md", "export.md", "contributions.md", "article.md", "index.md"}
+    | {"transformers.md", "explain-in-javascript.md", "live-page.md"},
+    [p.name for p in PAGES],
+)
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
-FAST_EXAMPLES = {"plot_own_network", "plot_policies", "plot_custom_rule", "plot_pylops"}
+FAST_EXAMPLES = chosen(
+    {"plot_own_network", "plot_policies", "plot_custom_rule", "plot_pylops"}, [p.stem for p in EXAMPLES]
+)
 
 
 def _parameters(paths, slow):

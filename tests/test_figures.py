@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from chosen import chosen
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.legend import Legend
 from matplotlib.text import Text
@@ -27,18 +28,21 @@ from fxscope.studies.page import _panel
 from fxscope.testing import contact_sheet
 
 NUMBERS = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
-LONG = {
-    "heatmap_of_a_score",
-    "eigen_scores",
-    "contributions",
-    "layers_of_a_deep_network",
-    "discussion",
-    "votes",
-    "reach",
-    "comparison",
-    "shapes",
-    "faithfulness",
-}
+LONG = chosen(
+    {
+        "heatmap_of_a_score",
+        "eigen_scores",
+        "contributions",
+        "layers_of_a_deep_network",
+        "discussion",
+        "votes",
+        "reach",
+        "comparison",
+        "shapes",
+        "faithfulness",
+    },
+    contact_sheet.FIGURES,
+)
 WIDE = {
     *("heatmap_in_channels", "column", "eigen_images", "grid", "invariance", "tokens", "by_layer"),
     *(LONG - {"reach", "comparison"}),

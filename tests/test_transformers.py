@@ -9,6 +9,7 @@ import math
 
 import pytest
 import torch
+from chosen import chosen
 from torch import nn
 
 import fxscope
@@ -20,9 +21,9 @@ from fxscope.testing import Widened, laws, randomize
 from fxscope.testing.conformance import huggingface, measure, members
 
 D = torch.float64
-FAST = {"ViT"}
 BIAS_FREE = {"Llama", "Mistral"}
 EVERY = {**members("transformers"), **members("diffusers")}
+FAST = chosen({"ViT"}, EVERY)
 
 
 @pytest.mark.filterwarnings("ignore")  # the model library's own

@@ -323,7 +323,9 @@ def test_the_verb(files):
     done = run(files, "net.py:up", "net.py:grey", "photo.png", "-o", "film.webp", *short)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
-    assert [n["weights"] for n in found["networks"]] == ["as its factory makes it, seed 0"] * 2 and found["frames"] == 3
+    assert [n["weights"] for n in found["networks"]] == ["as its factory makes it, seed 0"] * 2 and found[
+        "frames"
+    ] == 3
     assert [m["title"] for m in found["measured"]] == [
         f"{files}/net.py:{n} (as its factory makes it, seed 0)" for n in ("up", "grey")
     ]
