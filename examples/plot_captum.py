@@ -52,7 +52,7 @@ print(f"share of the biases {[round(v, 3) for v in ours.residual.tolist()]}")
 # %%
 
 figure = fxscope.plot.images(
-    {"fxscope": attributions[0], "captum": theirs[0]},
+    {"fxscope": attributions[0].sum(0), "captum": theirs[0].sum(0)},
     signed=True,
-    text="EfficientNet-Lite0: what each pixel adds to the score of label 281, tabby",
+    text="EfficientNet-Lite0: what each pixel, over its colours, adds to the score of label 281, tabby",
 )

@@ -132,17 +132,17 @@ def _templates(chapter: Chapter, readers: dict[str, Reader], x0: torch.Tensor) -
         row = torch.cat([_top_rows(reader(part)) for part in x0.split(BATCH)])
         alike[name] = _lines("cosine", torch.nn.functional.cosine_similarity(row.flatten(1), x0.flatten(1)))
         rows[name] = row
-    panels = {
-        f"digit {i + 1}" if n == "digit" else f"{n.removeprefix('digits_')}, {i + 1}": r[i]
-        for n, r in {"digit": x0, **rows}.items()
-        for i in range(SHOWN)
+    ink = x0[:SHOWN] - x0[:SHOWN].min()
+    digits = {f"digit {i + 1}": (ink / ink.max())[i] for i in range(SHOWN)}
+    panels = digits | {
+        f"{n.removeprefix('digits_')}, {i + 1}": r[i] for n, r in rows.items() for i in range(SHOWN)
     }
     said = ", ".join(f"{n.removeprefix('digits_')} {Spread.of(v, 'cosine')}" for n, v in alike.items())
     chapter.figure(
         "templates",
-        draw.grid(panels, SHOWN, cross=False),
-        f"The first {SHOWN} digits as inputs of the networks, and the row of the top score of each, one"
-        f" network a line; each line has one scale. Cosine of row and image, mean over {COUNT} digits:"
+        draw.grid(panels, SHOWN, cross=False, images=digits, title="rows of the top score"),
+        f"The first {SHOWN} digits, and the row of the top score of each, one network a line; each line has"
+        f" one scale. Cosine of row and image, mean over {COUNT} digits:"
         f" {said}.",
         shows=("templates",),
     )
