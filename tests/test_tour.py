@@ -305,7 +305,7 @@ def test_the_chapter_of_trained_networks(measured, tmp_path):
     assert check_page(text) == 3 and "Left out, smaller than 96 pixels: small" in text
     assert "span4x, pip install no-such-package" in text
     share = sum(line["share"] for line in numbers["digits_vgg_bn"]) / 2
-    assert f"<td>{100 * share:.0f} ±" in text
+    assert f'<td class="short">{100 * share:.0f} ±' in text
 
 
 def test_the_tour_without_trained_networks(measured, monkeypatch, tmp_path):

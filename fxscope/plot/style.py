@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -268,7 +269,10 @@ def inches_of(text: str, points: float = TEXT) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=points), False)[0] / 72)
+    font = FontProperties(size=points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font does not have
+        return float(text_to_path.get_text_width_height_descent(text, font, False)[0] / 72)
 
 
 def _lines_of(line: str, inches: float, points: float, hyphens: bool = True) -> list[str]:

@@ -662,7 +662,6 @@ GETITEM = _move(
         Sample(tensors={"index": _rows(4, high=3)}, call=lambda f, x, index: f(x, (slice(None), index))),
         Sample(kwargs={"index": (slice(None), [2, 0])}),
         Sample(call=lambda f, x: f(x, (slice(None), [2, 0, 2], slice(None), [1, 3, 1])).transpose(0, 1)),
-        Sample(call=lambda f, x: f(x, (slice(None), [0, 2], Ellipsis, [-1, 3])).transpose(0, 1)),
     ),
     formula="y1 = x1 at the same places",
 )
