@@ -477,3 +477,28 @@ def test_columns_in_single_precision_do_not_cancel():
         direct, difference = filter(x0, delta), pair(x0, delta)[1] - residual(x0)
     errors = [(y.double() - truth).norm() / truth.norm() for y in (direct, difference)]
     assert errors[0] < 1e-5 and errors[1] > 100 * errors[0]
+
+
+class Regions(nn.Module):
+    """Three regions of an image stand where its batch was."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x):
+        h = torch.relu(self.conv(x))
+        return torch.cat((h[:, :, :2, :2], h[:, :, 1:3, 2:4], h[:, :, 4:, 4:]))
+
+
+def test_an_output_without_the_batch_is_indexed_whole_or_refused():
+    torch.manual_seed(0)
+    net, x = Regions().double(), torch.randn(1, 1, 6, 6, dtype=torch.float64)
+    lin = fxscope.interpret(net, x)
+    J = torch.autograd.functional.jacobian(net, x)
+    assert (lin.F.row((2, 1, 0, 1)) - J[2, 1, 0, 1, 0]).abs().max() < 1e-12 * J.abs().max()
+    with pytest.raises(PlaceIndexError, match="not the batch of 1"):
+        lin.contributions((2, 1, 0, 1))
+    two = fxscope.interpret(net, torch.cat((x, x + 1)))
+    with pytest.raises(PlaceIndexError, match="without the batch of 2"):
+        two.F.row((1, 0, 1))

@@ -11,7 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from ..emit import layer_of
-from ..errors import FxscopeError, ShapeError
+from ..errors import FxscopeError, PlaceIndexError, ShapeError
 from ..graph.interpretation import KEY, VERSION, of
 from ..graph.ir import emitted
 from ..linop.index import several
@@ -247,6 +247,7 @@ def _together(
 ) -> Iterator[Contributions]:
     space = lin.F.outputs
     y2, _ = space.stack(space.cotangents(indices, lin.batch, constant=True))
+    _check_batch(lin, y2, indices)
     if lin.batch > 1 and (emitted(graph)["apart"] or lin.images_mix):
         x2, linear, shares = _by_image(lin, y2)
     else:
@@ -264,6 +265,20 @@ def _together(
             if met[i]
         )
         yield Contributions(index, _value(linear[k]), tuple(terms), _value(output[k]), None, source)
+
+
+def _check_batch(lin: LinearInterpreter, y2: Any, indices: list[Any]) -> None:
+    """Raise ``PlaceIndexError`` for regions, pairs or tokens of the only image, which stand for its batch.
+
+    A share is summed over all but probes and images, whose number is that of the output.
+    """
+    for cotangent in pytree.tree_leaves(y2) if lin.F.outputs.batched else ():
+        if cotangent.dim() > 1 and cotangent.shape[1] != lin.batch and cotangent.any():
+            said = " or ".join(map(repr, indices))
+            raise PlaceIndexError(
+                f"contributions: {said} is in an output {tuple(cotangent.shape[1:])} whose first dimension is"
+                f" not the batch of {lin.batch}; lin.F.row gives its row, and y0 - F x0 its share of r"
+            )
 
 
 def _met(lin: LinearInterpreter, graph: Any, y2: Any) -> list[bool]:

@@ -174,17 +174,18 @@ class Space:
 
     def _put(self, target: torch.Tensor, k: int, b: Any, batch: int, place: Any, weight: float) -> None:
         """Add a weight at one place, for probe k and image b."""
-        if target.dim() == 1 and batch == 1:
-            b = None  # a number of the only image
+        if batch == 1 and (target.dim() == 1 or target.shape[1] != 1):
+            b = None  # a number of the only image, or its regions, pairs or tokens: no dimension is its batch
         if b is not None and target.dim() == 1:
             raise PlaceIndexError(
                 f"{self.name}: a number of the whole batch has no place {place!r} of one image: interpret"
                 " the images one at a time, or take its row over all of them from lin.F.T @ u"
             )
-        if b is not None and len(self.shapes) > 1 and target.shape[1] != batch:
+        if b is not None and target.shape[1] != batch:
             raise PlaceIndexError(
                 f"{self.name}: {place!r} is in a tensor {tuple(target.shape[1:])} without the batch of"
-                f" {batch}; it has no rows of one image"
+                f" {batch}; it has no rows of one image: interpret the images one at a time, or take its row"
+                " over all of them from lin.F.T @ u"
             )
         at = target[k] if b is None else target[k][b]
         where = key(place, tuple(at.shape), self.name)
