@@ -491,12 +491,24 @@ class Regions(nn.Module):
         return torch.cat((h[:, :, :2, :2], h[:, :, 1:3, 2:4], h[:, :, 4:, 4:]))
 
 
+class Listed(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return [self.inner(x)]
+
+
 def test_an_output_without_the_batch_is_indexed_whole_or_refused():
     torch.manual_seed(0)
     net, x = Regions().double(), torch.randn(1, 1, 6, 6, dtype=torch.float64)
     lin = fxscope.interpret(net, x)
     J = torch.autograd.functional.jacobian(net, x)
     assert (lin.F.row((2, 1, 0, 1)) - J[2, 1, 0, 1, 0]).abs().max() < 1e-12 * J.abs().max()
+    listed = fxscope.interpret(Listed(net), x)
+    for index in ((0, 1, 0, 1), (0, 0, 1, 0, 1)):  # with the position of the tensor in the list, or without
+        assert torch.equal(listed.F.row(index), lin.F.row((0, 1, 0, 1)))
     with pytest.raises(PlaceIndexError, match="not the batch of 1"):
         lin.contributions((2, 1, 0, 1))
     two = fxscope.interpret(net, torch.cat((x, x + 1)))

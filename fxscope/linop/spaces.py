@@ -155,7 +155,7 @@ class Space:
                 if isinstance(each, dict) and not each:
                     raise PlaceIndexError(f"{self.name}: {{}} names no place")
                 for place, weight in each.items() if isinstance(each, dict) else [(each, 1.0)]:
-                    number, place = self._leaf(place)
+                    number, place = self._leaf(place, batch)
                     if number in self.constant and not constant:
                         raise NoLinearPath(self.constant[number])
                     self._put(leaves[number], k, b, batch, place, weight)
@@ -199,9 +199,9 @@ class Space:
                 f" {first_line(error)}"
             ) from error
 
-    def _leaf(self, place: Any) -> tuple[int, Any]:
+    def _leaf(self, place: Any, batch: int) -> tuple[int, Any]:
         """(number of a tensor, index in it); if there are several tensors, an index begins with a key."""
-        if len(self.shapes) == 1 and not self._keyed(place):
+        if len(self.shapes) == 1 and not self._keyed(place, batch):
             return 0, place
         if not isinstance(place, tuple):
             raise PlaceIndexError(
@@ -221,12 +221,12 @@ class Space:
             )
         return found, tuple(rest)
 
-    def _keyed(self, place: Any) -> bool:
+    def _keyed(self, place: Any, batch: int) -> bool:
         """Whether an index of the only tensor begins with its key: a name, or more parts than dimensions."""
         if not isinstance(place, tuple) or not place:
             return False
         key = self.keys[0] if isinstance(self.keys[0], tuple) else (self.keys[0],)
-        dims = len(self.shapes[0]) - self.batched
+        dims = len(self.shapes[0]) - (self.batched and batch > 1)
         return isinstance(place[0], str) or (place[: len(key)] == key and len(place) == len(key) + dims)
 
     def _numbered(self) -> Any:
