@@ -110,11 +110,10 @@ def energies(
     if any(found):
         axis.legend(loc="lower right")
     said = ", ".join(f"{n + ' ' if n else ''}{e.radius(0.9)} pixels" for n, e in found.items())
-    seen = "" if photograph is None else rescaled(photograph)
     alt = f"The share of a filter's energy within a distance; 90% is within {said}"
     note = f"a mean over filters; distance: the larger of |y - y0| and |x - x0|; 90% within {said}"
     title = "how far filters of F reach"
-    caption(figure, text, "; ".join(filter(None, (note, seen))), alt, title)
+    caption(figure, text, "; ".join(filter(None, (note, rescaled(photograph)))), alt, title)
     return figure
 
 
@@ -173,9 +172,8 @@ def source(found: Source, text: str = "", photograph: Any = None):
         f" with {100 * found.share:.3g}% of the energy; {100 * found.off:.3g}% lies outside of the circle"
     )
     alt = f"A row whose place is {found.place} and whose strongest source elsewhere is {found.source}"
-    extra = "" if photograph is None else rescaled(photograph)
     title = f"where the output at {found.place} reads from"
-    caption(figure, text, "; ".join(filter(None, (note, seen.note, extra))), alt, title)
+    caption(figure, text, "; ".join(filter(None, (note, seen.note, rescaled(photograph)))), alt, title)
     return figure
 
 
@@ -217,7 +215,7 @@ def reach(found: Reach, text: str = "", photograph: Any = None):
         f"magnitude over the channels; square: {found.bound} pixels to each side of {found.place}, which"
         f" convolutions reach, and the share of the energy outside of it"
     )
-    note = "; ".join(filter(None, (note, "" if photograph is None else rescaled(photograph))))
+    note = "; ".join(filter(None, (note, rescaled(photograph))))
     alt = f"One row under the variants of instance norm; energy beyond the square: {said}"
     index = ", ".join(map(str, found.index))
     title = f"receptive filter of y0[{index}], by what is frozen of the instance norms"

@@ -88,7 +88,7 @@ def contributions(
     )
     named = of or f"y0[{str(c.index).strip('()').rstrip(',')}]"
     title = f"what adds up to {named} = {_of(c.output, image):.4g}"
-    seen = "" if photograph is None else rescaled(photograph)
+    seen = rescaled(photograph)
     note = "; ".join(filter(None, (kinds_in_words(shown), _rest(bars), seen)))
     caption(figure, about(c, text), note, alt, title)
     return figure

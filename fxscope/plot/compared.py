@@ -71,7 +71,7 @@ def compared(comparison: Comparison, text: str = "", photograph: torch.Tensor | 
     curve.legend()
     names = ", ".join(f"{e.name} (|r|/|y| {e.residual_share:.2f})" for e in entries)
     alt = f"The rows of the output {comparison.at} side by side, and their energy against distance: {names}"
-    seen = "" if photograph is None else rescaled(photograph)
+    seen = rescaled(photograph)
     gap = f"|r|/|y| about x = 0; gap: error of F x + r at |x - x0| = {comparison.near:g} |x0|"
     index = str(comparison.at).strip("()").rstrip(",")
     title = f"receptive filter of y0[{index}], read in {len(entries)} ways"

@@ -233,8 +233,8 @@ class Drawn:
             which = "" if near == box else " (solid)"
             said.append(f"the zoom{which} holds {100 * energy_in(strength, near):.3g}% of the energy")
         said += [found.note] if found.note else []
-        if self.photograph is not None and rescaled(self.photograph):
-            said.append(rescaled(self.photograph))
+        if seen := rescaled(self.photograph):
+            said.append(seen)
         peak = np.unravel_index(strength.argmax(), strength.shape)
         alt = (
             f"The {head} at ({y}, {x}){' over its photograph' if self.photograph is not None else ''}: the"

@@ -24,8 +24,10 @@ def pixels(image: torch.Tensor) -> np.ndarray:
     return data.permute(1, 2, 0).numpy()
 
 
-def rescaled(image: torch.Tensor) -> str:
-    """What a figure says of a photograph that is not in [0, 1]; "" if it is."""
+def rescaled(image: torch.Tensor | None) -> str:
+    """What a figure says of a photograph that is not in [0, 1]; "" if it is, or if there is none."""
+    if image is None:
+        return ""
     low, high = float(image.min()), float(image.max())
     return "" if low >= 0 and high <= 1 else f"the photograph from {low:.3g} (black) to {high:.3g} (white)"
 

@@ -145,17 +145,16 @@ class Page:
     def _made(self, name: str, make: Callable[[], Chapter], steps: Work, apart: bool) -> dict:
         """A chapter, made here or in a process of its own, which leaves it as a file."""
         if not (apart and can_fork()):
-            with steps.chapter(name):
-                return self._make(name, make)
+            return self._make_in(name, make, steps)
         with steps.elsewhere(name):
             in_own_process(lambda: self._make_in(name, make, steps), name)
         found = self.finished(name)
         assert found is not None, "the process has ended well"
         return found
 
-    def _make_in(self, name: str, make: Callable[[], Chapter], steps: Work) -> None:
+    def _make_in(self, name: str, make: Callable[[], Chapter], steps: Work) -> dict:
         with steps.chapter(name):
-            self._make(name, make)
+            return self._make(name, make)
 
     def _write(self, chapters: Sequence[str] | Mapping[str, Any], done: Mapping[str, dict]) -> Written:
         """Write the page and its numbers with the chapters that are done, and name those that are not."""

@@ -74,12 +74,13 @@ def _images(chapter: Chapter, networks: list[Network], pictures: list, asked: As
         chapter.text(f"The photograph is large: its middle, of {SIDE} pixels to a side, is compared.")
         picture = middle(picture, SIDE, 8)
     lins = {n.name: interpret(n.module, n.take(picture), policy=asked.policy) for n in networks}
-    inputs, outputs = ({n.name: n.show(v(lins[n.name])) for n in networks} for v in (_x0, _y0))
-    first = next(iter(inputs))
+    outputs = {n.name: n.show(lins[n.name].y0[0]) for n in networks}
+    first = networks[0]
     chapter.figure(
         "outputs_side_by_side",
-        plot.images({"input": inputs[first], **outputs}, text=title),
-        f"{title} as the input (of {first}), and the outputs of {' and '.join(n.title for n in networks)}.",
+        plot.images({"input": first.show(lins[first.name].x0[0]), **outputs}, text=title),
+        f"{title} as the input (of {first.name}), and the outputs of"
+        f" {' and '.join(n.title for n in networks)}.",
     )
     panels, rows = {}, []
     found = {name: _rows(lin) for name, lin in lins.items()}
@@ -101,14 +102,6 @@ def _images(chapter: Chapter, networks: list[Network], pictures: list, asked: As
     )
     head = ("network", "|r| / |y| about x = 0", "90% of a row's energy within")
     chapter.table(head, rows, f"In numbers, on {title}")
-
-
-def _x0(lin: Any) -> torch.Tensor:
-    return lin.x0[0]
-
-
-def _y0(lin: Any) -> torch.Tensor:
-    return lin.y0[0]
 
 
 def _rows(lin: Any) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
